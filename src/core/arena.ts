@@ -1,0 +1,85 @@
+/**
+ * The one packet buffer. Every frame, received or made here, lives in this ArrayBuffer and is known by
+ * `(offset, length)`; nothing on the packet path makes an object.
+ *
+ *     0                       RX_BYTES                  ARENA_BYTES
+ *     |  frames of one burst  |  frames we make ourselves |
+ *
+ * An offset points at the Ethernet header. The `VNET_BYTES` in front of it hold the frame's
+ * `struct virtio_net_hdr`; since 10 + 14 is a multiple of 4, the IP header is 4-byte aligned wherever
+ * the record starts on a 4-byte boundary.
+ */
+
+/** Length of `struct virtio_net_hdr` (virtio 1.2 §5.1.6), the record prefix of each frame. */
+export const VNET_BYTES = 10;
+
+/** Most frames that one burst holds. */
+export const BURST_FRAMES = 64;
+
+/** Longest record: vnet header, Ethernet header with a VLAN tag, a 64 KiB IP packet. */
+export const MAX_RECORD_BYTES = VNET_BYTES + 18 + 65_535;
+
+const RX_BYTES = 1 << 20;
+const SCRATCH_BYTES = 1 << 18;
+
+/** Room for the frames of a burst and for as many frames and replies of our own. */
+const TX_FRAMES = 1024;
+
+export class Arena {
+  readonly buffer: ArrayBuffer = new ArrayBuffer(RX_BYTES + SCRATCH_BYTES);
+  readonly bytes: Uint8Array<ArrayBuffer> = new Uint8Array(this.buffer);
+  readonly view: DataView = new DataView(this.buffer);
+
+  /** Bytes at the start of the buffer that a burst may fill. */
+  readonly rxBytes: number = RX_BYTES;
+
+  /** Received frames: offset, length, offset, length … */
+  readonly rx: Uint32Array<ArrayBuffer> = new Uint32Array(2 * BURST_FRAMES);
+  rxCount = 0;
+
+  /** Frames to send, as `rx`. */
+  readonly tx: Uint32Array<ArrayBuffer> = new Uint32Array(2 * TX_FRAMES);
+  txCount = 0;
+
+  #scratchEnd = RX_BYTES;
+
+  /** Queues the frame at `offset` for sending; false when the list is full. */
+  send(offset: number, lengthBytes: number): boolean {
+    if (this.txCount === TX_FRAMES) return false;
+    this.tx[2 * this.txCount] = offset;
+    this.tx[2 * this.txCount + 1] = lengthBytes;
+    this.txCount++;
+    return true;
+  }
+
+  /**
+   * Room for a frame of our own, with a zeroed vnet header in front: its Ethernet offset, or -1 when
+   * the burst's replies have used the scratch space up.
+   */
+  scratch(lengthBytes: number): number {
+    const end = this.#scratchEnd + VNET_BYTES + lengthBytes;
+    if (end > this.buffer.byteLength) return -1;
+    const offset = this.#scratchEnd + VNET_BYTES;
+    this.bytes.fill(0, offset - VNET_BYTES, offset);
+    this.#scratchEnd = (end + 3) & ~3;
+    return offset;
+  }
+
+  /** A copy of a frame, to be sent in a later burst. */
+  copyOut(offset: number, lengthBytes: number): Uint8Array<ArrayBuffer> {
+    return this.bytes.slice(offset, offset + lengthBytes);
+  }
+
+  /** Puts a copied frame into scratch space: its offset, or -1 when there is no room. */
+  copyIn(frame: Uint8Array<ArrayBuffer>): number {
+    const offset = this.scratch(frame.length);
+    if (offset >= 0) this.bytes.set(frame, offset);
+    return offset;
+  }
+
+  /** Forgets what was queued and the scratch frames: called once the list has been written. */
+  sent(): void {
+    this.txCount = 0;
+    this.#scratchEnd = RX_BYTES;
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * Why a packet was dropped. A function on the packet path returns 0 or one of these numbers; each is
+ * counted, named in the log and the summary, and explained here once, in the order in which a packet
+ * can meet them.
+ */
+
+const TABLE = [
+  ["none", "the packet was not dropped"],
+  ["policy", "the policy decided Drop"],
+  ["frame-too-short", "shorter than an Ethernet header"],
+  ["multicast-mac", "sent to an Ethernet group address other than broadcast"],
+  ["foreign-mac", "sent to another station's MAC address (a bridge floods such frames)"],
+  ["vlan-tagged", "carries an IEEE 802.1Q tag"],
+  ["unknown-ethertype", "neither IPv4 nor ARP"],
+  ["arp-malformed", "not an Ethernet/IPv4 ARP packet, or cut short"],
+  ["ip-truncated", "shorter than an IPv4 header, or than its own total length"],
+  ["ip-version", "IP version is not 4"],
+  ["ip-header-length", "IHL below 5 words, or beyond the total length"],
+  ["ip-checksum", "IPv4 header checksum is wrong"],
+  ["ip-options", "malformed IPv4 options, or a source route"],
+  ["broadcast-destination", "destination is a broadcast address"],
+  ["multicast-destination", "destination is a multicast address"],
+  ["foreign-destination", "destination is not the proxy's address"],
+  ["broadcast-mac", "sent to the proxy's address, but to every station's MAC address"],
+  ["own-source", "source address is the proxy's own (a land attack)"],
+  ["martian-source", "source address is multicast, broadcast, loopback or unspecified"],
+  ["fragment", "an IPv4 fragment"],
+  ["icmp-truncated", "shorter than an ICMP header"],
+  ["icmp-checksum", "ICMP checksum is wrong"],
+  ["tcp-truncated", "shorter than a TCP header"],
+  ["tcp-header-length", "TCP data offset below 5 words, or beyond the segment"],
+  ["tcp-flags", "no flag, or a set of TCP flags that no endpoint sends"],
+  ["tcp-checksum", "TCP checksum is wrong"],
+  ["udp-truncated", "shorter than a UDP header, or than its own length field"],
+  ["udp-checksum", "UDP checksum is wrong"],
+  ["port-zero", "TCP or UDP port 0"],
+  ["invalid", "belongs to no connection and can't open one"],
+  ["no-mapping", "from a backend, without a connection to translate back to"],
+  ["not-translated", "decided Forward while still addressed to the proxy"],
+  ["not-echo-request", "decided Echo_reply for something else than an echo request"],
+  ["ttl-expired", "TTL would reach 0"],
+  ["no-backend", "no backend answers ARP"],
+  ["no-port", "no source port left towards this backend and port"],
+  ["table-full", "the connection table is full"],
+  ["no-route", "next hop is off-link and there is no gateway"],
+  ["arp-queue-full", "too many packets wait for the same ARP reply"],
+  ["arp-unanswered", "waited for an ARP reply that did not come"],
+  ["no-buffer", "no scratch space left in this burst"],
+  ["send-failed", "the device did not take the frame"],
+] as const;
+
+export type ReasonName = typeof TABLE[number][0];
+
+/** Name → number, e.g. `Reason["no-route"]`. */
+export const Reason: Readonly<Record<ReasonName, number>> = Object.freeze(
+  Object.fromEntries(TABLE.map(([name], number) => [name, number])),
+) as Record<ReasonName, number>;
+
+export const REASON_COUNT: number = TABLE.length;
+
+export function reasonName(reason: number): ReasonName {
+  return TABLE[reason]![0];
+}
+
+export function reasonText(reason: number): string {
+  return TABLE[reason]![1];
+}

@@ -1,0 +1,160 @@
+/**
+ * From bytes to a Pdu: the ONE place where lengths are checked. What passes here can be read by every
+ * getter and printed by every formatter without another look at the length.
+ *
+ * Three functions, in the order of the headers; each returns 0 or the reason to drop the frame. Between
+ * `decodeIpv4` and `decodeTransport` the appliance decides whether the packet is for it at all.
+ */
+import { Reason } from "../core/reason.ts";
+import { VNET_BYTES } from "../core/arena.ts";
+import type { Mac } from "./address.ts";
+import { ARP_BYTES, isEthernetIpv4 } from "./arp.ts";
+import { pseudoHeaderSum, sumBytes } from "./checksum.ts";
+import * as ethernet from "./ethernet.ts";
+import * as icmpv4 from "./icmpv4.ts";
+import * as ipv4 from "./ipv4.ts";
+import type { Pdu } from "./pdu.ts";
+import * as tcp from "./tcp.ts";
+import * as udp from "./udp.ts";
+
+/** In the first byte of a virtio_net_hdr: the layer 4 checksum is still to be completed. */
+const VNET_NEEDS_CSUM = 1;
+
+/** Sum of a header or segment whose checksum is right. */
+const CORRECT = 0xffff;
+
+/** Ethernet header of the `frameBytes` bytes at `frame`; for ARP the packet behind it, too. */
+export function decodeFrame(
+  view: DataView,
+  frame: number,
+  frameBytes: number,
+  own: Mac,
+  pdu: Pdu,
+): number {
+  if (frameBytes < ethernet.ETHERNET_BYTES) return Reason["frame-too-short"];
+  const hi = ethernet.destinationHi(view, frame);
+  const lo = ethernet.destinationLo(view, frame);
+  pdu.broadcastFrame = hi === 0xffff && lo === -1 ? 1 : 0;
+  if ((hi !== own.hi || lo !== own.lo) && pdu.broadcastFrame === 0) {
+    return (hi & 0x0100) !== 0 ? Reason["multicast-mac"] : Reason["foreign-mac"];
+  }
+  pdu.frame = frame;
+  pdu.frameBytes = frameBytes;
+  pdu.ip = frame + ethernet.ETHERNET_BYTES;
+  pdu.etherType = ethernet.etherType(view, frame);
+  switch (pdu.etherType) {
+    case ethernet.ETHERTYPE_IPV4:
+      return 0;
+    case ethernet.ETHERTYPE_ARP:
+      return frameBytes >= ethernet.ETHERNET_BYTES + ARP_BYTES && isEthernetIpv4(view, pdu.ip)
+        ? 0
+        : Reason["arp-malformed"];
+    case ethernet.ETHERTYPE_VLAN:
+    case ethernet.ETHERTYPE_QINQ:
+      return Reason["vlan-tagged"];
+    default:
+      return Reason["unknown-ethertype"];
+  }
+}
+
+/** IPv4 header. The total length counts, never the frame's: short frames arrive padded. */
+export function decodeIpv4(view: DataView, pdu: Pdu): number {
+  const ip = pdu.ip;
+  const available = pdu.frameBytes - ethernet.ETHERNET_BYTES;
+  if (available < ipv4.IPV4_MIN_BYTES) return Reason["ip-truncated"];
+  if (ipv4.version(view, ip) !== 4) return Reason["ip-version"];
+  const headerBytes = ipv4.headerBytes(view, ip);
+  const totalLength = ipv4.totalLength(view, ip);
+  if (headerBytes < ipv4.IPV4_MIN_BYTES || headerBytes > totalLength) {
+    return Reason["ip-header-length"];
+  }
+  if (totalLength > available) return Reason["ip-truncated"];
+  if (sumBytes(view, ip, headerBytes, 0) !== CORRECT) return Reason["ip-checksum"];
+  if (
+    headerBytes > ipv4.IPV4_MIN_BYTES && !ipv4.optionsAcceptable(view, ip, headerBytes)
+  ) return Reason["ip-options"];
+  pdu.l4 = ip + headerBytes;
+  pdu.end = ip + totalLength;
+  pdu.totalLength = totalLength;
+  pdu.src = ipv4.source(view, ip);
+  pdu.dst = ipv4.destination(view, ip);
+  pdu.protocol = ipv4.protocol(view, ip);
+  pdu.ttl = ipv4.ttl(view, ip);
+  return 0;
+}
+
+/** ICMP, TCP or UDP header with its checksum; other protocols pass as they are. */
+export function decodeTransport(view: DataView, pdu: Pdu): number {
+  const fragment = ipv4.flagsAndOffset(view, pdu.ip);
+  if ((fragment & (ipv4.MORE_FRAGMENTS | ipv4.FRAGMENT_OFFSET)) !== 0) return Reason.fragment;
+  pdu.partialChecksum = view.getUint8(pdu.frame - VNET_BYTES) & VNET_NEEDS_CSUM;
+  pdu.payload = pdu.l4;
+  pdu.srcPort = 0;
+  pdu.dstPort = 0;
+  switch (pdu.protocol) {
+    case ipv4.PROTOCOL_TCP:
+      return decodeTcp(view, pdu);
+    case ipv4.PROTOCOL_ICMP:
+      return decodeIcmp(view, pdu);
+    case ipv4.PROTOCOL_UDP:
+      return decodeUdp(view, pdu);
+    default:
+      return 0;
+  }
+}
+
+function decodeIcmp(view: DataView, pdu: Pdu): number {
+  const icmp = pdu.l4;
+  const lengthBytes = pdu.end - icmp;
+  if (lengthBytes < icmpv4.ICMP_BYTES) return Reason["icmp-truncated"];
+  if (sumBytes(view, icmp, lengthBytes, 0) !== CORRECT) return Reason["icmp-checksum"];
+  pdu.icmpType = icmpv4.type(view, icmp);
+  pdu.icmpCode = icmpv4.code(view, icmp);
+  if (pdu.icmpType === icmpv4.ICMP_ECHO_REQUEST) pdu.srcPort = icmpv4.identifier(view, icmp);
+  if (pdu.icmpType === icmpv4.ICMP_ECHO_REPLY) pdu.dstPort = icmpv4.identifier(view, icmp);
+  return 0;
+}
+
+function decodeTcp(view: DataView, pdu: Pdu): number {
+  const segment = pdu.l4;
+  const lengthBytes = pdu.end - segment;
+  if (lengthBytes < tcp.TCP_MIN_BYTES) return Reason["tcp-truncated"];
+  const headerBytes = tcp.headerBytes(view, segment);
+  if (headerBytes < tcp.TCP_MIN_BYTES || headerBytes > lengthBytes) {
+    return Reason["tcp-header-length"];
+  }
+  pdu.tcpFlags = tcp.flags(view, segment);
+  if (!tcp.flagsPossible(pdu.tcpFlags)) return Reason["tcp-flags"];
+  if (pdu.partialChecksum === 0 && transportSum(view, pdu, lengthBytes) !== CORRECT) {
+    return Reason["tcp-checksum"];
+  }
+  pdu.srcPort = tcp.sourcePort(view, segment);
+  pdu.dstPort = tcp.destinationPort(view, segment);
+  if (pdu.srcPort === 0 || pdu.dstPort === 0) return Reason["port-zero"];
+  pdu.seq = tcp.sequence(view, segment);
+  pdu.ack = tcp.acknowledgment(view, segment);
+  pdu.payload = segment + headerBytes;
+  return 0;
+}
+
+function decodeUdp(view: DataView, pdu: Pdu): number {
+  const datagram = pdu.l4;
+  const available = pdu.end - datagram;
+  if (available < udp.UDP_BYTES) return Reason["udp-truncated"];
+  const lengthBytes = udp.length(view, datagram);
+  if (lengthBytes < udp.UDP_BYTES || lengthBytes > available) return Reason["udp-truncated"];
+  if (
+    pdu.partialChecksum === 0 && udp.checksum(view, datagram) !== 0 &&
+    transportSum(view, pdu, lengthBytes) !== CORRECT
+  ) return Reason["udp-checksum"];
+  pdu.srcPort = udp.sourcePort(view, datagram);
+  pdu.dstPort = udp.destinationPort(view, datagram);
+  if (pdu.srcPort === 0 || pdu.dstPort === 0) return Reason["port-zero"];
+  pdu.payload = datagram + udp.UDP_BYTES;
+  return 0;
+}
+
+function transportSum(view: DataView, pdu: Pdu, lengthBytes: number): number {
+  const pseudo = pseudoHeaderSum(pdu.src, pdu.dst, pdu.protocol, lengthBytes);
+  return sumBytes(view, pdu.l4, lengthBytes, pseudo);
+}

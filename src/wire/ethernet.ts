@@ -1,0 +1,46 @@
+/** Ethernet II header (IEEE 802.3). `frame` is the offset of the header's first byte. */
+
+export const ETHERNET_BYTES = 14;
+
+export const ETHERTYPE_IPV4 = 0x0800;
+export const ETHERTYPE_ARP = 0x0806;
+export const ETHERTYPE_VLAN = 0x8100;
+export const ETHERTYPE_QINQ = 0x88a8;
+
+const DESTINATION = 0;
+const SOURCE = 6;
+const TYPE = 12;
+
+export function etherType(view: DataView, frame: number): number {
+  return view.getUint16(frame + TYPE);
+}
+
+export function destinationHi(view: DataView, frame: number): number {
+  return view.getUint16(frame + DESTINATION);
+}
+
+export function destinationLo(view: DataView, frame: number): number {
+  return view.getInt32(frame + DESTINATION + 2);
+}
+
+export function sourceHi(view: DataView, frame: number): number {
+  return view.getUint16(frame + SOURCE);
+}
+
+export function sourceLo(view: DataView, frame: number): number {
+  return view.getInt32(frame + SOURCE + 2);
+}
+
+export function setDestination(view: DataView, frame: number, hi: number, lo: number): void {
+  view.setUint16(frame + DESTINATION, hi);
+  view.setInt32(frame + DESTINATION + 2, lo);
+}
+
+export function setSource(view: DataView, frame: number, hi: number, lo: number): void {
+  view.setUint16(frame + SOURCE, hi);
+  view.setInt32(frame + SOURCE + 2, lo);
+}
+
+export function setEtherType(view: DataView, frame: number, type: number): void {
+  view.setUint16(frame + TYPE, type);
+}

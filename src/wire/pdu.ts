@@ -1,0 +1,62 @@
+/**
+ * The packet as the tree sees it: where its headers stand in the arena and what their fields say.
+ *
+ * There is one Pdu per appliance; `decode` fills it for each frame. All fields are 32-bit integers, so
+ * that writing them allocates nothing.
+ */
+
+/** How a PDU relates to the connections that are tracked. */
+export const STATE_NEW = 0;
+export const STATE_ESTABLISHED = 1;
+export const STATE_INVALID = 2;
+
+/** Bits of `Pdu.steps`. */
+export const STEP_TRACK = 1;
+export const STEP_A_TO_B = 2;
+export const STEP_B_TO_A = 4;
+
+export class Pdu {
+  // Where: offsets into the arena.
+  frame = 0;
+  /** Length of the frame as received, in bytes. */
+  frameBytes = 0;
+  ip = 0;
+  l4 = 0;
+  /** End of the IP packet: what follows is Ethernet padding. */
+  end = 0;
+
+  // Ethernet and IPv4.
+  etherType = 0;
+  /** 1 if the frame was sent to every station, 0 if to the proxy's own MAC address. */
+  broadcastFrame = 0;
+  src = 0;
+  dst = 0;
+  protocol = 0;
+  ttl = 0;
+  totalLength = 0;
+
+  // TCP and UDP; an echo request has its identifier as source port, a reply as destination port.
+  srcPort = 0;
+  dstPort = 0;
+
+  // TCP.
+  tcpFlags = 0;
+  seq = 0;
+  ack = 0;
+
+  // ICMP.
+  icmpType = 0;
+  icmpCode = 0;
+
+  /** Offset of what TCP or UDP carries. */
+  payload = 0;
+  /** 1 if the layer 4 checksum holds the pseudo-header sum only (VIRTIO_NET_HDR_F_NEEDS_CSUM). */
+  partialChecksum = 0;
+
+  /** Reference to the connection's entry in the flow table (`entry << 1 | direction`), or -1. */
+  flow = 0;
+  /** STATE_NEW, STATE_ESTABLISHED or STATE_INVALID. */
+  state = 0;
+  /** What scanners and modifiers in the tree have asked for: STEP_… bits, done once it decided. */
+  steps = 0;
+}

@@ -1,0 +1,69 @@
+/** TCP header (RFC 9293 §3.1). `tcp` is the offset of the header's first byte. */
+
+export const TCP_MIN_BYTES = 20;
+
+export const FIN = 0x01;
+export const SYN = 0x02;
+export const RST = 0x04;
+export const PSH = 0x08;
+export const ACK = 0x10;
+export const URG = 0x20;
+
+/** Bit n of the flags byte → name. */
+export const FLAG_NAMES = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"] as const;
+
+const SOURCE_PORT = 0;
+const DESTINATION_PORT = 2;
+const SEQUENCE = 4;
+const ACKNOWLEDGMENT = 8;
+const DATA_OFFSET = 12;
+const FLAGS = 13;
+const CHECKSUM = 16;
+
+export function sourcePort(view: DataView, tcp: number): number {
+  return view.getUint16(tcp + SOURCE_PORT);
+}
+
+export function destinationPort(view: DataView, tcp: number): number {
+  return view.getUint16(tcp + DESTINATION_PORT);
+}
+
+/** Sequence number as a signed 32-bit integer: compare by difference. */
+export function sequence(view: DataView, tcp: number): number {
+  return view.getInt32(tcp + SEQUENCE);
+}
+
+export function acknowledgment(view: DataView, tcp: number): number {
+  return view.getInt32(tcp + ACKNOWLEDGMENT);
+}
+
+export function headerBytes(view: DataView, tcp: number): number {
+  return (view.getUint8(tcp + DATA_OFFSET) >>> 4) << 2;
+}
+
+export function flags(view: DataView, tcp: number): number {
+  return view.getUint8(tcp + FLAGS);
+}
+
+export function checksum(view: DataView, tcp: number): number {
+  return view.getUint16(tcp + CHECKSUM);
+}
+
+export function setPorts(view: DataView, tcp: number, source: number, destination: number): void {
+  view.setUint16(tcp + SOURCE_PORT, source);
+  view.setUint16(tcp + DESTINATION_PORT, destination);
+}
+
+export function setChecksum(view: DataView, tcp: number, checksum: number): void {
+  view.setUint16(tcp + CHECKSUM, checksum);
+}
+
+/**
+ * True for a set of flags that an endpoint can send (RFC 9293 §3.10.7): at least one of SYN, ACK and
+ * RST; never SYN with FIN, SYN with RST, or FIN without ACK. NULL, FIN and Xmas scans fail this.
+ */
+export function flagsPossible(flags: number): boolean {
+  if ((flags & (SYN | ACK | RST)) === 0) return false;
+  if ((flags & SYN) !== 0) return (flags & (FIN | RST)) === 0;
+  return (flags & (FIN | RST)) !== (FIN | RST);
+}

@@ -1,0 +1,36 @@
+/** UDP header (RFC 768). `udp` is the offset of the header's first byte. */
+
+export const UDP_BYTES = 8;
+
+const SOURCE_PORT = 0;
+const DESTINATION_PORT = 2;
+const LENGTH = 4;
+const CHECKSUM = 6;
+
+export function sourcePort(view: DataView, udp: number): number {
+  return view.getUint16(udp + SOURCE_PORT);
+}
+
+export function destinationPort(view: DataView, udp: number): number {
+  return view.getUint16(udp + DESTINATION_PORT);
+}
+
+/** Header and data, in bytes. */
+export function length(view: DataView, udp: number): number {
+  return view.getUint16(udp + LENGTH);
+}
+
+/** 0 means that the sender made no checksum. */
+export function checksum(view: DataView, udp: number): number {
+  return view.getUint16(udp + CHECKSUM);
+}
+
+export function setPorts(view: DataView, udp: number, source: number, destination: number): void {
+  view.setUint16(udp + SOURCE_PORT, source);
+  view.setUint16(udp + DESTINATION_PORT, destination);
+}
+
+/** Writes a computed checksum; 0 is sent as 0xffff, its other form (RFC 768). */
+export function setChecksum(view: DataView, udp: number, checksum: number): void {
+  view.setUint16(udp + CHECKSUM, checksum === 0 ? 0xffff : checksum);
+}
