@@ -1,0 +1,50 @@
+/** The backends: `--dst-addrs`, whether each can be reached, and how many connections it has had. */
+import { below, type Random } from "../core/random.ts";
+
+/** Not heard of yet / answers ARP / has not answered. */
+export type BackendStatus = "resolving" | "up" | "unanswered";
+
+export interface Backend {
+  readonly address: number;
+  status: BackendStatus;
+  /** Connections in the flow table. */
+  active: number;
+  /** Connections ever opened. */
+  opened: number;
+}
+
+export class Backends {
+  readonly all: readonly Backend[];
+  readonly #byAddress: ReadonlyMap<number, Backend>;
+  /** Those that new connections may get: kept whenever a status changes. */
+  #eligible: readonly Backend[];
+
+  constructor(addresses: readonly number[]) {
+    this.all = addresses.map((address) => ({
+      address,
+      status: "resolving",
+      active: 0,
+      opened: 0,
+    }));
+    this.#byAddress = new Map(this.all.map((backend) => [backend.address, backend]));
+    this.#eligible = this.all;
+  }
+
+  get(address: number): Backend | undefined {
+    return this.#byAddress.get(address);
+  }
+
+  /** A backend is passed over only while another one answers or may still answer. */
+  setStatus(backend: Backend, status: BackendStatus): void {
+    backend.status = status;
+    const withStatus = (wanted: BackendStatus) => this.all.filter((b) => b.status === wanted);
+    const up = withStatus("up");
+    this.#eligible = up.length > 0 ? up : withStatus("resolving");
+  }
+
+  /** A random eligible backend, or null if none has answered. */
+  pick(random: Random): Backend | null {
+    const count = this.#eligible.length;
+    return count === 0 ? null : this.#eligible[count === 1 ? 0 : below(random, count)]!;
+  }
+}

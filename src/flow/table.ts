@@ -1,0 +1,254 @@
+/**
+ * The flow table: one entry a connection, found from both directions.
+ *
+ *     client ──(A tuple: client → proxy)──▶ entry ◀──(B tuple: backend → proxy)── backend
+ *
+ * A *reference* is `entry << 1 | direction`: what a look-up returns, and what an index slot holds beside
+ * some bits of the hash. A *tuple* is source, destination and ports of a packet as it arrives from that
+ * side. Entries live in one Int32Array, the index is open addressing at a load of at most one half, and
+ * removal shifts the slots behind it back, so that look-ups never meet tombstones.
+ */
+import type { Random } from "../core/random.ts";
+import { TupleHash } from "./hash.ts";
+
+/** Directions: which of an entry's tuples a packet matched. */
+export const SIDE_A = 0;
+export const SIDE_B = 1;
+
+/** Most entries that a reference has room for. */
+export const MAX_CAPACITY = 1_000_000;
+
+// Words of an entry. The tuple of direction d starts at word d * TUPLE_WORDS.
+const TUPLE_WORDS = 3;
+const SRC = 0;
+const DST = 1;
+const PORTS = 2;
+const META = 6;
+const LAST_SEEN = 7;
+const ENTRY_WORDS = 8;
+
+// META: protocol in bits 0–7 (0 in a free entry), state in bits 8–15, the single-tuple mark in bit 16.
+const STATE_SHIFT = 8;
+const ONE_TUPLE = 1 << 16;
+
+// An index slot: reference + 1 in the lower 21 bits (0: free), hash bits above.
+const REFERENCE_BITS = 21;
+const REFERENCE_MASK = (1 << REFERENCE_BITS) - 1;
+
+export class FlowTable {
+  readonly capacity: number;
+  /** Entries in use. */
+  count = 0;
+
+  readonly #entries: Int32Array<ArrayBuffer>;
+  readonly #index: Int32Array<ArrayBuffer>;
+  readonly #indexMask: number;
+  readonly #hash: TupleHash;
+  /** Entries from here on have never been used. */
+  #untouched = 0;
+  /** Chain of freed entries through their SRC word; -1 ends it. */
+  #freed = -1;
+  #cursor = 0;
+
+  /** Throws RangeError for a capacity outside 1 … 1,000,000. */
+  constructor(capacity: number, random: Random) {
+    if (!(capacity >= 1 && capacity <= MAX_CAPACITY)) {
+      throw new RangeError(
+        `Cannot make a flow table of "${capacity}" entries: expected 1 to ${MAX_CAPACITY}`,
+      );
+    }
+    this.capacity = capacity;
+    this.#entries = new Int32Array(capacity * ENTRY_WORDS);
+    const slots = 1 << Math.ceil(Math.log2(4 * capacity));
+    this.#index = new Int32Array(slots);
+    this.#indexMask = slots - 1;
+    this.#hash = new TupleHash(random);
+  }
+
+  /** Reference of the entry with this tuple, or -1. `ports` is `srcPort << 16 | dstPort`. */
+  find(protocol: number, src: number, dst: number, ports: number): number {
+    const slot = this.#slotOf(protocol, src, dst, ports);
+    return (this.#index[slot]! & REFERENCE_MASK) - 1;
+  }
+
+  /**
+   * Adds a connection whose two tuples are not in the table. Returns its entry, or -1 when the table is
+   * full.
+   */
+  insert(
+    protocol: number,
+    aSrc: number,
+    aDst: number,
+    aPorts: number,
+    bSrc: number,
+    bDst: number,
+    bPorts: number,
+  ): number {
+    const entry = this.insertOneSided(protocol, aSrc, aDst, aPorts);
+    if (entry < 0) return -1;
+    this.#entries[entry * ENTRY_WORDS + META] = protocol;
+    this.#writeTuple(entry, SIDE_B, bSrc, bDst, bPorts);
+    this.#link(entry, SIDE_B);
+    return entry;
+  }
+
+  /** As `insert`, for a connection that ends at the proxy itself and has no B side. */
+  insertOneSided(protocol: number, src: number, dst: number, ports: number): number {
+    const entry = this.#allocate();
+    if (entry < 0) return -1;
+    this.#entries[entry * ENTRY_WORDS + META] = protocol | ONE_TUPLE;
+    this.#writeTuple(entry, SIDE_A, src, dst, ports);
+    this.#link(entry, SIDE_A);
+    this.count++;
+    return entry;
+  }
+
+  remove(entry: number): void {
+    this.#unlink(entry, SIDE_A);
+    if (this.hasSideB(entry)) this.#unlink(entry, SIDE_B);
+    const base = entry * ENTRY_WORDS;
+    this.#entries[base + META] = 0;
+    this.#entries[base + SRC] = this.#freed;
+    this.#freed = entry;
+    this.count--;
+  }
+
+  protocol(entry: number): number {
+    return this.#entries[entry * ENTRY_WORDS + META]! & 0xff;
+  }
+
+  hasSideB(entry: number): boolean {
+    return (this.#entries[entry * ENTRY_WORDS + META]! & ONE_TUPLE) === 0;
+  }
+
+  src(entry: number, side: number): number {
+    return this.#entries[entry * ENTRY_WORDS + side * TUPLE_WORDS + SRC]!;
+  }
+
+  dst(entry: number, side: number): number {
+    return this.#entries[entry * ENTRY_WORDS + side * TUPLE_WORDS + DST]!;
+  }
+
+  srcPort(entry: number, side: number): number {
+    return this.#entries[entry * ENTRY_WORDS + side * TUPLE_WORDS + PORTS]! >>> 16;
+  }
+
+  dstPort(entry: number, side: number): number {
+    return this.#entries[entry * ENTRY_WORDS + side * TUPLE_WORDS + PORTS]! & 0xffff;
+  }
+
+  /** The connection's state, 0 … 255: its meaning belongs to `tcp_state.ts`. */
+  state(entry: number): number {
+    return (this.#entries[entry * ENTRY_WORDS + META]! >>> STATE_SHIFT) & 0xff;
+  }
+
+  setState(entry: number, state: number): void {
+    const at = entry * ENTRY_WORDS + META;
+    this.#entries[at] = (this.#entries[at]! & ~(0xff << STATE_SHIFT)) | (state << STATE_SHIFT);
+  }
+
+  /** Notes that the connection was used now. */
+  touch(entry: number, nowMs: number): void {
+    this.#entries[entry * ENTRY_WORDS + LAST_SEEN] = nowMs;
+  }
+
+  /**
+   * Looks at the next slice of entries and calls `remove` for each that has been idle longer than
+   * `timeoutsMs[state]`. Called every tick, it comes round to every entry in about 512 ticks, sooner in
+   * a small table; a tick never costs more than its slice.
+   */
+  expire(nowMs: number, timeoutsMs: Readonly<Int32Array>, remove: (entry: number) => void): void {
+    let slice = Math.min(this.#untouched, Math.max(256, this.#untouched >>> 9));
+    for (; slice > 0; slice--) {
+      if (this.#cursor >= this.#untouched) this.#cursor = 0;
+      const entry = this.#cursor++;
+      const base = entry * ENTRY_WORDS;
+      if (this.#entries[base + META] === 0) continue;
+      // Milliseconds are kept modulo 2³²: the difference is right for up to 24 days.
+      const idleMs = (nowMs - this.#entries[base + LAST_SEEN]!) | 0;
+      if (idleMs >= timeoutsMs[this.state(entry)]!) remove(entry);
+    }
+  }
+
+  /** Every entry in use; for summaries and tests, not for the packet path. */
+  *[Symbol.iterator](): Generator<number> {
+    for (let entry = 0; entry < this.#untouched; entry++) {
+      if (this.#entries[entry * ENTRY_WORDS + META] !== 0) yield entry;
+    }
+  }
+
+  #allocate(): number {
+    const freed = this.#freed;
+    if (freed >= 0) {
+      this.#freed = this.#entries[freed * ENTRY_WORDS + SRC]!;
+      return freed;
+    }
+    return this.#untouched < this.capacity ? this.#untouched++ : -1;
+  }
+
+  #writeTuple(entry: number, side: number, src: number, dst: number, ports: number): void {
+    const base = entry * ENTRY_WORDS + side * TUPLE_WORDS;
+    this.#entries[base + SRC] = src;
+    this.#entries[base + DST] = dst;
+    this.#entries[base + PORTS] = ports;
+  }
+
+  /** The index slot that holds this tuple, or the free one where it belongs. */
+  #slotOf(protocol: number, src: number, dst: number, ports: number): number {
+    const hash = this.#hash.of(protocol, src, dst, ports);
+    const tag = hash & ~REFERENCE_MASK;
+    let slot = hash & this.#indexMask;
+    for (;; slot = (slot + 1) & this.#indexMask) {
+      const value = this.#index[slot]!;
+      if (value === 0) return slot;
+      if ((value & ~REFERENCE_MASK) !== tag) continue;
+      const reference = (value & REFERENCE_MASK) - 1;
+      const base = (reference >>> 1) * ENTRY_WORDS;
+      const tuple = base + (reference & 1) * TUPLE_WORDS;
+      if (
+        this.#entries[tuple + SRC] === src && this.#entries[tuple + PORTS] === ports &&
+        this.#entries[tuple + DST] === dst && (this.#entries[base + META]! & 0xff) === protocol
+      ) return slot;
+    }
+  }
+
+  #hashOf(reference: number): number {
+    const base = (reference >>> 1) * ENTRY_WORDS;
+    const tuple = base + (reference & 1) * TUPLE_WORDS;
+    return this.#hash.of(
+      this.#entries[base + META]! & 0xff,
+      this.#entries[tuple + SRC]!,
+      this.#entries[tuple + DST]!,
+      this.#entries[tuple + PORTS]!,
+    );
+  }
+
+  #link(entry: number, side: number): void {
+    const reference = (entry << 1) | side;
+    const hash = this.#hashOf(reference);
+    let slot = hash & this.#indexMask;
+    while (this.#index[slot] !== 0) slot = (slot + 1) & this.#indexMask;
+    this.#index[slot] = (hash & ~REFERENCE_MASK) | (reference + 1);
+  }
+
+  /** Frees the slot and moves back those behind it that would no longer be found. */
+  #unlink(entry: number, side: number): void {
+    const reference = (entry << 1) | side;
+    let hole = this.#hashOf(reference) & this.#indexMask;
+    while ((this.#index[hole]! & REFERENCE_MASK) !== reference + 1) {
+      hole = (hole + 1) & this.#indexMask;
+    }
+    for (let slot = hole;;) {
+      slot = (slot + 1) & this.#indexMask;
+      const value = this.#index[slot]!;
+      if (value === 0) break;
+      const home = this.#hashOf((value & REFERENCE_MASK) - 1) & this.#indexMask;
+      // Movable if its home does not lie between the hole and its place, cyclically.
+      if (((slot - home) & this.#indexMask) >= ((slot - hole) & this.#indexMask)) {
+        this.#index[hole] = value;
+        hole = slot;
+      }
+    }
+    this.#index[hole] = 0;
+  }
+}

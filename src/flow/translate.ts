@@ -1,0 +1,52 @@
+/**
+ * Rewrites addresses and ports in place and keeps every checksum that covers them right (RFC 1624).
+ *
+ * A complete checksum is adjusted for addresses and ports. A partial one (VIRTIO_NET_HDR_F_NEEDS_CSUM)
+ * holds the sum of the pseudo-header alone, not complemented, so only the addresses count. A UDP
+ * checksum of 0 means none and stays 0 (RFC 768; RFC 3022 §4.1).
+ */
+import { add, delta16, delta32, updated } from "../wire/checksum.ts";
+import * as ipv4 from "../wire/ipv4.ts";
+import type { Pdu } from "../wire/pdu.ts";
+import * as tcp from "../wire/tcp.ts";
+import * as udp from "../wire/udp.ts";
+
+/** Where a PDU goes: what its four tuple fields become. */
+export class Translation {
+  src = 0;
+  dst = 0;
+  srcPort = 0;
+  dstPort = 0;
+}
+
+export function translate(view: DataView, pdu: Pdu, to: Translation): void {
+  const addresses = add(delta32(pdu.src, to.src), delta32(pdu.dst, to.dst));
+  ipv4.setChecksum(view, pdu.ip, updated(ipv4.checksum(view, pdu.ip), addresses));
+  ipv4.setSource(view, pdu.ip, to.src);
+  ipv4.setDestination(view, pdu.ip, to.dst);
+  const ports = add(delta16(pdu.srcPort, to.srcPort), delta16(pdu.dstPort, to.dstPort));
+  if (pdu.protocol === ipv4.PROTOCOL_TCP) {
+    const checksum = adjusted(pdu, tcp.checksum(view, pdu.l4), addresses, ports);
+    tcp.setChecksum(view, pdu.l4, checksum);
+    tcp.setPorts(view, pdu.l4, to.srcPort, to.dstPort);
+  } else {
+    const checksum = udp.checksum(view, pdu.l4);
+    if (checksum !== 0 || pdu.partialChecksum !== 0) {
+      udp.setChecksum(view, pdu.l4, adjusted(pdu, checksum, addresses, ports));
+    }
+    udp.setPorts(view, pdu.l4, to.srcPort, to.dstPort);
+  }
+}
+
+function adjusted(pdu: Pdu, checksum: number, addresses: number, ports: number): number {
+  return pdu.partialChecksum !== 0
+    ? add(checksum, addresses)
+    : updated(checksum, add(addresses, ports));
+}
+
+/** One hop less, with the header checksum (RFC 1812 §5.3.1). The TTL must be above 0. */
+export function decrementTtl(view: DataView, pdu: Pdu): void {
+  const checksum = ipv4.checksum(view, pdu.ip);
+  ipv4.setChecksum(view, pdu.ip, updated(checksum, delta16(pdu.ttl << 8, (pdu.ttl - 1) << 8)));
+  ipv4.setTtl(view, pdu.ip, pdu.ttl - 1);
+}
