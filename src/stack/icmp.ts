@@ -1,0 +1,101 @@
+/** What the proxy itself says in ICMP (RFC 792): echo replies, and errors about packets it dropped. */
+import type { Arena } from "../core/arena.ts";
+import type { Random } from "../core/random.ts";
+import { complement, delta16, sumBytes, updated } from "../wire/checksum.ts";
+import * as ethernet from "../wire/ethernet.ts";
+import * as icmpv4 from "../wire/icmpv4.ts";
+import * as ipv4 from "../wire/ipv4.ts";
+import type { Pdu } from "../wire/pdu.ts";
+import { TokenBucket } from "./token_bucket.ts";
+
+/** RFC 1812 §4.3.2.3: an error quotes as much as fits into a datagram of 576 bytes. */
+const ERROR_MAX_BYTES = 576;
+
+/** Errors a second, on average and at once (RFC 1812 §4.3.2.8). */
+const ERRORS_PER_SECOND = 100;
+const ERRORS_AT_ONCE = 50;
+
+/**
+ * Turns the echo request into its reply, in place (RFC 1122 §3.2.2.6), and queues it to the station that
+ * sent the frame: no ARP needed, the request shows the way.
+ */
+export function echoReply(arena: Arena, pdu: Pdu): boolean {
+  const { view } = arena;
+  turnAround(view, pdu.frame);
+  ipv4.setSource(view, pdu.ip, pdu.dst);
+  ipv4.setDestination(view, pdu.ip, pdu.src);
+  const ttls = delta16(pdu.ttl << 8, ipv4.DEFAULT_TTL << 8);
+  ipv4.setChecksum(view, pdu.ip, updated(ipv4.checksum(view, pdu.ip), ttls));
+  ipv4.setTtl(view, pdu.ip, ipv4.DEFAULT_TTL);
+  const types = delta16(icmpv4.ICMP_ECHO_REQUEST << 8, icmpv4.ICMP_ECHO_REPLY << 8);
+  icmpv4.setChecksum(view, pdu.l4, updated(icmpv4.checksum(view, pdu.l4), types));
+  icmpv4.setType(view, pdu.l4, icmpv4.ICMP_ECHO_REPLY);
+  return arena.send(pdu.frame, pdu.end - pdu.frame);
+}
+
+function turnAround(view: DataView, frame: number): void {
+  const ownHi = ethernet.destinationHi(view, frame);
+  const ownLo = ethernet.destinationLo(view, frame);
+  const stationHi = ethernet.sourceHi(view, frame);
+  const stationLo = ethernet.sourceLo(view, frame);
+  ethernet.setDestination(view, frame, stationHi, stationLo);
+  ethernet.setSource(view, frame, ownHi, ownLo);
+}
+
+/** Sends ICMP errors, as rarely and as silently as RFC 1812 §4.3.2.7 wants. */
+export class IcmpErrors {
+  readonly #random: Random;
+  readonly #bucket: TokenBucket;
+
+  constructor(random: Random, nowMs: number) {
+    this.#random = random;
+    this.#bucket = new TokenBucket(ERRORS_PER_SECOND, ERRORS_AT_ONCE, nowMs);
+  }
+
+  /**
+   * Queues an error of `type` and `code` about `pdu`, which must not have been rewritten yet; `rest` is
+   * bytes 4 to 7. Returns false when none is sent: about an ICMP error, above the rate, out of scratch.
+   */
+  send(
+    arena: Arena,
+    pdu: Pdu,
+    type: number,
+    code: number,
+    rest: number,
+    nowMs: number,
+  ): boolean {
+    if (pdu.protocol === ipv4.PROTOCOL_ICMP && !isQuery(pdu.icmpType)) return false;
+    if (!this.#bucket.take(nowMs)) return false;
+    const quotedMax = ERROR_MAX_BYTES - ipv4.IPV4_MIN_BYTES - icmpv4.ICMP_BYTES;
+    const quoted = Math.min(quotedMax, pdu.end - pdu.ip);
+    const totalLength = ipv4.IPV4_MIN_BYTES + icmpv4.ICMP_BYTES + quoted;
+    const frame = arena.scratch(ethernet.ETHERNET_BYTES + totalLength);
+    if (frame < 0) return false;
+    const { bytes, view } = arena;
+    bytes.copyWithin(frame, pdu.frame, pdu.frame + ethernet.ETHERNET_BYTES);
+    turnAround(view, frame);
+    const ip = frame + ethernet.ETHERNET_BYTES;
+    ipv4.writeHeader(view, ip, {
+      totalLength,
+      tos: 0xc0, // internetwork control: RFC 1812 §4.3.2.5
+      id: this.#random.uint32() & 0xffff,
+      flags: 0,
+      ttl: ipv4.DEFAULT_TTL,
+      protocol: ipv4.PROTOCOL_ICMP,
+      src: pdu.dst,
+      dst: pdu.src,
+    });
+    ipv4.setChecksum(view, ip, complement(sumBytes(view, ip, ipv4.IPV4_MIN_BYTES, 0)));
+    const icmp = ip + ipv4.IPV4_MIN_BYTES;
+    icmpv4.writeHeader(view, icmp, type, code, rest);
+    bytes.copyWithin(icmp + icmpv4.ICMP_BYTES, pdu.ip, pdu.ip + quoted);
+    const sum = sumBytes(view, icmp, icmpv4.ICMP_BYTES + quoted, 0);
+    icmpv4.setChecksum(view, icmp, complement(sum));
+    return arena.send(frame, ethernet.ETHERNET_BYTES + totalLength);
+  }
+}
+
+/** RFC 1812 §4.3.2.7: no error about an error; an unknown type may be one. */
+function isQuery(type: number): boolean {
+  return icmpv4.ICMP_TYPES[type]?.query === true;
+}
