@@ -1,0 +1,231 @@
+/*
+ * The shim: what TypeScript cannot do itself with a Linux TAP device. Open it, ask about it, read and
+ * write bursts of frames, wait for one. It knows nothing of what is inside a frame and keeps no state.
+ *
+ * Every function returns a value >= 0, or -errno. Arguments are 32-bit integers and pointers only:
+ * a 64-bit type would fall off the fast call path of the binding (ffi/tap.ts, same names).
+ *
+ * Read first: linux/Documentation/networking/tuntap.rst; virtio 1.2 section 5.1.6 for the header that
+ * IFF_VNET_HDR puts in front of each frame; netdevice(7) for the socket ioctls.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/ethtool.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <linux/sockios.h>
+#include <poll.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+  VNET_BYTES = 10,                        /* struct virtio_net_hdr */
+  MAX_RECORD_BYTES = VNET_BYTES + 18 + 65535, /* with a tagged Ethernet header and 64 KiB of IP */
+  WRITE_RETRY_MS = 1,
+};
+
+/* ---- opening ---------------------------------------------------------------------------------- */
+
+/* A new file descriptor of /dev/net/tun, not yet attached to a device. */
+int32_t tap_node(void) {
+  int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  return fd < 0 ? -errno : fd;
+}
+
+/* Asks the kernel about a device by name, through a socket of the process's network namespace. */
+static int ask(unsigned long request, struct ifreq *ifr) {
+  int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (sock < 0) return -errno;
+  int status = ioctl(sock, request, ifr) < 0 ? -errno : 0;
+  close(sock);
+  return status;
+}
+
+static int set_name(struct ifreq *ifr, const char *name) {
+  memset(ifr, 0, sizeof *ifr);
+  size_t length = strnlen(name, IFNAMSIZ);
+  if (length == 0 || length == IFNAMSIZ) return -EINVAL;
+  memcpy(ifr->ifr_name, name, length);
+  return 0;
+}
+
+/* What `name` (NUL-terminated) is: 0 no such device, 1 another kind, 2 TUN, 3 TAP. */
+int32_t tap_kind(const char *name) {
+  struct ifreq ifr;
+  int status = set_name(&ifr, name);
+  if (status < 0) return status;
+  status = ask(SIOCGIFINDEX, &ifr);
+  if (status == -ENODEV) return 0;
+  if (status < 0) return status;
+
+  struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};
+  ifr.ifr_data = (char *)&info;
+  if (ask(SIOCETHTOOL, &ifr) < 0 || strcmp(info.driver, "tun") != 0) return 1;
+  return strcmp(info.bus_info, "tap") == 0 ? 3 : 2;
+}
+
+/*
+ * Attaches `fd` to the TAP device `name`, with a vnet header on each frame. With `create` 0 a device
+ * that is not there is never made: TUNSETIFF would make it, so ask first, and if the device went away
+ * between the question and the call, then what we hold is not persistent: let go of it. The caller
+ * closes `fd` after an error, and with it such a device.
+ */
+int32_t tap_attach(int32_t fd, const char *name, int32_t create) {
+  int kind = tap_kind(name);
+  if (kind < 0) return kind;
+  if (kind == 0 && !create) return -ENODEV;
+
+  struct ifreq ifr;
+  int status = set_name(&ifr, name);
+  if (status < 0) return status;
+  ifr.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+  if (ioctl(fd, TUNSETIFF, &ifr) < 0) return -errno;
+  if (!create) {
+    if (ioctl(fd, TUNGETIFF, &ifr) < 0) return -errno;
+    if (!(ifr.ifr_flags & IFF_PERSIST)) return -ENODEV;
+  }
+
+  int header_bytes = VNET_BYTES;
+  return ioctl(fd, TUNSETVNETHDRSZ, &header_bytes) < 0 ? -errno : 0;
+}
+
+/* Says which unfinished work (TUN_F_*) the kernel may leave to us. */
+int32_t tap_offload(int32_t fd, uint32_t features) {
+  return ioctl(fd, TUNSETOFFLOAD, (unsigned long)features) < 0 ? -errno : 0;
+}
+
+/* ---- asking ----------------------------------------------------------------------------------- */
+
+/* Names the device behind `fd`, which may have been renamed, and asks. -EBADFD: it was deleted. */
+static int ask_fd(int fd, unsigned long request, struct ifreq *ifr) {
+  memset(ifr, 0, sizeof *ifr);
+  if (ioctl(fd, TUNGETIFF, ifr) < 0) return -errno;
+  return ask(request, ifr);
+}
+
+/* Interface flags, IFF_UP (1) among them. */
+int32_t tap_flags(int32_t fd) {
+  struct ifreq ifr;
+  int status = ask_fd(fd, SIOCGIFFLAGS, &ifr);
+  return status < 0 ? status : (uint16_t)ifr.ifr_flags;
+}
+
+int32_t tap_mtu(int32_t fd) {
+  struct ifreq ifr;
+  int status = ask_fd(fd, SIOCGIFMTU, &ifr);
+  return status < 0 ? status : ifr.ifr_mtu;
+}
+
+/* The address of the kernel's end, 6 bytes into `mac`. */
+int32_t tap_mac(int32_t fd, uint8_t *mac) {
+  struct ifreq ifr;
+  int status = ask_fd(fd, SIOCGIFHWADDR, &ifr);
+  if (status == 0) memcpy(mac, ifr.ifr_hwaddr.sa_data, 6);
+  return status;
+}
+
+/* ---- moving frames ---------------------------------------------------------------------------- */
+
+static int64_t now_us(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* One record, waited for: non-blocking reads for `spin_us`, then asleep for up to `wait_ms`. */
+static ssize_t first_record(int fd, uint8_t *to, size_t size, int32_t spin_us, int32_t wait_ms) {
+  ssize_t got = read(fd, to, size);
+  if (got >= 0 || errno != EAGAIN) return got;
+  if (spin_us > 0) {
+    int64_t end = now_us() + spin_us;
+    do {
+      got = read(fd, to, size);
+      if (got >= 0 || errno != EAGAIN) return got;
+    } while (now_us() < end);
+  }
+  if (wait_ms > 0) {
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    if (poll(&ready, 1, wait_ms) > 0) return read(fd, to, size);
+    errno = EAGAIN;
+  }
+  return -1;
+}
+
+/*
+ * Reads a burst. Records (vnet header, frame) are packed from arena[0] on, each on a 4-byte boundary,
+ * as long as a whole MAX_RECORD fits below `limit_bytes`; frames[] gets the offset and the length of
+ * each frame, without its vnet header. Returns the number of frames, 0 if none came.
+ */
+int32_t tap_read(int32_t fd, uint8_t *arena, uint32_t limit_bytes, uint32_t *frames,
+                 uint32_t max_frames, int32_t spin_us, int32_t wait_ms) {
+  uint32_t at = 0;
+  uint32_t count = 0;
+  while (count < max_frames && at + MAX_RECORD_BYTES <= limit_bytes) {
+    ssize_t got = count == 0 ? first_record(fd, arena, MAX_RECORD_BYTES, spin_us, wait_ms)
+                             : read(fd, arena + at, MAX_RECORD_BYTES);
+    if (got < 0) {
+      if (count > 0 || errno == EAGAIN || errno == EINTR) break;
+      return -errno;
+    }
+    if (got <= VNET_BYTES) break;
+    frames[2 * count] = at + VNET_BYTES;
+    frames[2 * count + 1] = (uint32_t)got - VNET_BYTES;
+    count++;
+    at = (at + (uint32_t)got + 3) & ~3u;
+  }
+  return (int32_t)count;
+}
+
+/* One record out; a full queue gets one short chance to drain. 0 or -errno. */
+static int write_record(int fd, const uint8_t *record, size_t size) {
+  for (int attempt = 0;; attempt++) {
+    if (write(fd, record, size) >= 0) return 0;
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN || attempt > 0) return -errno;
+    struct pollfd ready = {.fd = fd, .events = POLLOUT};
+    poll(&ready, 1, WRITE_RETRY_MS);
+  }
+}
+
+/*
+ * Writes `count` frames given as in tap_read; the VNET_BYTES in front of a frame are its vnet header.
+ * A frame the device refuses is skipped. Returns how many it took, or -errno if it refused them all;
+ * outcome[0] is the number refused, outcome[1] the first errno among them.
+ */
+int32_t tap_write(int32_t fd, const uint8_t *arena, uint32_t arena_bytes, const uint32_t *frames,
+                  uint32_t count, uint32_t *outcome) {
+  uint32_t refused = 0;
+  int first_error = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    uint32_t offset = frames[2 * i];
+    uint32_t length = frames[2 * i + 1];
+    int status = -EFAULT;
+    if (offset >= VNET_BYTES && offset <= arena_bytes && length <= arena_bytes - offset) {
+      status = write_record(fd, arena + offset - VNET_BYTES, VNET_BYTES + (size_t)length);
+    }
+    if (status < 0) {
+      if (refused == 0) first_error = -status;
+      refused++;
+    }
+  }
+  outcome[0] = refused;
+  outcome[1] = (uint32_t)first_error;
+  return count > 0 && refused == count ? -first_error : (int32_t)(count - refused);
+}
+
+/* Waits up to `wait_ms` for something to read or for the device's end: 1, or 0 after the time. */
+int32_t tap_wait(int32_t fd, int32_t wait_ms) {
+  struct pollfd ready = {.fd = fd, .events = POLLIN};
+  int status = poll(&ready, 1, wait_ms);
+  if (status < 0) return errno == EINTR ? 0 : -errno;
+  return status > 0;
+}
+
+int32_t tap_close(int32_t fd) {
+  return close(fd) < 0 ? -errno : 0;
+}

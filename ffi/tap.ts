@@ -1,0 +1,141 @@
+/**
+ * The binding of the shim: `ffi/tap.c`, function by function, and the one place where a status of
+ * opening a device becomes an Error that says what to do. After opening, statuses stay numbers.
+ *
+ * Read first: `ffi/tap.c`, and `TUNSETIFF` in linux/drivers/net/tun.c for who gets which errno.
+ */
+
+/** The shim's functions with its own parameter names. All return a value ≥ 0, or `-errno`. */
+const symbols = {
+  tap_node: { parameters: [], result: "i32" },
+  /** (name) */
+  tap_kind: { parameters: ["buffer"], result: "i32" },
+  /** (fd, name, create) */
+  tap_attach: { parameters: ["i32", "buffer", "i32"], result: "i32" },
+  /** (fd, features) */
+  tap_offload: { parameters: ["i32", "u32"], result: "i32" },
+  /** (fd) */
+  tap_flags: { parameters: ["i32"], result: "i32" },
+  /** (fd) */
+  tap_mtu: { parameters: ["i32"], result: "i32" },
+  /** (fd, mac) */
+  tap_mac: { parameters: ["i32", "buffer"], result: "i32" },
+  /** (fd, arena, limit_bytes, frames, max_frames, spin_us, wait_ms) */
+  tap_read: {
+    parameters: ["i32", "buffer", "u32", "buffer", "u32", "i32", "i32"],
+    result: "i32",
+  },
+  /** (fd, arena, arena_bytes, frames, count, outcome) */
+  tap_write: { parameters: ["i32", "buffer", "u32", "buffer", "u32", "buffer"], result: "i32" },
+  /** (fd, wait_ms), on a thread of its own */
+  tap_wait: { parameters: ["i32", "i32"], result: "i32", nonblocking: true },
+  /** (fd) */
+  tap_close: { parameters: ["i32"], result: "i32" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** The loaded shim; `close()` unloads it. */
+export type TapLibrary = Deno.DynamicLibrary<typeof symbols>;
+
+/** Loads the shim at `path`. Throws an Error that names the path when that is not possible. */
+export function loadTap(path: string): TapLibrary {
+  try {
+    return Deno.dlopen(path, symbols);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new Error(`Cannot load the TAP shim "${path}": ${why.replaceAll(/\s+/g, " ")}`);
+  }
+}
+
+/** What `tap_kind` says a name belongs to. */
+export const KIND_NONE = 0;
+const KIND_OTHER = 1;
+const KIND_TUN = 2;
+
+/** Linux errno numbers (errno(3), generic) that a device can give. */
+const ERRNO_NAMES: Readonly<Record<number, string>> = {
+  1: "EPERM",
+  2: "ENOENT",
+  4: "EINTR",
+  5: "EIO",
+  6: "ENXIO",
+  9: "EBADF",
+  11: "EAGAIN",
+  12: "ENOMEM",
+  13: "EACCES",
+  14: "EFAULT",
+  16: "EBUSY",
+  19: "ENODEV",
+  22: "EINVAL",
+  23: "ENFILE",
+  24: "EMFILE",
+  25: "ENOTTY",
+  77: "EBADFD",
+  90: "EMSGSIZE",
+  100: "ENETDOWN",
+  105: "ENOBUFS",
+};
+
+/** Name of an errno; takes the number as it is or negated: `errnoName(-16)` is `EBUSY`. */
+export function errnoName(status: number): string {
+  const errno = Math.abs(status);
+  return ERRNO_NAMES[errno] ?? `errno ${errno}`;
+}
+
+/** The act that failed: opening `/dev/net/tun`, attaching to the device, or setting it up. */
+export type TapStep = "node" | "attach" | "setup";
+
+/**
+ * The Error for a negative `status` of `step`: errno name, what happened, what to do. `kind` is what
+ * `tap_kind` said about `name` before. Its `cause` is the errno's name.
+ */
+export function tapError(step: TapStep, status: number, name: string, kind: number): Error {
+  const code = errnoName(status);
+  const act = step === "node"
+    ? 'Cannot open "/dev/net/tun"'
+    : step === "attach" && kind === KIND_NONE && code !== "ENODEV"
+    ? `Cannot create TAP device "${name}"`
+    : `Cannot attach to TAP device "${name}"`;
+  const advice = step === "node"
+    ? nodeAdvice(code)
+    : step === "attach"
+    ? attachAdvice(code, name, kind)
+    : "the kernel refused its settings";
+  return new Error(`${act}: ${code}, ${advice}`, { cause: code });
+}
+
+function nodeAdvice(code: string): string {
+  switch (code) {
+    case "EACCES":
+      return "this user may not read and write it; run as root, or allow it with: sudo chmod 0666 /dev/net/tun";
+    case "EPERM":
+      return "the container or sandbox forbids this device; allow it there";
+    case "ENOENT":
+    case "ENODEV":
+    case "ENXIO":
+      return "the kernel's TUN/TAP driver is not there; load it with: sudo modprobe tun (in a container, pass the device in)";
+    default:
+      return "it should be the character device 10:200";
+  }
+}
+
+function attachAdvice(code: string, name: string, kind: number): string {
+  const make = `sudo ip tuntap add dev ${name} mode tap user $USER`;
+  switch (code) {
+    case "EPERM":
+      return kind === KIND_NONE
+        ? `this needs CAP_NET_ADMIN; run as root, or make the device first with: ${make}`
+        : `it was not made for this user; run as root, or delete it and make it with: ${make}`;
+    case "EBUSY":
+      return "another process is attached to it; stop that process or use another device";
+    case "EINVAL":
+      return kind === KIND_OTHER
+        ? "this name belongs to an interface of another kind; use another name"
+        : kind === KIND_TUN
+        ? `it is a TUN device (layer 3); delete it and make a TAP device with: ${make}`
+        : `it was made with multi_queue; delete it and make it without, with: ${make}`;
+    case "ENODEV":
+      return `there is no such device; make it with: ${make}`;
+    default:
+      return "the kernel refused it";
+  }
+}

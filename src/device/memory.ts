@@ -1,0 +1,54 @@
+/**
+ * A device made of two arrays: what tests put into `inbox` is received, what was sent lands in `outbox`
+ * as copies. Frames are handed over one burst at a time, as a real device does.
+ */
+import { type Arena, VNET_BYTES } from "../core/arena.ts";
+import type { Device } from "./device.ts";
+
+const EIO = 5;
+
+export class MemoryDevice implements Device {
+  readonly name = "memory";
+  readonly mtu: number;
+  readonly inbox: Uint8Array[] = [];
+  outbox: Uint8Array<ArrayBuffer>[] = [];
+  /** While true, the device takes no frame. */
+  broken = false;
+
+  constructor(mtu = 1500) {
+    this.mtu = mtu;
+  }
+
+  read(arena: Arena, _waitMs: number): number {
+    let cursor = 0;
+    arena.rxCount = 0;
+    while (arena.rxCount < arena.rx.length / 2) {
+      const frame = this.inbox[0];
+      if (frame === undefined || cursor + VNET_BYTES + frame.length > arena.rxBytes) break;
+      this.inbox.shift();
+      arena.bytes.fill(0, cursor, cursor + VNET_BYTES);
+      arena.bytes.set(frame, cursor + VNET_BYTES);
+      arena.rx[2 * arena.rxCount] = cursor + VNET_BYTES;
+      arena.rx[2 * arena.rxCount + 1] = frame.length;
+      arena.rxCount++;
+      cursor = (cursor + VNET_BYTES + frame.length + 3) & ~3;
+    }
+    return arena.rxCount;
+  }
+
+  write(arena: Arena): number {
+    const count = arena.txCount;
+    for (let i = 0; i < count && !this.broken; i++) {
+      this.outbox.push(arena.copyOut(arena.tx[2 * i]!, arena.tx[2 * i + 1]!));
+    }
+    arena.sent();
+    return this.broken ? -EIO : count;
+  }
+
+  /** What was sent since the last call. */
+  take(): Uint8Array<ArrayBuffer>[] {
+    const sent = this.outbox;
+    this.outbox = [];
+    return sent;
+  }
+}
