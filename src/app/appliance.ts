@@ -1,0 +1,271 @@
+/**
+ * The appliance: everything between the device's bursts. With an in-memory device, a manual clock and
+ * seeded randomness it is the whole world of a test.
+ *
+ *     read ─ decode ─ admit ─ classify ─ tree ─┬─ forward: TTL, commit, route, translate, ARP ─┐
+ *              │        │                      ├─ echo reply in place ─────────────────────────┼─ write
+ *              └─ ARP   └─ dropped             └─ drop                                         │
+ *                  └───────────────────────────────────────────────────────────────────────────┘
+ *
+ * Nothing here throws for a packet's sake: each ends as a decision, a drop with a counted reason, or ARP.
+ */
+import { Arena } from "../core/arena.ts";
+import type { Clock } from "../core/clock.ts";
+import type { Log } from "../core/log.ts";
+import type { Random } from "../core/random.ts";
+import { Reason } from "../core/reason.ts";
+import type { Device } from "../device/device.ts";
+import { type Backend, Backends } from "../flow/backends.ts";
+import { Connections } from "../flow/connections.ts";
+import { decrementTtl, translate, Translation } from "../flow/translate.ts";
+import { admit, type OwnAddress } from "../stack/admit.ts";
+import { Arp } from "../stack/arp.ts";
+import { echoReply, IcmpErrors } from "../stack/icmp.ts";
+import { Routes } from "../stack/route.ts";
+import { DROP, ECHO_REPLY, FORWARD, type Policy } from "../tree/ast.ts";
+import { compile, newPositions } from "../tree/compile.ts";
+import type { Evaluate } from "../tree/evaluate.ts";
+import { formatAddress, formatMac, inSubnet, type Mac, subnetOf } from "../wire/address.ts";
+import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
+import { ETHERTYPE_ARP } from "../wire/ethernet.ts";
+import { formatPdu } from "../wire/format.ts";
+import * as icmpv4 from "../wire/icmpv4.ts";
+import { PROTOCOL_ICMP } from "../wire/ipv4.ts";
+import { Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
+import type { Config } from "./config.ts";
+import { formatDecision, formatSummary, Metrics } from "./metrics.ts";
+import type { Trace } from "./trace.ts";
+
+/** How often timers are looked at. */
+const TICK_MS = 100;
+
+export interface ApplianceOptions {
+  readonly device: Device;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly policy: Policy;
+  readonly config: Config;
+  readonly log: Log;
+  /** Shows PDUs on the console; null: none. */
+  readonly trace: Trace | null;
+}
+
+export class Appliance {
+  readonly arena = new Arena();
+  readonly metrics = new Metrics();
+  readonly connections: Connections;
+  readonly #device: Device;
+  readonly #clock: Clock;
+  readonly #config: Config;
+  readonly #log: Log;
+  readonly #trace: Trace | null;
+  readonly #own: OwnAddress;
+  readonly #backends: Backends;
+  readonly #evaluate: Evaluate;
+  readonly #arp: Arp;
+  readonly #icmpErrors: IcmpErrors;
+  readonly #routes: Routes;
+  readonly #pdu = new Pdu();
+  readonly #translation = new Translation();
+  #nowMs: number;
+  #nextTickMs: number;
+
+  constructor({ device, clock, random, policy, config, log, trace }: ApplianceOptions) {
+    this.#device = device;
+    this.#clock = clock;
+    this.#config = config;
+    this.#log = log;
+    this.#trace = trace;
+    this.#nowMs = clock.nowMs();
+    this.#nextTickMs = this.#nowMs;
+    const subnet = subnetOf(config.address, config.prefixLength);
+    this.#own = { address: config.address, subnet };
+    this.#backends = new Backends(config.dstAddrs);
+    this.#routes = new Routes(subnet, config.gateway);
+    this.#icmpErrors = new IcmpErrors(random, this.#nowMs);
+    this.connections = new Connections({
+      maxConnections: config.maxConn,
+      ports: config.ports,
+      ownAddress: config.address,
+      backends: this.#backends,
+      random,
+    });
+    this.#evaluate = compile(policy, {
+      lists: { "$dst-addrs": config.dstAddrs },
+      steps: this.connections.steps,
+      positions: newPositions(policy),
+    });
+    this.#arp = new Arp({
+      arena: this.arena,
+      mac: config.mac,
+      own: this.#own,
+      watched: [...new Set(config.dstAddrs.map((address) => this.#routes.nextHop(address)))],
+      log,
+      nowMs: this.#nowMs,
+      events: {
+        resolved: (address, mac) => this.#resolved(address, mac),
+        unanswered: (address) => this.#unanswered(address),
+        dropped: (reason, count) => this.metrics.drop(reason, count),
+      },
+    });
+  }
+
+  /**
+   * Reads one burst, handles it and sends what came of it; waits up to `waitMs` for a first frame.
+   * Returns the number of frames read, or `-errno`.
+   */
+  poll(waitMs: number): number {
+    const count = this.#device.read(this.arena, waitMs);
+    this.#nowMs = this.#clock.nowMs();
+    const { rx } = this.arena;
+    for (let i = 0; i < count; i++) this.#frame(rx[2 * i]!, rx[2 * i + 1]!);
+    this.#tick();
+    this.#flush();
+    return count;
+  }
+
+  /** The device has come (back) up: makes the proxy's address known again. */
+  linkUp(): void {
+    this.#arp.restart(this.#clock.nowMs());
+  }
+
+  summary(): string {
+    return formatSummary(this.metrics, this.connections.table, this.#backends.all);
+  }
+
+  // A frame's way
+
+  #frame(frame: number, frameBytes: number): void {
+    const pdu = this.#pdu;
+    const { view } = this.arena;
+    this.metrics.framesIn++;
+    let reason = decodeFrame(view, frame, frameBytes, this.#config.mac, pdu);
+    if (reason === 0 && pdu.etherType === ETHERTYPE_ARP) {
+      this.metrics.arpIn++;
+      reason = this.#arp.receive(pdu, this.#nowMs);
+    } else if (reason === 0) {
+      reason = decodeIpv4(view, pdu);
+      if (reason === 0) reason = admit(pdu, this.#own);
+      if (reason === 0) reason = decodeTransport(view, pdu);
+      if (reason === 0) return this.#received(pdu);
+    }
+    if (reason !== 0) this.metrics.drop(reason);
+  }
+
+  #received(pdu: Pdu): void {
+    const { metrics } = this;
+    metrics.pdusIn++;
+    metrics.pduBytesIn += pdu.totalLength;
+    const trace = this.#trace;
+    const shown = trace !== null && trace.wants(this.#nowMs);
+    if (shown) trace.received(formatPdu(this.arena.view, pdu, trace.dumpLimitBytes));
+    const outcome = this.#decide(pdu);
+    const decision = outcome < 0 ? DROP : outcome;
+    const reason = outcome < 0 ? -outcome : outcome === DROP ? Reason.policy : 0;
+    metrics.decisions[decision]!++;
+    if (reason !== 0) metrics.drop(reason);
+    if (shown) trace.decided(formatDecision(decision, reason));
+    else if (trace !== null) trace.skipped(decision);
+  }
+
+  /** The decision that was carried out, or the negative of the reason for which the PDU was dropped. */
+  #decide(pdu: Pdu): number {
+    this.connections.classify(pdu);
+    const outcome = this.#evaluate(pdu);
+    switch (outcome) {
+      case FORWARD:
+        return this.#forward(pdu);
+      case ECHO_REPLY:
+        return this.#echo(pdu);
+      default:
+        return outcome;
+    }
+  }
+
+  #forward(pdu: Pdu): number {
+    if ((pdu.steps & (STEP_A_TO_B | STEP_B_TO_A)) === 0) return -Reason["not-translated"];
+    if (pdu.ttl <= 1) {
+      this.#error(pdu, icmpv4.ICMP_TIME_EXCEEDED, 0);
+      return -Reason["ttl-expired"];
+    }
+    const to = this.#translation;
+    let reason = this.connections.commit(pdu, this.#nowMs, to);
+    if (reason !== 0) {
+      this.#error(pdu, icmpv4.ICMP_UNREACHABLE, icmpv4.CODE_HOST_UNREACHABLE);
+      return -reason;
+    }
+    const nextHop = this.#routes.nextHop(to.dst);
+    if (nextHop === 0) return -Reason["no-route"];
+    const { view } = this.arena;
+    translate(view, pdu, to);
+    decrementTtl(view, pdu);
+    reason = this.#arp.send(pdu.frame, pdu.end - pdu.frame, nextHop, this.#nowMs);
+    if (reason !== 0) return -reason;
+    this.#sent(pdu);
+    return FORWARD;
+  }
+
+  #echo(pdu: Pdu): number {
+    if (pdu.protocol !== PROTOCOL_ICMP || pdu.icmpType !== icmpv4.ICMP_ECHO_REQUEST) {
+      return -Reason["not-echo-request"];
+    }
+    const reason = this.connections.commit(pdu, this.#nowMs, this.#translation);
+    if (reason !== 0) return -reason;
+    if (!echoReply(this.arena, pdu)) return -Reason["no-buffer"];
+    this.#sent(pdu);
+    return ECHO_REPLY;
+  }
+
+  #sent(pdu: Pdu): void {
+    this.metrics.pdusOut++;
+    this.metrics.pduBytesOut += pdu.totalLength;
+  }
+
+  #error(pdu: Pdu, type: number, code: number): void {
+    this.#icmpErrors.send(this.arena, pdu, type, code, 0, this.#nowMs);
+  }
+
+  // Between bursts
+
+  #tick(): void {
+    if (this.#nowMs < this.#nextTickMs) return;
+    this.#nextTickMs = this.#nowMs + TICK_MS;
+    this.#arp.tick(this.#nowMs);
+    this.connections.expire(this.#nowMs);
+    this.#trace?.tick(this.#nowMs);
+  }
+
+  #flush(): void {
+    const queued = this.arena.txCount;
+    if (queued === 0) return;
+    const taken = Math.max(0, this.#device.write(this.arena));
+    this.metrics.framesOut += taken;
+    if (taken < queued) this.metrics.drop(Reason["send-failed"], queued - taken);
+  }
+
+  // What ARP finds out
+
+  #resolved(nextHop: number, mac: Mac): void {
+    for (const backend of this.#backendsBehind(nextHop)) this.#backends.setStatus(backend, "up");
+    this.#log.info(`${this.#roleOf(nextHop)} ${formatAddress(nextHop)} is at ${formatMac(mac)}`);
+  }
+
+  #unanswered(nextHop: number): void {
+    const backends = this.#backendsBehind(nextHop);
+    for (const backend of backends) this.#backends.setStatus(backend, "unanswered");
+    this.#log.warning(
+      `${this.#roleOf(nextHop)} ${formatAddress(nextHop)} does not answer ARP (3 requests): ` +
+        "no new connections to it while another backend answers",
+    );
+  }
+
+  #backendsBehind(nextHop: number): readonly Backend[] {
+    return this.#backends.all.filter(({ address }) => this.#routes.nextHop(address) === nextHop);
+  }
+
+  #roleOf(nextHop: number): string {
+    return inSubnet(nextHop, this.#own.subnet) && this.#backends.get(nextHop) === undefined
+      ? "gateway"
+      : "backend";
+  }
+}

@@ -1,0 +1,57 @@
+/** What the appliance counts, and the summary that shows it. */
+import { Reason, REASON_COUNT, reasonName } from "../core/reason.ts";
+import type { Backend } from "../flow/backends.ts";
+import { DECISION_NAMES } from "../tree/ast.ts";
+import { formatAddress } from "../wire/address.ts";
+
+export class Metrics {
+  /** Frames that the device delivered. */
+  framesIn = 0;
+  arpIn = 0;
+  /** PDUs that entered the tree. */
+  pdusIn = 0;
+  pduBytesIn = 0;
+  /** Frames that the device took. */
+  framesOut = 0;
+  /** PDUs that left: forwarded packets, and replies to PDUs. */
+  pdusOut = 0;
+  pduBytesOut = 0;
+  /** By number of the decision. */
+  readonly decisions: Float64Array = new Float64Array(DECISION_NAMES.length);
+  /** By number of the reason. */
+  readonly drops: Float64Array = new Float64Array(REASON_COUNT);
+
+  drop(reason: number, count = 1): void {
+    this.drops[reason]! += count;
+  }
+}
+
+/** The summary's lines, each ended by a newline. */
+export function formatSummary(
+  metrics: Metrics,
+  connections: { readonly count: number; readonly capacity: number },
+  backends: readonly Backend[],
+): string {
+  const named = (names: readonly string[], counts: Float64Array): string =>
+    names.flatMap((name, i) => counts[i]! > 0 ? [`${name} ${counts[i]}`] : []).join(", ") || "none";
+  const reasons = Array.from({ length: REASON_COUNT }, (_, reason) => reasonName(reason));
+  const lines = [
+    ["Frames", `${metrics.framesIn} in, ${metrics.framesOut} out, ${metrics.arpIn} ARP in`],
+    ["PDUs in", `${metrics.pdusIn}, ${metrics.pduBytesIn} bytes`],
+    ["PDUs out", `${metrics.pdusOut}, ${metrics.pduBytesOut} bytes`],
+    ["Decisions", named(DECISION_NAMES, metrics.decisions)],
+    ["Drops", named(reasons, metrics.drops)],
+    ["Connections", `${connections.count} of at most ${connections.capacity}`],
+    ...backends.map(({ address, status, opened, active }) => [
+      "Backend",
+      `${formatAddress(address)} ${status}, connections: ${opened} opened, ${active} tracked`,
+    ]),
+  ];
+  return "Summary\n" + lines.map(([name, text]) => `${name!.padEnd(11)} : ${text}\n`).join("");
+}
+
+/** The console's line about a PDU: the decision, and why where the policy did not choose it. */
+export function formatDecision(decision: number, reason: number): string {
+  const why = reason === 0 || reason === Reason.policy ? "" : ` (${reasonName(reason)})`;
+  return `Decision : ${DECISION_NAMES[decision]}${why}`;
+}

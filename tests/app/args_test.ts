@@ -1,0 +1,414 @@
+import type { Config } from "../../src/app/config.ts";
+import assert from "node:assert/strict";
+import { formatAddress, formatMac } from "../../src/wire/address.ts";
+import { parseArgs } from "../../src/app/args.ts";
+
+const ABOUT = { version: "0.1.0", build: "portable" };
+const NET = "--net=tap100";
+const DST = "--dst-addrs=192.168.0.1,192.168.0.2";
+
+function configOf(...argv: string[]): Config {
+  const command = parseArgs(argv, ABOUT);
+  assert.equal(command.kind, "run", JSON.stringify(command));
+  return (command as { config: Config }).config;
+}
+
+Deno.test("parseArgs fills in the defaults", () => {
+  const config = configOf(NET, DST);
+  assert.equal(config.net, "tap100");
+  assert.deepEqual(config.dstAddrs.map(formatAddress), ["192.168.0.1", "192.168.0.2"]);
+  assert.equal(formatAddress(config.address), "192.168.0.100");
+  assert.equal(config.prefixLength, 24);
+  assert.equal(config.gateway, null);
+  assert.deepEqual(config.ports, { first: 1024, last: 65_535 });
+  assert.equal(config.maxConn, 262_144);
+  assert.equal(config.seed, null);
+  assert.equal(config.trace, "auto");
+});
+
+Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
+  const flags: [string, string][] = [
+    ["--net", "tap7"],
+    ["--dst-addrs", "10.0.0.5,10.9.0.1"],
+    ["--ipv4", "10.0.0.9/30"],
+    ["--gateway", "10.0.0.10"],
+    ["--mac", "02-00-5E-10-00-01"],
+    ["--ports", "5000-5000"],
+    ["--max-conn", "1"],
+    ["--seed", "4294967295"],
+    ["--trace", "all"],
+  ];
+  const config = configOf(...flags.map(([name, value]) => `${name}=${value}`));
+  assert.deepEqual(
+    { ...config, address: formatAddress(config.address), mac: formatMac(config.mac) },
+    {
+      net: "tap7",
+      dstAddrs: [0x0a000005, 0x0a090001],
+      address: "10.0.0.9",
+      prefixLength: 30,
+      gateway: 0x0a00000a,
+      mac: "02:00:5e:10:00:01",
+      ports: { first: 5000, last: 5000 },
+      maxConn: 1,
+      seed: 0xffff_ffff,
+      trace: "all",
+    },
+  );
+  assert.deepEqual(configOf(...flags.flat()), config);
+});
+
+const edges: { name: string; argv: string[]; holds: (config: Config) => boolean }[] = [
+  {
+    name: "a bare address means /24",
+    argv: [NET, DST, "--ipv4=192.168.0.9"],
+    holds: (config) => config.prefixLength === 24,
+  },
+  {
+    name: "/31 has no network and no broadcast address",
+    argv: [NET, "--dst-addrs=10.0.0.0", "--ipv4=10.0.0.1/31"],
+    holds: (config) => config.dstAddrs[0] === 0x0a000000,
+  },
+  {
+    name: "a gateway makes backends of other subnets usable, 10.0.0.255 among them",
+    argv: [NET, "--dst-addrs=10.0.0.255", "--gateway=192.168.0.254"],
+    holds: (config) => config.dstAddrs[0] === 0x0a0000ff,
+  },
+  {
+    name: "a gateway may be a backend",
+    argv: [NET, DST, "--gateway=192.168.0.1"],
+    holds: (config) => config.gateway === config.dstAddrs[0],
+  },
+  {
+    name: "a device name has at most 15 bytes",
+    argv: ["--net=abcdefghijklmno", DST],
+    holds: (config) => config.net.length === 15,
+  },
+  {
+    name: "seed 0 is a seed",
+    argv: [NET, DST, "--seed=0"],
+    holds: (config) => config.seed === 0,
+  },
+];
+for (const { name, argv, holds } of edges) {
+  Deno.test(`parseArgs: ${name}`, () => assert.ok(holds(configOf(...argv))));
+}
+
+Deno.test("parseArgs makes a MAC that depends on device and address alone", () => {
+  const mac = formatMac(configOf(NET, DST).mac);
+  assert.equal(formatMac(configOf(DST, NET, "--seed=1").mac), mac);
+  assert.notEqual(formatMac(configOf("--net=tap101", DST).mac), mac);
+  assert.notEqual(formatMac(configOf(NET, DST, "--ipv4=192.168.0.101").mac), mac);
+});
+
+const BACKEND = "--dst-addrs: Cannot use";
+const HOST = "expected the address of one host, not";
+
+/** Every way to get the command line wrong, with the one line that the user reads. */
+const errors: { name: string; argv: string[]; message: string }[] = [
+  {
+    name: "no --net",
+    argv: [DST],
+    message: "--net: Required: expected --net=DEVICE, as in --net=tap100",
+  },
+  {
+    name: "no --dst-addrs",
+    argv: [NET],
+    message: "--dst-addrs: Required: expected --dst-addrs=ADDR[,ADDR…], " +
+      "as in --dst-addrs=192.168.0.1,192.168.0.2",
+  },
+  {
+    name: "nothing at all",
+    argv: [],
+    message: "--net: Required: expected --net=DEVICE, as in --net=tap100",
+  },
+  {
+    name: "unknown flag",
+    argv: [NET, DST, "--frobnicate"],
+    message: "Unknown option '--frobnicate', see --help",
+  },
+  {
+    name: "misspelt flag with a value",
+    argv: [NET, "--dst-addr=192.168.0.1"],
+    message: "Unknown option '--dst-addr' (Did you mean --dst-addrs?), see --help",
+  },
+  {
+    name: "unknown short flag",
+    argv: [NET, DST, "-A"],
+    message: "Unknown option '-A', see --help",
+  },
+  {
+    name: "flag without its value at the end",
+    argv: [DST, "--net"],
+    message: "Option '--net=DEVICE' argument missing, see --help",
+  },
+  {
+    name: "flag without its value before another",
+    argv: ["--net", DST],
+    message: `--net: Missing value before "--dst-addrs"`,
+  },
+  {
+    name: "flag given twice",
+    argv: [NET, DST, "--seed=1", "--seed=2"],
+    message: `--seed: Cannot use "2" as second value: expected one`,
+  },
+  {
+    name: "argument that is no flag",
+    argv: [NET, DST, "192.168.0.3"],
+    message: `Cannot use argument "192.168.0.3": expected flags only, see --help`,
+  },
+  {
+    name: "empty argument",
+    argv: [NET, DST, ""],
+    message: `Cannot use argument "": expected flags only, see --help`,
+  },
+  {
+    name: "argument after --",
+    argv: [NET, DST, "--", "-x"],
+    message: `Cannot use argument "-x": expected flags only, see --help`,
+  },
+  {
+    name: "empty device name",
+    argv: ["--net=", DST],
+    message: `--net: Cannot use "" as device name: expected 1 to 15 bytes, found 0`,
+  },
+  {
+    name: "device name of 16 characters",
+    argv: ["--net=abcdefghijklmnop", DST],
+    message: `--net: Cannot use "abcdefghijklmnop" as device name: ` +
+      "expected 1 to 15 bytes, found 16",
+  },
+  {
+    name: "device name of 8 characters in 16 bytes",
+    argv: ["--net=éééééééé", DST],
+    message: `--net: Cannot use "éééééééé" as device name: expected 1 to 15 bytes, found 16`,
+  },
+  ...[".", "..", "a/b", "a b", "tap%d", "a:1"].map((name) => ({
+    name: `device name "${name}"`,
+    argv: [`--net=${name}`, DST],
+    message: `--net: Cannot use "${name}" as device name: ` +
+      `expected a name without "/", ":", "%" and white space, not "." or ".."`,
+  })),
+  {
+    name: "device name that would drive the terminal",
+    argv: ["--net=\x1b[2J\n", DST],
+    message: `--net: Cannot use "\\x1b[2J\\x0a" as device name: ` +
+      `expected a name without "/", ":", "%" and white space, not "." or ".."`,
+  },
+  {
+    name: "no backend",
+    argv: [NET, "--dst-addrs="],
+    message: `--dst-addrs: Cannot parse "" as IPv4 address: ` +
+      "expected four decimal octets, as in 192.168.0.1",
+  },
+  {
+    name: "comma at the end",
+    argv: [NET, "--dst-addrs=192.168.0.1,"],
+    message: `--dst-addrs: Cannot parse "" as IPv4 address: ` +
+      "expected four decimal octets, as in 192.168.0.1",
+  },
+  {
+    name: "backend 300.1.1.1",
+    argv: [NET, "--dst-addrs=300.1.1.1"],
+    message: `--dst-addrs: Cannot parse "300.1.1.1" as IPv4 address: octet must be ≤ 255`,
+  },
+  {
+    name: "backend by name",
+    argv: [NET, "--dst-addrs=localhost"],
+    message: `--dst-addrs: Cannot parse "localhost" as IPv4 address: ` +
+      "expected four decimal octets, as in 192.168.0.1",
+  },
+  {
+    name: "duplicate backend",
+    argv: [NET, "--dst-addrs=192.168.0.1,192.168.0.2,192.168.0.1"],
+    message: `${BACKEND} "192.168.0.1" as backend: expected each backend once`,
+  },
+  {
+    name: "limited broadcast backend",
+    argv: [NET, "--dst-addrs=255.255.255.255"],
+    message: `${BACKEND} "255.255.255.255" as backend: ${HOST} broadcast`,
+  },
+  {
+    name: "directed broadcast backend",
+    argv: [NET, "--dst-addrs=192.168.0.255"],
+    message: `${BACKEND} "192.168.0.255" as backend: ${HOST} ` +
+      "the broadcast address of 192.168.0.0/24",
+  },
+  {
+    name: "network address backend",
+    argv: [NET, "--dst-addrs=192.168.0.0"],
+    message: `${BACKEND} "192.168.0.0" as backend: ${HOST} the network address of 192.168.0.0/24`,
+  },
+  {
+    name: "multicast backend",
+    argv: [NET, "--dst-addrs=224.0.0.1"],
+    message: `${BACKEND} "224.0.0.1" as backend: ${HOST} multicast (224.0.0.0/4)`,
+  },
+  {
+    name: "reserved backend",
+    argv: [NET, "--dst-addrs=240.0.0.1", "--gateway=192.168.0.254"],
+    message: `${BACKEND} "240.0.0.1" as backend: ${HOST} reserved (240.0.0.0/4)`,
+  },
+  {
+    name: "loopback backend",
+    argv: [NET, "--dst-addrs=127.0.0.1"],
+    message: `${BACKEND} "127.0.0.1" as backend: ${HOST} loopback (127.0.0.0/8)`,
+  },
+  {
+    name: "backend in 0.0.0.0/8",
+    argv: [NET, "--dst-addrs=0.0.0.0"],
+    message: `${BACKEND} "0.0.0.0" as backend: ${HOST} "this network" (0.0.0.0/8)`,
+  },
+  {
+    name: "the proxy's own address as backend",
+    argv: [NET, "--dst-addrs=192.168.0.1,192.168.0.100"],
+    message: `${BACKEND} "192.168.0.100" as backend: expected another host, not the proxy`,
+  },
+  {
+    name: "off-link backend without --gateway",
+    argv: [NET, "--dst-addrs=10.0.0.1"],
+    message: `${BACKEND} "10.0.0.1" as backend: ` +
+      "expected an address in 192.168.0.0/24, or a --gateway to reach it",
+  },
+  {
+    name: "own address with a bad octet",
+    argv: [NET, DST, "--ipv4=192.168.0.256/24"],
+    message: `--ipv4: Cannot parse "192.168.0.256" as IPv4 address: octet must be ≤ 255`,
+  },
+  {
+    name: "own address with a bad prefix length",
+    argv: [NET, DST, "--ipv4=192.168.0.9/33"],
+    message: `--ipv4: Cannot parse "192.168.0.9/33" as IPv4 address: prefix length must be 0 to 32`,
+  },
+  {
+    name: "own address with /32",
+    argv: [NET, DST, "--ipv4=192.168.0.9/32"],
+    message: `--ipv4: Cannot use "192.168.0.9/32" as own address: ` +
+      "expected a prefix length of at most 31, /32 has no neighbours",
+  },
+  ...[
+    ["192.168.0.0/24", "the network address of 192.168.0.0/24"],
+    ["10.255.255.255/8", "the broadcast address of 10.0.0.0/8"],
+    ["255.255.255.255/24", "broadcast"],
+    ["224.0.0.1/24", "multicast (224.0.0.0/4)"],
+    ["127.0.0.1/8", "loopback (127.0.0.0/8)"],
+    ["0.0.0.1/24", `"this network" (0.0.0.0/8)`],
+    ["240.1.1.1/24", "reserved (240.0.0.0/4)"],
+  ].map(([own, kind]) => ({
+    name: `own address ${own}`,
+    argv: [NET, DST, `--ipv4=${own}`],
+    message: `--ipv4: Cannot use "${own}" as own address: ${HOST} ${kind}`,
+  })),
+  {
+    name: "off-link gateway",
+    argv: [NET, DST, "--gateway=10.0.0.1"],
+    message: `--gateway: Cannot use "10.0.0.1" as gateway: expected an address in 192.168.0.0/24`,
+  },
+  {
+    name: "the proxy as its gateway",
+    argv: [NET, DST, "--gateway=192.168.0.100"],
+    message: `--gateway: Cannot use "192.168.0.100" as gateway: ` +
+      "expected another host, not the proxy",
+  },
+  {
+    name: "broadcast gateway",
+    argv: [NET, DST, "--gateway=192.168.0.255"],
+    message: `--gateway: Cannot use "192.168.0.255" as gateway: ${HOST} ` +
+      "the broadcast address of 192.168.0.0/24",
+  },
+  {
+    name: "network gateway",
+    argv: [NET, DST, "--gateway=192.168.0.0"],
+    message: `--gateway: Cannot use "192.168.0.0" as gateway: ${HOST} ` +
+      "the network address of 192.168.0.0/24",
+  },
+  {
+    name: "broken MAC",
+    argv: [NET, DST, "--mac=02:00"],
+    message: `--mac: Cannot parse "02:00" as MAC address: ` +
+      "expected six hex octets, as in 02:00:5e:10:00:01",
+  },
+  {
+    name: "multicast MAC",
+    argv: [NET, DST, "--mac=01:00:5e:00:00:01"],
+    message: `--mac: Cannot use "01:00:5e:00:00:01" as MAC address: ` +
+      "expected a unicast address, the first octet even",
+  },
+  {
+    name: "zero MAC",
+    argv: [NET, DST, "--mac=00:00:00:00:00:00"],
+    message: `--mac: Cannot use "00:00:00:00:00:00" as MAC address: ` +
+      "expected one that is not zero",
+  },
+  {
+    name: "one port",
+    argv: [NET, DST, "--ports=70000"],
+    message: `--ports: Cannot parse "70000" as port range: expected FIRST-LAST, as in 1024-65535`,
+  },
+  ...["0-10", "1-65536", "70000-70001"].map((range) => ({
+    name: `ports ${range}`,
+    argv: [NET, DST, `--ports=${range}`],
+    message: `--ports: Cannot parse "${range}" as port range: port must be 1 to 65535`,
+  })),
+  {
+    name: "ports backwards",
+    argv: [NET, DST, "--ports=2000-1999"],
+    message: `--ports: Cannot parse "2000-1999" as port range: first port must be ≤ last port`,
+  },
+  ...["0", "1000001", "-1", "1e3", "", "12x"].map((count) => ({
+    name: `${count || "no number"} as connections`,
+    argv: [NET, DST, `--max-conn=${count}`],
+    message: `--max-conn: Cannot parse "${count}" as number of connections: ` +
+      "expected an integer 1 to 1000000",
+  })),
+  ...["4294967296", "-1", "0x10", "1.5"].map((seed) => ({
+    name: `seed ${seed}`,
+    argv: [NET, DST, `--seed=${seed}`],
+    message: `--seed: Cannot parse "${seed}" as seed: expected an integer 0 to 4294967295`,
+  })),
+  {
+    name: "unknown trace mode",
+    argv: [NET, DST, "--trace=some"],
+    message: `--trace: Cannot parse "some" as trace mode: expected auto, all or off`,
+  },
+];
+for (const { name, argv, message } of errors) {
+  Deno.test(`parseArgs refuses ${name}`, () => {
+    assert.deepEqual(parseArgs(argv, ABOUT), { kind: "usage-error", message });
+  });
+}
+
+Deno.test("parseArgs --version tells version and build, whatever else is given", () => {
+  const expected = { kind: "print", text: "treegate 0.1.0 (portable build)\n" };
+  assert.deepEqual(parseArgs(["--version"], ABOUT), expected);
+  assert.deepEqual(parseArgs([NET, "--version"], ABOUT), expected);
+});
+
+Deno.test("parseArgs --help has every flag and its default on a page 100 columns wide", () => {
+  const command = parseArgs(["--help"], ABOUT);
+  assert.equal(command.kind, "print");
+  const { text } = command as { text: string };
+  const flags = [
+    "net",
+    "dst-addrs",
+    "ipv4",
+    "gateway",
+    "mac",
+    "ports",
+    "max-conn",
+    "seed",
+    "trace",
+  ];
+  for (const flag of flags) {
+    assert.match(text, new RegExp(`^  --${flag}=.*\\((required|.*default)`, "m"));
+  }
+  for (const flag of ["--help", "--version"]) assert.match(text, new RegExp(`^  ${flag} `, "m"));
+  assert.ok(text.split("\n").every((line) => line.length <= 100));
+  assert.ok(text.endsWith("command line.\n") && !text.endsWith("\n\n"));
+});
+
+Deno.test("parseArgs --help shows examples that work", () => {
+  const { text } = parseArgs(["--help"], ABOUT) as { text: string };
+  const examples = [...text.matchAll(/^ {4}proxy (.*)$/gm)];
+  assert.equal(examples.length, 2);
+  for (const [, line] of examples) configOf(...line!.split(" "));
+});
