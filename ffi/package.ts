@@ -1,0 +1,112 @@
+/**
+ * Makes the single file `./proxy` (`deno task build`): with `deno compile` where Deno's base runtime
+ * can be had, else the portable build, which carries Deno's own executable (see `ffi/launcher.c`).
+ * `deno task build --portable` makes that one at once.
+ */
+import { buildShim, compileC } from "./build.ts";
+
+const ROOT = decodeURIComponent(new URL("..", import.meta.url).pathname);
+const TARGET = `${ROOT}proxy`;
+const UNFINISHED = `${TARGET}.${Deno.pid}.tmp`;
+
+/** What a compiled program may do; `ffi/launcher.c` says the same of a portable one. */
+const PERMISSIONS = [
+  "--allow-ffi",
+  "--allow-read",
+  "--allow-env=NO_COLOR,FORCE_COLOR,CLICOLOR_FORCE",
+];
+
+/**
+ * Builds `./proxy` and returns which kind it became; with `portable` that kind without trying the
+ * other. Throws an Error with the compiler's or Deno's words.
+ */
+export function buildProxy(portable: boolean): "compiled" | "portable" {
+  const shim = buildShim();
+  try {
+    if (!portable && compile()) return "compiled";
+    packPortable(shim);
+    return "portable";
+  } finally {
+    removeIfThere(UNFINISHED);
+  }
+}
+
+/** Makes `./proxy` with `deno compile`; false where Deno's base runtime cannot be had. */
+function compile(): boolean {
+  const failure = deno(
+    ["compile", "--quiet", "--no-prompt", ...PERMISSIONS, "--include", "ffi/build/libtap.so"]
+      .concat("--output", UNFINISHED, "main.ts"),
+  );
+  if (failure === "") {
+    Deno.renameSync(UNFINISHED, TARGET);
+    return true;
+  }
+  const noRuntime = failure.split("\n").find((line) => line.includes("denort"));
+  if (noRuntime === undefined) throw new Error(`Cannot compile the program: ${failure}`);
+  say(`No base runtime for deno compile, making the portable build instead (${noRuntime.trim()})`);
+  return false;
+}
+
+/** Makes `./proxy` from the launcher, this Deno, the bundled program and the shim. */
+function packPortable(shim: string): void {
+  const launcher = `${ROOT}ffi/build/launcher`;
+  const program = `${ROOT}ffi/build/proxy.js`;
+  compileC(`${ROOT}ffi/launcher.c`, launcher, ["-s"]);
+  const failure = deno(["bundle", "--quiet", "--output", program, "ffi/portable.ts"]);
+  if (failure !== "") throw new Error(`Cannot bundle the program: ${failure}`);
+  joinParts(launcher, [Deno.execPath(), program, shim], UNFINISHED);
+  Deno.renameSync(UNFINISHED, TARGET);
+}
+
+/**
+ * Writes the executable `target`: the launcher, the parts (Deno, program, shim), and at the end their
+ * sizes and a magic word, which are `struct trailer` in `ffi/launcher.c`.
+ */
+export function joinParts(launcher: string, parts: readonly string[], target: string): void {
+  const trailer = new DataView(new ArrayBuffer(8 * parts.length + 8));
+  new TextEncoder().encodeInto("treegate", new Uint8Array(trailer.buffer, 8 * parts.length));
+  Deno.writeFileSync(target, Deno.readFileSync(launcher), { mode: 0o755 });
+  parts.forEach((path, i) => {
+    const bytes = Deno.readFileSync(path);
+    trailer.setBigUint64(8 * i, BigInt(bytes.length), true);
+    Deno.writeFileSync(target, bytes, { append: true });
+  });
+  Deno.writeFileSync(target, new Uint8Array(trailer.buffer), { append: true });
+}
+
+/** Runs this Deno in the project; its error output when it failed, else nothing. */
+function deno(args: string[]): string {
+  const { success, stderr } = new Deno.Command(Deno.execPath(), {
+    args,
+    cwd: ROOT,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+  }).outputSync();
+  if (success) return "";
+  const [words] = new TextDecoder().decode(stderr).split("\nStack backtrace:");
+  return words!.trim() || "it gave no reason";
+}
+
+function removeIfThere(path: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+function say(line: string): void {
+  // deno-lint-ignore no-console
+  console.error(line);
+}
+
+if (import.meta.main) {
+  try {
+    say(`Built ./proxy (${buildProxy(Deno.args.includes("--portable"))})`);
+  } catch (error) {
+    say(error instanceof Error ? error.message : String(error));
+    Deno.exit(1);
+  }
+}

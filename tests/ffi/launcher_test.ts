@@ -1,0 +1,137 @@
+import assert from "node:assert/strict";
+import { buildShim, compileC } from "../../ffi/build.ts";
+import { joinParts } from "../../ffi/package.ts";
+import { permitted } from "./namespace.ts";
+
+const text = new TextDecoder();
+
+/** A single file of the portable kind, with `launcher_program.js` for the proxy, in its own folder. */
+class SingleFile {
+  readonly folder = Deno.makeTempDirSync({ prefix: "treegate-launcher-" });
+  readonly path = `${this.folder}/proxy`;
+
+  constructor() {
+    try {
+      const launcher = `${this.folder}/launcher`;
+      compileC(here("../../ffi/launcher.c"), launcher, []);
+      joinParts(launcher, [Deno.execPath(), here("launcher_program.js"), buildShim()], this.path);
+      Deno.removeSync(launcher);
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  run(args: readonly string[], env: Record<string, string> = {}, path = this.path): {
+    code: number;
+    out: string;
+    err: string;
+  } {
+    const options = { args: [...args], env, clearEnv: true, cwd: this.folder };
+    const result = new Deno.Command(path, options).outputSync();
+    return { code: result.code, out: text.decode(result.stdout), err: text.decode(result.stderr) };
+  }
+
+  spawn(args: string[]): Deno.ChildProcess {
+    const piped = { stdin: "piped", stdout: "piped", clearEnv: true } as const;
+    return new Deno.Command(this.path, { args, ...piped }).spawn();
+  }
+
+  [Symbol.dispose](): void {
+    Deno.removeSync(this.folder, { recursive: true });
+  }
+}
+
+function here(relative: string): string {
+  return new URL(relative, import.meta.url).pathname;
+}
+
+Deno.test({ name: "launcher, is its program", ignore: !permitted }, async (t) => {
+  using file = new SingleFile();
+
+  await t.step("every argument reaches it, whatever it looks like", () => {
+    const args = ["", " ", "a b", "--", "-A", "--allow-all", "--inspect", "--help", "-V", "-", "*"]
+      .concat("--v8-flags=--help", "ü\n'\"$HOME", "--", "-h");
+    const { code, out, err } = file.run(["args", ...args]);
+    assert.deepEqual([JSON.parse(out), err, code], [args, "", 3]);
+  });
+
+  await t.step("no argument is none", () => {
+    assert.deepEqual(file.run([]), { code: 5, out: "", err: "" });
+  });
+
+  await t.step("no variable configures the runtime, and none is needed", () => {
+    const hostile = {
+      DENO_V8_FLAGS: "--no-such-flag",
+      DENO_DIR: `${file.folder}/cache`,
+      NODE_OPTIONS: "--no-such-option",
+      OTEL_DENO: "true",
+      RUST_LOG: "trace",
+    };
+    assert.deepEqual(file.run(["args"], hostile), { code: 3, out: "[]\n", err: "" });
+  });
+
+  await t.step("a folder with broken configuration does not matter", () => {
+    for (const name of ["deno.json", "package.json", "deno.lock"]) {
+      Deno.writeTextFileSync(`${file.folder}/${name}`, "{ broken");
+    }
+    assert.deepEqual(file.run(["args", "x"]), { code: 3, out: '["x"]\n', err: "" });
+    for (const name of ["deno.json", "package.json", "deno.lock"]) {
+      Deno.removeSync(`${file.folder}/${name}`);
+    }
+  });
+
+  await t.step("nothing is left behind", () => {
+    file.run(["args"], { HOME: file.folder, XDG_CACHE_HOME: file.folder, TMPDIR: file.folder });
+    assert.deepEqual([...Deno.readDirSync(file.folder)].map(({ name }) => name), ["proxy"]);
+  });
+
+  await t.step("it runs through a symbolic link", () => {
+    Deno.symlinkSync("proxy", `${file.folder}/link`);
+    assert.equal(file.run(["args", "x"], {}, `${file.folder}/link`).out, '["x"]\n');
+    Deno.removeSync(`${file.folder}/link`);
+  });
+
+  await t.step("the shim is under its descriptor", () => {
+    assert.deepEqual(file.run(["shim"]), { code: 3, out: "1\n", err: "" });
+  });
+
+  await t.step("it may load the shim and read, no more", () => {
+    assert.deepEqual(JSON.parse(file.run(["rights"]).out), {
+      ...{ env: "prompt", ffi: "prompt", net: "prompt", read: "granted" },
+      ...{ run: "prompt", sys: "prompt", write: "prompt" },
+    });
+  });
+
+  await t.step("standard input and output are its own", async () => {
+    const child = file.spawn(["stdin"]);
+    const writer = child.stdin.getWriter();
+    await writer.write(new TextEncoder().encode("there and back"));
+    await writer.close();
+    const { code, stdout } = await child.output();
+    assert.deepEqual([code, text.decode(stdout)], [3, "there and back"]);
+  });
+
+  await t.step("signals reach it under the same process id", async () => {
+    const child = file.spawn(["signals"]);
+    await child.stdin.close();
+    const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    for (const name of ["ready", "SIGUSR2", "SIGHUP", "SIGINT"] as const) {
+      if (name !== "ready") child.kill(name);
+      assert.equal((await reader.read()).value, `${name}\n`);
+    }
+    child.kill("SIGTERM");
+    assert.equal((await child.status).code, 3);
+    await reader.cancel();
+  });
+
+  await t.step("a cut file says so", () => {
+    const cut = `${file.folder}/cut`;
+    Deno.writeFileSync(cut, Deno.readFileSync(file.path).subarray(0, 1_000_000), { mode: 0o755 });
+    assert.deepEqual(file.run([], {}, cut), {
+      code: 1,
+      out: "",
+      err: "Cannot start: this file is not complete, build or copy it again: Exec format error\n",
+    });
+  });
+});

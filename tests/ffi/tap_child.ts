@@ -1,0 +1,242 @@
+/**
+ * Scenarios with a real TAP device, each run by `namespace.ts` in a network namespace of its own:
+ * `tap_child.ts SCENARIO SHIM`. A scenario prints what it saw, one JSON value a line; tests judge it.
+ */
+import { Arena, VNET_BYTES } from "../../src/core/arena.ts";
+import { TapDevice } from "../../src/device/tap.ts";
+import { withoutCapability } from "./namespace.ts";
+
+const NAME = "tapt0";
+const shim = Deno.args[1]!;
+
+const scenarios: Record<string, () => void | Promise<void>> = {
+  async "ping"() {
+    const { device, arena } = ready();
+    const ping = new Deno.Command("ping", {
+      args: ["-c", "2", "-i", "0.05", "-W", "2", "192.168.77.2"],
+      stdout: "null",
+    }).spawn();
+    let arps = 0;
+    let echoes = 0;
+    for (let round = 0; round < 400 && echoes < 2; round++) {
+      if (device.read(arena, 10) === 0) await yieldToTimers();
+      for (let i = 0; i < arena.rxCount; i++) {
+        const [offset, length] = frameAt(arena, i);
+        if (answerArp(arena, offset)) arps++;
+        else if (answerEcho(arena, offset)) echoes++;
+        else continue;
+        arena.send(offset, length);
+      }
+      if (arena.txCount > 0) say({ wrote: device.write(arena), left: arena.txCount });
+    }
+    say({ arps, echoes, ping: (await ping.status).code, refused: device.refused });
+    await device.close();
+  },
+
+  async "burst"() {
+    const { device, arena } = ready();
+    ip("neigh add 192.168.77.2 lladdr 02:00:00:00:00:02 dev tapt0");
+    const sizes = ["0", "1", "2", "3", "1472"];
+    const pings = sizes.map((size) =>
+      new Deno.Command("ping", {
+        args: ["-c", "20", "-l", "20", "-W", "1", "-w", "1", "-s", size, "192.168.77.2"],
+        stdout: "null",
+      }).spawn()
+    );
+    await Promise.all(pings.map((ping) => ping.status));
+    const lengths: number[] = [];
+    let aligned = true;
+    let packed = true;
+    const counts: number[] = [];
+    for (let count = device.read(arena, 0); count > 0; count = device.read(arena, 0)) {
+      counts.push(count);
+      let end = 0;
+      for (let i = 0; i < count; i++) {
+        const [offset, length] = frameAt(arena, i);
+        aligned &&= (offset - VNET_BYTES) % 4 === 0;
+        packed &&= offset - VNET_BYTES - end < 4 && offset - VNET_BYTES >= end;
+        end = offset + length;
+        if (arena.view.getUint16(offset + 12) === 0x0800) lengths.push(length);
+      }
+    }
+    say({ counts, lengths: lengths.sort((a, b) => a - b), aligned, packed });
+    await device.close();
+  },
+
+  async "vanish"() {
+    ip("tuntap add dev tapt0 mode tap");
+    const device = TapDevice.open(NAME, { shim, create: false });
+    const arena = new Arena();
+    say({ created: device.created, status: device.status(), mtu: device.mtu });
+    arena.send(arena.scratch(60), 60);
+    say({ downWrite: device.write(arena), refused: device.refused, errno: device.refusedErrno });
+    ip("link set tapt0 up mtu 1400");
+    say({ status: device.status(), mtu: device.mtu });
+    while (device.read(arena, 20) > 0);
+    arena.send(arena.scratch(60), 60);
+    arena.send(arena.scratch(60), 8);
+    say({ halfTaken: device.write(arena), refused: device.refused });
+    const waiting = device.wait(60_000);
+    ip("link del tapt0");
+    say({ woke: await waiting, status: device.status() });
+    arena.send(arena.scratch(60), 60);
+    say({ read: device.read(arena, 5), rxCount: arena.rxCount, write: device.write(arena) });
+    say({ reopen: device.reopen(), stillNone: !exists() });
+    ip("tuntap add dev tapt0 mode tap");
+    say({ reopen: device.reopen(), status: device.status(), mtu: device.mtu });
+    const idle = device.wait(20);
+    const closing = device.close();
+    say({ read: device.read(arena, 5), write: device.write(arena), status: device.status() });
+    await closing;
+    say({ idle: await idle, afterClose: await device.wait(5), reopen: device.reopen() });
+  },
+
+  async "create"() {
+    const device = TapDevice.open(NAME, { shim, create: true });
+    const mac = new Uint8Array(6);
+    say({
+      created: device.created,
+      exists: exists(),
+      mac: device.kernelMac(mac),
+      any: mac.some(Boolean),
+    });
+    await device.close();
+    say({ exists: exists() });
+  },
+
+  async "allocate nothing"() {
+    const { device, arena } = ready();
+    const rounds = (count: number): void => {
+      for (let i = 0; i < count; i++) {
+        device.read(arena, 0);
+        const offset = arena.scratch(60);
+        arena.bytes[offset] = 2;
+        arena.send(offset, 60);
+        device.write(arena);
+      }
+    };
+    rounds(30_000);
+    const before = Deno.memoryUsage().heapUsed;
+    rounds(30_000);
+    say({ bytesPerRound: Math.round((Deno.memoryUsage().heapUsed - before) / 30_000) });
+    await device.close();
+  },
+
+  async "busy"() {
+    const holder = TapDevice.open(NAME, { shim, create: true });
+    tryOpen(false);
+    await holder.close();
+  },
+  "multi_queue"() {
+    ip("tuntap add dev tapt0 mode tap multi_queue");
+    tryOpen(true);
+  },
+  "tun"() {
+    ip("tuntap add dev tapt0 mode tun");
+    tryOpen(true);
+  },
+  "other kind"() {
+    ip("link add tapt0 type veth peer name tapt1");
+    tryOpen(true);
+  },
+  "never created"() {
+    tryOpen(false);
+    say({ exists: exists() });
+  },
+  "open"() {
+    tryOpen(true);
+  },
+  "not permitted"() {
+    asPlain("open");
+  },
+  "not the owner"() {
+    ip("tuntap add dev tapt0 mode tap user 12345");
+    asPlain("open");
+  },
+};
+
+await scenarios[Deno.args[0]!]!();
+
+/** The device, up, with 192.168.77.1/24 on the kernel's side; what the kernel says by itself is read away. */
+function ready(): { device: TapDevice; arena: Arena } {
+  const device = TapDevice.open(NAME, { shim, create: true });
+  ip("link set tapt0 addrgenmode none");
+  ip("addr add 192.168.77.1/24 dev tapt0");
+  ip("link set tapt0 up");
+  const arena = new Arena();
+  while (device.read(arena, 20) > 0);
+  return { device, arena };
+}
+
+function frameAt(arena: Arena, i: number): [offset: number, length: number] {
+  return [arena.rx[2 * i]!, arena.rx[2 * i + 1]!];
+}
+
+/** Turns an ARP request for 192.168.77.2 into the answer of 02:00:00:00:00:02 (RFC 826). */
+function answerArp({ bytes, view }: Arena, at: number): boolean {
+  if (view.getUint16(at + 12) !== 0x0806 || view.getUint16(at + 20) !== 1) return false;
+  if (view.getUint32(at + 38) !== 0xc0a84d02) return false;
+  bytes.copyWithin(at + 32, at + 22, at + 32);
+  view.setUint16(at + 20, 2);
+  bytes.set([2, 0, 0, 0, 0, 2, 192, 168, 77, 2], at + 22);
+  swapMacs(bytes, at);
+  return true;
+}
+
+/** Turns an echo request into its reply; type 8 → 0 adds 0x0800 to the checksum (RFC 792, 1624). */
+function answerEcho({ bytes, view }: Arena, at: number): boolean {
+  if (view.getUint16(at + 12) !== 0x0800 || bytes[at + 23] !== 1 || bytes[at + 34] !== 8) {
+    return false;
+  }
+  const source = view.getUint32(at + 26);
+  view.setUint32(at + 26, view.getUint32(at + 30));
+  view.setUint32(at + 30, source);
+  const sum = view.getUint16(at + 36) + 0x0800;
+  view.setUint16(at + 36, (sum & 0xffff) + (sum >>> 16));
+  bytes[at + 34] = 0;
+  swapMacs(bytes, at);
+  return true;
+}
+
+function swapMacs(bytes: Uint8Array, at: number): void {
+  bytes.copyWithin(at, at + 6, at + 12);
+  bytes.set([2, 0, 0, 0, 0, 2], at + 6);
+}
+
+/** Opens the device and prints the Error that this gives. */
+function tryOpen(create: boolean): void {
+  try {
+    TapDevice.open(NAME, { shim, create });
+    say({ opened: true });
+  } catch (error) {
+    say({ message: (error as Error).message, cause: (error as Error).cause });
+  }
+}
+
+/** Runs another scenario here without CAP_NET_ADMIN. */
+function asPlain(name: string): void {
+  const [program, ...args] = [
+    ...withoutCapability("net_admin"),
+    ...[Deno.execPath(), "run", "--quiet", "--no-config", "--no-lock", "-A"],
+    ...[new URL(import.meta.url).pathname, name, shim],
+  ];
+  new Deno.Command(program!, { args, stdout: "inherit", stderr: "inherit" }).outputSync();
+}
+
+function ip(words: string): void {
+  const { success, stderr } = new Deno.Command("ip", { args: words.split(" ") }).outputSync();
+  if (!success) throw new Error(`ip ${words}: ${new TextDecoder().decode(stderr)}`);
+}
+
+function exists(): boolean {
+  return new Deno.Command("ip", { args: ["link", "show", NAME] }).outputSync().success;
+}
+
+function yieldToTimers(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+function say(value: unknown): void {
+  // deno-lint-ignore no-console
+  console.log(JSON.stringify(value));
+}

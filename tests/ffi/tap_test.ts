@@ -1,0 +1,136 @@
+import assert from "node:assert/strict";
+import { errnoName, loadTap, tapError } from "../../ffi/tap.ts";
+import { permitted, scenario, whyNoTap } from "./namespace.ts";
+
+const ignore = whyNoTap() !== undefined;
+const MAKE = "sudo ip tuntap add dev tapt0 mode tap user $USER";
+
+Deno.test("errnoName, names what a device gives, negated or not", () => {
+  assert.equal(errnoName(16), "EBUSY");
+  assert.equal(errnoName(-77), "EBADFD");
+  assert.equal(errnoName(-4000), "errno 4000");
+});
+
+Deno.test("tapError, has one line for the causes that no test machine shows", () => {
+  const cases = [
+    [
+      tapError("node", -1, "tapt0", 0),
+      'Cannot open "/dev/net/tun": EPERM, the container or sandbox forbids this device; allow it there',
+    ],
+    [
+      tapError("node", -19, "tapt0", 0),
+      `Cannot open "/dev/net/tun": ENODEV, the kernel's TUN/TAP driver is not there; ` +
+      "load it with: sudo modprobe tun (in a container, pass the device in)",
+    ],
+    [
+      tapError("node", -24, "tapt0", 0),
+      'Cannot open "/dev/net/tun": EMFILE, it should be the character device 10:200',
+    ],
+    [
+      tapError("attach", -12, "tapt0", 3),
+      'Cannot attach to TAP device "tapt0": ENOMEM, the kernel refused it',
+    ],
+    [
+      tapError("setup", -22, "tapt0", 3),
+      'Cannot attach to TAP device "tapt0": EINVAL, the kernel refused its settings',
+    ],
+  ] as const;
+  for (const [error, message] of cases) assert.equal(error.message, message);
+});
+
+Deno.test({ name: "loadTap, names a shim that is not there", ignore: !permitted }, () => {
+  assert.throws(() => loadTap("/nowhere/libtap.so"), {
+    message: /^Cannot load the TAP shim "\/nowhere\/libtap\.so": [^\n]+$/,
+  });
+});
+
+const NO_NODE = "mount -t tmpfs none /dev/net;";
+const CLOSED_NODE = `${NO_NODE} mknod -m 0 /dev/net/tun c 10 200;`;
+
+/** Every way in which opening fails for a cause an operator can act on. */
+const failures: readonly {
+  name: string;
+  scenario: string;
+  before?: string;
+  cause: string;
+  message: string;
+}[] = [
+  {
+    name: "no rights to make a device",
+    scenario: "not permitted",
+    cause: "EPERM",
+    message: 'Cannot create TAP device "tapt0": EPERM, this needs CAP_NET_ADMIN; run as root, ' +
+      `or make the device first with: ${MAKE}`,
+  },
+  {
+    name: "another user's device",
+    scenario: "not the owner",
+    cause: "EPERM",
+    message: 'Cannot attach to TAP device "tapt0": EPERM, it was not made for this user; ' +
+      `run as root, or delete it and make it with: ${MAKE}`,
+  },
+  {
+    name: "a device in use",
+    scenario: "busy",
+    cause: "EBUSY",
+    message: 'Cannot attach to TAP device "tapt0": EBUSY, another process is attached to it; ' +
+      "stop that process or use another device",
+  },
+  {
+    name: "a multi_queue device",
+    scenario: "multi_queue",
+    cause: "EINVAL",
+    message: 'Cannot attach to TAP device "tapt0": EINVAL, it was made with multi_queue; ' +
+      `delete it and make it without, with: ${MAKE}`,
+  },
+  {
+    name: "a TUN device",
+    scenario: "tun",
+    cause: "EINVAL",
+    message: 'Cannot attach to TAP device "tapt0": EINVAL, it is a TUN device (layer 3); ' +
+      `delete it and make a TAP device with: ${MAKE}`,
+  },
+  {
+    name: "an interface of another kind",
+    scenario: "other kind",
+    cause: "EINVAL",
+    message: 'Cannot attach to TAP device "tapt0": EINVAL, ' +
+      "this name belongs to an interface of another kind; use another name",
+  },
+  {
+    name: "no driver",
+    scenario: "open",
+    before: NO_NODE,
+    cause: "ENOENT",
+    message: `Cannot open "/dev/net/tun": ENOENT, the kernel's TUN/TAP driver is not there; ` +
+      "load it with: sudo modprobe tun (in a container, pass the device in)",
+  },
+  {
+    name: "a closed device node",
+    scenario: "open",
+    before: CLOSED_NODE,
+    cause: "EACCES",
+    message: 'Cannot open "/dev/net/tun": EACCES, this user may not read and write it; ' +
+      "run as root, or allow it with: sudo chmod 0666 /dev/net/tun",
+  },
+];
+
+for (const { name, before, cause, message, ...failure } of failures) {
+  Deno.test({
+    name: `TapDevice.open, says ${cause} and what to do for ${name}`,
+    ignore: ignore || (before === CLOSED_NODE && Deno.uid() !== 0),
+  }, () => {
+    assert.deepEqual(scenario(failure.scenario, before), [{ message, cause }]);
+  });
+}
+
+Deno.test({ name: "TapDevice.open, without create never makes a device", ignore }, () => {
+  assert.deepEqual(scenario("never created"), [
+    {
+      message: 'Cannot attach to TAP device "tapt0": ENODEV, there is no such device; ' +
+        `make it with: ${MAKE}`,
+      cause: "ENODEV",
+    },
+    { exists: false },
+  ]);
+});
