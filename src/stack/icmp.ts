@@ -27,10 +27,21 @@ export function echoReply(arena: Arena, pdu: Pdu): boolean {
   const ttls = delta16(pdu.ttl << 8, ipv4.DEFAULT_TTL << 8);
   ipv4.setChecksum(view, pdu.ip, updated(ipv4.checksum(view, pdu.ip), ttls));
   ipv4.setTtl(view, pdu.ip, ipv4.DEFAULT_TTL);
-  const types = delta16(icmpv4.ICMP_ECHO_REQUEST << 8, icmpv4.ICMP_ECHO_REPLY << 8);
-  icmpv4.setChecksum(view, pdu.l4, updated(icmpv4.checksum(view, pdu.l4), types));
   icmpv4.setType(view, pdu.l4, icmpv4.ICMP_ECHO_REPLY);
+  icmpv4.setChecksum(view, pdu.l4, replyChecksum(view, pdu));
   return arena.send(pdu.frame, pdu.end - pdu.frame);
+}
+
+/**
+ * The reply's checksum. An incremental update can't tell a sum of +0 from one of -0, and a reply, unlike
+ * other messages, may consist of zeroes only: in doubt the sum is made anew.
+ */
+function replyChecksum(view: DataView, pdu: Pdu): number {
+  const types = delta16(icmpv4.ICMP_ECHO_REQUEST << 8, icmpv4.ICMP_ECHO_REPLY << 8);
+  const checksum = updated(icmpv4.checksum(view, pdu.l4), types);
+  if (checksum !== 0) return checksum;
+  icmpv4.setChecksum(view, pdu.l4, 0);
+  return complement(sumBytes(view, pdu.l4, pdu.end - pdu.l4, 0));
 }
 
 function turnAround(view: DataView, frame: number): void {
