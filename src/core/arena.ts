@@ -65,16 +65,17 @@ export class Arena {
     return offset;
   }
 
-  /** A copy of a frame, to be sent in a later burst. */
+  /** A copy of the frame with its vnet header, to be sent in a later burst. */
   copyOut(offset: number, lengthBytes: number): Uint8Array<ArrayBuffer> {
-    return this.bytes.slice(offset, offset + lengthBytes);
+    return this.bytes.slice(offset - VNET_BYTES, offset + lengthBytes);
   }
 
-  /** Puts a copied frame into scratch space: its offset, or -1 when there is no room. */
-  copyIn(frame: Uint8Array<ArrayBuffer>): number {
-    const offset = this.scratch(frame.length);
-    if (offset >= 0) this.bytes.set(frame, offset);
-    return offset;
+  /** Queues a copy that `copyOut` made, from scratch space: its offset, or -1 when there is no room. */
+  sendCopy(record: Uint8Array<ArrayBuffer>): number {
+    const offset = this.scratch(record.length - VNET_BYTES);
+    if (offset < 0) return -1;
+    this.bytes.set(record, offset - VNET_BYTES);
+    return this.send(offset, record.length - VNET_BYTES) ? offset : -1;
   }
 
   /** Forgets what was queued and the scratch frames: called once the list has been written. */

@@ -34,7 +34,7 @@ export class Backends {
     return this.#byAddress.get(address);
   }
 
-  /** A backend is passed over only while another one answers or may still answer. */
+  /** Connections go to backends that answer; while none does, to those not heard of yet; else to none. */
   setStatus(backend: Backend, status: BackendStatus): void {
     backend.status = status;
     const withStatus = (wanted: BackendStatus) => this.all.filter((b) => b.status === wanted);

@@ -149,7 +149,7 @@ export class Connections {
     const { backends, ownAddress, ports, random } = this.#options;
     const backend = backends.pick(random);
     if (backend === null) return Reason["no-backend"];
-    if (pdu.flow >= 0) this.remove(pdu.flow >>> 1);
+    const earlier = pdu.flow >> 1;
     const port = choosePort(
       this.table,
       ports,
@@ -159,8 +159,10 @@ export class Connections {
       ownAddress,
       pdu.dstPort,
       pdu.srcPort,
+      earlier,
     );
     if (port < 0) return Reason["no-port"];
+    if (earlier >= 0) this.remove(earlier);
     const entry = this.table.insert(
       pdu.protocol,
       pdu.src,

@@ -19,8 +19,8 @@ export interface PortRange {
 const MAX_TRIES = 128;
 
 /**
- * A port that `backend` does not know from us yet on this `backendPort`, or -1.
- * `preferred` is the client's own.
+ * A port that `backend` does not know from us yet on this `backendPort`, or -1. `preferred` is the
+ * client's own; the port of entry `successorOf` (-1: none) counts as free, because it is about to go.
  */
 export function choosePort(
   table: FlowTable,
@@ -31,9 +31,12 @@ export function choosePort(
   own: number,
   backendPort: number,
   preferred: number,
+  successorOf: number,
 ): number {
-  const free = (port: number): boolean =>
-    table.find(protocol, backend, own, (backendPort << 16) | port) < 0;
+  const free = (port: number): boolean => {
+    const reference = table.find(protocol, backend, own, (backendPort << 16) | port);
+    return reference < 0 || reference >> 1 === successorOf;
+  };
   if (preferred >= range.first && preferred <= range.last && free(preferred)) return preferred;
   const size = range.last - range.first + 1;
   let offset = below(random, size);

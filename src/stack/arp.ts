@@ -64,7 +64,7 @@ export interface ArpOptions {
 
 export class Arp {
   readonly #options: ArpOptions;
-  readonly #neighbors = new Neighbors();
+  readonly #neighbors: Neighbors;
   readonly #requests: TokenBucket;
   #probesLeft = 0;
   #announcementsLeft = 0;
@@ -75,6 +75,9 @@ export class Arp {
   constructor(options: ArpOptions) {
     this.#options = options;
     this.#requests = new TokenBucket(REQUESTS_PER_SECOND, REQUESTS_PER_SECOND, options.nowMs);
+    this.#neighbors = new Neighbors((packets) =>
+      options.events.dropped(Reason["arp-unanswered"], packets)
+    );
     for (const address of options.watched) this.#neighbors.watch(address);
     this.restart(options.nowMs);
   }
@@ -109,7 +112,7 @@ export class Arp {
       // A probe (sender 0.0.0.0) is answered too: whoever asks learns that the address is taken.
       const target = { mac: senderMac, address: sender };
       wire.writeArp(view, pdu.frame, wire.ARP_REPLY, { mac, address: own.address }, target);
-      arena.send(pdu.frame, FRAME_BYTES);
+      return arena.send(pdu.frame, FRAME_BYTES) ? 0 : Reason["no-buffer"];
     }
     return 0;
   }
@@ -157,9 +160,9 @@ export class Arp {
     for (;;) {
       const record = this.#neighbors.takeHeld(neighbor);
       if (record === undefined) return;
-      const frame = arena.copyIn(record);
-      if (frame >= 0) this.#address(frame, neighbor);
-      if (frame < 0 || !arena.send(frame, record.length)) events.dropped(Reason["no-buffer"], 1);
+      const frame = arena.sendCopy(record);
+      if (frame < 0) events.dropped(Reason["no-buffer"], 1);
+      else this.#address(frame, neighbor);
     }
   }
 
@@ -170,10 +173,9 @@ export class Arp {
   }
 
   #tend(neighbor: Neighbor, nowMs: number): void {
-    const { events } = this.#options;
+    if (nowMs - neighbor.requestedMs < REQUEST_INTERVAL_MS) return; // an answer may still come
     const silentMs = nowMs - neighbor.confirmedMs;
-    const asked = nowMs - neighbor.requestedMs >= REQUEST_INTERVAL_MS;
-    if (neighbor.unanswered >= MAX_UNANSWERED && asked) {
+    if (neighbor.unanswered >= MAX_UNANSWERED) {
       this.#giveUp(neighbor, nowMs);
     } else if (neighbor.watched) {
       if (!neighbor.known || silentMs > FRESH_MS) this.#request(neighbor, nowMs);
@@ -182,23 +184,16 @@ export class Arp {
     } else if (!neighbor.known || neighbor.unanswered > 0) {
       this.#request(neighbor, nowMs);
     }
-    if (!neighbor.known && neighbor.unanswered >= MAX_UNANSWERED && neighbor.held.length > 0) {
-      events.dropped(Reason["arp-unanswered"], this.#neighbors.dropHeld(neighbor));
-    }
   }
 
   /** After three requests without an answer. */
   #giveUp(neighbor: Neighbor, nowMs: number): void {
-    const { events } = this.#options;
-    if (!neighbor.watched) {
-      const lost = this.#neighbors.remove(neighbor);
-      if (lost > 0) events.dropped(Reason["arp-unanswered"], lost);
-      return;
-    }
+    if (!neighbor.watched) return this.#neighbors.remove(neighbor);
+    this.#neighbors.dropHeld(neighbor);
     if (neighbor.unanswered === MAX_UNANSWERED) {
       neighbor.known = false;
       neighbor.unanswered++;
-      events.unanswered(neighbor.address);
+      this.#options.events.unanswered(neighbor.address);
     }
     if (nowMs - neighbor.requestedMs >= RETRY_INTERVAL_MS) this.#request(neighbor, nowMs);
   }

@@ -37,9 +37,15 @@ export class Neighbor {
 }
 
 export class Neighbors {
+  readonly #lost: (packets: number) => void;
   readonly #byAddress = new Map<number, Neighbor>();
   #watched = 0;
   #heldBytes = 0;
+
+  /** `lost` is told of held packets that will never leave. */
+  constructor(lost: (packets: number) => void) {
+    this.#lost = lost;
+  }
 
   get(address: number): Neighbor | undefined {
     return this.#byAddress.get(address);
@@ -67,10 +73,9 @@ export class Neighbors {
     return this.#add(new Neighbor(address, false));
   }
 
-  /** Forgets the neighbour; returns how many held packets were lost with it. */
-  remove(neighbor: Neighbor): number {
+  remove(neighbor: Neighbor): void {
     this.#byAddress.delete(neighbor.address);
-    return this.dropHeld(neighbor);
+    this.dropHeld(neighbor);
   }
 
   /** Holds a copy of the frame until the neighbour is known. Returns 0 or a reason. */
@@ -78,8 +83,9 @@ export class Neighbors {
     if (
       neighbor.held.length >= MAX_HELD_PACKETS || this.#heldBytes + lengthBytes > MAX_HELD_BYTES
     ) return Reason["arp-queue-full"];
-    neighbor.held.push(arena.copyOut(frame, lengthBytes));
-    this.#heldBytes += lengthBytes;
+    const record = arena.copyOut(frame, lengthBytes);
+    neighbor.held.push(record);
+    this.#heldBytes += record.length;
     return 0;
   }
 
@@ -90,11 +96,10 @@ export class Neighbors {
     return record;
   }
 
-  /** Drops what waits for the neighbour; returns how many packets that were. */
-  dropHeld(neighbor: Neighbor): number {
-    const count = neighbor.held.length;
+  dropHeld(neighbor: Neighbor): void {
+    const packets = neighbor.held.length;
     while (this.takeHeld(neighbor) !== undefined);
-    return count;
+    if (packets > 0) this.#lost(packets);
   }
 
   #add(neighbor: Neighbor): Neighbor {

@@ -60,7 +60,7 @@ export function setChecksum(view: DataView, tcp: number, checksum: number): void
 
 /**
  * True for a set of flags that an endpoint can send (RFC 9293 §3.10.7): at least one of SYN, ACK and
- * RST; never SYN with FIN, SYN with RST, or FIN without ACK. NULL, FIN and Xmas scans fail this.
+ * RST; never SYN with FIN or RST, FIN with RST, or FIN without ACK. NULL, FIN and Xmas scans fail this.
  */
 export function flagsPossible(flags: number): boolean {
   if ((flags & (SYN | ACK | RST)) === 0) return false;

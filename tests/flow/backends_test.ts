@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import { SeededRandom } from "../../src/core/random.ts";
+import { Backends, type BackendStatus } from "../../src/flow/backends.ts";
+
+/** Which backends are picked in 200 draws, by their number. */
+function picked(backends: Backends): number[] {
+  const random = new SeededRandom(1);
+  const seen = new Set<number>();
+  for (let i = 0; i < 200; i++) {
+    const backend = backends.pick(random);
+    if (backend !== null) seen.add(backend.address);
+  }
+  return [...seen].sort();
+}
+
+Deno.test("Backends.pick chooses among those that answer, else among those not yet heard of", () => {
+  const cases: [BackendStatus[], number[]][] = [
+    [["resolving", "resolving", "resolving"], [1, 2, 3]],
+    [["up", "resolving", "resolving"], [1]],
+    [["up", "up", "resolving"], [1, 2]],
+    [["up", "up", "up"], [1, 2, 3]],
+    [["up", "unanswered", "up"], [1, 3]],
+    [["unanswered", "resolving", "resolving"], [2, 3]],
+    [["unanswered", "unanswered", "resolving"], [3]],
+    [["unanswered", "unanswered", "unanswered"], []],
+  ];
+  for (const [statuses, expected] of cases) {
+    const backends = new Backends([1, 2, 3]);
+    statuses.forEach((status, i) => backends.setStatus(backends.all[i]!, status));
+    assert.deepEqual(picked(backends), expected, statuses.join(" "));
+  }
+});
+
+Deno.test("Backends.pick gives a backend that answers again new connections", () => {
+  const backends = new Backends([1, 2]);
+  for (const backend of backends.all) backends.setStatus(backend, "unanswered");
+  assert.equal(backends.pick(new SeededRandom(1)), null);
+  backends.setStatus(backends.all[1]!, "up");
+  assert.deepEqual(picked(backends), [2]);
+  backends.setStatus(backends.all[0]!, "up");
+  assert.deepEqual(picked(backends), [1, 2]);
+});
+
+Deno.test("Backends.pick chooses each about as often", () => {
+  const backends = new Backends([1, 2, 3]);
+  const random = new SeededRandom(2);
+  const counts = [0, 0, 0, 0];
+  for (let i = 0; i < 9000; i++) counts[backends.pick(random)!.address]!++;
+  for (const count of counts.slice(1)) assert.ok(Math.abs(count - 3000) < 300, `${counts}`);
+});
+
+Deno.test("Backends.get finds a backend by its address", () => {
+  const backends = new Backends([5, -6]);
+  assert.deepEqual(backends.get(-6), { address: -6, status: "resolving", active: 0, opened: 0 });
+  assert.equal(backends.get(-6), backends.all[1]);
+  assert.equal(backends.get(6), undefined);
+});

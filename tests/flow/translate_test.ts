@@ -1,0 +1,172 @@
+import assert from "node:assert/strict";
+import { Arena } from "../../src/core/arena.ts";
+import { SeededRandom } from "../../src/core/random.ts";
+import { decrementTtl, translate, Translation } from "../../src/flow/translate.ts";
+import { formatAddress, parseAddress } from "../../src/wire/address.ts";
+import { Pdu } from "../../src/wire/pdu.ts";
+import { buildIp, buildTcp, buildUdp, bytesOf, naiveChecksum, readIp } from "../support/frames.ts";
+import { readTcp, readUdp } from "../support/frames.ts";
+import { decodeAll, decoded, decodeInto, frameOf, place } from "../wire/place.ts";
+
+interface Target {
+  src: string;
+  dst: string;
+  srcPort: number;
+  dstPort: number;
+}
+
+const TO: Target = { src: "192.168.0.100", dst: "192.168.0.1", srcPort: 5000, dstPort: 2000 };
+
+function translation(to: Target): Translation {
+  return Object.assign(new Translation(), {
+    ...to,
+    src: parseAddress(to.src),
+    dst: parseAddress(to.dst),
+  });
+}
+
+function translated(frame: Uint8Array, to: Target, arena: Arena = new Arena()): Uint8Array {
+  const pdu = decodeInto(arena, frame);
+  translate(arena.view, pdu, translation(to));
+  return frameOf(arena, pdu);
+}
+
+Deno.test("translate of TCP gives the frame that is built with the new addresses and ports", () => {
+  const fields = { ttl: 7, tos: 3, flags: "PA", payload: bytesOf("odd"), tcpOptions: [1, 1, 1, 0] };
+  assert.deepEqual(translated(buildTcp(fields), TO), buildTcp({ ...fields, ...TO }));
+  assert.deepEqual(
+    translated(buildTcp({ options: [1, 1, 1, 0] }), TO),
+    buildTcp({ options: [1, 1, 1, 0], ...TO }),
+  );
+});
+
+Deno.test("translate of UDP gives the frame that is built with the new addresses and ports", () => {
+  const fields = { payload: bytesOf("odd") };
+  assert.deepEqual(translated(buildUdp(fields), TO), buildUdp({ ...fields, ...TO }));
+});
+
+Deno.test("translate leaves a UDP checksum of 0 as it is: none", () => {
+  const fields = { payload: bytesOf("odd"), noChecksum: true };
+  assert.deepEqual(translated(buildUdp(fields), TO), buildUdp({ ...fields, ...TO }));
+});
+
+Deno.test("translate to what already stands there changes nothing", () => {
+  const same = { src: "192.168.0.254", dst: "192.168.0.100", srcPort: 40_000, dstPort: 2000 };
+  for (const frame of [buildTcp(), buildUdp(), buildUdp({ noChecksum: true })]) {
+    assert.deepEqual(translated(frame, same), frame);
+  }
+});
+
+Deno.test("translate there and back gives the first frame again", () => {
+  const back = { src: "192.168.0.254", dst: "192.168.0.100", srcPort: 40_000, dstPort: 2000 };
+  for (const frame of [buildTcp({ payload: bytesOf("x") }), buildUdp({ payload: bytesOf("x") })]) {
+    assert.deepEqual(translated(translated(frame, TO), back), frame);
+  }
+});
+
+Deno.test("translate of 20,000 random packets leaves every checksum right", () => {
+  const seed = 1624;
+  const random = new SeededRandom(seed);
+  const edges = [0, 1, 0x7fff, 0x8000, 0xfffe, 0xffff];
+  const word = () => random.uint32() & 1 ? random.uint32() & 0xffff : edges[random.uint32() % 6]!;
+  const target = (): Target => ({
+    src: formatAddress((word() << 16) | word()),
+    dst: formatAddress((word() << 16) | word()),
+    srcPort: word() || 1,
+    dstPort: word() || 1,
+  });
+  const arena = new Arena();
+  for (let round = 0; round < 20_000; round++) {
+    const payload = Uint8Array.from({ length: random.uint32() % 6 }, () => random.uint32());
+    const to = target();
+    const fields = { ...target(), id: word(), payload };
+    const build = round % 2 === 0 ? buildTcp : buildUdp;
+    const frame = translated(build(fields), to, arena);
+    assert.deepEqual(frame, build({ ...fields, ...to }), `round ${round} of seed ${seed}`);
+  }
+});
+
+Deno.test("translate sends a UDP checksum that comes out as 0 as 0xffff", () => {
+  let seen = 0;
+  for (let srcPort = 1; srcPort < 65_536; srcPort++) {
+    // One of all the ports makes the sum come out so: found by building, checked by translating.
+    const to = { ...TO, srcPort };
+    const expected = buildUdp(to);
+    if (expected[40] !== 0xff || expected[41] !== 0xff) continue;
+    seen++;
+    assert.deepEqual(translated(buildUdp(), to), expected);
+    assert.equal(readUdp(translated(buildUdp(), to)).noChecksum, false);
+  }
+  assert.equal(seen, 1);
+});
+
+/** The frame as a sender with checksum offload leaves it: the pseudo-header's sum, not complemented. */
+function withPartialChecksum(frame: Uint8Array): Uint8Array {
+  const { ip, l4 } = readIp(frame);
+  const pseudo = [...ip.src.split("."), ...ip.dst.split(".")].map(Number);
+  pseudo.push(0, ip.protocol, l4.length >> 8, l4.length & 255);
+  const sum = 0xffff - naiveChecksum(pseudo);
+  const partial = Uint8Array.from(frame);
+  partial.set([sum >> 8, sum & 255], 34 + (ip.protocol === 6 ? 16 : 6));
+  return partial;
+}
+
+/** What the device does when it sends: the sum over the segment as it stands, complemented. */
+function complete(frame: Uint8Array): Uint8Array {
+  const at = 34 + (frame[23] === 6 ? 16 : 6);
+  const done = Uint8Array.from(frame);
+  const checksum = naiveChecksum(frame.subarray(34)) || (frame[23] === 17 ? 0xffff : 0);
+  done.set([checksum >> 8, checksum & 255], at);
+  return done;
+}
+
+Deno.test("translate adjusts a partial checksum for the addresses, never for the ports", () => {
+  const random = new SeededRandom(3);
+  const builders = [buildTcp, buildUdp];
+  const arena = new Arena();
+  for (let round = 0; round < 2000; round++) {
+    const build = builders[round % 2]!;
+    const payload = Uint8Array.from({ length: random.uint32() % 9 }, () => random.uint32());
+    const to = {
+      src: formatAddress(random.uint32() | 0),
+      dst: formatAddress(random.uint32() | 0),
+      srcPort: 1 + random.uint32() % 65_535,
+      dstPort: 1 + random.uint32() % 65_535,
+    };
+    const partial = withPartialChecksum(build({ payload }));
+    place(arena, partial);
+    arena.bytes[0] = 1; // VIRTIO_NET_HDR_F_NEEDS_CSUM
+    const pdu = new Pdu();
+    assert.equal(decodeAll(arena, partial.length, pdu), 0);
+    translate(arena.view, pdu, translation(to));
+    const frame = frameOf(arena, pdu);
+    assert.deepEqual(complete(frame), build({ payload, ...to }), `round ${round}`);
+  }
+});
+
+Deno.test("decrementTtl takes one off and keeps the header checksum right, for every TTL", () => {
+  const arena = new Arena();
+  for (let ttl = 1; ttl <= 255; ttl++) {
+    for (const id of [0, 0x1234, 0xffff]) {
+      const pdu = decodeInto(arena, buildTcp({ ttl, id }));
+      decrementTtl(arena.view, pdu);
+      assert.deepEqual(frameOf(arena, pdu), buildTcp({ ttl: ttl - 1, id }));
+    }
+  }
+});
+
+Deno.test("decrementTtl keeps the checksum right for every word that it can meet", () => {
+  const arena = new Arena();
+  for (let id = 0; id < 65_536; id += 7) {
+    const pdu = decodeInto(arena, buildIp({ id, ttl: 1, protocol: 47 }, []));
+    decrementTtl(arena.view, pdu);
+    assert.equal(readIp(frameOf(arena, pdu)).ip.ttl, 0);
+  }
+});
+
+Deno.test("translate and decrementTtl together give a frame that a reader accepts", () => {
+  const { arena, pdu } = decoded(buildTcp({ payload: bytesOf("both") }));
+  translate(arena.view, pdu, translation(TO));
+  decrementTtl(arena.view, pdu);
+  assert.partialDeepStrictEqual(readTcp(frameOf(arena, pdu)), { ...TO, ttl: 63 });
+});
