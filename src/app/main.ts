@@ -32,13 +32,8 @@ export async function main(args: readonly string[], platform: Platform): Promise
       break;
     case "run":
       try {
-        await run({
-          config: command.config,
-          policy: demo,
-          shim: await platform.shim(),
-          stdout,
-          log,
-        });
+        const { config } = command;
+        await run({ config, policy: demo, shim: platform.shim, stdout, log });
       } catch (error) {
         log.error(error instanceof Error ? error.message : String(error));
         code = 1;

@@ -52,24 +52,29 @@ export async function pump({ appliance, device, clock, log, stop }: PumpOptions)
   }
 }
 
-/** Waits for a device that is down or gone, and says so once each. */
+/** Waits for a device that is down or gone, and says each thing that stands in the way once. */
 async function untilUp(device: TapDevice, log: Log, stop: AbortSignal): Promise<void> {
   let reported = "";
   for (;;) {
-    let status = device.status();
-    if (status === "gone" && device.reopen() === 0) status = device.status();
-    if (status === "up") return log.info(`${device.name} is up again`);
+    const obstacle = obstacleOf(device);
+    if (obstacle === "") return log.info(`${device.name} is up`);
     if (stop.aborted) return;
-    if (status !== reported) {
-      log.warning(
-        status === "down"
-          ? `${device.name} is down: waiting for 'ip link set ${device.name} up'`
-          : `${device.name} is gone: waiting for a TAP device of that name`,
-      );
-    }
-    reported = status;
+    if (obstacle !== reported) log.warning(obstacle);
+    reported = obstacle;
     await delay(CHECK_MS, stop);
   }
+}
+
+/** Why the device can't be used, if need be after an attempt to attach to it again; empty if it can. */
+function obstacleOf(device: TapDevice): string {
+  const error = device.status() === "gone" ? device.reopen() : null;
+  if (error?.cause === "ENODEV") {
+    return `${device.name} is gone: waiting for a TAP device of that name`;
+  }
+  if (error !== null) return error.message;
+  return device.status() === "up"
+    ? ""
+    : `${device.name} is down: waiting for 'ip link set ${device.name} up'`;
 }
 
 /** Resolves after `ms` milliseconds or when `stop` is aborted. */

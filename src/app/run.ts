@@ -14,39 +14,41 @@ import { Trace } from "./trace.ts";
 export interface RunOptions {
   readonly config: Config;
   readonly policy: Policy;
-  /** Path of the built shim. */
-  readonly shim: string;
+  /** Gives the path of the built shim. */
+  readonly shim: () => Promise<string>;
   readonly stdout: Outlet;
   readonly log: Log;
 }
 
 /** Runs until SIGINT or SIGTERM. Throws an Error with a clear message when the device can't be had. */
 export async function run({ config, policy, shim, stdout, log }: RunOptions): Promise<void> {
-  const clock = new SystemClock();
-  const device = TapDevice.open(config.net, { shim, create: true });
-  const appliance = new Appliance({
-    device,
-    clock,
-    random: config.seed === null ? new CryptoRandom() : new SeededRandom(config.seed),
-    policy,
-    config,
-    log,
-    trace: config.trace === "off" ? null : new Trace(config.trace, stdout, DECISION_NAMES),
-  });
   const stop = new AbortController();
+  let summary = () => "";
   const unlisten = listen({
     SIGINT: () => stop.abort(),
     SIGTERM: () => stop.abort(),
-    SIGUSR2: () => stdout.offer(appliance.summary() + "\n"),
+    SIGUSR2: () => stdout.offer(`${summary()}\n`),
   });
-  announce(config, device, log);
   try {
+    const clock = new SystemClock();
+    const device = TapDevice.open(config.net, { shim: await shim(), create: true });
+    const appliance = new Appliance({
+      device,
+      clock,
+      random: config.seed === null ? new CryptoRandom() : new SeededRandom(config.seed),
+      policy,
+      config,
+      log,
+      trace: config.trace === "off" ? null : new Trace(config.trace, stdout, DECISION_NAMES),
+    });
+    summary = () => appliance.summary();
+    announce(config, device, log);
     await pump({ appliance, device, clock, log, stop: stop.signal });
+    await device.close();
+    stdout.offer(summary());
   } finally {
     unlisten();
-    await device.close();
   }
-  stdout.offer(appliance.summary());
 }
 
 function announce(config: Config, device: TapDevice, log: Log): void {

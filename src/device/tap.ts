@@ -151,26 +151,24 @@ export class TapDevice implements Device {
   }
 
   /**
-   * Attaches again after the device was `gone`; never creates it. 0, or `-errno`: ENODEV while there
-   * is no device of this name.
+   * Attaches again after the device was `gone`; never creates it. Null, or the Error that says why not:
+   * its `cause` is "ENODEV" while there is no device of this name.
    */
-  reopen(): number {
-    if (this.#closed) return -EBADF;
+  reopen(): Error | null {
+    if (this.#closed) return new Error(`Cannot attach to "${this.name}": closed`);
     const { symbols } = this.#library;
-    const name = encodeDeviceName(this.name);
-    const fd = symbols.tap_node();
-    if (fd < 0) return fd;
-    let status = symbols.tap_attach(fd, name, 0);
-    if (status >= 0) status = symbols.tap_offload(fd, this.#offload);
-    if (status < 0) {
-      symbols.tap_close(fd);
-      return status;
+    const kind = symbols.tap_kind(encodeDeviceName(this.name));
+    let fd: number;
+    try {
+      fd = attach(symbols, this.name, kind, false, this.#offload);
+    } catch (error) {
+      return error as Error;
     }
     const old = this.#fd;
     this.#fd = fd;
     this.status();
     this.#waiting = this.#waiting.then(() => symbols.tap_close(old));
-    return 0;
+    return null;
   }
 
   /**

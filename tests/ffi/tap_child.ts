@@ -81,14 +81,14 @@ const scenarios: Record<string, () => void | Promise<void>> = {
     say({ woke: await waiting, status: device.status() });
     arena.send(arena.scratch(60), 60);
     say({ read: device.read(arena, 5), rxCount: arena.rxCount, write: device.write(arena) });
-    say({ reopen: device.reopen(), stillNone: !exists() });
+    say({ reopen: device.reopen()?.cause, stillNone: !exists() });
     ip("tuntap add dev tapt0 mode tap");
     say({ reopen: device.reopen(), status: device.status(), mtu: device.mtu });
     const idle = device.wait(20);
     const closing = device.close();
     say({ read: device.read(arena, 5), write: device.write(arena), status: device.status() });
     await closing;
-    say({ idle: await idle, afterClose: await device.wait(5), reopen: device.reopen() });
+    say({ idle: await idle, afterClose: await device.wait(5), reopen: device.reopen()?.message });
   },
 
   async "create"() {
