@@ -1,0 +1,182 @@
+/**
+ * `deno task demo`: plays the seed's demonstration in a lab, with the machine's own ping and nc, and
+ * prints what it did and saw. Exit code 0 only when every step held. Nothing stays behind, also
+ * after a failure or Ctrl-C.
+ */
+import { fileURLToPath } from "node:url";
+import { must, type Result } from "../support/shell.ts";
+import { Lab } from "./lab.ts";
+import { provide } from "./programs.ts";
+import type { Report } from "./peer.ts";
+import { lastSummary } from "./proxy.ts";
+import {
+  backendAddresses,
+  bridged,
+  clientAddress,
+  proxyAddress,
+  tap,
+  type Topology,
+} from "./topology.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const peer = [Deno.execPath(), "run", "--allow-net", `${root}tests/e2e/peer.ts`];
+const buildTimeoutMs = 300_000;
+const interruptedCode = 130;
+
+/** Prints the transcript and remembers whether every step held. */
+class Transcript {
+  failed = 0;
+  interrupted = false;
+
+  say(line: string): void {
+    if (this.interrupted) return;
+    Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
+  }
+
+  /** A command that a user would type, and its output. */
+  command(line: string, output: string): void {
+    this.say(`\n$ ${line}`);
+    for (const one of output.trimEnd().split("\n")) this.say(`    ${one}`.trimEnd());
+  }
+
+  step(holds: boolean, text: string): void {
+    this.say(`${holds ? "✓" : "✗"} ${text}`);
+    if (!holds) this.failed++;
+  }
+}
+
+/** The whole demonstration; the process's exit code. */
+async function demo(): Promise<number> {
+  const transcript = new Transcript();
+  let topology: Topology | null = null;
+  const interrupted = (): void => {
+    transcript.say("\ninterrupted: tearing the lab down");
+    transcript.interrupted = true;
+    Promise.resolve(topology?.lab.close()).finally(() => Deno.exit(interruptedCode));
+  };
+  Deno.addSignalListener("SIGINT", interrupted);
+  Deno.addSignalListener("SIGTERM", interrupted);
+  try {
+    await provide(["cc", "ip", "ping", "nc", "unshare", "nsenter"], (line) => transcript.say(line));
+    const obstacle = await Lab.obstacle();
+    if (obstacle) throw new Error(`${obstacle}; run the demo as root`);
+    await build(transcript);
+    topology = await bridged("behind a port");
+    await play(topology, transcript);
+  } catch (error) {
+    transcript.step(false, error instanceof Error ? error.message : String(error));
+  } finally {
+    await topology?.lab.close();
+    Deno.removeSignalListener("SIGINT", interrupted);
+    Deno.removeSignalListener("SIGTERM", interrupted);
+  }
+  if (transcript.interrupted) return interruptedCode;
+  transcript.say(transcript.failed === 0 ? "\nEvery step held." : "\nThe demo failed.");
+  return transcript.failed === 0 ? 0 : 1;
+}
+
+async function build(transcript: Transcript): Promise<void> {
+  const startMs = performance.now();
+  await must([Deno.execPath(), "task", "build"], { cwd: root, timeoutMs: buildTimeoutMs });
+  const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
+  const version = (await must([`${root}proxy`, "--version"])).trim();
+  transcript.step(true, `built ./proxy in ${seconds} s: ${version}`);
+}
+
+async function play(topology: Topology, transcript: Transcript): Promise<void> {
+  const { host, backends } = topology;
+  transcript.step(
+    true,
+    `a lab of network namespaces: client ${clientAddress}, the bridge with ${tap},
+  backends ${backendAddresses.join(", ")}`,
+  );
+  for (const backend of backends) {
+    const server = backend.host.start([...peer, "serve", backend.address, "2000"]);
+    await server.waitFor("listening");
+  }
+  const options = [`--net=${tap}`, `--dst-addrs=${backendAddresses.join(",")}`];
+  const proxy = host.start([`${root}proxy`, ...options]);
+  for (const address of backendAddresses) await proxy.waitFor(`backend ${address} is at `);
+  transcript.command(`./proxy ${options.join(" ")}`, proxy.stdout);
+  transcript.step(
+    proxy.stderr === "",
+    `the proxy runs and knows its backends${proxy.stderr && `: ${proxy.stderr}`}`,
+  );
+
+  await pings(topology, transcript);
+  consoleLayout(proxy.stdout, transcript);
+  await connections(topology, transcript);
+  await text(topology, transcript);
+  await portEighty(topology, transcript);
+
+  const { code, timedOut, stdout } = await proxy.stop("SIGTERM");
+  transcript.command("kill -TERM $(pidof proxy)", lastSummary(stdout));
+  transcript.step(code === 0 && !timedOut, "the proxy ended with its summary, exit code 0");
+}
+
+/** 18 pings, 9 answered: the even ones. */
+async function pings({ client }: Topology, transcript: Transcript): Promise<void> {
+  const words = ["ping", "-c", "18", "-i", "0.2", "-W", "1", proxyAddress];
+  const { stdout } = await client.run(words);
+  transcript.command(words.join(" "), stdout);
+  const answered = [...stdout.matchAll(/icmp_seq=(\d+)/g)].map((match) => Number(match[1]));
+  const isEven = answered.join() === "2,4,6,8,10,12,14,16,18";
+  transcript.step(isEven, `18 pings, ${answered.length} answered: icmp_seq ${answered.join(", ")}`);
+}
+
+/** What the proxy printed about the first two pings. */
+function consoleLayout(text: string, transcript: Transcript): void {
+  const [first = "", second = ""] = text.match(/^Received pdu$[^]*?^Decision : .*$/gm) ?? [];
+  transcript.command("# meanwhile, on the proxy's console", `${first}\n\n${second}`);
+  transcript.step(
+    /seq 1\n[^]*^Decision : Drop$/m.test(first) &&
+      /seq 2\n[^]*^Decision : Echo_reply$/m.test(second),
+    "the console shows each PDU and its decision: Drop, then Echo_reply",
+  );
+}
+
+/** 30 connections, each to a random backend. */
+async function connections({ client }: Topology, transcript: Transcript): Promise<void> {
+  const words = [...peer, "connect", proxyAddress, "2000", "30", "1000"];
+  const { byBackend, failures }: Report = JSON.parse(await client.must(words));
+  const names = Object.keys(byBackend).sort();
+  const total = Object.values(byBackend).reduce((sum, count) => sum + count, 0);
+  transcript.say("");
+  transcript.step(
+    total === 30 && failures.length === 0 && names.length === backendAddresses.length,
+    `30 connections to port 2000, ${total} carried 1000 bytes each way: ` +
+      names.map((name) => `${byBackend[name]} by ${name}`).join(", "),
+  );
+  for (const failure of failures.slice(0, 3)) transcript.say(`    ${failure}`);
+}
+
+/** A line of text to a backend, and back. */
+async function text({ client }: Topology, transcript: Transcript): Promise<void> {
+  const words = ["nc", "-w", "1", proxyAddress, "2000"];
+  const { stdout } = await client.run(words, {
+    stdin: "hello from the client\n",
+    timeoutMs: 5_000,
+  });
+  transcript.command(`echo hello from the client | ${words.join(" ")}`, stdout);
+  const [greeting, echoed] = stdout.split("\n");
+  transcript.step(
+    /^from 192\.168\.0\.[123]$/.test(greeting ?? "") && echoed === "hello from the client",
+    "text in both directions: the backend's greeting, and the client's line echoed",
+  );
+}
+
+/** Port 80 answers with nothing at all. */
+async function portEighty({ client }: Topology, transcript: Transcript): Promise<void> {
+  const words = ["nc", "-v", "-w", "2", proxyAddress, "80"];
+  const startMs = performance.now();
+  const { code, stderr }: Result = await client.run(words, { timeoutMs: 8_000 });
+  const elapsedMs = performance.now() - startMs;
+  transcript.command(words.join(" "), stderr);
+  // A reset or an ICMP error would have ended it at once, with "refused" or "unreachable".
+  transcript.step(
+    code !== 0 && elapsedMs > 1_900 && !/refused|unreachable/i.test(stderr),
+    `port 80 is silent: nc gave up after ${(elapsedMs / 1000).toFixed(1)} s`,
+  );
+}
+
+if (import.meta.main) Deno.exit(await demo());

@@ -1,0 +1,157 @@
+/** What happens to the proxy when its TAP device is missing, deleted or taken down, or not for it. */
+import assert from "node:assert/strict";
+import { Lab } from "./lab.ts";
+import { lastSummary, proxyCommand, startProxy, usualOptions } from "./proxy.ts";
+import { labTests, type Needs } from "./suite.ts";
+import { bridged, proxyAddress, tap, tapCommands, type Topology } from "./topology.ts";
+
+const labTest = await labTests("ping", "setpriv");
+
+labTest("proxy waits for a device that was deleted or taken down, then goes on", async () => {
+  await using topology = await bridged("on the bridge");
+  const { host } = topology;
+  const proxy = await startProxy(host);
+  await answersAgain(topology);
+
+  await host.script(`ip link set ${tap} down`);
+  await proxy.waitFor(`warning: ${tap} is down: waiting for 'ip link set ${tap} up'`);
+  await host.script(`ip link set ${tap} up`);
+  await proxy.waitFor(`${tap} is up again`);
+  await answersAgain(topology);
+
+  await host.script(`ip link del ${tap}`);
+  await proxy.waitFor(`warning: ${tap} is gone: waiting for a TAP device of that name`);
+  // Never created by the proxy, however long it takes.
+  await proxy.ended(1500);
+  assert.notEqual((await host.run(["ip", "link", "show", "dev", tap])).code, 0);
+  const seenBefore = proxy.stdout.length;
+  await host.script(tapCommands);
+  await until(() => proxy.stdout.slice(seenBefore).includes(`${tap} is up again`));
+  await answersAgain(topology);
+
+  // Gone again, and ended while it waits.
+  await host.script(`ip link del ${tap}`);
+  await until(() => proxy.stderr.split(`${tap} is gone`).length === 3);
+  const { code, timedOut, stdout } = await proxy.stop();
+  assert.deepEqual({ code, timedOut }, { code: 0, timedOut: false });
+  assert.match(lastSummary(stdout), /Echo_reply 3/);
+});
+
+labTest(
+  "proxy creates a device that is missing at start, and tells how to bring it up",
+  async () => {
+    await using lab = await Lab.make();
+    const host = await lab.host("host");
+    const proxy = host.start(proxyCommand());
+    await proxy.waitFor(`${tap} did not exist and was created`, 20_000);
+    const [, commands] = await proxy.waitFor(/to bring it up: (.+)\n/);
+    await proxy.waitFor(`${tap} is down`);
+    await host.script(commands!.replace("ADDRESS", "192.168.0.254"));
+    await proxy.waitFor(`${tap} is up`);
+    const { stdout } = await host.run(["ping", "-c", "2", "-i", "0.2", "-W", "1", proxyAddress]);
+    assert.match(stdout, /icmp_seq=2 ttl=64/);
+    assert.equal((await proxy.stop()).code, 0);
+    assert.notEqual((await host.run(["ip", "link", "show", "dev", tap])).code, 0);
+  },
+);
+
+const withoutRight = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"];
+
+interface ErrorCase {
+  readonly name: string;
+  /** Shell lines run in the host first. */
+  readonly before: string;
+  /** Words in front of the proxy's own. */
+  readonly through?: readonly string[];
+  readonly needs?: Needs;
+  readonly says: RegExp;
+}
+
+const errorCases: readonly ErrorCase[] = [
+  {
+    name: "EPERM, creating",
+    before: "",
+    through: withoutRight,
+    says: /^error: Cannot create TAP device "tap100": EPERM, .*CAP_NET_ADMIN.*\n$/,
+  },
+  {
+    name: "EPERM, another user's device",
+    before: `ip tuntap add dev ${tap} mode tap user 4242`,
+    through: withoutRight,
+    needs: { otherUsers: true },
+    says: /^error: Cannot attach to TAP device "tap100": EPERM, .*user.*\n$/,
+  },
+  {
+    name: "EINVAL, a multi-queue device",
+    before: `ip tuntap add dev ${tap} mode tap multi_queue`,
+    says: /^error: Cannot attach to TAP device "tap100": EINVAL, .*multi_queue.*\n$/,
+  },
+  {
+    name: "EINVAL, a TUN device",
+    before: `ip tuntap add dev ${tap} mode tun`,
+    says: /^error: Cannot attach to TAP device "tap100": EINVAL, .*TUN device.*\n$/,
+  },
+  {
+    name: "EINVAL, an interface of another kind",
+    before: `ip link add ${tap} type bridge`,
+    says: /^error: Cannot attach to TAP device "tap100": EINVAL, .*another kind.*\n$/,
+  },
+  {
+    name: "ENOENT, no /dev/net/tun",
+    before: "",
+    through: ["unshare", "--mount", "sh", "-ec", 'mount -t tmpfs none /dev/net; exec "$0" "$@"'],
+    says: /^error: Cannot open "\/dev\/net\/tun": ENOENT, .*modprobe tun.*\n$/,
+  },
+];
+
+for (const { name, before, through = [], needs, says } of errorCases) {
+  labTest(`proxy, device error ${name}: one clear line and exit code 1`, async () => {
+    await using lab = await Lab.make();
+    const host = await lab.host("host");
+    await host.script(before || "true");
+    const { code, stdout, stderr } = await host.run([...through, ...proxyCommand()]);
+    assert.match(stderr, says);
+    assert.deepEqual({ code, stdout }, { code: 1, stdout: "" });
+  }, needs);
+}
+
+labTest(
+  "proxy, device error EBUSY: a second proxy on the device says so, the first goes on",
+  async () => {
+    await using topology = await bridged("on the bridge");
+    await using first = await startProxy(topology.host);
+    const second = await topology.host.run(proxyCommand());
+    assert.match(
+      second.stderr,
+      /^error: Cannot attach to TAP device "tap100": EBUSY, .*process.*\n$/,
+    );
+    assert.equal(second.code, 1);
+    await answersAgain(topology);
+    assert.equal((await first.stop()).code, 0);
+  },
+);
+
+labTest("proxy, wrong usage: one line and exit code 2, before any device is touched", async () => {
+  await using lab = await Lab.make();
+  const host = await lab.host("host");
+  for (const options of [[], ["--net=tap100"], [...usualOptions, "--ports=70000"]]) {
+    const { code, stdout, stderr } = await host.run(proxyCommand(options));
+    assert.deepEqual({ code, stdout }, { code: 2, stdout: "" });
+    assert.match(stderr, /^[^\n]+\n$/);
+  }
+});
+
+/** Two pings, the second answered: a proxy that has answered an even number of them so far. */
+async function answersAgain({ client }: Topology): Promise<void> {
+  const { stdout } = await client.run(["ping", "-c", "2", "-i", "0.2", "-W", "1", proxyAddress]);
+  assert.match(stdout, /2 packets transmitted, 1 received/);
+  assert.match(stdout, /icmp_seq=2 ttl=64/);
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  while (!holds()) {
+    assert.ok(performance.now() < deadline, `not within 10 s: ${holds}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * Starts the proxy in a lab: the executable named by the environment variable PROXY, or without it
+ * the sources, with exactly the permissions of the task `proxy` in deno.json.
+ */
+import { fileURLToPath } from "node:url";
+import type { Background } from "../support/shell.ts";
+import type { Host } from "./lab.ts";
+import { backendAddresses, tap } from "./topology.ts";
+
+/** The options of the seed's demonstration, with all three backends. */
+export const usualOptions: readonly string[] = [
+  `--net=${tap}`,
+  `--dst-addrs=${backendAddresses.join(",")}`,
+];
+
+/** From its sources the proxy may first have to compile its shim. */
+const startTimeoutMs = 20_000;
+
+/** The words that start the proxy, from any folder. */
+export function proxyCommand(options: readonly string[] = usualOptions): string[] {
+  const executable = Deno.env.get("PROXY");
+  const words = executable ? [Deno.realPathSync(executable)] : sourceCommand();
+  return [...words, ...options];
+}
+
+/** Starts the proxy in a host, and waits until it knows where the backends `resolved` are. */
+export async function startProxy(
+  host: Host,
+  options: readonly string[] = usualOptions,
+  resolved: readonly string[] = backendAddresses,
+): Promise<Background> {
+  const proxy = host.start(proxyCommand(options));
+  await proxy.waitFor(`${tap}: `, startTimeoutMs);
+  for (const address of resolved) {
+    await proxy.waitFor(`backend ${address} is at `);
+  }
+  return proxy;
+}
+
+/** The summary's text in what a proxy has printed: the last one. */
+export function lastSummary(output: string): string {
+  const start = output.lastIndexOf("Summary\n");
+  if (start < 0) throw new Error(`Cannot find a summary in "${output.slice(-1000)}"`);
+  return output.slice(start);
+}
+
+/** A count from a summary by name, e.g. that of the drop reason `foreign-mac`; 0 if not listed. */
+export function summaryCount(summary: string, name: string): number {
+  return Number(new RegExp(`(?<![\\w-])${name} (\\d+)`).exec(summary)?.[1] ?? 0);
+}
+
+function sourceCommand(): string[] {
+  const root = fileURLToPath(new URL("../../", import.meta.url));
+  const { tasks } = JSON.parse(Deno.readTextFileSync(`${root}deno.json`));
+  const [, command, ...words] = tasks.proxy.split(" ") as string[];
+  const flags = words.filter((word) => word.startsWith("-"));
+  return [Deno.execPath(), command!, ...flags, `${root}main.ts`];
+}
