@@ -126,7 +126,7 @@ export class Arp {
     if (neighbor === undefined || !neighbor.known) {
       return this.#hold(neighbor ?? this.#neighbors.obtain(nextHop), frame, lengthBytes, nowMs);
     }
-    if (nowMs - neighbor.confirmedMs > FRESH_MS) this.#request(neighbor, nowMs);
+    if (nowMs - neighbor.confirmedMs > FRESH_MS) this.#want(neighbor, nowMs);
     this.#address(frame, neighbor);
     return this.#options.arena.send(frame, lengthBytes) ? 0 : Reason["no-buffer"];
   }
@@ -139,8 +139,13 @@ export class Arp {
 
   #hold(neighbor: Neighbor, frame: number, lengthBytes: number, nowMs: number): number {
     const reason = this.#neighbors.hold(neighbor, this.#options.arena, frame, lengthBytes);
-    this.#request(neighbor, nowMs);
+    this.#want(neighbor, nowMs);
     return reason;
+  }
+
+  /** Asks for the sake of a packet; once it has not answered three times, that is up to `tick`. */
+  #want(neighbor: Neighbor, nowMs: number): void {
+    if (neighbor.unanswered < MAX_UNANSWERED) this.#request(neighbor, nowMs);
   }
 
   #learn(neighbor: Neighbor, mac: Mac, nowMs: number): void {

@@ -500,3 +500,18 @@ Deno.test("Arp takes MAC addresses with every bit set or clear", () => {
     assert.equal(readEthernet(world.send(CLIENT)[0]!).dstMac, formatMac(parseMac(mac)));
   }
 });
+
+for (const known of [false, true]) {
+  const kind = known ? "has gone silent" : "has never answered";
+  Deno.test(`Arp.tick reports a watched neighbour that ${kind}, under steady traffic too`, () => {
+    const world = new World();
+    if (known) world.settle([BACKEND, BACKEND_MAC]).nowMs += 30_000;
+    for (let ms = 0; ms < 10_000; ms += 10) {
+      world.nowMs += 10;
+      world.reasonToSend(BACKEND);
+      if (ms % 100 === 50) world.arp.tick(world.nowMs);
+      world.arena.sent();
+    }
+    assert.ok(world.events.includes(`${BACKEND} is unanswered`), "not reported in ten seconds");
+  });
+}

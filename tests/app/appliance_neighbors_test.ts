@@ -1,0 +1,158 @@
+/** Appliance and ARP: packets that wait, backends that do not answer, next hops. */
+import assert from "node:assert/strict";
+import { buildArp, buildTcp, readIcmp, readTcp } from "../support/frames.ts";
+import {
+  arpsOf,
+  BACKENDS,
+  CLIENT,
+  from,
+  macOf,
+  packetsOf,
+  PROXY,
+  PROXY_MAC,
+  World,
+} from "../support/world.ts";
+
+const ROUTER = "192.168.0.1";
+const ROUTER_MAC = macOf(ROUTER);
+
+Deno.test("Appliance probes, announces itself and asks for its backends at start", () => {
+  const arps = arpsOf(new World().poll()).map(({ senderAddress, targetAddress, operation }) =>
+    `${operation} ${senderAddress} ${targetAddress}`
+  );
+  assert.deepEqual(arps, [
+    `1 0.0.0.0 ${PROXY}`,
+    `1 ${PROXY} ${PROXY}`,
+    ...BACKENDS.map((backend) => `1 ${PROXY} ${backend}`),
+  ]);
+});
+
+Deno.test("Appliance answers an ARP request for its address, and for no other", () => {
+  const world = World.settled();
+  const [reply] = arpsOf(world.send(buildArp()));
+  assert.deepEqual(reply, {
+    ...{ dstMac: macOf(CLIENT), srcMac: PROXY_MAC, etherType: 0x0806, operation: 2 },
+    ...{ senderMac: PROXY_MAC, senderAddress: PROXY },
+    ...{ targetMac: macOf(CLIENT), targetAddress: CLIENT },
+  });
+  assert.deepEqual(world.send(buildArp({ targetAddress: BACKENDS[0]! })), []);
+});
+
+Deno.test("Appliance holds a connection's first packets until the backend has answered ARP", () => {
+  const world = new World({ backends: ["192.168.0.1"] });
+  world.poll();
+  assert.deepEqual(packetsOf(world.send(buildTcp({ srcPort: 1 + 40_000 }), buildTcp())), []);
+  assert.equal(world.appliance.connections.table.count, 2);
+  const released = packetsOf(world.answer("192.168.0.1")).map(readTcp);
+  assert.deepEqual(released.map((tcp) => [tcp.dst, tcp.dstMac, tcp.srcPort, tcp.ttl]), [
+    ["192.168.0.1", macOf("192.168.0.1"), 40_001, 63],
+    ["192.168.0.1", macOf("192.168.0.1"), 40_000, 63],
+  ]);
+  assert.deepEqual(world.drops(), {});
+});
+
+Deno.test("Appliance asks for the client before it sends the first answer to it", () => {
+  const world = new World({ backends: ["192.168.0.1"] });
+  world.poll();
+  world.answer("192.168.0.1");
+  const [syn] = packetsOf(world.send(buildTcp())).map(readTcp);
+  const reply = buildTcp({
+    ...from("192.168.0.1"),
+    srcPort: 2000,
+    dstPort: syn!.srcPort,
+    flags: "SA",
+  });
+  assert.deepEqual(arpsOf(world.send(reply)).map((arp) => arp.targetAddress), [CLIENT]);
+  const [synAck] = packetsOf(world.answer(CLIENT)).map(readTcp);
+  assert.deepEqual([synAck!.dst, synAck!.dstMac, synAck!.flags], [CLIENT, macOf(CLIENT), "SA"]);
+});
+
+Deno.test("Appliance drops what waited for a host that never answers, and counts it", () => {
+  const world = new World({ backends: ["192.168.0.1"] });
+  world.poll();
+  for (let i = 0; i < 40; i++) world.send(buildTcp({ srcPort: 40_000 + i }));
+  world.advance(5000);
+  assert.deepEqual(world.drops(), { "arp-queue-full": 8, "arp-unanswered": 32 });
+  assert.deepEqual(packetsOf(world.answer("192.168.0.1")), []);
+});
+
+Deno.test("Appliance gives new connections only to backends that answer, until another does", () => {
+  const world = new World();
+  world.poll();
+  world.answer(BACKENDS[1]!);
+  world.advance(5000);
+  const unanswered = (backend: string) =>
+    `warning: backend ${backend} does not answer ARP (3 requests): ` +
+    "no new connections to it while another backend answers";
+  assert.deepEqual(world.log, [
+    `info: backend ${BACKENDS[1]} is at ${macOf(BACKENDS[1]!)}`,
+    unanswered(BACKENDS[0]!),
+    unanswered(BACKENDS[2]!),
+  ]);
+  const targets = (first: number) =>
+    new Set(
+      Array.from({ length: 30 }, (_, i) =>
+        readTcp(packetsOf(world.send(buildTcp({ srcPort: first + i })))[0]!).dst),
+    );
+  assert.deepEqual(targets(40_000), new Set([BACKENDS[1]]));
+  world.answer(BACKENDS[2]!);
+  assert.deepEqual(targets(41_000), new Set([BACKENDS[1], BACKENDS[2]]));
+  assert.equal(world.log.at(-1), `info: backend ${BACKENDS[2]} is at ${macOf(BACKENDS[2]!)}`);
+});
+
+Deno.test("Appliance says host unreachable when no backend answers, at most 50 at once", () => {
+  const world = new World();
+  world.advance(10_000);
+  const syns = Array.from({ length: 60 }, (_, i) => buildTcp({ srcPort: 40_000 + i }));
+  const errors = packetsOf(world.send(...syns)).map(readIcmp);
+  assert.equal(errors.length, 50);
+  for (const [i, { type, code, dst, dstMac, payload }] of errors.entries()) {
+    assert.deepEqual([type, code, dst, dstMac], [3, 1, CLIENT, macOf(CLIENT)]);
+    assert.deepEqual(payload, syns[i]!.slice(14));
+  }
+  assert.deepEqual(world.drops(), { "no-backend": 60 });
+  assert.equal(world.appliance.connections.table.count, 0);
+  const later = packetsOf(world.advance(100));
+  assert.deepEqual(later, []);
+  assert.equal(packetsOf(world.send(...syns)).length, 10, "100 a second: 10 after 100 ms");
+  world.answer(BACKENDS[0]!);
+  assert.equal(readTcp(packetsOf(world.send(buildTcp()))[0]!).dst, BACKENDS[0]);
+});
+
+Deno.test("Appliance without a gateway drops the answer to an off-link client as no-route", () => {
+  const world = World.settled({ backends: ["192.168.0.2"] });
+  const client = { src: "10.9.9.9", srcMac: ROUTER_MAC };
+  const [syn] = world.send(buildTcp(client)).map(readTcp);
+  assert.equal(syn!.dst, "192.168.0.2");
+  const answer = { ...from("192.168.0.2"), srcPort: 2000, dstPort: syn!.srcPort, flags: "SA" };
+  assert.deepEqual(world.send(buildTcp(answer)), []);
+  assert.deepEqual(world.drops(), { "no-route": 1 });
+});
+
+Deno.test("Appliance with a gateway sends the answer to an off-link client through it", () => {
+  const world = World.settled({ backends: ["192.168.0.2"], gateway: ROUTER });
+  const client = { src: "10.9.9.9", srcMac: ROUTER_MAC };
+  const [syn] = world.send(buildTcp(client)).map(readTcp);
+  const answer = { ...from("192.168.0.2"), srcPort: 2000, dstPort: syn!.srcPort, flags: "SA" };
+  const held = world.send(buildTcp(answer));
+  const [forwarded] = packetsOf([...held, ...world.answer(ROUTER)]).map(readTcp);
+  assert.deepEqual([forwarded!.dst, forwarded!.dstMac], ["10.9.9.9", ROUTER_MAC]);
+});
+
+Deno.test("Appliance knows which backends are reached through the gateway", () => {
+  const world = new World({ backends: ["10.1.1.1"], gateway: ROUTER });
+  const asked = arpsOf(world.poll()).map((arp) => arp.targetAddress);
+  assert.deepEqual(asked.filter((address) => address !== PROXY), [ROUTER]);
+  world.answer(ROUTER);
+  assert.deepEqual(world.log, [`info: gateway ${ROUTER} is at ${ROUTER_MAC}`]);
+  const [syn] = packetsOf(world.send(buildTcp())).map(readTcp);
+  assert.deepEqual([syn!.dst, syn!.dstMac], ["10.1.1.1", ROUTER_MAC]);
+});
+
+Deno.test("Appliance.linkUp makes the address known again", () => {
+  const world = World.settled();
+  world.appliance.linkUp();
+  const about = arpsOf(world.advance(3000)).filter((arp) => arp.targetAddress === PROXY);
+  const count = (sender: string) => about.filter((arp) => arp.senderAddress === sender).length;
+  assert.deepEqual([count("0.0.0.0"), count(PROXY)], [3, 2]);
+});

@@ -1,0 +1,56 @@
+import assert from "node:assert/strict";
+import { formatDecision, formatSummary, Metrics } from "../../src/app/metrics.ts";
+import { Reason } from "../../src/core/reason.ts";
+import { parseAddress } from "../../src/wire/address.ts";
+
+Deno.test("formatDecision adds the reason where the policy did not choose", () => {
+  const cases: [number, number, string][] = [
+    [0, Reason.policy, "Decision : Drop"],
+    [0, Reason["no-mapping"], "Decision : Drop (no-mapping)"],
+    [0, Reason["ttl-expired"], "Decision : Drop (ttl-expired)"],
+    [1, 0, "Decision : Forward"],
+    [2, 0, "Decision : Echo_reply"],
+  ];
+  for (const [decision, reason, text] of cases) {
+    assert.equal(formatDecision(decision, reason), text);
+  }
+});
+
+Deno.test("formatSummary of nothing", () => {
+  assert.equal(
+    formatSummary(new Metrics(), { count: 0, capacity: 10 }, []),
+    `Summary
+Frames      : 0 in, 0 out, 0 ARP in
+PDUs in     : 0, 0 bytes
+PDUs out    : 0, 0 bytes
+Decisions   : none
+Drops       : none
+Connections : 0 of at most 10
+`,
+  );
+});
+
+Deno.test("formatSummary names what was counted, in the order of the tables, numbers in full", () => {
+  const metrics = new Metrics();
+  metrics.framesIn = 2 ** 40;
+  metrics.decisions.set([3, 2, 1]);
+  metrics.drop(Reason["send-failed"], 7);
+  metrics.drop(Reason.policy);
+  metrics.drop(Reason.policy);
+  const backend = {
+    address: parseAddress("192.168.0.1"),
+    status: "unanswered",
+    active: 2,
+    opened: 9,
+  } as const;
+  const lines = formatSummary(metrics, { count: 2, capacity: 10 }, [backend]).split("\n");
+  assert.deepEqual(lines.filter((line) => !line.startsWith("PDUs")), [
+    "Summary",
+    "Frames      : 1099511627776 in, 0 out, 0 ARP in",
+    "Decisions   : Drop 3, Forward 2, Echo_reply 1",
+    "Drops       : policy 2, send-failed 7",
+    "Connections : 2 of at most 10",
+    "Backend     : 192.168.0.1 unanswered, connections: 9 opened, 2 tracked",
+    "",
+  ]);
+});

@@ -1,0 +1,188 @@
+/**
+ * Hostile frames through the whole appliance. Every frame runs twice, in two worlds of the same seed:
+ * in one the arena around the frame holds 0x00, in the other 0xff. Whatever reads past the end of a
+ * frame makes the two differ.
+ *
+ * `FUZZ_SEED=7 deno test --allow-env=FUZZ_SEED tests/fuzz` repeats a run.
+ */
+import assert from "node:assert/strict";
+import { below, SeededRandom } from "../../src/core/random.ts";
+import { Reason, reasonName } from "../../src/core/reason.ts";
+import { SIDE_A, SIDE_B } from "../../src/flow/table.ts";
+import { DECISION_NAMES } from "../../src/tree/ast.ts";
+import { readArp } from "../support/frames.ts";
+import { judge, tsharkTest } from "../support/tshark.ts";
+import { arpReply, isArp, PROXY, World } from "../support/world.ts";
+import { checkSent, Fuzzer } from "./fuzzer.ts";
+
+const MUTATED_FRAMES = 100_000;
+const JUDGED_FRAMES = 2000;
+const DEFAULT_SEED = 20_260_001;
+
+/** How far a 16-bit length can lead from a frame at the arena's start; the rest is filled rarely. */
+const REACH_BYTES = 68 * 1024;
+const SCRATCH_REACH_BYTES = 4096;
+const WHOLE_FILL_EVERY = 512;
+const COMPARE_TABLES_EVERY = 16;
+
+/** So many connections that the table is full at times, and time enough for them to expire. */
+const WORLD = { maxConn: 256 };
+const MAX_STEP_MS = 60;
+
+function seedOf(): number {
+  const { state } = Deno.permissions.querySync({ name: "env", variable: "FUZZ_SEED" });
+  return Number((state === "granted" ? Deno.env.get("FUZZ_SEED") : null) ?? DEFAULT_SEED);
+}
+
+/** An endless conversation: fuzzed frames, and answers to most of the proxy's ARP requests. */
+class Conversation {
+  readonly #random: SeededRandom;
+  readonly fuzzer: Fuzzer;
+  readonly #answers: Uint8Array<ArrayBuffer>[] = [];
+
+  constructor(seed: number) {
+    this.#random = new SeededRandom(seed);
+    this.fuzzer = new Fuzzer(this.#random);
+  }
+
+  /** The next frame, and how much later it comes. */
+  next(): { frame: Uint8Array<ArrayBuffer>; stepMs: number } {
+    const answer = this.#answers.shift();
+    if (answer !== undefined) return { frame: answer, stepMs: 1 };
+    return { frame: this.fuzzer.next(), stepMs: below(this.#random, MAX_STEP_MS) };
+  }
+
+  /** Hears what the proxy sent. */
+  hear(sent: readonly Uint8Array[]): void {
+    for (const frame of sent) {
+      if (isArp(frame)) {
+        const { operation, targetAddress } = readArp(frame);
+        const wanted = operation === 1 && targetAddress !== PROXY;
+        if (wanted && below(this.#random, 10) > 0) this.#answers.push(arpReply(targetAddress));
+      } else {
+        this.fuzzer.observe(frame);
+      }
+    }
+  }
+}
+
+Deno.test("Appliance takes 100,000 mutated frames, and what lies behind a frame never counts", () => {
+  const seed = seedOf();
+  const conversation = new Conversation(seed);
+  const zeros = World.settled({ ...WORLD, seed });
+  const ones = World.settled({ ...WORLD, seed });
+  for (let round = 0; conversation.fuzzer.mutated < MUTATED_FRAMES; round++) {
+    const { frame, stepMs } = conversation.next();
+    try {
+      const sent = deliver(zeros, 0x00, frame, stepMs, round);
+      const again = deliver(ones, 0xff, frame, stepMs, round);
+      compare(sent, again, zeros, ones, round);
+      for (const one of sent) checkSent(one);
+      conversation.hear(sent);
+    } catch (error) {
+      throw new Error(`FUZZ_SEED=${seed}, round ${round}, frame ${frame.toHex()}`, {
+        cause: error,
+      });
+    }
+  }
+  print(`seed ${seed}: ${MUTATED_FRAMES} mutated frames\n${zeros.appliance.summary()}`);
+  const { decisions, drops } = zeros.appliance.metrics;
+  DECISION_NAMES.forEach((name, i) => assert.ok(decisions[i]! > 0, `no ${name}, seed ${seed}`));
+  for (let reason = Reason["frame-too-short"]; reason <= Reason["port-zero"]; reason++) {
+    assert.ok(drops[reason]! > 0, `no ${reasonName(reason)}, seed ${seed}`);
+  }
+});
+
+function deliver(
+  world: World,
+  filling: number,
+  frame: Uint8Array,
+  stepMs: number,
+  round: number,
+): Uint8Array<ArrayBuffer>[] {
+  const { arena } = world.appliance;
+  if (round % WHOLE_FILL_EVERY === 0) {
+    arena.bytes.fill(filling);
+  } else {
+    arena.bytes.fill(filling, 0, REACH_BYTES);
+    arena.bytes.fill(filling, arena.rxBytes, arena.rxBytes + SCRATCH_REACH_BYTES);
+  }
+  world.clock.advance(stepMs);
+  return world.send(frame);
+}
+
+function compare(
+  sent: readonly Uint8Array[],
+  again: readonly Uint8Array[],
+  zeros: World,
+  ones: World,
+  round: number,
+): void {
+  assert.equal(sent.length, again.length, "frames sent");
+  sent.forEach((frame, i) => assert.ok(isEqual(frame, again[i]!), "a frame that was sent"));
+  const a = zeros.appliance.metrics;
+  const b = ones.appliance.metrics;
+  assert.ok(isEqual(a.decisions, b.decisions), "decisions");
+  assert.ok(isEqual(a.drops, b.drops), "drops");
+  if (round % COMPARE_TABLES_EVERY !== 0) return;
+  assert.equal(zeros.appliance.summary(), ones.appliance.summary());
+  assert.deepEqual(zeros.log, ones.log);
+  assert.deepEqual(tableOf(zeros), tableOf(ones));
+}
+
+/** Everything in the flow table that can be asked for. */
+function tableOf(world: World): number[] {
+  const { table } = world.appliance.connections;
+  const values: number[] = [];
+  for (const entry of table) {
+    values.push(entry, table.protocol(entry), table.state(entry));
+    for (const side of table.hasSideB(entry) ? [SIDE_A, SIDE_B] : [SIDE_A]) {
+      values.push(table.src(entry, side), table.dst(entry, side));
+      values.push(table.srcPort(entry, side), table.dstPort(entry, side));
+    }
+  }
+  return values;
+}
+
+function isEqual(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+tsharkTest("Appliance sends nothing that tshark finds wrong, unless it came in so", async () => {
+  const seed = seedOf() + 1;
+  const conversation = new Conversation(seed);
+  const world = World.settled({ ...WORLD, seed });
+  const causes: Uint8Array[] = [];
+  const effects: Uint8Array[] = [];
+  while (effects.length < JUDGED_FRAMES) {
+    const { frame, stepMs } = conversation.next();
+    world.clock.advance(stepMs);
+    const sent = world.send(frame);
+    conversation.hear(sent);
+    // A frame that was held or that time brought has no cause of its own: it is judged strictly.
+    for (const one of sent) {
+      effects.push(one);
+      causes.push(sent.length === 1 && !isArp(one) ? frame : arpReply(PROXY));
+    }
+  }
+  const excused = new Map((await judge(causes)).map((one) => [one.index, one.complaints]));
+  const wrong = (await judge(effects)).filter(({ index, complaints }) =>
+    complaints.some((complaint) => !excused.get(index)?.includes(complaint))
+  );
+  assert.deepEqual(
+    wrong.map(({ index, complaints }) => ({
+      complaints,
+      excused: excused.get(index),
+      cause: causes[index]!.toHex(),
+      effect: effects[index]!.toHex(),
+    })),
+    [],
+    `seed ${seed}`,
+  );
+});
+
+function print(text: string): void {
+  Deno.stdout.writeSync(new TextEncoder().encode(`\n${text}`));
+}

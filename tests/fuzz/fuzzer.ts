@@ -1,0 +1,380 @@
+/**
+ * Makes hostile frames: takes a valid one, most often of a connection that is alive, changes a few
+ * bytes or fields, and repairs the checksums or not, so that some get deep and others fail early.
+ * Everything comes from the random numbers given: the same seed makes the same frames.
+ */
+import { below, type Random } from "../../src/core/random.ts";
+import {
+  buildArp,
+  buildEthernet,
+  buildIcmp,
+  buildIp,
+  buildTcp,
+  buildUdp,
+  type Ip,
+  naiveChecksum,
+  readIp,
+  readTcp,
+} from "../support/frames.ts";
+import { arpReply, BACKENDS, CLIENT, from, macOf, PROXY, PROXY_MAC } from "../support/world.ts";
+
+/** A connection that has been seen to be forwarded to a backend. */
+interface Live {
+  readonly client: string;
+  readonly clientPort: number;
+  readonly service: number;
+  readonly backend: string;
+  readonly proxyPort: number;
+}
+
+const MAX_LIVE = 64;
+const CLIENTS = [CLIENT, ...Array.from({ length: 12 }, (_, i) => `192.168.0.${200 + i}`)];
+const SERVICES = [2000, 2000, 2001, 443, 80];
+const TCP_FLAGS = ["A", "A", "PA", "PA", "FA", "R", "RA", "S", "SA", "", "F", "SF", "FPU", "SR"];
+const ADDRESSES = [
+  ...[PROXY, CLIENT, ...BACKENDS, "192.168.0.255", "192.168.0.0", "255.255.255.255"],
+  ...["224.0.0.1", "127.0.0.1", "0.0.0.0", "240.0.0.1", "8.8.8.8"],
+];
+const MACS = [PROXY_MAC, "ff:ff:ff:ff:ff:ff", "01:80:c2:00:00:00", "02:00:00:00:00:77"];
+const EDGE_WORDS = [0, 1, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xfffe, 0xffff];
+const OPTIONS = [
+  [1, 1, 1, 0],
+  [7, 7, 4, 0, 0, 0, 0, 0], // record route
+  [131, 7, 4, 8, 8, 8, 8, 0], // loose source route
+  [137, 7, 4, 8, 8, 8, 8, 0], // strict source route
+  [68, 40, 0, 0], // longer than the header
+  [148, 0, 0, 0], // length 0
+  [1, 1, 1, 148], // its length byte is missing
+];
+
+// Offsets in a frame whose IP header has no options.
+const IP = 14;
+const L4 = 34;
+
+export class Fuzzer {
+  readonly #random: Random;
+  readonly #live: Live[] = [];
+
+  /** Frames made so far to which something was done. */
+  mutated = 0;
+
+  constructor(random: Random) {
+    this.#random = random;
+  }
+
+  /** Looks at a frame that the proxy has sent, for connections to meddle with. */
+  observe(frame: Uint8Array): void {
+    if (frame[12] !== 8 || frame[13] !== 0 || frame[IP + 9] !== 6) return;
+    const tcp = readTcp(frame);
+    if (tcp.flags !== "S" || !BACKENDS.includes(tcp.dst)) return;
+    const opened = this.#opening;
+    if (opened === null) return;
+    if (this.#live.length === MAX_LIVE) this.#live.splice(this.#below(MAX_LIVE), 1);
+    this.#live.push({ ...opened, backend: tcp.dst, proxyPort: tcp.srcPort });
+  }
+
+  /** The connection that the last frame wants to open, if it is a SYN that nothing was done to. */
+  #opening: { client: string; clientPort: number; service: number } | null = null;
+
+  /** The next frame. */
+  next(): Uint8Array<ArrayBuffer> {
+    this.#opening = null;
+    const valid = this.#valid();
+    const changes = this.#pick([0, 1, 1, 1, 2, 3]);
+    if (changes === 0) return valid;
+    this.#opening = null;
+    this.mutated++;
+    let frame: Uint8Array<ArrayBuffer> = valid.slice();
+    for (let i = 0; i < changes; i++) frame = this.#mutate(frame);
+    this.#repair(frame);
+    return frame;
+  }
+
+  // Valid frames
+
+  #valid(): Uint8Array<ArrayBuffer> {
+    const live = this.#live.length > 0 ? this.#pick(this.#live) : null;
+    switch (this.#below(live === null ? 12 : 24)) {
+      case 0:
+      case 1:
+      case 2:
+        return this.#syn();
+      case 3:
+        return buildIcmp({ ...this.#client(), rest: [this.#below(4), this.#below(100)] });
+      case 4:
+        return buildIcmp({ ...this.#host(), type: this.#below(20), code: this.#below(4) });
+      case 5:
+        return buildUdp({
+          ...this.#host(),
+          payload: this.#bytes(100),
+          noChecksum: this.#chance(4),
+        });
+      case 6:
+        return this.#arp();
+      case 7:
+        return this.#odd();
+      case 8:
+        return buildIp(
+          { ...this.#host(), protocol: this.#pick([2, 4, 41, 47, 50, 132, 255]) },
+          this.#bytes(60),
+        );
+      case 9:
+        return buildTcp({ ...this.#host(), options: this.#pick(OPTIONS) });
+      case 10:
+        return this.#stray();
+      case 11:
+        return arpReply(this.#pick([...BACKENDS, ...CLIENTS]));
+      case 12:
+      case 13:
+        return this.#quotation(live!);
+      case 14:
+      case 15:
+      case 16:
+      case 17:
+      case 18:
+        return this.#fromBackend(live!);
+      default:
+        return this.#fromClient(live!);
+    }
+  }
+
+  #syn(): Uint8Array<ArrayBuffer> {
+    const opening = {
+      client: this.#pick(CLIENTS),
+      clientPort: 30_000 + this.#below(500),
+      service: this.#pick(SERVICES),
+    };
+    this.#opening = opening;
+    return buildTcp({
+      ...from(opening.client),
+      srcPort: opening.clientPort,
+      dstPort: opening.service,
+      tcpOptions: this.#chance(2) ? [2, 4, 5, 180] : [],
+    });
+  }
+
+  #fromClient(live: Live): Uint8Array<ArrayBuffer> {
+    return buildTcp({
+      ...from(live.client),
+      srcPort: live.clientPort,
+      dstPort: live.service,
+      ...this.#segment(),
+    });
+  }
+
+  #fromBackend(live: Live): Uint8Array<ArrayBuffer> {
+    return buildTcp({
+      ...from(live.backend),
+      srcPort: live.service,
+      dstPort: live.proxyPort,
+      ...this.#segment(),
+    });
+  }
+
+  #segment(): { flags: string; seq: number; ack: number; ttl: number; payload: Uint8Array } {
+    return {
+      flags: this.#pick(TCP_FLAGS),
+      seq: this.#random.uint32(),
+      ack: this.#random.uint32(),
+      ttl: this.#pick([64, 64, 64, 255, 2, 1, 0]),
+      payload: this.#bytes(this.#chance(20) ? 1400 : 40),
+    };
+  }
+
+  /** An ICMP error from the backend about a forwarded packet, whole or 8 bytes of it. */
+  #quotation(live: Live): Uint8Array<ArrayBuffer> {
+    const about = buildTcp({
+      src: PROXY,
+      dst: live.backend,
+      srcPort: live.proxyPort,
+      dstPort: live.service,
+      flags: "A",
+    });
+    return buildIcmp({
+      ...from(live.backend),
+      type: this.#pick([3, 3, 4, 5, 11, 12]),
+      code: this.#below(5),
+      rest: [0, this.#pick([0, 576, 1400])],
+      payload: about.slice(IP, this.#chance(2) ? L4 + 8 : about.length),
+    });
+  }
+
+  #arp(): Uint8Array<ArrayBuffer> {
+    const sender = this.#pick([...CLIENTS, ...BACKENDS, ...BACKENDS, "0.0.0.0", PROXY, "10.0.0.1"]);
+    return buildArp({
+      senderAddress: sender,
+      senderMac: this.#chance(8) ? this.#pick(MACS) : macOf(sender),
+      targetAddress: this.#pick([PROXY, PROXY, sender, CLIENT]),
+      operation: this.#pick([1, 1, 2]),
+    });
+  }
+
+  /** Frames that are no business of the proxy, and packets that must not get in. */
+  #odd(): Uint8Array<ArrayBuffer> {
+    const frame = buildTcp({
+      ...this.#host(),
+      dst: this.#pick(ADDRESSES),
+      src: this.#pick(ADDRESSES),
+    });
+    switch (this.#below(5)) {
+      case 0:
+        return buildEthernet(
+          {
+            dstMac: this.#pick(MACS),
+            srcMac: macOf(CLIENT),
+            etherType: this.#pick([0x86dd, 0x88cc, 0x0026, 0x8100, 0x88a8, 0x0806, 0x0800]),
+          },
+          [...this.#bytes(80)],
+        );
+      case 1:
+        return buildTcp({
+          ...this.#host(),
+          fragment: this.#pick([0x2000, 0x2001, 0x0001, 0x1fff, 0x8000]),
+        });
+      case 2:
+        return buildTcp({ ...this.#host(), dstMac: this.#pick(MACS) });
+      default:
+        return frame;
+    }
+  }
+
+  /** Belongs to no connection, or to a port that cannot be. */
+  #stray(): Uint8Array<ArrayBuffer> {
+    return buildTcp({
+      ...this.#host(),
+      flags: this.#pick(TCP_FLAGS),
+      srcPort: this.#pick([0, 1, 1023, 40_000, 65_535]),
+      dstPort: this.#pick([0, 80, 2000, 65_535]),
+    });
+  }
+
+  #client(): Partial<Ip> {
+    return from(this.#pick(CLIENTS));
+  }
+
+  #host(): Partial<Ip> {
+    return from(this.#pick([...CLIENTS, ...BACKENDS, ...BACKENDS]));
+  }
+
+  // Mutations
+
+  #mutate(frame: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+    if (frame.length === 0) return frame;
+    const at = this.#below(frame.length);
+    const view = new DataView(frame.buffer, frame.byteOffset, frame.length);
+    switch (this.#below(10)) {
+      case 0:
+      case 1:
+        frame[at]! ^= 1 << this.#below(8);
+        return frame;
+      case 2:
+        frame[at] = this.#below(256);
+        return frame;
+      case 3:
+        if (at + 2 <= frame.length) view.setUint16(at & ~1, this.#pick(EDGE_WORDS));
+        return frame;
+      case 4:
+        return frame.slice(0, at);
+      case 5: {
+        const longer = new Uint8Array(frame.length + 1 + this.#below(60));
+        longer.set(frame);
+        for (let i = frame.length; i < longer.length; i++) longer[i] = this.#below(256);
+        return longer;
+      }
+      case 6:
+        frame.copyWithin(at, this.#below(frame.length), frame.length);
+        return frame;
+      default:
+        if (frame.length >= L4 + 20) this.#mutateField(view);
+        return frame;
+    }
+  }
+
+  /** Changes a header field to something that is nearly right, or just wrong. */
+  #mutateField(view: DataView): void {
+    switch (this.#below(12)) {
+      case 0:
+        return view.setUint8(IP, this.#pick([0x40, 0x44, 0x46, 0x4f, 0x55, 0x65]));
+      case 1:
+        return view.setUint16(IP + 2, view.getUint16(IP + 2) + this.#below(9) - 4);
+      case 2:
+        return view.setUint16(IP + 2, this.#pick([0, 19, 20, 21, 24, 28, 40, 0xffff]));
+      case 3:
+        return view.setUint16(IP + 6, this.#pick(EDGE_WORDS));
+      case 4:
+        return view.setUint8(IP + 8, this.#below(3));
+      case 5:
+        return view.setUint8(IP + 9, this.#pick([1, 6, 17]));
+      case 6:
+        return view.setUint16(L4 + 2 * this.#below(2), this.#pick([0, 80, 2000]));
+      case 7:
+        return view.setUint8(L4 + 12, this.#below(256));
+      case 8:
+        return view.setUint8(L4 + 13, this.#below(256));
+      case 9:
+        return view.setUint16(L4 + 4, this.#pick([0, 7, 8, 9, 0xffff]));
+      case 10:
+        return view.setUint8(L4, this.#below(20));
+      default:
+        this.#pick(ADDRESSES).split(".").forEach((octet, i) =>
+          view.setUint8(IP + (this.#opening === null ? 12 : 16) + i, Number(octet))
+        );
+    }
+  }
+
+  /** Mostly makes the checksums right again, as far as the frame still has the fields for it. */
+  #repair(frame: Uint8Array<ArrayBuffer>): void {
+    const view = new DataView(frame.buffer, frame.byteOffset, frame.length);
+    if (frame.length < L4 || view.getUint16(12) !== 0x0800) return;
+    const headerBytes = Math.max(20, (view.getUint8(IP) & 15) * 4);
+    const l4 = IP + headerBytes;
+    const end = Math.min(frame.length, IP + view.getUint16(IP + 2));
+    if (l4 > frame.length) return;
+    if (!this.#chance(4)) repairTransport(frame, view, l4, end);
+    if (this.#chance(6)) return;
+    view.setUint16(IP + 10, 0);
+    view.setUint16(IP + 10, naiveChecksum(frame.subarray(IP, l4)));
+  }
+
+  // Choices
+
+  #below(count: number): number {
+    return below(this.#random, count);
+  }
+
+  #chance(oneIn: number): boolean {
+    return this.#below(oneIn) === 0;
+  }
+
+  #pick<T>(values: readonly T[]): T {
+    return values[this.#below(values.length)]!;
+  }
+
+  #bytes(max: number): Uint8Array {
+    return new Uint8Array(this.#below(max + 1)).map(() => this.#below(256));
+  }
+}
+
+function repairTransport(frame: Uint8Array, view: DataView, l4: number, end: number): void {
+  const protocol = view.getUint8(IP + 9);
+  const checksumAt = new Map([[1, l4 + 2], [6, l4 + 16], [17, l4 + 6]]).get(protocol);
+  if (checksumAt === undefined || checksumAt + 2 > end) return;
+  view.setUint16(checksumAt, 0);
+  const lengthBytes = protocol === 17 ? Math.min(end - l4, view.getUint16(l4 + 4)) : end - l4;
+  const pseudo = protocol === 1 ? [] : [
+    ...frame.subarray(IP + 12, IP + 20),
+    ...[0, protocol, lengthBytes >> 8, lengthBytes & 255],
+  ];
+  view.setUint16(
+    checksumAt,
+    naiveChecksum([...pseudo, ...frame.subarray(l4, l4 + lengthBytes)]),
+  );
+}
+
+/** Throws unless every checksum and length of the frame, which the proxy has sent, is right. */
+export function checkSent(frame: Uint8Array): void {
+  if (frame[12] !== 8 || frame[13] !== 0) return;
+  if (frame[IP + 9] === 6) return void readTcp(frame);
+  const { l4 } = readIp(frame, 1);
+  if (naiveChecksum(l4) !== 0) throw new Error("ICMP checksum is wrong");
+}

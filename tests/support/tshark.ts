@@ -1,0 +1,135 @@
+/**
+ * An independent opinion about frames: tshark dissects them with every checksum checked; by itself it
+ * checks none. See tshark(1), "-o" and "-T fields".
+ */
+import { writePcap } from "../../src/device/pcap.ts";
+
+/** What is wrong with one frame. */
+export interface Complaint {
+  /** Index into the frames that were judged. */
+  readonly index: number;
+  /** E.g. `malformed`, `tcp checksum`, or an expert note of level warning or error. */
+  readonly complaints: readonly string[];
+}
+
+const PREFERENCES = [
+  "ip.check_checksum:TRUE",
+  "tcp.check_checksum:TRUE",
+  "udp.check_checksum:TRUE",
+  // Frames are judged one by one: what went before does not count.
+  "tcp.analyze_sequence_numbers:FALSE",
+  "arp.detect_duplicate_ips:FALSE",
+];
+
+/** What TCP carries is bytes, whatever protocol its port number may suggest. */
+const PAYLOAD_IS_DATA = "tcp.port==1-65535,data";
+
+const CHECKSUMS = ["ip", "tcp", "udp", "icmp"];
+const FIELDS = [
+  "ip.proto",
+  "icmp.type",
+  ...CHECKSUMS.map((protocol) => `${protocol}.checksum.status`),
+  "_ws.malformed",
+  "_ws.expert.severity",
+  "_ws.expert.message",
+];
+
+const CHECKSUM_GOOD = "1";
+const EXPERT_WARNING = 0x600000;
+
+/** ICMP errors: unreachable, source quench, redirect, time exceeded, parameter problem. */
+const QUOTING_TYPES = ["3", "4", "5", "11", "12"];
+
+/** Notes about an ordinary TCP segment: a reset, and data in one (RFC 1122 §4.2.2.12 allows it). */
+const ORDINARY = /^(Connection reset \(RST\)|Trailing stray characters)/;
+
+/**
+ * The frames in which tshark finds something wrong. What an ICMP error quotes is not judged: it is
+ * another's packet, and cut short.
+ */
+export async function judge(frames: readonly Uint8Array[]): Promise<Complaint[]> {
+  const capture = writePcap(
+    frames.map((frame, index) => ({ timeUs: index, frame, lengthBytes: frame.length })),
+  );
+  const lines = await dissect(capture);
+  if (lines.length !== frames.length) {
+    throw new Error(`Cannot judge ${frames.length} frames: tshark saw ${lines.length}`);
+  }
+  return lines.map(complaintOf).filter(({ complaints }) => complaints.length > 0);
+}
+
+/** Declares a test that needs tshark: ignored without permission, or with the reason without tshark. */
+export function tsharkTest(name: string, fn: () => Promise<void>): void {
+  const permitted = isGranted({ name: "run", command: "tshark" });
+  if (!permitted) {
+    return Deno.test({ name: `${name} (skipped: needs --allow-run)`, ignore: true, fn });
+  }
+  if (isPresent()) return Deno.test({ name, fn });
+  if (isGranted({ name: "env", variable: "CI" }) && Deno.env.get("CI") === "true") {
+    return Deno.test(name, () => {
+      throw new Error("Cannot find tshark, which CI=true does not allow");
+    });
+  }
+  Deno.test({ name: `${name} (skipped: no tshark)`, ignore: true, fn });
+}
+
+async function dissect(capture: Uint8Array<ArrayBuffer>): Promise<string[]> {
+  const child = new Deno.Command("tshark", {
+    args: [
+      ...["-n", "-r", "-", "-T", "fields", "-E", "aggregator=|", "-d", PAYLOAD_IS_DATA],
+      ...PREFERENCES.flatMap((preference) => ["-o", preference]),
+      ...FIELDS.flatMap((field) => ["-e", field]),
+    ],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  // If tshark ends early, its words say why.
+  const written = writer.write(capture).then(() => writer.close()).catch(() => {});
+  const { success, stdout, stderr } = await child.output();
+  await written;
+  if (!success) throw new Error(`Cannot run tshark: ${new TextDecoder().decode(stderr).trim()}`);
+  return new TextDecoder().decode(stdout).split("\n").filter((line) => line !== "");
+}
+
+function complaintOf(line: string, index: number): Complaint {
+  const [protocols, types, ...values] = line.split("\t");
+  const complaints: string[] = [];
+  // Of several values the first is the packet's own; the rest belong to one quoted in an ICMP error.
+  const quotes = firstOf(protocols!) === "1" && QUOTING_TYPES.includes(firstOf(types!));
+  const isOwn = (protocol: string) => !quotes || protocol === "ip" || protocol === "icmp";
+  CHECKSUMS.forEach((protocol, i) => {
+    const status = firstOf(values[i]!);
+    if (isOwn(protocol) && status !== "" && status !== CHECKSUM_GOOD) {
+      complaints.push(`${protocol} checksum`);
+    }
+  });
+  if (quotes) return { index, complaints };
+  const [malformed, severities, messages] = values.slice(CHECKSUMS.length);
+  if (malformed !== "") complaints.push("malformed");
+  const texts = messages!.split("|");
+  severities!.split("|").forEach((severity, i) => {
+    const text = texts[i] ?? "";
+    if (Number(severity) >= EXPERT_WARNING && !ORDINARY.test(text)) complaints.push(text);
+  });
+  return { index, complaints };
+}
+
+function firstOf(values: string): string {
+  return values.split("|")[0]!;
+}
+
+function isPresent(): boolean {
+  try {
+    return new Deno.Command("tshark", { args: ["--version"], stdout: "null", stderr: "null" })
+      .outputSync().success;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+function isGranted(descriptor: Deno.PermissionDescriptor): boolean {
+  return Deno.permissions.querySync(descriptor).state === "granted";
+}
