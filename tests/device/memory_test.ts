@@ -6,7 +6,7 @@ import { MemoryDevice } from "../../src/device/memory.ts";
 function burstOf(arena: Arena): Uint8Array[] {
   return Array.from(
     { length: arena.rxCount },
-    (_, i) => arena.copyOut(arena.rx[2 * i]!, arena.rx[2 * i + 1]!),
+    (_, i) => arena.bytes.slice(arena.rx[2 * i]!, arena.rx[2 * i]! + arena.rx[2 * i + 1]!),
   );
 }
 
@@ -22,7 +22,7 @@ Deno.test("MemoryDevice.read delivers the inbox in order, IP headers aligned, vn
     const offset = arena.rx[2 * i]!;
     assert.equal((offset + 14) % 4, 0);
     assert.deepEqual(
-      [...arena.copyOut(offset - VNET_BYTES, VNET_BYTES)],
+      [...arena.bytes.slice(offset - VNET_BYTES, offset)],
       Array(VNET_BYTES).fill(0),
     );
   }
