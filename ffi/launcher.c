@@ -1,10 +1,10 @@
 /*
  * The front of the portable single file (made by ffi/package.ts):
  *
- *     launcher | Deno's executable | the program | the shim | struct trailer
+ *     launcher | Deno's executable | the program | the shim | what draws SVG | struct trailer
  *
- * It copies the three into anonymous files in memory and becomes Deno, so nothing is left on disk and
- * the process id, standard streams, arguments and exit code are the program's own. The program gets
+ * It copies them into anonymous files in memory (the last only for `policy svg`) and becomes Deno, so
+ * nothing is left on disk and the process id, standard streams, arguments and exit code are the program's own. The program gets
  * its least permissions here, and no variable of the caller's environment can configure the runtime.
  *
  * Read first: memfd_create(2), fexecve(3), proc(5) for /proc/self/exe and /proc/self/fd.
@@ -28,13 +28,13 @@
 #define MAGIC "treegate"
 
 struct trailer {
-  uint64_t deno_bytes, program_bytes, shim_bytes;
+  uint64_t deno_bytes, program_bytes, shim_bytes, svg_bytes;
   char magic[8];
 };
 
-/* Low enough for a small RLIMIT_NOFILE, away from the 63, 62 … of a shell's <(command). SHIM_FD is
- * known to ffi/portable.ts. */
-enum { PROGRAM_FD = 40, SHIM_FD = 41 };
+/* Low enough for a small RLIMIT_NOFILE, away from the 63, 62 … of a shell's <(command). SHIM_FD and
+ * SVG_FD are known to ffi/portable.ts. */
+enum { PROGRAM_FD = 40, SHIM_FD = 41, SVG_FD = 42 };
 
 /* Permissions: load the shim, read a policy file, and the three variables commander asks for. */
 static const char *const DENO_ARGS[] = {
@@ -49,6 +49,7 @@ static const char *const DENO_ARGS[] = {
     "--no-code-cache",
     "--allow-ffi=/proc/self/fd/41",
     "--allow-read",
+    "--allow-write", /* given up at once, except by `replay --out`: see src/app/main.ts */
     "--allow-env=NO_COLOR,FORCE_COLOR,CLICOLOR_FORCE",
     "--ext=js",
     "/proc/self/fd/40",
@@ -80,7 +81,7 @@ static int unpack(const char *name, int from, off_t *at, uint64_t size) {
 
 static void renumber(int fd, int wanted) {
   if (fd == wanted) return;
-  if (dup2(fd, wanted) < 0) fail("no file descriptor 41 (is the limit, ulimit -n, below 64?)");
+  if (dup2(fd, wanted) < 0) fail("no file descriptor 42 (is the limit, ulimit -n, below 64?)");
   close(fd);
 }
 
@@ -111,13 +112,17 @@ int main(int argc, char **argv) {
     fail("this file is not complete, build or copy it again");
   }
 
-  off_t at = end - (off_t)(parts.deno_bytes + parts.program_bytes + parts.shim_bytes);
+  off_t at = end - (off_t)(parts.deno_bytes + parts.program_bytes + parts.shim_bytes +
+                           parts.svg_bytes);
   int deno = unpack("proxy", self, &at, parts.deno_bytes);
   int program = unpack("program", self, &at, parts.program_bytes);
   int shim = unpack("shim", self, &at, parts.shim_bytes);
   fcntl(deno, F_SETFD, FD_CLOEXEC);
   renumber(program, PROGRAM_FD);
   renumber(shim, SHIM_FD);
+  if (argc > 2 && strcmp(argv[1], "policy") == 0 && strcmp(argv[2], "svg") == 0) {
+    renumber(unpack("svg", self, &at, parts.svg_bytes), SVG_FD);
+  }
 
   char **args = calloc((size_t)argc + DENO_ARG_COUNT + 2, sizeof *args);
   if (!args) fail("arguments");

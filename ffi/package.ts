@@ -13,6 +13,7 @@ const UNFINISHED = `${TARGET}.${Deno.pid}.tmp`;
 const PERMISSIONS = [
   "--allow-ffi",
   "--allow-read",
+  "--allow-write",
   "--allow-env=NO_COLOR,FORCE_COLOR,CLICOLOR_FORCE",
 ];
 
@@ -51,15 +52,21 @@ function compile(): boolean {
 function packPortable(shim: string): void {
   const launcher = `${ROOT}ffi/build/launcher`;
   const program = `${ROOT}ffi/build/proxy.js`;
+  const svg = `${ROOT}ffi/build/svg.js`;
   compileC(`${ROOT}ffi/launcher.c`, launcher, ["-s"]);
-  const failure = deno(["bundle", "--quiet", "--output", program, "ffi/portable.ts"]);
-  if (failure !== "") throw new Error(`Cannot bundle the program: ${failure}`);
-  joinParts(launcher, [Deno.execPath(), program, shim], UNFINISHED);
+  bundle("ffi/portable.ts", program);
+  bundle("src/app/svg.ts", svg);
+  joinParts(launcher, [Deno.execPath(), program, shim, svg], UNFINISHED);
   Deno.renameSync(UNFINISHED, TARGET);
 }
 
+function bundle(entry: string, target: string): void {
+  const failure = deno(["bundle", "--quiet", "--output", target, entry]);
+  if (failure !== "") throw new Error(`Cannot bundle "${entry}": ${failure}`);
+}
+
 /**
- * Writes the executable `target`: the launcher, the parts (Deno, program, shim), and at the end their
+ * Writes the executable `target`: the launcher, the parts (Deno, program, shim, SVG), and at the end their
  * sizes and a magic word, which are `struct trailer` in `ffi/launcher.c`.
  */
 export function joinParts(launcher: string, parts: readonly string[], target: string): void {

@@ -17,20 +17,23 @@ import { Reason } from "../core/reason.ts";
 import type { Device } from "../device/device.ts";
 import { type Backend, Backends } from "../flow/backends.ts";
 import { Connections } from "../flow/connections.ts";
-import { decrementTtl, translate, Translation } from "../flow/translate.ts";
+import { setTtl, translate, Translation } from "../flow/translate.ts";
 import { admit, type OwnAddress } from "../stack/admit.ts";
 import { Arp } from "../stack/arp.ts";
 import { echoReply, IcmpErrors } from "../stack/icmp.ts";
 import { Routes } from "../stack/route.ts";
-import { DROP, ECHO_REPLY, FORWARD, type Policy } from "../tree/ast.ts";
-import { compile, newPositions } from "../tree/compile.ts";
-import type { Evaluate } from "../tree/evaluate.ts";
+import { sendReset } from "../stack/reset.ts";
+import { DROP, ECHO_REPLY, FORWARD, type Policy, REJECT } from "../tree/ast.ts";
+import { annotate } from "../tree/annotate.ts";
+import { compile } from "../tree/compile.ts";
+import type { Environment, Evaluate } from "../tree/environment.ts";
+import { adopt, makePlan, type Plan } from "../tree/plan.ts";
 import { formatAddress, formatMac, inSubnet, type Mac, subnetOf } from "../wire/address.ts";
 import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
 import { ETHERTYPE_ARP } from "../wire/ethernet.ts";
 import { formatPdu } from "../wire/format.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
-import { PROTOCOL_ICMP } from "../wire/ipv4.ts";
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
 import { Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
 import type { Config } from "./config.ts";
 import { formatDecision, formatSummary, Metrics } from "./metrics.ts";
@@ -48,6 +51,8 @@ export interface ApplianceOptions {
   readonly log: Log;
   /** Shows PDUs on the console; null: none. */
   readonly trace: Trace | null;
+  /** Makes the function that runs the tree: `compile`, or one that can tell what it does. */
+  readonly evaluator?: (plan: Plan) => Evaluate;
 }
 
 export class Appliance {
@@ -61,7 +66,11 @@ export class Appliance {
   readonly #trace: Trace | null;
   readonly #own: OwnAddress;
   readonly #backends: Backends;
-  readonly #evaluate: Evaluate;
+  readonly #random: Random;
+  readonly #environment: Environment;
+  readonly #evaluator: (plan: Plan) => Evaluate;
+  #plan: Plan;
+  #evaluate: Evaluate;
   readonly #arp: Arp;
   readonly #icmpErrors: IcmpErrors;
   readonly #routes: Routes;
@@ -70,7 +79,8 @@ export class Appliance {
   #nowMs: number;
   #nextTickMs: number;
 
-  constructor({ device, clock, random, policy, config, log, trace }: ApplianceOptions) {
+  constructor(options: ApplianceOptions) {
+    const { device, clock, random, policy, config, log, trace, evaluator = compile } = options;
     this.#device = device;
     this.#clock = clock;
     this.#config = config;
@@ -90,11 +100,19 @@ export class Appliance {
       backends: this.#backends,
       random,
     });
-    this.#evaluate = compile(policy, {
-      lists: { "$dst-addrs": config.dstAddrs },
+    this.#random = random;
+    this.#environment = {
+      dstAddrs: config.dstAddrs,
       steps: this.connections.steps,
-      positions: newPositions(policy),
-    });
+      sideOf: (pdu) => this.#backends.get(pdu.src) === undefined ? 0 : 1,
+      random,
+      clock: { nowMs: () => this.#nowMs },
+      maxConnections: config.maxConn,
+      customFailed: (name, error) => log.error(`custom ${name} threw: ${error}`),
+    };
+    this.#plan = makePlan(policy, this.#environment);
+    this.#evaluator = evaluator;
+    this.#evaluate = evaluator(this.#plan);
     this.#arp = new Arp({
       arena: this.arena,
       mac: config.mac,
@@ -129,8 +147,20 @@ export class Appliance {
     this.#arp.restart(this.#clock.nowMs());
   }
 
+  /**
+   * Runs `policy` from the next PDU on. Connections stay; so do positions and counters of nodes that
+   * both policies have. Throws a RangeError for a policy that can't run; then the old one goes on.
+   */
+  setPolicy(policy: Policy): void {
+    const plan = makePlan(policy, this.#environment);
+    adopt(plan, this.#plan);
+    this.#evaluate = this.#evaluator(plan);
+    this.#plan = plan;
+  }
+
   summary(): string {
-    return formatSummary(this.metrics, this.connections.table, this.#backends.all);
+    return formatSummary(this.metrics, this.connections.table, this.#backends.all) +
+      annotate(this.#plan);
   }
 
   // A frame's way
@@ -162,9 +192,10 @@ export class Appliance {
     const outcome = this.#decide(pdu);
     const decision = outcome < 0 ? DROP : outcome;
     const reason = outcome < 0 ? -outcome : outcome === DROP ? Reason.policy : 0;
+    this.#settle(pdu, decision === FORWARD || decision === ECHO_REPLY);
     metrics.decisions[decision]!++;
     if (reason !== 0) metrics.drop(reason);
-    if (shown) trace.decided(formatDecision(decision, reason));
+    if (shown) trace.decided(formatDecision(decision, reason, this.#label(pdu)));
     else if (trace !== null) trace.skipped(decision);
   }
 
@@ -177,9 +208,24 @@ export class Appliance {
         return this.#forward(pdu);
       case ECHO_REPLY:
         return this.#echo(pdu);
+      case REJECT:
+        return this.#reject(pdu);
       default:
         return outcome;
     }
+  }
+
+  /** Tells balancers which connection they have chosen for, if it has an entry now. */
+  #settle(pdu: Pdu, committed: boolean): void {
+    const { settling } = this.#plan;
+    const entry = committed ? pdu.flow >> 1 : -1;
+    for (let i = 0; i < settling.length; i++) settling[i]!.settle!(entry, pdu.opened !== 0);
+  }
+
+  /** Label of the decision at which the PDU ended, if it has one. */
+  #label(pdu: Pdu): string | null {
+    const { tree } = this.#plan.nodes[pdu.exit]!;
+    return tree.node === "decide" ? tree.label : null;
   }
 
   #forward(pdu: Pdu): number {
@@ -198,7 +244,7 @@ export class Appliance {
     if (nextHop === 0) return -Reason["no-route"];
     const { view } = this.arena;
     translate(view, pdu, to);
-    decrementTtl(view, pdu);
+    setTtl(view, pdu, pdu.newTtl === 0 ? pdu.ttl - 1 : pdu.newTtl);
     reason = this.#arp.send(pdu.frame, pdu.end - pdu.frame, nextHop, this.#nowMs);
     if (reason !== 0) return -reason;
     this.#sent(pdu);
@@ -214,6 +260,19 @@ export class Appliance {
     if (!echoReply(this.arena, pdu)) return -Reason["no-buffer"];
     this.#sent(pdu);
     return ECHO_REPLY;
+  }
+
+  /** Says no: an RST to TCP, port unreachable to UDP, administratively prohibited to anything else. */
+  #reject(pdu: Pdu): number {
+    if (pdu.protocol === PROTOCOL_TCP) {
+      sendReset(this.arena, pdu, this.#random);
+    } else {
+      const code = pdu.protocol === PROTOCOL_UDP
+        ? icmpv4.CODE_PORT_UNREACHABLE
+        : icmpv4.CODE_ADMIN_PROHIBITED;
+      this.#error(pdu, icmpv4.ICMP_UNREACHABLE, code);
+    }
+    return REJECT;
   }
 
   #sent(pdu: Pdu): void {

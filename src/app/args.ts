@@ -8,14 +8,25 @@
  */
 import type { Mac } from "../wire/address.ts";
 import type { Config, TraceMode } from "./config.ts";
+import type { ExplainCommand } from "./explain.ts";
+import type { PolicyCommand } from "./policy_command.ts";
+import type { ReplayCommand } from "./replay_command.ts";
 import { Command as Program, CommanderError } from "commander";
 import { isGroupMac, parseAddress, parseInterface, parseMac, stableMac } from "../wire/address.ts";
 import { checkBackends, checkGateway, checkOwnAddress } from "./config.ts";
+import { parsePacket } from "./packet_text.ts";
+import { POLICY_VIEWS } from "./policy_command.ts";
 
 /** What the command line asks for. */
 export type Command =
   /** Run the proxy. */
   | { readonly kind: "run"; readonly config: Config }
+  /** Look at a policy without running it. */
+  | { readonly kind: "policy" } & PolicyCommand
+  /** Tell what would become of packets. */
+  | { readonly kind: "explain" } & ExplainCommand
+  /** Run a capture in memory. */
+  | { readonly kind: "replay" } & ReplayCommand
   /** Print `text` (the help page or the version, line break included) and exit 0. */
   | { readonly kind: "print"; readonly text: string }
   /** Print `message`, which is one line, to stderr and exit 2. */
@@ -45,6 +56,7 @@ const TRACE_MODES: readonly string[] = ["auto", "all", "off"] satisfies TraceMod
 const SHAPE: Readonly<Record<string, string>> = {
   net: "--net=DEVICE, as in --net=tap100",
   "dst-addrs": "--dst-addrs=ADDR[,ADDR…], as in --dst-addrs=192.168.0.1,192.168.0.2",
+  pcap: "--pcap=FILE, as in --pcap=in.pcap",
 };
 
 const EXAMPLES = `
@@ -54,8 +66,55 @@ Examples:
   Another address, a backend behind a router, no PDUs on the console:
     proxy --net=tap0 --ipv4=10.0.0.9 --gateway=10.0.0.1 --dst-addrs=10.7.0.5 --trace=off
 
-Signals: SIGUSR2 prints the summary; SIGINT and SIGTERM print it and exit.
+Signals: SIGUSR2 prints the summary; SIGHUP reads the policy again; SIGINT and SIGTERM print the
+summary and exit.
 Exit codes: 0 after a signal, 1 for a failure at run time, 2 for a wrong command line.`;
+
+const POLICY_HELP = `
+  check    looks for mistakes: says what and where; exit code 1 if there are errors
+  print    the policy in the text notation, in its one canonical form
+  mermaid  its picture as Mermaid, for a page that draws it
+  dot      its picture as Graphviz DOT
+  svg      its picture
+
+Examples:
+  proxy policy check web.policy
+  proxy policy svg > built-in.svg
+
+Exit codes: 0, 1 for a wrong policy or a failure, 2 for a wrong command line.`;
+
+const EXPLAIN_HELP = `
+PACKET is one argument, in the words of the policy notation:
+  'tcp ADDR:PORT > ADDR:PORT [FLAG…]'        flags syn, ack, fin, rst, psh, urg, none (default syn)
+  'udp ADDR:PORT > ADDR:PORT'
+  'icmp ADDR > ADDR [TYPE [code CODE]]'      each a name or a number (default echo-request)
+  'proto N ADDR > ADDR'
+and behind each: ttl N, length N (of the whole IP packet), id N (of an ICMP query).
+Several packets are one small scene: each meets the connections that those before it have opened.
+Flags --policy, --ipv4, --gateway, --mac, --ports, --max-conn, --seed are those of a run (seed
+default 0). Every neighbour has answered ARP. Nothing outside is touched.
+
+Examples:
+  proxy explain --dst-addrs=192.168.0.1 'tcp 192.168.0.254:40000 > 192.168.0.100:2000 syn'
+  proxy explain --dst-addrs=192.168.0.1 'tcp 192.168.0.254:40000 > 192.168.0.100:2000 syn' \\
+    'tcp 192.168.0.1:2000 > 192.168.0.100:40000 syn ack'
+
+Exit codes: 0, 1 for a wrong policy or a failure, 2 for a wrong command line.`;
+
+const REPLAY_HELP = `
+Flags --policy, --ipv4, --gateway, --ports, --max-conn, --seed, --trace are those of a run; for the
+same decisions give those of the run that was captured (seed default 0, trace default all).
+Without --mac the proxy's MAC address is found in the capture. Frames from that address are not
+received but compared with those sent here, ARP requests excepted.
+A neighbour of which the capture has packets, but none of ARP, is taken to have answered before.
+A TCP or UDP checksum that is the bare sum of the pseudo-header counts as not completed yet; in
+--out it is completed.
+
+Examples:
+  proxy replay --dst-addrs=192.168.0.1,192.168.0.2 --pcap=in.pcap --seed=7
+  proxy replay --policy=new.policy --dst-addrs=192.168.0.1 --pcap=in.pcap --trace=off --out=out.pcap
+
+Exit codes: 0, 1 for frames that differ or a failure, 2 for a wrong command line.`;
 
 /** Reads the arguments after the program's name. */
 export function parseArgs(argv: readonly string[], about: About): Command {
@@ -63,8 +122,12 @@ export function parseArgs(argv: readonly string[], about: About): Command {
   let command: Command | null = null;
   const program = makeProgram(about, (text) => printed += text);
   program.action(() => {
-    command = { kind: "run", config: readConfig(program.opts<Flags>(), program.args) };
+    command = { kind: "run", config: readRun(program.opts<Flags>(), program.args) };
   });
+  const take = (given: Command) => command = given;
+  addPolicyCommand(program, take);
+  addExplainCommand(program, take);
+  addReplayCommand(program, take);
   try {
     program.parse(argv.flatMap(splitFlag), { from: "user" });
   } catch (error) {
@@ -81,13 +144,7 @@ export function parseArgs(argv: readonly string[], about: About): Command {
 }
 
 function makeProgram(about: About, print: (text: string) => void): Program {
-  const flag = (flags: string, text: string) =>
-    program.option(flags, text, (value: string, previous?: Values) => {
-      if (value.startsWith("--")) {
-        throw new SyntaxError(`${flags.split(" ")[0]}: Missing value before "${value}"`);
-      }
-      return [...previous ?? [], value];
-    });
+  const flag = (flags: string, text: string) => addFlag(program, flags, text);
   const program = new Program("proxy")
     .usage("--net=DEVICE --dst-addrs=ADDR[,ADDR…] [flags]")
     .description(
@@ -101,8 +158,10 @@ function makeProgram(about: About, print: (text: string) => void): Program {
   flag("--mac <MAC>", "own MAC address (default made from device and address)");
   flag("--ports <FIRST-LAST>", `source ports towards backends (default ${DEFAULT_PORTS})`);
   flag("--max-conn <N>", `most connections at a time (default ${DEFAULT_MAX_CONN})`);
+  flag("--policy <FILE>", "policy to run, read again at SIGHUP (default the built-in one)");
   flag("--seed <N>", "makes a run repeatable, for replay and tests (default random)");
   flag("--trace <MODE>", "PDUs shown: auto (50 a second), all or off (default auto)");
+  program.helpCommand(false);
   // The output settings keep commander away from the terminal and the environment.
   return program
     .helpOption("--help", "print this page")
@@ -126,6 +185,112 @@ function makeProgram(about: About, print: (text: string) => void): Program {
     })
     .allowExcessArguments() // we have the better words for them
     .exitOverride();
+}
+
+/** A flag with a value; all that are given are kept. */
+function addFlag(program: Program, flags: string, text: string): Program {
+  return program.option(flags, text, (value: string, previous?: Values) => {
+    if (value.startsWith("--")) {
+      throw new SyntaxError(`${flags.split(" ")[0]}: Missing value before "${value}"`);
+    }
+    return [...previous ?? [], value];
+  });
+}
+
+function addPolicyCommand(program: Program, take: (command: Command) => void): void {
+  program.command("policy")
+    .usage(`${POLICY_VIEWS.join("|")} [FILE]`)
+    .summary("check a policy, print it, or draw it: see proxy policy --help")
+    .description(
+      "Looks at the policy in FILE (-: standard input; none: the built-in policy) without running it.",
+    )
+    .argument("[VIEW]")
+    .argument("[FILE]")
+    .addHelpText("after", POLICY_HELP)
+    .configureHelp({ ...program.configureHelp(), visibleArguments: () => [] })
+    .action((_view, _file, _options, { args }: Program) => {
+      const [flag] = Object.keys(program.opts<Flags>());
+      if (flag !== undefined) {
+        throw new SyntaxError(`Cannot use --${kebabCase(flag)} with "policy": expected no flags`);
+      }
+      take({ kind: "policy", ...readPolicyCommand(args) });
+    });
+}
+
+function readPolicyCommand([view, file, ...rest]: Values): PolicyCommand {
+  const views = `${POLICY_VIEWS.slice(0, -1).join(", ")} or ${POLICY_VIEWS.at(-1)}`;
+  if (view === undefined) {
+    throw new SyntaxError(`Missing word after "policy": expected ${views}`);
+  }
+  const known = POLICY_VIEWS.find((name) => name === view);
+  if (known === undefined) {
+    throw new SyntaxError(`Cannot use "${view}" after "policy": expected ${views}`);
+  }
+  if (rest.length > 0) {
+    throw new SyntaxError(`Cannot use "${rest[0]}" as second file: expected one`);
+  }
+  return { view: known, file: file === undefined ? null : parsePath(file) };
+}
+
+function addExplainCommand(program: Program, take: (command: Command) => void): void {
+  program.command("explain")
+    .usage("--dst-addrs=ADDR[,ADDR…] [flags] PACKET…")
+    .summary("tell what would become of packets, and why: see proxy explain --help")
+    .description("Shows each packet's path through the policy, the decision, and what is sent.")
+    .argument("[PACKET...]")
+    .addHelpText("after", EXPLAIN_HELP)
+    .configureHelp({ ...program.configureHelp(), visibleArguments: () => [] })
+    .action((_packets, _options, { args }: Program) => {
+      const flags = program.opts<Flags>();
+      refuseFlags(flags, "explain", ["net", "trace"]);
+      if (args.length === 0) {
+        throw new SyntaxError(
+          'Missing packet after "explain": expected one, as in ' +
+            "'icmp 192.168.0.254 > 192.168.0.100'",
+        );
+      }
+      const packets = args.map(parsePacket);
+      take({ kind: "explain", config: readConfig(flags, "memory", "off"), packets });
+    });
+}
+
+function addReplayCommand(program: Program, take: (command: Command) => void): void {
+  const replay = program.command("replay")
+    .usage("--dst-addrs=ADDR[,ADDR…] --pcap=FILE [flags]")
+    .summary("run a capture in memory, without a device: see proxy replay --help")
+    .description(
+      "Runs the frames of a capture through the proxy in memory, on the capture's clock.",
+    )
+    .addHelpText("after", REPLAY_HELP)
+    .configureHelp(program.configureHelp());
+  addFlag(replay, "--pcap <FILE>", "capture to run (required)");
+  addFlag(replay, "--out <FILE>", "capture to write: the frames that are sent (default none)");
+  replay.action((_options, { args }: Program) => {
+    const flags = program.opts<Flags>();
+    const own = replay.opts<Flags>();
+    refuseFlags(flags, "replay", ["net"]);
+    refuseArguments(args);
+    const pcap = read(own, "pcap", null, parsePath);
+    take({
+      kind: "replay",
+      config: readConfig(flags, pcap, "all"),
+      findMac: flags.mac === undefined,
+      pcap,
+      out: readOptional(own, "out", parsePath),
+    });
+  });
+}
+
+function refuseFlags(flags: Flags, command: string, names: readonly string[]): void {
+  for (const name of names) {
+    if (flags[camelCase(name)] === undefined) continue;
+    throw new SyntaxError(`Cannot use --${name} with "${command}", see proxy ${command} --help`);
+  }
+}
+
+function refuseArguments(positional: Values): void {
+  if (positional.length === 0) return;
+  throw new SyntaxError(`Cannot use argument "${positional[0]}": expected flags only, see --help`);
 }
 
 /** `--flag=value` as two arguments, so that an unknown flag is compared without its value. */
@@ -152,13 +317,12 @@ function usageError(message: string): Command {
   return { kind: "usage-error", message: line };
 }
 
-function readConfig(flags: Flags, positional: Values): Config {
-  if (positional.length > 0) {
-    throw new SyntaxError(
-      `Cannot use argument "${positional[0]}": expected flags only, see --help`,
-    );
-  }
-  const net = read(flags, "net", null, parseDevice);
+function readRun(flags: Flags, positional: Values): Config {
+  refuseArguments(positional);
+  return readConfig(flags, read(flags, "net", null, parseDevice), "auto");
+}
+
+function readConfig(flags: Flags, net: string, trace: TraceMode): Config {
   const ipv4 = read(flags, "ipv4", DEFAULT_IPV4, parseOwnAddress);
   const { address, prefixLength } = ipv4;
   const gateway = readOptional(flags, "gateway", (text) => {
@@ -186,7 +350,8 @@ function readConfig(flags: Flags, positional: Values): Config {
       (text) => parseInteger(text, "number of connections", 1, MAX_CONN),
     ),
     seed: readOptional(flags, "seed", (text) => parseInteger(text, "seed", 0, MAX_SEED)),
-    trace: read(flags, "trace", "auto", parseTrace),
+    trace: read(flags, "trace", trace, parseTrace),
+    policy: readOptional(flags, "policy", parsePath),
   };
 }
 
@@ -219,6 +384,10 @@ function readOptional<T>(flags: Flags, name: string, parse: (text: string) => T)
 /** commander's name for a flag's value. */
 function camelCase(name: string): string {
   return name.replaceAll(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+}
+
+function kebabCase(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
 /**
@@ -276,6 +445,13 @@ function parseInteger(text: string, what: string, min: number, max: number): num
     throw new RangeError(`Cannot parse "${text}" as ${what}: expected an integer ${min} to ${max}`);
   }
   return value;
+}
+
+function parsePath(text: string): string {
+  if (text === "" || text.includes("\0")) {
+    throw new SyntaxError(`Cannot use "${text}" as file name: expected a path`);
+  }
+  return text;
 }
 
 function parseTrace(text: string): TraceMode {

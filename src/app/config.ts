@@ -39,6 +39,8 @@ export interface Config {
   /** Makes a run repeatable; null: randomness is cryptographic. */
   readonly seed: number | null;
   readonly trace: TraceMode;
+  /** Path of the policy file; null: the program's own policy. */
+  readonly policy: string | null;
 }
 
 /** Throws RangeError unless a host on a subnet of `prefixLength` can have `address`. */

@@ -2,6 +2,7 @@
 import { Reason, REASON_COUNT, reasonName } from "../core/reason.ts";
 import type { Backend } from "../flow/backends.ts";
 import { DECISION_NAMES } from "../tree/ast.ts";
+import { printLabel } from "../tree/print.ts";
 import { formatAddress } from "../wire/address.ts";
 
 export class Metrics {
@@ -50,8 +51,9 @@ export function formatSummary(
   return "Summary\n" + lines.map(([name, text]) => `${name!.padEnd(11)} : ${text}\n`).join("");
 }
 
-/** The console's line about a PDU: the decision, and why where the policy did not choose it. */
-export function formatDecision(decision: number, reason: number): string {
+/** The console's line about a PDU: the decision, its label, and why where the policy did not choose it. */
+export function formatDecision(decision: number, reason: number, label: string | null): string {
   const why = reason === 0 || reason === Reason.policy ? "" : ` (${reasonName(reason)})`;
-  return `Decision : ${DECISION_NAMES[decision]}${why}`;
+  const labelled = label === null ? "" : ` ${printLabel(label)}`;
+  return `Decision : ${DECISION_NAMES[decision]}${labelled}${why}`;
 }

@@ -3,17 +3,22 @@ import type { Log } from "../core/log.ts";
 import { CryptoRandom, SeededRandom } from "../core/random.ts";
 import { TapDevice } from "../device/tap.ts";
 import { DECISION_NAMES, type Policy } from "../tree/ast.ts";
+import type { Customs } from "../tree/parse.ts";
 import { formatAddress, formatMac } from "../wire/address.ts";
 import { Appliance } from "./appliance.ts";
 import type { Config } from "./config.ts";
 import type { Outlet } from "./outlet.ts";
+import { loadPolicy } from "./policy_file.ts";
 import { pump } from "./pump.ts";
 import { listen, SystemClock } from "./system.ts";
 import { Trace } from "./trace.ts";
 
 export interface RunOptions {
   readonly config: Config;
-  readonly policy: Policy;
+  /** The program's own policy, for when the command line names no file. */
+  readonly builtIn: Policy;
+  /** What `custom NAME` means in a policy file. */
+  readonly customs: Customs;
   /** Gives the path of the built shim. */
   readonly shim: () => Promise<string>;
   readonly stdout: Outlet;
@@ -21,15 +26,19 @@ export interface RunOptions {
 }
 
 /** Runs until SIGINT or SIGTERM. Throws an Error with a clear message when the device can't be had. */
-export async function run({ config, policy, shim, stdout, log }: RunOptions): Promise<void> {
+export async function run(options: RunOptions): Promise<void> {
+  const { config, builtIn, customs, shim, stdout, log } = options;
   const stop = new AbortController();
   let summary = () => "";
+  let reload = () => {};
   const unlisten = listen({
     SIGINT: () => stop.abort(),
     SIGTERM: () => stop.abort(),
+    SIGHUP: () => reload(),
     SIGUSR2: () => stdout.offer(`${summary()}\n`),
   });
   try {
+    const policy = config.policy === null ? builtIn : await loadPolicy(config.policy, customs);
     const clock = new SystemClock();
     const device = TapDevice.open(config.net, { shim: await shim(), create: true });
     const appliance = new Appliance({
@@ -42,12 +51,30 @@ export async function run({ config, policy, shim, stdout, log }: RunOptions): Pr
       trace: config.trace === "off" ? null : new Trace(config.trace, stdout, DECISION_NAMES),
     });
     summary = () => appliance.summary();
+    reload = () => void reloadPolicy(appliance, config.policy, customs, log);
     announce(config, device, log);
     await pump({ appliance, device, clock, log, stop: stop.signal });
     await device.close();
     stdout.offer(summary());
   } finally {
     unlisten();
+  }
+}
+
+/** Reads the policy file again; if that fails, the policy stays and the log says why. Never rejects. */
+async function reloadPolicy(
+  appliance: Appliance,
+  file: string | null,
+  customs: Customs,
+  log: Log,
+): Promise<void> {
+  if (file === null) return log.info("SIGHUP: there is no policy file to read again");
+  try {
+    appliance.setPolicy(await loadPolicy(file, customs));
+    log.info(`policy "${file}" read again`);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    log.error(`the policy stays as it was: ${reason}`);
   }
 }
 

@@ -28,7 +28,7 @@ export class Trace {
   readonly dumpLimitBytes: number;
 
   readonly #mode: TraceMode;
-  readonly #outlet: Outlet;
+  readonly #outlet: Pick<Outlet, "full" | "offer">;
   readonly #decisions: readonly string[];
 
   /** When the last 50 PDUs were shown, a ring; `#next` is the oldest. */
@@ -41,7 +41,11 @@ export class Trace {
   #received = "";
 
   /** `decisions` names the decisions that `skipped` counts by index. */
-  constructor(mode: TraceMode, outlet: Outlet, decisions: readonly string[]) {
+  constructor(
+    mode: TraceMode,
+    outlet: Pick<Outlet, "full" | "offer">,
+    decisions: readonly string[],
+  ) {
     this.dumpLimitBytes = mode === "all" ? WHOLE_DUMP_BYTES : SHORT_DUMP_BYTES;
     this.#mode = mode;
     this.#outlet = outlet;

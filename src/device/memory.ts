@@ -1,6 +1,7 @@
 /**
  * A device made of two arrays: what tests put into `inbox` is received, what was sent lands in `outbox`
- * as copies. Frames are handed over one burst at a time, as a real device does.
+ * as copies. Frames are handed over one burst at a time, as a real device does. `vnet` holds the vnet
+ * headers of those frames that have another one than zeroes, on their way in and out.
  */
 import { type Arena, VNET_BYTES } from "../core/arena.ts";
 import type { Device } from "./device.ts";
@@ -12,6 +13,8 @@ export class MemoryDevice implements Device {
   readonly mtu: number;
   readonly inbox: Uint8Array[] = [];
   outbox: Uint8Array<ArrayBuffer>[] = [];
+  readonly vnet: WeakMap<Uint8Array, Uint8Array> = new WeakMap();
+  readonly #noVnet = new Uint8Array(VNET_BYTES);
   /** While true, the device takes no frame. */
   broken = false;
 
@@ -26,7 +29,7 @@ export class MemoryDevice implements Device {
       const frame = this.inbox[0];
       if (frame === undefined || cursor + VNET_BYTES + frame.length > arena.rxBytes) break;
       this.inbox.shift();
-      arena.bytes.fill(0, cursor, cursor + VNET_BYTES);
+      arena.bytes.set(this.vnet.get(frame) ?? this.#noVnet, cursor);
       arena.bytes.set(frame, cursor + VNET_BYTES);
       arena.rx[2 * arena.rxCount] = cursor + VNET_BYTES;
       arena.rx[2 * arena.rxCount + 1] = frame.length;
@@ -40,7 +43,10 @@ export class MemoryDevice implements Device {
     const count = arena.txCount;
     for (let i = 0; i < count && !this.broken; i++) {
       const offset = arena.tx[2 * i]!;
-      this.outbox.push(arena.bytes.slice(offset, offset + arena.tx[2 * i + 1]!));
+      const frame = arena.bytes.slice(offset, offset + arena.tx[2 * i + 1]!);
+      this.outbox.push(frame);
+      const vnet = arena.bytes.subarray(offset - VNET_BYTES, offset);
+      if (vnet.some((byte) => byte !== 0)) this.vnet.set(frame, vnet.slice());
     }
     arena.sent();
     return this.broken ? -EIO : count;

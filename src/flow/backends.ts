@@ -1,5 +1,8 @@
 /** The backends: `--dst-addrs`, whether each can be reached, and how many connections it has had. */
 import { below, type Random } from "../core/random.ts";
+import type { BalanceMethod } from "../tree/ast.ts";
+import type { Pdu } from "../wire/pdu.ts";
+import { tupleHash } from "../wire/tuple_hash.ts";
 
 /** Not heard of yet / answers ARP / has not answered. */
 export type BackendStatus = "resolving" | "up" | "unanswered";
@@ -18,6 +21,7 @@ export class Backends {
   readonly #byAddress: ReadonlyMap<number, Backend>;
   /** Those that new connections may get: kept whenever a status changes. */
   #eligible: readonly Backend[];
+  #turn = 0;
 
   constructor(addresses: readonly number[]) {
     this.all = addresses.map((address) => ({
@@ -42,9 +46,17 @@ export class Backends {
     this.#eligible = up.length > 0 ? up : withStatus("resolving");
   }
 
-  /** A random eligible backend, or null if none has answered. */
-  pick(random: Random): Backend | null {
+  /** An eligible backend for the connection that `pdu` opens, or null if none has answered. */
+  pick(method: BalanceMethod, pdu: Readonly<Pdu>, random: Random): Backend | null {
     const count = this.#eligible.length;
-    return count === 0 ? null : this.#eligible[count === 1 ? 0 : below(random, count)]!;
+    if (count <= 1) return this.#eligible[0] ?? null;
+    switch (method) {
+      case "random":
+        return this.#eligible[below(random, count)]!;
+      case "round-robin":
+        return this.#eligible[this.#turn++ % count]!;
+      case "hash":
+        return this.#eligible[(tupleHash(pdu) >>> 0) % count]!;
+    }
   }
 }

@@ -10,7 +10,8 @@
  */
 import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
-import type { Steps } from "../tree/evaluate.ts";
+import type { BalanceMethod } from "../tree/ast.ts";
+import type { Steps } from "../tree/environment.ts";
 import { ICMP_ECHO_REQUEST } from "../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
 import {
@@ -43,6 +44,8 @@ export class Connections {
   readonly #options: ConnectionsOptions;
   readonly #timeoutsMs: Int32Array = defaultTimeouts();
   readonly #remove = (entry: number): void => this.remove(entry);
+  /** How the translator at hand picks a backend. */
+  #method: BalanceMethod = "random";
 
   constructor(options: ConnectionsOptions) {
     this.table = new FlowTable(options.maxConnections, options.random);
@@ -53,6 +56,8 @@ export class Connections {
   classify(pdu: Pdu): void {
     const ports = (pdu.srcPort << 16) | pdu.dstPort;
     pdu.steps = 0;
+    pdu.newTtl = 0;
+    pdu.opened = 0;
     pdu.flow = this.table.find(pdu.protocol, pdu.src, pdu.dst, ports);
     if (pdu.flow >= 0) {
       pdu.state = this.#opens(pdu) ? STATE_NEW : STATE_ESTABLISHED;
@@ -72,16 +77,21 @@ export class Connections {
       pdu.steps |= STEP_TRACK;
       return 0;
     },
-    translateAToB: (pdu) => {
+    translateAToB: (pdu, backend) => {
       if (pdu.state === STATE_INVALID) return Reason.invalid;
       if (pdu.flow >= 0 && !this.#translatable(pdu, SIDE_A)) return Reason.invalid;
       if (pdu.protocol !== PROTOCOL_TCP && pdu.protocol !== PROTOCOL_UDP) return Reason.invalid;
       pdu.steps |= STEP_A_TO_B;
+      this.#method = backend;
       return 0;
     },
     translateBToA: (pdu) => {
       if (pdu.flow < 0 || !this.#translatable(pdu, SIDE_B)) return Reason["no-mapping"];
       pdu.steps |= STEP_B_TO_A;
+      return 0;
+    },
+    setTtl: (pdu, ttl) => {
+      pdu.newTtl = ttl;
       return 0;
     },
   };
@@ -147,7 +157,7 @@ export class Connections {
 
   #open(pdu: Pdu): number {
     const { backends, ownAddress, ports, random } = this.#options;
-    const backend = backends.pick(random);
+    const backend = backends.pick(this.#method, pdu, random);
     if (backend === null) return Reason["no-backend"];
     const earlier = pdu.flow >> 1;
     const port = choosePort(
@@ -177,6 +187,7 @@ export class Connections {
     backend.active++;
     backend.opened++;
     pdu.flow = (entry << 1) | SIDE_A;
+    pdu.opened = 1;
     return 0;
   }
 
@@ -188,6 +199,7 @@ export class Connections {
       if (entry < 0) return Reason["table-full"];
       this.table.setState(entry, ICMP_QUERY);
       pdu.flow = (entry << 1) | SIDE_A;
+      pdu.opened = 1;
     }
     this.table.touch(pdu.flow >>> 1, nowMs);
     return 0;

@@ -44,9 +44,9 @@ function adjusted(pdu: Pdu, checksum: number, addresses: number, ports: number):
     : updated(checksum, add(addresses, ports));
 }
 
-/** One hop less, with the header checksum (RFC 1812 §5.3.1). The TTL must be above 0. */
-export function decrementTtl(view: DataView, pdu: Pdu): void {
+/** Writes the TTL that the packet leaves with, and the header checksum (RFC 1812 §5.3.1). */
+export function setTtl(view: DataView, pdu: Pdu, ttl: number): void {
   const checksum = ipv4.checksum(view, pdu.ip);
-  ipv4.setChecksum(view, pdu.ip, updated(checksum, delta16(pdu.ttl << 8, (pdu.ttl - 1) << 8)));
-  ipv4.setTtl(view, pdu.ip, pdu.ttl - 1);
+  ipv4.setChecksum(view, pdu.ip, updated(checksum, delta16(pdu.ttl << 8, ttl << 8)));
+  ipv4.setTtl(view, pdu.ip, ttl);
 }

@@ -18,7 +18,7 @@ import * as ethernet from "../wire/ethernet.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import { isHost, type OwnAddress } from "./admit.ts";
 import { type Neighbor, Neighbors } from "./neighbors.ts";
-import { TokenBucket } from "./token_bucket.ts";
+import { TokenBucket } from "../core/token_bucket.ts";
 
 /** RFC 1122 §2.3.2.1: at most one request a second for the same address. */
 const REQUEST_INTERVAL_MS = 1000;

@@ -6,7 +6,7 @@ import * as ethernet from "../wire/ethernet.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import type { Pdu } from "../wire/pdu.ts";
-import { TokenBucket } from "./token_bucket.ts";
+import { TokenBucket } from "../core/token_bucket.ts";
 
 /** RFC 1812 §4.3.2.3: an error quotes as much as fits into a datagram of 576 bytes. */
 const ERROR_MAX_BYTES = 576;
@@ -21,7 +21,7 @@ const ERRORS_AT_ONCE = 50;
  */
 export function echoReply(arena: Arena, pdu: Pdu): boolean {
   const { view } = arena;
-  turnAround(view, pdu.frame);
+  ethernet.turnAround(view, pdu.frame);
   ipv4.setSource(view, pdu.ip, pdu.dst);
   ipv4.setDestination(view, pdu.ip, pdu.src);
   const ttls = delta16(pdu.ttl << 8, ipv4.DEFAULT_TTL << 8);
@@ -42,15 +42,6 @@ function replyChecksum(view: DataView, pdu: Pdu): number {
   if (checksum !== 0) return checksum;
   icmpv4.setChecksum(view, pdu.l4, 0);
   return complement(sumBytes(view, pdu.l4, pdu.end - pdu.l4, 0));
-}
-
-function turnAround(view: DataView, frame: number): void {
-  const ownHi = ethernet.destinationHi(view, frame);
-  const ownLo = ethernet.destinationLo(view, frame);
-  const stationHi = ethernet.sourceHi(view, frame);
-  const stationLo = ethernet.sourceLo(view, frame);
-  ethernet.setDestination(view, frame, stationHi, stationLo);
-  ethernet.setSource(view, frame, ownHi, ownLo);
 }
 
 /** Sends ICMP errors, as rarely and as silently as RFC 1812 §4.3.2.7 wants. */
@@ -84,7 +75,7 @@ export class IcmpErrors {
     if (frame < 0) return false;
     const { bytes, view } = arena;
     bytes.copyWithin(frame, pdu.frame, pdu.frame + ethernet.ETHERNET_BYTES);
-    turnAround(view, frame);
+    ethernet.turnAround(view, frame);
     const ip = frame + ethernet.ETHERNET_BYTES;
     ipv4.writeHeader(view, ip, {
       totalLength,

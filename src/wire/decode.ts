@@ -18,7 +18,7 @@ import * as tcp from "./tcp.ts";
 import * as udp from "./udp.ts";
 
 /** In the first byte of a virtio_net_hdr: the layer 4 checksum is still to be completed. */
-const VNET_NEEDS_CSUM = 1;
+export const VNET_NEEDS_CSUM = 1;
 
 /** Sum of a header or segment whose checksum is right. */
 const CORRECT = 0xffff;
@@ -85,8 +85,9 @@ export function decodeIpv4(view: DataView, pdu: Pdu): number {
 
 /** ICMP, TCP or UDP header with its checksum; other protocols pass as they are. */
 export function decodeTransport(view: DataView, pdu: Pdu): number {
-  const fragment = ipv4.flagsAndOffset(view, pdu.ip);
-  if ((fragment & (ipv4.MORE_FRAGMENTS | ipv4.FRAGMENT_OFFSET)) !== 0) return Reason.fragment;
+  const parts = ipv4.flagsAndOffset(view, pdu.ip) & (ipv4.MORE_FRAGMENTS | ipv4.FRAGMENT_OFFSET);
+  pdu.fragment = parts !== 0 ? 1 : 0;
+  if (pdu.fragment !== 0) return Reason.fragment;
   pdu.partialChecksum = view.getUint8(pdu.frame - VNET_BYTES) & VNET_NEEDS_CSUM;
   pdu.payload = pdu.l4;
   pdu.srcPort = 0;

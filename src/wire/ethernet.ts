@@ -44,3 +44,11 @@ export function setSource(view: DataView, frame: number, hi: number, lo: number)
 export function setEtherType(view: DataView, frame: number, type: number): void {
   view.setUint16(frame + TYPE, type);
 }
+
+/** Sends the frame back to the station it came from, from the station it went to. */
+export function turnAround(view: DataView, frame: number): void {
+  const toHi = destinationHi(view, frame);
+  const toLo = destinationLo(view, frame);
+  setDestination(view, frame, sourceHi(view, frame), sourceLo(view, frame));
+  setSource(view, frame, toHi, toLo);
+}

@@ -34,6 +34,8 @@ export class Pdu {
   protocol = 0;
   ttl = 0;
   totalLength = 0;
+  /** 1 if this is a part of a fragmented packet. */
+  fragment = 0;
 
   // TCP and UDP; an echo request has its identifier as source port, a reply as destination port.
   srcPort = 0;
@@ -59,4 +61,10 @@ export class Pdu {
   state = 0;
   /** What scanners and modifiers in the tree have asked for: STEP_… bits, done once it decided. */
   steps = 0;
+  /** TTL to leave with, if a modifier has set it; else 0. */
+  newTtl = 0;
+  /** 1 if the PDU's connection got its entry from this PDU. */
+  opened = 0;
+  /** Number of the tree node at which evaluation ended. */
+  exit = 0;
 }

@@ -18,7 +18,9 @@ const SEQUENCE = 4;
 const ACKNOWLEDGMENT = 8;
 const DATA_OFFSET = 12;
 const FLAGS = 13;
-const CHECKSUM = 16;
+const WINDOW = 14;
+export const CHECKSUM = 16;
+const URGENT = 18;
 
 export function sourcePort(view: DataView, tcp: number): number {
   return view.getUint16(tcp + SOURCE_PORT);
@@ -56,6 +58,28 @@ export function setPorts(view: DataView, tcp: number, source: number, destinatio
 
 export function setChecksum(view: DataView, tcp: number, checksum: number): void {
   view.setUint16(tcp + CHECKSUM, checksum);
+}
+
+/** Writes a 20-byte header without options, window or urgent pointer, with checksum field 0. */
+export function writeHeader(
+  view: DataView,
+  tcp: number,
+  header: {
+    readonly srcPort: number;
+    readonly dstPort: number;
+    readonly seq: number;
+    readonly ack: number;
+    readonly flags: number;
+  },
+): void {
+  setPorts(view, tcp, header.srcPort, header.dstPort);
+  view.setInt32(tcp + SEQUENCE, header.seq);
+  view.setInt32(tcp + ACKNOWLEDGMENT, header.ack);
+  view.setUint8(tcp + DATA_OFFSET, (TCP_MIN_BYTES >> 2) << 4);
+  view.setUint8(tcp + FLAGS, header.flags);
+  view.setUint16(tcp + WINDOW, 0);
+  view.setUint16(tcp + CHECKSUM, 0);
+  view.setUint16(tcp + URGENT, 0);
 }
 
 /**

@@ -5,7 +5,7 @@ export const UDP_BYTES = 8;
 const SOURCE_PORT = 0;
 const DESTINATION_PORT = 2;
 const LENGTH = 4;
-const CHECKSUM = 6;
+export const CHECKSUM = 6;
 
 export function sourcePort(view: DataView, udp: number): number {
   return view.getUint16(udp + SOURCE_PORT);
@@ -33,4 +33,15 @@ export function setPorts(view: DataView, udp: number, source: number, destinatio
 /** Writes a computed checksum; 0 is sent as 0xffff, its other form (RFC 768). */
 export function setChecksum(view: DataView, udp: number, checksum: number): void {
   view.setUint16(udp + CHECKSUM, checksum === 0 ? 0xffff : checksum);
+}
+
+/** Writes the 8 header bytes with checksum field 0; `lengthBytes` is that of header and data. */
+export function writeHeader(
+  view: DataView,
+  udp: number,
+  header: { readonly srcPort: number; readonly dstPort: number; readonly lengthBytes: number },
+): void {
+  setPorts(view, udp, header.srcPort, header.dstPort);
+  view.setUint16(udp + LENGTH, header.lengthBytes);
+  view.setUint16(udp + CHECKSUM, 0);
 }

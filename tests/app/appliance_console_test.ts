@@ -62,6 +62,16 @@ Drops       : policy 2, multicast-destination 1, no-mapping 1
 Connections : 1 of at most 77
 Backend     : 192.168.0.1 up, connections: 0 opened, 0 tracked
 Backend     : 192.168.0.2 up, connections: 0 opened, 0 tracked
+        PDUs  Tree
+           3  not ip.src in $dst-addrs
+           2    icmp
+           2      echo-request -> in turn
+           1        | drop
+           1        | track, echo
+           1    tcp
+           1      tcp.dport = 80 -> drop
+           0      otherwise -> translate-a-to-b, forward
+           1  otherwise -> translate-b-to-a (1 refused), forward
 `,
   );
 });

@@ -231,7 +231,7 @@ Deno.test("Appliance sends Time Exceeded at TTL 1, and commits nothing", () => {
   assert.equal(world.send(buildTcp({ ttl: 2 })).length, 1);
   const { metrics } = world.appliance;
   assert.deepEqual(world.drops(), { "ttl-expired": 2 });
-  assert.deepEqual([...metrics.decisions], [2, 1, 0]);
+  assert.deepEqual([...metrics.decisions], [2, 1, 0, 0]);
 });
 
 Deno.test("Appliance answers a ping of nothing but zeroes with checksum 0xffff", () => {

@@ -24,6 +24,7 @@ Deno.test("parseArgs fills in the defaults", () => {
   assert.equal(config.maxConn, 262_144);
   assert.equal(config.seed, null);
   assert.equal(config.trace, "auto");
+  assert.equal(config.policy, null);
 });
 
 Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
@@ -35,6 +36,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
     ["--mac", "02-00-5E-10-00-01"],
     ["--ports", "5000-5000"],
     ["--max-conn", "1"],
+    ["--policy", "web.policy"],
     ["--seed", "4294967295"],
     ["--trace", "all"],
   ];
@@ -52,6 +54,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
       maxConn: 1,
       seed: 0xffff_ffff,
       trace: "all",
+      policy: "web.policy",
     },
   );
   assert.deepEqual(configOf(...flags.flat()), config);
@@ -411,4 +414,165 @@ Deno.test("parseArgs --help shows examples that work", () => {
   const examples = [...text.matchAll(/^ {4}proxy (.*)$/gm)];
   assert.equal(examples.length, 2);
   for (const [, line] of examples) configOf(...line!.split(" "));
+});
+
+Deno.test("parseArgs takes the command policy, for a file or the built-in policy", () => {
+  for (const view of ["check", "print", "mermaid", "dot", "svg"]) {
+    assert.deepEqual(parseArgs(["policy", view], ABOUT), { kind: "policy", view, file: null });
+    for (const file of ["web.policy", "-", "a b", "./--net"]) {
+      assert.deepEqual(parseArgs(["policy", view, file], ABOUT), { kind: "policy", view, file });
+    }
+    assert.deepEqual(parseArgs(["policy", view, "--", "--x"], ABOUT), {
+      kind: "policy",
+      view,
+      file: "--x",
+    });
+  }
+});
+
+const VIEWS = "expected check, print, mermaid, dot or svg";
+const policyErrors: { argv: string[]; message: string }[] = [
+  { argv: ["policy"], message: `Missing word after "policy": ${VIEWS}` },
+  { argv: ["policy", "draw"], message: `Cannot use "draw" after "policy": ${VIEWS}` },
+  { argv: ["policy", "constructor"], message: `Cannot use "constructor" after "policy": ${VIEWS}` },
+  {
+    argv: ["policy", "svg", "a", "b"],
+    message: 'Cannot use "b" as second file: expected one',
+  },
+  { argv: ["policy", "svg", ""], message: 'Cannot use "" as file name: expected a path' },
+  {
+    argv: ["policy", "svg", DST],
+    message: 'Cannot use --dst-addrs with "policy": expected no flags',
+  },
+  { argv: [NET, "policy", "svg"], message: 'Cannot use --net with "policy": expected no flags' },
+  { argv: ["policy", "svg", "--foo"], message: "Unknown option '--foo', see --help" },
+  {
+    argv: [NET, DST, "svg"],
+    message: 'Cannot use argument "svg": expected flags only, see --help',
+  },
+  { argv: ["help"], message: 'Cannot use argument "help": expected flags only, see --help' },
+];
+for (const { argv, message } of policyErrors) {
+  Deno.test(`parseArgs refuses ${JSON.stringify(argv.join(" "))}`, () => {
+    assert.deepEqual(parseArgs(argv, ABOUT), { kind: "usage-error", message });
+  });
+}
+
+Deno.test("parseArgs --help names the command policy, whose own page names its words", () => {
+  const text = (...argv: string[]) => {
+    const command = parseArgs(argv, ABOUT);
+    assert.ok(command.kind === "print");
+    return command.text;
+  };
+  assert.match(text("--help"), /^Commands:\n {2}policy \[VIEW\] \[FILE\] +check a policy/m);
+  const page = text("policy", "--help");
+  assert.match(page, /^Usage: proxy policy check\|print\|mermaid\|dot\|svg \[FILE\]\n/);
+  for (const view of ["check", "print", "mermaid", "dot", "svg"]) {
+    assert.match(page, new RegExp(`^ {2}${view} +\\w`, "m"));
+  }
+});
+
+const SYN = "tcp 192.168.0.254:40000 > 192.168.0.100:2000 syn";
+
+Deno.test("parseArgs reads explain, its flags on either side, and one packet or several", () => {
+  const ping = "icmp 192.168.0.254 > 192.168.0.100";
+  const command = parseArgs(["--seed=7", "explain", DST, SYN, "--policy=x", ping], ABOUT);
+  assert.ok(command.kind === "explain");
+  const { config, packets } = command;
+  assert.deepEqual(packets.map(({ protocol, dstPort }) => [protocol, dstPort]), [[6, 2000], [
+    1,
+    0,
+  ]]);
+  assert.deepEqual([config.seed, config.policy, config.gateway], [7, "x", null]);
+  assert.deepEqual(config.dstAddrs.map(formatAddress), ["192.168.0.1", "192.168.0.2"]);
+});
+
+Deno.test("parseArgs reads replay, with trace all unless told, and the MAC address if given", () => {
+  const command = parseArgs(["replay", DST, "--pcap=in.pcap"], ABOUT);
+  assert.ok(command.kind === "replay");
+  const { config, ...rest } = command;
+  assert.deepEqual(rest, { kind: "replay", findMac: true, pcap: "in.pcap", out: null });
+  assert.deepEqual([config.trace, config.seed, config.maxConn], ["all", null, 262_144]);
+  const flags = ["--out", "o", "--pcap", "p", "--trace=off", "--mac=02:00:00:00:00:01", "--seed=9"];
+  const other = parseArgs(["replay", ...flags, DST, "--ports=5000-6000"], ABOUT);
+  assert.ok(other.kind === "replay");
+  assert.deepEqual([other.findMac, other.pcap, other.out], [false, "p", "o"]);
+  assert.deepEqual([other.config.trace, other.config.seed, other.config.ports.last], [
+    "off",
+    9,
+    6000,
+  ]);
+});
+
+const memoryErrors: { argv: string[]; message: string }[] = [
+  {
+    argv: ["explain", DST],
+    message:
+      `Missing packet after "explain": expected one, as in 'icmp 192.168.0.254 > 192.168.0.100'`,
+  },
+  {
+    argv: ["explain", SYN],
+    message: "--dst-addrs: Required: expected --dst-addrs=ADDR[,ADDR…], " +
+      "as in --dst-addrs=192.168.0.1,192.168.0.2",
+  },
+  {
+    argv: ["explain", DST, "tcp"],
+    message: 'Cannot read packet "tcp": found its end, expected ADDRESS:PORT, as in 192.168.0.1:80',
+  },
+  {
+    argv: ["explain", DST, NET, SYN],
+    message: 'Cannot use --net with "explain", see proxy explain --help',
+  },
+  {
+    argv: ["explain", DST, "--trace=all", SYN],
+    message: 'Cannot use --trace with "explain", see proxy explain --help',
+  },
+  { argv: ["explain", DST, "--pcap=x", SYN], message: "Unknown option '--pcap', see --help" },
+  {
+    argv: ["replay", DST],
+    message: "--pcap: Required: expected --pcap=FILE, as in --pcap=in.pcap",
+  },
+  {
+    argv: ["replay", DST, "--pcap="],
+    message: '--pcap: Cannot use "" as file name: expected a path',
+  },
+  {
+    argv: ["replay", DST, "--pcap=a", "--pcap=b"],
+    message: '--pcap: Cannot use "b" as second value: expected one',
+  },
+  {
+    argv: ["replay", DST, "--pcap", "--out=b"],
+    message: '--pcap: Missing value before "--out"',
+  },
+  {
+    argv: ["replay", DST, NET, "--pcap=a"],
+    message: 'Cannot use --net with "replay", see proxy replay --help',
+  },
+  {
+    argv: ["replay", DST, "--pcap=a", "b"],
+    message: 'Cannot use argument "b": expected flags only, see --help',
+  },
+  { argv: [NET, DST, "--pcap=a"], message: "Unknown option '--pcap', see --help" },
+];
+for (const { argv, message } of memoryErrors) {
+  Deno.test(`parseArgs refuses ${JSON.stringify(argv.join(" "))}`, () => {
+    assert.deepEqual(parseArgs(argv, ABOUT), { kind: "usage-error", message });
+  });
+}
+
+Deno.test("parseArgs prints help pages of explain and replay, whose examples are right", () => {
+  for (const name of ["explain", "replay"]) {
+    const command = parseArgs([name, "--help"], ABOUT);
+    assert.ok(command.kind === "print");
+    assert.match(command.text, new RegExp(`^Usage: proxy ${name} --dst-addrs=`));
+    assert.ok(command.text.split("\n").every((line) => line.length <= 100), command.text);
+    const examples = [...command.text.replaceAll("\\\n", "").matchAll(/^ {2}proxy (.*)$/gm)];
+    assert.ok(examples.length >= 2);
+    for (const [, words] of examples) {
+      const argv = [...words!.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, word]) =>
+        quoted ?? word!
+      );
+      assert.equal(parseArgs(argv, ABOUT).kind, name, words);
+    }
+  }
 });

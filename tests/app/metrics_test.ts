@@ -3,17 +3,25 @@ import { formatDecision, formatSummary, Metrics } from "../../src/app/metrics.ts
 import { Reason } from "../../src/core/reason.ts";
 import { parseAddress } from "../../src/wire/address.ts";
 
-Deno.test("formatDecision adds the reason where the policy did not choose", () => {
-  const cases: [number, number, string][] = [
-    [0, Reason.policy, "Decision : Drop"],
-    [0, Reason["no-mapping"], "Decision : Drop (no-mapping)"],
-    [0, Reason["ttl-expired"], "Decision : Drop (ttl-expired)"],
-    [1, 0, "Decision : Forward"],
-    [2, 0, "Decision : Echo_reply"],
+Deno.test("formatDecision adds the label, and the reason where the policy did not choose", () => {
+  const cases: [number, number, string | null, string][] = [
+    [0, Reason.policy, null, "Decision : Drop"],
+    [0, Reason.policy, "naive http", 'Decision : Drop "naive http"'],
+    [0, Reason.policy, "", 'Decision : Drop ""'],
+    [0, Reason["no-mapping"], null, "Decision : Drop (no-mapping)"],
+    [0, Reason["ttl-expired"], "web", 'Decision : Drop "web" (ttl-expired)'],
+    [1, 0, null, "Decision : Forward"],
+    [2, 0, null, "Decision : Echo_reply"],
+    [3, 0, "closed", 'Decision : Reject "closed"'],
   ];
-  for (const [decision, reason, text] of cases) {
-    assert.equal(formatDecision(decision, reason), text);
+  for (const [decision, reason, label, text] of cases) {
+    assert.equal(formatDecision(decision, reason, label), text);
   }
+});
+
+Deno.test("formatDecision lets no label drive the terminal", () => {
+  const text = formatDecision(0, Reason.policy, "a\u001b[31m\n\u009b0m\u202e");
+  assert.doesNotMatch(text, /[^ -~]/);
 });
 
 Deno.test("formatSummary of nothing", () => {
@@ -33,7 +41,7 @@ Connections : 0 of at most 10
 Deno.test("formatSummary names what was counted, in the order of the tables, numbers in full", () => {
   const metrics = new Metrics();
   metrics.framesIn = 2 ** 40;
-  metrics.decisions.set([3, 2, 1]);
+  metrics.decisions.set([3, 2, 1, 4]);
   metrics.drop(Reason["send-failed"], 7);
   metrics.drop(Reason.policy);
   metrics.drop(Reason.policy);
@@ -47,7 +55,7 @@ Deno.test("formatSummary names what was counted, in the order of the tables, num
   assert.deepEqual(lines.filter((line) => !line.startsWith("PDUs")), [
     "Summary",
     "Frames      : 1099511627776 in, 0 out, 0 ARP in",
-    "Decisions   : Drop 3, Forward 2, Echo_reply 1",
+    "Decisions   : Drop 3, Forward 2, Echo_reply 1, Reject 4",
     "Drops       : policy 2, send-failed 7",
     "Connections : 2 of at most 10",
     "Backend     : 192.168.0.1 unanswered, connections: 9 opened, 2 tracked",

@@ -14,7 +14,9 @@ class SingleFile {
     try {
       const launcher = `${this.folder}/launcher`;
       compileC(here("../../ffi/launcher.c"), launcher, []);
-      joinParts(launcher, [Deno.execPath(), here("launcher_program.js"), buildShim()], this.path);
+      const shim = buildShim();
+      const parts = [Deno.execPath(), here("launcher_program.js"), shim, here("launcher_test.ts")];
+      joinParts(launcher, parts, this.path);
       Deno.removeSync(launcher);
     } catch (error) {
       this[Symbol.dispose]();
@@ -96,10 +98,10 @@ Deno.test({ name: "launcher, is its program", ignore: !permitted }, async (t) =>
     assert.deepEqual(file.run(["shim"]), { code: 3, out: "1\n", err: "" });
   });
 
-  await t.step("it may load the shim and read, no more", () => {
+  await t.step("it may load the shim, read and write, no more", () => {
     assert.deepEqual(JSON.parse(file.run(["rights"]).out), {
       ...{ env: "prompt", ffi: "prompt", net: "prompt", read: "granted" },
-      ...{ run: "prompt", sys: "prompt", write: "prompt" },
+      ...{ run: "prompt", sys: "prompt", write: "granted" },
     });
   });
 

@@ -1,13 +1,16 @@
 import assert from "node:assert/strict";
 import { SeededRandom } from "../../src/core/random.ts";
 import { Backends, type BackendStatus } from "../../src/flow/backends.ts";
+import { Pdu } from "../../src/wire/pdu.ts";
+
+const PDU = new Pdu();
 
 /** Which backends are picked in 200 draws, by their number. */
 function picked(backends: Backends): number[] {
   const random = new SeededRandom(1);
   const seen = new Set<number>();
   for (let i = 0; i < 200; i++) {
-    const backend = backends.pick(random);
+    const backend = backends.pick("random", PDU, random);
     if (backend !== null) seen.add(backend.address);
   }
   return [...seen].sort();
@@ -34,7 +37,7 @@ Deno.test("Backends.pick chooses among those that answer, else among those not y
 Deno.test("Backends.pick gives a backend that answers again new connections", () => {
   const backends = new Backends([1, 2]);
   for (const backend of backends.all) backends.setStatus(backend, "unanswered");
-  assert.equal(backends.pick(new SeededRandom(1)), null);
+  assert.equal(backends.pick("random", PDU, new SeededRandom(1)), null);
   backends.setStatus(backends.all[1]!, "up");
   assert.deepEqual(picked(backends), [2]);
   backends.setStatus(backends.all[0]!, "up");
@@ -45,7 +48,7 @@ Deno.test("Backends.pick chooses each about as often", () => {
   const backends = new Backends([1, 2, 3]);
   const random = new SeededRandom(2);
   const counts = [0, 0, 0, 0];
-  for (let i = 0; i < 9000; i++) counts[backends.pick(random)!.address]!++;
+  for (let i = 0; i < 9000; i++) counts[backends.pick("random", PDU, random)!.address]!++;
   for (const count of counts.slice(1)) assert.ok(Math.abs(count - 3000) < 300, `${counts}`);
 });
 
@@ -54,4 +57,39 @@ Deno.test("Backends.get finds a backend by its address", () => {
   assert.deepEqual(backends.get(-6), { address: -6, status: "resolving", active: 0, opened: 0 });
   assert.equal(backends.get(-6), backends.all[1]);
   assert.equal(backends.get(6), undefined);
+});
+
+Deno.test("Backends.pick in turn goes round all that are eligible", () => {
+  const backends = new Backends([1, 2, 3]);
+  const random = new SeededRandom(3);
+  const next = () => backends.pick("round-robin", PDU, random)!.address;
+  assert.deepEqual([next(), next(), next(), next()], [1, 2, 3, 1]);
+  backends.setStatus(backends.all[0]!, "up");
+  backends.setStatus(backends.all[2]!, "up");
+  assert.deepEqual(new Set([next(), next()]), new Set([1, 3]));
+  assert.deepEqual(new Set([next(), next()]), new Set([1, 3]));
+});
+
+Deno.test("Backends.pick by hash gives a tuple the same backend each time, and uses all", () => {
+  const random = new SeededRandom(4);
+  const counts = [0, 0, 0, 0];
+  for (let srcPort = 1; srcPort <= 3000; srcPort++) {
+    const pdu = Object.assign(new Pdu(), { src: 7, dst: 9, protocol: 6, srcPort, dstPort: 80 });
+    const [one, other] = [new Backends([1, 2, 3]), new Backends([1, 2, 3])];
+    const { address } = one.pick("hash", pdu, random)!;
+    assert.equal(other.pick("hash", pdu, random)!.address, address);
+    assert.equal(one.pick("hash", pdu, random)!.address, address);
+    counts[address]!++;
+  }
+  for (const count of counts.slice(1)) assert.ok(Math.abs(count - 1000) < 150, `${counts}`);
+});
+
+Deno.test("Backends.pick, whatever the method, gives none when none has answered", () => {
+  for (const method of ["random", "round-robin", "hash"] as const) {
+    const backends = new Backends([1, 2]);
+    for (const backend of backends.all) backends.setStatus(backend, "unanswered");
+    assert.equal(backends.pick(method, PDU, new SeededRandom(1)), null);
+    backends.setStatus(backends.all[1]!, "up");
+    assert.equal(backends.pick(method, PDU, new SeededRandom(1)), backends.all[1]);
+  }
 });

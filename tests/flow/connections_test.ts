@@ -7,6 +7,7 @@ import { SIDE_A, SIDE_B } from "../../src/flow/table.ts";
 import { CLOSED, ESTABLISHED, FIN_B, RESET } from "../../src/flow/tcp_state.ts";
 import { SYN_RECEIVED, SYN_SENT } from "../../src/flow/tcp_state.ts";
 import { Translation } from "../../src/flow/translate.ts";
+import type { BalanceMethod } from "../../src/tree/ast.ts";
 import { formatAddress, parseAddress } from "../../src/wire/address.ts";
 import { Pdu, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../../src/wire/pdu.ts";
 import { ACK, FIN, PSH, RST, SYN } from "../../src/wire/tcp.ts";
@@ -22,10 +23,14 @@ class World {
   readonly connections: Connections;
   readonly to = new Translation();
   nowMs = 0;
+  /** How new connections get their backend. */
+  readonly #method: BalanceMethod;
 
   constructor(
     { seed = 1, maxConnections = 100, first = 1024, last = 65_535, addresses = BACKENDS } = {},
+    method: BalanceMethod = "random",
   ) {
+    this.#method = method;
     this.backends = new Backends(addresses);
     this.connections = new Connections({
       maxConnections,
@@ -93,7 +98,9 @@ class World {
 
   #run(pdu: Pdu, step: "track" | "translateAToB" | "translateBToA"): string {
     this.connections.classify(pdu);
-    const reason = this.connections.steps[step](pdu) ||
+    const { steps } = this.connections;
+    const asked = step === "translateAToB" ? steps[step](pdu, this.#method) : steps[step](pdu);
+    const reason = asked ||
       this.connections.commit(pdu, this.nowMs, this.to);
     if (reason !== 0) return reasonName(reason);
     if (step === "track") return "tracked";
@@ -241,7 +248,7 @@ Deno.test("Connections writes nothing before commit", () => {
   const world = new World(one);
   const pdu = pduOf({ src: CLIENT, srcPort: 40_000, dstPort: 2000 });
   world.connections.classify(pdu);
-  assert.equal(world.connections.steps.translateAToB(pdu), 0);
+  assert.equal(world.connections.steps.translateAToB(pdu, "random"), 0);
   assert.equal(world.connections.table.count, 0);
   assert.equal(world.backends.all[0]!.opened, 0);
 });
@@ -426,4 +433,51 @@ Deno.test("Connections translates UDP both ways", () => {
   const world = new World(one);
   assert.equal(world.fromA({ protocol: 17 }), "192.168.0.100:40000 -> 192.168.0.1:2000");
   assert.equal(world.fromB({ protocol: 17 }), "192.168.0.100:2000 -> 192.168.0.254:40000");
+});
+
+Deno.test("Connections gives new connections backends by the translator's method", () => {
+  const three = { addresses: [1, 2, 3].map((i) => BACKENDS[0]! + i) };
+  const backendsOf = (method: BalanceMethod, seed: number): number[] => {
+    const world = new World({ ...three, seed }, method);
+    return Array.from({ length: 30 }, (_, i) => {
+      world.fromA({ srcPort: 1000 + i });
+      return world.to.dst - BACKENDS[0]!;
+    });
+  };
+  const turns = Array.from({ length: 30 }, (_, i) => 1 + i % 3);
+  assert.deepEqual(backendsOf("round-robin", 1), turns);
+  assert.deepEqual(backendsOf("hash", 1), backendsOf("hash", 2));
+  assert.notDeepEqual(backendsOf("random", 1), backendsOf("random", 2));
+  assert.deepEqual(new Set(backendsOf("hash", 1)), new Set([1, 2, 3]));
+});
+
+Deno.test("Connections notes the TTL that a PDU is to leave with, and forgets it with the next", () => {
+  const world = new World(one);
+  const pdu = pduOf({ src: CLIENT, srcPort: 40_000, dstPort: 2000 });
+  world.connections.classify(pdu);
+  assert.equal(world.connections.steps.setTtl(pdu, 7), 0);
+  assert.deepEqual([pdu.newTtl, pdu.steps], [7, 0]);
+  world.connections.classify(pdu);
+  assert.equal(pdu.newTtl, 0);
+});
+
+Deno.test("Connections notes on a PDU whether its connection got its entry from it", () => {
+  const world = new World(one);
+  const run = (fields: Partial<Pdu>, step: "translate" | "track" = "translate"): number => {
+    const pdu = pduOf({ src: CLIENT, srcPort: 40_000, dstPort: 2000, ...fields });
+    const { connections } = world;
+    connections.classify(pdu);
+    assert.equal(pdu.opened, 0);
+    if (step === "track") connections.steps.track(pdu);
+    else connections.steps.translateAToB(pdu, "random");
+    assert.equal(connections.commit(pdu, 0, world.to), 0);
+    assert.ok(pdu.flow >= 0);
+    return pdu.opened;
+  };
+  const ping = { protocol: 1, icmpType: 8, tcpFlags: 0, dstPort: 0 };
+  assert.deepEqual([run({}), run({}), run({ tcpFlags: ACK })], [1, 0, 0]);
+  assert.deepEqual([run({ protocol: 17 }), run({ protocol: 17 })], [1, 0]);
+  assert.deepEqual([run(ping, "track"), run(ping, "track")], [1, 0]);
+  run({ tcpFlags: RST });
+  assert.equal(run({ tcpFlags: SYN }), 1, "a SYN on a tuple that is over");
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Arena } from "../../src/core/arena.ts";
 import { SeededRandom } from "../../src/core/random.ts";
-import { decrementTtl, translate, Translation } from "../../src/flow/translate.ts";
+import { setTtl, translate, Translation } from "../../src/flow/translate.ts";
 import { formatAddress, parseAddress } from "../../src/wire/address.ts";
 import { Pdu } from "../../src/wire/pdu.ts";
 import { buildIp, buildTcp, buildUdp, bytesOf, naiveChecksum, readIp } from "../support/frames.ts";
@@ -144,29 +144,31 @@ Deno.test("translate adjusts a partial checksum for the addresses, never for the
   }
 });
 
-Deno.test("decrementTtl takes one off and keeps the header checksum right, for every TTL", () => {
+Deno.test("setTtl writes any TTL over any other and keeps the header checksum right", () => {
   const arena = new Arena();
-  for (let ttl = 1; ttl <= 255; ttl++) {
-    for (const id of [0, 0x1234, 0xffff]) {
-      const pdu = decodeInto(arena, buildTcp({ ttl, id }));
-      decrementTtl(arena.view, pdu);
-      assert.deepEqual(frameOf(arena, pdu), buildTcp({ ttl: ttl - 1, id }));
+  for (let ttl = 0; ttl <= 255; ttl++) {
+    for (const to of [0, 1, ttl - 1 & 255, 255 - ttl, 255]) {
+      for (const id of [0, 0x1234, 0xffff]) {
+        const pdu = decodeInto(arena, buildTcp({ ttl, id }));
+        setTtl(arena.view, pdu, to);
+        assert.deepEqual(frameOf(arena, pdu), buildTcp({ ttl: to, id }), `${ttl} to ${to}`);
+      }
     }
   }
 });
 
-Deno.test("decrementTtl keeps the checksum right for every word that it can meet", () => {
+Deno.test("setTtl keeps the checksum right for every word that it can meet", () => {
   const arena = new Arena();
   for (let id = 0; id < 65_536; id += 7) {
     const pdu = decodeInto(arena, buildIp({ id, ttl: 1, protocol: 47 }, []));
-    decrementTtl(arena.view, pdu);
+    setTtl(arena.view, pdu, 0);
     assert.equal(readIp(frameOf(arena, pdu)).ip.ttl, 0);
   }
 });
 
-Deno.test("translate and decrementTtl together give a frame that a reader accepts", () => {
+Deno.test("translate and setTtl together give a frame that a reader accepts", () => {
   const { arena, pdu } = decoded(buildTcp({ payload: bytesOf("both") }));
   translate(arena.view, pdu, translation(TO));
-  decrementTtl(arena.view, pdu);
+  setTtl(arena.view, pdu, 63);
   assert.partialDeepStrictEqual(readTcp(frameOf(arena, pdu)), { ...TO, ttl: 63 });
 });

@@ -10,6 +10,25 @@ import { below, SeededRandom } from "../../src/core/random.ts";
 import { Reason, reasonName } from "../../src/core/reason.ts";
 import { SIDE_A, SIDE_B } from "../../src/flow/table.ts";
 import { DECISION_NAMES } from "../../src/tree/ast.ts";
+import {
+  always,
+  aToB,
+  bToA,
+  drop,
+  dstAddrs,
+  echo,
+  firstMatch,
+  forward,
+  isEchoRequest,
+  isTcp,
+  not,
+  policy,
+  reject,
+  roundRobin,
+  src,
+  tcpDport,
+  track,
+} from "../../src/tree/build.ts";
 import { readArp } from "../support/frames.ts";
 import { judge, tsharkTest } from "../support/tshark.ts";
 import { arpReply, isArp, PROXY, World } from "../support/world.ts";
@@ -25,8 +44,25 @@ const SCRATCH_REACH_BYTES = 4096;
 const WHOLE_FILL_EVERY = 512;
 const COMPARE_TABLES_EVERY = 16;
 
+/** The demo, with the decision Reject as well. */
+const POLICY = policy(
+  "drop",
+  firstMatch([
+    [
+      not(src.oneOf(dstAddrs)),
+      firstMatch([
+        [isEchoRequest, roundRobin([drop, track(echo)])],
+        [tcpDport.eq(80), drop],
+        [tcpDport.eq(443), reject],
+        [isTcp, aToB(forward)],
+      ]),
+    ],
+    [always, bToA(forward)],
+  ]),
+);
+
 /** So many connections that the table is full at times, and time enough for them to expire. */
-const WORLD = { maxConn: 256 };
+const WORLD = { maxConn: 256, policy: POLICY };
 const MAX_STEP_MS = 60;
 
 function seedOf(): number {

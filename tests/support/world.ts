@@ -61,6 +61,7 @@ export class World {
       maxConn: options.maxConn ?? 1000,
       seed: options.seed ?? 1,
       trace,
+      policy: null,
     };
     const line = (level: string) => (message: string) => void this.log.push(`${level}: ${message}`);
     this.appliance = new Appliance({

@@ -6,37 +6,42 @@ import {
   DROP,
   ECHO_REPLY,
   FORWARD,
-  nodesOf,
+  REJECT,
+  type Tree,
 } from "../../src/tree/ast.ts";
-import { always, drop, echo, filter, firstMatch, isTcp, roundRobin } from "../../src/tree/build.ts";
-import { aToB, forward, track } from "../../src/tree/build.ts";
+import * as build from "../../src/tree/build.ts";
+
+const { always, drop, echo, forward, isTcp } = build;
 
 Deno.test("DECISION_NUMBERS and DECISION_NAMES number the decisions alike", () => {
   assert.deepEqual({ ...DECISION_NUMBERS }, {
     "drop": DROP,
     "forward": FORWARD,
     "echo-reply": ECHO_REPLY,
+    "reject": REJECT,
   });
   assert.equal(DECISION_NAMES[DROP], "Drop");
   assert.equal(DECISION_NAMES[FORWARD], "Forward");
   assert.equal(DECISION_NAMES[ECHO_REPLY], "Echo_reply");
+  assert.equal(DECISION_NAMES[REJECT], "Reject");
 });
 
 Deno.test("childrenOf gives the trees directly below, in order", () => {
-  const cases = [
+  const cases: [Tree, Tree[]][] = [
     [drop, []],
-    [track(echo), [echo]],
-    [aToB(forward), [forward]],
-    [filter(isTcp, echo), [echo]],
-    [roundRobin([drop, echo, drop]), [drop, echo, drop]],
-    [firstMatch([[isTcp, echo], [always, drop]]), [echo, drop]],
-  ] as const;
-  for (const [tree, children] of cases) assert.deepEqual(childrenOf(tree), children);
-});
-
-Deno.test("nodesOf counts depth first, in writing order, a subtree used twice as two nodes", () => {
-  const shared = track(echo);
-  const turns = roundRobin([drop, shared]);
-  const tree = firstMatch([[isTcp, turns], [always, shared]]);
-  assert.deepEqual([...nodesOf(tree)], [tree, turns, drop, shared, echo, shared, echo]);
+    [build.decide("reject", "label"), []],
+    [build.use("web"), []],
+    [build.track(echo), [echo]],
+    [build.aToB(forward), [forward]],
+    [build.bToA(forward), [forward]],
+    [build.setTtl(3, forward), [forward]],
+    [build.limit({ perSecond: 1, burst: 1 }, echo), [echo]],
+    [build.filter(isTcp, echo), [echo]],
+    [build.roundRobin([drop, [3, echo], drop]), [drop, echo, drop]],
+    [build.select("x", () => 0, [echo, drop]), [echo, drop]],
+    [build.firstMatch([[isTcp, echo], [always, drop]]), [echo, drop]],
+  ];
+  for (const [tree, children] of cases) {
+    assert.deepEqual(childrenOf(tree), children, tree.node);
+  }
 });

@@ -1,24 +1,31 @@
 import assert from "node:assert/strict";
 import { DROP, ECHO_REPLY, FORWARD } from "../../src/tree/ast.ts";
-import { compile, newPositions } from "../../src/tree/compile.ts";
+import { compile } from "../../src/tree/compile.ts";
 import { demo } from "../../src/tree/demo.ts";
+import { makePlan } from "../../src/tree/plan.ts";
 import { walker } from "../../src/tree/walk.ts";
 import { parseAddress } from "../../src/wire/address.ts";
 import { Pdu } from "../../src/wire/pdu.ts";
 import { STEP_A_TO_B, STEP_B_TO_A, STEP_TRACK } from "../../src/wire/pdu.ts";
-import { bindingsOf } from "./bindings.ts";
+import { environmentOf } from "./environment.ts";
 
 const CLIENT = parseAddress("192.168.0.254");
 const BACKENDS = ["192.168.0.1", "192.168.0.2"].map(parseAddress);
 
+function end(decision: string): unknown {
+  return { node: "decide", decision, label: null };
+}
+
 Deno.test("demo is the policy of the demo, node for node", () => {
   assert.deepEqual(demo, {
     default: "drop",
+    lists: {},
+    subtrees: {},
     next: {
       node: "first-match",
       arms: [
         {
-          when: { test: "not", of: { test: "address", field: "src", list: "$dst-addrs" } },
+          when: { test: "not", of: { test: "address", field: "src", in: [{ list: "dst-addrs" }] } },
           then: {
             node: "first-match",
             arms: [
@@ -26,12 +33,14 @@ Deno.test("demo is the policy of the demo, node for node", () => {
                 when: { test: "protocol", number: 1 },
                 then: {
                   node: "filter",
-                  when: { test: "icmp-type", equals: 8 },
+                  when: { test: "icmp", type: 8, code: null },
                   then: {
-                    node: "round-robin",
+                    node: "balance",
+                    by: "round-robin",
+                    per: "pdu",
                     branches: [
-                      { node: "decide", decision: "drop" },
-                      { node: "track", then: { node: "decide", decision: "echo-reply" } },
+                      { weight: 1, then: end("drop") },
+                      { weight: 1, then: { node: "track", then: end("echo-reply") } },
                     ],
                   },
                 },
@@ -42,14 +51,20 @@ Deno.test("demo is the policy of the demo, node for node", () => {
                   node: "first-match",
                   arms: [
                     {
-                      when: { test: "port", protocol: 6, field: "dstPort", equals: 80 },
-                      then: { node: "decide", decision: "drop" },
+                      when: {
+                        test: "port",
+                        protocol: 6,
+                        field: "dstPort",
+                        in: [{ first: 80, last: 80 }],
+                      },
+                      then: end("drop"),
                     },
                     {
                       when: { test: "always" },
                       then: {
                         node: "translate-a-to-b",
-                        then: { node: "decide", decision: "forward" },
+                        backend: "random",
+                        then: end("forward"),
                       },
                     },
                   ],
@@ -60,7 +75,7 @@ Deno.test("demo is the policy of the demo, node for node", () => {
         },
         {
           when: { test: "always" },
-          then: { node: "translate-b-to-a", then: { node: "decide", decision: "forward" } },
+          then: { node: "translate-b-to-a", then: end("forward") },
         },
       ],
     },
@@ -72,14 +87,14 @@ for (const [name, make] of [["walker", walker], ["compile", compile]] as const) 
   const ping = () => fields({ protocol: 1, icmpType: 8 });
 
   Deno.test(`${name} of demo answers 9 of 18 pings, those with an even number`, () => {
-    const evaluate = make(demo, bindingsOf(BACKENDS, newPositions(demo)));
+    const evaluate = make(makePlan(demo, environmentOf({ dstAddrs: BACKENDS })));
     const answered: number[] = [];
     for (let seq = 1; seq <= 18; seq++) if (evaluate(ping()) === ECHO_REPLY) answered.push(seq);
     assert.deepEqual(answered, [2, 4, 6, 8, 10, 12, 14, 16, 18]);
   });
 
   Deno.test(`${name} of demo has one turn for all clients`, () => {
-    const evaluate = make(demo, bindingsOf(BACKENDS, newPositions(demo)));
+    const evaluate = make(makePlan(demo, environmentOf({ dstAddrs: BACKENDS })));
     const other = fields({ protocol: 1, icmpType: 8, src: CLIENT - 1 });
     assert.deepEqual([ping(), other, ping(), other].map(evaluate), [
       DROP,
@@ -108,7 +123,7 @@ for (const [name, make] of [["walker", walker], ["compile", compile]] as const) 
       ["a backend's ping", { protocol: 1, icmpType: 8, src: BACKENDS[0]! }, FORWARD, STEP_B_TO_A],
       ["UDP from a backend", { protocol: 17, src: BACKENDS[0]! }, FORWARD, STEP_B_TO_A],
     ];
-    const evaluate = make(demo, bindingsOf(BACKENDS, newPositions(demo)));
+    const evaluate = make(makePlan(demo, environmentOf({ dstAddrs: BACKENDS })));
     for (const [what, changes, decision, steps] of cases) {
       const pdu = fields(changes);
       assert.equal(evaluate(pdu), decision, what);
@@ -117,7 +132,7 @@ for (const [name, make] of [["walker", walker], ["compile", compile]] as const) 
   });
 
   Deno.test(`${name} of demo tracks a ping that it answers`, () => {
-    const evaluate = make(demo, bindingsOf(BACKENDS, newPositions(demo)));
+    const evaluate = make(makePlan(demo, environmentOf({ dstAddrs: BACKENDS })));
     const [first, second] = [ping(), ping()];
     evaluate(first);
     evaluate(second);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { SeededRandom } from "../../src/core/random.ts";
-import { TokenBucket } from "../../src/stack/token_bucket.ts";
+import { TokenBucket } from "../../src/core/token_bucket.ts";
 
 function taken(bucket: TokenBucket, tries: number, nowMs: number): number {
   let count = 0;

@@ -1,0 +1,25 @@
+/** What commands that run nothing on a device have in common. */
+import type { Policy } from "../tree/ast.ts";
+import type { Customs } from "../tree/parse.ts";
+import type { Writer } from "./outlet.ts";
+import { writeAll } from "./write_all.ts";
+
+export interface CommandOptions {
+  readonly stdout: Writer;
+  readonly stderr: Writer;
+  /** The program's own policy, for when the command line names no file. */
+  readonly builtIn: Policy;
+  /** What `custom NAME` means in a policy file. */
+  readonly customs: Customs;
+}
+
+/** Runs a command to its exit code; an Error becomes a message, and 1. */
+export async function reported(stderr: Writer, run: () => Promise<number>): Promise<number> {
+  try {
+    return await run();
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    await writeAll(stderr, `error: ${message}\n`);
+    return 1;
+  }
+}

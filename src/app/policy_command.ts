@@ -1,0 +1,154 @@
+/**
+ * `proxy policy check|print|mermaid|dot|svg [FILE]`: looks at a policy without running it. The answer
+ * goes to stdout and is waited for; what keeps it from being given goes to stderr.
+ */
+import type { Policy, Tree } from "../tree/ast.ts";
+import type { Writer } from "./outlet.ts";
+import { childrenOf } from "../tree/ast.ts";
+import { check, type Finding } from "../tree/check.ts";
+import { graphOf } from "../tree/graph.ts";
+import {
+  type Customs,
+  formatError,
+  parse,
+  type PolicyError,
+  type Position,
+} from "../tree/parse.ts";
+import { formatAt, printable } from "../tree/policy_error.ts";
+import { print } from "../tree/print.ts";
+import { renderDot, renderMermaid } from "../tree/render.ts";
+import { readPolicyFile } from "./policy_file.ts";
+import { writeAll } from "./write_all.ts";
+
+export const POLICY_VIEWS = ["check", "print", "mermaid", "dot", "svg"] as const;
+export type PolicyView = typeof POLICY_VIEWS[number];
+
+export interface PolicyCommand {
+  readonly view: PolicyView;
+  /** Path, `-` for standard input, null: the program's own policy. */
+  readonly file: string | null;
+}
+
+export interface PolicyCommandOptions {
+  readonly stdout: Writer;
+  readonly stderr: Writer;
+  /** The program's own policy. */
+  readonly builtIn: Policy;
+  /** What `custom NAME` means in a policy file. */
+  readonly customs: Customs;
+  /** Loads `svg.ts`. */
+  readonly svg: () => Promise<typeof import("./svg.ts")>;
+  readonly read?: (path: string) => Promise<string>;
+}
+
+/** A policy, and where its parts stand if it came from a text. */
+interface Source {
+  readonly name: string;
+  readonly text: string;
+  readonly policy: Policy;
+  readonly positions: ReadonlyMap<object, Position>;
+}
+
+/** Runs the command; the exit code: 0, or 1 for a wrong policy or a failure. */
+export async function policyCommand(
+  { view, file }: PolicyCommand,
+  options: PolicyCommandOptions,
+): Promise<number> {
+  try {
+    const source = await load(file, options);
+    if (Array.isArray(source)) {
+      const text = `${source.map(formatError).join("\n")}\n`;
+      await writeAll(view === "check" ? options.stdout : options.stderr, text);
+      return 1;
+    }
+    if (view === "check") return await checkSource(source, options.stdout);
+    await writeAll(options.stdout, await textOf(view, source.policy, options));
+    return 0;
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    await writeAll(options.stderr, `error: ${message}\n`);
+    return 1;
+  }
+}
+
+async function load(
+  file: string | null,
+  { builtIn, customs, read = readPolicyFile }: PolicyCommandOptions,
+): Promise<Source | PolicyError[]> {
+  if (file === null) {
+    return { name: "built-in policy", text: "", policy: builtIn, positions: new Map() };
+  }
+  const text = await read(file);
+  const name = file === "-" ? "stdin" : file;
+  const parsed = parse(text, { file: name, customs });
+  return parsed.policy === null ? [...parsed.errors] : { name, text, ...parsed };
+}
+
+async function textOf(
+  view: Exclude<PolicyView, "check">,
+  policy: Policy,
+  options: PolicyCommandOptions,
+): Promise<string> {
+  switch (view) {
+    case "print":
+      return print(policy);
+    case "mermaid":
+      return renderMermaid(graphOf(policy));
+    case "dot":
+      return renderDot(graphOf(policy));
+    case "svg":
+      return await (await options.svg()).renderSvg(graphOf(policy));
+  }
+}
+
+/** Says what the static checks found, one finding after the other, and last how many there are. */
+async function checkSource(source: Source, stdout: Writer): Promise<number> {
+  const findings = check(source.policy);
+  const lines = source.text.split("\n");
+  const errors = findings.filter(({ level }) => level === "error").length;
+  const counts = [
+    counted(errors, "error"),
+    counted(findings.length - errors, "warning"),
+  ].filter((words) => words !== null);
+  const last = [
+    counts.length === 0 ? "no findings" : counts.join(", "),
+    counted(countNodes(source.policy), "node") ?? "no nodes",
+  ].join(", ");
+  const texts = findings.map((finding) => formatFinding(finding, source, lines));
+  await writeAll(stdout, `${[...texts, `${printable(source.name)}: ${last}`].join("\n")}\n`);
+  return errors > 0 ? 1 : 0;
+}
+
+/** With its line if it has one, else with its path in the tree. */
+function formatFinding(
+  { level, node, message, path }: Finding,
+  { name: file, positions }: Source,
+  lines: readonly string[],
+): string {
+  const position = positions.get(node);
+  if (position === undefined) return printable(`${file}: ${level}: ${message} (at ${path})`);
+  const source = (lines[position.line - 1] ?? "").replace(/\r$/, "");
+  return formatAt({ file, ...position, length: 1, source }, `${level}: ${message}`);
+}
+
+function counted(n: number, what: string): string | null {
+  return n === 0 ? null : `${n} ${what}${n === 1 ? "" : "s"}`;
+}
+
+/** Nodes of the running tree: a named subtree counts wherever it is used. */
+function countNodes(policy: Policy): number {
+  const sizes = new Map<string, number>();
+  const count = (tree: Tree): number => {
+    if (tree.node !== "use") {
+      return childrenOf(tree).reduce((sum, child) => sum + count(child), 1);
+    }
+    const known = sizes.get(tree.name);
+    if (known !== undefined) return known;
+    sizes.set(tree.name, 0); // ends the way round a subtree that contains itself
+    const subtree = Object.hasOwn(policy.subtrees, tree.name) ? policy.subtrees[tree.name] : null;
+    const size = subtree ? count(subtree) : 0;
+    sizes.set(tree.name, size);
+    return size;
+  };
+  return count(policy.next);
+}

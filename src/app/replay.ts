@@ -1,0 +1,207 @@
+/**
+ * A capture run through the whole appliance in memory, on the capture's own clock: the same capture,
+ * configuration and policy give the same run every time.
+ *
+ *     record ─┬─ from another station ──▶ appliance ──▶ what it sends ──┬──▶ events.sent
+ *             └─ from the proxy's own MAC ────────────▶ compared with ──┘
+ *
+ * Each record is a burst of its own, and between two records time passes in ticks as in a real run. What
+ * hangs on the moment of a tick can't be the same: ARP requests (probes and announcements are such) are
+ * counted but not compared, and limits (of the policy, of ICMP errors) may differ by a packet.
+ */
+import type { Clock } from "../core/clock.ts";
+import type { Log } from "../core/log.ts";
+import { SeededRandom } from "../core/random.ts";
+import { MemoryDevice } from "../device/memory.ts";
+import { completeChecksum, OffloadGuess } from "../device/offload.ts";
+import type { PcapRecord } from "../device/pcap.ts";
+import { DECISION_NAMES, type Policy } from "../tree/ast.ts";
+import { formatMac, type Mac } from "../wire/address.ts";
+import { Appliance } from "./appliance.ts";
+import type { Config } from "./config.ts";
+import { isArpRequest, isFrom } from "./frame_kind.ts";
+import { firstDifference, FrameMatch, type MatchResult, type Sighting } from "./frame_match.ts";
+import { describeFrame } from "./packet_text.ts";
+import { Trace } from "./trace.ts";
+
+const TICK_MS = 100;
+
+/** Most ticks between two records; in a longer pause they are further apart. */
+const MAX_TICKS = 36_000;
+
+/** Whom a replay tells. Texts are whole lines. */
+export interface ReplayEvents {
+  print(text: string): void;
+  complain(text: string): void;
+  /** A frame was sent; its checksum is complete. */
+  sent(record: PcapRecord): void;
+}
+
+/** One run over a capture, a record at a time. */
+export class Replay {
+  readonly #events: ReplayEvents;
+  readonly #mac: Mac;
+  readonly #clock = new CaptureClock();
+  readonly #device = new MemoryDevice();
+  readonly #appliance: Appliance;
+  readonly #offload = new OffloadGuess();
+  readonly #match = new FrameMatch();
+  #records = 0;
+  #cutShort = 0;
+  #ownRecords = 0;
+  readonly #arpRequests = { captured: 0, sent: 0 };
+
+  /**
+   * `first` are frames that the proxy receives before the capture begins. Throws a RangeError for a
+   * policy that can't run.
+   */
+  constructor(
+    policy: Policy,
+    config: Config,
+    events: ReplayEvents,
+    first: readonly Uint8Array[] = [],
+  ) {
+    this.#events = events;
+    this.#device.inbox.push(...first);
+    this.#mac = config.mac;
+    const console = { full: false, offer: (text: string) => (events.print(text), true) };
+    const log: Log = {
+      info: (message) => events.print(`${message}\n`),
+      warning: (message) => events.complain(`warning: ${message}\n`),
+      error: (message) => events.complain(`error: ${message}\n`),
+    };
+    this.#appliance = new Appliance({
+      device: this.#device,
+      clock: this.#clock,
+      random: new SeededRandom(config.seed ?? 0),
+      policy,
+      config,
+      log,
+      trace: config.trace === "off" ? null : new Trace(config.trace, console, DECISION_NAMES),
+    });
+  }
+
+  /** The capture's next record. */
+  take(record: PcapRecord): void {
+    const { frame, lengthBytes, timeUs } = record;
+    if (this.#records++ === 0) this.#clock.begin(timeUs);
+    if (frame.length < lengthBytes) this.#cutShort++;
+    while (this.#clock.approach(timeUs) || this.#device.inbox.length > 0) this.#poll();
+    if (isFrom(frame, this.#mac)) {
+      this.#ownRecords++;
+      if (isArpRequest(frame)) this.#arpRequests.captured++;
+      else this.#match.captured({ frame, record: this.#records, timeUs });
+      return;
+    }
+    const vnet = this.#offload.vnetOf(frame);
+    if (vnet !== null) this.#device.vnet.set(frame, vnet);
+    this.#device.inbox.push(frame);
+    do this.#poll(); while (this.#device.inbox.length > 0);
+  }
+
+  /** True if the capture has frames of the proxy and they are not those that were sent here. */
+  differs(): boolean {
+    const { missing, unexpected } = this.#match.result();
+    return this.#ownRecords > 0 && missing.length + unexpected.length > 0;
+  }
+
+  /** The appliance's summary and the comparison, as lines. */
+  summary(): string {
+    return this.#appliance.summary() + this.#comparison(this.#match.result());
+  }
+
+  #poll(): void {
+    this.#appliance.poll(0);
+    for (const frame of this.#device.take()) {
+      const { timeUs } = this.#clock;
+      if (isArpRequest(frame)) this.#arpRequests.sent++;
+      else this.#match.sent({ frame, record: this.#records, timeUs });
+      const isOpen = this.#device.vnet.has(frame);
+      const complete = isOpen ? frame.slice() : frame;
+      if (isOpen) completeChecksum(complete);
+      this.#events.sent({ timeUs, frame: complete, lengthBytes: frame.length });
+    }
+  }
+
+  #comparison({ equal, outOfOrder, missing, unexpected }: MatchResult): string {
+    const cut = this.#cutShort === 0 ? "" : `, ${this.#cutShort} cut short by the capture`;
+    const lines = [
+      [
+        "Capture",
+        `${this.#records} frames${cut}, ${this.#ownRecords} from ${formatMac(this.#mac)}`,
+      ],
+    ];
+    if (this.#ownRecords === 0) {
+      lines.push(["Compared", "nothing: the capture has no frames of the proxy"]);
+    } else {
+      const { captured, sent } = this.#arpRequests;
+      const order = outOfOrder === 0 ? "" : ` (${outOfOrder} in another order)`;
+      lines.push(
+        [
+          "Compared",
+          `${equal} equal${order}, ${missing.length} missing, ${unexpected.length} unexpected`,
+        ],
+        ["Left out", `ARP requests, ${captured} in the capture, ${sent} sent here`],
+        ...this.#differences(missing[0], unexpected[0]),
+      );
+    }
+    return lines.map(([name, text]) => `${name!.padEnd(11)} : ${text}\n`).join("");
+  }
+
+  #differences(missing: Sighting | undefined, unexpected: Sighting | undefined): string[][] {
+    const place = ({ record, timeUs, frame }: Sighting): string =>
+      `${record}, ${this.#clock.secondsOf(timeUs)} s: ${describeFrame(frame)}`;
+    const lines: string[][] = [];
+    if (missing !== undefined) lines.push(["Missing", `first in record ${place(missing)}`]);
+    if (unexpected !== undefined) {
+      lines.push(["Unexpected", `first after record ${place(unexpected)}`]);
+    }
+    if (missing !== undefined && unexpected !== undefined) {
+      const at = firstDifference(missing.frame, unexpected.frame);
+      const [there, here] = [missing.frame[at], unexpected.frame[at]].map(hexOf);
+      lines.push(["Difference", `byte ${at} of the two is ${there} in the capture, ${here} here`]);
+    }
+    return lines;
+  }
+}
+
+function hexOf(byte: number | undefined): string {
+  return byte === undefined ? "lacking" : byte.toString(16).padStart(2, "0");
+}
+
+/** The capture's time, which never goes back here; the appliance sees it from 0 on. */
+class CaptureClock implements Clock {
+  #startUs = 0;
+  #timeUs = 0;
+  #tickUs = 0;
+
+  get timeUs(): number {
+    return this.#timeUs;
+  }
+
+  begin(timeUs: number): void {
+    this.#startUs = this.#timeUs = timeUs;
+  }
+
+  /** Moves on to `timeUs`; true if there is a tick before, and then only to that. */
+  approach(timeUs: number): boolean {
+    const leftUs = timeUs - this.#timeUs;
+    if (this.#tickUs === 0) this.#tickUs = Math.max(TICK_MS * 1000, Math.ceil(leftUs / MAX_TICKS));
+    if (leftUs > this.#tickUs) {
+      this.#timeUs += this.#tickUs;
+      return true;
+    }
+    this.#timeUs = Math.max(timeUs, this.#timeUs);
+    this.#tickUs = 0;
+    return false;
+  }
+
+  nowMs(): number {
+    return (this.#timeUs - this.#startUs) / 1000;
+  }
+
+  /** Since the first record. */
+  secondsOf(timeUs: number): string {
+    return ((timeUs - this.#startUs) / 1_000_000).toFixed(6);
+  }
+}

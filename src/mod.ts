@@ -1,0 +1,39 @@
+/**
+ * Treegate as a library: the policy language, and `run`, which makes a whole program of a policy.
+ *
+ * @example A policy of one's own; `await run(own)` then makes a program of it
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { always, aToB, bToA, drop, dstAddrs, firstMatch, forward } from "./mod.ts";
+ * import { not, policy, predicate, src } from "./mod.ts";
+ *
+ * const oddPort = predicate("odd-port", (pdu) => pdu.srcPort % 2 === 1);
+ *
+ * const own = policy("drop", firstMatch([
+ *   [not(src.oneOf(dstAddrs)), firstMatch([[oddPort, drop], [always, aToB(forward)]])],
+ *   [always, bToA(forward)],
+ * ]));
+ * assert.equal(own.next.node, "first-match");
+ * ```
+ */
+import { sourcePlatform } from "../ffi/source.ts";
+import { main } from "./app/main.ts";
+import type { Policy } from "./tree/ast.ts";
+import type { Customs } from "./tree/parse.ts";
+
+export * from "./tree/build.ts";
+export { demo } from "./tree/demo.ts";
+export type { Arm, Branch, Decision, Policy, Predicate, Tree } from "./tree/ast.ts";
+export type { Customs } from "./tree/parse.ts";
+export type { Pdu } from "./wire/pdu.ts";
+
+/**
+ * Runs the program with `policy` in place of the built-in one: reads the command line, does what it
+ * says, and ends the process with the exit code. `customs` are what `custom NAME` means in policy files.
+ */
+export async function run(
+  policy: Policy,
+  customs: Customs = { predicates: {}, selectors: {} },
+): Promise<never> {
+  Deno.exit(await main(Deno.args, sourcePlatform(), { policy, customs }));
+}

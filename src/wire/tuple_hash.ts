@@ -1,0 +1,16 @@
+/** A hash that is the same in every run, so that instances of the proxy agree without talking. */
+import type { Pdu } from "./pdu.ts";
+
+/** Hash of addresses, protocol and ports: any 32 bits, signed. */
+export function tupleHash(pdu: Readonly<Pdu>): number {
+  let hash = mix(pdu.src, pdu.protocol);
+  hash = mix(pdu.dst, hash);
+  return mix((pdu.srcPort << 16) | pdu.dstPort, hash);
+}
+
+/** The finalizer of MurmurHash3. */
+export function mix(value: number, seed: number): number {
+  let hash = Math.imul(value ^ seed, 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return hash ^ (hash >>> 16);
+}

@@ -1,0 +1,112 @@
+import assert from "node:assert/strict";
+import { policyCommand, type PolicyView } from "../../src/app/policy_command.ts";
+import { demo } from "../../src/tree/demo.ts";
+import { graphOf } from "../../src/tree/graph.ts";
+import { print } from "../../src/tree/print.ts";
+import { renderDot, renderMermaid } from "../../src/tree/render.ts";
+
+const FILES: Readonly<Record<string, string>> = {
+  "good.policy": print(demo),
+  "wrong.policy": "default drop\notherwise -> drpo\nicmp -> forwrd\n",
+  "unused.policy": `default drop\ndefine $web = 10.0.0.1\n${
+    print(demo).split("\n").slice(1).join("\n")
+  }`,
+  "dead.policy": "default drop\notherwise -> drop\nicmp -> drop\n",
+  "reuse.policy": "default drop\ndefine end\n  icmp -> drop\n  otherwise -> drop\n" +
+    "udp -> use end\ntcp -> use end\n",
+};
+
+/** Runs the command with files in memory. */
+async function run(view: PolicyView, file: string | null) {
+  const out = { stdout: "", stderr: "" };
+  const into = (name: "stdout" | "stderr") => ({
+    write(bytes: Uint8Array) {
+      out[name] += new TextDecoder().decode(bytes);
+      return Promise.resolve(bytes.length);
+    },
+  });
+  const code = await policyCommand({ view, file }, {
+    stdout: into("stdout"),
+    stderr: into("stderr"),
+    builtIn: demo,
+    customs: {},
+    svg: () => import("../../src/app/svg.ts"),
+    read: (path) =>
+      path in FILES
+        ? Promise.resolve(FILES[path]!)
+        : Promise.reject(new Error(`Cannot read policy "${path}": there is no such file`)),
+  });
+  return { code, ...out };
+}
+
+Deno.test("policyCommand prints and draws the built-in policy, and the same from a file", async () => {
+  for (const file of [null, "good.policy"]) {
+    const done = (stdout: string) => ({ code: 0, stdout, stderr: "" });
+    assert.deepEqual(await run("print", file), done(print(demo)));
+    assert.deepEqual(await run("dot", file), done(renderDot(graphOf(demo))));
+    assert.deepEqual(await run("mermaid", file), done(renderMermaid(graphOf(demo))));
+    const svg = await run("svg", file);
+    assert.equal(svg.code, 0);
+    assert.match(svg.stdout, /^<\?xml [^]*<\/svg>\n$/);
+  }
+});
+
+Deno.test("policyCommand check says in one line that there is nothing to say", async () => {
+  assert.deepEqual(await run("check", null), {
+    code: 0,
+    stdout: "built-in policy: no findings, 13 nodes\n",
+    stderr: "",
+  });
+  assert.deepEqual(await run("check", "good.policy"), {
+    code: 0,
+    stdout: "good.policy: no findings, 13 nodes\n",
+    stderr: "",
+  });
+});
+
+Deno.test("policyCommand check counts a subtree's nodes wherever it is used", async () => {
+  assert.match((await run("check", "reuse.policy")).stdout, /^reuse\.policy: .*, 7 nodes\n$/m);
+});
+
+Deno.test("policyCommand shows all errors of a text: check on stdout, others on stderr", async () => {
+  const check = await run("check", "wrong.policy");
+  assert.equal(check.code, 1);
+  assert.equal(check.stderr, "");
+  assert.match(check.stdout, /^wrong\.policy:2:14: Found "drpo", .*"drop"/);
+  assert.match(check.stdout, /^wrong\.policy:3:9: Found "forwrd"/m);
+  for (const view of ["print", "dot", "mermaid", "svg"] as const) {
+    assert.deepEqual(await run(view, "wrong.policy"), {
+      code: 1,
+      stdout: "",
+      stderr: check.stdout,
+    });
+  }
+});
+
+Deno.test("policyCommand check shows a warning at its line, and exits 0", async () => {
+  const { code, stdout } = await run("check", "unused.policy");
+  assert.match(
+    stdout,
+    /^unused\.policy:2:8: warning: .*\n {2}2 \| define \$web = 10\.0\.0\.1\n {4}\| {8}\^\n/,
+  );
+  assert.match(stdout, /\nunused\.policy: 1 warning, 13 nodes\n$/);
+  assert.equal(code, 0);
+});
+
+Deno.test("policyCommand check exits 1 after an error, but the policy can still be drawn", async () => {
+  const { code, stdout, stderr } = await run("check", "dead.policy");
+  assert.match(stdout, /^dead\.policy:\d:1: error: /m);
+  assert.match(stdout, /\ndead\.policy: \d errors?(, \d warnings?)?, 3 nodes\n$/);
+  assert.deepEqual([code, stderr], [1, ""]);
+  assert.equal((await run("dot", "dead.policy")).code, 0);
+});
+
+Deno.test("policyCommand says why a file can't be read", async () => {
+  for (const view of ["check", "svg"] as const) {
+    assert.deepEqual(await run(view, "none.policy"), {
+      code: 1,
+      stdout: "",
+      stderr: 'error: Cannot read policy "none.policy": there is no such file\n',
+    });
+  }
+});

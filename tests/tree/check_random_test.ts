@@ -1,0 +1,264 @@
+/**
+ * `check` against the walker: whatever it says can't happen must not happen, for any policy and PDU. The
+ * PDUs are made of the policy's own constants and their neighbours.
+ */
+import assert from "node:assert/strict";
+import { ManualClock } from "../../src/core/clock.ts";
+import { below, type Random, SeededRandom } from "../../src/core/random.ts";
+import { Reason } from "../../src/core/reason.ts";
+import { childrenOf, type Policy, type Predicate, type Tree } from "../../src/tree/ast.ts";
+import * as build from "../../src/tree/build.ts";
+import { check, type Finding } from "../../src/tree/check.ts";
+import type { Environment } from "../../src/tree/environment.ts";
+import { makePlan, type Plan } from "../../src/tree/plan.ts";
+import { print } from "../../src/tree/print.ts";
+import { holds, type Visitor, walker } from "../../src/tree/walk.ts";
+import { maskOf, parseAddress } from "../../src/wire/address.ts";
+import { Pdu, STATE_INVALID } from "../../src/wire/pdu.ts";
+import { ADDRESSES, PORTS, randomPolicy } from "../support/random_policy.ts";
+
+const SEED = 20_260_703;
+const BACKENDS = ["192.168.0.1", "10.0.0.2"].map(parseAddress);
+
+Deno.test("check, random policies: what it says can't happen does not happen to any PDU", () => {
+  const told = compare(SEED, 1_600, 150, (random) => randomPolicy(random, { maxNodes: 120 }));
+  for (const name of ["unreachable", "never-holds", "always-holds", "otherwise-not-last"]) {
+    assert.ok((told.get(name) ?? 0) >= 20, `seed ${SEED}: ${told.get(name)} findings "${name}"`);
+  }
+});
+
+Deno.test("check, crowded selectors: what it says can't happen does not happen to any PDU", () => {
+  const told = compare(SEED + 1, 1_000, 150, crowdedPolicy);
+  assert.ok((told.get("unreachable") ?? 0) > 1_000, `${told.get("unreachable")} unreachable`);
+});
+
+/** Checks `policies` policies and sends `pdus` PDUs through each; number of findings by check. */
+function compare(
+  seed: number,
+  policies: number,
+  pdus: number,
+  make: (random: Random) => Policy,
+): ReadonlyMap<string, number> {
+  const random = new SeededRandom(seed);
+  const told = new Map<string, number>();
+  for (let i = 0; i < policies; i++) {
+    const policy = make(random);
+    const plan = makePlan(policy, environment(random));
+    const findings = check(policy, below(random, 2) === 0 ? {} : { dstAddrs: BACKENDS });
+    for (const { check } of findings) told.set(check, (told.get(check) ?? 0) + 1);
+    const watch = watcher(plan, findings);
+    const pool = constantsOf(policy);
+    const pdu = new Pdu();
+    for (let j = 0; j < pdus; j++) {
+      fill(pdu, pool, random);
+      walker(plan, watch(pdu))(pdu);
+    }
+    const wrong = watch.refuted();
+    assert.equal(
+      wrong,
+      null,
+      `seed ${seed}, policy ${i}: ${wrong?.check}, ${wrong?.path}: ` +
+        `${wrong?.message}\n${print(policy)}`,
+    );
+  }
+  return told;
+}
+
+/** Looks on as a PDU walks and remembers a finding that proves wrong. */
+function watcher(
+  plan: Plan,
+  findings: readonly Finding[],
+): { (pdu: Pdu): Visitor; refuted(): Finding | null } {
+  const byNode = new Map<object, Finding[]>();
+  for (const finding of findings) {
+    byNode.set(finding.node, [...byNode.get(finding.node) ?? [], finding]);
+  }
+  let refuted: Finding | null = null;
+  const refute = (node: object, ...checks: readonly Finding["check"][]): void => {
+    refuted ??= byNode.get(node)?.find(({ check }) => checks.includes(check)) ?? null;
+  };
+  const watch = (pdu: Pdu): Visitor => ({
+    enter: () => {},
+    asked: ({ tree }, index, predicate, value) => {
+      const node = tree.node === "first-match" ? tree.arms[index]! : tree;
+      refute(node, value ? "never-holds" : "always-holds");
+      if (predicate.test !== "any") return;
+      for (const part of predicate.of) {
+        // A predicate that is shared, as `isFragment`, may hold elsewhere.
+        if (!SHARED.has(part) && holds(part, pdu, plan)) refute(part, "never-holds");
+      }
+    },
+    chose: ({ tree }, index) => {
+      if (index < 0) return;
+      refute(tree.node === "first-match" ? tree.arms[index]! : tree, "unreachable", "never-holds");
+      if (tree.node !== "first-match") return;
+      for (const above of tree.arms.slice(0, index)) refute(above, "otherwise-not-last");
+    },
+    stepped: ({ tree }, reason) => {
+      if (reason === 0) refute(tree, "never-holds");
+    },
+  });
+  return Object.assign(watch, { refuted: () => refuted });
+}
+
+const SHARED: ReadonlySet<Predicate> = new Set<Predicate>([
+  build.always,
+  build.isFragment,
+  build.isTcp,
+  build.isUdp,
+  build.isIcmp,
+]);
+
+function environment(random: Random): Environment {
+  const step = (pdu: Pdu): number => pdu.state === STATE_INVALID ? Reason.invalid : 0;
+  return {
+    dstAddrs: BACKENDS,
+    steps: { track: step, translateAToB: step, translateBToA: step, setTtl: () => 0 },
+    // Side and source are independent, as they are with two interfaces.
+    sideOf: (pdu) => (pdu.seq & 1),
+    random,
+    clock: new ManualClock(),
+    maxConnections: 1,
+    customFailed: () => {},
+  };
+}
+
+// Selectors in which arms get in each other's way
+
+function crowdedPolicy(random: Random): Policy {
+  const pick = <Item>(items: readonly Item[]): Item => items[below(random, items.length)]!;
+  const address = (): string => `10.0.0.${below(random, 8)}`;
+  const network = (): string => {
+    const length = pick([29, 30, 31]);
+    return `10.0.0.${below(random, 8) & maskOf(length) & 255}/${length}`;
+  };
+  const port = (): number => 78 + below(random, 5);
+  const ports = (): readonly [number, number] => {
+    const first = port();
+    return [first, first + below(random, 4)];
+  };
+  const test = (): Predicate => {
+    switch (below(random, 12)) {
+      case 0:
+        return build.src.eq(address());
+      case 1:
+        return build.src.in(network());
+      case 2:
+        return build.dst.oneOf([network(), address()]);
+      case 3:
+      case 4:
+        return build.tcpDport.eq(port());
+      case 5:
+        return build.tcpDport.oneOf([ports(), ports()]);
+      case 6:
+        return build.udpDport.oneOf([ports()]);
+      case 7:
+        return build.protocol(pick([1, 6, 17]));
+      case 8:
+        return build.icmp(pick([0, 3, 8]), pick([null, 0, 1]));
+      case 9:
+        return build.tcpFlags(pick([2, 16, 18]), pick([0, 1, 4]));
+      case 10:
+        return build.state(pick(["new", "established", "invalid"]));
+      default:
+        return build.fromSide(pick(["a", "b"]));
+    }
+  };
+  const predicate = (): Predicate => {
+    switch (below(random, 8)) {
+      case 0:
+        return build.not(build.all(test(), test()));
+      case 1:
+        return build.any(test(), test(), build.not(test()));
+      case 2:
+        return build.not(test());
+      case 3:
+      case 4:
+        return build.all(test(), test());
+      default:
+        return test();
+    }
+  };
+  const tree = (depth: number): Tree => {
+    if (depth === 0) return build.drop;
+    const arms = Array.from(
+      { length: 2 + below(random, 12) },
+      () => [predicate(), tree(below(random, 3) === 0 ? depth - 1 : 0)] as const,
+    );
+    return build.firstMatch(arms);
+  };
+  return build.policy("drop", tree(3));
+}
+
+// PDUs
+
+interface Pool {
+  readonly addresses: number[];
+  readonly ports: number[];
+  readonly numbers: number[];
+  readonly flags: number[];
+  readonly icmp: number[];
+}
+
+function constantsOf(policy: Policy): Pool {
+  const pool: Pool = {
+    addresses: [...ADDRESSES, ...BACKENDS],
+    ports: [...PORTS],
+    numbers: [64, 1500],
+    flags: [2, 16, 18],
+    icmp: [8 << 8],
+  };
+  const addPredicate = (predicate: Predicate): void => {
+    switch (predicate.test) {
+      case "not":
+        return addPredicate(predicate.of);
+      case "all":
+      case "any":
+        return predicate.of.forEach(addPredicate);
+      case "address":
+        for (const term of predicate.in) {
+          if (!("network" in term)) continue;
+          pool.addresses.push(term.network, term.network | ~maskOf(term.prefixLength));
+        }
+        return;
+      case "port":
+        return predicate.in.forEach(({ first, last }) => pool.ports.push(first, last));
+      case "number":
+        return predicate.in.forEach(({ first, last }) => pool.numbers.push(first, last));
+      case "tcp-flags":
+        pool.flags.push(predicate.set, 255 & ~predicate.clear);
+        return;
+      case "icmp":
+        pool.icmp.push((predicate.type << 8) | (predicate.code ?? 0));
+    }
+  };
+  const addTree = (tree: Tree): void => {
+    if (tree.node === "first-match") tree.arms.forEach((arm) => addPredicate(arm.when));
+    if (tree.node === "filter") addPredicate(tree.when);
+    childrenOf(tree).forEach(addTree);
+  };
+  [policy.next, ...Object.values(policy.subtrees)].forEach(addTree);
+  return pool;
+}
+
+function fill(pdu: Pdu, pool: Pool, random: Random): void {
+  const near = (values: readonly number[]): number =>
+    values[below(random, values.length)]! + (below(random, 2) === 0 ? 0 : below(random, 3) - 1);
+  const within = (value: number, max: number): number => Math.min(max, Math.max(0, value));
+  pdu.src = near(pool.addresses) | 0;
+  pdu.dst = near(pool.addresses) | 0;
+  pdu.protocol = [1, 6, 6, 6, 17, 17, 47, below(random, 256)][below(random, 8)]!;
+  pdu.totalLength = within(near(pool.numbers), 65_535);
+  pdu.ttl = within(near(pool.numbers), 255);
+  pdu.fragment = below(random, 4) === 0 ? 1 : 0;
+  // Fields of other protocols hold what earlier packets left there.
+  pdu.srcPort = within(near(pool.ports), 65_535);
+  pdu.dstPort = within(near(pool.ports), 65_535);
+  pdu.tcpFlags = (near(pool.flags) ^ (below(random, 3) === 0 ? 1 << below(random, 8) : 0)) & 255;
+  const icmp = near(pool.icmp) & 0xffff;
+  pdu.icmpType = icmp >> 8;
+  pdu.icmpCode = icmp & 255;
+  pdu.state = below(random, 3);
+  pdu.seq = below(random, 2);
+  pdu.flow = -1;
+}
