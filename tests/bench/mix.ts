@@ -5,6 +5,7 @@ import type { Clock } from "../../src/core/clock.ts";
 import { SeededRandom } from "../../src/core/random.ts";
 import type { Device } from "../../src/device/device.ts";
 import { MemoryDevice } from "../../src/device/memory.ts";
+import type { Policy } from "../../src/tree/ast.ts";
 import { demo } from "../../src/tree/demo.ts";
 import { parseAddress, parseMac } from "../../src/wire/address.ts";
 import { buildIcmp, buildTcp, readTcp } from "../support/frames.ts";
@@ -17,8 +18,12 @@ const TOTAL_BYTES = 64;
 
 const quiet = { info: () => {}, warning: () => {}, error: () => {} };
 
-/** Where each connection went. */
+/** Connections of one client. */
+const PORTS_PER_CLIENT = 50_000;
+
+/** Where each connection comes from and went. */
 interface Connection {
+  readonly client: string;
   readonly clientPort: number;
   readonly backend: string;
   readonly proxyPort: number;
@@ -34,26 +39,38 @@ export interface Subject {
 }
 
 /** An appliance with as many established connections as said, and frames for it. */
-export function subject(connections: number, clock: Clock): Subject {
+export function subject(connections: number, clock: Clock, policy: Policy = demo): Subject {
   const memory = new MemoryDevice();
   const device = new ReplayDevice();
-  const appliance = newAppliance(switched(memory, device), clock);
+  const appliance = newAppliance(switched(memory, device), clock, policy);
   const sendAll = (frames: readonly Uint8Array[]) => {
     memory.inbox.push(...frames);
     while (memory.inbox.length > 0) appliance.poll(0);
     return memory.take();
   };
-  sendAll([...BACKENDS, CLIENT].map((host) => arpReply(host)));
+  const clients = Array.from(
+    { length: Math.ceil(connections / PORTS_PER_CLIENT) },
+    (_, i) => `192.168.0.${200 + i}`,
+  );
+  sendAll([...BACKENDS, CLIENT, ...clients].map((host) => arpReply(host)));
   const opened = Array.from({ length: connections }, (_, i) => {
-    const clientPort = FIRST_CLIENT_PORT + i;
-    const [frame] = sendAll([buildTcp({ srcPort: clientPort })]);
+    const client = clients[Math.floor(i / PORTS_PER_CLIENT)]!;
+    const clientPort = FIRST_CLIENT_PORT + (i % PORTS_PER_CLIENT);
+    const [frame] = sendAll([buildTcp({ ...from(client), srcPort: clientPort })]);
     const syn = readTcp(frame!);
-    return { clientPort, backend: syn.dst, proxyPort: syn.srcPort };
+    return { client, clientPort, backend: syn.dst, proxyPort: syn.srcPort };
   });
+  const fromClient = (c: Connection, flags: string, payloadBytes: number) =>
+    buildTcp({
+      ...from(c.client),
+      srcPort: c.clientPort,
+      flags,
+      payload: new Uint8Array(payloadBytes),
+    });
   sendAll(opened.map((c) => fromBackend(c, "SA", 0)));
-  sendAll(opened.map((c) => buildTcp({ srcPort: c.clientPort, flags: "A" })));
+  sendAll(opened.map((c) => fromClient(c, "A", 0)));
   const tcp = opened.flatMap((c) => [
-    buildTcp({ srcPort: c.clientPort, flags: "PA", payload: new Uint8Array(TOTAL_BYTES - 40) }),
+    fromClient(c, "PA", TOTAL_BYTES - 40),
     fromBackend(c, "PA", TOTAL_BYTES - 40),
   ]);
   const pings = Array.from({ length: 256 }, (_, i) => buildIcmp({ rest: [1 + (i >> 4), i] }));
@@ -72,7 +89,7 @@ export function newConnections(count: number): Uint8Array[] {
 }
 
 /** An appliance of the default network on `device`. */
-export function newAppliance(device: Device, clock: Clock): Appliance {
+export function newAppliance(device: Device, clock: Clock, policy: Policy): Appliance {
   const config: Config = {
     net: device.name,
     dstAddrs: BACKENDS.map(parseAddress),
@@ -84,12 +101,13 @@ export function newAppliance(device: Device, clock: Clock): Appliance {
     maxConn: 262_144,
     seed: 1,
     trace: "off",
+    policy: null,
   };
   return new Appliance({
     device,
     clock,
     random: new SeededRandom(1),
-    policy: demo,
+    policy,
     config,
     log: quiet,
     trace: null,
