@@ -12,6 +12,7 @@ import type { ExplainCommand } from "./explain.ts";
 import type { PolicyCommand } from "./policy_command.ts";
 import type { ReplayCommand } from "./replay_command.ts";
 import { Command as Program, CommanderError } from "commander";
+import { DEFAULT_TIMEOUTS, type Timeouts } from "../flow/lifetimes.ts";
 import { isGroupMac, parseAddress, parseInterface, parseMac, stableMac } from "../wire/address.ts";
 import { checkBackends, checkGateway, checkOwnAddress } from "./config.ts";
 import { parsePacket } from "./packet_text.ts";
@@ -51,6 +52,18 @@ const DEFAULT_MAX_CONN = "262144";
 const MAX_CONN = 1_000_000;
 const MAX_SEED = 0xffff_ffff;
 const TRACE_MODES: readonly string[] = ["auto", "all", "off"] satisfies TraceMode[];
+
+const MAX_TIMEOUT_SECONDS = 1_000_000;
+
+/** Flag after `--timeout-`, and which connections it is about. */
+const TIMEOUT_FLAGS = [
+  ["half-open", "TCP before the handshake is over"],
+  ["established", "TCP with both sides open"],
+  ["closing", "TCP after a FIN"],
+  ["reset", "TCP after an RST"],
+  ["udp", "UDP"],
+  ["icmp", "ICMP queries"],
+] as const;
 
 /** How a flag that must be given is written. */
 const SHAPE: Readonly<Record<string, string>> = {
@@ -158,6 +171,10 @@ function makeProgram(about: About, print: (text: string) => void): Program {
   flag("--mac <MAC>", "own MAC address (default made from device and address)");
   flag("--ports <FIRST-LAST>", `source ports towards backends (default ${DEFAULT_PORTS})`);
   flag("--max-conn <N>", `most connections at a time (default ${DEFAULT_MAX_CONN})`);
+  for (const [name, text] of TIMEOUT_FLAGS) {
+    const seconds = DEFAULT_TIMEOUTS[timeoutKey(name)];
+    flag(`--timeout-${name} <SECONDS>`, `longest idle time: ${text} (default ${seconds})`);
+  }
   flag("--policy <FILE>", "policy to run, read again at SIGHUP (default the built-in one)");
   flag("--seed <N>", "makes a run repeatable, for replay and tests (default random)");
   flag("--trace <MODE>", "PDUs shown: auto (50 a second), all or off (default auto)");
@@ -349,10 +366,27 @@ function readConfig(flags: Flags, net: string, trace: TraceMode): Config {
       DEFAULT_MAX_CONN,
       (text) => parseInteger(text, "number of connections", 1, MAX_CONN),
     ),
+    timeouts: readTimeouts(flags),
     seed: readOptional(flags, "seed", (text) => parseInteger(text, "seed", 0, MAX_SEED)),
     trace: read(flags, "trace", trace, parseTrace),
     policy: readOptional(flags, "policy", parsePath),
   };
+}
+
+function readTimeouts(flags: Flags): Timeouts {
+  const seconds = TIMEOUT_FLAGS.map(([name]) => [
+    timeoutKey(name),
+    readOptional(
+      flags,
+      `timeout-${name}`,
+      (text) => parseInteger(text, "time in seconds", 1, MAX_TIMEOUT_SECONDS),
+    ) ?? DEFAULT_TIMEOUTS[timeoutKey(name)],
+  ]);
+  return Object.fromEntries(seconds);
+}
+
+function timeoutKey(name: typeof TIMEOUT_FLAGS[number][0]): keyof Timeouts {
+  return name === "half-open" ? "halfOpen" : name;
 }
 
 /** The flag's value; `fallback` is its text when it is not given, null: it must be given. */

@@ -5,6 +5,7 @@
  * The checks return their argument's verdict by throwing a RangeError that quotes the bad value and
  * says what is expected. Text becomes values in `args.ts`.
  */
+import type { Timeouts } from "../flow/lifetimes.ts";
 import type { Mac, Subnet } from "../wire/address.ts";
 import {
   BROADCAST_ADDRESS,
@@ -36,6 +37,8 @@ export interface Config {
   readonly ports: { readonly first: number; readonly last: number };
   /** Most connections that are tracked at the same time. */
   readonly maxConn: number;
+  /** Longest idle times of connections. */
+  readonly timeouts: Timeouts;
   /** Makes a run repeatable; null: randomness is cryptographic. */
   readonly seed: number | null;
   readonly trace: TraceMode;

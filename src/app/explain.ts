@@ -123,12 +123,12 @@ export class Explainer {
     const frame = frameOf(packet, this.#macTowards(packet.src), this.#config.mac);
     const sent = this.#deliver([frame]).filter((frame) => !isArp(frame));
     const reason = drops.findIndex((count, reason) => count > before[reason]!);
-    const inTree = this.#seen !== null;
-    const dropped = reason > 0 && !(inTree && reasonName(reason) === "policy");
+    const isPdu = this.#printed !== ""; // an ICMP error about a connection is one that no tree is asked for
+    const dropped = reason > 0 && reasonName(reason) !== "policy";
     return {
       seen: this.#seen,
       path: this.#path,
-      decision: inTree
+      decision: isPdu
         ? this.#printed.trimEnd().split("\n").at(-1)!
         : `Dropped before the policy was asked (${reasonName(reason)})`,
       why: dropped ? reasonText(reason) : null,

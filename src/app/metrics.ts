@@ -1,6 +1,7 @@
 /** What the appliance counts, and the summary that shows it. */
 import { Reason, REASON_COUNT, reasonName } from "../core/reason.ts";
 import type { Backend } from "../flow/backends.ts";
+import type { Connections } from "../flow/connections.ts";
 import { DECISION_NAMES } from "../tree/ast.ts";
 import { printLabel } from "../tree/print.ts";
 import { formatAddress } from "../wire/address.ts";
@@ -30,7 +31,7 @@ export class Metrics {
 /** The summary's lines, each ended by a newline. */
 export function formatSummary(
   metrics: Metrics,
-  connections: { readonly count: number; readonly capacity: number },
+  { table, evicted }: Connections,
   backends: readonly Backend[],
 ): string {
   const named = (names: readonly string[], counts: Float64Array): string =>
@@ -42,7 +43,7 @@ export function formatSummary(
     ["PDUs out", `${metrics.pdusOut}, ${metrics.pduBytesOut} bytes`],
     ["Decisions", named(DECISION_NAMES, metrics.decisions)],
     ["Drops", named(reasons, metrics.drops)],
-    ["Connections", `${connections.count} of at most ${connections.capacity}`],
+    ["Connections", `${table.count} of at most ${table.capacity}, ${evicted} evicted`],
     ...backends.map(({ address, status, opened, active }) => [
       "Backend",
       `${formatAddress(address)} ${status}, connections: ${opened} opened, ${active} tracked`,

@@ -20,7 +20,7 @@ export const BURST_FRAMES = 64;
 export const MAX_RECORD_BYTES = VNET_BYTES + 18 + 65_535;
 
 const RX_BYTES = 1 << 20;
-const SCRATCH_BYTES = 1 << 18;
+const SCRATCH_BYTES = 1 << 19;
 
 /** Room for the frames of a burst and for as many frames and replies of our own. */
 const TX_FRAMES = 1024;
@@ -63,6 +63,13 @@ export class Arena {
     this.bytes.fill(0, offset - VNET_BYTES, offset);
     this.#scratchEnd = (end + 3) & ~3;
     return offset;
+  }
+
+  /** True if `frames` frames with `lengthBytes` bytes in all can still be made and queued. */
+  hasRoom(frames: number, lengthBytes: number): boolean {
+    const recordBytes = lengthBytes + frames * (VNET_BYTES + 3); // each on a 4-byte boundary
+    return this.txCount + frames <= TX_FRAMES &&
+      this.#scratchEnd + recordBytes <= this.buffer.byteLength;
   }
 
   /** A copy of the frame with its vnet header, to be sent in a later burst. */

@@ -10,9 +10,10 @@
  */
 import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
+import { TokenBucket } from "../core/token_bucket.ts";
 import type { BalanceMethod } from "../tree/ast.ts";
 import type { Steps } from "../tree/environment.ts";
-import { ICMP_ECHO_REQUEST } from "../wire/icmpv4.ts";
+import * as icmpv4 from "../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
 import {
   type Pdu,
@@ -23,16 +24,46 @@ import {
   STEP_B_TO_A,
   STEP_TRACK,
 } from "../wire/pdu.ts";
-import { ACK, SYN } from "../wire/tcp.ts";
+import { RST, SYN } from "../wire/tcp.ts";
 import type { Backends } from "./backends.ts";
-import { choosePort, type PortRange } from "./ports.ts";
+import {
+  KIND_OF_STATE,
+  QUERY_ANSWERED,
+  QUERY_NEW,
+  type Timeouts,
+  timeoutsMs,
+  UDP_ANSWERED,
+  UDP_NEW,
+} from "./lifetimes.ts";
+import { Links } from "./links.ts";
+import { HALF_OPEN, LIVE, Population } from "./population.ts";
+import { type PortRange, Ports } from "./ports.ts";
 import { FlowTable, SIDE_A, SIDE_B } from "./table.ts";
-import { defaultTimeouts, ICMP_QUERY, isOver, nextState, SYN_SENT, UDP_FLOW } from "./tcp_state.ts";
+import * as tcpState from "./tcp_state.ts";
+import {
+  acceptStraySyn,
+  advanceWindow,
+  answersStraySyn,
+  inWindow,
+  isNews,
+  isOwnSyn,
+  isSilent,
+  noteStraySyn,
+  openWindow,
+  startsBeyond,
+} from "./tcp_window.ts";
 import type { Translation } from "./translate.ts";
+
+/** A half-open connection is spared this long: a lost SYN or SYN ACK is sent again after a second. */
+const HANDSHAKE_MS = 2000;
+
+/** Half-open connections that are evicted a second. */
+const EVICTIONS_PER_SECOND = 5000;
 
 export interface ConnectionsOptions {
   readonly maxConnections: number;
   readonly ports: PortRange;
+  readonly timeouts: Timeouts;
   /** The address that forwarded packets leave with. */
   readonly ownAddress: number;
   readonly backends: Backends;
@@ -41,52 +72,123 @@ export interface ConnectionsOptions {
 
 export class Connections {
   readonly table: FlowTable;
+  /** Connections that had to go before their time. */
+  evicted = 0;
   readonly #options: ConnectionsOptions;
-  readonly #timeoutsMs: Int32Array = defaultTimeouts();
+  readonly #timeoutsMs: Int32Array;
+  readonly #everybody: Population;
+  readonly #ports: Ports;
+  readonly #halfOpenEvictions = new TokenBucket(EVICTIONS_PER_SECOND, EVICTIONS_PER_SECOND, 0);
   readonly #remove = (entry: number): void => this.remove(entry);
   /** How the translator at hand picks a backend. */
   #method: BalanceMethod = "random";
 
   constructor(options: ConnectionsOptions) {
-    this.table = new FlowTable(options.maxConnections, options.random);
+    const { maxConnections, ports, random, timeouts } = options;
+    this.table = new FlowTable(maxConnections, random);
     this.#options = options;
+    this.#timeoutsMs = timeoutsMs(timeouts);
+    this.#everybody = new Population(new Links(maxConnections));
+    this.#ports = new Ports(this.table, new Links(maxConnections), ports, random);
   }
 
-  /** Finds the PDU's connection: sets `pdu.flow` and `pdu.state`. */
+  // Before the tree
+
+  /** Finds the PDU's connection: sets `pdu.flow`, `pdu.state` and `pdu.invalid`. */
   classify(pdu: Pdu): void {
     const ports = (pdu.srcPort << 16) | pdu.dstPort;
     pdu.steps = 0;
     pdu.newTtl = 0;
     pdu.opened = 0;
     pdu.flow = this.table.find(pdu.protocol, pdu.src, pdu.dst, ports);
-    if (pdu.flow >= 0) {
-      pdu.state = this.#opens(pdu) ? STATE_NEW : STATE_ESTABLISHED;
-    } else if (pdu.protocol === PROTOCOL_TCP) {
-      pdu.state = isFirstSyn(pdu) ? STATE_NEW : STATE_INVALID;
-    } else if (pdu.protocol === PROTOCOL_ICMP) {
-      pdu.state = pdu.icmpType === ICMP_ECHO_REQUEST ? STATE_NEW : STATE_INVALID;
+    if (pdu.protocol === PROTOCOL_TCP) {
+      pdu.invalid = this.#tcpFault(pdu);
+      pdu.state = pdu.invalid !== 0
+        ? STATE_INVALID
+        : pdu.flow < 0 || this.#reopens(pdu)
+        ? STATE_NEW
+        : STATE_ESTABLISHED;
     } else {
-      pdu.state = STATE_NEW;
+      const isIcmp = pdu.protocol === PROTOCOL_ICMP;
+      const opens = !isIcmp || icmpv4.isRequest(pdu.icmpType);
+      // With identifier 0 all messages of a host have the same tuple: only requests belong to side A.
+      const fits = pdu.flow < 0 || !isIcmp ? opens : opens === ((pdu.flow & 1) === SIDE_A);
+      pdu.invalid = fits ? 0 : Reason.invalid;
+      pdu.state = pdu.invalid !== 0 ? STATE_INVALID : pdu.flow < 0 ? STATE_NEW : STATE_ESTABLISHED;
     }
   }
+
+  /** Why the segment fits no connection; 0 if it fits one or asks for one. */
+  #tcpFault(pdu: Pdu): number {
+    if (pdu.flow < 0) return tcpState.isFirstSyn(pdu.tcpFlags) ? 0 : Reason.invalid;
+    const entry = pdu.flow >>> 1;
+    const side = pdu.flow & 1;
+    if (this.#reopens(pdu) || (side === SIDE_B && answersStraySyn(this.table, entry, pdu))) {
+      return 0;
+    }
+    const next = this.#nextState(pdu);
+    if (next === tcpState.INVALID) return Reason.invalid;
+    if (tcpState.isFirstSyn(pdu.tcpFlags)) {
+      // An old one, late: a backend that has forgotten the connection would take it for a new one's.
+      const isLate = this.table.state(entry) >= tcpState.ESTABLISHED && side === SIDE_A &&
+        isOwnSyn(this.table, entry, pdu);
+      return isLate ? Reason.invalid : 0; // any other's endpoint is the judge (RFC 5961 §4)
+    }
+    const proves = next >= tcpState.ESTABLISHED && this.table.state(entry) < tcpState.ESTABLISHED;
+    return inWindow(this.table, entry, side, pdu, proves) ? 0 : Reason["out-of-window"];
+  }
+
+  /**
+   * True for a SYN that begins a connection although its tuple has an entry: the earlier one is over, or
+   * its backend was chosen before it stopped answering.
+   */
+  #reopens(pdu: Pdu): boolean {
+    if ((pdu.flow & 1) !== SIDE_A || !tcpState.isFirstSyn(pdu.tcpFlags)) return false;
+    const entry = pdu.flow >>> 1;
+    const state = this.table.state(entry);
+    // An old SYN that comes late must not: a new connection's begins behind the last (RFC 9293 §3.6.1).
+    if (tcpState.isOver(state)) return startsBeyond(this.table, entry, SIDE_A, pdu);
+    const backend = this.#options.backends.get(this.table.src(entry, SIDE_B));
+    return state === tcpState.SYN_SENT && backend?.status === "unanswered";
+  }
+
+  /** True for a SYN ACK by which side B shows that it has forgotten the connection. */
+  #beginsAnew(pdu: Pdu): boolean {
+    const entry = pdu.flow >>> 1;
+    return (pdu.flow & 1) === SIDE_B && answersStraySyn(this.table, entry, pdu) &&
+      !inWindow(this.table, entry, SIDE_B, pdu, false);
+  }
+
+  /** The connection's state after the segment: as the table of states says, but see RESET there. */
+  #nextState(pdu: Pdu): number {
+    const entry = pdu.flow >>> 1;
+    const side = pdu.flow & 1;
+    const state = this.table.state(entry);
+    const next = tcpState.nextState(state, side, pdu.tcpFlags);
+    const revives = tcpState.isReset(state) && next > 0 && !tcpState.isReset(next);
+    return revives && !isNews(this.table, entry, side, pdu) ? state : next;
+  }
+
+  // In the tree
 
   /** What the tree's nodes call. They check and note; `commit` does. */
   readonly steps: Steps = {
     track: (pdu) => {
-      if (pdu.state === STATE_INVALID) return Reason.invalid;
+      if (pdu.state === STATE_INVALID) return pdu.invalid;
       pdu.steps |= STEP_TRACK;
       return 0;
     },
     translateAToB: (pdu, backend) => {
-      if (pdu.state === STATE_INVALID) return Reason.invalid;
-      if (pdu.flow >= 0 && !this.#translatable(pdu, SIDE_A)) return Reason.invalid;
-      if (pdu.protocol !== PROTOCOL_TCP && pdu.protocol !== PROTOCOL_UDP) return Reason.invalid;
+      if (pdu.state === STATE_INVALID) return pdu.invalid;
+      if (!hasPorts(pdu)) return Reason["not-translatable"];
+      if (pdu.flow >= 0 && !this.#belongsTo(pdu, SIDE_A)) return Reason.invalid;
       pdu.steps |= STEP_A_TO_B;
       this.#method = backend;
       return 0;
     },
     translateBToA: (pdu) => {
-      if (pdu.flow < 0 || !this.#translatable(pdu, SIDE_B)) return Reason["no-mapping"];
+      if (pdu.flow < 0 || !this.#belongsTo(pdu, SIDE_B)) return Reason["no-mapping"];
+      if (pdu.state === STATE_INVALID) return pdu.invalid;
       pdu.steps |= STEP_B_TO_A;
       return 0;
     },
@@ -96,31 +198,175 @@ export class Connections {
     },
   };
 
+  #belongsTo(pdu: Pdu, side: number): boolean {
+    return (pdu.flow & 1) === side && this.table.hasSideB(pdu.flow >>> 1);
+  }
+
+  // After the tree
+
   /**
    * Does what the tree's steps noted: makes or refreshes the entry and tells in `to` what the PDU's
    * addresses and ports become. Returns 0, or the reason why it can't be done; then nothing changed.
    */
-  commit(pdu: Pdu, nowMs: number, to: Translation): number {
+  commit(view: DataView, pdu: Pdu, nowMs: number, to: Translation): number {
     if ((pdu.steps & (STEP_A_TO_B | STEP_B_TO_A)) === 0) {
       return (pdu.steps & STEP_TRACK) === 0 ? 0 : this.#track(pdu, nowMs);
     }
-    if (pdu.flow < 0 || this.#opens(pdu)) {
-      const reason = this.#open(pdu);
+    if (pdu.flow < 0 || pdu.state === STATE_NEW) {
+      const reason = this.#open(pdu, nowMs);
       if (reason !== 0) return reason;
     }
     const table = this.table;
     const entry = pdu.flow >>> 1;
-    const side = pdu.flow & 1;
-    const other = 1 - side;
-    if (pdu.protocol === PROTOCOL_TCP) {
-      table.setState(entry, nextState(table.state(entry), side, pdu.tcpFlags));
-    }
-    table.touch(entry, nowMs);
+    const other = 1 - (pdu.flow & 1);
     to.src = table.dst(entry, other);
     to.dst = table.src(entry, other);
     to.srcPort = table.dstPort(entry, other);
     to.dstPort = table.srcPort(entry, other);
+    if (pdu.protocol === PROTOCOL_TCP) this.#advanceTcp(view, pdu, nowMs);
+    else this.#renew(entry, stateOfAnswer(pdu, table.state(entry)), nowMs);
     return 0;
+  }
+
+  #advanceTcp(view: DataView, pdu: Pdu, nowMs: number): void {
+    const table = this.table;
+    const entry = pdu.flow >>> 1;
+    const side = pdu.flow & 1;
+    if (this.#beginsAnew(pdu)) {
+      acceptStraySyn(table, entry);
+      openWindow(view, table, entry, side, pdu);
+      this.#renew(entry, tcpState.SYN_RECEIVED, nowMs);
+      return;
+    }
+    const state = table.state(entry);
+    const next = this.#nextState(pdu);
+    if (next === tcpState.GONE) {
+      this.remove(entry);
+      pdu.flow = -1;
+      return;
+    }
+    const isSyn = (pdu.tcpFlags & SYN) !== 0;
+    const isFirst = tcpState.isFirstSyn(pdu.tcpFlags);
+    if (isSyn && (isSilent(table, entry, side) || (isFirst && state === tcpState.SYN_SENT))) {
+      openWindow(view, table, entry, side, pdu);
+    } else if (isFirst) {
+      if (side === SIDE_A && !isOwnSyn(table, entry, pdu)) noteStraySyn(view, table, entry, pdu);
+      return; // its endpoint is the judge: nothing else changes
+    } else if (state !== tcpState.SYN_SENT) {
+      advanceWindow(table, entry, side, pdu); // in SYN_SENT, B may only remember another connection
+    }
+    const isReset = (pdu.tcpFlags & RST) !== 0;
+    if (!isReset || next !== state) this.#renew(entry, next, nowMs);
+  }
+
+  /** The connection was used now, and is in this state from now on. */
+  #renew(entry: number, state: number, nowMs: number): void {
+    const from = KIND_OF_STATE[this.table.state(entry)]!;
+    const to = KIND_OF_STATE[state]!;
+    this.table.touch(entry, nowMs);
+    if (from === LIVE && to === LIVE) {
+      this.table.setState(entry, state); // nobody asks for the order of live ones
+      return;
+    }
+    this.table.setState(entry, state);
+    this.#everybody.renew(entry, from, to);
+    if (this.table.hasSideB(entry)) this.#ports.renew(entry, from, to);
+  }
+
+  #open(pdu: Pdu, nowMs: number): number {
+    const { backends, ownAddress, random } = this.#options;
+    const { protocol, dstPort } = pdu;
+    const backend = backends.pick(this.#method, pdu, random);
+    if (backend === null) return Reason["no-backend"];
+    const { address } = backend;
+    const earlier = pdu.flow >> 1;
+    const ports = this.#ports;
+    const avoid = address === pdu.src && dstPort === pdu.srcPort ? dstPort : -1;
+    let port = ports.choose(protocol, address, ownAddress, dstPort, pdu.srcPort, earlier, avoid);
+    if (port >= 0) {
+      const reason = earlier >= 0 ? 0 : this.#makeRoom(nowMs);
+      if (reason !== 0) return reason;
+    } else {
+      // Only a SYN can take over a tuple that the backend may still remember.
+      const young = this.#young(nowMs);
+      const victim = protocol === PROTOCOL_TCP
+        ? ports.oldest(protocol, address, dstPort, young)
+        : -1;
+      if (victim < 0 || !this.#mayGo(victim, nowMs)) return Reason["no-port"];
+      port = this.table.dstPort(victim, SIDE_B);
+      if (victim !== earlier) this.#evict(victim);
+    }
+    if (earlier >= 0) this.remove(earlier);
+    const entry = this.table.insert(
+      protocol,
+      pdu.src,
+      pdu.dst,
+      (pdu.srcPort << 16) | dstPort,
+      address,
+      ownAddress,
+      (dstPort << 16) | port,
+    );
+    const state = protocol === PROTOCOL_TCP
+      ? tcpState.SYN_SENT
+      : protocol === PROTOCOL_UDP
+      ? UDP_NEW
+      : QUERY_NEW;
+    this.table.setState(entry, state);
+    this.#everybody.add(entry, KIND_OF_STATE[state]!);
+    this.#ports.add(entry, KIND_OF_STATE[state]!);
+    backend.active++;
+    backend.opened++;
+    pdu.flow = (entry << 1) | SIDE_A;
+    pdu.opened = 1;
+    return 0;
+  }
+
+  /** An entry for a query that ends here: its addresses and identifier. */
+  #track(pdu: Pdu, nowMs: number): number {
+    if (pdu.flow < 0) {
+      const reason = this.#makeRoom(nowMs);
+      if (reason !== 0) return reason;
+      const ports = (pdu.srcPort << 16) | pdu.dstPort;
+      const entry = this.table.insertOneSided(pdu.protocol, pdu.src, pdu.dst, ports);
+      this.table.setState(entry, QUERY_NEW);
+      this.#everybody.add(entry, KIND_OF_STATE[QUERY_NEW]!);
+      pdu.flow = (entry << 1) | SIDE_A;
+      pdu.opened = 1;
+    }
+    const entry = pdu.flow >>> 1;
+    this.#renew(entry, this.table.state(entry), nowMs);
+    return 0;
+  }
+
+  /** Sees to it that there is room for one more entry: 0, or the reason why not. */
+  #makeRoom(nowMs: number): number {
+    if (this.table.count < this.table.capacity) return 0;
+    const young = this.#young(nowMs);
+    const victim = this.#everybody.oldest(young);
+    if (victim < 0 || !this.#mayGo(victim, nowMs)) return Reason["table-full"];
+    this.#evict(victim);
+    return 0;
+  }
+
+  /** Half-open for so short a time that the handshake may well be on its way. */
+  #young(nowMs: number): (entry: number) => boolean {
+    return (entry) =>
+      KIND_OF_STATE[this.table.state(entry)] === HALF_OPEN &&
+      this.table.idleMs(entry, nowMs) < HANDSHAKE_MS;
+  }
+
+  /**
+   * In a flood of SYNs, half-open connections make room for one another no faster than this, so that
+   * most of the flood costs one look at a full table.
+   */
+  #mayGo(victim: number, nowMs: number): boolean {
+    return KIND_OF_STATE[this.table.state(victim)] !== HALF_OPEN ||
+      this.#halfOpenEvictions.take(nowMs);
+  }
+
+  #evict(entry: number): void {
+    this.remove(entry);
+    this.evicted++;
   }
 
   /** Forgets connections that have been idle too long; a bounded slice of the table a call. */
@@ -129,83 +375,26 @@ export class Connections {
   }
 
   remove(entry: number): void {
+    const kind = KIND_OF_STATE[this.table.state(entry)]!;
+    this.#everybody.remove(entry, kind);
     if (this.table.hasSideB(entry)) {
+      this.#ports.remove(entry, kind);
       const backend = this.#options.backends.get(this.table.src(entry, SIDE_B));
       if (backend !== undefined) backend.active--;
     }
     this.table.remove(entry);
   }
-
-  #translatable(pdu: Pdu, side: number): boolean {
-    return (pdu.flow & 1) === side && this.table.hasSideB(pdu.flow >>> 1);
-  }
-
-  /**
-   * True for a SYN that begins a connection although its tuple has an entry: the earlier one is over, or
-   * its backend was chosen before it stopped answering.
-   */
-  #opens(pdu: Pdu): boolean {
-    if (pdu.protocol !== PROTOCOL_TCP || !isFirstSyn(pdu) || (pdu.flow & 1) !== SIDE_A) {
-      return false;
-    }
-    const entry = pdu.flow >>> 1;
-    const state = this.table.state(entry);
-    if (isOver(state)) return true;
-    const backend = this.#options.backends.get(this.table.src(entry, SIDE_B));
-    return state === SYN_SENT && backend?.status === "unanswered";
-  }
-
-  #open(pdu: Pdu): number {
-    const { backends, ownAddress, ports, random } = this.#options;
-    const backend = backends.pick(this.#method, pdu, random);
-    if (backend === null) return Reason["no-backend"];
-    const earlier = pdu.flow >> 1;
-    const port = choosePort(
-      this.table,
-      ports,
-      random,
-      pdu.protocol,
-      backend.address,
-      ownAddress,
-      pdu.dstPort,
-      pdu.srcPort,
-      earlier,
-    );
-    if (port < 0) return Reason["no-port"];
-    if (earlier >= 0) this.remove(earlier);
-    const entry = this.table.insert(
-      pdu.protocol,
-      pdu.src,
-      pdu.dst,
-      (pdu.srcPort << 16) | pdu.dstPort,
-      backend.address,
-      ownAddress,
-      (pdu.dstPort << 16) | port,
-    );
-    if (entry < 0) return Reason["table-full"];
-    this.table.setState(entry, pdu.protocol === PROTOCOL_TCP ? SYN_SENT : UDP_FLOW);
-    backend.active++;
-    backend.opened++;
-    pdu.flow = (entry << 1) | SIDE_A;
-    pdu.opened = 1;
-    return 0;
-  }
-
-  /** An entry for a connection that ends here: an echo request's addresses and identifier. */
-  #track(pdu: Pdu, nowMs: number): number {
-    if (pdu.flow < 0) {
-      const ports = (pdu.srcPort << 16) | pdu.dstPort;
-      const entry = this.table.insertOneSided(pdu.protocol, pdu.src, pdu.dst, ports);
-      if (entry < 0) return Reason["table-full"];
-      this.table.setState(entry, ICMP_QUERY);
-      pdu.flow = (entry << 1) | SIDE_A;
-      pdu.opened = 1;
-    }
-    this.table.touch(pdu.flow >>> 1, nowMs);
-    return 0;
-  }
 }
 
-function isFirstSyn(pdu: Pdu): boolean {
-  return (pdu.tcpFlags & (SYN | ACK)) === SYN;
+/** True if there is something to tell connections apart by: ports, or a query's identifier. */
+function hasPorts(pdu: Pdu): boolean {
+  return pdu.protocol === PROTOCOL_TCP || pdu.protocol === PROTOCOL_UDP ||
+    (pdu.protocol === PROTOCOL_ICMP &&
+      (icmpv4.isRequest(pdu.icmpType) || icmpv4.isReply(pdu.icmpType)));
+}
+
+/** The state of a UDP or query connection after this PDU. */
+function stateOfAnswer(pdu: Pdu, state: number): number {
+  if ((pdu.flow & 1) === SIDE_A) return state;
+  return pdu.protocol === PROTOCOL_UDP ? UDP_ANSWERED : QUERY_ANSWERED;
 }

@@ -1,48 +1,147 @@
 /**
- * Which source port a new connection leaves with. A port is taken per (backend, port) tuple: the same
- * one may serve another backend or another port there, so connections in all are not limited to one
- * port range.
+ * Which source port a new connection leaves with. A port is taken per (backend, port, protocol): the
+ * same one may serve another backend or another port there, so connections in all are not limited to one
+ * port range. For an ICMP query, "port" is its identifier.
  *
- * The client's own port is kept where it is free (RFC 4787 REQ-1 calls this port preservation): the
- * backend then sees ports come round as slowly as the client lets them. Else a random start is taken
- * and the range searched from there (RFC 6056 §3.3.2), for a bounded number of steps.
+ *   1. The client's own port where it is free (RFC 4787 calls this port preservation): the backend then
+ *      sees ports come round as slowly as the client lets them.
+ *   2. A free port found from a random start (RFC 6056 §3.3.2). Connections that are over keep theirs
+ *      until they expire, so a free port is one that has rested.
+ *   3. When all are taken, the port of the connection that must go first: the oldest of the half-open,
+ *      the reset, or the closed ones, which is the least recently released port. Never a live one's.
+ *
+ * No step searches the range: while few ports are taken a random one is free soon; where many are, a
+ * PortSet knows them.
  */
 import { below, type Random } from "../core/random.ts";
-import type { FlowTable } from "./table.ts";
+import type { Links } from "./links.ts";
+import { Population } from "./population.ts";
+import { PortSet } from "./port_set.ts";
+import { type FlowTable, SIDE_B } from "./table.ts";
 
 export interface PortRange {
   readonly first: number;
   readonly last: number;
 }
 
-/** Most ports looked at for one connection. */
-const MAX_TRIES = 128;
+/** A pool has a PortSet when it holds more connections than this, or more than half the range. */
+const DENSE = 1024;
 
-/**
- * A port that `backend` does not know from us yet on this `backendPort`, or -1. `preferred` is the
- * client's own; the port of entry `successorOf` (-1: none) counts as free, because it is about to go.
- */
-export function choosePort(
-  table: FlowTable,
-  range: PortRange,
-  random: Random,
-  protocol: number,
-  backend: number,
-  own: number,
-  backendPort: number,
-  preferred: number,
-  successorOf: number,
-): number {
-  const free = (port: number): boolean => {
-    const reference = table.find(protocol, backend, own, (backendPort << 16) | port);
-    return reference < 0 || reference >> 1 === successorOf;
-  };
-  if (preferred >= range.first && preferred <= range.last && free(preferred)) return preferred;
-  const size = range.last - range.first + 1;
-  let offset = below(random, size);
-  for (let tries = Math.min(size, MAX_TRIES); tries > 0; tries--) {
-    if (free(range.first + offset)) return range.first + offset;
-    offset = offset + 1 === size ? 0 : offset + 1;
+/** Random ports tried in a pool without one: at least half are free, so all fail once in 2⁶⁴. */
+const TRIES = 64;
+
+/** The connections towards one backend and port. */
+class Pool extends Population {
+  ports: PortSet | null = null;
+}
+
+export class Ports {
+  readonly #table: FlowTable;
+  readonly #links: Links;
+  readonly #range: PortRange;
+  readonly #size: number;
+  readonly #dense: number;
+  readonly #random: Random;
+  readonly #pools = new Map<number, Pool>();
+
+  constructor(table: FlowTable, links: Links, range: PortRange, random: Random) {
+    this.#table = table;
+    this.#links = links;
+    this.#range = range;
+    this.#size = range.last - range.first + 1;
+    this.#dense = Math.min(DENSE, this.#size >> 1);
+    this.#random = random;
   }
-  return -1;
+
+  /**
+   * A port that `backend` does not know from us on `backendPort`, or -1 if all are taken. `preferred` is
+   * the client's own; the port of entry `successorOf` (-1: none) is free, because that is about to go.
+   * `avoid` (-1: none) is not free: with it, a backend that gets its own connection would be on both
+   * sides of one tuple.
+   */
+  choose(
+    protocol: number,
+    backend: number,
+    own: number,
+    backendPort: number,
+    preferred: number,
+    successorOf: number,
+    avoid: number,
+  ): number {
+    const { first, last } = this.#range;
+    const isFree = (port: number): boolean => {
+      if (port === avoid) return false;
+      const reference = this.#table.find(protocol, backend, own, (backendPort << 16) | port);
+      return reference < 0 || reference >> 1 === successorOf;
+    };
+    if (preferred >= first && preferred <= last && isFree(preferred)) return preferred;
+    const known = this.#pools.get(keyOf(protocol, backend, backendPort))?.ports ?? null;
+    if (known !== null) {
+      let start = first + below(this.#random, this.#size);
+      for (let tries = TRIES; tries > 0; tries--) {
+        let port = known.firstFree(start, last);
+        if (port < 0) port = known.firstFree(first, start);
+        if (port < 0 || isFree(port)) return port;
+        start = port === last ? first : port + 1; // the backend uses it as a client of ours
+      }
+      return -1;
+    }
+    for (let tries = TRIES; tries > 0; tries--) {
+      const port = first + below(this.#random, this.#size);
+      if (isFree(port)) return port;
+    }
+    return -1;
+  }
+
+  /** The connection towards `backendPort` of `backend` to evict for its port, or -1. */
+  oldest(
+    protocol: number,
+    backend: number,
+    backendPort: number,
+    young: (entry: number) => boolean,
+  ): number {
+    return this.#pools.get(keyOf(protocol, backend, backendPort))?.oldest(young) ?? -1;
+  }
+
+  /** The connection was heard of; its class was `from` and is `to`. */
+  renew(entry: number, from: number, to: number): void {
+    this.#pools.get(this.#keyOfEntry(entry))!.renew(entry, from, to);
+  }
+
+  /** The connection is in the table, with class `kind`. */
+  add(entry: number, kind: number): void {
+    const key = this.#keyOfEntry(entry);
+    let pool = this.#pools.get(key);
+    if (pool === undefined) {
+      pool = new Pool(this.#links);
+      this.#pools.set(key, pool);
+    }
+    pool.add(entry, kind);
+    if (pool.ports !== null) {
+      pool.ports.take(this.#table.dstPort(entry, SIDE_B));
+    } else if (pool.count > this.#dense) {
+      pool.ports = new PortSet();
+      for (const member of pool) pool.ports.take(this.#table.dstPort(member, SIDE_B));
+    }
+  }
+
+  /** The connection is about to leave the table. */
+  remove(entry: number, kind: number): void {
+    const key = this.#keyOfEntry(entry);
+    const pool = this.#pools.get(key)!;
+    pool.remove(entry, kind);
+    pool.ports?.release(this.#table.dstPort(entry, SIDE_B));
+    if (pool.count <= this.#dense >> 1) pool.ports = null;
+    if (pool.count === 0) this.#pools.delete(key);
+  }
+
+  #keyOfEntry(entry: number): number {
+    const table = this.#table;
+    return keyOf(table.protocol(entry), table.src(entry, SIDE_B), table.srcPort(entry, SIDE_B));
+  }
+}
+
+/** 32 bits of address, 16 of port and 4 that tell ICMP, TCP and UDP apart: an exact integer. */
+function keyOf(protocol: number, backend: number, backendPort: number): number {
+  return (backend >>> 0) * 0x10_0000 + backendPort * 16 + ((protocol >> 1) & 15);
 }

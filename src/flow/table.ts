@@ -7,6 +7,8 @@
  * some bits of the hash. A *tuple* is source, destination and ports of a packet as it arrives from that
  * side. Entries live in one Int32Array, the index is open addressing at a load of at most one half, and
  * removal shifts the slots behind it back, so that look-ups never meet tombstones.
+ *
+ * An entry takes 64 bytes here, 16 in the index, and 16 in the lists of `population.ts`: 96.
  */
 import type { Random } from "../core/random.ts";
 import { TupleHash } from "./hash.ts";
@@ -25,13 +27,17 @@ const DST = 1;
 const PORTS = 2;
 const META = 6;
 const LAST_SEEN = 7;
-const ENTRY_WORDS = 8;
+/** What a connection's protocol keeps, for `tcp_window.ts`. */
+const DATA = 8;
+const DATA_WORDS = 8;
+const ENTRY_WORDS = DATA + DATA_WORDS;
 
 // META: protocol in bits 0–7 (0 in a free entry), state in bits 8–15, the single-tuple mark in bit 16.
 const STATE_SHIFT = 8;
 const ONE_TUPLE = 1 << 16;
 
-// An index slot: reference + 1 in the lower 21 bits (0: free), hash bits above.
+// An index slot: reference + 1 in the lower 21 bits (0: free), hash bits above. Its place comes from all
+// of the hash, scaled to the index's length, so that the length need not be a power of 2.
 const REFERENCE_BITS = 21;
 const REFERENCE_MASK = (1 << REFERENCE_BITS) - 1;
 
@@ -42,7 +48,7 @@ export class FlowTable {
 
   readonly #entries: Int32Array<ArrayBuffer>;
   readonly #index: Int32Array<ArrayBuffer>;
-  readonly #indexMask: number;
+  readonly #indexScale: number;
   readonly #hash: TupleHash;
   /** Entries from here on have never been used. */
   #untouched = 0;
@@ -59,9 +65,8 @@ export class FlowTable {
     }
     this.capacity = capacity;
     this.#entries = new Int32Array(capacity * ENTRY_WORDS);
-    const slots = 1 << Math.ceil(Math.log2(4 * capacity));
-    this.#index = new Int32Array(slots);
-    this.#indexMask = slots - 1;
+    this.#index = new Int32Array(4 * capacity);
+    this.#indexScale = this.#index.length / 0x1_0000_0000;
     this.#hash = new TupleHash(random);
   }
 
@@ -96,7 +101,9 @@ export class FlowTable {
   insertOneSided(protocol: number, src: number, dst: number, ports: number): number {
     const entry = this.#allocate();
     if (entry < 0) return -1;
-    this.#entries[entry * ENTRY_WORDS + META] = protocol | ONE_TUPLE;
+    const base = entry * ENTRY_WORDS;
+    this.#entries.fill(0, base + DATA, base + ENTRY_WORDS);
+    this.#entries[base + META] = protocol | ONE_TUPLE;
     this.#writeTuple(entry, SIDE_A, src, dst, ports);
     this.#link(entry, SIDE_A);
     this.count++;
@@ -147,6 +154,20 @@ export class FlowTable {
     this.#entries[at] = (this.#entries[at]! & ~(0xff << STATE_SHIFT)) | (state << STATE_SHIFT);
   }
 
+  /** Word `word` (0 … 7) of what the connection's protocol keeps. */
+  data(entry: number, word: number): number {
+    return this.#entries[entry * ENTRY_WORDS + DATA + word]!;
+  }
+
+  setData(entry: number, word: number, value: number): void {
+    this.#entries[entry * ENTRY_WORDS + DATA + word] = value;
+  }
+
+  /** How long ago the connection was used, in milliseconds; right for up to 24 days. */
+  idleMs(entry: number, nowMs: number): number {
+    return (nowMs - this.#entries[entry * ENTRY_WORDS + LAST_SEEN]!) | 0;
+  }
+
   /** Notes that the connection was used now. */
   touch(entry: number, nowMs: number): void {
     this.#entries[entry * ENTRY_WORDS + LAST_SEEN] = nowMs;
@@ -164,9 +185,7 @@ export class FlowTable {
       const entry = this.#cursor++;
       const base = entry * ENTRY_WORDS;
       if (this.#entries[base + META] === 0) continue;
-      // Milliseconds are kept modulo 2³²: the difference is right for up to 24 days.
-      const idleMs = (nowMs - this.#entries[base + LAST_SEEN]!) | 0;
-      if (idleMs >= timeoutsMs[this.state(entry)]!) remove(entry);
+      if (this.idleMs(entry, nowMs) >= timeoutsMs[this.state(entry)]!) remove(entry);
     }
   }
 
@@ -196,9 +215,8 @@ export class FlowTable {
   /** The index slot that holds this tuple, or the free one where it belongs. */
   #slotOf(protocol: number, src: number, dst: number, ports: number): number {
     const hash = this.#hash.of(protocol, src, dst, ports);
-    const tag = hash & ~REFERENCE_MASK;
-    let slot = hash & this.#indexMask;
-    for (;; slot = (slot + 1) & this.#indexMask) {
+    const tag = tagOf(hash);
+    for (let slot = this.#home(hash);; slot = this.#after(slot)) {
       const value = this.#index[slot]!;
       if (value === 0) return slot;
       if ((value & ~REFERENCE_MASK) !== tag) continue;
@@ -210,6 +228,20 @@ export class FlowTable {
         this.#entries[tuple + DST] === dst && (this.#entries[base + META]! & 0xff) === protocol
       ) return slot;
     }
+  }
+
+  /** The slot where a hash belongs. */
+  #home(hash: number): number {
+    return ((hash >>> 0) * this.#indexScale) | 0;
+  }
+
+  #after(slot: number): number {
+    return slot + 1 === this.#index.length ? 0 : slot + 1;
+  }
+
+  /** Steps from one slot on to another, round the end. */
+  #steps(from: number, to: number): number {
+    return to >= from ? to - from : to - from + this.#index.length;
   }
 
   #hashOf(reference: number): number {
@@ -226,29 +258,31 @@ export class FlowTable {
   #link(entry: number, side: number): void {
     const reference = (entry << 1) | side;
     const hash = this.#hashOf(reference);
-    let slot = hash & this.#indexMask;
-    while (this.#index[slot] !== 0) slot = (slot + 1) & this.#indexMask;
-    this.#index[slot] = (hash & ~REFERENCE_MASK) | (reference + 1);
+    let slot = this.#home(hash);
+    while (this.#index[slot] !== 0) slot = this.#after(slot);
+    this.#index[slot] = tagOf(hash) | (reference + 1);
   }
 
   /** Frees the slot and moves back those behind it that would no longer be found. */
   #unlink(entry: number, side: number): void {
     const reference = (entry << 1) | side;
-    let hole = this.#hashOf(reference) & this.#indexMask;
-    while ((this.#index[hole]! & REFERENCE_MASK) !== reference + 1) {
-      hole = (hole + 1) & this.#indexMask;
-    }
-    for (let slot = hole;;) {
-      slot = (slot + 1) & this.#indexMask;
+    let hole = this.#home(this.#hashOf(reference));
+    while ((this.#index[hole]! & REFERENCE_MASK) !== reference + 1) hole = this.#after(hole);
+    for (let slot = this.#after(hole);; slot = this.#after(slot)) {
       const value = this.#index[slot]!;
       if (value === 0) break;
-      const home = this.#hashOf((value & REFERENCE_MASK) - 1) & this.#indexMask;
-      // Movable if its home does not lie between the hole and its place, cyclically.
-      if (((slot - home) & this.#indexMask) >= ((slot - hole) & this.#indexMask)) {
+      const home = this.#home(this.#hashOf((value & REFERENCE_MASK) - 1));
+      // Movable if its home does not lie between the hole and its place.
+      if (this.#steps(home, slot) >= this.#steps(hole, slot)) {
         this.#index[hole] = value;
         hole = slot;
       }
     }
     this.#index[hole] = 0;
   }
+}
+
+/** Hash bits beside a reference: the lower ones, as the upper ones tell the place. */
+function tagOf(hash: number): number {
+  return hash << REFERENCE_BITS;
 }

@@ -1,59 +1,102 @@
 /**
- * What a connection's life looks like from the middle, and how long each stage may stay idle.
+ * What a TCP connection's life looks like from the middle: a table over (state, side, kind of segment).
  *
- *     SYN_SENT ─SYN+ACK from B▶ SYN_RECEIVED ─ACK from A▶ ESTABLISHED ─FIN▶ FIN_A / FIN_B ─FIN▶ CLOSED
- *                                        any ─RST▶ RESET
+ *     SYN_SENT ─SYN ACK▶ SYN_RECEIVED ─ACK▶ ESTABLISHED ─FIN▶ FIN_A / FIN_B ─FIN▶ CLOSED
+ *         └────SYN from B▶ SYN_BOTH ─SYN ACK▶ …            any ─RST▶ RESET_A / RESET_B
  *
- * Timers: RFC 5382 REQ-5 (established idle at least 2 h 4 min, half-open and closing at least 4 min),
- * RFC 7857 §2.1 (4 min after an RST), RFC 4787 REQ-5 (UDP 5 min), RFC 5508 REQ-2 (queries 60 s).
+ * Read RFC 9293 §3.3.2 for the endpoints' states, RFC 5382 §4 for what a translator must support, RFC
+ * 7857 §2 for RST. Sequence numbers are `tcp_window.ts`'s.
  */
 import { ACK, FIN, RST, SYN } from "../wire/tcp.ts";
-import { SIDE_A, SIDE_B } from "./table.ts";
 
 export const SYN_SENT = 1;
-export const SYN_RECEIVED = 2;
-export const ESTABLISHED = 3;
-export const FIN_A = 4;
-export const FIN_B = 5;
-export const CLOSED = 6;
-export const RESET = 7;
-export const UDP_FLOW = 8;
-export const ICMP_QUERY = 9;
+/** Both sides have sent a SYN: a simultaneous open. */
+export const SYN_BOTH = 2;
+export const SYN_RECEIVED = 3;
+export const ESTABLISHED = 4;
+/** Side A has sent a FIN: half-closed. */
+export const FIN_A = 5;
+export const FIN_B = 6;
+export const CLOSED = 7;
+/** Side A has sent an RST. */
+export const RESET_A = 8;
+export const RESET_B = 9;
 
-const MINUTE_MS = 60_000;
+/** The segment fits no connection in this state. */
+export const INVALID = 0;
+/** The segment passes on, and the connection is forgotten. */
+export const GONE = -1;
 
-/** Longest idle time by state, in milliseconds. */
-export function defaultTimeouts(): Int32Array {
-  const timeouts = new Int32Array(10);
-  timeouts.fill(4 * MINUTE_MS);
-  timeouts[ESTABLISHED] = 124 * MINUTE_MS;
-  timeouts[UDP_FLOW] = 5 * MINUTE_MS;
-  timeouts[ICMP_QUERY] = MINUTE_MS;
-  return timeouts;
-}
+// Kinds of segments, the columns.
+const KIND_SYN = 0;
+const KIND_SYN_ACK = 1;
+const KIND_ACK = 2;
+const KIND_FIN = 3;
+const KIND_RST = 4;
+const KINDS = 5;
 
-/** The state after a segment with `flags` from `side`. */
+const _ = INVALID;
+const X = GONE;
+
+/** Next states: a row of kinds from side A and a row from side B for each state. */
+const TRANSITIONS: readonly (readonly [readonly number[], readonly number[]])[] = [
+  // SYN        SYN ACK       ACK          FIN      RST           from A, then from B
+  [[_, _, _, _, _], [_, _, _, _, _]],
+  // SYN_SENT: an ACK from B answers for a connection that it remembers; the client will reset it.
+  [[SYN_SENT, _, _, _, X], [SYN_BOTH, SYN_RECEIVED, SYN_SENT, _, X]],
+  // SYN_BOTH: only what acknowledges B's SYN shows that A is there.
+  [[SYN_BOTH, ESTABLISHED, ESTABLISHED, _, X], [SYN_BOTH, SYN_RECEIVED, SYN_BOTH, _, X]],
+  // SYN_RECEIVED: likewise; what B sends, a forged SYN may have made it send.
+  [
+    [SYN_RECEIVED, ESTABLISHED, ESTABLISHED, FIN_A, X],
+    [SYN_RECEIVED, SYN_RECEIVED, SYN_RECEIVED, SYN_RECEIVED, X],
+  ],
+  // ESTABLISHED: a stray SYN passes, for the endpoint to challenge (RFC 5961 §4.2), and changes nothing.
+  [
+    [ESTABLISHED, ESTABLISHED, ESTABLISHED, FIN_A, RESET_A],
+    [ESTABLISHED, ESTABLISHED, ESTABLISHED, FIN_B, RESET_B],
+  ],
+  // FIN_A
+  [[FIN_A, FIN_A, FIN_A, FIN_A, RESET_A], [FIN_A, FIN_A, FIN_A, CLOSED, RESET_B]],
+  // FIN_B
+  [[FIN_B, FIN_B, FIN_B, CLOSED, RESET_A], [FIN_B, FIN_B, FIN_B, FIN_B, RESET_B]],
+  // CLOSED: a SYN from A opens the next connection instead, see `isOver`.
+  [[CLOSED, CLOSED, CLOSED, CLOSED, RESET_A], [CLOSED, CLOSED, CLOSED, CLOSED, RESET_B]],
+  // RESET_A: whoever sends news after "its" RST did not send it (RFC 7857 §2.1); the other may not know.
+  [
+    [RESET_A, RESET_A, ESTABLISHED, FIN_A, RESET_A],
+    [_, RESET_A, RESET_A, RESET_A, RESET_A],
+  ],
+  // RESET_B
+  [
+    [RESET_B, RESET_B, RESET_B, RESET_B, RESET_B],
+    [_, RESET_B, ESTABLISHED, FIN_B, RESET_B],
+  ],
+];
+
+const NEXT = Int8Array.from(TRANSITIONS.flat(2));
+
+/** The state after a segment with `flags` from `side`; INVALID or GONE. */
 export function nextState(state: number, side: number, flags: number): number {
-  if ((flags & RST) !== 0) return RESET;
-  switch (state) {
-    case SYN_SENT:
-      return side === SIDE_B && (flags & (SYN | ACK)) === (SYN | ACK) ? SYN_RECEIVED : state;
-    case SYN_RECEIVED:
-      if (side === SIDE_B || (flags & (SYN | ACK)) !== ACK) return state;
-      return (flags & FIN) !== 0 ? FIN_A : ESTABLISHED;
-    case ESTABLISHED:
-      if ((flags & FIN) === 0) return state;
-      return side === SIDE_A ? FIN_A : FIN_B;
-    case FIN_A:
-      return side === SIDE_B && (flags & FIN) !== 0 ? CLOSED : state;
-    case FIN_B:
-      return side === SIDE_A && (flags & FIN) !== 0 ? CLOSED : state;
-    default:
-      return state;
-  }
+  return NEXT[(2 * state + side) * KINDS + kindOf(flags)]!;
 }
 
-/** True where a new SYN may begin the tuple's next connection. */
+function kindOf(flags: number): number {
+  if ((flags & RST) !== 0) return KIND_RST;
+  if ((flags & SYN) !== 0) return (flags & ACK) !== 0 ? KIND_SYN_ACK : KIND_SYN;
+  return (flags & FIN) !== 0 ? KIND_FIN : KIND_ACK;
+}
+
+export function isReset(state: number): boolean {
+  return state === RESET_A || state === RESET_B;
+}
+
+/** True where a new SYN from side A may begin the tuple's next connection. */
 export function isOver(state: number): boolean {
-  return state === CLOSED || state === RESET;
+  return state === CLOSED || isReset(state);
+}
+
+/** True for a segment that asks to open a connection. */
+export function isFirstSyn(flags: number): boolean {
+  return (flags & (SYN | ACK)) === SYN;
 }

@@ -3,9 +3,11 @@
  *
  * A complete checksum is adjusted for addresses and ports. A partial one (VIRTIO_NET_HDR_F_NEEDS_CSUM)
  * holds the sum of the pseudo-header alone, not complemented, so only the addresses count. A UDP
- * checksum of 0 means none and stays 0 (RFC 768; RFC 3022 §4.1).
+ * checksum of 0 means none and stays 0 (RFC 768; RFC 3022 §4.1). The "port" of an ICMP query is its
+ * identifier; its checksum covers no address (RFC 5508 §3.1).
  */
 import { add, delta16, delta32, updated } from "../wire/checksum.ts";
+import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
@@ -25,7 +27,11 @@ export function translate(view: DataView, pdu: Pdu, to: Translation): void {
   ipv4.setSource(view, pdu.ip, to.src);
   ipv4.setDestination(view, pdu.ip, to.dst);
   const ports = add(delta16(pdu.srcPort, to.srcPort), delta16(pdu.dstPort, to.dstPort));
-  if (pdu.protocol === ipv4.PROTOCOL_TCP) {
+  if (pdu.protocol === ipv4.PROTOCOL_ICMP) {
+    const identifier = icmpv4.isRequest(pdu.icmpType) ? to.srcPort : to.dstPort;
+    icmpv4.setIdentifier(view, pdu.l4, identifier);
+    icmpv4.updateChecksum(view, pdu.l4, pdu.end, ports);
+  } else if (pdu.protocol === ipv4.PROTOCOL_TCP) {
     const checksum = adjusted(pdu, tcp.checksum(view, pdu.l4), addresses, ports);
     tcp.setChecksum(view, pdu.l4, checksum);
     tcp.setPorts(view, pdu.l4, to.srcPort, to.dstPort);

@@ -20,7 +20,12 @@ const ERRORS_AT_ONCE = 50;
  * sent the frame: no ARP needed, the request shows the way.
  */
 export function echoReply(arena: Arena, pdu: Pdu): boolean {
-  const { view } = arena;
+  makeEchoReply(arena.view, pdu);
+  return arena.send(pdu.frame, pdu.end - pdu.frame);
+}
+
+/** As `echoReply`, but only makes the reply: it may be too long to leave in one piece. */
+export function makeEchoReply(view: DataView, pdu: Pdu): void {
   ethernet.turnAround(view, pdu.frame);
   ipv4.setSource(view, pdu.ip, pdu.dst);
   ipv4.setDestination(view, pdu.ip, pdu.src);
@@ -28,20 +33,8 @@ export function echoReply(arena: Arena, pdu: Pdu): boolean {
   ipv4.setChecksum(view, pdu.ip, updated(ipv4.checksum(view, pdu.ip), ttls));
   ipv4.setTtl(view, pdu.ip, ipv4.DEFAULT_TTL);
   icmpv4.setType(view, pdu.l4, icmpv4.ICMP_ECHO_REPLY);
-  icmpv4.setChecksum(view, pdu.l4, replyChecksum(view, pdu));
-  return arena.send(pdu.frame, pdu.end - pdu.frame);
-}
-
-/**
- * The reply's checksum. An incremental update can't tell a sum of +0 from one of -0, and a reply, unlike
- * other messages, may consist of zeroes only: in doubt the sum is made anew.
- */
-function replyChecksum(view: DataView, pdu: Pdu): number {
   const types = delta16(icmpv4.ICMP_ECHO_REQUEST << 8, icmpv4.ICMP_ECHO_REPLY << 8);
-  const checksum = updated(icmpv4.checksum(view, pdu.l4), types);
-  if (checksum !== 0) return checksum;
-  icmpv4.setChecksum(view, pdu.l4, 0);
-  return complement(sumBytes(view, pdu.l4, pdu.end - pdu.l4, 0));
+  icmpv4.updateChecksum(view, pdu.l4, pdu.end, types);
 }
 
 /** Sends ICMP errors, as rarely and as silently as RFC 1812 §4.3.2.7 wants. */

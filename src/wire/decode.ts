@@ -3,7 +3,8 @@
  * getter and printed by every formatter without another look at the length.
  *
  * Three functions, in the order of the headers; each returns 0 or the reason to drop the frame. Between
- * `decodeIpv4` and `decodeTransport` the appliance decides whether the packet is for it at all.
+ * `decodeIpv4` and `decodeTransport` the appliance decides whether the packet is for it at all, and puts
+ * fragments together.
  */
 import { Reason } from "../core/reason.ts";
 import { VNET_BYTES } from "../core/arena.ts";
@@ -80,14 +81,13 @@ export function decodeIpv4(view: DataView, pdu: Pdu): number {
   pdu.dst = ipv4.destination(view, ip);
   pdu.protocol = ipv4.protocol(view, ip);
   pdu.ttl = ipv4.ttl(view, ip);
+  pdu.fragment = ipv4.isFragment(view, ip) ? 1 : 0;
+  pdu.fragmentBytes = 0;
   return 0;
 }
 
-/** ICMP, TCP or UDP header with its checksum; other protocols pass as they are. */
+/** ICMP, TCP or UDP header with its checksum; other protocols pass as they are. Not for a fragment. */
 export function decodeTransport(view: DataView, pdu: Pdu): number {
-  const parts = ipv4.flagsAndOffset(view, pdu.ip) & (ipv4.MORE_FRAGMENTS | ipv4.FRAGMENT_OFFSET);
-  pdu.fragment = parts !== 0 ? 1 : 0;
-  if (pdu.fragment !== 0) return Reason.fragment;
   pdu.partialChecksum = view.getUint8(pdu.frame - VNET_BYTES) & VNET_NEEDS_CSUM;
   pdu.payload = pdu.l4;
   pdu.srcPort = 0;
@@ -111,8 +111,8 @@ function decodeIcmp(view: DataView, pdu: Pdu): number {
   if (sumBytes(view, icmp, lengthBytes, 0) !== CORRECT) return Reason["icmp-checksum"];
   pdu.icmpType = icmpv4.type(view, icmp);
   pdu.icmpCode = icmpv4.code(view, icmp);
-  if (pdu.icmpType === icmpv4.ICMP_ECHO_REQUEST) pdu.srcPort = icmpv4.identifier(view, icmp);
-  if (pdu.icmpType === icmpv4.ICMP_ECHO_REPLY) pdu.dstPort = icmpv4.identifier(view, icmp);
+  if (icmpv4.isRequest(pdu.icmpType)) pdu.srcPort = icmpv4.identifier(view, icmp);
+  if (icmpv4.isReply(pdu.icmpType)) pdu.dstPort = icmpv4.identifier(view, icmp);
   return 0;
 }
 
@@ -134,6 +134,7 @@ function decodeTcp(view: DataView, pdu: Pdu): number {
   if (pdu.srcPort === 0 || pdu.dstPort === 0) return Reason["port-zero"];
   pdu.seq = tcp.sequence(view, segment);
   pdu.ack = tcp.acknowledgment(view, segment);
+  pdu.window = tcp.window(view, segment);
   pdu.payload = segment + headerBytes;
   return 0;
 }

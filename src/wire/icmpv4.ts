@@ -2,6 +2,7 @@
  * ICMPv4 header (RFC 792) and the names of every assigned type and code (IANA "ICMP Type Numbers").
  * `icmp` is the offset of the header's first byte.
  */
+import { complement, sumBytes, updated } from "./checksum.ts";
 
 export const ICMP_BYTES = 8;
 
@@ -9,17 +10,30 @@ export const ICMP_ECHO_REPLY = 0;
 export const ICMP_UNREACHABLE = 3;
 export const ICMP_ECHO_REQUEST = 8;
 export const ICMP_TIME_EXCEEDED = 11;
+export const ICMP_PARAMETER_PROBLEM = 12;
 
 export const CODE_NET_UNREACHABLE = 0;
 export const CODE_HOST_UNREACHABLE = 1;
 export const CODE_PORT_UNREACHABLE = 3;
 export const CODE_FRAGMENTATION_NEEDED = 4;
 export const CODE_ADMIN_PROHIBITED = 13;
+export const CODE_REASSEMBLY_TIME_EXCEEDED = 1;
+
+/** Requests with an identifier, which their replies carry too: echo, timestamp, information, mask. */
+export function isRequest(type: number): boolean {
+  return type === ICMP_ECHO_REQUEST || type === 13 || type === 15 || type === 17;
+}
+
+/** Replies to `isRequest` types; each is numbered one above, but for echo. */
+export function isReply(type: number): boolean {
+  return type === ICMP_ECHO_REPLY || type === 14 || type === 16 || type === 18;
+}
 
 const TYPE = 0;
 const CODE = 1;
 const CHECKSUM = 2;
 const IDENTIFIER = 4;
+const QUOTE_WORDS = 5;
 const SEQUENCE = 6;
 
 export function type(view: DataView, icmp: number): number {
@@ -43,12 +57,35 @@ export function sequence(view: DataView, icmp: number): number {
   return view.getUint16(icmp + SEQUENCE);
 }
 
+/** Length of what an error quotes in 32-bit words, or 0 if it does not say (RFC 4884 §4). */
+export function quoteWords(view: DataView, icmp: number): number {
+  return view.getUint8(icmp + QUOTE_WORDS);
+}
+
+export function setIdentifier(view: DataView, icmp: number, identifier: number): void {
+  view.setUint16(icmp + IDENTIFIER, identifier);
+}
+
 export function setType(view: DataView, icmp: number, type: number): void {
   view.setUint8(icmp + TYPE, type);
 }
 
 export function setChecksum(view: DataView, icmp: number, checksum: number): void {
   view.setUint16(icmp + CHECKSUM, checksum);
+}
+
+/**
+ * Adjusts the checksum by the delta of a change that already stands in the message, which ends at `end`.
+ * An incremental update can't tell a sum of +0 from one of -0, and a reply, unlike other messages, may
+ * consist of zeroes only: in doubt the sum is made anew.
+ */
+export function updateChecksum(view: DataView, icmp: number, end: number, delta: number): void {
+  let now = updated(checksum(view, icmp), delta);
+  if (now === 0) {
+    setChecksum(view, icmp, 0);
+    now = complement(sumBytes(view, icmp, end - icmp, 0));
+  }
+  setChecksum(view, icmp, now);
 }
 
 /** Writes the 8 header bytes with checksum field 0; `rest` is bytes 4 to 7. */

@@ -15,6 +15,7 @@ export const MORE_FRAGMENTS = 0x2000;
 export const FRAGMENT_OFFSET = 0x1fff;
 
 const VERSION_IHL = 0;
+const TOS = 1;
 const TOTAL_LENGTH = 2;
 const IDENTIFICATION = 4;
 const FLAGS_OFFSET = 6;
@@ -26,6 +27,7 @@ const DESTINATION = 16;
 
 const OPTION_END = 0;
 const OPTION_NOP = 1;
+const OPTION_COPIED = 0x80;
 const OPTION_LOOSE_SOURCE_ROUTE = 131;
 const OPTION_STRICT_SOURCE_ROUTE = 137;
 
@@ -43,6 +45,19 @@ export function totalLength(view: DataView, ip: number): number {
 
 export function flagsAndOffset(view: DataView, ip: number): number {
   return view.getUint16(ip + FLAGS_OFFSET);
+}
+
+/** True for a part of a fragmented packet. */
+export function isFragment(view: DataView, ip: number): boolean {
+  return (flagsAndOffset(view, ip) & (MORE_FRAGMENTS | FRAGMENT_OFFSET)) !== 0;
+}
+
+export function tos(view: DataView, ip: number): number {
+  return view.getUint8(ip + TOS);
+}
+
+export function identification(view: DataView, ip: number): number {
+  return view.getUint16(ip + IDENTIFICATION);
 }
 
 export function ttl(view: DataView, ip: number): number {
@@ -63,6 +78,27 @@ export function source(view: DataView, ip: number): number {
 
 export function destination(view: DataView, ip: number): number {
   return view.getInt32(ip + DESTINATION);
+}
+
+/** Version 4 and a header of `bytes` bytes, a multiple of 4. */
+export function setHeaderBytes(view: DataView, ip: number, bytes: number): void {
+  view.setUint8(ip + VERSION_IHL, 0x40 | (bytes >>> 2));
+}
+
+export function setTos(view: DataView, ip: number, tos: number): void {
+  view.setUint8(ip + TOS, tos);
+}
+
+export function setTotalLength(view: DataView, ip: number, bytes: number): void {
+  view.setUint16(ip + TOTAL_LENGTH, bytes);
+}
+
+export function setIdentification(view: DataView, ip: number, id: number): void {
+  view.setUint16(ip + IDENTIFICATION, id);
+}
+
+export function setFlagsAndOffset(view: DataView, ip: number, word: number): void {
+  view.setUint16(ip + FLAGS_OFFSET, word);
 }
 
 export function setTtl(view: DataView, ip: number, ttl: number): void {
@@ -97,7 +133,7 @@ export function writeHeader(
   },
 ): void {
   view.setUint8(ip + VERSION_IHL, 0x45);
-  view.setUint8(ip + 1, header.tos);
+  view.setUint8(ip + TOS, header.tos);
   view.setUint16(ip + TOTAL_LENGTH, header.totalLength);
   view.setUint16(ip + IDENTIFICATION, header.id);
   view.setUint16(ip + FLAGS_OFFSET, header.flags);
@@ -106,6 +142,30 @@ export function writeHeader(
   view.setUint16(ip + CHECKSUM, 0);
   view.setInt32(ip + SOURCE, header.src);
   view.setInt32(ip + DESTINATION, header.dst);
+}
+
+/**
+ * Copies the options of the header at `ip` that belong into every fragment (RFC 791 §3.1: copied flag)
+ * to `to`, padded to a multiple of 4 with End of Options. The options must be acceptable. Returns the
+ * bytes written.
+ */
+export function copyFragmentOptions(view: DataView, ip: number, to: number): number {
+  const end = ip + headerBytes(view, ip);
+  let written = 0;
+  for (let at = ip + IPV4_MIN_BYTES; at < end;) {
+    const option = view.getUint8(at);
+    if (option === OPTION_END) break;
+    const lengthBytes = option === OPTION_NOP ? 1 : view.getUint8(at + 1);
+    if ((option & OPTION_COPIED) !== 0) {
+      for (let i = 0; i < lengthBytes; i++) {
+        view.setUint8(to + written + i, view.getUint8(at + i));
+      }
+      written += lengthBytes;
+    }
+    at += lengthBytes;
+  }
+  while ((written & 3) !== 0) view.setUint8(to + written++, OPTION_END);
+  return written;
 }
 
 /**

@@ -34,8 +34,10 @@ export class Pdu {
   protocol = 0;
   ttl = 0;
   totalLength = 0;
-  /** 1 if this is a part of a fragmented packet. */
+  /** 1 if this is a part of a fragmented packet, or was put together from such parts. */
   fragment = 0;
+  /** Longest fragment that this was put together from, as IP packet in bytes; 0 if it came whole. */
+  fragmentBytes = 0;
 
   // TCP and UDP; an echo request has its identifier as source port, a reply as destination port.
   srcPort = 0;
@@ -45,6 +47,8 @@ export class Pdu {
   tcpFlags = 0;
   seq = 0;
   ack = 0;
+  /** As in the header, not scaled. */
+  window = 0;
 
   // ICMP.
   icmpType = 0;
@@ -59,6 +63,8 @@ export class Pdu {
   flow = 0;
   /** STATE_NEW, STATE_ESTABLISHED or STATE_INVALID. */
   state = 0;
+  /** Why the state is invalid; else 0. */
+  invalid = 0;
   /** What scanners and modifiers in the tree have asked for: STEP_… bits, done once it decided. */
   steps = 0;
   /** TTL to leave with, if a modifier has set it; else 0. */

@@ -12,6 +12,15 @@ export const URG = 0x20;
 /** Bit n of the flags byte → name. */
 export const FLAG_NAMES = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"] as const;
 
+// Option kinds (RFC 9293 §3.2, RFC 7323 §2.2, RFC 2018 §2).
+export const OPTION_END = 0;
+export const OPTION_NOP = 1;
+export const OPTION_WINDOW_SCALE = 3;
+export const OPTION_SACK_PERMITTED = 4;
+
+/** Largest window scale (RFC 7323 §2.3). */
+export const MAX_WINDOW_SCALE = 14;
+
 const SOURCE_PORT = 0;
 const DESTINATION_PORT = 2;
 const SEQUENCE = 4;
@@ -45,6 +54,11 @@ export function headerBytes(view: DataView, tcp: number): number {
 
 export function flags(view: DataView, tcp: number): number {
   return view.getUint8(tcp + FLAGS);
+}
+
+/** Window as it stands in the header, not scaled. */
+export function window(view: DataView, tcp: number): number {
+  return view.getUint16(tcp + WINDOW);
 }
 
 export function checksum(view: DataView, tcp: number): number {

@@ -15,7 +15,9 @@ function shortRun(world: World): void {
   const [syn] = packetsOf(world.send(buildTcp({ srcPort: 40_000, seq: 0xfffffffe })));
   const back = { ...from(BACKEND), srcPort: 2000, dstPort: readTcp(syn!).srcPort };
   world.send(buildTcp({ ...back, flags: "SA", seq: 7, ack: 0xffffffff }));
-  world.send(buildTcp({ flags: "PA", payload: bytesOf("clear: \x1b[2J, é\r\n") }));
+  world.send(
+    buildTcp({ flags: "PA", seq: 0xffffffff, ack: 8, payload: bytesOf("clear: \x1b[2J, é\r\n") }),
+  );
   world.send(buildTcp({ dstPort: 80 }));
   world.send(buildUdp({ payload: bytesOf("x".repeat(300)) }));
   world.send(buildTcp({ ...from(BACKEND), dstPort: 9 }));
@@ -59,7 +61,7 @@ PDUs in     : 4, 248 bytes
 PDUs out    : 1, 84 bytes
 Decisions   : Drop 3, Echo_reply 1
 Drops       : policy 2, multicast-destination 1, no-mapping 1
-Connections : 1 of at most 77
+Connections : 1 of at most 77, 0 evicted
 Backend     : 192.168.0.1 up, connections: 0 opened, 0 tracked
 Backend     : 192.168.0.2 up, connections: 0 opened, 0 tracked
         PDUs  Tree

@@ -1,6 +1,18 @@
 /** The demo in memory: what each host on the Ethernet sends, and exactly what comes back. */
 import assert from "node:assert/strict";
 import {
+  always,
+  any,
+  aToB,
+  bToA,
+  firstMatch,
+  forward,
+  isEchoRequest,
+  policy,
+  tcpDport,
+  udpDport,
+} from "../../src/tree/build.ts";
+import {
   buildIcmp,
   buildTcp,
   buildUdp,
@@ -9,6 +21,8 @@ import {
   readEthernet,
   readIcmp,
   readTcp,
+  readUdp,
+  type Tcp,
 } from "../support/frames.ts";
 import {
   BACKENDS,
@@ -28,6 +42,15 @@ function open(world: World, fields: Parameters<typeof buildTcp>[0] = {}) {
   const sent = world.send(buildTcp({ ...fields, flags: "S" }));
   assert.equal(sent.length, 1);
   return readTcp(sent[0]!);
+}
+
+/** Answers the SYN that a backend got and lets the client, whose port it kept or lost, complete it. */
+function complete(world: World, syn: Tcp): void {
+  const answer = { ...from(syn.dst), srcPort: syn.dstPort, dstPort: syn.srcPort };
+  const sent = world.send(buildTcp({ ...answer, flags: "SA", seq: 9000, ack: syn.seq + 1 }));
+  const { dst, dstPort } = readTcp(sent[0]!);
+  const there = { ...from(dst), srcPort: dstPort, dstPort: syn.dstPort };
+  world.send(buildTcp({ ...there, flags: "A", seq: syn.seq + 1, ack: 9001 }));
 }
 
 Deno.test("Appliance answers pings with even numbers, nine of eighteen", () => {
@@ -74,14 +97,23 @@ Deno.test("Appliance forwards a connection both ways, from SYN to the last ACK",
   );
   const there = { srcPort: 40_000, dstPort: 2000 };
   const back = { ...from(backend), srcPort: 2000, dstPort: syn.srcPort };
+  const hello = bytesOf("hello");
   const steps = [
     { what: "SYN ACK", frame: { ...back, flags: "SA", seq: 9000, ack: 1001 }, to: CLIENT },
     { what: "ACK", frame: { ...there, flags: "A", seq: 1001, ack: 9001 }, to: backend },
-    { what: "data", frame: { ...there, flags: "PA", payload: bytesOf("hello") }, to: backend },
-    { what: "answer", frame: { ...back, flags: "PA", payload: bytesOf("Hello!") }, to: CLIENT },
-    { what: "FIN", frame: { ...there, flags: "FA" }, to: backend },
-    { what: "FIN back", frame: { ...back, flags: "FA" }, to: CLIENT },
-    { what: "last ACK", frame: { ...there, flags: "A" }, to: backend },
+    {
+      what: "data",
+      frame: { ...there, flags: "PA", seq: 1001, ack: 9001, payload: hello },
+      to: backend,
+    },
+    {
+      what: "answer",
+      frame: { ...back, flags: "PA", seq: 9001, ack: 1006, payload: hello },
+      to: CLIENT,
+    },
+    { what: "FIN", frame: { ...there, flags: "FA", seq: 1006, ack: 9006 }, to: backend },
+    { what: "FIN back", frame: { ...back, flags: "FA", seq: 9006, ack: 1007 }, to: CLIENT },
+    { what: "last ACK", frame: { ...there, flags: "A", seq: 1007, ack: 9007 }, to: backend },
   ];
   for (const { what, frame, to } of steps) {
     const sent = world.send(buildTcp({ ...frame, ttl: 50 }));
@@ -115,24 +147,39 @@ Deno.test("Appliance keeps a connection on its backend, and spreads connections 
 Deno.test("Appliance takes source ports from its range, the same one towards another backend", () => {
   const world = World.settled({ ports: { first: 5000, last: 5003 } });
   const seen = new Set<string>();
-  const taken = Array.from({ length: 40 }, (_, i) => {
-    const sent = packetsOf(world.send(buildTcp({ srcPort: 40_000 + i })));
-    const { src, protocol } = readTcpOrNull(sent[0]!) ?? { src: "", protocol: 1 };
-    if (protocol !== 6) return 0;
-    const tcp = readTcp(sent[0]!);
-    assert.equal(src, PROXY);
-    assert.ok(tcp.srcPort >= 5000 && tcp.srcPort <= 5003);
-    seen.add(`${tcp.dst} ${tcp.srcPort}`);
-    return 1;
-  }).reduce<number>((sum, one) => sum + one, 0);
+  let taken = 0;
+  let refused = 0;
+  for (let srcPort = 40_000; srcPort < 40_100; srcPort++) {
+    const [sent] = packetsOf(world.send(buildTcp({ srcPort })));
+    const syn = readTcp(sent!);
+    assert.equal(syn.src, PROXY);
+    if (syn.dst === CLIENT) {
+      assert.equal(syn.flags, "RA", "a live connection holds every port: a clear no");
+      refused++;
+      continue;
+    }
+    complete(world, syn);
+    assert.ok(syn.srcPort >= 5000 && syn.srcPort <= 5003);
+    seen.add(`${syn.dst} ${syn.srcPort}`);
+    taken++;
+  }
   assert.equal(seen.size, taken, "no port twice towards one backend");
   assert.equal(taken, 12, "every port towards every backend");
-  assert.equal(world.drops()["no-port"], 28);
+  assert.equal(refused, 88);
+  assert.deepEqual(world.drops(), { "no-port": 88 });
 });
 
-function readTcpOrNull(frame: Uint8Array): { src: string; protocol: number } | null {
-  return frame[23] === 6 ? readTcp(frame) : null;
-}
+Deno.test("Appliance gives a SYN the port of one that nobody has answered when all are taken", () => {
+  const world = World.settled({
+    backends: BACKENDS.slice(0, 1),
+    ports: { first: 5000, last: 5001 },
+  });
+  const ports = Array.from({ length: 6 }, (_, i) => open(world, { srcPort: 40_000 + i }).srcPort);
+  assert.deepEqual(new Set(ports.slice(0, 2)), new Set([5000, 5001]));
+  assert.deepEqual(ports.slice(2), [...ports.slice(0, 2), ...ports.slice(0, 2)], "oldest first");
+  assert.equal(world.appliance.connections.evicted, 4);
+  assert.deepEqual(world.drops(), {});
+});
 
 Deno.test("Appliance is silent about port 80, UDP and what else the policy drops", () => {
   const frames = {
@@ -141,7 +188,10 @@ Deno.test("Appliance is silent about port 80, UDP and what else the policy drops
     "UDP": buildUdp({ payload: bytesOf("x") }),
     "echo reply": buildIcmp({ type: 0 }),
     "timestamp request": buildIcmp({ type: 13 }),
-    "port unreachable": buildIcmp({ type: 3, code: 3 }),
+    "port unreachable": buildIcmp({
+      ...{ type: 3, code: 3 },
+      payload: buildTcp({ src: PROXY, dst: CLIENT }).slice(14),
+    }),
   };
   for (const [what, frame] of Object.entries(frames)) {
     const world = World.settled();
@@ -169,7 +219,7 @@ Deno.test("Appliance takes a connection's packets only from its own backend and 
   const world = World.settled();
   const { dst: backend, srcPort } = open(world);
   const other = BACKENDS.find((one) => one !== backend)!;
-  const reply = { srcPort: 2000, dstPort: srcPort, flags: "SA" };
+  const reply = { srcPort: 2000, dstPort: srcPort, flags: "SA", seq: 9000, ack: 1001 };
   assert.deepEqual(world.send(buildTcp({ ...reply, ...from(other) })), []);
   assert.deepEqual(world.send(buildTcp({ ...reply, ...from(backend), srcPort: 2001 })), []);
   assert.equal(world.send(buildTcp({ ...reply, ...from(backend) })).length, 1);
@@ -249,14 +299,33 @@ Deno.test("Appliance answers a ping whose TTL is 1: it goes no further", () => {
 
 Deno.test("Appliance tells the client when the connection table is full; others go on", () => {
   const world = World.settled({ maxConn: 2 });
-  open(world, { srcPort: 40_000 });
-  open(world, { srcPort: 40_001 });
-  const third = buildTcp({ srcPort: 40_002 });
-  const sent = world.send(third);
-  assert.equal(sent.length, 1);
-  checkError(readIcmp(sent[0]!), 3, 1, third);
+  const backends = [40_000, 40_001].map((srcPort) => {
+    const syn = open(world, { srcPort });
+    complete(world, syn);
+    return syn.dst;
+  });
+  const reset = readTcp(world.send(buildTcp({ srcPort: 40_002 }))[0]!);
+  const { dst, flags, srcPort, dstPort, seq, ack } = reset;
+  assert.deepEqual({ dst, flags, srcPort, dstPort, seq, ack }, {
+    ...{ dst: CLIENT, flags: "RA", srcPort: 2000, dstPort: 40_002, seq: 0, ack: 1001 },
+  });
   assert.deepEqual(world.drops(), { "table-full": 1 });
-  open(world, { srcPort: 40_000 });
+  backends.forEach((backend, i) => {
+    const data = { srcPort: 40_000 + i, flags: "PA", seq: 1001, ack: 9001, payload: bytesOf("on") };
+    assert.equal(readTcp(world.send(buildTcp(data))[0]!).dst, backend);
+  });
+});
+
+Deno.test("Appliance lets the oldest SYN go that nobody has answered when the table is full", () => {
+  const world = World.settled({ maxConn: 3 });
+  const live = open(world, { srcPort: 40_000 });
+  complete(world, live);
+  for (let srcPort = 40_001; srcPort < 40_020; srcPort++) open(world, { srcPort });
+  assert.equal(world.appliance.connections.table.count, 3);
+  assert.equal(world.appliance.connections.evicted, 17);
+  const data = { srcPort: 40_000, flags: "PA", seq: 1001, ack: 9001, payload: bytesOf("alive") };
+  assert.equal(readTcp(world.send(buildTcp(data))[0]!).dst, live.dst);
+  assert.deepEqual(world.drops(), {});
 });
 
 Deno.test("Appliance forgets a connection that never got an answer after four minutes", () => {
@@ -266,6 +335,62 @@ Deno.test("Appliance forgets a connection that never got an answer after four mi
   assert.equal(world.appliance.connections.table.count, 1);
   world.advance(61_000);
   assert.equal(world.appliance.connections.table.count, 0);
+});
+
+/** Forwards everything, backends' own connections to port 2000 as well. */
+const HAIRPIN = policy(
+  "drop",
+  firstMatch([
+    [any(tcpDport.eq(2000), udpDport.eq(2000), isEchoRequest), aToB(forward, "round-robin")],
+    [always, bToA(forward)],
+  ]),
+);
+
+Deno.test("Appliance lets a backend be its client where the policy does", () => {
+  const world = World.settled({ policy: HAIRPIN });
+  const [first, second] = BACKENDS;
+  open(world, { srcPort: 50_000 }); // takes the first turn
+  const syn = open(world, { ...from(first!), srcPort: 40_000 });
+  assert.deepEqual([syn.src, syn.dst, syn.dstMac], [PROXY, second, macOf(second!)]);
+  const answer = { ...from(second!), srcPort: 2000, dstPort: syn.srcPort, flags: "SA", ack: 1001 };
+  const reply = readTcp(world.send(buildTcp(answer))[0]!);
+  assert.deepEqual([reply.src, reply.dst, reply.dstPort], [PROXY, first, 40_000]);
+  const ack = { ...from(first!), srcPort: 40_000, flags: "A", seq: 1001, ack: 1001 };
+  assert.equal(readTcp(world.send(buildTcp(ack))[0]!).dst, second);
+  assert.deepEqual(world.drops(), {});
+});
+
+Deno.test("Appliance forwards UDP both ways where the policy does, without a checksum as well", () => {
+  for (const noChecksum of [false, true]) {
+    const world = World.settled({ policy: HAIRPIN, backends: BACKENDS.slice(0, 1) });
+    const fields = { payload: bytesOf("odd"), noChecksum };
+    const there = readUdp(world.send(buildUdp({ ...fields, dstPort: 2000 }))[0]!);
+    assert.partialDeepStrictEqual(there, { ...fields, src: PROXY, dst: BACKENDS[0]!, ttl: 63 });
+    const ports = { srcPort: 2000, dstPort: there.srcPort };
+    const back = readUdp(
+      world.send(buildUdp({ ...fields, ...ports, ...from(BACKENDS[0]!) }))[0]!,
+    );
+    assert.partialDeepStrictEqual(back, { ...fields, src: PROXY, dst: CLIENT, dstPort: 40_000 });
+  }
+});
+
+Deno.test("Appliance forwards pings both ways where the policy does, one of zeroes as well", () => {
+  for (const identifier of [0x4a49, 0]) {
+    const world = World.settled({ policy: HAIRPIN, backends: BACKENDS.slice(0, 1) });
+    const fields = { payload: new Uint8Array(56) };
+    const there = readIcmp(
+      world.send(buildIcmp({ ...fields, rest: [identifier, 0] }))[0]!,
+    );
+    assert.partialDeepStrictEqual(there, { type: 8, src: PROXY, dst: BACKENDS[0]!, ttl: 63 });
+    const answer = { ...fields, type: 0, rest: there.rest, ...from(BACKENDS[0]!) };
+    const back = readIcmp(world.send(buildIcmp(answer))[0]!);
+    assert.partialDeepStrictEqual(back, {
+      type: 0,
+      src: PROXY,
+      dst: CLIENT,
+      rest: [identifier, 0],
+    });
+  }
 });
 
 Deno.test("Appliance counts what the device did not take, and goes on when it does again", () => {

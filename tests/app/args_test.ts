@@ -6,6 +6,7 @@ import { parseArgs } from "../../src/app/args.ts";
 const ABOUT = { version: "0.1.0", build: "portable" };
 const NET = "--net=tap100";
 const DST = "--dst-addrs=192.168.0.1,192.168.0.2";
+const TIMEOUTS = ["half-open", "established", "closing", "reset", "udp", "icmp"];
 
 function configOf(...argv: string[]): Config {
   const command = parseArgs(argv, ABOUT);
@@ -22,6 +23,14 @@ Deno.test("parseArgs fills in the defaults", () => {
   assert.equal(config.gateway, null);
   assert.deepEqual(config.ports, { first: 1024, last: 65_535 });
   assert.equal(config.maxConn, 262_144);
+  assert.deepEqual(config.timeouts, {
+    halfOpen: 240,
+    established: 7440,
+    closing: 240,
+    reset: 240,
+    udp: 300,
+    icmp: 60,
+  });
   assert.equal(config.seed, null);
   assert.equal(config.trace, "auto");
   assert.equal(config.policy, null);
@@ -36,6 +45,12 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
     ["--mac", "02-00-5E-10-00-01"],
     ["--ports", "5000-5000"],
     ["--max-conn", "1"],
+    ["--timeout-half-open", "1"],
+    ["--timeout-established", "1000000"],
+    ["--timeout-closing", "3"],
+    ["--timeout-reset", "4"],
+    ["--timeout-udp", "5"],
+    ["--timeout-icmp", "6"],
     ["--policy", "web.policy"],
     ["--seed", "4294967295"],
     ["--trace", "all"],
@@ -52,6 +67,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
       mac: "02:00:5e:10:00:01",
       ports: { first: 5000, last: 5000 },
       maxConn: 1,
+      timeouts: { halfOpen: 1, established: 1_000_000, closing: 3, reset: 4, udp: 5, icmp: 6 },
       seed: 0xffff_ffff,
       trace: "all",
       policy: "web.policy",
@@ -363,6 +379,14 @@ const errors: { name: string; argv: string[]; message: string }[] = [
     message: `--max-conn: Cannot parse "${count}" as number of connections: ` +
       "expected an integer 1 to 1000000",
   })),
+  ...TIMEOUTS.flatMap((timeout) =>
+    ["0", "1000001", "5s", ""].map((time) => ({
+      name: `${time || "no time"} as ${timeout} timeout`,
+      argv: [NET, DST, `--timeout-${timeout}=${time}`],
+      message: `--timeout-${timeout}: Cannot parse "${time}" as time in seconds: ` +
+        "expected an integer 1 to 1000000",
+    }))
+  ),
   ...["4294967296", "-1", "0x10", "1.5"].map((seed) => ({
     name: `seed ${seed}`,
     argv: [NET, DST, `--seed=${seed}`],
@@ -398,6 +422,7 @@ Deno.test("parseArgs --help has every flag and its default on a page 100 columns
     "mac",
     "ports",
     "max-conn",
+    ...TIMEOUTS.map((name) => `timeout-${name}`),
     "seed",
     "trace",
   ];

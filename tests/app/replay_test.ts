@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
 import type { Config } from "../../src/app/config.ts";
 import { replayCommand } from "../../src/app/replay_command.ts";
 import { Reason, reasonName } from "../../src/core/reason.ts";
@@ -21,6 +22,7 @@ const CONFIG: Config = {
   seed: 7,
   trace: "all",
   policy: null,
+  timeouts: DEFAULT_TIMEOUTS,
 };
 
 /** A run of the world, captured as on its link. */
@@ -93,10 +95,12 @@ function busyRun(offload = false): CapturedWorld {
   for (let i = 0; i < 30; i++) {
     const [syn] = run.send(buildTcp({ srcPort: 40_000 + i }), i === 10 ? 20_000 : 3);
     const { dst, srcPort } = readTcpHeader(syn!);
-    run.send(buildTcp({ ...from(dst), srcPort: 2000, dstPort: srcPort, flags: "SA", ack: 1001 }));
-    run.send(buildTcp({ srcPort: 40_000 + i, flags: "A", ack: 1 }));
+    run.send(
+      buildTcp({ ...from(dst), srcPort: 2000, dstPort: srcPort, flags: "SA", seq: 0, ack: 1001 }),
+    );
+    run.send(buildTcp({ srcPort: 40_000 + i, flags: "A", seq: 1001, ack: 1 }));
     const payload = bytesOf(`hello ${i}`);
-    run.send(buildTcp({ srcPort: 40_000 + i, flags: "PA", ack: 1, payload }));
+    run.send(buildTcp({ srcPort: 40_000 + i, flags: "PA", seq: 1001, ack: 1, payload }));
   }
   run.send(buildTcp({ dstPort: 80 }));
   run.send(buildTcp({ ttl: 1, srcPort: 50_000 }));

@@ -1,6 +1,7 @@
 /** The demo's packets for benchmarks: an appliance with established connections, and its traffic. */
 import { Appliance } from "../../src/app/appliance.ts";
 import type { Config } from "../../src/app/config.ts";
+import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
 import type { Clock } from "../../src/core/clock.ts";
 import { SeededRandom } from "../../src/core/random.ts";
 import type { Device } from "../../src/device/device.ts";
@@ -102,6 +103,7 @@ export function newAppliance(device: Device, clock: Clock, policy: Policy): Appl
     seed: 1,
     trace: "off",
     policy: null,
+    timeouts: DEFAULT_TIMEOUTS,
   };
   return new Appliance({
     device,

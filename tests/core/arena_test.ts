@@ -37,6 +37,23 @@ Deno.test("Arena.scratch never gives room beyond the buffer", () => {
   assert.equal(arena.scratch(0), -1);
 });
 
+Deno.test("Arena.hasRoom promises what scratch and send then give", () => {
+  for (const lengthBytes of [1, 61, 1514, 65_549]) {
+    const arena = new Arena();
+    let promised = 0;
+    while (arena.hasRoom(2, 2 * lengthBytes)) {
+      for (let i = 0; i < 2; i++) {
+        const offset = arena.scratch(lengthBytes);
+        assert.ok(offset > 0 && arena.send(offset, lengthBytes), `${lengthBytes} bytes`);
+        promised++;
+      }
+    }
+    assert.ok(promised > 5 && arena.hasRoom(0, 0));
+    arena.sent();
+    assert.equal(arena.hasRoom(2, 2 * lengthBytes), true);
+  }
+});
+
 Deno.test("Arena.send lists frames in order and is false when the list is full", () => {
   const arena = new Arena();
   const capacity = arena.tx.length / 2;

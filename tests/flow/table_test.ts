@@ -258,3 +258,31 @@ Deno.test("FlowTable.expire leaves an empty and an emptied table alone", () => {
   table.remove(table.insertOneSided(6, 1, 2, 3));
   table.expire(1e9, TIMEOUTS_MS, never);
 });
+
+Deno.test("FlowTable keeps eight words for each entry's protocol, 0 in a new one", () => {
+  const table = new FlowTable(3, new SeededRandom(1));
+  const words = [0, 1, 2, 3, 4, 5, 6, 7];
+  const entries = [1, 2, 3].map((src) => table.insertOneSided(6, src, 2, 3));
+  const expected = (entry: number) => words.map((word) => 0x7fff_ffff - 100 * entry - word);
+  for (const entry of entries) {
+    expected(entry).forEach((value, word) => table.setData(entry, word, value));
+  }
+  table.setState(1, 255);
+  table.touch(1, -1);
+  for (const entry of entries) {
+    assert.deepEqual(words.map((word) => table.data(entry, word)), expected(entry));
+    assert.equal(table.find(6, 1 + entry, 2, 3), 2 * entry);
+  }
+  table.remove(1);
+  assert.equal(table.insert(6, 9, 9, 9, 8, 8, 8), 1);
+  assert.deepEqual(words.map((word) => table.data(1, word)), words.map(() => 0));
+});
+
+Deno.test("FlowTable.idleMs counts across 2³¹ and 2³² ms", () => {
+  const table = new FlowTable(1, new SeededRandom(1));
+  const entry = table.insertOneSided(6, 1, 2, 3);
+  for (const startMs of [0, 2 ** 31 - 5, 2 ** 32 - 5, 2 ** 41]) {
+    table.touch(entry, startMs);
+    for (const ms of [0, 1, 10, 1e9]) assert.equal(table.idleMs(entry, startMs + ms), ms);
+  }
+});

@@ -1,109 +1,215 @@
 import assert from "node:assert/strict";
 import { SIDE_A as A, SIDE_B as B } from "../../src/flow/table.ts";
 import * as tcpState from "../../src/flow/tcp_state.ts";
-import { ACK, FIN, PSH, RST, SYN } from "../../src/wire/tcp.ts";
+import { ACK, FIN, PSH, RST, SYN, URG } from "../../src/wire/tcp.ts";
 
-const { SYN_SENT, SYN_RECEIVED, ESTABLISHED, FIN_A, FIN_B, CLOSED, RESET } = tcpState;
-const STATES = { SYN_SENT, SYN_RECEIVED, ESTABLISHED, FIN_A, FIN_B, CLOSED, RESET };
+const { SYN_SENT, SYN_BOTH, SYN_RECEIVED, ESTABLISHED, FIN_A, FIN_B, CLOSED } = tcpState;
+const { RESET_A, RESET_B, INVALID, GONE } = tcpState;
+const STATES = {
+  ...{ SYN_SENT, SYN_BOTH, SYN_RECEIVED, ESTABLISHED, FIN_A, FIN_B, CLOSED },
+  ...{ RESET_A, RESET_B },
+};
+const HALF_OPEN = [SYN_SENT, SYN_BOTH, SYN_RECEIVED];
+const DATA = PSH | ACK;
+const SYN_ACK = SYN | ACK;
+const FIN_ACK = FIN | ACK;
 
-/** The only moves there are, RST aside: [from, side, flags, to]. */
+/** Everything but RST that changes a state or fits none: [from, side, flags, to]. */
 const MOVES: [number, number, number, number][] = [
-  [SYN_SENT, B, SYN | ACK, SYN_RECEIVED],
+  // Nobody has said anything but SYN.
+  [SYN_SENT, A, SYN_ACK, INVALID],
+  [SYN_SENT, A, ACK, INVALID],
+  [SYN_SENT, A, FIN_ACK, INVALID],
+  [SYN_SENT, B, SYN, SYN_BOTH],
+  [SYN_SENT, B, SYN_ACK, SYN_RECEIVED],
+  [SYN_SENT, B, FIN_ACK, INVALID],
+  // A simultaneous open, RFC 9293 §3.5 figure 7: either answers first.
+  [SYN_BOTH, A, SYN_ACK, ESTABLISHED],
+  [SYN_BOTH, B, SYN_ACK, SYN_RECEIVED],
+  [SYN_BOTH, A, ACK, ESTABLISHED],
+  [SYN_BOTH, A, FIN_ACK, INVALID],
+  [SYN_BOTH, B, FIN_ACK, INVALID],
+  // What B sends, a forged SYN may have made it send: only A shows that A is there.
+  [SYN_RECEIVED, A, SYN_ACK, ESTABLISHED],
   [SYN_RECEIVED, A, ACK, ESTABLISHED],
-  [SYN_RECEIVED, A, FIN | ACK, FIN_A],
-  [ESTABLISHED, A, FIN | ACK, FIN_A],
-  [ESTABLISHED, B, FIN | ACK, FIN_B],
-  [FIN_A, B, FIN | ACK, CLOSED],
-  [FIN_B, A, FIN | ACK, CLOSED],
+  [SYN_RECEIVED, A, FIN_ACK, FIN_A],
+  [ESTABLISHED, A, FIN_ACK, FIN_A],
+  [ESTABLISHED, B, FIN_ACK, FIN_B],
+  [FIN_A, B, FIN_ACK, CLOSED],
+  [FIN_B, A, FIN_ACK, CLOSED],
+  // RFC 7857 §2.1: traffic of the side that "has sent" the RST takes it back.
+  [RESET_A, A, ACK, ESTABLISHED],
+  [RESET_A, A, FIN_ACK, FIN_A],
+  [RESET_A, B, SYN, INVALID],
+  [RESET_B, B, SYN, INVALID],
+  [RESET_B, B, ACK, ESTABLISHED],
+  [RESET_B, B, FIN_ACK, FIN_B],
 ];
 
-Deno.test("nextState makes the moves of the table and no other, from every state and side", () => {
+Deno.test("nextState makes these moves and no other, from every state and side", () => {
   for (const [name, state] of Object.entries(STATES)) {
     for (const side of [A, B]) {
-      for (const flags of [SYN, SYN | ACK, ACK, FIN | ACK]) {
+      for (const flags of [SYN, SYN_ACK, ACK, FIN_ACK]) {
         const move = MOVES.find((m) => m[0] === state && m[1] === side && m[2] === flags);
         const found = tcpState.nextState(state, side, flags);
         assert.equal(found, move?.[3] ?? state, `${name}, side ${side}, flags ${flags}`);
-        assert.equal(tcpState.nextState(state, side, flags | PSH | 0xe0), found);
-      }
-      for (const flags of [RST, RST | ACK]) {
-        assert.equal(tcpState.nextState(state, side, flags), RESET, `${name}, side ${side}`);
+        assert.equal(tcpState.nextState(state, side, flags | PSH | URG | 0xc0), found);
       }
     }
   }
 });
 
+Deno.test("nextState forgets a half-open connection at an RST, and notes whose it was after that", () => {
+  for (const [name, state] of Object.entries(STATES)) {
+    for (const side of [A, B]) {
+      // Whoever hears the other's RST after its own does not make it the other's.
+      const reset = state === RESET_A || state === RESET_B ? state : side === A ? RESET_A : RESET_B;
+      const expected = HALF_OPEN.includes(state) ? GONE : reset;
+      for (const flags of [RST, RST | ACK, RST | PSH]) {
+        assert.equal(tcpState.nextState(state, side, flags), expected, `${name}, side ${side}`);
+      }
+    }
+  }
+});
+
+Deno.test("nextState knows no segment that fits no connection at all", () => {
+  for (const side of [A, B]) {
+    for (const flags of [SYN, SYN_ACK, ACK, FIN_ACK, RST]) {
+      assert.equal(tcpState.nextState(0, side, flags), INVALID);
+    }
+  }
+});
+
+const OPEN: [number, number][] = [[A, SYN], [B, SYN_ACK], [A, ACK]];
+
 const LIVES: [string, [number, number][], number][] = [
-  ["opened", [[A, SYN], [B, SYN | ACK], [A, ACK]], ESTABLISHED],
+  ["opened", OPEN, ESTABLISHED],
   ["opened after retransmissions", [
     [A, SYN],
     [A, SYN],
-    [B, SYN | ACK],
+    [B, SYN_ACK],
     [A, SYN],
-    [B, SYN | ACK],
+    [B, SYN_ACK],
     [A, ACK],
   ], ESTABLISHED],
-  ["opened from both sides at once", [
+  ["opened, with an ACK that was lost and data in its place", [
+    [A, SYN],
+    [B, SYN_ACK],
+    [B, SYN_ACK],
+    [A, DATA],
+  ], ESTABLISHED],
+  ["opened and hears the SYN and the SYN ACK once more", [
+    ...OPEN,
+    [A, SYN],
+    [B, SYN_ACK],
+    [A, ACK],
+  ], ESTABLISHED],
+  ["opened from both sides at once (RFC 5382 REQ-2)", [
     [A, SYN],
     [B, SYN],
-    [A, SYN | ACK],
-    [B, SYN | ACK],
+    [A, SYN_ACK],
+    [B, SYN_ACK],
+    [A, ACK],
+  ], ESTABLISHED],
+  ["opened from both sides at once, B first", [
+    [A, SYN],
+    [B, SYN],
+    [B, SYN_ACK],
+    [A, SYN_ACK],
+    [B, ACK],
+    [A, ACK],
+  ], ESTABLISHED],
+  ["answered by a host that remembers another connection, reset, opened again", [
+    [A, SYN],
+    [B, ACK],
+    [A, SYN],
+    [B, SYN_ACK],
     [A, ACK],
   ], ESTABLISHED],
   ["closed by the client", [
-    [A, SYN],
-    [B, SYN | ACK],
-    [A, ACK],
-    [A, FIN | ACK],
+    ...OPEN,
+    [A, FIN_ACK],
     [B, ACK],
-    [B, FIN | ACK],
+    [B, FIN_ACK],
     [A, ACK],
   ], CLOSED],
-  ["closed by the backend", [
-    [A, SYN],
-    [B, SYN | ACK],
+  ["closed by the backend", [...OPEN, [B, FIN_ACK], [A, FIN_ACK], [B, ACK]], CLOSED],
+  ["closed by both at once", [
+    ...OPEN,
+    [A, FIN_ACK],
+    [B, FIN_ACK],
     [A, ACK],
-    [B, FIN | ACK],
-    [A, FIN | ACK],
     [B, ACK],
   ], CLOSED],
-  [
-    "half closed",
-    [[A, SYN], [B, SYN | ACK], [A, ACK], [A, FIN | ACK], [B, ACK], [A, FIN | ACK]],
-    FIN_A,
-  ],
-  ["refused", [[A, SYN], [B, RST | ACK]], RESET],
-  ["probed", [[A, SYN], [B, SYN | ACK], [A, RST]], RESET],
-  ["unanswered", [[A, SYN], [A, SYN], [A, ACK]], SYN_SENT],
+  ["closed, with FINs that had to be sent again", [
+    ...OPEN,
+    [A, FIN_ACK],
+    [A, FIN_ACK],
+    [B, FIN_ACK],
+    [B, FIN_ACK],
+    [A, ACK],
+  ], CLOSED],
+  ["closed before its first data", [[A, SYN], [B, SYN_ACK], [A, FIN_ACK], [B, FIN_ACK]], CLOSED],
+  ["half-closed by the client, the backend goes on", [
+    ...OPEN,
+    [A, FIN_ACK],
+    [B, ACK],
+    [B, DATA],
+    [A, ACK],
+    [B, DATA],
+  ], FIN_A],
+  ["half-closed by the backend, the client goes on", [
+    ...OPEN,
+    [B, FIN_ACK],
+    [A, DATA],
+    [B, ACK],
+    [A, DATA],
+  ], FIN_B],
+  ["refused", [[A, SYN], [B, RST | ACK]], GONE],
+  ["probed: SYN, SYN ACK, RST", [[A, SYN], [B, SYN_ACK], [A, RST]], GONE],
+  ["aborted before it was answered", [[A, SYN], [A, RST]], GONE],
+  ["asked for by two forged SYNs, of which the backend answers the second with an ACK", [
+    [A, SYN],
+    [B, SYN_ACK],
+    [A, SYN],
+    [B, ACK],
+    [B, DATA],
+  ], SYN_RECEIVED],
+  ["unanswered", [[A, SYN], [A, SYN], [A, SYN]], SYN_SENT],
+  ["reset by the client", [...OPEN, [A, RST]], RESET_A],
+  ["reset by the backend, whose client goes on unaware", [
+    ...OPEN,
+    [B, RST],
+    [A, DATA],
+    [A, FIN_ACK],
+    [A, RST],
+  ], RESET_B],
+  ["reset by the backend, which goes on", [...OPEN, [B, RST], [A, ACK], [B, DATA]], ESTABLISHED],
+  ["reset when half-closed", [...OPEN, [A, FIN_ACK], [A, RST]], RESET_A],
+  ["reset when closed", [...OPEN, [A, FIN_ACK], [B, FIN_ACK], [B, RST]], RESET_B],
 ];
 
 for (const [name, segments, expected] of LIVES) {
   Deno.test(`nextState follows a connection that is ${name}`, () => {
-    const [, ...rest] = segments;
-    const end = rest.reduce((s, [side, flags]) => tcpState.nextState(s, side, flags), SYN_SENT);
+    const [, ...rest] = segments; // the first SYN makes the entry
+    const end = rest.reduce((state, [side, flags]) => {
+      assert.ok(state > 0, "nothing comes after the end");
+      return tcpState.nextState(state, side, flags);
+    }, SYN_SENT);
     assert.equal(end, expected);
   });
 }
 
 Deno.test("isOver is true where the next SYN begins another connection", () => {
   for (const [name, state] of Object.entries(STATES)) {
-    assert.equal(tcpState.isOver(state), state === CLOSED || state === RESET, name);
+    assert.equal(tcpState.isOver(state), [CLOSED, RESET_A, RESET_B].includes(state), name);
   }
 });
 
-Deno.test("defaultTimeouts keeps what RFC 5382, 7857, 4787 and 5508 ask for", () => {
-  const minutes = [...tcpState.defaultTimeouts()].map((ms) => ms / 60_000);
-  const cases: [string, number, number][] = [
-    ["established", ESTABLISHED, 124],
-    ["half-open", SYN_SENT, 4],
-    ["half-open, answered", SYN_RECEIVED, 4],
-    ["closing, A first", FIN_A, 4],
-    ["closing, B first", FIN_B, 4],
-    ["closed", CLOSED, 4],
-    ["reset", RESET, 4],
-    ["UDP", tcpState.UDP_FLOW, 5],
-    ["ICMP query", tcpState.ICMP_QUERY, 1],
-  ];
-  for (const [name, state, expected] of cases) assert.equal(minutes[state], expected, name);
-  assert.notEqual(tcpState.defaultTimeouts(), tcpState.defaultTimeouts());
+Deno.test("isFirstSyn is true for a SYN without ACK, whatever else it carries", () => {
+  for (const flags of [SYN, SYN | PSH, SYN | URG, SYN | 0xc0]) {
+    assert.ok(tcpState.isFirstSyn(flags));
+    assert.ok(!tcpState.isFirstSyn(flags | ACK));
+    assert.ok(!tcpState.isFirstSyn(flags & ~SYN));
+  }
 });

@@ -4,7 +4,15 @@ import { SeededRandom } from "../../src/core/random.ts";
 import { setTtl, translate, Translation } from "../../src/flow/translate.ts";
 import { formatAddress, parseAddress } from "../../src/wire/address.ts";
 import { Pdu } from "../../src/wire/pdu.ts";
-import { buildIp, buildTcp, buildUdp, bytesOf, naiveChecksum, readIp } from "../support/frames.ts";
+import {
+  buildIcmp,
+  buildIp,
+  buildTcp,
+  buildUdp,
+  bytesOf,
+  naiveChecksum,
+  readIp,
+} from "../support/frames.ts";
 import { readTcp, readUdp } from "../support/frames.ts";
 import { decodeAll, decoded, decodeInto, frameOf, place } from "../wire/place.ts";
 
@@ -98,6 +106,53 @@ Deno.test("translate sends a UDP checksum that comes out as 0 as 0xffff", () => 
     assert.equal(readUdp(translated(buildUdp(), to)).noChecksum, false);
   }
   assert.equal(seen, 1);
+});
+
+/** The identifier is the source's in a request, the destination's in a reply. */
+const QUERIES: [number, "srcPort" | "dstPort"][] = [
+  [8, "srcPort"],
+  [0, "dstPort"],
+  [13, "srcPort"],
+  [14, "dstPort"],
+];
+
+Deno.test("translate of an ICMP query gives the frame that is built with the new identifier", () => {
+  for (const [type, port] of QUERIES) {
+    const fields = { type, rest: [0x4a49, 7] as [number, number], payload: bytesOf("odd") };
+    // A request goes from a port to none, a reply back from none to it.
+    const to = { ...TO, srcPort: 0, dstPort: 0, [port]: 5000 };
+    const expected = buildIcmp({ ...fields, src: TO.src, dst: TO.dst, rest: [5000, 7] });
+    assert.deepEqual(translated(buildIcmp(fields), to), expected, `type ${type}`);
+  }
+});
+
+Deno.test("translate of 20,000 random ICMP queries leaves every checksum right", () => {
+  const seed = 5508;
+  const random = new SeededRandom(seed);
+  const edges = [0, 1, 0x7fff, 0x8000, 0xfffe, 0xffff];
+  const word = () => random.uint32() & 1 ? random.uint32() & 0xffff : edges[random.uint32() % 6]!;
+  const arena = new Arena();
+  for (let round = 0; round < 20_000; round++) {
+    const [type, port] = QUERIES[round % 4]!;
+    const [before, after, sequence] = [word(), word(), word()];
+    const payload = Uint8Array.from({ length: random.uint32() % 4 }, () => random.uint32() & 1);
+    const address = () => formatAddress((word() << 16) | word());
+    const [src, dst] = [address(), address()];
+    const to = { src, dst, srcPort: 0, dstPort: 0, [port]: after };
+    const frame = translated(buildIcmp({ type, rest: [before, sequence], payload }), to, arena);
+    const expected = buildIcmp({ type, src, dst, rest: [after, sequence], payload });
+    assert.deepEqual(frame, expected, `round ${round} of seed ${seed}`);
+  }
+});
+
+Deno.test("translate gives a reply of nothing but zeroes the checksum 0xffff, and takes it back", () => {
+  const zeroes = { type: 0, payload: new Uint8Array(56) };
+  const named = buildIcmp({ ...zeroes, rest: [5000, 0] });
+  const unnamed = buildIcmp({ ...zeroes, rest: [0, 0] });
+  const same = { src: "192.168.0.254", dst: "192.168.0.100", srcPort: 0, dstPort: 0 };
+  assert.deepEqual([...unnamed.subarray(36, 38)], [0xff, 0xff]);
+  assert.deepEqual(translated(named, same), unnamed);
+  assert.deepEqual(translated(unnamed, { ...same, dstPort: 5000 }), named);
 });
 
 /** The frame as a sender with checksum offload leaves it: the pseudo-header's sum, not complemented. */

@@ -16,6 +16,7 @@ import {
   readIp,
   readTcp,
 } from "../support/frames.ts";
+import { cut } from "../support/fragments.ts";
 import { arpReply, BACKENDS, CLIENT, from, macOf, PROXY, PROXY_MAC } from "../support/world.ts";
 
 /** A connection that has been seen to be forwarded to a backend. */
@@ -100,7 +101,9 @@ export class Fuzzer {
       case 2:
         return this.#syn();
       case 3:
-        return buildIcmp({ ...this.#client(), rest: [this.#below(4), this.#below(100)] });
+        return this.#chance(2)
+          ? buildIcmp({ ...this.#client(), rest: [this.#below(4), this.#below(100)] })
+          : this.#fragment();
       case 4:
         return buildIcmp({ ...this.#host(), type: this.#below(20), code: this.#below(4) });
       case 5:
@@ -227,15 +230,24 @@ export class Fuzzer {
           [...this.#bytes(80)],
         );
       case 1:
-        return buildTcp({
-          ...this.#host(),
-          fragment: this.#pick([0x2000, 0x2001, 0x0001, 0x1fff, 0x8000]),
-        });
+        return this.#chance(3)
+          ? buildTcp({
+            ...this.#host(),
+            fragment: this.#pick([0x2000, 0x2001, 0x0001, 0x1fff, 0x8000]),
+          })
+          : this.#fragment();
       case 2:
         return buildTcp({ ...this.#host(), dstMac: this.#pick(MACS) });
       default:
         return frame;
     }
+  }
+
+  /** One of three fragments of a ping; now and then all of them come, and nothing else of its number. */
+  #fragment(): Uint8Array<ArrayBuffer> {
+    const id = this.#below(4);
+    const ping = buildIcmp({ ...from(CLIENT), id, payload: new Uint8Array(200 + id), fragment: 0 });
+    return this.#pick(cut(ping, 96));
   }
 
   /** Belongs to no connection, or to a port that cannot be. */
@@ -375,6 +387,20 @@ function repairTransport(frame: Uint8Array, view: DataView, l4: number, end: num
 export function checkSent(frame: Uint8Array): void {
   if (frame[12] !== 8 || frame[13] !== 0) return;
   if (frame[IP + 9] === 6) return void readTcp(frame);
+  if (frame[IP + 9] === 17) return checkSentUdp(frame);
   const { l4 } = readIp(frame, 1);
   if (naiveChecksum(l4) !== 0) throw new Error("ICMP checksum is wrong");
+}
+
+/** As `readUdp`, for a datagram that may end before its packet does. */
+function checkSentUdp(frame: Uint8Array): void {
+  const { l4 } = readIp(frame, 17);
+  const lengthBytes = l4[4]! * 256 + l4[5]!;
+  if (lengthBytes < 8 || lengthBytes > l4.length) throw new Error("UDP length is wrong");
+  const datagram = l4.subarray(0, lengthBytes);
+  const pseudo = [...frame.subarray(IP + 12, IP + 20), 0, 17, lengthBytes >> 8, lengthBytes & 255];
+  const noChecksum = l4[6] === 0 && l4[7] === 0;
+  if (!noChecksum && naiveChecksum([...pseudo, ...datagram]) !== 0) {
+    throw new Error("UDP checksum is wrong");
+  }
 }

@@ -10,6 +10,7 @@
  */
 import { Appliance } from "../../src/app/appliance.ts";
 import type { Config, TraceMode } from "../../src/app/config.ts";
+import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
 import { Outlet } from "../../src/app/outlet.ts";
 import { Trace } from "../../src/app/trace.ts";
 import { ManualClock } from "../../src/core/clock.ts";
@@ -60,8 +61,9 @@ export class World {
       ports: options.ports ?? { first: 1024, last: 65_535 },
       maxConn: options.maxConn ?? 1000,
       seed: options.seed ?? 1,
-      trace,
       policy: null,
+      timeouts: DEFAULT_TIMEOUTS,
+      trace,
     };
     const line = (level: string) => (message: string) => void this.log.push(`${level}: ${message}`);
     this.appliance = new Appliance({

@@ -3,6 +3,7 @@ import { Arena } from "../../src/core/arena.ts";
 import { SeededRandom } from "../../src/core/random.ts";
 import { Reason, type ReasonName, reasonName } from "../../src/core/reason.ts";
 import { parseAddress } from "../../src/wire/address.ts";
+import { decodeFrame, decodeIpv4 } from "../../src/wire/decode.ts";
 import { formatPdu } from "../../src/wire/format.ts";
 import { Pdu } from "../../src/wire/pdu.ts";
 import {
@@ -16,7 +17,7 @@ import {
   naiveChecksum,
   readIp,
 } from "../support/frames.ts";
-import { decodeAll, decoded, FRAME_OFFSET, place } from "./place.ts";
+import { decodeAll, decoded, FRAME_OFFSET, OWN_MAC, place } from "./place.ts";
 
 const DATA = bytesOf("hello");
 const NOP4 = [1, 1, 1, 1];
@@ -117,6 +118,20 @@ Deno.test("decode reads ARP for the proxy and for all, and notes which", () => {
   }
 });
 
+Deno.test("decodeIpv4 marks fragments, and nothing else", () => {
+  const cases = [[0x0000, 0], [0x4000, 0], [0x8000, 0], [0x2000, 1], [0x0001, 1], [0x3fff, 1]];
+  const arena = new Arena();
+  const pdu = new Pdu();
+  for (const [word, fragment] of cases) {
+    const frame = buildUdp({ fragment: word! });
+    place(arena, frame);
+    pdu.fragmentBytes = 1;
+    assert.equal(decodeFrame(arena.view, FRAME_OFFSET, frame.length, OWN_MAC, pdu), 0);
+    assert.equal(decodeIpv4(arena.view, pdu), 0);
+    assert.deepEqual([pdu.fragment, pdu.fragmentBytes], [fragment, 0], `word ${word}`);
+  }
+});
+
 const DROPS: [ReasonName, string, Uint8Array][] = [
   ["frame-too-short", "no byte", new Uint8Array()],
   ["frame-too-short", "13 bytes", VALID.TCP!.subarray(0, 13)],
@@ -146,9 +161,6 @@ const DROPS: [ReasonName, string, Uint8Array][] = [
   ["ip-checksum", "a flipped bit in the options", edit(VALID["TCP behind IP options"]!, [36, 0])],
   ["ip-options", "a loose source route", buildTcp({ options: [131, 7, 4, 1, 2, 3, 4, 0] })],
   ["ip-options", "a length of 0", buildTcp({ options: [7, 0, 0, 0] })],
-  ["fragment", "the first", buildUdp({ fragment: 0x2000 })],
-  ["fragment", "a later one", buildUdp({ fragment: 0x2001 })],
-  ["fragment", "the last", buildUdp({ fragment: 0x1fff })],
   ["icmp-truncated", "no ICMP at all", buildIp({ protocol: 1 }, [])],
   ["icmp-truncated", "7 bytes", buildIp({ protocol: 1 }, [8, 0, 0xf7, 0xff, 0, 0, 0])],
   ["icmp-checksum", "a flipped bit in the data", edit(buildIcmp(), [L4 + 20, 1])],
@@ -182,9 +194,9 @@ for (const [reason, name, frame] of DROPS) {
 Deno.test("decode's table of drops has every reason that decode can give", () => {
   const known = new Set(DROPS.map(([reason]) => reason));
   const names = Object.keys(Reason) as ReasonName[];
-  const given = names.slice(names.indexOf("frame-too-short"), names.indexOf("invalid"));
-  // The rest is for `admit` to tell: whether the packet is meant for the proxy at all.
-  const admitted = /destination$|^broadcast-mac$|^own-source$|^martian-source$/;
+  const given = names.slice(names.indexOf("frame-too-short"), names.indexOf("icmp-quote"));
+  // The rest is for `admit` to tell (whether the packet is for the proxy at all) and for `Reassembly`.
+  const admitted = /destination$|^broadcast-mac$|^own-source$|^martian-source$|^fragment-/;
   assert.deepEqual(given.filter((name) => !known.has(name)).filter((n) => !admitted.test(n)), []);
 });
 

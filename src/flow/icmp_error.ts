@@ -1,0 +1,104 @@
+/**
+ * ICMP errors about tracked connections (RFC 5508 §4). The policy admitted the connection, so an error
+ * about it goes to the connection's other end without entering the tree. Seen from the proxy, about a
+ * packet that it forwarded
+ *
+ *     to B   outer  router → proxy    becomes   router → client      the backend itself: proxy → client
+ *            quote  proxy:pp → backend:sp       client:cp → proxy:sp
+ *     to A   outer  any → proxy       becomes   proxy → backend      (RFC 5508 REQ-5 c)
+ *            quote  proxy:sp → client:cp        backend:sp → proxy:pp
+ *
+ * so that the receiver finds in the quote what it has sent itself. Type, code and the four bytes behind
+ * the checksum (the MTU, a pointer) stay; so do extensions. The connection is neither refreshed nor
+ * ended: anyone who guesses four numbers can make such an error (RFC 5927).
+ */
+import { add, complement, delta16, delta32, sumBytes, updated } from "../wire/checksum.ts";
+import * as icmpv4 from "../wire/icmpv4.ts";
+import * as ipv4 from "../wire/ipv4.ts";
+import type { Pdu } from "../wire/pdu.ts";
+import { decodeQuoted, Quoted, quotesPacket } from "../wire/quoted.ts";
+import * as tcp from "../wire/tcp.ts";
+import * as udp from "../wire/udp.ts";
+import { type FlowTable, SIDE_A, SIDE_B } from "./table.ts";
+
+/** What `find` returns for a PDU that is no error about a tracked connection. */
+export const UNRELATED = -(1 << 30);
+
+export class RelatedErrors {
+  readonly #table: FlowTable;
+  readonly #quoted = new Quoted();
+
+  constructor(table: FlowTable) {
+    this.#table = table;
+  }
+
+  /**
+   * Reference of the connection that the PDU is an ICMP error about, with the side to which the quoted
+   * packet went; UNRELATED; or the negative of the reason why the error must be dropped.
+   */
+  find(view: DataView, pdu: Pdu): number {
+    if (pdu.protocol !== ipv4.PROTOCOL_ICMP || !quotesPacket(pdu.icmpType)) return UNRELATED;
+    const quoted = this.#quoted;
+    const reason = decodeQuoted(view, pdu, quoted);
+    if (reason !== 0) return -reason;
+    if (quoted.hasTuple === 0) return UNRELATED;
+    // What came from us to a host is a packet from that host to us turned round.
+    const ports = (quoted.dstPort << 16) | quoted.srcPort;
+    const reference = this.#table.find(quoted.protocol, quoted.dst, quoted.src, ports);
+    return reference >= 0 && this.#table.hasSideB(reference >>> 1) ? reference : UNRELATED;
+  }
+
+  /** Rewrites the error that `find` has just found related; TTL apart. Returns where it goes now. */
+  translate(view: DataView, pdu: Pdu, reference: number): number {
+    const table = this.#table;
+    const quoted = this.#quoted;
+    const entry = reference >>> 1;
+    const side = reference & 1;
+    const other = 1 - side;
+    const dst = table.src(entry, other);
+    const own = table.dst(entry, other);
+    const seenFrom = side === SIDE_A || pdu.src === table.src(entry, SIDE_B) ? own : pdu.src;
+    rewriteQuote(view, quoted, dst, own, table.srcPort(entry, other), table.dstPort(entry, other));
+    icmpv4.setChecksum(view, pdu.l4, 0);
+    icmpv4.setChecksum(view, pdu.l4, complement(sumBytes(view, pdu.l4, pdu.end - pdu.l4, 0)));
+    const addresses = add(delta32(pdu.src, seenFrom), delta32(pdu.dst, dst));
+    ipv4.setChecksum(view, pdu.ip, updated(ipv4.checksum(view, pdu.ip), addresses));
+    ipv4.setSource(view, pdu.ip, seenFrom);
+    ipv4.setDestination(view, pdu.ip, dst);
+    return dst;
+  }
+}
+
+/**
+ * Makes the quote what its sender sent. Checksums are adjusted where they are quoted, never made anew:
+ * a wrong one stays wrong.
+ */
+function rewriteQuote(
+  view: DataView,
+  quoted: Quoted,
+  src: number,
+  dst: number,
+  srcPort: number,
+  dstPort: number,
+): void {
+  const { ip, l4, end, protocol } = quoted;
+  const addresses = add(delta32(quoted.src, src), delta32(quoted.dst, dst));
+  const ports = add(delta16(quoted.srcPort, srcPort), delta16(quoted.dstPort, dstPort));
+  ipv4.setChecksum(view, ip, updated(ipv4.checksum(view, ip), addresses));
+  ipv4.setSource(view, ip, src);
+  ipv4.setDestination(view, ip, dst);
+  if (protocol === ipv4.PROTOCOL_TCP) {
+    if (l4 + tcp.CHECKSUM + 2 <= end) {
+      tcp.setChecksum(view, l4, updated(tcp.checksum(view, l4), add(addresses, ports)));
+    }
+    tcp.setPorts(view, l4, srcPort, dstPort);
+  } else if (protocol === ipv4.PROTOCOL_UDP) {
+    const checksum = udp.checksum(view, l4);
+    if (checksum !== 0) udp.setChecksum(view, l4, updated(checksum, add(addresses, ports)));
+    udp.setPorts(view, l4, srcPort, dstPort);
+  } else {
+    // A query: no pseudo-header, and one of the two ports is the identifier, the other stays 0.
+    icmpv4.setChecksum(view, l4, updated(icmpv4.checksum(view, l4), ports));
+    icmpv4.setIdentifier(view, l4, srcPort | dstPort);
+  }
+}

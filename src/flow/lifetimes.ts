@@ -1,0 +1,63 @@
+/**
+ * How long each state of a connection may stay idle, and what may be evicted when there is no room.
+ *
+ * The defaults are the least that RFC 5382 REQ-5 (TCP established 2 h 4 min, half-open and closing 4
+ * min), RFC 7857 §2.1 (4 min after an RST), RFC 4787 REQ-5 (UDP 5 min) and RFC 5508 REQ-2 (queries 60 s)
+ * recommend. They hold while there is room; see `population.ts` for what goes first when there is none.
+ */
+import { CLOSED, HALF_OPEN, LIVE, RESET } from "./population.ts";
+import * as tcp from "./tcp_state.ts";
+
+// States of connections without states of their own: whether the other side has answered.
+export const UDP_NEW = 10;
+export const UDP_ANSWERED = 11;
+export const QUERY_NEW = 12;
+export const QUERY_ANSWERED = 13;
+
+const STATES = 14;
+
+/** Longest idle times, in seconds. */
+export interface Timeouts {
+  readonly halfOpen: number;
+  readonly established: number;
+  /** Half-closed, or closed by both sides. */
+  readonly closing: number;
+  readonly reset: number;
+  readonly udp: number;
+  readonly icmp: number;
+}
+
+export const DEFAULT_TIMEOUTS: Timeouts = Object.freeze({
+  halfOpen: 240,
+  established: 7440,
+  closing: 240,
+  reset: 240,
+  udp: 300,
+  icmp: 60,
+});
+
+/** Longest idle times in milliseconds, by state. */
+export function timeoutsMs(timeouts: Timeouts): Int32Array<ArrayBuffer> {
+  const byState = new Int32Array(STATES);
+  const set = (seconds: number, ...states: number[]) => {
+    for (const state of states) byState[state] = seconds * 1000;
+  };
+  set(timeouts.halfOpen, tcp.SYN_SENT, tcp.SYN_BOTH, tcp.SYN_RECEIVED);
+  set(timeouts.established, tcp.ESTABLISHED);
+  set(timeouts.closing, tcp.FIN_A, tcp.FIN_B, tcp.CLOSED);
+  set(timeouts.reset, tcp.RESET_A, tcp.RESET_B);
+  set(timeouts.udp, UDP_NEW, UDP_ANSWERED);
+  set(timeouts.icmp, QUERY_NEW, QUERY_ANSWERED);
+  return byState;
+}
+
+/** Class in a `Population`, by state. What nobody has answered goes first, like half-open TCP. */
+export const KIND_OF_STATE: Readonly<Uint8Array> = (() => {
+  const kinds = new Uint8Array(STATES).fill(LIVE);
+  for (const state of [tcp.SYN_SENT, tcp.SYN_BOTH, tcp.SYN_RECEIVED, UDP_NEW, QUERY_NEW]) {
+    kinds[state] = HALF_OPEN;
+  }
+  for (const state of [tcp.RESET_A, tcp.RESET_B]) kinds[state] = RESET;
+  for (const state of [tcp.CLOSED, QUERY_ANSWERED]) kinds[state] = CLOSED;
+  return kinds;
+})();

@@ -1,0 +1,43 @@
+/**
+ * Doubly linked lists of flow table entries, oldest first: an entry's neighbours are kept in two arrays,
+ * so that appending and removing move four integers and allocate nothing.
+ */
+
+export class List {
+  /** Oldest and newest entry, -1 in an empty list. */
+  first = -1;
+  last = -1;
+}
+
+/** The links of all lists in which an entry can stand at most once at a time. */
+export class Links {
+  readonly #older: Int32Array<ArrayBuffer>;
+  readonly #newer: Int32Array<ArrayBuffer>;
+
+  constructor(capacity: number) {
+    this.#older = new Int32Array(capacity);
+    this.#newer = new Int32Array(capacity);
+  }
+
+  append(list: List, entry: number): void {
+    this.#older[entry] = list.last;
+    this.#newer[entry] = -1;
+    if (list.last < 0) list.first = entry;
+    else this.#newer[list.last] = entry;
+    list.last = entry;
+  }
+
+  remove(list: List, entry: number): void {
+    const older = this.#older[entry]!;
+    const newer = this.#newer[entry]!;
+    if (older < 0) list.first = newer;
+    else this.#newer[older] = newer;
+    if (newer < 0) list.last = older;
+    else this.#older[newer] = older;
+  }
+
+  /** The next newer entry of the same list, or -1. */
+  newer(entry: number): number {
+    return this.#newer[entry]!;
+  }
+}

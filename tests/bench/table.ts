@@ -1,0 +1,204 @@
+/**
+ * What a connection costs, and whether that stays so with a million of them: memory, a look-up from
+ * either side, opening, a look at it when timers run, and forgetting. Random look-ups are the worst case:
+ * in a large table each waits twice for memory that no cache holds, for the index and for the entry, where
+ * the small one fits into the first-level cache. Subjects alternate; medians of ROUNDS.
+ *
+ *     deno task bench
+ */
+import { SeededRandom } from "../../src/core/random.ts";
+import { Backends } from "../../src/flow/backends.ts";
+import { Connections } from "../../src/flow/connections.ts";
+import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
+import { Translation } from "../../src/flow/translate.ts";
+import { parseAddress } from "../../src/wire/address.ts";
+import { Pdu } from "../../src/wire/pdu.ts";
+import { ACK, SYN } from "../../src/wire/tcp.ts";
+
+const SIZES = [1_000, 65_536, 262_144, 1_000_000];
+const ROUNDS = 7;
+const LOOKUPS = 1_000_000;
+/** Packets of one connection in a row, as a window of segments and their acknowledgments come. */
+const TRAIN = 8;
+
+const TCP = 6;
+const PROXY = parseAddress("192.168.0.100");
+const FIRST_CLIENT = parseAddress("10.0.0.0");
+const FIRST_BACKEND = parseAddress("192.168.1.0");
+/** Backends, a power of 2: connections go to them by turns. */
+const BACKEND_BITS = 6;
+const BACKEND_MASK = (1 << BACKEND_BITS) - 1;
+const SERVICE = 2000;
+const FIRST_PORT = 1024;
+const NO_BYTES = new DataView(new ArrayBuffer(0));
+const HOUR_MS = 3_600_000;
+
+/** A table with room for `size` connections, and its connections by number. */
+class Subject {
+  readonly size: number;
+  readonly nsPerLookup: number[] = [];
+  readonly nsInTrains: number[] = [];
+  readonly nsPerVisit: number[] = [];
+  readonly nsPerOpen: number[] = [];
+  readonly nsPerRemove: number[] = [];
+  readonly bytes: number;
+  readonly #connections: Connections;
+  readonly #random: SeededRandom;
+  readonly #pdu = new Pdu();
+  readonly #to = new Translation();
+  #nowMs = 0;
+  /** Connections opened in earlier rounds. */
+  #opened = 0;
+
+  constructor(size: number) {
+    this.size = size;
+    this.#random = new SeededRandom(size);
+    const before = Deno.memoryUsage().rss;
+    const backends = Array.from({ length: BACKEND_MASK + 1 }, (_, i) => FIRST_BACKEND + i);
+    this.#connections = new Connections({
+      maxConnections: size,
+      ports: { first: FIRST_PORT, last: 65_535 },
+      timeouts: DEFAULT_TIMEOUTS,
+      ownAddress: PROXY,
+      backends: new Backends(backends),
+      random: this.#random,
+    });
+    this.open();
+    this.bytes = (Deno.memoryUsage().rss - before) / size;
+    this.forget(); // every page of memory was new
+  }
+
+  /** Opens all connections and completes their handshakes; the opening alone is measured. */
+  open(): void {
+    const elapsedMs = time(() => {
+      for (let i = 0; i < this.size; i++) this.#segment(i, 0, SYN);
+    });
+    for (let i = 0; i < this.size; i++) {
+      this.#segment(i, 1, SYN | ACK);
+      this.#segment(i, 0, ACK);
+    }
+    if (this.#connections.table.count !== this.size) {
+      throw new Error(`Cannot measure: ${this.#connections.table.count} of ${this.size} are open`);
+    }
+    this.nsPerOpen.push(elapsedMs * 1e6 / this.size);
+  }
+
+  /** Looks connections up in random order, each `train` times in a row, from its two sides in turn. */
+  lookUp(train: number): number {
+    const { table } = this.#connections;
+    let found = 0;
+    const elapsedMs = time(() => {
+      let state = 1;
+      for (let lookups = 0; lookups < LOOKUPS; lookups += train) {
+        state = (Math.imul(state, 1_664_525) + 1_013_904_223) | 0;
+        const i = Math.floor(((state >>> 0) / 0x1_0000_0000) * this.size);
+        const port = FIRST_PORT + (i >> BACKEND_BITS);
+        for (let packet = 0; packet < train; packet++) {
+          const reference = ((i + packet) & 1) === 0
+            ? table.find(TCP, FIRST_CLIENT + i, PROXY, (port << 16) | SERVICE)
+            : table.find(TCP, this.#backendOf(i), PROXY, (SERVICE << 16) | port);
+          if (reference >= 0) found++;
+        }
+      }
+    });
+    if (found !== LOOKUPS) throw new Error(`Cannot measure: ${found} of ${LOOKUPS} were found`);
+    return elapsedMs * 1e6 / LOOKUPS;
+  }
+
+  /** Looks at every connection once or more often, as timers do, and finds none too old. */
+  visit(): void {
+    const { table } = this.#connections;
+    const slice = Math.min(this.size, Math.max(256, this.size >>> 9));
+    const calls = Math.ceil(LOOKUPS / slice);
+    const elapsedMs = time(() => {
+      for (let call = 0; call < calls; call++) this.#connections.expire(this.#nowMs);
+    });
+    if (table.count !== this.size) throw new Error("Cannot measure: connections have expired");
+    this.nsPerVisit.push(elapsedMs * 1e6 / (calls * slice));
+  }
+
+  /** Lets all connections expire. */
+  expire(): void {
+    const { table } = this.#connections;
+    this.#nowMs += 3 * HOUR_MS;
+    const elapsedMs = time(() => {
+      while (table.count > 0) this.#connections.expire(this.#nowMs);
+    });
+    this.nsPerRemove.push(elapsedMs * 1e6 / this.size);
+    this.#opened += this.size;
+  }
+
+  /** Forgets what has been measured. */
+  forget(): void {
+    const { nsPerLookup, nsInTrains, nsPerVisit, nsPerOpen, nsPerRemove } = this;
+    for (const figures of [nsPerLookup, nsInTrains, nsPerVisit, nsPerOpen, nsPerRemove]) {
+      figures.length = 0;
+    }
+  }
+
+  #backendOf(i: number): number {
+    return FIRST_BACKEND + ((i + this.#opened) & BACKEND_MASK);
+  }
+
+  /** A segment of connection i. */
+  #segment(i: number, side: number, flags: number): void {
+    const pdu = this.#pdu;
+    const { steps } = this.#connections;
+    const port = FIRST_PORT + (i >> BACKEND_BITS);
+    pdu.protocol = TCP;
+    pdu.dst = PROXY;
+    pdu.src = side === 0 ? FIRST_CLIENT + i : this.#backendOf(i);
+    pdu.srcPort = side === 0 ? port : SERVICE;
+    pdu.dstPort = side === 0 ? SERVICE : port;
+    pdu.tcpFlags = flags;
+    pdu.seq = (flags & SYN) === 0 ? 1 : 0;
+    pdu.ack = (flags & ACK) === 0 ? 0 : 1;
+    pdu.window = 1000;
+    this.#connections.classify(pdu);
+    const reason = side === 0 ? steps.translateAToB(pdu, "round-robin") : steps.translateBToA(pdu);
+    const failed = reason || this.#connections.commit(NO_BYTES, pdu, this.#nowMs, this.#to);
+    if (failed !== 0) throw new Error(`Cannot measure: connection ${i} fails, reason ${failed}`);
+  }
+}
+
+function time(work: () => void): number {
+  const startMs = performance.now();
+  work();
+  return performance.now() - startMs;
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1]!;
+}
+
+function cell(value: number, digits: number, width: number): string {
+  return value.toFixed(digits).padStart(width);
+}
+
+const subjects = SIZES.map((size) => new Subject(size));
+for (let round = 0; round <= ROUNDS; round++) {
+  for (const subject of subjects) {
+    subject.nsPerLookup.push(subject.lookUp(1));
+    subject.nsInTrains.push(subject.lookUp(TRAIN));
+    subject.visit();
+    subject.expire();
+    subject.open();
+    if (round === 0) subject.forget(); // it warmed up
+  }
+}
+
+const text = [
+  `flow table, ns each, median of ${ROUNDS} rounds; bytes as resident memory grew`,
+  `connections  bytes   random look-up    in trains of ${TRAIN}   open  visit  expire`,
+  ...subjects.map((subject) => {
+    const { size, bytes } = subject;
+    const lookups = [subject.nsPerLookup, subject.nsInTrains].map((figures, i) => {
+      const base = median(i === 0 ? subjects[0]!.nsPerLookup : subjects[0]!.nsInTrains);
+      return `${cell(median(figures), 0, 9)} ${cell(median(figures) / base, 2, 6)}×`;
+    });
+    const rest = [subject.nsPerOpen, subject.nsPerVisit, subject.nsPerRemove];
+    return `${String(size).padStart(11)} ${size < 10_000 ? "     –" : cell(bytes, 0, 6)} ` +
+      `${lookups.join(" ")} ${rest.map((figures) => cell(median(figures), 0, 6)).join(" ")}`;
+  }),
+];
+await Deno.stdout.write(new TextEncoder().encode(`${text.join("\n")}\n`));

@@ -1,0 +1,116 @@
+/**
+ * Keeps `tests/COMPLIANCE.md` true: it has a row for every requirement of the four RFCs, each row says
+ * whether it is met, and every test that a row names exists.
+ */
+import assert from "node:assert/strict";
+
+/** Every requirement and its lettered parts, as the RFCs number them; RFC 7857 has sections. */
+const REQUIREMENTS: Readonly<Record<string, string>> = {
+  "RFC 4787": "1 2 3 3a 4 5 5a 5b 5c 6 6a 7 8 8a 9 9a 10 10a 11 12 12a 12b 13 13a 14 14a",
+  "RFC 5382": "1 2 2a 3 3a 3b 4 4a 5 5a 6 7 8 8a 9 10",
+  "RFC 5508":
+    "1 1a 2 2a 3 3a 3b 3c 3d 4 4a 4b 4c 5 5a 5b 5c 6 7 7a 8 9 10 10a 10b 10c 10d 10e 10f 11",
+  "RFC 7857": "2 2.1 2.2 3 4 5 6 7 7.1 8 9 10 11 12",
+};
+
+interface Row {
+  readonly rfc: string;
+  readonly requirement: string;
+  readonly verdict: string;
+  readonly tests: readonly string[];
+}
+
+const VERDICTS = /^(met(: .+)?|partly: .{20,}|not applicable: .{20,})$/s;
+
+const canRead = Deno.permissions.querySync({ name: "read", path: "." }).state === "granted";
+
+Deno.test({
+  name: "COMPLIANCE.md has every requirement, and every test that it names exists",
+  ignore: !canRead,
+  fn: () => {
+    const here = new URL("./", import.meta.url);
+    const text = Deno.readTextFileSync(new URL("COMPLIANCE.md", here));
+    const names = new Set(testFiles(here).flatMap((url) => namesIn(Deno.readTextFileSync(url))));
+    assert.ok(names.size > 300, `${names.size} tests found`);
+    assert.deepEqual(faultsOf(rowsOf(text), names), []);
+  },
+});
+
+Deno.test("faultsOf finds missing, doubled and unknown rows, bad verdicts and unknown tests", () => {
+  const all: Row[] = Object.entries(REQUIREMENTS).flatMap(([rfc, list]) =>
+    list.split(" ").map((requirement) => ({ rfc, requirement, verdict: "met", tests: ["a test"] }))
+  );
+  const names = new Set(["a test"]);
+  assert.deepEqual(faultsOf(all, names), []);
+  const first = all[0]!;
+  const others = all.slice(1);
+  const cases: [Row[], string][] = [
+    [others, "RFC 4787 1: no row"],
+    [[...all, first], "RFC 4787 1: 2 rows"],
+    [[...all, { ...first, requirement: "99" }], "RFC 4787 99: no such requirement"],
+    [[...others, { ...first, verdict: "yes" }], 'RFC 4787 1: verdict "yes"'],
+    [[...others, { ...first, verdict: "partly: no" }], 'RFC 4787 1: verdict "partly: no"'],
+    [[...others, { ...first, tests: [] }], "RFC 4787 1: names no test"],
+    [[...others, { ...first, tests: ["b"] }], 'RFC 4787 1: no test "b"'],
+  ];
+  for (const [rows, fault] of cases) assert.deepEqual(faultsOf(rows, names), [fault]);
+});
+
+Deno.test("rowsOf reads requirement, verdict and the tests in backquotes", () => {
+  const text = "## RFC 1: x\n\n| r | w | v | t |\n| - | - | - | - |\n" +
+    "| 2a | words | met | `one`, `t\\|wo` |\n\ntext\n\n## Other\n\n| 3 | a | b | c |\n";
+  assert.deepEqual(rowsOf(text), [
+    { rfc: "RFC 1", requirement: "2a", verdict: "met", tests: ["one", "t|wo"] },
+  ]);
+});
+
+function faultsOf(rows: readonly Row[], names: ReadonlySet<string>): string[] {
+  const faults: string[] = [];
+  for (const [rfc, list] of Object.entries(REQUIREMENTS)) {
+    for (const requirement of list.split(" ")) {
+      const count = rows.filter((row) => row.rfc === rfc && row.requirement === requirement).length;
+      if (count !== 1) {
+        faults.push(`${rfc} ${requirement}: ${count === 0 ? "no row" : `${count} rows`}`);
+      }
+    }
+  }
+  for (const { rfc, requirement, verdict, tests } of rows) {
+    const where = `${rfc} ${requirement}`;
+    if (!(REQUIREMENTS[rfc] ?? "").split(" ").includes(requirement)) {
+      faults.push(`${where}: no such requirement`);
+    }
+    if (!VERDICTS.test(verdict)) faults.push(`${where}: verdict "${verdict}"`);
+    if (verdict.startsWith("met") && tests.length === 0) faults.push(`${where}: names no test`);
+    for (const test of tests) if (!names.has(test)) faults.push(`${where}: no test "${test}"`);
+  }
+  return faults;
+}
+
+/** Rows of the tables below headings that begin with an RFC's number. */
+function rowsOf(markdown: string): Row[] {
+  const rows: Row[] = [];
+  let rfc = "";
+  for (const line of markdown.split("\n")) {
+    if (line.startsWith("## ")) rfc = /^## (RFC \d+)/.exec(line)?.[1] ?? "";
+    const cells = line.split(/(?<!\\)\|/).slice(1, -1).map((cell) => cell.trim());
+    const [requirement, , verdict, tests] = cells;
+    if (rfc === "" || cells.length !== 4 || !/^\d/.test(requirement!)) continue;
+    const quoted = [...tests!.matchAll(/`([^`]+)`/g)].map(([, name]) => name!.replace("\\|", "|"));
+    rows.push({ rfc, requirement: requirement!, verdict: verdict!, tests: quoted });
+  }
+  return rows;
+}
+
+/** Names of the tests in a file, those that are not put together from parts. */
+function namesIn(source: string): string[] {
+  const calls = source.matchAll(/Deno\.test\((?:\{\s*name:)?\s*"((?:[^"\\]|\\.)*)"/g);
+  return [...calls].map(([, name]) => JSON.parse(`"${name}"`));
+}
+
+function testFiles(folder: URL): URL[] {
+  return [...Deno.readDirSync(folder)].flatMap((entry) => {
+    const url = new URL(entry.name + (entry.isDirectory ? "/" : ""), folder);
+    if (entry.isDirectory) return testFiles(url);
+    return entry.name.endsWith("_test.ts") ? [url] : [];
+  });
+}

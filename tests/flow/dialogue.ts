@@ -1,0 +1,135 @@
+/**
+ * Both ends of one TCP connection through the appliance, with the sequence numbers that they would have
+ * there: what `tests/flow/compliance_*_test.ts` talk in.
+ */
+import assert from "node:assert/strict";
+import {
+  always,
+  aToB,
+  bToA,
+  dstAddrs,
+  firstMatch,
+  forward,
+  not,
+  policy,
+  src,
+} from "../../src/tree/build.ts";
+import type { Policy } from "../../src/tree/ast.ts";
+import { buildTcp, readIp, readTcp, type Tcp } from "../support/frames.ts";
+import { CLIENT, from, packetsOf, PROXY, World, type WorldOptions } from "../support/world.ts";
+
+export const BACKEND = "192.168.0.1";
+
+/** Forwards whatever comes: UDP and queries too. */
+export const EVERYTHING: Policy = policy(
+  "drop",
+  firstMatch([[not(src.oneOf(dstAddrs)), aToB(forward)], [always, bToA(forward)]]),
+);
+
+/** A settled world with one backend. */
+export function oneBackend(options: WorldOptions = {}): World {
+  return World.settled({ backends: [BACKEND], ...options });
+}
+
+/** Delivers a frame while everybody answers ARP, and returns the IP packets that leave. */
+export function deliver(world: World, ...frames: Uint8Array[]): Uint8Array<ArrayBuffer>[] {
+  const sent = [...world.backends, CLIENT].flatMap((host) => world.answer(host));
+  return packetsOf([...sent, ...world.send(...frames)]);
+}
+
+/** Lets time pass in one step, and the proxy look at its timers. */
+export function idle(world: World, seconds: number): void {
+  world.clock.advance(seconds * 1000 - 300);
+  world.advance(300);
+}
+
+/** Connections that are tracked. */
+export function tracked(world: World): number {
+  return world.appliance.connections.table.count;
+}
+
+export interface Sides {
+  readonly client?: string;
+  readonly srcPort?: number;
+  readonly dstPort?: number;
+}
+
+export class Dialogue {
+  /** Next sequence numbers. */
+  seqA = 1000;
+  seqB = 900_000;
+  /** The port with which the proxy speaks to the backend. */
+  proxyPort = 0;
+  readonly world: World;
+  readonly client: string;
+  readonly srcPort: number;
+  readonly dstPort: number;
+
+  constructor(world: World, { client = CLIENT, srcPort = 40_000, dstPort = 2000 }: Sides = {}) {
+    this.world = world;
+    this.client = client;
+    this.srcPort = srcPort;
+    this.dstPort = dstPort;
+  }
+
+  /** A segment as the client sends it now. */
+  fromA(flags: string, fields: Partial<Tcp> = {}): Uint8Array<ArrayBuffer> {
+    const { client, srcPort, dstPort, seqA: seq } = this;
+    const ack = flags.includes("A") ? this.seqB : 0;
+    return buildTcp({ ...from(client), dst: PROXY, srcPort, dstPort, flags, seq, ack, ...fields });
+  }
+
+  /** A segment as the backend sends it now. */
+  fromB(flags: string, fields: Partial<Tcp> = {}): Uint8Array<ArrayBuffer> {
+    const ends = { ...from(BACKEND), dst: PROXY, srcPort: this.dstPort, dstPort: this.proxyPort };
+    const ack = flags.includes("A") ? this.seqA : 0;
+    return buildTcp({ ...ends, flags, seq: this.seqB, ack, ...fields });
+  }
+
+  /** The client sends, and its sequence number moves on. What the backend gets, or null. */
+  a(flags: string, fields: Partial<Tcp> = {}): Tcp | null {
+    const got = this.deliverA(this.fromA(flags, fields));
+    this.seqA += lengthOf(flags, fields);
+    return got;
+  }
+
+  /** As `a`, from the backend to the client. */
+  b(flags: string, fields: Partial<Tcp> = {}): Tcp | null {
+    const got = this.deliverB(this.fromB(flags, fields));
+    this.seqB += lengthOf(flags, fields);
+    return got;
+  }
+
+  /** Delivers a client's segment: as the backend gets it, or null. */
+  deliverA(frame: Uint8Array): Tcp | null {
+    const got = this.#deliver(frame, BACKEND);
+    if (got !== null) this.proxyPort = got.srcPort;
+    return got;
+  }
+
+  deliverB(frame: Uint8Array): Tcp | null {
+    return this.#deliver(frame, this.client);
+  }
+
+  /** SYN, SYN ACK, ACK. */
+  open(): this {
+    assert.ok(this.a("S") && this.b("SA") && this.a("A"), "a handshake");
+    return this;
+  }
+
+  /** The one packet that leaves, if it is TCP from the proxy to `receiver`. */
+  #deliver(frame: Uint8Array, receiver: string): Tcp | null {
+    const packets = deliver(this.world, frame).filter((packet) => readIp(packet).ip.protocol === 6);
+    const segments = packets.map(readTcp).filter(({ dst }) => dst === receiver);
+    assert.ok(segments.length <= 1, "one segment in, at most one out");
+    const [segment] = segments;
+    if (segment === undefined) return null;
+    assert.equal(segment.src, PROXY);
+    return segment;
+  }
+}
+
+function lengthOf(flags: string, { payload, seq }: Partial<Tcp>): number {
+  if (seq !== undefined) return 0; // sent out of turn
+  return (payload?.length ?? 0) + (flags.includes("S") ? 1 : 0) + (flags.includes("F") ? 1 : 0);
+}
