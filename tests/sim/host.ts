@@ -1,0 +1,257 @@
+/**
+ * A simulated host on the LAN: answers ARP, drops what is broken, and hands segments to the endpoints
+ * of its connections, to its listener, or back with an RST (RFC 9293 §3.10.7.1).
+ */
+import { type Arp, buildArp, readArp } from "../support/frames.ts";
+import { Endpoint, type Host } from "./endpoint.ts";
+import type { Connection } from "./plan.ts";
+import { ACK, FIN, read16, readSegment, RST, Segment, SYN, writeSegment } from "./segment.ts";
+import type { Streams } from "./stream.ts";
+
+/** What a host needs from the world around it. */
+export interface Surroundings {
+  readonly streams: Streams;
+  nowMs(): number;
+  at(atMs: number, run: () => void): void;
+  /** Puts a frame of this host on the wire; `connection` is null where it belongs to none. */
+  send(host: SimHost, frame: Uint8Array<ArrayBuffer>, connection: Connection | null): void;
+  /** Stops the run: an endpoint was given what nobody sent it. */
+  fail(what: string): never;
+  /** The connection whose client's first sequence number this is. */
+  connectionOf(clientIss: number): Connection | undefined;
+  /** The next initial sequence number of a server. */
+  serverIss(): number;
+}
+
+export interface HostAddress {
+  readonly name: string;
+  readonly text: string;
+  readonly macText: string;
+  readonly address: number;
+  readonly mac: number;
+}
+
+/** A frame lives at most this long, over the LAN to the proxy and on: what TIME-WAIT is for. */
+const REUSE_MS = 250;
+
+interface Slot {
+  readonly endpoint: Endpoint;
+  readonly connection: Connection | null;
+}
+
+export class SimHost implements Host {
+  readonly at: HostAddress;
+  /** Ports where a server listens. */
+  readonly listens: ReadonlySet<number>;
+  readonly #proxy: HostAddress;
+  readonly #world: Surroundings;
+  readonly #slots = new Map<number, Slot>();
+  readonly #connections = new Map<Endpoint, Connection | null>();
+  /** When a pair of ports was last sent from. */
+  readonly #usedMs = new Map<number, number>();
+  readonly #in = new Segment();
+  readonly #out = new Segment();
+  #id = 0;
+
+  constructor(
+    at: HostAddress,
+    proxy: HostAddress,
+    listens: readonly number[],
+    world: Surroundings,
+    firstId: number,
+  ) {
+    this.at = at;
+    this.listens = new Set(listens);
+    this.#proxy = proxy;
+    this.#world = world;
+    this.#id = firstId;
+  }
+
+  /** Endpoint that holds this pair of ports, if one does. */
+  endpoint(localPort: number, remotePort: number): Endpoint | undefined {
+    return this.#slots.get(keyOf(localPort, remotePort))?.endpoint;
+  }
+
+  /** True if this pair of ports has not been used for so long that nothing of it can be under way. */
+  rested(localPort: number, remotePort: number): boolean {
+    const usedMs = this.#usedMs.get(keyOf(localPort, remotePort)) ?? -Infinity;
+    return this.#world.nowMs() - usedMs > REUSE_MS;
+  }
+
+  /** Begins the connection from `port`; what is left of an earlier one there makes room. */
+  connect(connection: Connection, port: number, iss: number): void {
+    this.#makeRoom(port, connection.serverPort);
+    const endpoint = new Endpoint(
+      this,
+      connection.client,
+      port,
+      connection.serverPort,
+      iss,
+      connection.clientStream,
+      connection.serverStream,
+    );
+    connection.clientAddress = this.at.address;
+    connection.clientPort = port;
+    connection.clientEnd = endpoint;
+    this.#add(endpoint, connection);
+    endpoint.connect();
+  }
+
+  receive(frame: Uint8Array<ArrayBuffer>): void {
+    if (frame.length >= 14 && read16(frame, 12) === 0x0806) return this.#receiveArp(frame);
+    const s = this.#in;
+    if (readSegment(frame, s) !== "") return; // broken on the way, or ICMP: a soft error
+    if (s.dstMac !== this.at.mac || s.dst !== this.at.address) return;
+    const endpoint = this.endpoint(s.dstPort, s.srcPort);
+    if (endpoint !== undefined && !this.#reopens(endpoint, s)) return endpoint.receive(s);
+    if ((s.flags & RST) !== 0) return;
+    if ((s.flags & (SYN | ACK)) === SYN && this.listens.has(s.dstPort)) return this.#accept(s);
+    this.#refuse(s);
+  }
+
+  // For endpoints
+
+  nowMs(): number {
+    return this.#world.nowMs();
+  }
+
+  transmit(
+    endpoint: Endpoint,
+    flags: number,
+    seq: number,
+    ack: number,
+    offset: number,
+    lengthBytes: number,
+  ): void {
+    const s = this.#out;
+    const syn = (flags & SYN) !== 0;
+    const { behaviour } = endpoint;
+    s.srcPort = endpoint.localPort;
+    s.dstPort = endpoint.remotePort;
+    s.seq = seq;
+    s.ack = ack;
+    s.flags = flags;
+    s.window = endpoint.windowField(syn);
+    s.scale = syn ? behaviour.scale : -1;
+    s.mss = syn ? behaviour.mss : 0;
+    s.sackPermitted = syn && behaviour.sackPermitted;
+    s.bytes = this.#world.streams.bytes;
+    s.payload = this.#world.streams.at(Math.max(0, endpoint.outStream), offset);
+    s.payloadBytes = lengthBytes;
+    this.#send(s, this.#connections.get(endpoint) ?? null);
+  }
+
+  wakeAt(endpoint: Endpoint, atMs: number): void {
+    this.#world.at(atMs, () => endpoint.wake());
+  }
+
+  received(
+    endpoint: Endpoint,
+    offset: number,
+    s: Segment,
+    skip: number,
+    lengthBytes: number,
+  ): void {
+    const { streams } = this.#world;
+    const stream = endpoint.inStream;
+    if (stream >= 0 && streams.matches(stream, offset, s.bytes, s.payload + skip, lengthBytes)) {
+      return;
+    }
+    this.#world.fail(
+      `${this.at.name}:${endpoint.localPort} received ${lengthBytes} bytes that are not those of ` +
+        `stream ${stream} from ${offset} on`,
+    );
+  }
+
+  ended(endpoint: Endpoint): void {
+    const key = keyOf(endpoint.localPort, endpoint.remotePort);
+    if (this.#slots.get(key)?.endpoint === endpoint) this.#slots.delete(key);
+    this.#connections.delete(endpoint);
+  }
+
+  // Inside
+
+  #add(endpoint: Endpoint, connection: Connection | null): void {
+    this.#slots.set(keyOf(endpoint.localPort, endpoint.remotePort), { endpoint, connection });
+    this.#connections.set(endpoint, connection);
+  }
+
+  #makeRoom(localPort: number, remotePort: number): void {
+    this.endpoint(localPort, remotePort)?.replace();
+  }
+
+  /** RFC 9293 §3.10.7.4: a SYN may reopen a connection in TIME-WAIT if its numbers go on. */
+  #reopens(endpoint: Endpoint, s: Segment): boolean {
+    return endpoint.state === "time-wait" && (s.flags & (SYN | ACK | RST)) === SYN &&
+      ((s.seq - endpoint.receiveNext) | 0) > 0 && this.listens.has(s.dstPort);
+  }
+
+  #accept(s: Segment): void {
+    this.#makeRoom(s.dstPort, s.srcPort);
+    const connection = this.#world.connectionOf(s.seq);
+    if (connection === undefined) return; // a stranger's SYN: this server is deaf to it
+    const endpoint = new Endpoint(
+      this,
+      connection.server,
+      s.dstPort,
+      s.srcPort,
+      this.#world.serverIss(),
+      connection.serverStream,
+      connection.clientStream,
+    );
+    connection.serverEnds.push(endpoint);
+    this.#add(endpoint, connection);
+    endpoint.accept(s);
+  }
+
+  #refuse(to: Segment): void {
+    const s = this.#out;
+    const acks = (to.flags & ACK) !== 0;
+    const lengthBytes = to.payloadBytes + ((to.flags & SYN) !== 0 ? 1 : 0) + (to.flags & FIN);
+    s.srcPort = to.dstPort;
+    s.dstPort = to.srcPort;
+    s.seq = acks ? to.ack : 0;
+    s.ack = acks ? 0 : (to.seq + lengthBytes) | 0;
+    s.flags = acks ? RST : RST | ACK;
+    s.window = 0;
+    s.payloadBytes = 0;
+    this.#send(s, null);
+  }
+
+  #send(s: Segment, connection: Connection | null): void {
+    this.#usedMs.set(keyOf(s.srcPort, s.dstPort), this.#world.nowMs());
+    s.srcMac = this.at.mac;
+    s.dstMac = this.#proxy.mac;
+    s.src = this.at.address;
+    s.dst = this.#proxy.address;
+    s.id = this.#id = (this.#id + 1) & 0xffff;
+    s.ttl = 64;
+    this.#world.send(this, writeSegment(s), connection);
+  }
+
+  #receiveArp(frame: Uint8Array): void {
+    let arp: Arp;
+    try {
+      arp = readArp(frame);
+    } catch {
+      return; // broken on the way
+    }
+    if (arp.operation !== 1 || arp.targetAddress !== this.at.text) return;
+    this.#world.send(
+      this,
+      buildArp({
+        dstMac: arp.senderMac,
+        operation: 2,
+        senderMac: this.at.macText,
+        senderAddress: this.at.text,
+        targetMac: arp.senderMac,
+        targetAddress: arp.senderAddress,
+      }),
+      null,
+    );
+  }
+}
+
+function keyOf(localPort: number, remotePort: number): number {
+  return localPort * 0x10000 + remotePort;
+}

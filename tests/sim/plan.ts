@@ -1,0 +1,190 @@
+/** What the connections of one simulated run do, drawn from its randomness. */
+import { below, type Random } from "../../src/core/random.ts";
+import type { Behaviour, Endpoint } from "./endpoint.ts";
+import { readSegment, Segment } from "./segment.ts";
+
+export type Kind =
+  | "transfer"
+  | "client-aborts"
+  | "server-aborts"
+  /** SYN, SYN/ACK, RST. */
+  | "probe"
+  /** To a port where nobody listens. */
+  | "refused"
+  /** To a port that the policy drops. */
+  | "blocked";
+
+export const SERVER_PORTS: readonly number[] = [2000, 2001];
+export const CLOSED_PORT = 2009;
+export const BLOCKED_PORT = 80;
+
+/** One connection: what is meant to happen, and its endpoints once they exist. */
+export class Connection {
+  readonly number: number;
+  readonly kind: Kind;
+  readonly serverPort: number;
+  readonly client: Behaviour;
+  readonly server: Behaviour;
+  /** Address and port of the client. */
+  clientAddress = 0;
+  clientPort = 0;
+  beganMs = 0;
+  /** The proxy has said no in its own name. */
+  refusedByProxy = false;
+  /** Its port was given to another one before both ends were open, or after one had closed. */
+  evicted = false;
+  clientEnd: Endpoint | null = null;
+  /** Usually one; a SYN may reach two backends when the first stopped answering ARP. */
+  readonly serverEnds: Endpoint[] = [];
+
+  constructor(
+    number: number,
+    kind: Kind,
+    serverPort: number,
+    client: Behaviour,
+    server: Behaviour,
+  ) {
+    this.number = number;
+    this.kind = kind;
+    this.serverPort = serverPort;
+    this.client = client;
+    this.server = server;
+  }
+
+  get clientStream(): number {
+    return 2 * this.number;
+  }
+
+  get serverStream(): number {
+    return 2 * this.number + 1;
+  }
+
+  /** Both ends are in the middle of it. */
+  get busy(): boolean {
+    return this.clientEnd?.busy === true && this.serverEnds.some((end) => end.busy);
+  }
+
+  get over(): boolean {
+    return this.clientEnd?.over === true && this.serverEnds.every((end) => end.over);
+  }
+
+  /** True for a frame between these ports, on either side of the proxy. */
+  owns(frame: Uint8Array): boolean {
+    const s = new Segment();
+    if (readSegment(frame, s) !== "") return false;
+    if (s.srcPort !== this.serverPort && s.dstPort !== this.serverPort) return false;
+    const near = s.srcPort === this.serverPort ? s.dstPort : s.srcPort;
+    const atClient = s.src === this.clientAddress || s.dst === this.clientAddress;
+    return (atClient && near === this.clientPort) ||
+      (!atClient && this.serverEnds.some(({ remotePort }) => remotePort === near));
+  }
+
+  /** Nothing in words, or what is wrong with how the connection ended. */
+  fault(): string {
+    const { clientEnd, serverEnds } = this;
+    if (clientEnd === null) return "was never begun";
+    if (!this.over) {
+      return `has not ended: client ${clientEnd.state}, server ${
+        serverEnds.map((end) => end.state).join(", ") || "none"
+      }`;
+    }
+    if (this.evicted) return "";
+    const served = serverEnds.some((end) =>
+      end.eof && end.deliveredBytes === this.client.sendBytes
+    );
+    const fetched = clientEnd.eof && clientEnd.deliveredBytes === this.server.sendBytes;
+    switch (this.kind) {
+      case "transfer":
+        if (served && fetched) return "";
+        if (this.refusedByProxy && serverEnds.length === 0) return "";
+        return `is incomplete: client ${clientEnd.end}, got ${clientEnd.deliveredBytes} of ` +
+          `${this.server.sendBytes}; server ${serverEnds.map((end) => end.end).join(", ")}, got ` +
+          `${serverEnds.map((end) => end.deliveredBytes).join(", ")} of ${this.client.sendBytes}`;
+      case "refused":
+        return clientEnd.end === "reset" ? "" : `was not refused: ${clientEnd.end}`;
+      case "blocked":
+        return clientEnd.end === "timeout" ? "" : `was not blocked: ${clientEnd.end}`;
+      default:
+        // Aborted on purpose, which the other end need not hear of; what was delivered has been checked.
+        return clientEnd.end === "aborted" || clientEnd.end === "reset" || served || fetched ||
+            serverEnds.some(({ end }) => end === "aborted")
+          ? ""
+          : `was not aborted: client ${clientEnd.end}`;
+    }
+  }
+}
+
+export function drawConnection(number: number, random: Random): Connection {
+  const kind = drawKind(random);
+  const closed = kind === "refused";
+  const serverPort = closed
+    ? CLOSED_PORT
+    : kind === "blocked"
+    ? BLOCKED_PORT
+    : SERVER_PORTS[below(random, SERVER_PORTS.length)]!;
+  const clientBytes = drawBytes(random);
+  const serverBytes = drawBytes(random);
+  const total = clientBytes + serverBytes;
+  // At most one end waits for the other to close, at most one for the other's data.
+  const closeLast = below(random, 4); // 0: client, 1: server, else both close when they are done
+  const sendAfter = below(random, 4);
+  const client = drawBehaviour(random, {
+    sendBytes: clientBytes,
+    sendAfterBytes: sendAfter === 0 ? serverBytes : 0,
+    closeLast: closeLast === 0,
+    abortAtBytes: kind === "client-aborts" ? below(random, total + 1) : -1,
+    probe: kind === "probe",
+    simultaneous: false,
+  });
+  const server = drawBehaviour(random, {
+    sendBytes: serverBytes,
+    sendAfterBytes: sendAfter === 1 ? clientBytes : 0,
+    closeLast: closeLast === 1,
+    abortAtBytes: kind === "server-aborts" ? below(random, total + 1) : -1,
+    probe: false,
+    simultaneous: kind === "transfer" && below(random, 16) === 0,
+  });
+  return new Connection(number, kind, serverPort, client, server);
+}
+
+function drawKind(random: Random): Kind {
+  const n = below(random, 100);
+  if (n < 74) return "transfer";
+  if (n < 82) return "client-aborts";
+  if (n < 90) return "server-aborts";
+  if (n < 94) return "probe";
+  return n < 98 ? "refused" : "blocked";
+}
+
+/** Mostly little, at times nothing or a lot. */
+function drawBytes(random: Random): number {
+  const n = below(random, 10);
+  if (n === 0) return 0;
+  return 1 + below(random, n < 8 ? 1500 : 8000);
+}
+
+type Drawn =
+  | "mss"
+  | "windowBytes"
+  | "scale"
+  | "sackPermitted"
+  | "readEveryMs"
+  | "keepAliveMs"
+  | "pauseAtBytes"
+  | "pauseMs";
+
+function drawBehaviour(random: Random, given: Omit<Behaviour, Drawn>): Behaviour {
+  const slow = below(random, 12) === 0;
+  const pauses = below(random, 8) === 0;
+  return {
+    ...given,
+    mss: [1460, 536, 1000, 300][below(random, 4)]!,
+    windowBytes: slow ? 1500 : [4096, 16_384, 65_535, 200_000][below(random, 4)]!,
+    scale: below(random, 3) === 0 ? -1 : below(random, 9),
+    sackPermitted: below(random, 2) === 0,
+    readEveryMs: slow ? 400 : 0,
+    keepAliveMs: 6000 + below(random, 4000),
+    pauseAtBytes: below(random, given.sendBytes + 1),
+    pauseMs: pauses ? below(random, 15_000) : 0,
+  };
+}

@@ -1,0 +1,437 @@
+/**
+ * One simulated run: clients and servers with a TCP of their own on a LAN that loses, doubles, delays,
+ * reorders and damages frames, and the real appliance between them, all from one seed and in virtual
+ * time.
+ *
+ *     clients .201 … ──┐             impairments on every way, in both directions
+ *                      ├── LAN ── proxy .100 (World)
+ *     backends .1 … ───┘
+ *
+ * A *step* is what the proxy does at one moment. After each, `watch.ts` checks what must always hold. At
+ * the end every connection must have got all that was sent to it or have ended as it was meant to, every
+ * packet that brought something new must have been sent on, and when all timers have run out the table
+ * must be empty and, where ports were few, each of them free again.
+ *
+ * `SIM_SEED=7 deno test -A tests/sim` repeats a run; a failure prints its seed and the frames in question.
+ */
+import { below, SeededRandom } from "../../src/core/random.ts";
+import { parseAddress } from "../../src/wire/address.ts";
+import { PROXY, PROXY_MAC, World } from "../support/world.ts";
+import { Events } from "./events.ts";
+import { type HostAddress, SimHost, type Surroundings } from "./host.ts";
+import { type Connection, drawConnection, SERVER_PORTS } from "./plan.ts";
+import { ACK, FIN, read16, readSegment, RST, Segment, SYN, writeSegment } from "./segment.ts";
+import { probePorts } from "./port_probe.ts";
+import { Streams } from "./stream.ts";
+import { type Sent, Watch } from "./watch.ts";
+
+/** How often each thing happens to a frame, in parts of 1. */
+export interface Impairments {
+  readonly loss: number;
+  readonly duplication: number;
+  readonly reordering: number;
+  readonly corruption: number;
+  /** How often a stranger sends something under the sender's name behind it. */
+  readonly mischief: number;
+}
+
+export const ROUGH: Impairments = {
+  loss: 0.05,
+  duplication: 0.05,
+  reordering: 0.1,
+  corruption: 0.005,
+  mischief: 0.01,
+};
+
+export const CALM: Impairments = {
+  loss: 0,
+  duplication: 0,
+  reordering: 0,
+  corruption: 0,
+  mischief: 0,
+};
+
+export interface SimOptions {
+  readonly seed: number;
+  readonly connections?: number;
+  readonly impairments?: Impairments;
+  /** Breaks the appliance before the run. */
+  readonly sabotage?: (sim: Sim) => void;
+  /** Changes what the appliance sends, before anybody sees it. */
+  readonly tamper?: (frame: Uint8Array<ArrayBuffer>, sim: Sim) => Uint8Array<ArrayBuffer>;
+}
+
+export interface SimResult {
+  readonly connections: number;
+  readonly forwarded: number;
+  readonly refused: number;
+  readonly evicted: number;
+  readonly virtualMs: number;
+  readonly drops: Readonly<Record<string, number>>;
+}
+
+const CLIENTS = 4;
+const CLIENT_PORTS = 24;
+const START_MS = 1_000_000;
+/** Connections begin after the backends have had time to answer ARP, over this long for each. */
+const SETTLE_MS = 3000;
+const BETWEEN_STARTS_MS = 150;
+/** All must be over so long after the last has begun. */
+const BOUND_MS = 300_000;
+const TICK_MS = 100;
+/** Farther off than any window. */
+const FAR = 1 << 24;
+/** Longer than any timer of the appliance. */
+const DRAIN_MS = 130 * 60_000;
+const DRAIN_STEP_MS = 5000;
+/** Frames that are remembered for a failure, and how many of the first and the last of them it shows. */
+const HISTORY = 1 << 15;
+const SHOWN = 30;
+/** How long before a connection its tuples are looked at: something may be left of another one. */
+const BEFORE_MS = 500;
+
+export class Sim implements Surroundings {
+  readonly world: World;
+  readonly streams: Streams;
+  readonly watch: Watch;
+  readonly clients: readonly SimHost[];
+  readonly backends: readonly SimHost[];
+  readonly stranger: SimHost;
+  readonly connections: readonly Connection[];
+  readonly ports: { readonly first: number; readonly last: number };
+  readonly #options: SimOptions;
+  readonly #impairments: Impairments;
+  readonly #random: SeededRandom;
+  readonly #events = new Events();
+  readonly #byIss = new Map<number, Connection>();
+  /** Whether frames of one moment are handed over as one burst, or one at a time. */
+  readonly #bursts: boolean;
+  /** Whether ports are so few that connections must take over those of earlier ones. */
+  readonly #fewPorts: boolean;
+  readonly #proxy: HostAddress;
+  readonly #firstClientPort: number;
+  readonly #firstIss: number;
+  #issued = 0;
+  #forged = 0;
+  #nowMs = START_MS;
+  #began = 0;
+  #draining = false;
+  readonly #history: { atMs: number; way: string; frame: Uint8Array }[] = [];
+
+  constructor(options: SimOptions) {
+    const { seed } = options;
+    const random = new SeededRandom(seed);
+    this.#options = options;
+    this.#random = random;
+    this.#impairments = options.impairments ?? ROUGH;
+    const fewPorts = below(random, 4) === 0;
+    // One at a time where a connection may be evicted in the step in which it was heard of.
+    this.#bursts = !fewPorts && below(random, 2) === 0;
+    this.#fewPorts = fewPorts;
+    this.ports = fewPorts ? { first: 30_000, last: 30_047 } : { first: 1024, last: 65_535 };
+    // Clients share their ports, and half of them lie in the proxy's range.
+    this.#firstClientPort = 30_000 - CLIENT_PORTS / 2;
+    // In every other run the sequence numbers wrap in the middle of it.
+    const wrapsAtMs = below(random, 30_000);
+    const first = below(random, 2) === 0 ? random.uint32() : -wrapsAtMs * 4096;
+    this.#firstIss = (first - START_MS * 4096) | 0;
+    const backendCount = fewPorts ? 1 : 1 + below(random, 3);
+    this.world = new World({
+      seed,
+      startMs: START_MS,
+      backends: Array.from({ length: backendCount }, (_, i) => `192.168.0.${1 + i}`),
+      ports: this.ports,
+      maxConn: 4096,
+    });
+    this.streams = new Streams(seed);
+    const proxy = addressOf("proxy", PROXY, PROXY_MAC);
+    this.#proxy = proxy;
+    const host = (last: number, name: string, listens: readonly number[]): SimHost => {
+      const mac = `02:00:00:00:00:${last.toString(16).padStart(2, "0")}`;
+      const at = addressOf(name, `192.168.0.${last}`, mac);
+      return new SimHost(at, proxy, listens, this, below(random, 0x10000));
+    };
+    this.backends = this.world.backends.map((_, i) =>
+      host(1 + i, `backend ${1 + i}`, SERVER_PORTS)
+    );
+    this.clients = Array.from(
+      { length: CLIENTS },
+      (_, i) => host(201 + i, `client ${201 + i}`, []),
+    );
+    this.stranger = host(250, "stranger", []);
+    this.watch = new Watch({
+      appliance: this.world.appliance,
+      proxy,
+      hosts: [...this.backends, ...this.clients],
+      backends: this.backends,
+      stranger: this.stranger,
+      ports: this.ports,
+      evicts: fewPorts,
+      fail: (what, connection) => this.fail(what, connection),
+    });
+    const count = options.connections ?? 200;
+    this.connections = Array.from({ length: count }, (_, i) => drawConnection(i, random));
+    options.sabotage?.(this);
+  }
+
+  /** Runs to the end. Throws an Error that names the seed when something does not hold. */
+  run(): SimResult {
+    const { world } = this;
+    const { table } = world.appliance.connections;
+    this.connections.forEach((connection, i) => {
+      const jitter = below(this.#random, 4 * BETWEEN_STARTS_MS);
+      this.at(START_MS + SETTLE_MS + i * BETWEEN_STARTS_MS + jitter, () => this.#begin(connection));
+    });
+    const boundMs = START_MS + SETTLE_MS + this.connections.length * BETWEEN_STARTS_MS + BOUND_MS;
+    this.#tick();
+    const over = (): boolean =>
+      this.#began === this.connections.length && this.connections.every(({ over }) => over);
+    let nextCheckMs = 0;
+    for (;;) {
+      this.#runOne();
+      if (this.#nowMs < nextCheckMs) continue;
+      nextCheckMs = this.#nowMs + 1000;
+      if (this.#nowMs >= boundMs || over()) break;
+    }
+    for (const connection of this.connections) {
+      const fault = connection.fault();
+      if (fault !== "") {
+        this.fail(`${connection.kind} ${connection.number} ${fault}`, connection);
+      }
+    }
+    const drops = this.world.drops();
+    const [swallowed] = this.watch.swallowed();
+    const lost = drops["arp-unanswered"] ?? drops["arp-queue-full"] ?? 0;
+    if (swallowed !== undefined && lost === 0) {
+      this.fail(`never sent on: ${textOf(swallowed.frame)}`, swallowed.connection!);
+    }
+    const virtualMs = this.#nowMs - START_MS;
+    this.watch.checkTable();
+    this.#drain();
+    if (table.count !== 0) this.fail(`${table.count} entries are left after all timers`);
+    if (/[1-9]\d* tracked/.test(world.appliance.summary())) {
+      this.fail(`a backend still counts connections:\n${world.appliance.summary()}`);
+    }
+    if (this.#fewPorts) {
+      const [backend] = this.backends;
+      const fault = probePorts(world, this.clients[0]!, backend!, this.#proxy.address, this.ports);
+      if (fault !== "") this.fail(fault);
+    }
+    return {
+      connections: this.connections.length,
+      forwarded: this.watch.forwarded,
+      evicted: this.connections.filter(({ evicted }) => evicted).length,
+      refused: this.connections.filter(({ refusedByProxy }) => refusedByProxy).length,
+      virtualMs,
+      drops,
+    };
+  }
+
+  // For hosts
+
+  nowMs(): number {
+    return this.#nowMs;
+  }
+
+  at(atMs: number, run: () => void): void {
+    this.#events.at(atMs, run);
+  }
+
+  send(host: SimHost, frame: Uint8Array<ArrayBuffer>, connection: Connection | null): void {
+    const sent = this.watch.sent(host, frame, connection);
+    this.#travel(frame, (copy, unharmed) => this.#arrive(copy, unharmed ? sent : null, host));
+    if (connection?.busy === true && this.#happens(this.#impairments.mischief)) {
+      this.#forge(frame, connection);
+    }
+  }
+
+  connectionOf(clientIss: number): Connection | undefined {
+    return this.#byIss.get(clientIss);
+  }
+
+  serverIss(): number {
+    return this.#nextIss();
+  }
+
+  /** Stops the run; shows the first and last frames, or those of `connection`. */
+  fail(what: string, connection?: Connection): never {
+    const shown = this.#history.filter(({ atMs, frame }) =>
+      connection === undefined || (atMs >= connection.beganMs - BEFORE_MS && connection.owns(frame))
+    );
+    const lines = shown.map(({ atMs, way, frame }) =>
+      `  ${String(atMs - START_MS).padStart(7)} ms ${way} ${textOf(frame)}`
+    );
+    const cut = lines.length - 2 * SHOWN;
+    if (cut > 0) lines.splice(SHOWN, cut, `  … ${cut} frames …`);
+    throw new Error(
+      `Seed ${this.#options.seed} at ${this.#nowMs - START_MS} ms: ${what}\n${lines.join("\n")}`,
+    );
+  }
+
+  // Time
+
+  #runOne(): void {
+    const event = this.#events.take();
+    if (event === undefined) this.fail("nothing is left to happen");
+    this.#advanceTo(event.atMs);
+    event.run();
+    // The proxy sees what one moment brought when the next begins.
+    if (this.#events.nextMs > this.#nowMs) this.#poll();
+  }
+
+  #advanceTo(atMs: number): void {
+    if (atMs <= this.#nowMs) return;
+    this.world.clock.advance(atMs - this.#nowMs);
+    this.#nowMs = atMs;
+  }
+
+  #tick(): void {
+    if (this.#draining) return;
+    this.at(this.#nowMs + TICK_MS, () => {
+      this.#pollNow();
+      this.#tick();
+    });
+  }
+
+  /** The LAN is quiet; only ARP goes on until every timer has run out. */
+  #drain(): void {
+    const endMs = this.#nowMs + DRAIN_MS;
+    this.#draining = true;
+    while (this.#nowMs < endMs) {
+      const stepMs = Math.min(endMs, this.#nowMs + DRAIN_STEP_MS);
+      while (this.#events.nextMs <= stepMs) this.#runOne();
+      this.#advanceTo(stepMs);
+      this.#pollNow();
+    }
+  }
+
+  // Connections
+
+  #begin(connection: Connection): void {
+    const host = this.clients[below(this.#random, CLIENTS)]!;
+    const port = this.#firstClientPort + below(this.#random, CLIENT_PORTS);
+    const earlier = host.endpoint(port, connection.serverPort);
+    const busy = earlier !== undefined && earlier.state !== "time-wait";
+    if (busy || !host.rested(port, connection.serverPort)) {
+      this.at(this.#nowMs + 100, () => this.#begin(connection));
+      return;
+    }
+    const iss = this.#nextIss();
+    this.#byIss.set(iss, connection);
+    this.#began++;
+    connection.beganMs = this.#nowMs;
+    host.connect(connection, port, iss);
+  }
+
+  /**
+   * Sequence numbers that grow with time faster than anybody sends, for all hosts (RFC 9293 §3.4.1): what
+   * is left of an old connection lies behind the window of a new one.
+   */
+  #nextIss(): number {
+    return (this.#firstIss + this.#nowMs * 4096 + this.#issued++) | 0;
+  }
+
+  // The LAN
+
+  /** Takes a frame over the LAN; `arrive` gets what comes out, and whether it is as it was sent. */
+  #travel(
+    frame: Uint8Array<ArrayBuffer>,
+    arrive: (frame: Uint8Array<ArrayBuffer>, unharmed: boolean) => void,
+  ): void {
+    const { loss, duplication, reordering } = this.#impairments;
+    if (this.#happens(loss)) return;
+    for (let copies = this.#happens(duplication) ? 2 : 1; copies > 0; copies--) {
+      const delayMs = 1 + (this.#happens(reordering) ? 1 + below(this.#random, 60) : 0);
+      const damaged = this.#damaged(frame);
+      this.at(this.#nowMs + delayMs, () => arrive(damaged ?? frame, damaged === null));
+    }
+  }
+
+  /** A copy in which one byte of the IP packet is wrong, or null: the checksums find every such error. */
+  #damaged(frame: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> | null {
+    if (read16(frame, 12) !== 0x0800 || !this.#happens(this.#impairments.corruption)) return null;
+    const copy = frame.slice();
+    if (below(this.#random, 4) === 0) return copy.slice(0, below(this.#random, copy.length));
+    copy[14 + below(this.#random, copy.length - 14)]! ^= 1 + below(this.#random, 255);
+    return copy;
+  }
+
+  /**
+   * An RST, a SYN or data under the name of who sent `frame`, with numbers that are far off: it must not
+   * touch the connection (RFC 5961). It arrives while both ends are in the middle of it.
+   */
+  #forge(frame: Uint8Array<ArrayBuffer>, connection: Connection): void {
+    const s = new Segment();
+    readSegment(frame, s);
+    s.srcMac = this.stranger.at.mac;
+    s.id = this.#forged++ & 0xffff;
+    s.seq = (s.seq + FAR + below(this.#random, 0x7000_0000)) | 0;
+    s.ack = (s.ack + FAR + below(this.#random, 0x7000_0000)) | 0;
+    s.flags = [RST, RST | ACK, SYN, SYN | ACK, ACK, FIN | ACK][below(this.#random, 6)]!;
+    const forged = writeSegment(s);
+    const sent = this.watch.sent(this.stranger, forged, null);
+    this.at(this.#nowMs, () => {
+      if (connection.busy) this.#arrive(forged, sent, this.stranger);
+    });
+  }
+
+  #happens(parts: number): boolean {
+    return this.#random.uint32() < parts * 0x1_0000_0000;
+  }
+
+  /** A frame reaches the proxy; short ones are padded with what happens to lie around. */
+  #arrive(frame: Uint8Array<ArrayBuffer>, sent: Sent | null, host: SimHost): void {
+    this.#note(`${host.at.name} →`, frame);
+    if (sent !== null) this.watch.delivered(sent);
+    this.world.device.inbox.push(sent === null ? frame : padded(frame));
+    if (!this.#bursts) this.#poll();
+  }
+
+  #poll(): void {
+    if (this.world.device.inbox.length > 0) this.#pollNow();
+  }
+
+  #pollNow(): void {
+    const frames = this.world.poll();
+    const { tamper } = this.#options;
+    for (const made of frames) {
+      const frame = tamper === undefined ? made : tamper(made, this);
+      this.#note("proxy →", frame);
+      for (const host of this.watch.emitted(frame)) {
+        this.#travel(frame, (copy) => host.receive(copy));
+      }
+    }
+    this.watch.step();
+  }
+
+  #note(way: string, frame: Uint8Array): void {
+    if (this.#history.length === HISTORY) this.#history.splice(0, HISTORY / 2);
+    this.#history.push({ atMs: this.#nowMs, way, frame });
+  }
+}
+
+function addressOf(name: string, text: string, macText: string): HostAddress {
+  const mac = macText.split(":").map((octet) => parseInt(octet, 16));
+  return { name, text, macText, address: parseAddress(text), mac: mac[4]! * 256 + mac[5]! };
+}
+
+const PADDING = 0xa5;
+const MIN_FRAME_BYTES = 60;
+
+function padded(frame: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  if (frame.length >= MIN_FRAME_BYTES) return frame;
+  const padded = new Uint8Array(MIN_FRAME_BYTES).fill(PADDING);
+  padded.set(frame);
+  return padded;
+}
+
+/** One line about a frame. */
+function textOf(frame: Uint8Array): string {
+  if (frame.length >= 14 && read16(frame, 12) === 0x0806) return "ARP";
+  const s = new Segment();
+  const broken = readSegment(frame, s);
+  const flags = [..."FSRPAU"].filter((_, bit) => (s.flags & (1 << bit)) !== 0).join("");
+  return broken !== "" ? `(${broken})` : `.${s.src & 255}:${s.srcPort} → .${s.dst & 255}:` +
+    `${s.dstPort} ${flags} seq ${s.seq >>> 0} ack ${s.ack >>> 0} win ${s.window} ` +
+    `${s.payloadBytes} bytes, ttl ${s.ttl}, id ${s.id}`;
+}

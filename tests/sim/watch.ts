@@ -1,0 +1,388 @@
+/**
+ * What must hold whatever the LAN does, checked on every frame that the proxy sends and on its table:
+ *
+ *   - the frame is valid, and a packet that a host sent with nothing changed but what a translator and a
+ *     router change: addresses, ports, TTL, checksums, MAC addresses; and it leaves as often as it came;
+ *   - to a backend it leaves from the proxy and a port of the range, and only a SYN takes a (backend,
+ *     port there, port) tuple, and never that of a connection that both ends are busy with;
+ *   - to a client it leaves only from a tuple that this client's connection holds, and looks as if the
+ *     proxy were the server;
+ *   - the table finds an entry from both sides, and agrees with what was sent.
+ *
+ * Which connection holds which tuple is followed here from the frames alone: a second opinion about the
+ * table, not a look into it.
+ */
+import type { Appliance } from "../../src/app/appliance.ts";
+import { readArp, readIcmp, readTcp } from "../support/frames.ts";
+import type { HostAddress, SimHost } from "./host.ts";
+import type { Connection } from "./plan.ts";
+import { ACK, FIN, read16, read32, readSegment, RST, Segment, SYN } from "./segment.ts";
+
+const PROTOCOL_TCP = 6;
+const RECORDS = 8192;
+/** One frame in so many is also read by `tests/support/frames.ts`. */
+const SECOND_OPINION_EVERY = 64;
+/** The whole table is checked once in so many steps. */
+const WHOLE_TABLE_EVERY = 64;
+
+/** A frame that a host has put on the wire. */
+export interface Sent {
+  readonly id: number;
+  readonly frame: Uint8Array<ArrayBuffer>;
+  readonly host: SimHost;
+  readonly connection: Connection | null;
+  /** Copies that reached the proxy unharmed, and copies that it sent on. */
+  delivered: number;
+  emitted: number;
+  /** Copies that it must send on: new to the other end, in the middle of the connection. */
+  owed: number;
+  /** Who had its tuple when it came, if it had to wait for ARP. */
+  holder: Holder | null;
+}
+
+/** Who has a tuple towards a backend. */
+interface Holder {
+  readonly client: number;
+  readonly connection: Connection | null;
+}
+
+export interface WatchOptions {
+  readonly appliance: Appliance;
+  readonly proxy: HostAddress;
+  readonly hosts: readonly SimHost[];
+  readonly backends: readonly SimHost[];
+  /** Sends under the others' names and gets nothing. */
+  readonly stranger: SimHost;
+  readonly ports: { readonly first: number; readonly last: number };
+  /** Ports are so few that a connection that is not in full swing may lose its own. */
+  readonly evicts: boolean;
+  readonly fail: (what: string, connection?: Connection) => never;
+}
+
+export class Watch {
+  /** What the proxy said in its own name. */
+  ownResets = 0;
+  ownErrors = 0;
+  forwarded = 0;
+  readonly #options: WatchOptions;
+  readonly #backends: ReadonlySet<number>;
+  readonly #byMac: ReadonlyMap<number, SimHost>;
+  readonly #sent: ReadonlyMap<SimHost, (Sent | undefined)[]>;
+  readonly #holders = new Map<number, Holder>();
+  /** The tuple that a client's last SYN took. */
+  readonly #tuples = new Map<number, number>();
+  readonly #s = new Segment();
+  readonly #original = new Segment();
+  readonly #quoted = new Segment();
+  /** What arrived in this step. */
+  #burst: Sent[] = [];
+  /** Clients' tuples without an entry after this step, which only an RST in it explains. */
+  readonly #gone: number[] = [];
+  readonly #resets = new Set<number>();
+  readonly #owed: Sent[] = [];
+  #steps = 0;
+
+  constructor(options: WatchOptions) {
+    this.#options = options;
+    this.#backends = new Set(options.backends.map((host) => host.at.address));
+    this.#byMac = new Map(options.hosts.map((host) => [host.at.mac, host]));
+    this.#sent = new Map([...options.hosts, options.stranger].map((host) => [host, []]));
+  }
+
+  /** A host puts a frame on the wire. */
+  sent(
+    host: SimHost,
+    frame: Uint8Array<ArrayBuffer>,
+    connection: Connection | null,
+  ): Sent {
+    const id = read16(frame, 18);
+    const sent = { id, frame, host, connection, delivered: 0, emitted: 0, owed: 0, holder: null };
+    if (read16(frame, 12) === 0x0800) this.#sent.get(host)![id % RECORDS] = sent;
+    return sent;
+  }
+
+  /** A copy of it reaches the proxy, unharmed. */
+  delivered(sent: Sent): void {
+    sent.delivered++;
+    this.#burst.push(sent);
+    const { connection, frame, host } = sent;
+    if (connection?.busy !== true || connection.serverEnds.length > 1) return;
+    readSegment(frame, this.#original);
+    const from = host.at.address === connection.clientAddress;
+    const receiver = from ? connection.serverEnds[0]! : connection.clientEnd!;
+    // What the other end has had already may be dropped as too old.
+    if (receiver.isNews(this.#original) && sent.owed++ === 0) this.#owed.push(sent);
+  }
+
+  /** Packets of connections in full swing that came and never left. */
+  swallowed(): readonly Sent[] {
+    return this.#owed.filter(({ owed, emitted }) => emitted < owed);
+  }
+
+  /** The proxy sends a frame; returns the hosts that hear it. */
+  emitted(frame: Uint8Array<ArrayBuffer>): readonly SimHost[] {
+    const { hosts, proxy } = this.#options;
+    if (frame.length >= 14 && read16(frame, 12) === 0x0806) {
+      const arp = this.#second(() => readArp(frame));
+      const known = arp.senderAddress === proxy.text || arp.senderAddress === "0.0.0.0";
+      if (arp.senderMac !== proxy.macText || !known) this.#fail("ARP under another's name");
+      const host = this.#byMac.get(read16(frame, 4));
+      return host === undefined ? hosts : [host];
+    }
+    if (frame.length > 23 && frame[23] === 1) return [this.#icmp(frame)];
+    return [this.#tcp(frame)];
+  }
+
+  /** The frames of this step have been handled. */
+  step(): void {
+    for (const client of this.#gone) {
+      if (!this.#resets.has(client) && !this.#hasSyn(client)) {
+        this.#fail("translated a packet, and one direction of its entry is missing");
+      }
+    }
+    for (const sent of this.#burst) this.#noteHeld(sent);
+    this.#burst = [];
+    this.#gone.length = 0;
+    this.#resets.clear();
+    if (++this.#steps % WHOLE_TABLE_EVERY === 0) this.checkTable();
+  }
+
+  /** Every entry is found from both sides, has a port of the range, and no two share a tuple. */
+  checkTable(): void {
+    const { appliance: { connections: { table } }, ports, proxy } = this.#options;
+    let count = 0;
+    for (const entry of table) {
+      count++;
+      if (!table.hasSideB(entry)) this.#fail(`entry ${entry} is half a connection`);
+      for (const side of [0, 1]) {
+        const words = (table.srcPort(entry, side) << 16) | table.dstPort(entry, side);
+        const found = table.find(
+          table.protocol(entry),
+          table.src(entry, side),
+          table.dst(entry, side),
+          words,
+        );
+        if (found !== ((entry << 1) | side)) {
+          this.#fail(`entry ${entry} is not found from side ${side}: reference ${found}`);
+        }
+        if (table.dst(entry, side) !== proxy.address) {
+          this.#fail(`entry ${entry} is not to the proxy`);
+        }
+      }
+      const port = table.dstPort(entry, 1);
+      if (!this.#backends.has(table.src(entry, 1))) this.#fail(`entry ${entry} has no backend`);
+      if (port < ports.first || port > ports.last) this.#fail(`entry ${entry} has port ${port}`);
+      if (table.dstPort(entry, 0) !== table.srcPort(entry, 1)) {
+        this.#fail(`entry ${entry} changes the server's port`);
+      }
+    }
+    if (count !== table.count) {
+      this.#fail(`the table counts ${table.count} entries and has ${count}`);
+    }
+  }
+
+  /** A packet that waits for ARP leaves later, as its connection was when it came. */
+  #noteHeld(sent: Sent): void {
+    if (sent.emitted >= sent.delivered || readSegment(sent.frame, this.#original) !== "") return;
+    const { src, srcPort, dstPort } = this.#original;
+    sent.holder = this.#holders.get(tupleOf(src, srcPort, dstPort)) ?? null;
+  }
+
+  /** A SYN that came from this client's tuple in this step may have opened the entry anew. */
+  #hasSyn(client: number): boolean {
+    const s = this.#original;
+    return this.#burst.some(({ frame }) =>
+      readSegment(frame, s) === "" && (s.flags & (SYN | ACK)) === SYN &&
+      tupleOf(s.src, s.srcPort, s.dstPort) === client
+    );
+  }
+
+  // One frame
+
+  #tcp(frame: Uint8Array<ArrayBuffer>): SimHost {
+    const s = this.#s;
+    const broken = readSegment(frame, s);
+    if (broken !== "") this.#fail(`sent a frame with ${broken}`);
+    if (this.forwarded % SECOND_OPINION_EVERY === 0) this.#second(() => readTcp(frame));
+    const host = this.#receiver(frame, s.srcMac, s.dstMac, s.src, s.dst);
+    const sent = this.#originalOf(frame, s);
+    if (sent === null) {
+      this.#ownReset(s);
+      return host;
+    }
+    this.forwarded++;
+    if (++sent.emitted > sent.delivered) this.#fail("sent a packet more often than it came");
+    readSegment(sent.frame, this.#original);
+    const original = this.#original;
+    const now = this.#burst.includes(sent);
+    if (this.#backends.has(original.src)) {
+      const tuple = tupleOf(original.src, original.srcPort, original.dstPort);
+      const holder = now ? this.#holders.get(tuple) : sent.holder;
+      if (holder !== undefined && holder !== null) {
+        this.#toClient(s, original, holder, now);
+        return host;
+      }
+    }
+    this.#toBackend(s, original, sent, now);
+    return host;
+  }
+
+  #toBackend(s: Segment, original: Segment, sent: Sent, now: boolean): void {
+    const { ports } = this.#options;
+    if (!this.#backends.has(s.dst)) this.#fail(`sent a client's packet to ${s.dst & 255}`);
+    if (s.dstPort !== original.dstPort) this.#fail("changed the server's port");
+    if (s.srcPort < ports.first || s.srcPort > ports.last) {
+      this.#fail(`sent from port ${s.srcPort}, which is outside the range`);
+    }
+    const tuple = tupleOf(s.dst, s.dstPort, s.srcPort);
+    const client = tupleOf(original.src, original.srcPort, original.dstPort);
+    const holder = this.#holders.get(tuple);
+    const opens = (s.flags & (SYN | ACK)) === SYN;
+    if (holder?.client !== client) {
+      if (!opens && now) this.#fail(`sent a packet from port ${s.srcPort} without a SYN before it`);
+      if (holder?.connection?.busy === true) {
+        const what = `port ${s.srcPort} was taken from a connection that both ends are busy with`;
+        this.#fail(what, holder.connection);
+      }
+      if (opens && holder?.connection?.over === false && this.#options.evicts) {
+        holder.connection.evicted = true;
+      }
+    }
+    if (opens) {
+      if (holder !== undefined && holder.client !== client) this.#tuples.delete(holder.client);
+      const connection = sent.connection ?? (holder?.client === client ? holder.connection : null);
+      const earlier = this.#tuples.get(client);
+      if (earlier !== undefined) this.#holders.delete(earlier);
+      this.#holders.set(tuple, { client, connection });
+      this.#tuples.set(client, tuple);
+    }
+    if ((s.flags & RST) !== 0) this.#resets.add(client);
+    if (now) this.#checkEntry(original, s);
+  }
+
+  #toClient(s: Segment, original: Segment, holder: Holder, now: boolean): void {
+    if (s.srcPort !== original.srcPort) this.#fail("answered from another port than the server's");
+    const client = tupleOf(s.dst, s.dstPort, s.srcPort);
+    if (holder.client !== client) this.#fail(`sent a backend's packet to another connection`);
+    if ((s.flags & RST) !== 0) this.#resets.add(client);
+    if (now) this.#checkEntry(original, s);
+  }
+
+  /** The table has an entry that translates `original` into `s`, and back. */
+  #checkEntry(original: Segment, s: Segment): void {
+    const { appliance: { connections: { table } } } = this.#options;
+    const there = table.find(
+      PROTOCOL_TCP,
+      original.src,
+      original.dst,
+      (original.srcPort << 16) | original.dstPort,
+    );
+    const back = table.find(PROTOCOL_TCP, s.dst, s.src, (s.dstPort << 16) | s.srcPort);
+    if (there >= 0 && there >> 1 === back >> 1 && there !== back) return;
+    const client = this.#backends.has(original.src)
+      ? tupleOf(s.dst, s.dstPort, s.srcPort)
+      : tupleOf(original.src, original.srcPort, original.dstPort);
+    if (there >= 0 && back >= 0) {
+      this.#fail(`the two directions of an entry disagree: ${there} there, ${back} back`);
+    }
+    this.#gone.push(client);
+  }
+
+  /** The packet that `frame` is a translation of. */
+  #originalOf(frame: Uint8Array, s: Segment): Sent | null {
+    for (const ring of this.#sent.values()) {
+      const sent = ring[s.id % RECORDS];
+      if (sent === undefined || sent.id !== s.id || sent.delivered === 0) continue;
+      if (isTranslation(sent.frame, frame)) return sent;
+    }
+    return null;
+  }
+
+  /** Nothing but an RST that answers a packet of this step may be the proxy's own. */
+  #ownReset(s: Segment): void {
+    const o = this.#original;
+    if ((s.flags & RST) === 0 || s.payloadBytes !== 0) {
+      this.#fail("sent a packet that nobody sent it");
+    }
+    for (const { frame, connection } of this.#burst) {
+      if (readSegment(frame, o) !== "") continue;
+      if (o.src !== s.dst || o.srcPort !== s.dstPort || o.dstPort !== s.srcPort) continue;
+      const taken = o.payloadBytes + ((o.flags & SYN) !== 0 ? 1 : 0) + (o.flags & FIN);
+      const fits = (o.flags & ACK) !== 0
+        ? s.seq === o.ack && s.flags === RST
+        : s.seq === 0 && s.ack === ((o.seq + taken) | 0);
+      if (!fits) continue;
+      this.ownResets++;
+      if (connection !== null) connection.refusedByProxy = true;
+      return;
+    }
+    this.#fail("sent an RST that answers nothing");
+  }
+
+  #icmp(frame: Uint8Array<ArrayBuffer>): SimHost {
+    const icmp = this.#second(() => readIcmp(frame));
+    const host = this.#receiver(
+      frame,
+      read16(frame, 10),
+      read16(frame, 4),
+      read32(frame, 26),
+      read32(frame, 30),
+    );
+    if (icmp.type !== 3 && icmp.type !== 11) this.#fail(`sent ICMP of type ${icmp.type}`);
+    const quote = icmp.payload;
+    const at = quote.length < 28 ? -1 : read32(quote, 12);
+    if (at !== host.at.address) this.#fail("sent an ICMP error about another host's packet");
+    this.ownErrors++;
+    for (const { frame, connection } of this.#burst) {
+      if (readSegment(frame, this.#quoted) !== "" || connection === null) continue;
+      const same = this.#quoted.src === at && this.#quoted.id === read16(quote, 4);
+      if (same) connection.refusedByProxy = true;
+    }
+    return host;
+  }
+
+  #receiver(frame: Uint8Array, srcMac: number, dstMac: number, src: number, dst: number): SimHost {
+    const { proxy } = this.#options;
+    const host = this.#byMac.get(dstMac);
+    if (frame.length !== 14 + read16(frame, 16)) this.#fail("sent padding");
+    if (srcMac !== proxy.mac || src !== proxy.address) this.#fail("sent under another's name");
+    if (host === undefined || host.at.address !== dst) {
+      this.#fail(`sent a packet for ${dst & 255} to MAC address ${dstMac}`);
+    }
+    return host;
+  }
+
+  #second<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      this.#fail(
+        `sent a frame that can't be read: ${error instanceof Error ? error.message : error}`,
+      );
+    }
+  }
+
+  #fail(what: string, connection?: Connection): never {
+    return this.#options.fail(what, connection);
+  }
+}
+
+/** A number for (host, port there, port here): hosts differ in their last octet. */
+function tupleOf(address: number, port: number, otherPort: number): number {
+  return ((address & 255) * 0x10000 + port) * 0x10000 + otherPort;
+}
+
+/** True if both frames differ only in what a translator and a router change. */
+function isTranslation(from: Uint8Array, to: Uint8Array): boolean {
+  const ip = 14;
+  const end = ip + read16(from, ip + 2);
+  if (to.length !== end || from[ip + 8]! - 1 !== to[ip + 8]) return false;
+  const tcp = ip + (from[ip]! & 15) * 4;
+  for (let i = ip; i < end; i++) {
+    if (from[i] === to[i]) continue;
+    const rewritten = i === ip + 8 || (i >= ip + 10 && i < ip + 20) || (i >= tcp && i < tcp + 4) ||
+      i === tcp + 16 || i === tcp + 17;
+    if (!rewritten) return false;
+  }
+  return true;
+}
