@@ -62,15 +62,19 @@ export async function complaints(file: string): Promise<string[]> {
   return lines.flatMap((line) => {
     const [number, ip, tcp, udp, icmp, malformed, severities, messages] = line.split("\t");
     const found: string[] = [];
+    const isError = icmp !== "" && (tcp !== "" || udp !== "");
     for (const [protocol, states] of Object.entries({ ip, tcp, udp, icmp })) {
-      // The first is the packet's own; the rest belong to a packet quoted in an ICMP error.
-      const state = states?.split("|")[0];
+      // The first is the packet's own; the rest belong to a packet quoted in an ICMP error, and so do
+      // all of its transport's: a quotation is mostly too short for its checksum.
+      const isQuoted = isError && (protocol === "tcp" || protocol === "udp");
+      const state = isQuoted ? "" : states?.split("|")[0];
       if (state !== "" && state !== "1") found.push(`${protocol} checksum status ${state}`);
     }
     if (malformed) found.push("malformed");
     const texts = messages?.split("|") ?? [];
     for (const [index, severity] of (severities ?? "").split("|").entries()) {
       const text = texts[index] ?? "";
+      if (isError && text.startsWith("Bad checksum")) continue; // its own have been looked at
       if (Number(severity) >= expertWarning && !ordinary.test(text)) found.push(`"${text}"`);
     }
     return found.length > 0 ? [`frame ${number}: ${found.join(", ")}`] : [];

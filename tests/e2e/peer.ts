@@ -10,6 +10,31 @@
  * connection. The client prints one line of JSON, a `Report`.
  */
 
+import { fileURLToPath } from "node:url";
+import type { Background } from "../support/shell.ts";
+import type { Host } from "./lab.ts";
+
+/** Starts the server in a host of a lab; returns once it listens. */
+export async function startEcho(host: Host, address: string, port: number): Promise<Background> {
+  const words = [fileURLToPath(import.meta.url), "serve", address, String(port)];
+  const server = host.start([Deno.execPath(), "run", "--allow-net", ...words]);
+  await server.waitFor("listening");
+  return server;
+}
+
+/** Runs the client in a host of a lab. */
+export async function connectPeer(
+  host: Host,
+  address: string,
+  port: number,
+  connections: number,
+  lenBytes: number,
+): Promise<Report> {
+  const numbers = [port, connections, lenBytes].map(String);
+  const words = [fileURLToPath(import.meta.url), "connect", address, ...numbers];
+  return JSON.parse(await host.must([Deno.execPath(), "run", "--allow-net", ...words]));
+}
+
 /** What a client run saw. */
 export interface Report {
   /** Connections whose every byte came back unchanged, by the backend that named itself. */

@@ -49,6 +49,25 @@ export function summaryCount(summary: string, name: string): number {
   return Number(new RegExp(`(?<![\\w-])${name} (\\d+)`).exec(summary)?.[1] ?? 0);
 }
 
+/** Has a running proxy print its summary, and returns it. */
+export async function askSummary(proxy: Background): Promise<string> {
+  const from = proxy.stdout.length;
+  proxy.signal("SIGUSR2");
+  const deadline = performance.now() + askTimeoutMs;
+  while (!/^Summary\n(.+\n)+\n/m.test(proxy.stdout.slice(from))) {
+    if (await proxy.ended(20)) throw new Error(`Cannot ask the proxy: it ended: ${proxy.stderr}`);
+    if (performance.now() > deadline) throw new Error("Cannot ask the proxy: it does not answer");
+  }
+  return lastSummary(proxy.stdout);
+}
+
+const askTimeoutMs = 5_000;
+
+/** How many connections are tracked, as a summary tells. */
+export function trackedIn(summary: string): number {
+  return Number(/^Connections : (\d+) of/m.exec(summary)?.[1] ?? NaN);
+}
+
 function sourceCommand(): string[] {
   const root = fileURLToPath(new URL("../../", import.meta.url));
   const { tasks } = JSON.parse(Deno.readTextFileSync(`${root}deno.json`));

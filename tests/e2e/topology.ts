@@ -82,6 +82,41 @@ export async function bridged(place: ClientPlace): Promise<Topology> {
   }
 }
 
+/** Form (b) with a router on the bridge and a host behind it. */
+export interface Routed extends Topology {
+  /** Has `eth0` on the bridge, and `eth1` on the link to `far`. */
+  readonly router: Host;
+  readonly far: Host;
+  readonly farAddress: string;
+  /** The router's address on the bridge. */
+  readonly gateway: string;
+}
+
+/** Form (b), the client behind a port: a router joins the bridge to a host 10.0.0.2 far away. */
+export async function routed(): Promise<Routed> {
+  const near = await bridged("behind a port");
+  try {
+    const { lab, host } = near;
+    const gateway = "192.168.0.253";
+    const farAddress = "10.0.0.2";
+    const router = await join(lab, host, "router", "port9", gateway);
+    const far = await lab.host("far");
+    await lab.cable(router, "eth1", far, "eth0");
+    await router.script(`
+      ip addr add 10.0.0.1/24 dev eth1
+      echo 1 > /proc/sys/net/ipv4/ip_forward`);
+    await far.script(`
+      ip addr add ${farAddress}/24 dev eth0
+      ip route add default via 10.0.0.1`);
+    await completeChecksums(router, "eth1");
+    await completeChecksums(far, "eth0");
+    return { ...near, router, far, farAddress, gateway };
+  } catch (error) {
+    await near.lab.close();
+    throw error;
+  }
+}
+
 /** The commands that make the tap and put it into the bridge, up. */
 export const tapCommands = `
   ip tuntap add dev ${tap} mode tap

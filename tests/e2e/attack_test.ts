@@ -1,0 +1,168 @@
+/**
+ * The proxy under attack, on a real TAP device: a flood of SYNs from random sources while a hundred
+ * connections go on, and new connections to one backend as fast as they come, with restarts of the
+ * proxy in between. With SOAK=true in the environment each lasts a minute, otherwise some seconds.
+ */
+import assert from "node:assert/strict";
+import type { Host } from "./lab.ts";
+import { startEcho } from "./peer.ts";
+import {
+  askSummary,
+  lastSummary,
+  startProxy,
+  summaryCount,
+  trackedIn,
+  usualOptions,
+} from "./proxy.ts";
+import { SteadyConnections } from "./steady.ts";
+import { labTests } from "./suite.ts";
+import { bridged, join, proxyAddress, tap, type Topology } from "./topology.ts";
+import { buildTraffic, kernelCounter, residentKiB, Storm } from "./traffic.ts";
+
+const labTest = await labTests("cc", "nc", "nstat");
+const mac = "02:54:47:00:00:64";
+
+labTest("proxy, flooded with SYNs from random sources, keeps its connections", async () => {
+  const floodSeconds = lasts(10);
+  const maxConn = 20_000;
+  await using topology = await bridged("behind a port");
+  const { lab, host, client, backends } = topology;
+  const program = await buildTraffic(lab);
+  // It is the gateway as well: where answers to the random sources go.
+  const attacker = await join(lab, host, "attacker", "port9", "192.168.0.66");
+  for (const backend of backends) await startEcho(backend.host, backend.address, 2000);
+  const options = [`--mac=${mac}`, "--gateway=192.168.0.66", `--max-conn=${maxConn}`];
+  const proxy = await startProxy(host, [...usualOptions, ...options]);
+  const steady = await SteadyConnections.open(client, proxyAddress, 2000, 100);
+
+  const words = [program, "flood", "eth0", mac, proxyAddress, "2000", String(floodSeconds)];
+  const flood = attacker.start(words);
+  const residentsKiB: number[] = [];
+  for (let second = 1; !await flood.ended(1000); second++) {
+    assert.ok(second < floodSeconds + 10, "the flood ends");
+    const tracked = trackedIn(await askSummary(proxy));
+    assert.ok(tracked <= maxConn, `${tracked} connections of at most ${maxConn}`);
+    residentsKiB.push(await residentKiB(proxy.pid));
+  }
+  const { sent } = JSON.parse((await flood.result()).stdout);
+  assert.ok(sent > 10_000 * floodSeconds, `${sent} SYNs are a flood`);
+
+  // The device's own queue overflows before the proxy reads it, so that every connection loses
+  // packets and waits longer and longer, as TCP does; none may fail, and all recover.
+  const during = await steady.report();
+  assert.deepEqual(during.failures, []);
+  assert.ok(during.exchanges >= 100, `during the flood: ${JSON.stringify(during)}`);
+  const startMs = performance.now();
+  const { code, stdout } = await client.run(
+    ["nc", "-v", "-N", "-w", "5", proxyAddress, "2000"],
+  );
+  assert.match(stdout, /^from 192\.168\.0\.[123]\n$/, `exit code ${code}`);
+  assert.ok(performance.now() - startMs < 5000, "a new connection within 5 s");
+  await recover(steady, floodSeconds + 5);
+
+  // The first seconds fill the table and have the program compiled; then nothing is added.
+  const [settledKiB, lastKiB] = [residentsKiB[4]!, residentsKiB.at(-1)!];
+  assert.ok(lastKiB - settledKiB < 16 * 1024, `resident KiB, second by second: ${residentsKiB}`);
+  const summary = lastSummary((await proxy.stop()).stdout);
+  assert.ok(summaryCount(summary, "Forward") > 20_000, summary);
+});
+
+labTest(
+  "proxy, stormed with connections to one backend, reuses ports without failure",
+  async () => {
+    const stormSeconds = lasts(9);
+    const ports = 8000;
+    await using topology = await bridged("on the bridge");
+    const { lab, host, backends } = topology;
+    const program = await buildTraffic(lab);
+    const [backend] = backends;
+    const server = backend!.host.start([program, "serve", backend!.address, "2000"]);
+    await server.waitFor("listening");
+    await forgetSoon(backend!.host);
+    const clients = await stormClients(topology, 4);
+    const options = [
+      ...[`--net=${tap}`, `--dst-addrs=${backend!.address}`, `--mac=${mac}`],
+      ...[`--ports=20000-${20_000 + ports - 1}`, "--trace=off"],
+    ];
+    let proxy = await startProxy(host, options, [backend!.address]);
+    const storms = clients.map((client) => new Storm(program, client, proxyAddress, 2000, 16));
+    const done = () => storms.reduce((sum, storm) => sum + storm.report().done, 0);
+    const failed = () => storms.reduce((sum, storm) => sum + storm.report().failed, 0);
+
+    for (let run = 1; run <= 3; run++) {
+      const [startDone, startFailed] = [done(), failed()];
+      const startRetransmitted = await retransmittedSyns(clients);
+      await sleep(stormSeconds * 1000 / 3);
+      const reports = storms.map((storm) => storm.report());
+      const about = `run ${run}: ${JSON.stringify(reports)}\n${await askSummary(proxy)}`;
+      const retransmitted = await retransmittedSyns(clients) - startRetransmitted;
+      assert.deepEqual({ failed: failed() - startFailed, retransmitted }, none, about);
+      assert.ok(done() - startDone > stormSeconds / 3 * 1000, about);
+      assert.ok(trackedIn(await askSummary(proxy)) <= ports, "no more connections than ports");
+      if (run === 3) break;
+      const stopped = await proxy.stop();
+      assert.equal(stopped.code, 0, stopped.stderr);
+      proxy = await startProxy(host, options, [backend!.address]);
+      // Connections that the restart cut are given up after two seconds.
+      await sleep(2500);
+    }
+    for (const storm of storms) await storm.stop();
+    const summary = lastSummary((await proxy.stop()).stdout);
+    assert.equal(summaryCount(summary, "no-port"), 0, summary);
+  },
+);
+
+/** Waits until all connections transfer as they did before: TCP may have waited as long as it was cut off. */
+async function recover(steady: SteadyConnections, seconds: number): Promise<void> {
+  const deadline = performance.now() + seconds * 1000;
+  while (true) {
+    await steady.report();
+    await sleep(1000);
+    const after = await steady.report();
+    assert.deepEqual(after.failures, []);
+    if (after.fewest >= 5) return;
+    assert.ok(performance.now() < deadline, `after the flood: ${JSON.stringify(after)}`);
+  }
+}
+
+/** How many seconds an attack lasts. */
+function lasts(seconds: number): number {
+  return Deno.env.get("SOAK") === "true" ? 60 : seconds;
+}
+
+/** Clients on the bridge whose kernels take their source ports from the same range. */
+async function stormClients({ lab, host }: Topology, count: number): Promise<Host[]> {
+  const clients: Host[] = [];
+  for (let index = 0; index < count; index++) {
+    const port = `client${index}`;
+    const client = await join(lab, host, port, port, `192.168.0.${10 + index}`);
+    // tcp_tw_reuse: a client's own TIME_WAIT lasts a second, so that its ports suffice.
+    await client.script(`
+      echo "20000 27999" > /proc/sys/net/ipv4/ip_local_port_range
+      echo 1 > /proc/sys/net/ipv4/tcp_tw_reuse`);
+    await forgetSoon(client);
+    clients.push(client);
+  }
+  return clients;
+}
+
+/**
+ * A connection that a restart cut while it opened or closed is given up after about a second, not a
+ * minute: as long as the backend has it, it refuses the first SYN from its port.
+ */
+async function forgetSoon(host: Host): Promise<void> {
+  await host.script(`
+    echo 0 > /proc/sys/net/ipv4/tcp_synack_retries
+    echo 1 > /proc/sys/net/ipv4/tcp_orphan_retries`);
+}
+
+const none = { failed: 0, retransmitted: 0 };
+
+async function retransmittedSyns(clients: readonly Host[]): Promise<number> {
+  const counts = clients.map((client) => kernelCounter(client, "TcpExtTCPSynRetrans"));
+  return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
