@@ -51,10 +51,11 @@ Deno.test("compile agrees with the walker on 1,000,000 triples of tree, packet a
   for (let number = 0; seen.triples < TRIPLES || trees.size < TREES; number++) {
     const policy = randomly(random, number);
     const text = print(policy);
-    if (trees.has(text)) continue;
+    const withoutLabels = text.replaceAll(/ "(?:[^"\\]|\\.)*"/g, "");
+    if (trees.has(withoutLabels)) continue;
     const seed = random.uint32();
     if (new Comparison(policy, seed, `seed ${SEED}, tree ${number}\n${text}`).run()) {
-      trees.add(text);
+      trees.add(withoutLabels);
     }
   }
   const [share, shareOfAll] = [seen.hit / seen.counted, seen.hit / seen.branches];
