@@ -2,21 +2,32 @@
  * The command line: text in, one of three outcomes out. Nothing is printed and nobody exits here, so
  * that `main.ts` alone decides about streams and exit codes, and a test can ask for every message.
  *
- * commander splits the flags, suggests the right spelling and lays out the help page; what a value
- * means is decided below, in the order of the help page. A later subcommand is one more
+ * commander splits the flags, suggests the right spelling and lays out the help page; what they mean is
+ * decided in `flags.ts`, and what a value means in `values.ts`. A later subcommand is one more
  * `program.command(…)` with its own action and its own member of `Command`.
  */
-import type { Mac } from "../wire/address.ts";
-import type { Config, TraceMode } from "./config.ts";
-import type { ExplainCommand } from "./explain.ts";
-import type { PolicyCommand } from "./policy_command.ts";
-import type { ReplayCommand } from "./replay_command.ts";
 import { Command as Program, CommanderError } from "commander";
-import { DEFAULT_TIMEOUTS, type Timeouts } from "../flow/lifetimes.ts";
-import { isGroupMac, parseAddress, parseInterface, parseMac, stableMac } from "../wire/address.ts";
-import { checkBackends, checkGateway, checkOwnAddress } from "./config.ts";
+import { DEFAULT_TIMEOUTS } from "../flow/lifetimes.ts";
+import type { Config } from "./config.ts";
+import type { ExplainCommand } from "./explain.ts";
+import {
+  camelCase,
+  DEFAULT_IPV4,
+  DEFAULT_MAX_CONN,
+  type Flags,
+  kebabCase,
+  read,
+  readConfig,
+  readOptional,
+  TIMEOUT_FLAGS,
+  timeoutKey,
+  type Values,
+} from "./flags.ts";
+import { EXAMPLES, EXPLAIN_HELP, POLICY_HELP, REPLAY_HELP } from "./help.ts";
 import { parsePacket } from "./packet_text.ts";
-import { POLICY_VIEWS } from "./policy_command.ts";
+import { POLICY_VIEWS, type PolicyCommand } from "./policy_command.ts";
+import type { ReplayCommand } from "./replay_command.ts";
+import { DEFAULT_PORTS, parseDevice, parsePath } from "./values.ts";
 
 /** What the command line asks for. */
 export type Command =
@@ -40,94 +51,6 @@ export interface About {
   /** How this program was made: `source`, `compiled` or `portable`. */
   readonly build: string;
 }
-
-/** The values of one flag in the order given. */
-type Values = readonly string[];
-type Flags = Readonly<Record<string, Values | undefined>>;
-
-const DEFAULT_IPV4 = "192.168.0.100/24";
-const DEFAULT_PREFIX = 24;
-const DEFAULT_PORTS = "1024-65535";
-const DEFAULT_MAX_CONN = "262144";
-const MAX_CONN = 1_000_000;
-const MAX_SEED = 0xffff_ffff;
-const TRACE_MODES: readonly string[] = ["auto", "all", "off"] satisfies TraceMode[];
-
-const MAX_TIMEOUT_SECONDS = 1_000_000;
-
-/** Flag after `--timeout-`, and which connections it is about. */
-const TIMEOUT_FLAGS = [
-  ["half-open", "TCP before the handshake is over"],
-  ["established", "TCP with both sides open"],
-  ["closing", "TCP after a FIN"],
-  ["reset", "TCP after an RST"],
-  ["udp", "UDP"],
-  ["icmp", "ICMP queries"],
-] as const;
-
-/** How a flag that must be given is written. */
-const SHAPE: Readonly<Record<string, string>> = {
-  net: "--net=DEVICE, as in --net=tap100",
-  "dst-addrs": "--dst-addrs=ADDR[,ADDR…], as in --dst-addrs=192.168.0.1,192.168.0.2",
-  pcap: "--pcap=FILE, as in --pcap=in.pcap",
-};
-
-const EXAMPLES = `
-Examples:
-  Answer at 192.168.0.100 and spread connections over two backends:
-    proxy --net=tap100 --dst-addrs=192.168.0.1,192.168.0.2
-  Another address, a backend behind a router, no PDUs on the console:
-    proxy --net=tap0 --ipv4=10.0.0.9 --gateway=10.0.0.1 --dst-addrs=10.7.0.5 --trace=off
-
-Signals: SIGUSR2 prints the summary; SIGHUP reads the policy again; SIGINT and SIGTERM print the
-summary and exit.
-Exit codes: 0 after a signal, 1 for a failure at run time, 2 for a wrong command line.`;
-
-const POLICY_HELP = `
-  check    looks for mistakes: says what and where; exit code 1 if there are errors
-  print    the policy in the text notation, in its one canonical form
-  mermaid  its picture as Mermaid, for a page that draws it
-  dot      its picture as Graphviz DOT
-  svg      its picture
-
-Examples:
-  proxy policy check web.policy
-  proxy policy svg > built-in.svg
-
-Exit codes: 0, 1 for a wrong policy or a failure, 2 for a wrong command line.`;
-
-const EXPLAIN_HELP = `
-PACKET is one argument, in the words of the policy notation:
-  'tcp ADDR:PORT > ADDR:PORT [FLAG…]'        flags syn, ack, fin, rst, psh, urg, none (default syn)
-  'udp ADDR:PORT > ADDR:PORT'
-  'icmp ADDR > ADDR [TYPE [code CODE]]'      each a name or a number (default echo-request)
-  'proto N ADDR > ADDR'
-and behind each: ttl N, length N (of the whole IP packet), id N (of an ICMP query).
-Several packets are one small scene: each meets the connections that those before it have opened.
-Flags --policy, --ipv4, --gateway, --mac, --ports, --max-conn, --seed are those of a run (seed
-default 0). Every neighbour has answered ARP. Nothing outside is touched.
-
-Examples:
-  proxy explain --dst-addrs=192.168.0.1 'tcp 192.168.0.254:40000 > 192.168.0.100:2000 syn'
-  proxy explain --dst-addrs=192.168.0.1 'tcp 192.168.0.254:40000 > 192.168.0.100:2000 syn' \\
-    'tcp 192.168.0.1:2000 > 192.168.0.100:40000 syn ack'
-
-Exit codes: 0, 1 for a wrong policy or a failure, 2 for a wrong command line.`;
-
-const REPLAY_HELP = `
-Flags --policy, --ipv4, --gateway, --ports, --max-conn, --seed, --trace are those of a run; for the
-same decisions give those of the run that was captured (seed default 0, trace default all).
-Without --mac the proxy's MAC address is found in the capture. Frames from that address are not
-received but compared with those sent here, ARP requests excepted.
-A neighbour of which the capture has packets, but none of ARP, is taken to have answered before.
-A TCP or UDP checksum that is the bare sum of the pseudo-header counts as not completed yet; in
---out it is completed.
-
-Examples:
-  proxy replay --dst-addrs=192.168.0.1,192.168.0.2 --pcap=in.pcap --seed=7
-  proxy replay --policy=new.policy --dst-addrs=192.168.0.1 --pcap=in.pcap --trace=off --out=out.pcap
-
-Exit codes: 0, 1 for frames that differ or a failure, 2 for a wrong command line.`;
 
 /** Reads the arguments after the program's name. */
 export function parseArgs(argv: readonly string[], about: About): Command {
@@ -337,160 +260,4 @@ function usageError(message: string): Command {
 function readRun(flags: Flags, positional: Values): Config {
   refuseArguments(positional);
   return readConfig(flags, read(flags, "net", null, parseDevice), "auto");
-}
-
-function readConfig(flags: Flags, net: string, trace: TraceMode): Config {
-  const ipv4 = read(flags, "ipv4", DEFAULT_IPV4, parseOwnAddress);
-  const { address, prefixLength } = ipv4;
-  const gateway = readOptional(flags, "gateway", (text) => {
-    const parsed = parseAddress(text);
-    checkGateway(parsed, address, prefixLength);
-    return parsed;
-  });
-  const dstAddrs = read(flags, "dst-addrs", null, (text) => {
-    const parsed = text.split(",").map(parseAddress);
-    checkBackends(parsed, address, prefixLength, gateway);
-    return parsed;
-  });
-  return {
-    net,
-    dstAddrs,
-    address,
-    prefixLength,
-    gateway,
-    mac: readOptional(flags, "mac", parseOwnMac) ?? stableMac(net, address),
-    ports: read(flags, "ports", DEFAULT_PORTS, parsePorts),
-    maxConn: read(
-      flags,
-      "max-conn",
-      DEFAULT_MAX_CONN,
-      (text) => parseInteger(text, "number of connections", 1, MAX_CONN),
-    ),
-    timeouts: readTimeouts(flags),
-    seed: readOptional(flags, "seed", (text) => parseInteger(text, "seed", 0, MAX_SEED)),
-    trace: read(flags, "trace", trace, parseTrace),
-    policy: readOptional(flags, "policy", parsePath),
-  };
-}
-
-function readTimeouts(flags: Flags): Timeouts {
-  const seconds = TIMEOUT_FLAGS.map(([name]) => [
-    timeoutKey(name),
-    readOptional(
-      flags,
-      `timeout-${name}`,
-      (text) => parseInteger(text, "time in seconds", 1, MAX_TIMEOUT_SECONDS),
-    ) ?? DEFAULT_TIMEOUTS[timeoutKey(name)],
-  ]);
-  return Object.fromEntries(seconds);
-}
-
-function timeoutKey(name: typeof TIMEOUT_FLAGS[number][0]): keyof Timeouts {
-  return name === "half-open" ? "halfOpen" : name;
-}
-
-/** The flag's value; `fallback` is its text when it is not given, null: it must be given. */
-function read<T>(
-  flags: Flags,
-  name: string,
-  fallback: string | null,
-  parse: (text: string) => T,
-): T {
-  const values = flags[camelCase(name)] ?? (fallback === null ? [] : [fallback]);
-  const text = values[0];
-  if (text === undefined) throw new SyntaxError(`--${name}: Required: expected ${SHAPE[name]}`);
-  if (values.length > 1) {
-    throw new SyntaxError(`--${name}: Cannot use "${values[1]}" as second value: expected one`);
-  }
-  try {
-    return parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) throw new SyntaxError(`--${name}: ${error.message}`);
-    if (error instanceof RangeError) throw new RangeError(`--${name}: ${error.message}`);
-    throw error;
-  }
-}
-
-function readOptional<T>(flags: Flags, name: string, parse: (text: string) => T): T | null {
-  return flags[camelCase(name)] === undefined ? null : read(flags, name, null, parse);
-}
-
-/** commander's name for a flag's value. */
-function camelCase(name: string): string {
-  return name.replaceAll(/-(.)/g, (_, letter: string) => letter.toUpperCase());
-}
-
-function kebabCase(name: string): string {
-  return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-}
-
-/**
- * The kernel's own rule (dev_valid_name in net/core/dev.c); `%` too, which the kernel would fill with
- * a number.
- */
-function parseDevice(text: string): string {
-  const fail = `Cannot use "${text}" as device name`;
-  const lenBytes = new TextEncoder().encode(text).length;
-  if (lenBytes < 1 || lenBytes > 15) {
-    throw new RangeError(`${fail}: expected 1 to 15 bytes, found ${lenBytes}`);
-  }
-  if (text === "." || text === ".." || /[\s\p{Cc}/:%]/u.test(text)) {
-    throw new SyntaxError(
-      `${fail}: expected a name without "/", ":", "%" and white space, not "." or ".."`,
-    );
-  }
-  return text;
-}
-
-function parseOwnAddress(text: string): { address: number; prefixLength: number } {
-  const { address, prefixLength } = parseInterface(text, DEFAULT_PREFIX);
-  checkOwnAddress(address, prefixLength);
-  return { address, prefixLength };
-}
-
-function parseOwnMac(text: string): Mac {
-  const mac = parseMac(text);
-  const fail = `Cannot use "${text}" as MAC address`;
-  if (isGroupMac(mac)) {
-    throw new RangeError(`${fail}: expected a unicast address, the first octet even`);
-  }
-  if (mac.hi === 0 && mac.lo === 0) throw new RangeError(`${fail}: expected one that is not zero`);
-  return mac;
-}
-
-function parsePorts(text: string): { first: number; last: number } {
-  const fail = `Cannot parse "${text}" as port range`;
-  const range = /^(\d+)-(\d+)$/.exec(text);
-  if (range === null) {
-    throw new SyntaxError(`${fail}: expected FIRST-LAST, as in ${DEFAULT_PORTS}`);
-  }
-  const first = Number(range[1]);
-  const last = Number(range[2]);
-  for (const port of [first, last]) {
-    if (port < 1 || port > 65_535) throw new RangeError(`${fail}: port must be 1 to 65535`);
-  }
-  if (first > last) throw new RangeError(`${fail}: first port must be ≤ last port`);
-  return { first, last };
-}
-
-function parseInteger(text: string, what: string, min: number, max: number): number {
-  const value = /^\d+$/.test(text) ? Number(text) : NaN;
-  if (!(value >= min && value <= max)) {
-    throw new RangeError(`Cannot parse "${text}" as ${what}: expected an integer ${min} to ${max}`);
-  }
-  return value;
-}
-
-function parsePath(text: string): string {
-  if (text === "" || text.includes("\0")) {
-    throw new SyntaxError(`Cannot use "${text}" as file name: expected a path`);
-  }
-  return text;
-}
-
-function parseTrace(text: string): TraceMode {
-  if (!TRACE_MODES.includes(text)) {
-    throw new SyntaxError(`Cannot parse "${text}" as trace mode: expected auto, all or off`);
-  }
-  return text as TraceMode;
 }

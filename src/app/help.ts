@@ -1,0 +1,58 @@
+/** What `--help` says behind the flags, for the program and for each of its commands. */
+
+export const EXAMPLES = `
+Examples:
+  Answer at 192.168.0.100 and spread connections over two backends:
+    proxy --net=tap100 --dst-addrs=192.168.0.1,192.168.0.2
+  Another address, a backend behind a router, no PDUs on the console:
+    proxy --net=tap0 --ipv4=10.0.0.9 --gateway=10.0.0.1 --dst-addrs=10.7.0.5 --trace=off
+
+Signals: SIGUSR2 prints the summary; SIGHUP reads the policy again; SIGINT and SIGTERM print the
+summary and exit.
+Exit codes: 0 after a signal, 1 for a failure at run time, 2 for a wrong command line.`;
+
+export const POLICY_HELP = `
+  check    looks for mistakes: says what and where; exit code 1 if there are errors
+  print    the policy in the text notation, in its one canonical form
+  mermaid  its picture as Mermaid, for a page that draws it
+  dot      its picture as Graphviz DOT
+  svg      its picture
+
+Examples:
+  proxy policy check web.policy
+  proxy policy svg > built-in.svg
+
+Exit codes: 0, 1 for a wrong policy or a failure, 2 for a wrong command line.`;
+
+export const EXPLAIN_HELP = `
+PACKET is one argument, in the words of the policy notation:
+  'tcp ADDR:PORT > ADDR:PORT [FLAG…]'        flags syn, ack, fin, rst, psh, urg, none (default syn)
+  'udp ADDR:PORT > ADDR:PORT'
+  'icmp ADDR > ADDR [TYPE [code CODE]]'      each a name or a number (default echo-request)
+  'proto N ADDR > ADDR'
+and behind each: ttl N, length N (of the whole IP packet), id N (of an ICMP query).
+Several packets are one small scene: each meets the connections that those before it have opened.
+Flags --policy, --ipv4, --gateway, --mac, --ports, --max-conn, --seed are those of a run (seed
+default 0). Every neighbour has answered ARP. Nothing outside is touched.
+
+Examples:
+  proxy explain --dst-addrs=192.168.0.1 'tcp 192.168.0.254:40000 > 192.168.0.100:2000 syn'
+  proxy explain --dst-addrs=192.168.0.1 'tcp 192.168.0.254:40000 > 192.168.0.100:2000 syn' \\
+    'tcp 192.168.0.1:2000 > 192.168.0.100:40000 syn ack'
+
+Exit codes: 0, 1 for a wrong policy or a failure, 2 for a wrong command line.`;
+
+export const REPLAY_HELP = `
+Flags --policy, --ipv4, --gateway, --ports, --max-conn, --seed, --trace are those of a run; for the
+same decisions give those of the run that was captured (seed default 0, trace default all).
+Without --mac the proxy's MAC address is found in the capture. Frames from that address are not
+received but compared with those sent here, ARP requests excepted.
+A neighbour of which the capture has packets, but none of ARP, is taken to have answered before.
+A TCP or UDP checksum that is the bare sum of the pseudo-header counts as not completed yet; in
+--out it is completed.
+
+Examples:
+  proxy replay --dst-addrs=192.168.0.1,192.168.0.2 --pcap=in.pcap --seed=7
+  proxy replay --policy=new.policy --dst-addrs=192.168.0.1 --pcap=in.pcap --trace=off --out=out.pcap
+
+Exit codes: 0, 1 for frames that differ or a failure, 2 for a wrong command line.`;

@@ -1,0 +1,78 @@
+/** What the value of a flag means. Each function throws a SyntaxError or RangeError that quotes it. */
+import { isGroupMac, type Mac, parseInterface, parseMac } from "../wire/address.ts";
+import { checkOwnAddress, type TraceMode } from "./config.ts";
+
+const DEFAULT_PREFIX = 24;
+export const DEFAULT_PORTS = "1024-65535";
+const TRACE_MODES: readonly string[] = ["auto", "all", "off"] satisfies TraceMode[];
+
+/**
+ * The kernel's own rule (dev_valid_name in net/core/dev.c); `%` too, which the kernel would fill with
+ * a number.
+ */
+export function parseDevice(text: string): string {
+  const fail = `Cannot use "${text}" as device name`;
+  const lenBytes = new TextEncoder().encode(text).length;
+  if (lenBytes < 1 || lenBytes > 15) {
+    throw new RangeError(`${fail}: expected 1 to 15 bytes, found ${lenBytes}`);
+  }
+  if (text === "." || text === ".." || /[\s\p{Cc}/:%]/u.test(text)) {
+    throw new SyntaxError(
+      `${fail}: expected a name without "/", ":", "%" and white space, not "." or ".."`,
+    );
+  }
+  return text;
+}
+
+export function parseOwnAddress(text: string): { address: number; prefixLength: number } {
+  const { address, prefixLength } = parseInterface(text, DEFAULT_PREFIX);
+  checkOwnAddress(address, prefixLength);
+  return { address, prefixLength };
+}
+
+export function parseOwnMac(text: string): Mac {
+  const mac = parseMac(text);
+  const fail = `Cannot use "${text}" as MAC address`;
+  if (isGroupMac(mac)) {
+    throw new RangeError(`${fail}: expected a unicast address, the first octet even`);
+  }
+  if (mac.hi === 0 && mac.lo === 0) throw new RangeError(`${fail}: expected one that is not zero`);
+  return mac;
+}
+
+export function parsePorts(text: string): { first: number; last: number } {
+  const fail = `Cannot parse "${text}" as port range`;
+  const range = /^(\d+)-(\d+)$/.exec(text);
+  if (range === null) {
+    throw new SyntaxError(`${fail}: expected FIRST-LAST, as in ${DEFAULT_PORTS}`);
+  }
+  const first = Number(range[1]);
+  const last = Number(range[2]);
+  for (const port of [first, last]) {
+    if (port < 1 || port > 65_535) throw new RangeError(`${fail}: port must be 1 to 65535`);
+  }
+  if (first > last) throw new RangeError(`${fail}: first port must be ≤ last port`);
+  return { first, last };
+}
+
+export function parseInteger(text: string, what: string, min: number, max: number): number {
+  const value = /^\d+$/.test(text) ? Number(text) : NaN;
+  if (!(value >= min && value <= max)) {
+    throw new RangeError(`Cannot parse "${text}" as ${what}: expected an integer ${min} to ${max}`);
+  }
+  return value;
+}
+
+export function parsePath(text: string): string {
+  if (text === "" || text.includes("\0")) {
+    throw new SyntaxError(`Cannot use "${text}" as file name: expected a path`);
+  }
+  return text;
+}
+
+export function parseTrace(text: string): TraceMode {
+  if (!TRACE_MODES.includes(text)) {
+    throw new SyntaxError(`Cannot parse "${text}" as trace mode: expected auto, all or off`);
+  }
+  return text as TraceMode;
+}
