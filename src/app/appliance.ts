@@ -16,13 +16,14 @@ import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
 import { TokenBucket } from "../core/token_bucket.ts";
 import type { Device } from "../device/device.ts";
-import { type Backend, Backends } from "../flow/backends.ts";
+import { Backends } from "../flow/backends.ts";
 import { Connections } from "../flow/connections.ts";
 import { RelatedErrors, UNRELATED } from "../flow/icmp_error.ts";
 import { SIDE_A, SIDE_B } from "../flow/table.ts";
 import { setTtl, translate, Translation } from "../flow/translate.ts";
 import { admit, type OwnAddress } from "../stack/admit.ts";
 import { Arp } from "../stack/arp.ts";
+import { BackendWatch } from "../stack/backend_watch.ts";
 import {
   dontFragment,
   Fragmenter,
@@ -38,13 +39,12 @@ import { annotate } from "../tree/annotate.ts";
 import { compile } from "../tree/compile.ts";
 import type { Environment, Evaluate } from "../tree/environment.ts";
 import { adopt, makePlan, type Plan } from "../tree/plan.ts";
-import { formatAddress, formatMac, inSubnet, type Mac, subnetOf } from "../wire/address.ts";
+import { subnetOf } from "../wire/address.ts";
 import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
 import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
 import { formatPdu } from "../wire/format.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
-import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
 import { Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
 import type { Config } from "./config.ts";
 import { formatDecision, formatSummary, Metrics } from "./metrics.ts";
@@ -83,7 +83,6 @@ export class Appliance {
   readonly #device: Device;
   readonly #clock: Clock;
   readonly #config: Config;
-  readonly #log: Log;
   readonly #trace: Trace | null;
   readonly #own: OwnAddress;
   readonly #backends: Backends;
@@ -109,7 +108,6 @@ export class Appliance {
     this.#device = device;
     this.#clock = clock;
     this.#config = config;
-    this.#log = log;
     this.#trace = trace;
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
@@ -146,16 +144,17 @@ export class Appliance {
     this.#plan = makePlan(policy, this.#environment);
     this.#evaluator = evaluator;
     this.#evaluate = evaluator(this.#plan);
+    const watch = new BackendWatch(this.#backends, this.#routes, log);
     this.#arp = new Arp({
       arena: this.arena,
       mac: config.mac,
       own: this.#own,
-      watched: [...new Set(config.dstAddrs.map((address) => this.#routes.nextHop(address)))],
+      watched: watch.nextHops(),
       log,
       nowMs: this.#nowMs,
       events: {
-        resolved: (address, mac) => this.#resolved(address, mac),
-        unanswered: (address) => this.#unanswered(address),
+        resolved: (address, mac) => watch.resolved(address, mac),
+        unanswered: (address) => watch.unanswered(address),
         dropped: (reason, count) => this.metrics.drop(reason, count),
       },
     });
@@ -348,7 +347,7 @@ export class Appliance {
   }
 
   #echo(pdu: Pdu): number {
-    if (pdu.protocol !== PROTOCOL_ICMP || pdu.icmpType !== icmpv4.ICMP_ECHO_REQUEST) {
+    if (pdu.protocol !== ipv4.PROTOCOL_ICMP || pdu.icmpType !== icmpv4.ICMP_ECHO_REQUEST) {
       return -Reason["not-echo-request"];
     }
     const reason = this.connections.commit(this.arena.view, pdu, this.#nowMs, this.#translation);
@@ -372,10 +371,10 @@ export class Appliance {
 
   /** Says no: an RST to TCP, port unreachable to UDP, administratively prohibited to anything else. */
   #reject(pdu: Pdu): number {
-    if (pdu.protocol === PROTOCOL_TCP) {
+    if (pdu.protocol === ipv4.PROTOCOL_TCP) {
       sendReset(this.arena, pdu, this.#random);
     } else {
-      const code = pdu.protocol === PROTOCOL_UDP
+      const code = pdu.protocol === ipv4.PROTOCOL_UDP
         ? icmpv4.CODE_PORT_UNREACHABLE
         : icmpv4.CODE_ADMIN_PROHIBITED;
       this.#error(pdu, icmpv4.ICMP_UNREACHABLE, code);
@@ -427,31 +426,5 @@ export class Appliance {
     const taken = Math.max(0, this.#device.write(this.arena));
     this.metrics.framesOut += taken;
     if (taken < queued) this.metrics.drop(Reason["send-failed"], queued - taken);
-  }
-
-  // What ARP finds out
-
-  #resolved(nextHop: number, mac: Mac): void {
-    for (const backend of this.#backendsBehind(nextHop)) this.#backends.setStatus(backend, "up");
-    this.#log.info(`${this.#roleOf(nextHop)} ${formatAddress(nextHop)} is at ${formatMac(mac)}`);
-  }
-
-  #unanswered(nextHop: number): void {
-    const backends = this.#backendsBehind(nextHop);
-    for (const backend of backends) this.#backends.setStatus(backend, "unanswered");
-    this.#log.warning(
-      `${this.#roleOf(nextHop)} ${formatAddress(nextHop)} does not answer ARP (3 requests): ` +
-        "no new connections to it while another backend answers",
-    );
-  }
-
-  #backendsBehind(nextHop: number): readonly Backend[] {
-    return this.#backends.all.filter(({ address }) => this.#routes.nextHop(address) === nextHop);
-  }
-
-  #roleOf(nextHop: number): string {
-    return inSubnet(nextHop, this.#own.subnet) && this.#backends.get(nextHop) === undefined
-      ? "gateway"
-      : "backend";
   }
 }

@@ -6,6 +6,7 @@ import * as ethernet from "../wire/ethernet.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import type { Pdu } from "../wire/pdu.ts";
+import { beginAnswer, sendAnswer } from "./answer.ts";
 import { TokenBucket } from "../core/token_bucket.ts";
 
 /** RFC 1812 §4.3.2.3: an error quotes as much as fits into a datagram of 576 bytes. */
@@ -63,30 +64,20 @@ export class IcmpErrors {
     if (!this.#bucket.take(nowMs)) return false;
     const quotedMax = ERROR_MAX_BYTES - ipv4.IPV4_MIN_BYTES - icmpv4.ICMP_BYTES;
     const quoted = Math.min(quotedMax, pdu.end - pdu.ip);
-    const totalLength = ipv4.IPV4_MIN_BYTES + icmpv4.ICMP_BYTES + quoted;
-    const frame = arena.scratch(ethernet.ETHERNET_BYTES + totalLength);
-    if (frame < 0) return false;
-    const { bytes, view } = arena;
-    bytes.copyWithin(frame, pdu.frame, pdu.frame + ethernet.ETHERNET_BYTES);
-    ethernet.turnAround(view, frame);
-    const ip = frame + ethernet.ETHERNET_BYTES;
-    ipv4.writeHeader(view, ip, {
-      totalLength,
+    const l4Bytes = icmpv4.ICMP_BYTES + quoted;
+    const icmp = beginAnswer(arena, pdu, {
+      protocol: ipv4.PROTOCOL_ICMP,
+      l4Bytes,
       tos: 0xc0, // internetwork control: RFC 1812 §4.3.2.5
       id: this.#random.uint32() & 0xffff,
       flags: 0,
-      ttl: ipv4.DEFAULT_TTL,
-      protocol: ipv4.PROTOCOL_ICMP,
-      src: pdu.dst,
-      dst: pdu.src,
     });
-    ipv4.setChecksum(view, ip, complement(sumBytes(view, ip, ipv4.IPV4_MIN_BYTES, 0)));
-    const icmp = ip + ipv4.IPV4_MIN_BYTES;
+    if (icmp < 0) return false;
+    const { bytes, view } = arena;
     icmpv4.writeHeader(view, icmp, type, code, rest);
     bytes.copyWithin(icmp + icmpv4.ICMP_BYTES, pdu.ip, pdu.ip + quoted);
-    const sum = sumBytes(view, icmp, icmpv4.ICMP_BYTES + quoted, 0);
-    icmpv4.setChecksum(view, icmp, complement(sum));
-    return arena.send(frame, ethernet.ETHERNET_BYTES + totalLength);
+    icmpv4.setChecksum(view, icmp, complement(sumBytes(view, icmp, l4Bytes, 0)));
+    return sendAnswer(arena, icmp, l4Bytes);
   }
 }
 

@@ -2,10 +2,10 @@
 import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
 import { complement, pseudoHeaderSum, sumBytes } from "../wire/checksum.ts";
-import * as ethernet from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
+import { beginAnswer, sendAnswer } from "./answer.ts";
 
 /**
  * Queues an RST to the sender of `pdu`, a TCP segment that was not rewritten. Returns false when none is
@@ -13,25 +13,15 @@ import * as tcp from "../wire/tcp.ts";
  */
 export function sendReset(arena: Arena, pdu: Pdu, random: Random): boolean {
   if ((pdu.tcpFlags & tcp.RST) !== 0) return false;
-  const totalLength = ipv4.IPV4_MIN_BYTES + tcp.TCP_MIN_BYTES;
-  const frame = arena.scratch(ethernet.ETHERNET_BYTES + totalLength);
-  if (frame < 0) return false;
-  const { bytes, view } = arena;
-  bytes.copyWithin(frame, pdu.frame, pdu.frame + ethernet.ETHERNET_BYTES);
-  ethernet.turnAround(view, frame);
-  const ip = frame + ethernet.ETHERNET_BYTES;
-  ipv4.writeHeader(view, ip, {
-    totalLength,
+  const segment = beginAnswer(arena, pdu, {
+    protocol: ipv4.PROTOCOL_TCP,
+    l4Bytes: tcp.TCP_MIN_BYTES,
     tos: 0,
     id: random.uint32() & 0xffff,
     flags: ipv4.DONT_FRAGMENT,
-    ttl: ipv4.DEFAULT_TTL,
-    protocol: ipv4.PROTOCOL_TCP,
-    src: pdu.dst,
-    dst: pdu.src,
   });
-  ipv4.setChecksum(view, ip, complement(sumBytes(view, ip, ipv4.IPV4_MIN_BYTES, 0)));
-  const segment = ip + ipv4.IPV4_MIN_BYTES;
+  if (segment < 0) return false;
+  const { view } = arena;
   const acknowledges = (pdu.tcpFlags & tcp.ACK) !== 0;
   tcp.writeHeader(view, segment, {
     srcPort: pdu.dstPort,
@@ -42,7 +32,7 @@ export function sendReset(arena: Arena, pdu: Pdu, random: Random): boolean {
   });
   const pseudo = pseudoHeaderSum(pdu.dst, pdu.src, ipv4.PROTOCOL_TCP, tcp.TCP_MIN_BYTES);
   tcp.setChecksum(view, segment, complement(sumBytes(view, segment, tcp.TCP_MIN_BYTES, pseudo)));
-  return arena.send(frame, ethernet.ETHERNET_BYTES + totalLength);
+  return sendAnswer(arena, segment, tcp.TCP_MIN_BYTES);
 }
 
 /** Sequence numbers that the segment takes: its data, and one for each of SYN and FIN. */
