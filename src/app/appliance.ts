@@ -315,7 +315,7 @@ export class Appliance {
       return -Reason["mtu-exceeded"];
     }
     const to = this.#translation;
-    const reason = this.connections.commit(this.arena.view, pdu, this.#nowMs, to);
+    const reason = this.connections.commit(this.arena.view, pdu, this.#nowMs | 0, to);
     if (reason === Reason["no-backend"]) {
       this.#error(pdu, icmpv4.ICMP_UNREACHABLE, icmpv4.CODE_HOST_UNREACHABLE);
     } else if (reason !== 0 && this.#refusals.take(this.#nowMs)) {
@@ -350,7 +350,12 @@ export class Appliance {
     if (pdu.protocol !== ipv4.PROTOCOL_ICMP || pdu.icmpType !== icmpv4.ICMP_ECHO_REQUEST) {
       return -Reason["not-echo-request"];
     }
-    const reason = this.connections.commit(this.arena.view, pdu, this.#nowMs, this.#translation);
+    const reason = this.connections.commit(
+      this.arena.view,
+      pdu,
+      this.#nowMs | 0,
+      this.#translation,
+    );
     if (reason !== 0) return -reason;
     const { arena } = this;
     if (leavesWhole(arena, pdu, this.#device.mtu)) {

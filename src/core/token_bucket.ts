@@ -12,9 +12,10 @@ export class TokenBucket {
     this.#filledMs = nowMs;
   }
 
-  /** Takes a token; false when there is none. */
+  /** Takes a token; false when there is none. `nowMs` may be modulo 2³². */
   take(nowMs: number): boolean {
-    const filled = this.#tokens + (nowMs - this.#filledMs) * this.#perMs;
+    const elapsedMs = nowMs - this.#filledMs;
+    const filled = this.#tokens + (elapsedMs < 0 ? elapsedMs + 2 ** 32 : elapsedMs) * this.#perMs;
     this.#tokens = Math.min(this.#burst, filled);
     this.#filledMs = nowMs;
     if (this.#tokens < 1) return false;

@@ -207,6 +207,7 @@ export class Connections {
   /**
    * Does what the tree's steps noted: makes or refreshes the entry and tells in `to` what the PDU's
    * addresses and ports become. Returns 0, or the reason why it can't be done; then nothing changed.
+   * `nowMs` is modulo 2³², a 32-bit integer: a fraction would be an object wherever it is passed on.
    */
   commit(view: DataView, pdu: Pdu, nowMs: number, to: Translation): number {
     if ((pdu.steps & (STEP_A_TO_B | STEP_B_TO_A)) === 0) {

@@ -8,6 +8,7 @@
  * New connections are shown but not judged: there are few of them, and they may cost something.
  */
 import type { Clock } from "../../src/core/clock.ts";
+import { Reason, reasonName } from "../../src/core/reason.ts";
 import { newConnections, type Subject, subject } from "./mix.ts";
 
 const CONNECTIONS = 10_000;
@@ -51,6 +52,7 @@ function measureAll(millions: number): void {
     established.device.load(frames);
     pump(established, WARM_UP_PACKETS);
     print({ ...measure(name, established, packets), judged: true });
+    refuseStrays(established);
   }
   // The first of two equal subjects warms up the second.
   for (const name of ["", "new connections"]) {
@@ -74,6 +76,14 @@ function measure(name: string, { appliance, device }: Subject, packets: number):
   if (device.sent === 0) throw new Error("Cannot measure: nothing was sent");
   const measured = appliance.metrics.framesIn - inBefore;
   return { name, packets: measured, elapsedMs, heapBytes, judged: false };
+}
+
+/** Throws if a packet was dropped for another reason than the policy: it did not go the whole way. */
+function refuseStrays({ appliance }: Subject): void {
+  appliance.metrics.drops.forEach((count, reason) => {
+    if (count === 0 || reason === Reason.policy) return;
+    throw new Error(`Cannot measure: ${count} packets were dropped as ${reasonName(reason)}`);
+  });
 }
 
 function pump({ appliance }: Subject, packets: number): void {

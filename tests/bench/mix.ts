@@ -65,6 +65,8 @@ export function subject(connections: number, clock: Clock, policy: Policy = demo
     buildTcp({
       ...from(c.client),
       srcPort: c.clientPort,
+      seq: 1001,
+      ack: 1,
       flags,
       payload: new Uint8Array(payloadBytes),
     });
@@ -131,6 +133,8 @@ function fromBackend(c: Connection, flags: string, payloadBytes: number): Uint8A
     ...from(c.backend),
     srcPort: SERVICE_PORT,
     dstPort: c.proxyPort,
+    seq: flags === "SA" ? 0 : 1,
+    ack: 1001,
     flags,
     payload: new Uint8Array(payloadBytes),
   });
