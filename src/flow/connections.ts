@@ -24,7 +24,6 @@ import {
   STEP_B_TO_A,
   STEP_TRACK,
 } from "../wire/pdu.ts";
-import { RST, SYN } from "../wire/tcp.ts";
 import type { Backends } from "./backends.ts";
 import {
   KIND_OF_STATE,
@@ -40,18 +39,7 @@ import { HALF_OPEN, LIVE, Population } from "./population.ts";
 import { type PortRange, Ports } from "./ports.ts";
 import { FlowTable, SIDE_A, SIDE_B } from "./table.ts";
 import * as tcpState from "./tcp_state.ts";
-import {
-  acceptStraySyn,
-  advanceWindow,
-  answersStraySyn,
-  inWindow,
-  isNews,
-  isOwnSyn,
-  isSilent,
-  noteStraySyn,
-  openWindow,
-  startsBeyond,
-} from "./tcp_window.ts";
+import { TcpTracker, UNTOUCHED } from "./tcp_tracker.ts";
 import type { Translation } from "./translate.ts";
 
 /** A half-open connection is spared this long: a lost SYN or SYN ACK is sent again after a second. */
@@ -78,6 +66,7 @@ export class Connections {
   readonly #timeoutsMs: Int32Array;
   readonly #everybody: Population;
   readonly #ports: Ports;
+  readonly #tcp: TcpTracker;
   readonly #halfOpenEvictions = new TokenBucket(EVICTIONS_PER_SECOND, EVICTIONS_PER_SECOND, 0);
   readonly #remove = (entry: number): void => this.remove(entry);
   /** How the translator at hand picks a backend. */
@@ -86,6 +75,7 @@ export class Connections {
   constructor(options: ConnectionsOptions) {
     const { maxConnections, ports, random, timeouts } = options;
     this.table = new FlowTable(maxConnections, random);
+    this.#tcp = new TcpTracker(this.table);
     this.#options = options;
     this.#timeoutsMs = timeoutsMs(timeouts);
     this.#everybody = new Population(new Links(maxConnections));
@@ -121,21 +111,7 @@ export class Connections {
   /** Why the segment fits no connection; 0 if it fits one or asks for one. */
   #tcpFault(pdu: Pdu): number {
     if (pdu.flow < 0) return tcpState.isFirstSyn(pdu.tcpFlags) ? 0 : Reason.invalid;
-    const entry = pdu.flow >>> 1;
-    const side = pdu.flow & 1;
-    if (this.#reopens(pdu) || (side === SIDE_B && answersStraySyn(this.table, entry, pdu))) {
-      return 0;
-    }
-    const next = this.#nextState(pdu);
-    if (next === tcpState.INVALID) return Reason.invalid;
-    if (tcpState.isFirstSyn(pdu.tcpFlags)) {
-      // An old one, late: a backend that has forgotten the connection would take it for a new one's.
-      const isLate = this.table.state(entry) >= tcpState.ESTABLISHED && side === SIDE_A &&
-        isOwnSyn(this.table, entry, pdu);
-      return isLate ? Reason.invalid : 0; // any other's endpoint is the judge (RFC 5961 §4)
-    }
-    const proves = next >= tcpState.ESTABLISHED && this.table.state(entry) < tcpState.ESTABLISHED;
-    return inWindow(this.table, entry, side, pdu, proves) ? 0 : Reason["out-of-window"];
+    return this.#reopens(pdu) ? 0 : this.#tcp.fault(pdu);
   }
 
   /**
@@ -144,29 +120,10 @@ export class Connections {
    */
   #reopens(pdu: Pdu): boolean {
     if ((pdu.flow & 1) !== SIDE_A || !tcpState.isFirstSyn(pdu.tcpFlags)) return false;
+    if (this.#tcp.beginsNext(pdu)) return true;
     const entry = pdu.flow >>> 1;
-    const state = this.table.state(entry);
-    // An old SYN that comes late must not: a new connection's begins behind the last (RFC 9293 §3.6.1).
-    if (tcpState.isOver(state)) return startsBeyond(this.table, entry, SIDE_A, pdu);
     const backend = this.#options.backends.get(this.table.src(entry, SIDE_B));
-    return state === tcpState.SYN_SENT && backend?.status === "unanswered";
-  }
-
-  /** True for a SYN ACK by which side B shows that it has forgotten the connection. */
-  #beginsAnew(pdu: Pdu): boolean {
-    const entry = pdu.flow >>> 1;
-    return (pdu.flow & 1) === SIDE_B && answersStraySyn(this.table, entry, pdu) &&
-      !inWindow(this.table, entry, SIDE_B, pdu, false);
-  }
-
-  /** The connection's state after the segment: as the table of states says, but see RESET there. */
-  #nextState(pdu: Pdu): number {
-    const entry = pdu.flow >>> 1;
-    const side = pdu.flow & 1;
-    const state = this.table.state(entry);
-    const next = tcpState.nextState(state, side, pdu.tcpFlags);
-    const revives = tcpState.isReset(state) && next > 0 && !tcpState.isReset(next);
-    return revives && !isNews(this.table, entry, side, pdu) ? state : next;
+    return this.table.state(entry) === tcpState.SYN_SENT && backend?.status === "unanswered";
   }
 
   // In the tree
@@ -230,34 +187,14 @@ export class Connections {
   }
 
   #advanceTcp(view: DataView, pdu: Pdu, nowMs: number): void {
-    const table = this.table;
     const entry = pdu.flow >>> 1;
-    const side = pdu.flow & 1;
-    if (this.#beginsAnew(pdu)) {
-      acceptStraySyn(table, entry);
-      openWindow(view, table, entry, side, pdu);
-      this.#renew(entry, tcpState.SYN_RECEIVED, nowMs);
-      return;
-    }
-    const state = table.state(entry);
-    const next = this.#nextState(pdu);
-    if (next === tcpState.GONE) {
+    const state = this.#tcp.advance(view, pdu);
+    if (state === tcpState.GONE) {
       this.remove(entry);
       pdu.flow = -1;
-      return;
+    } else if (state !== UNTOUCHED) {
+      this.#renew(entry, state, nowMs);
     }
-    const isSyn = (pdu.tcpFlags & SYN) !== 0;
-    const isFirst = tcpState.isFirstSyn(pdu.tcpFlags);
-    if (isSyn && (isSilent(table, entry, side) || (isFirst && state === tcpState.SYN_SENT))) {
-      openWindow(view, table, entry, side, pdu);
-    } else if (isFirst) {
-      if (side === SIDE_A && !isOwnSyn(table, entry, pdu)) noteStraySyn(view, table, entry, pdu);
-      return; // its endpoint is the judge: nothing else changes
-    } else if (state !== tcpState.SYN_SENT) {
-      advanceWindow(table, entry, side, pdu); // in SYN_SENT, B may only remember another connection
-    }
-    const isReset = (pdu.tcpFlags & RST) !== 0;
-    if (!isReset || next !== state) this.#renew(entry, next, nowMs);
   }
 
   /** The connection was used now, and is in this state from now on. */
