@@ -10,6 +10,14 @@ import { parseAddress, parseMac } from "../../src/wire/address.ts";
 import { buildArp, buildIcmp, buildTcp, bytesOf, readIp, readTcp } from "../support/frames.ts";
 import { BACKENDS, from, isArp, PROXY, PROXY_MAC, World } from "../support/world.ts";
 
+const granted = (name: "read" | "write") =>
+  Deno.permissions.querySync({ name }).state === "granted";
+
+/** A test that reads and writes captures. */
+function fileTest(name: string, fn: () => Promise<void>): void {
+  Deno.test({ name, ignore: !granted("read") || !granted("write"), fn });
+}
+
 const CONFIG: Config = {
   net: "in.pcap",
   dstAddrs: BACKENDS.map(parseAddress),
@@ -158,7 +166,7 @@ function lineOf(name: string, { stdout }: Result): string | undefined {
 
 for (const offload of [false, true]) {
   const how = offload ? "offloaded" : "complete";
-  Deno.test(`replay repeats a run's console, counters and frames, checksums ${how}`, async () => {
+  fileTest(`replay repeats a run's console, counters and frames, checksums ${how}`, async () => {
     const run = busyRun(offload);
     const result = await replay(run.records);
     assert.deepEqual([result.code, result.stderr], [0, ""]);
@@ -195,7 +203,7 @@ for (const offload of [false, true]) {
   });
 }
 
-Deno.test("replay finds the proxy's MAC address in the capture", async () => {
+fileTest("replay finds the proxy's MAC address in the capture", async () => {
   const { records } = busyRun();
   const other = { mac: parseMac("02:00:00:00:77:77") };
   for (const skip of [0, 2, 5, 20]) {
@@ -210,23 +218,26 @@ Deno.test("replay finds the proxy's MAC address in the capture", async () => {
   assert.equal(none.code, 0);
 });
 
-Deno.test("replay introduces hosts whose ARP packets the capture has missed, and no others", async () => {
-  const { records } = busyRun();
-  const result = await replay(records.filter(({ frame }) => !isArp(frame)));
-  const lines = [
-    ...result.stdout.matchAll(/^taking (.*): the capture has no ARP packet from it$/gm),
-  ];
-  assert.deepEqual(lines.map(([, where]) => where).sort(), [
-    "192.168.0.1 to be at 02:00:00:00:00:01",
-    "192.168.0.2 to be at 02:00:00:00:00:02",
-    "192.168.0.254 to be at 02:00:00:00:00:fe",
-    "192.168.0.3 to be at 02:00:00:00:00:03",
-  ]);
-  assert.match(lineOf("Compared", result)!, /^\d+ equal, 0 missing, 0 unexpected$/);
-  assert.doesNotMatch((await replay(records)).stdout, /^taking /m);
-});
+fileTest(
+  "replay introduces hosts whose ARP packets the capture has missed, and no others",
+  async () => {
+    const { records } = busyRun();
+    const result = await replay(records.filter(({ frame }) => !isArp(frame)));
+    const lines = [
+      ...result.stdout.matchAll(/^taking (.*): the capture has no ARP packet from it$/gm),
+    ];
+    assert.deepEqual(lines.map(([, where]) => where).sort(), [
+      "192.168.0.1 to be at 02:00:00:00:00:01",
+      "192.168.0.2 to be at 02:00:00:00:00:02",
+      "192.168.0.254 to be at 02:00:00:00:00:fe",
+      "192.168.0.3 to be at 02:00:00:00:00:03",
+    ]);
+    assert.match(lineOf("Compared", result)!, /^\d+ equal, 0 missing, 0 unexpected$/);
+    assert.doesNotMatch((await replay(records)).stdout, /^taking /m);
+  },
+);
 
-Deno.test("replay tells the first of the frames that differ, and exits 1", async () => {
+fileTest("replay tells the first of the frames that differ, and exits 1", async () => {
   const { records } = busyRun();
   const index = records.findIndex(({ frame }) =>
     frame[11] === 0 && frame[10] === 1 && frame[23] === 6
@@ -259,7 +270,7 @@ Deno.test("replay tells the first of the frames that differ, and exits 1", async
   assert.equal(otherSeed.code, 1);
 });
 
-Deno.test("replay counts frames that overtook another one, but calls them equal", async () => {
+fileTest("replay counts frames that overtook another one, but calls them equal", async () => {
   const { records } = busyRun();
   const own = records.flatMap(({ frame }, i) => frame[10] === 1 && frame[23] === 6 ? [i] : []);
   const [first, second] = [own[3]!, own[4]!];
@@ -274,7 +285,7 @@ Deno.test("replay counts frames that overtook another one, but calls them equal"
   );
 });
 
-Deno.test("replay keeps to --trace, and never loses an entry", async () => {
+fileTest("replay keeps to --trace, and never loses an entry", async () => {
   const { records } = busyRun();
   const entries = (text: string) => text.match(/^Received pdu$/gm)?.length ?? 0;
   assert.equal(entries((await replay(records, { config: { trace: "off" } })).stdout), 0);
@@ -286,26 +297,29 @@ Deno.test("replay keeps to --trace, and never loses an entry", async () => {
   assert.equal(entries((await replay(pdus, { config: { trace: "auto" } })).stdout), 50);
 });
 
-Deno.test("replay runs on the capture's clock: entries expire, time never goes back, leaps are cheap", async () => {
-  const at = (seconds: number, frame: Uint8Array): PcapRecord => ({
-    timeUs: Math.round(seconds * 1e6),
-    frame,
-    lengthBytes: frame.length,
-  });
-  const hour = 3600;
-  const result = await replay([
-    at(100, buildTcp()),
-    at(90, buildTcp({ srcPort: 40_001 })),
-    at(100 + hour, buildIcmp()), // SYNs without an answer are forgotten by now
-    at(2 ** 32 - 1, buildIcmp()),
-  ]);
-  assert.equal(result.code, 0);
-  assert.match(lineOf("Connections", result)!, /^1 of /); // the last ping
-  const times = result.out.map(({ timeUs }) => timeUs);
-  assert.deepEqual(times, times.toSorted((a, b) => a - b));
-});
+fileTest(
+  "replay runs on the capture's clock: entries expire, time never goes back, leaps are cheap",
+  async () => {
+    const at = (seconds: number, frame: Uint8Array): PcapRecord => ({
+      timeUs: Math.round(seconds * 1e6),
+      frame,
+      lengthBytes: frame.length,
+    });
+    const hour = 3600;
+    const result = await replay([
+      at(100, buildTcp()),
+      at(90, buildTcp({ srcPort: 40_001 })),
+      at(100 + hour, buildIcmp()), // SYNs without an answer are forgotten by now
+      at(2 ** 32 - 1, buildIcmp()),
+    ]);
+    assert.equal(result.code, 0);
+    assert.match(lineOf("Connections", result)!, /^1 of /); // the last ping
+    const times = result.out.map(({ timeUs }) => timeUs);
+    assert.deepEqual(times, times.toSorted((a, b) => a - b));
+  },
+);
 
-Deno.test("replay says how many frames the capture has cut short", async () => {
+fileTest("replay says how many frames the capture has cut short", async () => {
   const { records } = busyRun();
   const cut = records.map((record) => ({ ...record, frame: record.frame.subarray(0, 60) }));
   const count = cut.filter(({ frame, lengthBytes }) => frame.length < lengthBytes).length;
@@ -317,7 +331,7 @@ Deno.test("replay says how many frames the capture has cut short", async () => {
   assert.match(lineOf("Drops", result)!, new RegExp(reasonName(Reason["ip-truncated"])));
 });
 
-Deno.test("replay runs a capture that ends early up to there, then says so", async () => {
+fileTest("replay runs a capture that ends early up to there, then says so", async () => {
   const { records } = busyRun();
   const bytes = writePcap(records);
   const result = await replay(bytes.subarray(0, bytes.length - 1));
@@ -337,7 +351,7 @@ const bad: [name: string, file: Uint8Array, message: RegExp][] = [
   ],
 ];
 for (const [name, file, message] of bad) {
-  Deno.test(`replay refuses ${name} in one line`, async () => {
+  fileTest(`replay refuses ${name} in one line`, async () => {
     const { code, stdout, stderr } = await replay(file);
     assert.deepEqual([code, stdout], [1, ""]);
     assert.match(stderr, message);
@@ -345,7 +359,7 @@ for (const [name, file, message] of bad) {
   });
 }
 
-Deno.test("replay refuses files that it can't read or write in one line", async () => {
+fileTest("replay refuses files that it can't read or write in one line", async () => {
   const folder = await Deno.makeTempDir();
   try {
     await Deno.writeFile(`${folder}/in.pcap`, writePcap([]));
