@@ -81,8 +81,8 @@ export function errnoName(status: number): string {
   return ERRNO_NAMES[errno] ?? `errno ${errno}`;
 }
 
-/** The act that failed: opening `/dev/net/tun`, attaching to the device, or setting it up. */
-export type TapStep = "node" | "attach" | "setup";
+/** The act that failed: opening `/dev/net/tun`, or attaching to the device. */
+export type TapStep = "node" | "attach";
 
 /**
  * The Error for a negative `status` of `step`: errno name, what happened, what to do. `kind` is what
@@ -92,14 +92,10 @@ export function tapError(step: TapStep, status: number, name: string, kind: numb
   const code = errnoName(status);
   const act = step === "node"
     ? 'Cannot open "/dev/net/tun"'
-    : step === "attach" && kind === KIND_NONE && code !== "ENODEV"
+    : kind === KIND_NONE && code !== "ENODEV"
     ? `Cannot create TAP device "${name}"`
     : `Cannot attach to TAP device "${name}"`;
-  const advice = step === "node"
-    ? nodeAdvice(code)
-    : step === "attach"
-    ? attachAdvice(code, name, kind)
-    : "the kernel refused its settings";
+  const advice = step === "node" ? nodeAdvice(code) : attachAdvice(code, name, kind);
   return new Error(`${act}: ${code}, ${advice}`, { cause: code });
 }
 

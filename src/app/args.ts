@@ -8,17 +8,20 @@
  */
 import { Command as Program, CommanderError } from "commander";
 import { DEFAULT_TIMEOUTS } from "../flow/lifetimes.ts";
-import type { Config } from "./config.ts";
+import type { Config, TapConfig } from "./config.ts";
 import type { ExplainCommand } from "./explain.ts";
 import {
   camelCase,
   DEFAULT_IPV4,
   DEFAULT_MAX_CONN,
+  DEFAULT_OFFLOAD,
+  DEFAULT_SPIN,
   type Flags,
   kebabCase,
   read,
   readConfig,
   readOptional,
+  readTapConfig,
   TIMEOUT_FLAGS,
   timeoutKey,
   type Values,
@@ -32,7 +35,7 @@ import { DEFAULT_PORTS, parseDevice, parsePath } from "./values.ts";
 /** What the command line asks for. */
 export type Command =
   /** Run the proxy. */
-  | { readonly kind: "run"; readonly config: Config }
+  | { readonly kind: "run"; readonly config: Config; readonly tap: TapConfig }
   /** Look at a policy without running it. */
   | { readonly kind: "policy" } & PolicyCommand
   /** Tell what would become of packets. */
@@ -58,7 +61,10 @@ export function parseArgs(argv: readonly string[], about: About): Command {
   let command: Command | null = null;
   const program = makeProgram(about, (text) => printed += text);
   program.action(() => {
-    command = { kind: "run", config: readRun(program.opts<Flags>(), program.args) };
+    const flags = program.opts<Flags>();
+    refuseArguments(program.args);
+    const config = readConfig(flags, read(flags, "net", null, parseDevice), "auto");
+    command = { kind: "run", config, tap: readTapConfig(flags) };
   });
   const take = (given: Command) => command = given;
   addPolicyCommand(program, take);
@@ -101,6 +107,11 @@ function makeProgram(about: About, print: (text: string) => void): Program {
   flag("--policy <FILE>", "policy to run, read again at SIGHUP (default the built-in one)");
   flag("--seed <N>", "makes a run repeatable, for replay and tests (default random)");
   flag("--trace <MODE>", "PDUs shown: auto (50 a second), all or off (default auto)");
+  flag(
+    "--offload <on|off>",
+    `TCP segments of up to 64 KiB, checksums made last (default ${DEFAULT_OFFLOAD})`,
+  );
+  flag("--spin <MICROSECONDS>", `looks for more before it sleeps (default ${DEFAULT_SPIN})`);
   program.helpCommand(false);
   // The output settings keep commander away from the terminal and the environment.
   return program
@@ -182,7 +193,7 @@ function addExplainCommand(program: Program, take: (command: Command) => void): 
     .configureHelp({ ...program.configureHelp(), visibleArguments: () => [] })
     .action((_packets, _options, { args }: Program) => {
       const flags = program.opts<Flags>();
-      refuseFlags(flags, "explain", ["net", "trace"]);
+      refuseFlags(flags, "explain", ["net", "trace", "offload", "spin"]);
       if (args.length === 0) {
         throw new SyntaxError(
           'Missing packet after "explain": expected one, as in ' +
@@ -208,7 +219,7 @@ function addReplayCommand(program: Program, take: (command: Command) => void): v
   replay.action((_options, { args }: Program) => {
     const flags = program.opts<Flags>();
     const own = replay.opts<Flags>();
-    refuseFlags(flags, "replay", ["net"]);
+    refuseFlags(flags, "replay", ["net", "offload", "spin"]);
     refuseArguments(args);
     const pcap = read(own, "pcap", null, parsePath);
     take({
@@ -255,9 +266,4 @@ function usageError(message: string): Command {
     (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`,
   );
   return { kind: "usage-error", message: line };
-}
-
-function readRun(flags: Flags, positional: Values): Config {
-  refuseArguments(positional);
-  return readConfig(flags, read(flags, "net", null, parseDevice), "auto");
 }

@@ -46,6 +46,14 @@ export interface Config {
   readonly policy: string | null;
 }
 
+/** What a run on a TAP device is told besides. */
+export interface TapConfig {
+  /** Takes TCP segments of up to 64 KiB, and frames whose checksums are made where they leave. */
+  readonly offload: boolean;
+  /** How long a device that has just given frames is asked for more before the proxy sleeps, in µs. */
+  readonly spinUs: number;
+}
+
 /** Throws RangeError unless a host on a subnet of `prefixLength` can have `address`. */
 export function checkOwnAddress(address: number, prefixLength: number): void {
   const fail = `Cannot use "${formatAddress(address)}/${prefixLength}" as own address`;

@@ -1,7 +1,13 @@
 /** From the flags of a run to its configuration: which are required, what the others default to. */
 import { DEFAULT_TIMEOUTS, type Timeouts } from "../flow/lifetimes.ts";
 import { parseAddress, stableMac } from "../wire/address.ts";
-import { checkBackends, checkGateway, type Config, type TraceMode } from "./config.ts";
+import {
+  checkBackends,
+  checkGateway,
+  type Config,
+  type TapConfig,
+  type TraceMode,
+} from "./config.ts";
 import {
   DEFAULT_PORTS,
   parseInteger,
@@ -9,6 +15,7 @@ import {
   parseOwnMac,
   parsePath,
   parsePorts,
+  parseSwitch,
   parseTrace,
 } from "./values.ts";
 
@@ -18,7 +25,11 @@ export type Flags = Readonly<Record<string, Values | undefined>>;
 
 export const DEFAULT_IPV4 = "192.168.0.100/24";
 export const DEFAULT_MAX_CONN = "262144";
+export const DEFAULT_OFFLOAD = "on";
+export const DEFAULT_SPIN = "100";
 const MAX_CONN = 1_000_000;
+/** Signals and timers have their turn after it at the latest. */
+const MAX_SPIN_US = 1000;
 const MAX_SEED = 0xffff_ffff;
 
 const MAX_TIMEOUT_SECONDS = 1_000_000;
@@ -71,6 +82,18 @@ export function readConfig(flags: Flags, net: string, trace: TraceMode): Config 
     seed: readOptional(flags, "seed", (text) => parseInteger(text, "seed", 0, MAX_SEED)),
     trace: read(flags, "trace", trace, parseTrace),
     policy: readOptional(flags, "policy", parsePath),
+  };
+}
+
+export function readTapConfig(flags: Flags): TapConfig {
+  return {
+    offload: read(flags, "offload", DEFAULT_OFFLOAD, parseSwitch),
+    spinUs: read(
+      flags,
+      "spin",
+      DEFAULT_SPIN,
+      (text) => parseInteger(text, "time in microseconds", 0, MAX_SPIN_US),
+    ),
   };
 }
 

@@ -64,8 +64,8 @@ export async function main(
     }
     case "run":
       try {
-        const { config } = command;
-        await run({ config, builtIn, customs, shim: platform.shim, stdout, log });
+        const { config, tap } = command;
+        await run({ config, tap, builtIn, customs, shim: platform.shim, stdout, log });
       } catch (error) {
         log.error(error instanceof Error ? error.message : String(error));
         code = 1;

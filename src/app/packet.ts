@@ -5,13 +5,14 @@
 import { VNET_BYTES } from "../core/arena.ts";
 import type { Mac } from "../wire/address.ts";
 import { complement, pseudoHeaderSum, sumBytes } from "../wire/checksum.ts";
-import { decodeIpv4, decodeTransport, VNET_NEEDS_CSUM } from "../wire/decode.ts";
+import { decodeIpv4, decodeTransport } from "../wire/decode.ts";
 import * as ethernet from "../wire/ethernet.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import { Pdu } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 import * as udp from "../wire/udp.ts";
+import { leaveChecksum } from "../wire/vnet.ts";
 
 /** Fields that the protocol does not have are 0. */
 export interface Packet {
@@ -91,7 +92,6 @@ export function frameOf(packet: Packet, from: Mac, to: Mac): Uint8Array<ArrayBuf
  */
 export function packetOf(frame: Uint8Array): Packet | null {
   const record = new Uint8Array(VNET_BYTES + frame.length);
-  record[0] = VNET_NEEDS_CSUM;
   record.set(frame, VNET_BYTES);
   const view = new DataView(record.buffer);
   if (frame.length < ethernet.ETHERNET_BYTES) return null;
@@ -100,7 +100,9 @@ export function packetOf(frame: Uint8Array): Packet | null {
   pdu.frame = VNET_BYTES;
   pdu.frameBytes = frame.length;
   pdu.ip = pdu.frame + ethernet.ETHERNET_BYTES;
-  if (decodeIpv4(view, pdu) !== 0 || decodeTransport(view, pdu) !== 0) return null;
+  if (decodeIpv4(view, pdu) !== 0) return null;
+  leaveChecksum(view, pdu.frame, pdu.l4, pdu.protocol);
+  if (decodeTransport(view, pdu) !== 0) return null;
   const { protocol, src, dst, ttl, totalLength, srcPort, dstPort } = pdu;
   const base = { protocol, src, dst, ttl, totalLength, srcPort: 0, dstPort: 0 };
   const plain = { ...base, tcpFlags: 0, icmpType: 0, icmpCode: 0, icmpId: 0 };

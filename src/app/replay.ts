@@ -44,7 +44,7 @@ export class Replay {
   readonly #clock = new CaptureClock();
   readonly #device = new MemoryDevice();
   readonly #appliance: Appliance;
-  readonly #offload = new OffloadGuess();
+  readonly #offload = new OffloadGuess(this.#device.mtu);
   readonly #match = new FrameMatch();
   #records = 0;
   #cutShort = 0;

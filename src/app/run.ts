@@ -1,12 +1,12 @@
 /** One run of the proxy on a real device: puts the parts together, and takes them apart at a signal. */
 import type { Log } from "../core/log.ts";
 import { CryptoRandom, SeededRandom } from "../core/random.ts";
-import { TapDevice } from "../device/tap.ts";
+import { OFFLOAD, TapDevice } from "../device/tap.ts";
 import { DECISION_NAMES, type Policy } from "../tree/ast.ts";
 import type { Customs } from "../tree/parse.ts";
 import { formatAddress, formatMac } from "../wire/address.ts";
 import { Appliance } from "./appliance.ts";
-import type { Config } from "./config.ts";
+import type { Config, TapConfig } from "./config.ts";
 import type { Outlet } from "./outlet.ts";
 import { loadPolicy } from "./policy_file.ts";
 import { pump } from "./pump.ts";
@@ -15,6 +15,7 @@ import { Trace } from "./trace.ts";
 
 export interface RunOptions {
   readonly config: Config;
+  readonly tap: TapConfig;
   /** The program's own policy, for when the command line names no file. */
   readonly builtIn: Policy;
   /** What `custom NAME` means in a policy file. */
@@ -27,7 +28,7 @@ export interface RunOptions {
 
 /** Runs until SIGINT or SIGTERM. Throws an Error with a clear message when the device can't be had. */
 export async function run(options: RunOptions): Promise<void> {
-  const { config, builtIn, customs, shim, stdout, log } = options;
+  const { config, tap, builtIn, customs, shim, stdout, log } = options;
   const stop = new AbortController();
   let summary = () => "";
   let reload = () => {};
@@ -40,7 +41,14 @@ export async function run(options: RunOptions): Promise<void> {
   try {
     const policy = config.policy === null ? builtIn : await loadPolicy(config.policy, customs);
     const clock = new SystemClock();
-    const device = TapDevice.open(config.net, { shim: await shim(), create: true });
+    const device = TapDevice.open(config.net, {
+      shim: await shim(),
+      create: true,
+      offload: tap.offload ? OFFLOAD : 0,
+      offloadRefused: (errno) =>
+        log.warning(`${config.net} gives no offload (${errno}): bulk transfers are slower`),
+      spinUs: tap.spinUs,
+    });
     const appliance = new Appliance({
       device,
       clock,

@@ -70,6 +70,13 @@ export function parsePath(text: string): string {
   return text;
 }
 
+export function parseSwitch(text: string): boolean {
+  if (text !== "on" && text !== "off") {
+    throw new SyntaxError(`Cannot parse "${text}" as switch: expected on or off`);
+  }
+  return text === "on";
+}
+
 export function parseTrace(text: string): TraceMode {
   if (!TRACE_MODES.includes(text)) {
     throw new SyntaxError(`Cannot parse "${text}" as trace mode: expected auto, all or off`);

@@ -29,6 +29,7 @@ const TABLE = [
   ["fragment-overlap", "of a datagram whose fragments overlap or disagree about its end"],
   ["fragment-limit", "too many fragments wait for the rest of their datagrams"],
   ["fragment-timeout", "the rest of the fragment's datagram did not come within 30 s"],
+  ["vnet-header", "its virtio_net_hdr leaves work to the interface that can't be done"],
   ["icmp-truncated", "shorter than an ICMP header"],
   ["icmp-checksum", "ICMP checksum is wrong"],
   ["tcp-truncated", "shorter than a TCP header"],

@@ -1,22 +1,19 @@
 /**
- * Checksums that a sender left to its network interface, as a capture on that sender's machine shows
- * them: the field holds the sum of the pseudo-header alone. A capture file has no virtio_net_hdr that
- * would say so (VIRTIO_NET_HDR_F_NEEDS_CSUM, virtio 1.2 §5.1.6.2), so it is told from the bytes.
+ * What a sender left to its network interface, as a capture on that sender's machine shows it: checksum
+ * fields that hold the sum of the pseudo-header alone, and TCP segments that are longer than the link
+ * takes. A capture file has no virtio_net_hdr that would say so (see `wire/vnet.ts`), so it is told from
+ * the bytes.
  */
 import { VNET_BYTES } from "../core/arena.ts";
 import { complement, pseudoHeaderSum, sumBytes } from "../wire/checksum.ts";
-import { VNET_NEEDS_CSUM } from "../wire/decode.ts";
 import * as ethernet from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import * as tcp from "../wire/tcp.ts";
 import * as udp from "../wire/udp.ts";
+import { leaveChecksum, leaveSegments } from "../wire/vnet.ts";
 
 /** Sum of a segment whose checksum is right. */
 const CORRECT = 0xffff;
-
-// In a virtio_net_hdr, little-endian.
-const CSUM_START = 6;
-const CSUM_OFFSET = 8;
 
 /** A TCP or UDP segment in a frame. */
 interface Segment {
@@ -28,10 +25,17 @@ interface Segment {
   readonly checksum: number;
 }
 
-/** Finds out which frames of one capture have checksums that are still to be completed. */
+/** Finds out which frames of one capture are still to be completed. */
 export class OffloadGuess {
+  readonly #mtuBytes: number;
+
   /** Whether the last frame that leaves no doubt was left to the interface, by source MAC address. */
   readonly #habits = new Map<number, boolean>();
+
+  /** `mtuBytes` is the MTU of the link: a longer TCP segment was to be cut up for it. */
+  constructor(mtuBytes: number) {
+    this.#mtuBytes = mtuBytes;
+  }
 
   /**
    * The frame's vnet header if its checksum is to be completed, else null. A field that holds the bare
@@ -51,9 +55,13 @@ export class OffloadGuess {
     }
     if (!right) this.#habits.set(sender, true);
     const vnet = new DataView(new ArrayBuffer(VNET_BYTES));
-    vnet.setUint8(0, VNET_NEEDS_CSUM);
-    vnet.setUint16(CSUM_START, l4, true);
-    vnet.setUint16(CSUM_OFFSET, isTcp ? tcp.CHECKSUM : udp.CHECKSUM, true);
+    const at = VNET_BYTES; // of the frame, if it stood behind its header
+    leaveChecksum(vnet, at, at + l4, isTcp ? ipv4.PROTOCOL_TCP : ipv4.PROTOCOL_UDP);
+    const ip = ethernet.ETHERNET_BYTES;
+    if (isTcp && l4 + lengthBytes - ip > this.#mtuBytes) {
+      const payload = l4 + tcp.headerBytes(view, l4);
+      leaveSegments(vnet, at, at + payload, this.#mtuBytes - (payload - ip));
+    }
     return new Uint8Array(vnet.buffer);
   }
 }

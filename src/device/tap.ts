@@ -5,11 +5,11 @@
  *
  * Read first: linux/Documentation/networking/tuntap.rst, then `ffi/tap.c`.
  */
-import { KIND_NONE, loadTap, tapError, type TapLibrary } from "../../ffi/tap.ts";
+import { errnoName, KIND_NONE, loadTap, tapError, type TapLibrary } from "../../ffi/tap.ts";
 import type { Arena } from "../core/arena.ts";
 import type { Device } from "./device.ts";
 
-export { errnoName } from "../../ffi/tap.ts";
+export { errnoName };
 
 export interface TapOptions {
   /** Path of the built shim. */
@@ -18,8 +18,14 @@ export interface TapOptions {
   /** Makes a device that does not exist, which then lives as long as it is open here. */
   readonly create: boolean;
 
-  /** What the kernel may leave unfinished in frames it hands over, `TUN_F_*` bits; default none. */
-  readonly offload?: number;
+  /** What the kernel may leave unfinished in frames it hands over, `TUN_F_*` bits: `OFFLOAD`, or 0. */
+  readonly offload: number;
+
+  /** Is told an errno's name when the kernel refuses `offload`, at opening or later; it is 0 then. */
+  readonly offloadRefused: (errno: string) => void;
+
+  /** How long `read` spins on an empty device before it sleeps, if the read before it got frames. */
+  readonly spinUs: number;
 }
 
 /** `down` exists but is not up; `gone` was deleted, or moved out of reach. */
@@ -27,8 +33,13 @@ export type TapStatus = "up" | "down" | "gone";
 
 const IFF_UP = 1;
 const EBADF = 9;
-const DEFAULT_SPIN_US = 100;
 const LONGEST_WAIT_MS = 250;
+
+/**
+ * TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO_ECN (linux/if_tun.h), which are what `wire/vnet.ts` understands; and
+ * TUN_F_TSO6: IPv6 is dropped here, but a bridge would have to cut up first what it floods to us.
+ */
+export const OFFLOAD = 0x01 | 0x02 | 0x08 | 0x04;
 
 type Symbols = TapLibrary["symbols"];
 
@@ -38,15 +49,12 @@ export class TapDevice implements Device {
   /** Whether opening made the device. */
   readonly created: boolean;
 
-  /** How long `read` spins on an empty device before it sleeps, if the read before it got frames. */
-  spinUs = DEFAULT_SPIN_US;
-
   /** Frames that the device refused since it was opened, and the last errno it gave for one (≥ 0). */
   refused = 0;
   refusedErrno = 0;
 
   readonly #library: TapLibrary;
-  readonly #offload: number;
+  readonly #options: TapOptions;
   readonly #tapRead: Symbols["tap_read"];
   readonly #tapWrite: Symbols["tap_write"];
 
@@ -70,9 +78,8 @@ export class TapDevice implements Device {
     const library = loadTap(options.shim);
     try {
       const kind = library.symbols.tap_kind(nameBytes);
-      const offload = options.offload ?? 0;
-      const fd = attach(library.symbols, name, kind, options.create, offload);
-      return new TapDevice(name, library, fd, kind === KIND_NONE, offload);
+      const fd = attach(library.symbols, name, kind, options.create);
+      return new TapDevice(name, library, fd, kind === KIND_NONE, options);
     } catch (error) {
       library.close();
       throw error;
@@ -84,16 +91,17 @@ export class TapDevice implements Device {
     library: TapLibrary,
     fd: number,
     created: boolean,
-    offload: number,
+    options: TapOptions,
   ) {
     this.name = name;
     this.created = created;
     this.#library = library;
-    this.#offload = offload;
+    this.#options = options;
     this.#tapRead = library.symbols.tap_read;
     this.#tapWrite = library.symbols.tap_write;
     this.#fd = fd;
     this.#mtu = Math.max(0, library.symbols.tap_mtu(fd));
+    this.#askOffload();
   }
 
   get mtu(): number {
@@ -108,7 +116,7 @@ export class TapDevice implements Device {
       arena.rxBytes,
       arena.rx,
       arena.rx.length >>> 1,
-      this.#spinNext && waitMs > 0 ? this.spinUs : 0,
+      this.#spinNext && waitMs > 0 ? this.#options.spinUs : 0,
       waitMs,
     );
     this.#spinNext = count > 0;
@@ -160,12 +168,13 @@ export class TapDevice implements Device {
     const kind = symbols.tap_kind(encodeDeviceName(this.name));
     let fd: number;
     try {
-      fd = attach(symbols, this.name, kind, false, this.#offload);
+      fd = attach(symbols, this.name, kind, false);
     } catch (error) {
       return error as Error;
     }
     const old = this.#fd;
     this.#fd = fd;
+    this.#askOffload();
     this.status();
     this.#waiting = this.#waiting.then(() => symbols.tap_close(old));
     return null;
@@ -180,6 +189,15 @@ export class TapDevice implements Device {
     const waiting = this.#library.symbols.tap_wait(this.#fd, Math.min(waitMs, LONGEST_WAIT_MS));
     this.#waiting = this.#waiting.then(() => waiting);
     return waiting;
+  }
+
+  /** A device remembers what whoever was attached before has asked for: 0 is asked for, too. */
+  #askOffload(): void {
+    const { tap_offload: ask } = this.#library.symbols;
+    const status = ask(this.#fd, this.#options.offload);
+    if (status >= 0) return;
+    ask(this.#fd, 0);
+    this.#options.offloadRefused(errnoName(status));
   }
 
   /** Lets go of the device, once a running `wait` has ended; reads and writes fail at once. */
@@ -199,15 +217,13 @@ function attach(
   name: string,
   kind: number,
   create: boolean,
-  offload: number,
 ): number {
   const fd = symbols.tap_node();
   if (fd < 0) throw tapError("node", fd, name, kind);
-  const attached = symbols.tap_attach(fd, encodeDeviceName(name), create ? 1 : 0);
-  const status = attached < 0 ? attached : symbols.tap_offload(fd, offload);
+  const status = symbols.tap_attach(fd, encodeDeviceName(name), create ? 1 : 0);
   if (status >= 0) return fd;
   symbols.tap_close(fd);
-  throw tapError(attached < 0 ? "attach" : "setup", status, name, kind);
+  throw tapError("attach", status, name, kind);
 }
 
 /**

@@ -16,6 +16,7 @@ import { formatAddress, formatMac, inSubnet, isGroupMac, type Mac } from "../wir
 import * as wire from "../wire/arp.ts";
 import * as ethernet from "../wire/ethernet.ts";
 import type { Pdu } from "../wire/pdu.ts";
+import * as vnet from "../wire/vnet.ts";
 import { isHost, type OwnAddress } from "./admit.ts";
 import { type Neighbor, Neighbors } from "./neighbors.ts";
 import { TokenBucket } from "../core/token_bucket.ts";
@@ -111,6 +112,7 @@ export class Arp {
     if (request && forUs) {
       // A probe (sender 0.0.0.0) is answered too: whoever asks learns that the address is taken.
       const target = { mac: senderMac, address: sender };
+      vnet.clear(view, pdu.frame);
       wire.writeArp(view, pdu.frame, wire.ARP_REPLY, { mac, address: own.address }, target);
       return arena.send(pdu.frame, FRAME_BYTES) ? 0 : Reason["no-buffer"];
     }

@@ -10,22 +10,17 @@
  * would otherwise meet under one (source, destination, protocol, identification) at a backend, which
  * puts together what does not belong together (RFC 6864 §5.3.1).
  */
-import { type Arena, VNET_BYTES } from "../core/arena.ts";
+import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
 import { complement, sumBytes } from "../wire/checksum.ts";
-import { VNET_NEEDS_CSUM } from "../wire/decode.ts";
 import { ETHERNET_BYTES } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import type { Pdu } from "../wire/pdu.ts";
+import * as vnet from "../wire/vnet.ts";
 
 /** Every link carries packets of 68 bytes: the longest header and 8 bytes of data (RFC 791 §3.2). */
 const MIN_MTU_BYTES = 68;
-
-// In a virtio_net_hdr, little-endian.
-const GSO_TYPE = 1;
-const CSUM_START = 6;
-const CSUM_OFFSET = 8;
 
 /**
  * What came in fragments leaves in fragments no longer than those (a router on the way may have needed
@@ -39,12 +34,14 @@ export const MAX_PACKET_FRAGMENTS = 128;
 /** Takes one finished fragment; returns 0 or a reason. */
 export type SendFragment = (frame: number, lengthBytes: number) => number;
 
-/** True if the PDU may leave as one packet of a device with that MTU. */
+/**
+ * True if the PDU may leave as it is through a device with that MTU: as one packet, or as those that the
+ * interface is to cut it into.
+ */
 export function leavesWhole({ view }: Arena, pdu: Pdu, mtuBytes: number): boolean {
   if (pdu.totalLength <= mtuBytes && pdu.fragmentBytes === 0) return true;
-  // Of a segment that the kernel is to cut up itself, the length says nothing.
-  return view.getUint8(pdu.frame - VNET_BYTES + GSO_TYPE) !== 0 ||
-    pdu.totalLength <= limitOf(pdu, mtuBytes);
+  if (!vnet.isSegmented(view, pdu.frame)) return pdu.totalLength <= limitOf(pdu, mtuBytes);
+  return pdu.payload - pdu.ip + vnet.segmentBytes(view, pdu.frame) <= mtuBytes;
 }
 
 /** Longest packet that the PDU may leave in. */
@@ -67,13 +64,22 @@ export class Fragmenter {
    * Hands the PDU, a packet that does not leave whole, to `send` in fragments that a device with that
    * MTU takes, the first one first. Returns 0, the first reason that `send` gave, or no-buffer when the
    * scratch space is used up; then the rest is not sent.
+   *
+   * A TCP segment that the interface is to cut up is handed over whole, to be cut finer: where a byte
+   * stream is cut is nobody's concern, and its receiver is spared the fragments.
    */
   split(arena: Arena, pdu: Pdu, mtuBytes: number, send: SendFragment): number {
     const { bytes, view } = arena;
     const { frame, ip, end } = pdu;
+    if (vnet.isSegmented(view, frame)) {
+      const room = mtuBytes - (pdu.payload - ip);
+      if (room < vnet.MIN_SEGMENT_BYTES) return Reason["mtu-exceeded"];
+      vnet.setSegmentBytes(view, frame, room);
+      return send(frame, end - frame);
+    }
     const headerBytes = ipv4.headerBytes(view, ip);
     const limitBytes = limitOf(pdu, mtuBytes);
-    completeChecksum(arena, frame, end);
+    vnet.completeChecksum(view, frame, end); // no fragment can carry it
     this.#identifications ??= new Identifications(this.#random);
     ipv4.setIdentification(view, ip, this.#identifications.next());
 
@@ -110,21 +116,6 @@ function finish(view: DataView, ip: number, dataBytes: number, flagsAndOffset: n
   ipv4.setFlagsAndOffset(view, ip, flagsAndOffset);
   ipv4.setChecksum(view, ip, 0);
   ipv4.setChecksum(view, ip, complement(sumBytes(view, ip, headerBytes, 0)));
-}
-
-/** Does what the kernel has left to the interface (virtio 1.2 §5.1.6.2): no fragment can carry it. */
-function completeChecksum({ bytes, view }: Arena, frame: number, end: number): void {
-  const vnet = frame - VNET_BYTES;
-  if ((view.getUint8(vnet) & VNET_NEEDS_CSUM) !== 0) {
-    const start = frame + view.getUint16(vnet + CSUM_START, true);
-    const field = start + view.getUint16(vnet + CSUM_OFFSET, true);
-    if (field + 2 <= end) {
-      // The field holds the pseudo-header's sum and is summed with the rest.
-      const checksum = complement(sumBytes(view, start, end - start, 0));
-      view.setUint16(field, checksum === 0 ? 0xffff : checksum);
-    }
-  }
-  bytes.fill(0, vnet, frame);
 }
 
 /**

@@ -7,7 +7,6 @@
  * fragments together.
  */
 import { Reason } from "../core/reason.ts";
-import { VNET_BYTES } from "../core/arena.ts";
 import type { Mac } from "./address.ts";
 import { ARP_BYTES, isEthernetIpv4 } from "./arp.ts";
 import { pseudoHeaderSum, sumBytes } from "./checksum.ts";
@@ -17,9 +16,7 @@ import * as ipv4 from "./ipv4.ts";
 import type { Pdu } from "./pdu.ts";
 import * as tcp from "./tcp.ts";
 import * as udp from "./udp.ts";
-
-/** In the first byte of a virtio_net_hdr: the layer 4 checksum is still to be completed. */
-export const VNET_NEEDS_CSUM = 1;
+import { decodeVnet } from "./vnet.ts";
 
 /** Sum of a header or segment whose checksum is right. */
 const CORRECT = 0xffff;
@@ -88,7 +85,8 @@ export function decodeIpv4(view: DataView, pdu: Pdu): number {
 
 /** ICMP, TCP or UDP header with its checksum; other protocols pass as they are. Not for a fragment. */
 export function decodeTransport(view: DataView, pdu: Pdu): number {
-  pdu.partialChecksum = view.getUint8(pdu.frame - VNET_BYTES) & VNET_NEEDS_CSUM;
+  const reason = decodeVnet(view, pdu);
+  if (reason !== 0) return reason;
   pdu.payload = pdu.l4;
   pdu.srcPort = 0;
   pdu.dstPort = 0;

@@ -36,6 +36,17 @@ Deno.test("parseArgs fills in the defaults", () => {
   assert.equal(config.policy, null);
 });
 
+Deno.test("parseArgs tells what the device is to do", () => {
+  const tapOf = (...flags: string[]) => {
+    const command = parseArgs([NET, DST, ...flags], ABOUT);
+    assert.equal(command.kind, "run", JSON.stringify(command));
+    return command.kind === "run" ? command.tap : undefined;
+  };
+  assert.deepEqual(tapOf(), { offload: true, spinUs: 100 });
+  assert.deepEqual(tapOf("--offload=off", "--spin=0"), { offload: false, spinUs: 0 });
+  assert.deepEqual(tapOf("--offload", "on", "--spin", "1000"), { offload: true, spinUs: 1000 });
+});
+
 Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
   const flags: [string, string][] = [
     ["--net", "tap7"],
@@ -397,6 +408,17 @@ const errors: { name: string; argv: string[]; message: string }[] = [
     argv: [NET, DST, "--trace=some"],
     message: `--trace: Cannot parse "some" as trace mode: expected auto, all or off`,
   },
+  {
+    name: "neither on nor off",
+    argv: [NET, DST, "--offload=yes"],
+    message: `--offload: Cannot parse "yes" as switch: expected on or off`,
+  },
+  ...["1001", "-1", "", "0.5"].map((spin) => ({
+    name: `${spin || "no time"} as spin`,
+    argv: [NET, DST, `--spin=${spin}`],
+    message: `--spin: Cannot parse "${spin}" as time in microseconds: ` +
+      "expected an integer 0 to 1000",
+  })),
 ];
 for (const { name, argv, message } of errors) {
   Deno.test(`parseArgs refuses ${name}`, () => {
@@ -425,6 +447,8 @@ Deno.test("parseArgs --help has every flag and its default on a page 100 columns
     ...TIMEOUTS.map((name) => `timeout-${name}`),
     "seed",
     "trace",
+    "offload",
+    "spin",
   ];
   for (const flag of flags) {
     assert.match(text, new RegExp(`^  --${flag}=.*\\((required|.*default)`, "m"));

@@ -39,7 +39,7 @@ class CapturedWorld {
   readonly records: PcapRecord[] = [];
   /** What senders do with TCP and UDP checksums. */
   readonly offload: boolean;
-  readonly #guess = new OffloadGuess();
+  readonly #guess = new OffloadGuess(1500);
 
   constructor(offload = false) {
     this.offload = offload;

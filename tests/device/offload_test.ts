@@ -46,14 +46,14 @@ function ambiguous(srcMac: string): Uint8Array {
 
 Deno.test("OffloadGuess tells open checksums from complete ones; completing gives the sender's own", () => {
   const random = new SeededRandom(1);
-  const guess = new OffloadGuess();
+  const guess = new OffloadGuess(1500);
   for (let i = 0; i < 500; i++) {
     const payload = randomBytes(random, below(random, 100));
     for (const frame of [buildTcp({ payload }), buildUdp({ payload })]) {
       const protocol = frame[14 + 9] as 6 | 17;
       assert.equal(guess.vnetOf(frame), null);
       const open = opened(frame, protocol);
-      const vnet = new OffloadGuess().vnetOf(open);
+      const vnet = new OffloadGuess(1500).vnetOf(open);
       assert.deepEqual([...vnet!], [1, 0, 0, 0, 0, 0, L4, 0, protocol === 6 ? 16 : 6, 0]);
       completeChecksum(open);
       assert.deepEqual(open, frame);
@@ -67,8 +67,8 @@ Deno.test("OffloadGuess takes a frame that may be either as its sender's other f
   const mac = "02:00:00:00:00:aa";
   const other = "02:00:00:00:00:bb";
   const doubtful = ambiguous(mac);
-  assert.notEqual(new OffloadGuess().vnetOf(doubtful), null); // nothing known: not completed yet
-  const guess = new OffloadGuess();
+  assert.notEqual(new OffloadGuess(1500).vnetOf(doubtful), null); // nothing known: not completed yet
+  const guess = new OffloadGuess(1500);
   guess.vnetOf(buildTcp({ srcMac: mac }));
   guess.vnetOf(opened(buildTcp({ srcMac: other }), 6));
   assert.equal(guess.vnetOf(doubtful), null);
@@ -91,13 +91,13 @@ const untouched: [name: string, frame: Uint8Array][] = [
 ];
 for (const [name, frame] of untouched) {
   Deno.test(`OffloadGuess leaves ${name} alone`, () => {
-    assert.equal(new OffloadGuess().vnetOf(frame), null);
+    assert.equal(new OffloadGuess(1500).vnetOf(frame), null);
   });
 }
 
 Deno.test("OffloadGuess and completeChecksum bear any bytes, cut anywhere", () => {
   const random = new SeededRandom(2);
-  const guess = new OffloadGuess();
+  const guess = new OffloadGuess(1500);
   for (let i = 0; i < 2000; i++) {
     const frame = buildTcp({ payload: new Uint8Array(9) }).map((byte, at) =>
       at > 11 && below(random, 6) === 0 ? random.uint32() & 255 : byte
@@ -111,7 +111,7 @@ Deno.test("MemoryDevice carries the vnet headers that it is told, in and out", (
   const device = new MemoryDevice();
   const arena = new Arena();
   const open = opened(buildTcp(), 6);
-  const vnet = new OffloadGuess().vnetOf(open)!;
+  const vnet = new OffloadGuess(1500).vnetOf(open)!;
   device.vnet.set(open, vnet);
   const plain = buildTcp();
   device.inbox.push(open, plain);

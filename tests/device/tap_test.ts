@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { encodeDeviceName } from "../../src/device/tap.ts";
 import { scenario, whyNoTap } from "../ffi/namespace.ts";
+import { which } from "../support/shell.ts";
 
 const ignore = whyNoTap() !== undefined;
+const noEthtool = ignore || await which("ethtool") === "";
 
 Deno.test("encodeDeviceName, gives the kernel's 16 bytes with NULs at the end", () => {
   assert.equal(new TextDecoder().decode(encodeDeviceName("tap100")), "tap100".padEnd(16, "\0"));
@@ -57,6 +59,25 @@ Deno.test(
       { reopen: null, status: "down", mtu: 1500 },
       { read: -EBADF, write: -EBADF, status: "gone" },
       { idle: 0, afterClose: -EBADF, reopen: 'Cannot attach to "tapt0": closed' },
+    ]);
+  },
+);
+
+Deno.test(
+  { name: "TapDevice, asks for offload, and does without what is refused", ignore: noEthtool },
+  () => {
+    const all = [
+      "tx-checksumming",
+      "tx-tcp-segmentation",
+      "tx-tcp-ecn-segmentation",
+      "tx-tcp6-segmentation",
+    ];
+    assert.deepEqual(scenario("offload"), [
+      { offload: 15, features: all, refusals: [] },
+      { offload: 0, features: [], refusals: [] },
+      { offload: 15, features: all, refusals: [] },
+      { offload: 1 << 15, features: [], refusals: ["EINVAL"] },
+      { reopen: null, features: [], refusals: ["EINVAL", "EINVAL"] },
     ]);
   },
 );

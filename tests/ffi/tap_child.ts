@@ -3,11 +3,14 @@
  * `tap_child.ts SCENARIO SHIM`. A scenario prints what it saw, one JSON value a line; tests judge it.
  */
 import { Arena, VNET_BYTES } from "../../src/core/arena.ts";
-import { TapDevice } from "../../src/device/tap.ts";
+import { OFFLOAD, TapDevice } from "../../src/device/tap.ts";
 import { withoutCapability } from "./namespace.ts";
 
 const NAME = "tapt0";
 const shim = Deno.args[1]!;
+
+/** What the kernel has refused to leave to the device, by errno. */
+const refusals: string[] = [];
 
 const scenarios: Record<string, () => void | Promise<void>> = {
   async "ping"() {
@@ -65,7 +68,7 @@ const scenarios: Record<string, () => void | Promise<void>> = {
 
   async "vanish"() {
     ip("tuntap add dev tapt0 mode tap");
-    const device = TapDevice.open(NAME, { shim, create: false });
+    const device = open(false);
     const arena = new Arena();
     say({ created: device.created, status: device.status(), mtu: device.mtu });
     arena.send(arena.scratch(60), 60);
@@ -91,8 +94,22 @@ const scenarios: Record<string, () => void | Promise<void>> = {
     say({ idle: await idle, afterClose: await device.wait(5), reopen: device.reopen()?.message });
   },
 
+  async "offload"() {
+    ip("tuntap add dev tapt0 mode tap");
+    for (const offload of [OFFLOAD, 0, OFFLOAD, 1 << 15]) {
+      const device = open(false, offload);
+      say({ offload, features: features(), refusals });
+      if (offload === 1 << 15) {
+        ip("link del tapt0");
+        ip("tuntap add dev tapt0 mode tap");
+        say({ reopen: device.reopen(), features: features(), refusals });
+      }
+      await device.close();
+    }
+  },
+
   async "create"() {
-    const device = TapDevice.open(NAME, { shim, create: true });
+    const device = open(true);
     const mac = new Uint8Array(6);
     say({
       created: device.created,
@@ -123,7 +140,7 @@ const scenarios: Record<string, () => void | Promise<void>> = {
   },
 
   async "busy"() {
-    const holder = TapDevice.open(NAME, { shim, create: true });
+    const holder = open(true);
     tryOpen(false);
     await holder.close();
   },
@@ -157,9 +174,14 @@ const scenarios: Record<string, () => void | Promise<void>> = {
 
 await scenarios[Deno.args[0]!]!();
 
+function open(create: boolean, offload = OFFLOAD): TapDevice {
+  const offloadRefused = (errno: string) => void refusals.push(errno);
+  return TapDevice.open(NAME, { shim, create, offload, offloadRefused, spinUs: 100 });
+}
+
 /** The device, up, with 192.168.77.1/24 on the kernel's side; what the kernel says by itself is read away. */
 function ready(): { device: TapDevice; arena: Arena } {
-  const device = TapDevice.open(NAME, { shim, create: true });
+  const device = open(true);
   ip("link set tapt0 addrgenmode none");
   ip("addr add 192.168.77.1/24 dev tapt0");
   ip("link set tapt0 up");
@@ -206,7 +228,7 @@ function swapMacs(bytes: Uint8Array, at: number): void {
 /** Opens the device and prints the Error that this gives. */
 function tryOpen(create: boolean): void {
   try {
-    TapDevice.open(NAME, { shim, create });
+    open(create);
     say({ opened: true });
   } catch (error) {
     say({ message: (error as Error).message, cause: (error as Error).cause });
@@ -226,6 +248,13 @@ function asPlain(name: string): void {
 function ip(words: string): void {
   const { success, stderr } = new Deno.Command("ip", { args: words.split(" ") }).outputSync();
   if (!success) throw new Error(`ip ${words}: ${new TextDecoder().decode(stderr)}`);
+}
+
+/** Which of the senders' work the device takes on itself, as ethtool tells. */
+function features(): string[] {
+  const { stdout } = new Deno.Command("ethtool", { args: ["-k", NAME] }).outputSync();
+  const lines = new TextDecoder().decode(stdout).split("\n").map((line) => line.trim());
+  return lines.flatMap((line) => /^(tx-checksumming|tx-tcp\S*): on/.exec(line)?.[1] ?? []);
 }
 
 function exists(): boolean {

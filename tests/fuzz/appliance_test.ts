@@ -29,6 +29,7 @@ import {
   track,
 } from "../../src/tree/build.ts";
 import { readArp } from "../support/frames.ts";
+import { transmit } from "../support/nic.ts";
 import { judge, tsharkTest } from "../support/tshark.ts";
 import { arpReply, isArp, PROXY, World } from "../support/world.ts";
 import { checkSent, Fuzzer } from "./fuzzer.ts";
@@ -108,16 +109,20 @@ Deno.test("Appliance takes 100,000 mutated frames, and what lies behind a frame 
   const ones = World.settled({ ...WORLD, seed });
   for (let round = 0; conversation.fuzzer.mutated < MUTATED_FRAMES; round++) {
     const { frame, stepMs } = conversation.next();
+    const vnet = conversation.fuzzer.vnet(frame);
     try {
-      const sent = deliver(zeros, 0x00, frame, stepMs, round);
-      const again = deliver(ones, 0xff, frame, stepMs, round);
+      const sent = deliver(zeros, 0x00, frame, vnet, stepMs, round);
+      const again = deliver(ones, 0xff, frame, vnet, stepMs, round);
       compare(sent, again, zeros, ones, round);
-      for (const one of sent) checkSent(one);
-      conversation.hear(sent);
-    } catch (error) {
-      throw new Error(`FUZZ_SEED=${seed}, round ${round}, frame ${frame.toHex()}`, {
-        cause: error,
+      const packets = sent.flatMap((one) => {
+        const left = zeros.device.vnet.get(one);
+        return left === undefined ? [one] : transmit(one, left);
       });
+      for (const packet of packets) checkSent(packet);
+      conversation.hear(packets);
+    } catch (error) {
+      const what = `frame ${frame.toHex()}, vnet header ${vnet?.toHex() ?? "empty"}`;
+      throw new Error(`FUZZ_SEED=${seed}, round ${round}, ${what}`, { cause: error });
     }
   }
   print(`seed ${seed}: ${MUTATED_FRAMES} mutated frames\n${zeros.appliance.summary()}`);
@@ -133,10 +138,12 @@ function deliver(
   world: World,
   filling: number,
   frame: Uint8Array,
+  vnet: Uint8Array | null,
   stepMs: number,
   round: number,
 ): Uint8Array<ArrayBuffer>[] {
   const { arena } = world.appliance;
+  if (vnet !== null) world.device.vnet.set(frame, vnet);
   if (round % WHOLE_FILL_EVERY === 0) {
     arena.bytes.fill(filling);
   } else {
@@ -155,7 +162,10 @@ function compare(
   round: number,
 ): void {
   assert.equal(sent.length, again.length, "frames sent");
-  sent.forEach((frame, i) => assert.ok(isEqual(frame, again[i]!), "a frame that was sent"));
+  sent.forEach((frame, i) => {
+    assert.ok(isEqual(frame, again[i]!), "a frame that was sent");
+    assert.deepEqual(zeros.device.vnet.get(frame), ones.device.vnet.get(again[i]!));
+  });
   const a = zeros.appliance.metrics;
   const b = ones.appliance.metrics;
   assert.ok(isEqual(a.decisions, b.decisions), "decisions");

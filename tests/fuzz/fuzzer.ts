@@ -17,6 +17,7 @@ import {
   readTcp,
 } from "../support/frames.ts";
 import { cut } from "../support/fragments.ts";
+import { bareSum, vnetBytes } from "../support/nic.ts";
 import { arpReply, BACKENDS, CLIENT, from, macOf, PROXY, PROXY_MAC } from "../support/world.ts";
 
 /** A connection that has been seen to be forwarded to a backend. */
@@ -76,6 +77,28 @@ export class Fuzzer {
 
   /** The connection that the last frame wants to open, if it is a SYN that nothing was done to. */
   #opening: { client: string; clientPort: number; service: number } | null = null;
+
+  /**
+   * A vnet header for a frame that was made here, mostly none. Whoever leaves the frame's own checksum
+   * open has filled its field in: that one lie would be the sender's only.
+   */
+  vnet(frame: Uint8Array): Uint8Array<ArrayBuffer> | null {
+    if (!this.#chance(8)) return null;
+    const l4 = frame.length < L4 ? L4 : IP + (frame[IP]! & 15) * 4;
+    const own = frame[IP + 9] === 17 ? 6 : 16;
+    const fields = {
+      flags: this.#pick([1, 1, 1, 1, 0, 2, this.#below(256)]),
+      gsoType: this.#pick([0, 0, 0, 1, 1, 0x81, this.#below(256)]),
+      headerLength: this.#pick([0, 54, 66, this.#below(0x10000)]),
+      gsoSize: this.#pick([8, 16, 536, 1460, ...EDGE_WORDS]),
+      csumStart: this.#chance(6) ? this.#pick(EDGE_WORDS) : l4,
+      csumOffset: this.#chance(6) ? this.#pick([2, ...EDGE_WORDS]) : own,
+    };
+    const field = fields.csumStart + fields.csumOffset;
+    const isOwn = (fields.flags & 1) !== 0 && field === l4 + own && field + 2 <= frame.length;
+    if (isOwn) new DataView(frame.buffer, frame.byteOffset).setUint16(field, bareSum(frame));
+    return vnetBytes(fields);
+  }
 
   /** The next frame. */
   next(): Uint8Array<ArrayBuffer> {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type Arena, VNET_BYTES } from "../../src/core/arena.ts";
+import { Arena, VNET_BYTES } from "../../src/core/arena.ts";
 import { SeededRandom } from "../../src/core/random.ts";
 import { Reason } from "../../src/core/reason.ts";
 import {
@@ -8,8 +8,8 @@ import {
   leavesWhole,
   MAX_PACKET_FRAGMENTS,
 } from "../../src/stack/fragmentation.ts";
-import { VNET_NEEDS_CSUM } from "../../src/wire/decode.ts";
-import type { Pdu } from "../../src/wire/pdu.ts";
+import { Pdu } from "../../src/wire/pdu.ts";
+import { leaveChecksum } from "../../src/wire/vnet.ts";
 import { join, whole } from "../support/fragments.ts";
 import {
   buildIcmp,
@@ -18,10 +18,12 @@ import {
   buildUdp,
   naiveChecksum,
   readIp,
+  readTcp,
   readUdp,
 } from "../support/frames.ts";
+import { leaveToNic, transmit } from "../support/nic.ts";
 import { judge, tsharkTest } from "../support/tshark.ts";
-import { decoded, takeSent } from "../wire/place.ts";
+import { decodeAll, decoded, place, takeSent } from "../wire/place.ts";
 
 function bytes(length: number): Uint8Array {
   return Uint8Array.from({ length }, (_, i) => i * 7);
@@ -154,9 +156,7 @@ Deno.test("Fragmenter.split completes a checksum that was left to the interface"
   const { view } = arena;
   const pseudo = [...frame.subarray(26, 34), 0, 17, ...frame.subarray(38, 40)];
   view.setUint16(pdu.l4 + 6, 0xffff - naiveChecksum(pseudo));
-  view.setUint8(pdu.frame - VNET_BYTES, VNET_NEEDS_CSUM);
-  view.setUint16(pdu.frame - VNET_BYTES + 6, 34, true);
-  view.setUint16(pdu.frame - VNET_BYTES + 8, 6, true);
+  leaveChecksum(view, pdu.frame, pdu.l4, 17);
   assert.equal(new Fragmenter(new SeededRandom(1)).split(arena, pdu, 1500, queue(arena)), 0);
   for (let i = 0; i < arena.txCount; i++) {
     const vnet = arena.tx[2 * i]! - VNET_BYTES;
@@ -183,7 +183,7 @@ Deno.test("Fragmenter.split gives no-buffer when the scratch space is used up", 
   assert.equal(reason, Reason["no-buffer"]);
 });
 
-Deno.test("leavesWhole is true up to the MTU and the longest fragment, and for segments", () => {
+Deno.test("leavesWhole is true up to the MTU and the longest fragment", () => {
   const cases: [boolean, Partial<Pdu>][] = [
     [true, { totalLength: 1500 }],
     [false, { totalLength: 1501 }],
@@ -198,9 +198,54 @@ Deno.test("leavesWhole is true up to the MTU and the longest fragment, and for s
     const { arena, pdu } = decoded(buildTcp());
     Object.assign(pdu, fields);
     assert.equal(leavesWhole(arena, pdu, 1500), expected, JSON.stringify(fields));
-    arena.bytes[pdu.frame - VNET_BYTES + 1] = 1; // VIRTIO_NET_HDR_GSO_TCPV4
-    assert.equal(leavesWhole(arena, pdu, 1500), true);
   }
+});
+
+/** A TCP segment of 9,000 bytes with 12 of options, to be cut up: in an arena, decoded. */
+function segmented(gsoSize: number): { arena: Arena; pdu: Pdu; whole: Uint8Array<ArrayBuffer> } {
+  const tcpOptions = [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2];
+  const whole = buildTcp({ fragment: 0, flags: "PA", ack: 1, tcpOptions, payload: bytes(9000) });
+  const { frame, vnet } = leaveToNic(whole, gsoSize);
+  const arena = new Arena();
+  const pdu = new Pdu();
+  place(arena, frame);
+  arena.bytes.set(vnet);
+  assert.equal(decodeAll(arena, frame.length, pdu), 0);
+  return { arena, pdu, whole };
+}
+
+Deno.test("leavesWhole of a segment that is to be cut up asks for the packets it becomes", () => {
+  for (const gsoSize of [100, 1448, 1449, 8948, 8999, 9000]) {
+    const { arena, pdu } = segmented(gsoSize);
+    const longest = 52 + gsoSize;
+    assert.equal(leavesWhole(arena, pdu, longest), true);
+    assert.equal(leavesWhole(arena, pdu, longest - 1), false);
+  }
+});
+
+Deno.test("Fragmenter.split cuts a segment that is to be cut up finer: no fragments", () => {
+  for (const mtu of [68, 576, 1280, 1499]) {
+    const { arena, pdu, whole } = segmented(1448);
+    assert.equal(new Fragmenter(new SeededRandom(1)).split(arena, pdu, mtu, queue(arena)), 0);
+    assert.deepEqual([...arena.tx.subarray(0, 2)], [pdu.frame, whole.length]);
+    const vnet = arena.bytes.slice(pdu.frame - VNET_BYTES, pdu.frame);
+    const [frame] = takeSent(arena);
+    const packets = transmit(frame!, vnet);
+    assert.ok(packets.every((one) => one.length <= 14 + mtu));
+    assert.equal(packets.length, Math.ceil(9000 / (mtu - 52)));
+    const parts = packets.map(readTcp);
+    assert.deepEqual(parts.flatMap(({ payload }) => [...payload]), [...bytes(9000)]);
+    assert.ok(parts.every(({ fragment }) => fragment === 0));
+  }
+});
+
+Deno.test("Fragmenter.split gives mtu-exceeded where not even 8 bytes of data have room", () => {
+  const { arena, pdu } = segmented(1448);
+  const split = (mtu: number): number =>
+    new Fragmenter(new SeededRandom(1)).split(arena, pdu, mtu, queue(arena));
+  assert.equal(split(59), Reason["mtu-exceeded"]);
+  assert.equal(arena.txCount, 0);
+  assert.equal(split(60), 0);
 });
 
 Deno.test("dontFragment reads the flag", () => {

@@ -1,0 +1,140 @@
+/**
+ * `struct virtio_net_hdr` (virtio 1.2 §5.1.6): the record prefix in which an interface is told what a
+ * frame's sender has left to it. `frame` is the offset of the Ethernet header, right behind it.
+ *
+ *     NEEDS_CSUM   the layer 4 checksum field holds the sum of the pseudo-header; the interface sums from
+ *                  csum_start to the packet's end and writes the complement at csum_start + csum_offset
+ *     GSO          besides, the interface cuts the TCP segment into packets of gso_size bytes of data
+ *
+ * The kernel makes these headers from what a sender asked for, and that may be another machine that is
+ * connected by virtio, or a program with a packet socket: they are believed no more than other headers.
+ */
+import { VNET_BYTES } from "../core/arena.ts";
+import { Reason } from "../core/reason.ts";
+import { complement, sumBytes } from "./checksum.ts";
+import * as ipv4 from "./ipv4.ts";
+import type { Pdu } from "./pdu.ts";
+import * as tcp from "./tcp.ts";
+import * as udp from "./udp.ts";
+
+const NEEDS_CSUM = 1;
+
+/** Kinds of segments to be cut up; the first is that of an ordinary frame. */
+const GSO_NONE = 0;
+const GSO_TCPV4 = 1;
+/** Beside a kind: the first of the packets alone is to carry CWR (RFC 3168 §6.1.2). */
+const GSO_ECN = 0x80;
+
+/** No TCP sends less at a time if it has more (a cut this fine would be a flood). */
+export const MIN_SEGMENT_BYTES = 8;
+
+/** The Linux kernel has another use for this gso_size, and refuses it. */
+const GSO_BY_FRAGS = 0xffff;
+
+// Seen from the frame, little-endian.
+const FLAGS = -VNET_BYTES;
+const GSO_TYPE = FLAGS + 1;
+const HEADER_LENGTH = FLAGS + 2;
+const GSO_SIZE = FLAGS + 4;
+const CSUM_START = FLAGS + 6;
+const CSUM_OFFSET = FLAGS + 8;
+
+/** True if the interface is to cut the frame up. */
+export function isSegmented(view: DataView, frame: number): boolean {
+  return view.getUint8(frame + GSO_TYPE) !== GSO_NONE;
+}
+
+/** Bytes of data in each packet that a segmented frame is cut into; the last may have less. */
+export function segmentBytes(view: DataView, frame: number): number {
+  return view.getUint16(frame + GSO_SIZE, true);
+}
+
+export function setSegmentBytes(view: DataView, frame: number, lengthBytes: number): void {
+  view.setUint16(frame + GSO_SIZE, lengthBytes, true);
+}
+
+/** Nothing is left to do. */
+export function clear(view: DataView, frame: number): void {
+  view.setInt32(frame + FLAGS, 0);
+  view.setInt32(frame + GSO_SIZE, 0);
+  view.setInt16(frame + CSUM_OFFSET, 0);
+}
+
+/** Leaves the checksum of the segment at `l4` to the interface, if it is one of TCP or UDP. */
+export function leaveChecksum(view: DataView, frame: number, l4: number, protocol: number): void {
+  clear(view, frame);
+  const offset = checksumOffset(protocol);
+  if (offset < 0) return;
+  view.setUint8(frame + FLAGS, NEEDS_CSUM);
+  view.setUint16(frame + CSUM_START, l4 - frame, true);
+  view.setUint16(frame + CSUM_OFFSET, offset, true);
+}
+
+/** Leaves it to the interface, too, to cut the TCP segment up, whose data begins at `payload`. */
+export function leaveSegments(
+  view: DataView,
+  frame: number,
+  payload: number,
+  lengthBytes: number,
+): void {
+  view.setUint8(frame + GSO_TYPE, GSO_TCPV4);
+  view.setUint16(frame + HEADER_LENGTH, payload - frame, true);
+  setSegmentBytes(view, frame, lengthBytes);
+}
+
+/**
+ * Reads the header of a packet that `decodeIpv4` has accepted and notes in `pdu` whether its checksum is
+ * partial. Where that is not TCP's or UDP's over the whole packet (a tunnel's inner one, say) it is
+ * completed here, as the interface would, and the packet judged like any other. Returns 0, or the reason
+ * why no interface could do what the header asks for.
+ */
+export function decodeVnet(view: DataView, pdu: Pdu): number {
+  const { frame, protocol } = pdu;
+  const segmented = isSegmented(view, frame);
+  pdu.partialChecksum = view.getUint8(frame + FLAGS) & NEEDS_CSUM;
+  if (pdu.partialChecksum === 0) {
+    if (segmented) return Reason["vnet-header"];
+    clear(view, frame); // DATA_VALID is no promise that the sum is there
+    return 0;
+  }
+  const start = frame + view.getUint16(frame + CSUM_START, true);
+  const field = start + view.getUint16(frame + CSUM_OFFSET, true);
+  if (start < pdu.l4 || field + 2 > pdu.end) return Reason["vnet-header"];
+  const isOwn = start === pdu.l4 && field - start === checksumOffset(protocol) &&
+    (protocol !== ipv4.PROTOCOL_UDP || udp.length(view, start) === pdu.end - start);
+  if (segmented) return isOwn && canBeCut(view, pdu) ? 0 : Reason["vnet-header"];
+  if (isOwn) {
+    view.setInt32(frame + HEADER_LENGTH, 0); // and GSO_SIZE: not looked at, and refused when too large
+  } else {
+    completeChecksum(view, frame, pdu.end);
+    pdu.partialChecksum = 0;
+  }
+  return 0;
+}
+
+/** Does what is left to the interface, in a frame that is not segmented. The packet ends at `end`. */
+export function completeChecksum(view: DataView, frame: number, end: number): void {
+  if ((view.getUint8(frame + FLAGS) & NEEDS_CSUM) !== 0) {
+    const start = frame + view.getUint16(frame + CSUM_START, true);
+    const field = start + view.getUint16(frame + CSUM_OFFSET, true);
+    // The field holds the pseudo-header's sum and is summed with the rest.
+    const checksum = complement(sumBytes(view, start, end - start, 0));
+    view.setUint16(field, checksum === 0 ? 0xffff : checksum);
+  }
+  clear(view, frame);
+}
+
+function canBeCut(view: DataView, pdu: Pdu): boolean {
+  const { frame } = pdu;
+  const lengthBytes = segmentBytes(view, frame);
+  return pdu.protocol === ipv4.PROTOCOL_TCP &&
+    (view.getUint8(frame + GSO_TYPE) & ~GSO_ECN) === GSO_TCPV4 &&
+    lengthBytes >= MIN_SEGMENT_BYTES && lengthBytes !== GSO_BY_FRAGS &&
+    view.getUint16(frame + HEADER_LENGTH, true) <= pdu.end - frame;
+}
+
+/** Where the checksum stands in a segment; -1 for a protocol whose checksum is never left to others. */
+function checksumOffset(protocol: number): number {
+  if (protocol === ipv4.PROTOCOL_TCP) return tcp.CHECKSUM;
+  return protocol === ipv4.PROTOCOL_UDP ? udp.CHECKSUM : -1;
+}
