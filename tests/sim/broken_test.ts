@@ -112,7 +112,7 @@ const BROKEN: [name: string, caught: RegExp, broken: Broken][] = [
   ],
   [
     "half an entry: only the client's direction is left",
-    /not found from side|directions of an entry disagree|is incomplete/,
+    /not found from side|directions of an entry disagree|one direction .* missing|is incomplete/,
     {
       sabotage: ({ world: { appliance: { connections: { table } } } }) => {
         const find = table.find.bind(table);

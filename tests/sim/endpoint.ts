@@ -46,6 +46,9 @@ export interface Behaviour {
   /** How often the application reads; 0: whatever comes, at once. */
   readonly readEveryMs: number;
   readonly keepAliveMs: number;
+  /** Segments that it sends as one, for its interface to cut up, and whether that makes checksums, too. */
+  readonly segmentsAtOnce: number;
+  readonly opensChecksums: boolean;
   /** Answer a SYN with a SYN of one's own first, as if both had been sent at the same time. */
   readonly simultaneous: boolean;
 }
@@ -53,7 +56,7 @@ export interface Behaviour {
 /** What an endpoint needs from its host. */
 export interface Host {
   nowMs(): number;
-  /** Sends a segment; `offset` and `lengthBytes` say which bytes of the endpoint's stream it carries. */
+  /** Sends a segment, which may be longer than `endpoint.mss`; `offset` and `lengthBytes` say which bytes of the endpoint's stream it carries. */
   transmit(
     endpoint: Endpoint,
     flags: number,
@@ -145,6 +148,11 @@ export class Endpoint {
     this.outStream = outStream;
     this.inStream = inStream;
     this.#mss = behaviour.mss;
+  }
+
+  /** Most data in a packet. */
+  get mss(): number {
+    return this.#mss;
   }
 
   /** Both ends may still exchange data: neither has closed its direction, and the handshake is done. */
@@ -461,7 +469,8 @@ export class Endpoint {
     if (forced && edge <= this.#nxt) edge = this.#nxt + 1;
     edge = Math.min(edge, this.#una + this.#inFlight * this.#mss);
     for (let room = edge - this.#nxt; room > 0; room = edge - this.#nxt) {
-      const lengthBytes = Math.max(0, Math.min(this.#mss, room, 1 + offered - this.#nxt));
+      const most = this.#mss * this.behaviour.segmentsAtOnce;
+      const lengthBytes = Math.max(0, Math.min(most, room, 1 + offered - this.#nxt));
       const fin = closes && room > lengthBytes && this.#nxt + lengthBytes === this.#finPosition;
       if (lengthBytes === 0 && !fin) break;
       const last = this.#nxt + lengthBytes === 1 + offered;

@@ -13,8 +13,16 @@ export interface Surroundings {
   readonly streams: Streams;
   nowMs(): number;
   at(atMs: number, run: () => void): void;
-  /** Puts a frame of this host on the wire; `connection` is null where it belongs to none. */
-  send(host: SimHost, frame: Uint8Array<ArrayBuffer>, connection: Connection | null): void;
+  /**
+   * Puts a frame of this host on the wire; `connection` is null where it belongs to none. `left` is what
+   * the host leaves to its interface.
+   */
+  send(
+    host: SimHost,
+    frame: Uint8Array<ArrayBuffer>,
+    connection: Connection | null,
+    left: LeftToNic,
+  ): void;
   /** Stops the run: an endpoint was given what nobody sent it. */
   fail(what: string): never;
   /** The connection whose client's first sequence number this is. */
@@ -22,6 +30,9 @@ export interface Surroundings {
   /** The next initial sequence number of a server. */
   serverIss(): number;
 }
+
+/** Nothing; the checksum; or with it the cutting up into packets of `left` bytes of data. */
+export type LeftToNic = "nothing" | "checksum" | number;
 
 export interface HostAddress {
   readonly name: string;
@@ -138,7 +149,9 @@ export class SimHost implements Host {
     s.bytes = this.#world.streams.bytes;
     s.payload = this.#world.streams.at(Math.max(0, endpoint.outStream), offset);
     s.payloadBytes = lengthBytes;
-    this.#send(s, this.#connections.get(endpoint) ?? null);
+    const whole = behaviour.opensChecksums ? "checksum" : "nothing";
+    const left = lengthBytes > endpoint.mss ? endpoint.mss : whole;
+    this.#send(s, this.#connections.get(endpoint) ?? null, left);
   }
 
   wakeAt(endpoint: Endpoint, atMs: number): void {
@@ -215,10 +228,10 @@ export class SimHost implements Host {
     s.flags = acks ? RST : RST | ACK;
     s.window = 0;
     s.payloadBytes = 0;
-    this.#send(s, null);
+    this.#send(s, null, "nothing");
   }
 
-  #send(s: Segment, connection: Connection | null): void {
+  #send(s: Segment, connection: Connection | null, left: LeftToNic): void {
     this.#usedMs.set(keyOf(s.srcPort, s.dstPort), this.#world.nowMs());
     s.srcMac = this.at.mac;
     s.dstMac = this.#proxy.mac;
@@ -226,7 +239,7 @@ export class SimHost implements Host {
     s.dst = this.#proxy.address;
     s.id = this.#id = (this.#id + 1) & 0xffff;
     s.ttl = 64;
-    this.#world.send(this, writeSegment(s), connection);
+    this.#world.send(this, writeSegment(s), connection, left);
   }
 
   #receiveArp(frame: Uint8Array): void {
@@ -248,6 +261,7 @@ export class SimHost implements Host {
         targetAddress: arp.senderAddress,
       }),
       null,
+      "nothing",
     );
   }
 }

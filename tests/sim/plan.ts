@@ -171,7 +171,9 @@ type Drawn =
   | "readEveryMs"
   | "keepAliveMs"
   | "pauseAtBytes"
-  | "pauseMs";
+  | "pauseMs"
+  | "segmentsAtOnce"
+  | "opensChecksums";
 
 function drawBehaviour(random: Random, given: Omit<Behaviour, Drawn>): Behaviour {
   const slow = below(random, 12) === 0;
@@ -186,5 +188,10 @@ function drawBehaviour(random: Random, given: Omit<Behaviour, Drawn>): Behaviour
     keepAliveMs: 6000 + below(random, 4000),
     pauseAtBytes: below(random, given.sendBytes + 1),
     pauseMs: pauses ? below(random, 15_000) : 0,
+    ...[
+      { segmentsAtOnce: 1, opensChecksums: false },
+      { segmentsAtOnce: 1, opensChecksums: true },
+      { segmentsAtOnce: 2 + below(random, 7), opensChecksums: true },
+    ][below(random, 3)]!,
   };
 }

@@ -40,7 +40,7 @@ export class Segment {
   payloadBytes = 0;
 }
 
-const scratch = new Uint8Array(HEADERS_BYTES + 40 + 1500);
+const scratch = new Uint8Array(14 + 65_535);
 
 /** The frame of `s`, with right lengths and checksums. MAC addresses are 02:00:00:00 and 16 bits. */
 export function writeSegment(s: Segment): Uint8Array<ArrayBuffer> {

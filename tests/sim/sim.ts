@@ -7,6 +7,9 @@
  *                      ├── LAN ── proxy .100 (World)
  *     backends .1 … ───┘
  *
+ * Hosts leave checksums, and the cutting up of what is longer than a packet, to interfaces at times: then
+ * the proxy gets and sends frames with vnet headers, which are completed before anybody sees them.
+ *
  * A *step* is what the proxy does at one moment. After each, `watch.ts` checks what must always hold. At
  * the end every connection must have got all that was sent to it or have ended as it was meant to, every
  * packet that brought something new must have been sent on, and when all timers have run out the table
@@ -16,9 +19,10 @@
  */
 import { below, SeededRandom } from "../../src/core/random.ts";
 import { parseAddress } from "../../src/wire/address.ts";
+import { complete, leaveToNic, readVnet, refusalOf, segments, vnetBytes } from "../support/nic.ts";
 import { PROXY, PROXY_MAC, World } from "../support/world.ts";
 import { Events } from "./events.ts";
-import { type HostAddress, SimHost, type Surroundings } from "./host.ts";
+import { type HostAddress, type LeftToNic, SimHost, type Surroundings } from "./host.ts";
 import { type Connection, drawConnection, SERVER_PORTS } from "./plan.ts";
 import { ACK, FIN, read16, readSegment, RST, Segment, SYN, writeSegment } from "./segment.ts";
 import { probePorts } from "./port_probe.ts";
@@ -66,6 +70,8 @@ export interface SimResult {
   readonly forwarded: number;
   readonly refused: number;
   readonly evicted: number;
+  /** Frames of the proxy that its interface has cut up. */
+  readonly cutUp: number;
   readonly virtualMs: number;
   readonly drops: Readonly<Record<string, number>>;
 }
@@ -79,6 +85,8 @@ const BETWEEN_STARTS_MS = 150;
 /** All must be over so long after the last has begun. */
 const BOUND_MS = 300_000;
 const TICK_MS = 100;
+/** Fits into one packet. */
+const MAX_FORGED_BYTES = 1400;
 /** Farther off than any window. */
 const FAR = 1 << 24;
 /** Longer than any timer of the appliance. */
@@ -116,6 +124,7 @@ export class Sim implements Surroundings {
   #nowMs = START_MS;
   #began = 0;
   #draining = false;
+  #cutUp = 0;
   readonly #history: { atMs: number; way: string; frame: Uint8Array }[] = [];
 
   constructor(options: SimOptions) {
@@ -221,6 +230,7 @@ export class Sim implements Surroundings {
       connections: this.connections.length,
       forwarded: this.watch.forwarded,
       evicted: this.connections.filter(({ evicted }) => evicted).length,
+      cutUp: this.#cutUp,
       refused: this.connections.filter(({ refusedByProxy }) => refusedByProxy).length,
       virtualMs,
       drops,
@@ -237,9 +247,17 @@ export class Sim implements Surroundings {
     this.#events.at(atMs, run);
   }
 
-  send(host: SimHost, frame: Uint8Array<ArrayBuffer>, connection: Connection | null): void {
+  send(
+    host: SimHost,
+    frame: Uint8Array<ArrayBuffer>,
+    connection: Connection | null,
+    left: LeftToNic,
+  ): void {
     const sent = this.watch.sent(host, frame, connection);
-    this.#travel(frame, (copy, unharmed) => this.#arrive(copy, unharmed ? sent : null, host));
+    this.#travel(
+      frame,
+      (copy, unharmed) => this.#arrive(copy, unharmed ? sent : null, host, left),
+    );
     if (connection?.busy === true && this.#happens(this.#impairments.mischief)) {
       this.#forge(frame, connection);
     }
@@ -364,6 +382,7 @@ export class Sim implements Surroundings {
     const s = new Segment();
     readSegment(frame, s);
     s.srcMac = this.stranger.at.mac;
+    s.payloadBytes = Math.min(s.payloadBytes, MAX_FORGED_BYTES);
     s.id = this.#forged++ & 0xffff;
     s.seq = (s.seq + FAR + below(this.#random, 0x7000_0000)) | 0;
     s.ack = (s.ack + FAR + below(this.#random, 0x7000_0000)) | 0;
@@ -371,7 +390,7 @@ export class Sim implements Surroundings {
     const forged = writeSegment(s);
     const sent = this.watch.sent(this.stranger, forged, null);
     this.at(this.#nowMs, () => {
-      if (connection.busy) this.#arrive(forged, sent, this.stranger);
+      if (connection.busy) this.#arrive(forged, sent, this.stranger, "nothing");
     });
   }
 
@@ -379,11 +398,27 @@ export class Sim implements Surroundings {
     return this.#random.uint32() < parts * 0x1_0000_0000;
   }
 
-  /** A frame reaches the proxy; short ones are padded with what happens to lie around. */
-  #arrive(frame: Uint8Array<ArrayBuffer>, sent: Sent | null, host: SimHost): void {
+  /**
+   * A frame reaches the proxy. Short ones are padded with what happens to lie around. What was left to an
+   * interface is left to the proxy's, but for a frame that was damaged: that has been on a cable.
+   */
+  #arrive(
+    frame: Uint8Array<ArrayBuffer>,
+    sent: Sent | null,
+    host: SimHost,
+    left: LeftToNic,
+  ): void {
     this.#note(`${host.at.name} →`, frame);
-    if (sent !== null) this.watch.delivered(sent);
-    this.world.device.inbox.push(sent === null ? frame : padded(frame));
+    const { device } = this.world;
+    if (sent === null) {
+      device.inbox.push(frame);
+    } else {
+      this.watch.delivered(sent);
+      const open = left === "nothing" ? null : leaveToNic(frame, left === "checksum" ? 0 : left);
+      const arriving = padded(open?.frame ?? frame);
+      if (open !== null) device.vnet.set(arriving, open.vnet);
+      device.inbox.push(arriving);
+    }
     if (!this.#bursts) this.#poll();
   }
 
@@ -395,13 +430,29 @@ export class Sim implements Surroundings {
     const frames = this.world.poll();
     const { tamper } = this.#options;
     for (const made of frames) {
-      const frame = tamper === undefined ? made : tamper(made, this);
+      const vnet = this.world.device.vnet.get(made);
+      const whole = vnet === undefined ? made : this.#completed(made, vnet);
+      const frame = tamper === undefined ? whole : tamper(whole, this);
       this.#note("proxy →", frame);
-      for (const host of this.watch.emitted(frame)) {
-        this.#travel(frame, (copy) => host.receive(copy));
+      const hosts = this.watch.emitted(frame);
+      const { gsoSize } = readVnet(vnet ?? NOTHING_LEFT);
+      if (gsoSize !== 0) this.#cutUp++;
+      for (const packet of gsoSize === 0 ? [frame] : segments(frame, gsoSize, false)) {
+        for (const host of hosts) this.#travel(packet, (copy) => host.receive(copy));
       }
     }
     this.watch.step();
+  }
+
+  /** The frame as the proxy's interface makes it, but not cut up yet. */
+  #completed(frame: Uint8Array, vnet: Uint8Array): Uint8Array<ArrayBuffer> {
+    const refusal = refusalOf(frame, vnet);
+    if (refusal !== "") this.fail(`sent what the interface refuses: ${refusal}`);
+    try {
+      return complete(frame, vnet);
+    } catch (error) {
+      this.fail(`sent a frame that can't be completed: ${error}`);
+    }
   }
 
   #note(way: string, frame: Uint8Array): void {
@@ -415,6 +466,7 @@ function addressOf(name: string, text: string, macText: string): HostAddress {
   return { name, text, macText, address: parseAddress(text), mac: mac[4]! * 256 + mac[5]! };
 }
 
+const NOTHING_LEFT = vnetBytes({});
 const PADDING = 0xa5;
 const MIN_FRAME_BYTES = 60;
 

@@ -32,6 +32,7 @@ if (only !== null) {
 Deno.test("sim: the same seed gives the same run, frame by frame", () => {
   const runs = [1, 2].map(() => new Sim({ seed: 3, connections: 40 }).run());
   assert.deepEqual(runs[0], runs[1]);
+  assert.ok(runs[0]!.cutUp > 0, "hosts leave work to interfaces");
 });
 
 Deno.test("sim: a calm LAN, nothing is dropped but what is blocked or left of something aborted", () => {

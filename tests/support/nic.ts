@@ -106,15 +106,21 @@ export function transmit(frame: Uint8Array, vnet: Uint8Array): Uint8Array<ArrayB
   return gsoType === 0 ? [whole] : segments(whole, gsoSize, (gsoType & ECN) !== 0);
 }
 
-/** A TCP frame as packets of at most `gsoSize` bytes of data. */
-function segments(frame: Uint8Array, gsoSize: number, ecn: boolean): Uint8Array<ArrayBuffer>[] {
+/** A whole TCP frame as packets of at most `gsoSize` bytes of data; their checksums are made anew. */
+export function segments(
+  frame: Uint8Array,
+  gsoSize: number,
+  ecn: boolean,
+): Uint8Array<ArrayBuffer>[] {
   const l4 = l4Of(frame);
   const headerBytes = l4 + (frame[l4 + 12]! >> 4) * 4;
   const given = viewOf(frame);
   const packets: Uint8Array<ArrayBuffer>[] = [];
   for (let at = headerBytes; at < frame.length || packets.length === 0; at += gsoSize) {
     const data = frame.subarray(at, at + gsoSize);
-    const packet = Uint8Array.from([...frame.subarray(0, headerBytes), ...data]);
+    const packet = new Uint8Array(headerBytes + data.length);
+    packet.set(frame.subarray(0, headerBytes));
+    packet.set(data, headerBytes);
     const view = viewOf(packet);
     view.setUint16(IP + 2, packet.length - IP);
     view.setUint16(IP + 4, given.getUint16(IP + 4) + packets.length);
