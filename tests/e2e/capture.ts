@@ -12,9 +12,14 @@ const checksums: readonly string[] = ["ip", "tcp", "udp"]
 /** What TCP carries is random bytes, whatever protocol its port number may suggest. */
 const payloadIsData: readonly string[] = ["-d", "tcp.port==1-65535,data"];
 
-/** Expert notes that a correct TCP exchange can cause: resets, retransmissions and the like. */
-const ordinary =
-  /^(Connection reset \(RST\)|This frame is a \(suspected\)|Previous segment|ACKed|D-SACK)/;
+/** Expert notes that a correct TCP exchange can cause: resets, retransmissions, slow readers. */
+const ordinary = new RegExp(
+  "^(Connection reset \\(RST\\)|This frame is a \\(suspected\\)|Previous segment|ACKed|D-SACK|" +
+    "TCP Zero Window|TCP window specified by the receiver is now completely full)",
+);
+
+/** The other form of 0 in one's complement: what Linux writes where it completes a checksum. */
+const otherZero = "TCP Checksum 0xffff instead of 0x0000";
 
 /** A running capture on one interface. */
 export class Capture {
@@ -62,19 +67,21 @@ export async function complaints(file: string): Promise<string[]> {
   return lines.flatMap((line) => {
     const [number, ip, tcp, udp, icmp, malformed, severities, messages] = line.split("\t");
     const found: string[] = [];
+    const texts = messages?.split("|") ?? [];
     const isError = icmp !== "" && (tcp !== "" || udp !== "");
     for (const [protocol, states] of Object.entries({ ip, tcp, udp, icmp })) {
       // The first is the packet's own; the rest belong to a packet quoted in an ICMP error, and so do
       // all of its transport's: a quotation is mostly too short for its checksum.
       const isQuoted = isError && (protocol === "tcp" || protocol === "udp");
-      const state = isQuoted ? "" : states?.split("|")[0];
+      const isZero = protocol === "tcp" && texts.some((text) => text.startsWith(otherZero));
+      const state = isQuoted || isZero ? "" : states?.split("|")[0];
       if (state !== "" && state !== "1") found.push(`${protocol} checksum status ${state}`);
     }
     if (malformed) found.push("malformed");
-    const texts = messages?.split("|") ?? [];
     for (const [index, severity] of (severities ?? "").split("|").entries()) {
       const text = texts[index] ?? "";
       if (isError && text.startsWith("Bad checksum")) continue; // its own have been looked at
+      if (text.startsWith(otherZero)) continue;
       if (Number(severity) >= expertWarning && !ordinary.test(text)) found.push(`"${text}"`);
     }
     return found.length > 0 ? [`frame ${number}: ${found.join(", ")}`] : [];

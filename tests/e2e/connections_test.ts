@@ -11,7 +11,14 @@ import { connectPeer, startEcho } from "./peer.ts";
 import { askSummary, startProxy, summaryCount, trackedIn, usualOptions } from "./proxy.ts";
 import { SteadyConnections } from "./steady.ts";
 import { labTests } from "./suite.ts";
-import { backendAddresses, bridged, proxyAddress, routed, tap } from "./topology.ts";
+import {
+  backendAddresses,
+  bridged,
+  type Completes,
+  proxyAddress,
+  routed,
+  tap,
+} from "./topology.ts";
 
 const onClientsPort = () => bridged("behind a port");
 
@@ -37,40 +44,46 @@ pingTest("proxy, pinged with 65,507 bytes, reassembles and answers in fragments"
 
 const mtuTest = await labTests("nc", "cmp", "dumpcap", "tshark", "ethtool");
 
-mtuTest(
-  "proxy, path MTU to a backend drops to 1,280, passes on what the router says",
-  async () => {
-    await using topology = await routed();
-    const { client, router, far, farAddress, gateway } = topology;
-    const server = await startEcho(far, farAddress, 2000);
-    const capture = await Capture.start(topology.host, tap, errorsFromProxy);
-    const options = [`--net=${tap}`, `--dst-addrs=${farAddress}`, `--gateway=${gateway}`];
-    const proxy = await startProxy(topology.host, [...options, `--mac=${mac}`], []);
-    await passesTenMegabytes(client, () => dropMtu(router, far));
-    assert.match(server.stdout, new RegExp(`^${RegExp.escape(proxyAddress)} `, "m"));
-    // The client learnt it about the address that it talks to.
-    assert.match(await client.must(["ip", "route", "get", proxyAddress]), /\bmtu 1280\b/);
-    await proxy.stop();
-    await isClean(capture);
-  },
-);
+const completions: readonly [Completes, string][] = [
+  ["sender", "packets"],
+  ["port", "segments to be cut up"],
+];
+for (const [completes, what] of completions) {
+  mtuTest(
+    `proxy, path MTU of ${what} to a backend drops to 1,280, passes on what the router says`,
+    async () => {
+      await using topology = await routed(completes);
+      const { client, router, far, farAddress, gateway } = topology;
+      const server = await startEcho(far, farAddress, 2000);
+      const capture = await Capture.start(topology.host, tap, errorsFromProxy);
+      const options = [`--net=${tap}`, `--dst-addrs=${farAddress}`, `--gateway=${gateway}`];
+      const proxy = await startProxy(topology.host, [...options, `--mac=${mac}`], []);
+      await passesTenMegabytes(client, () => dropMtu(router, far));
+      assert.match(server.stdout, new RegExp(`^${RegExp.escape(proxyAddress)} `, "m"));
+      // The client learnt it about the address that it talks to.
+      assert.match(await client.must(["ip", "route", "get", proxyAddress]), /\bmtu 1280\b/);
+      await proxy.stop();
+      await isClean(capture);
+    },
+  );
 
-mtuTest(
-  "proxy, path MTU to the client drops to 1,280, passes on what the router says",
-  async () => {
-    await using topology = await routed();
-    const { router, far, gateway, backends } = topology;
-    const [backend] = backends;
-    await startEcho(backend!.host, backend!.address, 2000);
-    const capture = await Capture.start(topology.host, tap, errorsFromProxy);
-    const options = [...oneBackend, `--gateway=${gateway}`, `--mac=${mac}`];
-    const proxy = await startProxy(topology.host, options, []);
-    await passesTenMegabytes(far, () => dropMtu(router, far));
-    assert.match(await backend!.host.must(["ip", "route", "get", proxyAddress]), /\bmtu 1280\b/);
-    await proxy.stop();
-    await isClean(capture);
-  },
-);
+  mtuTest(
+    `proxy, path MTU of ${what} to the client drops to 1,280, passes on what the router says`,
+    async () => {
+      await using topology = await routed(completes);
+      const { router, far, gateway, backends } = topology;
+      const [backend] = backends;
+      await startEcho(backend!.host, backend!.address, 2000);
+      const capture = await Capture.start(topology.host, tap, errorsFromProxy);
+      const options = [...oneBackend, `--gateway=${gateway}`, `--mac=${mac}`];
+      const proxy = await startProxy(topology.host, options, []);
+      await passesTenMegabytes(far, () => dropMtu(router, far));
+      assert.match(await backend!.host.must(["ip", "route", "get", proxyAddress]), /\bmtu 1280\b/);
+      await proxy.stop();
+      await isClean(capture);
+    },
+  );
+}
 
 const errorsFromProxy = `ether src ${mac} and icmp`;
 

@@ -35,6 +35,12 @@ export interface Topology extends AsyncDisposable {
 /** Where the client of a bridged topology sits: on the bridge itself, or behind a port. */
 export type ClientPlace = "on the bridge" | "behind a port";
 
+/**
+ * Who makes checksums and cuts TCP segments up: the sender, so that a capture can be judged anywhere; or
+ * the bridge's port on the way to a receiver, so that the proxy sees what senders leave to their interfaces.
+ */
+export type Completes = "sender" | "port";
+
 /** Form (a): the host is client and backends, all its addresses are on the tap. */
 export async function direct(): Promise<Topology> {
   const lab = await Lab.make();
@@ -55,7 +61,10 @@ export async function direct(): Promise<Topology> {
 }
 
 /** Form (b): tap, backends and client joined by one bridge. */
-export async function bridged(place: ClientPlace): Promise<Topology> {
+export async function bridged(
+  place: ClientPlace,
+  completes: Completes = "sender",
+): Promise<Topology> {
   const lab = await Lab.make();
   try {
     const host = await lab.host("host");
@@ -66,11 +75,12 @@ export async function bridged(place: ClientPlace): Promise<Topology> {
       ${tapCommands}`);
     const backends: Backend[] = [];
     for (const [index, address] of backendAddresses.entries()) {
-      const backend = await join(lab, host, `backend${index + 1}`, `port${index + 1}`, address);
+      const [name, port] = [`backend${index + 1}`, `port${index + 1}`];
+      const backend = await join(lab, host, name, port, address, completes);
       backends.push({ address, host: backend });
     }
     if (place === "behind a port") {
-      const client = await join(lab, host, "client", "port0", clientAddress);
+      const client = await join(lab, host, "client", "port0", clientAddress, completes);
       return topology(lab, host, client, backends);
     }
     await host.script(`ip addr add ${clientAddress}/24 dev br0`);
@@ -93,13 +103,13 @@ export interface Routed extends Topology {
 }
 
 /** Form (b), the client behind a port: a router joins the bridge to a host 10.0.0.2 far away. */
-export async function routed(): Promise<Routed> {
-  const near = await bridged("behind a port");
+export async function routed(completes: Completes = "sender"): Promise<Routed> {
+  const near = await bridged("behind a port", completes);
   try {
     const { lab, host } = near;
     const gateway = "192.168.0.253";
     const farAddress = "10.0.0.2";
-    const router = await join(lab, host, "router", "port9", gateway);
+    const router = await join(lab, host, "router", "port9", gateway, completes);
     const far = await lab.host("far");
     await lab.cable(router, "eth1", far, "eth0");
     await router.script(`
@@ -109,7 +119,7 @@ export async function routed(): Promise<Routed> {
       ip addr add ${farAddress}/24 dev eth0
       ip route add default via 10.0.0.1`);
     await completeChecksums(router, "eth1");
-    await completeChecksums(far, "eth0");
+    if (completes === "sender") await completeChecksums(far, "eth0");
     return { ...near, router, far, farAddress, gateway };
   } catch (error) {
     await near.lab.close();
@@ -130,18 +140,21 @@ export async function join(
   name: string,
   port: string,
   address: string,
+  completes: Completes = "sender",
 ): Promise<Host> {
   const joined = await lab.host(name);
   await lab.cable(host, port, joined, "eth0");
   await host.script(`ip link set ${port} master br0`);
   await joined.script(`ip addr add ${address}/24 dev eth0`);
-  await completeChecksums(joined, "eth0");
+  await (completes === "sender"
+    ? completeChecksums(joined, "eth0")
+    : completeChecksums(host, port));
   return joined;
 }
 
 /**
- * Turns transmit offload off, so that a sender writes complete checksums and a capture can be
- * judged. Without ethtool it stays on: nothing but a judged capture needs this.
+ * Turns transmit offload off, so that everything is complete that leaves the interface. Without ethtool
+ * it stays on: nothing but a judged capture needs this.
  */
 async function completeChecksums(host: Host, device: string): Promise<void> {
   await host.run(["ethtool", "-K", device, "tx", "off", "tso", "off", "gso", "off"]);

@@ -18,23 +18,32 @@ interface Case {
   readonly name: string;
   readonly make: () => Promise<Topology>;
   readonly ports: { readonly first: number; readonly last: number };
+  readonly options: readonly string[];
 }
 
 const cases: readonly Case[] = [
-  { name: "direct on the tap", make: direct, ports: { first: 1024, last: 65_535 } },
+  {
+    name: "direct on the tap",
+    make: direct,
+    ports: { first: 1024, last: 65_535 },
+    // No port lies between the host and itself that would complete what it leaves to its interface.
+    options: ["--offload=off"],
+  },
   {
     name: "bridged, the client on the bridge",
     make: () => bridged("on the bridge"),
     ports: { first: 20_000, last: 20_999 },
+    options: [],
   },
 ];
 
-for (const { name, make, ports } of cases) {
+for (const { name, make, ports, options: more } of cases) {
   labTest(`proxy, ${name}, answers, balances and translates with clean frames`, async () => {
     await using topology = await make();
     const capture = await Capture.start(topology.host, tap, `ether src ${mac}`);
     const servers = await startServers(topology);
-    const options = [...usualOptions, `--mac=${mac}`, `--ports=${ports.first}-${ports.last}`];
+    const range = `--ports=${ports.first}-${ports.last}`;
+    const options = [...usualOptions, `--mac=${mac}`, range, ...more];
     const proxy = await startProxy(topology.host, options);
 
     await pingsAreAnsweredInTurn(topology);

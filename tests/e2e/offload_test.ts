@@ -1,0 +1,210 @@
+/**
+ * What senders leave to their interfaces, all the way through the proxy on a real TAP device: bulk both
+ * ways, datagrams, refusals, replay, and a path whose MTU is too small.
+ *
+ * The hosts send as they do anywhere, segments of 64 KiB with open checksums. The bridge's ports complete
+ * everything on its way to them, as a cable would: what arrives can be judged by tshark, and the hosts'
+ * kernels count what they find wrong.
+ */
+import assert from "node:assert/strict";
+import { run } from "../support/shell.ts";
+import { Capture, complaints, dissect } from "./capture.ts";
+import type { Host } from "./lab.ts";
+import { askSummary, proxyCommand, startProxy, summaryCount } from "./proxy.ts";
+import { labTests } from "./suite.ts";
+import { bridged, proxyAddress, tap, type Topology } from "./topology.ts";
+
+const programs = ["nc", "ss", "nstat", "sha256sum", "dumpcap", "tshark", "ethtool", "ping"];
+const labTest = await labTests(...programs);
+
+const offloading = () => bridged("behind a port", "port");
+
+const dstAddrs = "--dst-addrs=192.168.0.1";
+/** Told to the proxy, so that a capture can hold what it sends. */
+const mac = "02:54:47:00:00:64";
+const options: readonly string[] = [`--net=${tap}`, dstAddrs, `--mac=${mac}`, "--trace=off"];
+const MEGABYTES = 20;
+
+for (const offload of ["on", "off"]) {
+  labTest(
+    `proxy, --offload=${offload}, carries 20 MB each way and every checksum is right`,
+    async () => {
+      await using topology = await offloading();
+      const { client, host, backends } = topology;
+      const backend = backends[0]!.host;
+      const proxy = await startProxy(host, [...options, `--offload=${offload}`], ["192.168.0.1"]);
+      const features = await host.must(["ethtool", "-k", tap]);
+      assert.match(features, new RegExp(`^tcp-segmentation-offload: ${offload}`, "m"));
+      const captures = await arriving(topology);
+      await carries(client, backend);
+      for (const capture of captures) {
+        assert.ok(await capture.stop() > 10_000, "packets arrive in the size of the link");
+        assert.deepEqual(await complaints(capture.file), []);
+        assert.deepEqual(await dissect(capture.file, "ip.len > 1500", ["ip.len"]), []);
+      }
+      await findNothingWrong(client, backend);
+      const summary = await askSummary(proxy);
+      const [, pdus, bytes] = /^PDUs in {5}: (\d+), (\d+) bytes$/m.exec(summary)!.map(Number);
+      const perPdu = bytes! / pdus!;
+      assert.ok(offload === "on" ? perPdu > 3000 : perPdu <= 1500, `${perPdu} bytes in a PDU`);
+      for (const reason of ["tcp-checksum", "vnet-header", "mtu-exceeded", "send-failed"]) {
+        assert.equal(summaryCount(summary, reason), 0, reason);
+      }
+      await proxy.stop();
+    },
+  );
+}
+
+labTest(
+  "proxy, on a tap with a smaller MTU than its neighbours, says so about segments",
+  async () => {
+    await using topology = await offloading();
+    const { client, host, backends } = topology;
+    const backend = backends[0]!.host;
+    // A bridge hands over a segment of 64 KiB whatever the MTU; only what it is cut into is too long.
+    await host.script(`ip link set ${tap} mtu 1280`);
+    const proxy = await startProxy(host, options, ["192.168.0.1"]);
+    const captures = await arriving(topology);
+    const learnt = (one: Host) => one.must(["ip", "route", "get", proxyAddress]);
+    await carried(client, backend, "up", MEGABYTES);
+    assert.match(await learnt(client), /\bmtu 1280\b/);
+    await client.script("ip route flush cache"); // or it would tell its server
+    await carried(client, backend, "down", MEGABYTES);
+    assert.match(await learnt(backend), /\bmtu 1280\b/);
+    for (const capture of captures) {
+      assert.ok(await capture.stop() > 10_000);
+      assert.deepEqual(await complaints(capture.file), []);
+      const unreachable = "icmp.type == 3 && icmp.code == 4 && icmp.mtu == 1280";
+      assert.notDeepEqual(await dissect(capture.file, unreachable, ["frame.number"]), []);
+    }
+    await findNothingWrong(client, backend);
+    assert.ok(summaryCount(await askSummary(proxy), "mtu-exceeded") > 0);
+    await proxy.stop();
+  },
+);
+
+const everyDecision = `default drop
+not ip.src in $dst-addrs
+  tcp.dport = 2001        -> reject
+  udp.dport = 2001        -> reject
+  echo-request            -> track, echo
+  otherwise               -> translate-a-to-b, forward
+otherwise -> translate-b-to-a, forward
+`;
+
+labTest(
+  "proxy, answers open checksums with complete ones: forwarded, refused, echoed",
+  async () => {
+    await using topology = await offloading();
+    const { lab, client, host, backends } = topology;
+    const { host: backend, address } = backends[0]!;
+    const policy = `${lab.folder}/every.policy`;
+    await Deno.writeTextFile(policy, everyDecision);
+    const proxy = await startProxy(host, [...options, `--policy=${policy}`], ["192.168.0.1"]);
+    const captures = await arriving(topology);
+
+    const program = `
+    const socket = Deno.listenDatagram({ transport: "udp", hostname: "${address}", port: 2000 });
+    console.log("listening");
+    for await (const [data, from] of socket) await socket.send(data, from);`;
+    const server = backend.start([Deno.execPath(), "eval", "--unstable-net", program]);
+    await server.waitFor("listening");
+    for (const bytes of [1, 1472, 1473, 16_000]) {
+      const stdin = "u".repeat(bytes);
+      const { stdout } = await client.run(["nc", "-u", "-w", "1", proxyAddress, "2000"], { stdin });
+      assert.equal(stdout, stdin, `${bytes} bytes`);
+    }
+    const refusedTcp = await client.run(["nc", "-v", "-w", "3", proxyAddress, "2001"]);
+    assert.match(refusedTcp.stderr, /Connection refused/);
+    const refusedUdp = await client.run(["nc", "-u", "-v", "-w", "1", proxyAddress, "2001"], {
+      stdin: "is anybody there?",
+    });
+    assert.equal(refusedUdp.code, 1, "port unreachable has come through to nc");
+    for (const bytes of ["56", "20000", "65507"]) {
+      const words = ["ping", "-s", bytes, "-c", "3", "-i", "0.1", "-W", "2", proxyAddress];
+      assert.match((await client.run(words)).stdout, /3 packets transmitted, 3 received/);
+    }
+
+    const [toClient, toBackend] = captures;
+    for (const capture of captures) {
+      assert.ok(await capture.stop() > 0);
+      assert.deepEqual(await complaints(capture.file), []);
+    }
+    const port = "icmp.type == 3 && icmp.code == 3";
+    assert.notDeepEqual(await dissect(toClient!.file, port, ["frame.number"]), []);
+    assert.notDeepEqual(
+      await dissect(toClient!.file, "tcp.flags.reset == 1", ["frame.number"]),
+      [],
+    );
+    assert.notDeepEqual(await dissect(toBackend!.file, "udp", ["frame.number"]), []);
+    await findNothingWrong(client, backend);
+    await proxy.stop();
+  },
+);
+
+labTest("proxy replay of a capture with segments of 64 KiB sends the same frames", async () => {
+  await using topology = await offloading();
+  const { client, host, backends } = topology;
+  const capture = await Capture.start(host, tap, "");
+  const proxy = await startProxy(host, [...options, "--seed=7"], ["192.168.0.1"]);
+  await carried(client, backends[0]!.host, "up", 1);
+  const live = await proxy.stop();
+  await capture.stop();
+  assert.notDeepEqual(await dissect(capture.file, "frame.len > 9000", ["frame.len"]), []);
+  const out = `${capture.file}.out`;
+  const words = ["replay", dstAddrs, `--pcap=${capture.file}`, `--out=${out}`];
+  const replay = await run(proxyCommand([...words, "--seed=7", "--trace=off"]));
+  assert.match(replay.stdout, /^Compared {4}: \d+ equal.*, 0 missing, 0 unexpected$/m);
+  assert.equal(replay.code, 0, replay.stdout);
+  const decisions = /^Decisions .*$/m;
+  assert.deepEqual(decisions.exec(replay.stdout)?.[0], decisions.exec(live.stdout)?.[0]);
+  assert.deepEqual(await complaints(out), []);
+});
+
+/** Captures of what arrives at the client and at the first backend. */
+async function arriving({ client, backends }: Topology): Promise<Capture[]> {
+  const hosts = [client, backends[0]!.host];
+  return await Promise.all(hosts.map(async (host) => {
+    return await Capture.start(host, "eth0", `ether dst ${await host.mac("eth0")} and ip`);
+  }));
+}
+
+/** 20 MB through the proxy, up from the client, then down to it. */
+async function carries(client: Host, backend: Host): Promise<void> {
+  await carried(client, backend, "up", MEGABYTES);
+  await carried(client, backend, "down", MEGABYTES);
+}
+
+/** Random bytes through the proxy; fails unless their SHA-256 is the same at the other end. */
+async function carried(
+  client: Host,
+  backend: Host,
+  way: "up" | "down",
+  megabytes: number,
+): Promise<void> {
+  const data = `${client.lab.folder}/data`;
+  const wanted = await client.script(`
+    head -c ${megabytes}000000 /dev/urandom > ${data}
+    sha256sum < ${data}`);
+  const isUp = way === "up";
+  const listen = "nc -N -l 192.168.0.1 2000";
+  const serving = backend.start(
+    ["sh", "-c", isUp ? `${listen} | sha256sum` : `${listen} < ${data}`],
+  );
+  await backend.script("timeout 5 sh -c 'until ss -Hltn | grep -q :2000; do sleep 0.05; done'");
+  const call = `nc ${isUp ? "-N" : "-d"} ${proxyAddress} 2000`;
+  const called = await client.script(isUp ? `${call} < ${data}` : `${call} | sha256sum`);
+  const served = (await serving.result()).stdout;
+  assert.equal(isUp ? served : called, wanted, way);
+}
+
+/** The kernels have found no checksum wrong, in nothing that they have received. */
+async function findNothingWrong(...hosts: readonly Host[]): Promise<void> {
+  for (const host of hosts) {
+    const words = ["nstat", "-asz", "TcpInCsumErrors", "UdpInCsumErrors", "IcmpInCsumErrors"];
+    const counts = await host.must([...words, "IpExtInCsumErrors"]);
+    const found = [...counts.matchAll(/^(\w+CsumErrors) +(\d+)/gm)].map(([, name, n]) => [name, n]);
+    assert.ok(found.length >= 3, counts);
+    assert.ok(found.every(([, count]) => count === "0"), `${host.name}: ${counts}`);
+  }
+}
