@@ -168,7 +168,11 @@ export class Appliance {
     const count = this.#device.read(this.arena, waitMs);
     this.#nowMs = this.#clock.nowMs();
     const { rx } = this.arena;
-    for (let i = 0; i < count; i++) this.#frame(rx[2 * i]!, rx[2 * i + 1]!);
+    if (count > 0) this.connections.lookAhead(this.arena);
+    for (let i = 0; i < count; i++) {
+      this.#pdu.flow = this.connections.candidates[i]!;
+      this.#frame(rx[2 * i]!, rx[2 * i + 1]!);
+    }
     this.#tick();
     this.#flush();
     return count;
@@ -279,7 +283,7 @@ export class Appliance {
     const { view } = this.arena;
     const nextHop = this.#routes.nextHop(this.#related.translate(view, pdu, related));
     if (nextHop === 0) return -Reason["no-route"];
-    setTtl(view, pdu, pdu.ttl - 1);
+    setTtl(view, pdu, pdu.ttl - 1, 0);
     return this.#leave(pdu, nextHop);
   }
 
@@ -325,8 +329,7 @@ export class Appliance {
     const nextHop = this.#routes.nextHop(to.dst);
     if (nextHop === 0) return -Reason["no-route"];
     const { view } = this.arena;
-    translate(view, pdu, to);
-    setTtl(view, pdu, pdu.newTtl === 0 ? pdu.ttl - 1 : pdu.newTtl);
+    translate(view, pdu, to, pdu.newTtl === 0 ? pdu.ttl - 1 : pdu.newTtl);
     return this.#leave(pdu, nextHop);
   }
 

@@ -8,6 +8,7 @@
  *     A → B   client:cp → proxy:sp    becomes   proxy:pp → backend:sp
  *     B → A   backend:sp → proxy:pp   becomes   proxy:sp → client:cp
  */
+import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
 import { TokenBucket } from "../core/token_bucket.ts";
@@ -35,6 +36,7 @@ import {
   UDP_NEW,
 } from "./lifetimes.ts";
 import { Links } from "./links.ts";
+import { Lookahead } from "./lookahead.ts";
 import { HALF_OPEN, LIVE, Population } from "./population.ts";
 import { type PortRange, Ports } from "./ports.ts";
 import { FlowTable, SIDE_A, SIDE_B } from "./table.ts";
@@ -60,6 +62,8 @@ export interface ConnectionsOptions {
 
 export class Connections {
   readonly table: FlowTable;
+  /** For each frame of the burst where its connection is, if it has one, or -1. */
+  readonly candidates: Int32Array<ArrayBuffer>;
   /** Connections that had to go before their time. */
   evicted = 0;
   readonly #options: ConnectionsOptions;
@@ -67,6 +71,7 @@ export class Connections {
   readonly #everybody: Population;
   readonly #ports: Ports;
   readonly #tcp: TcpTracker;
+  readonly #lookahead = new Lookahead();
   readonly #halfOpenEvictions = new TokenBucket(EVICTIONS_PER_SECOND, EVICTIONS_PER_SECOND, 0);
   readonly #remove = (entry: number): void => this.remove(entry);
   /** How the translator at hand picks a backend. */
@@ -76,6 +81,7 @@ export class Connections {
     const { maxConnections, ports, random, timeouts } = options;
     this.table = new FlowTable(maxConnections, random);
     this.#tcp = new TcpTracker(this.table);
+    this.candidates = this.#lookahead.candidates;
     this.#options = options;
     this.#timeoutsMs = timeoutsMs(timeouts);
     this.#everybody = new Population(new Links(maxConnections));
@@ -84,13 +90,23 @@ export class Connections {
 
   // Before the tree
 
-  /** Finds the PDU's connection: sets `pdu.flow`, `pdu.state` and `pdu.invalid`. */
+  /** Sees where the connections of a burst's frames are: `candidates[i]` for frame i. */
+  lookAhead(arena: Arena): void {
+    this.#lookahead.read(arena, this.table);
+  }
+
+  /**
+   * Finds the PDU's connection: sets `pdu.flow`, `pdu.state` and `pdu.invalid`. `pdu.flow` is where
+   * `lookAhead` has seen one, or -1; what came before it in the burst may have changed that.
+   */
   classify(pdu: Pdu): void {
     const ports = (pdu.srcPort << 16) | pdu.dstPort;
     pdu.steps = 0;
     pdu.newTtl = 0;
     pdu.opened = 0;
-    pdu.flow = this.table.find(pdu.protocol, pdu.src, pdu.dst, ports);
+    if (pdu.flow < 0 || !this.table.has(pdu.flow, pdu.protocol, pdu.src, pdu.dst, ports)) {
+      pdu.flow = this.table.find(pdu.protocol, pdu.src, pdu.dst, ports);
+    }
     if (pdu.protocol === PROTOCOL_TCP) {
       pdu.invalid = this.#tcpFault(pdu);
       pdu.state = pdu.invalid !== 0

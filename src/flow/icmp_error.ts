@@ -12,7 +12,7 @@
  * the checksum (the MTU, a pointer) stay; so do extensions. The connection is neither refreshed nor
  * ended: anyone who guesses four numbers can make such an error (RFC 5927).
  */
-import { add, complement, delta16, delta32, sumBytes, updated } from "../wire/checksum.ts";
+import { complement, delta16, delta32, sumBytes, updated } from "../wire/checksum.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import type { Pdu } from "../wire/pdu.ts";
@@ -61,7 +61,7 @@ export class RelatedErrors {
     rewriteQuote(view, quoted, dst, own, table.srcPort(entry, other), table.dstPort(entry, other));
     icmpv4.setChecksum(view, pdu.l4, 0);
     icmpv4.setChecksum(view, pdu.l4, complement(sumBytes(view, pdu.l4, pdu.end - pdu.l4, 0)));
-    const addresses = add(delta32(pdu.src, seenFrom), delta32(pdu.dst, dst));
+    const addresses = delta32(pdu.src, seenFrom) + delta32(pdu.dst, dst);
     ipv4.setChecksum(view, pdu.ip, updated(ipv4.checksum(view, pdu.ip), addresses));
     ipv4.setSource(view, pdu.ip, seenFrom);
     ipv4.setDestination(view, pdu.ip, dst);
@@ -82,19 +82,19 @@ function rewriteQuote(
   dstPort: number,
 ): void {
   const { ip, l4, end, protocol } = quoted;
-  const addresses = add(delta32(quoted.src, src), delta32(quoted.dst, dst));
-  const ports = add(delta16(quoted.srcPort, srcPort), delta16(quoted.dstPort, dstPort));
+  const addresses = delta32(quoted.src, src) + delta32(quoted.dst, dst);
+  const ports = delta16(quoted.srcPort, srcPort) + delta16(quoted.dstPort, dstPort);
   ipv4.setChecksum(view, ip, updated(ipv4.checksum(view, ip), addresses));
   ipv4.setSource(view, ip, src);
   ipv4.setDestination(view, ip, dst);
   if (protocol === ipv4.PROTOCOL_TCP) {
     if (l4 + tcp.CHECKSUM + 2 <= end) {
-      tcp.setChecksum(view, l4, updated(tcp.checksum(view, l4), add(addresses, ports)));
+      tcp.setChecksum(view, l4, updated(tcp.checksum(view, l4), addresses + ports));
     }
     tcp.setPorts(view, l4, srcPort, dstPort);
   } else if (protocol === ipv4.PROTOCOL_UDP) {
     const checksum = udp.checksum(view, l4);
-    if (checksum !== 0) udp.setChecksum(view, l4, updated(checksum, add(addresses, ports)));
+    if (checksum !== 0) udp.setChecksum(view, l4, updated(checksum, addresses + ports));
     udp.setPorts(view, l4, srcPort, dstPort);
   } else {
     // A query: no pseudo-header, and one of the two ports is the identifier, the other stays 0.

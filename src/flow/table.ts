@@ -9,7 +9,11 @@
  * removal shifts the slots behind it back, so that look-ups never meet tombstones.
  *
  * An entry takes 64 bytes here, 16 in the index, and 16 in the lists of `population.ts`: 96.
+ *
+ * A look-up in a large table waits twice for memory that no cache holds, for the slot and for the entry.
+ * `findAll` does that for a whole burst at once, so that the waits overlap.
  */
+import { BURST_FRAMES } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
 import { TupleHash } from "./hash.ts";
 
@@ -19,6 +23,9 @@ export const SIDE_B = 1;
 
 /** Most entries that a reference has room for. */
 export const MAX_CAPACITY = 1_000_000;
+
+/** Words of a tuple in `findAll`'s keys. */
+export const KEY_WORDS = 4;
 
 // Words of an entry. The tuple of direction d starts at word d * TUPLE_WORDS.
 const TUPLE_WORDS = 3;
@@ -31,6 +38,9 @@ const LAST_SEEN = 7;
 const DATA = 8;
 const DATA_WORDS = 8;
 const ENTRY_WORDS = DATA + DATA_WORDS;
+
+/** A large ArrayBuffer begins 16 bytes into a page: skipping 48 puts each entry into one cache line. */
+const ENTRIES_OFFSET_BYTES = 48;
 
 // META: protocol in bits 0–7 (0 in a free entry), state in bits 8–15, the single-tuple mark in bit 16.
 const STATE_SHIFT = 8;
@@ -55,6 +65,11 @@ export class FlowTable {
   /** Chain of freed entries through their SRC word; -1 ends it. */
   #freed = -1;
   #cursor = 0;
+  /** Hashes of one `findAll`, and what stood in their slots. */
+  readonly #hashes = new Int32Array(new ArrayBuffer(4 * BURST_FRAMES));
+  readonly #values = new Int32Array(new ArrayBuffer(4 * BURST_FRAMES));
+  /** What `findAll` read of entries: it reads them to have them at hand. */
+  #touched = 0;
 
   /** Throws RangeError for a capacity outside 1 … 1,000,000. */
   constructor(capacity: number, random: Random) {
@@ -64,7 +79,11 @@ export class FlowTable {
       );
     }
     this.capacity = capacity;
-    this.#entries = new Int32Array(capacity * ENTRY_WORDS);
+    const entriesBytes = 4 * capacity * ENTRY_WORDS;
+    this.#entries = new Int32Array(
+      new ArrayBuffer(ENTRIES_OFFSET_BYTES + entriesBytes),
+      ENTRIES_OFFSET_BYTES,
+    );
     this.#index = new Int32Array(4 * capacity);
     this.#indexScale = this.#index.length / 0x1_0000_0000;
     this.#hash = new TupleHash(random);
@@ -74,6 +93,47 @@ export class FlowTable {
   find(protocol: number, src: number, dst: number, ports: number): number {
     const slot = this.#slotOf(protocol, src, dst, ports);
     return (this.#index[slot]! & REFERENCE_MASK) - 1;
+  }
+
+  /**
+   * Where the entries of up to 64 tuples are, if they have any: writes to `found` a reference for each,
+   * to be confirmed by `has`, or -1. A tuple stands in `keys` as KEY_WORDS words: protocol, source,
+   * destination, ports.
+   */
+  findAll(keys: Int32Array, count: number, found: Int32Array): void {
+    const hashes = this.#hashes;
+    const values = this.#values;
+    const index = this.#index;
+    for (let i = 0; i < count; i++) {
+      const at = i * KEY_WORDS;
+      hashes[i] = this.#hash.of(keys[at]!, keys[at + 1]!, keys[at + 2]!, keys[at + 3]!);
+    }
+    // The less stands in a loop, the more of its loads are under way at a time.
+    for (let i = 0; i < count; i++) values[i] = index[this.#home(hashes[i]!)]!;
+    let touched = 0;
+    for (let i = 0; i < count; i++) {
+      const hash = hashes[i]!;
+      let value = values[i]!;
+      for (let slot = this.#home(hash); value !== 0 && (value & ~REFERENCE_MASK) !== tagOf(hash);) {
+        slot = this.#after(slot);
+        value = index[slot]!;
+      }
+      const reference = (value & REFERENCE_MASK) - 1;
+      found[i] = reference;
+      if (reference >= 0) touched ^= this.#entries[(reference >>> 1) * ENTRY_WORDS]!;
+    }
+    this.#touched = touched;
+  }
+
+  /** True if `reference` is that of the entry with this tuple. */
+  has(reference: number, protocol: number, src: number, dst: number, ports: number): boolean {
+    const base = (reference >>> 1) * ENTRY_WORDS;
+    const tuple = base + (reference & 1) * TUPLE_WORDS;
+    const entries = this.#entries;
+    // What stands in place of a second tuple that is not there does not count.
+    const mask = 0xff | ((reference & 1) * ONE_TUPLE);
+    return entries[tuple + SRC] === src && entries[tuple + PORTS] === ports &&
+      entries[tuple + DST] === dst && (entries[base + META]! & mask) === protocol;
   }
 
   /**
@@ -221,12 +281,7 @@ export class FlowTable {
       if (value === 0) return slot;
       if ((value & ~REFERENCE_MASK) !== tag) continue;
       const reference = (value & REFERENCE_MASK) - 1;
-      const base = (reference >>> 1) * ENTRY_WORDS;
-      const tuple = base + (reference & 1) * TUPLE_WORDS;
-      if (
-        this.#entries[tuple + SRC] === src && this.#entries[tuple + PORTS] === ports &&
-        this.#entries[tuple + DST] === dst && (this.#entries[base + META]! & 0xff) === protocol
-      ) return slot;
+      if (this.has(reference, protocol, src, dst, ports)) return slot;
     }
   }
 

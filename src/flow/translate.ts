@@ -6,7 +6,7 @@
  * checksum of 0 means none and stays 0 (RFC 768; RFC 3022 §4.1). The "port" of an ICMP query is its
  * identifier; its checksum covers no address (RFC 5508 §3.1).
  */
-import { add, delta16, delta32, updated } from "../wire/checksum.ts";
+import { delta16, delta32, fold, updated } from "../wire/checksum.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import type { Pdu } from "../wire/pdu.ts";
@@ -21,20 +21,21 @@ export class Translation {
   dstPort = 0;
 }
 
-export function translate(view: DataView, pdu: Pdu, to: Translation): void {
-  const addresses = add(delta32(pdu.src, to.src), delta32(pdu.dst, to.dst));
-  ipv4.setChecksum(view, pdu.ip, updated(ipv4.checksum(view, pdu.ip), addresses));
+/** Rewrites what `to` says, and the TTL (RFC 1812 §5.3.1). */
+export function translate(view: DataView, pdu: Pdu, to: Translation, ttl: number): void {
+  const addresses = delta32(pdu.src, to.src) + delta32(pdu.dst, to.dst);
   ipv4.setSource(view, pdu.ip, to.src);
   ipv4.setDestination(view, pdu.ip, to.dst);
-  const ports = add(delta16(pdu.srcPort, to.srcPort), delta16(pdu.dstPort, to.dstPort));
-  if (pdu.protocol === ipv4.PROTOCOL_ICMP) {
-    const identifier = icmpv4.isRequest(pdu.icmpType) ? to.srcPort : to.dstPort;
-    icmpv4.setIdentifier(view, pdu.l4, identifier);
-    icmpv4.updateChecksum(view, pdu.l4, pdu.end, ports);
-  } else if (pdu.protocol === ipv4.PROTOCOL_TCP) {
+  setTtl(view, pdu, ttl, addresses);
+  const ports = delta16(pdu.srcPort, to.srcPort) + delta16(pdu.dstPort, to.dstPort);
+  if (pdu.protocol === ipv4.PROTOCOL_TCP) {
     const checksum = adjusted(pdu, tcp.checksum(view, pdu.l4), addresses, ports);
     tcp.setChecksum(view, pdu.l4, checksum);
     tcp.setPorts(view, pdu.l4, to.srcPort, to.dstPort);
+  } else if (pdu.protocol === ipv4.PROTOCOL_ICMP) {
+    const identifier = icmpv4.isRequest(pdu.icmpType) ? to.srcPort : to.dstPort;
+    icmpv4.setIdentifier(view, pdu.l4, identifier);
+    icmpv4.updateChecksum(view, pdu.l4, pdu.end, ports);
   } else {
     const checksum = udp.checksum(view, pdu.l4);
     if (checksum !== 0 || pdu.partialChecksum !== 0) {
@@ -46,13 +47,19 @@ export function translate(view: DataView, pdu: Pdu, to: Translation): void {
 
 function adjusted(pdu: Pdu, checksum: number, addresses: number, ports: number): number {
   return pdu.partialChecksum !== 0
-    ? add(checksum, addresses)
-    : updated(checksum, add(addresses, ports));
+    ? fold(checksum + addresses)
+    : updated(checksum, addresses + ports);
 }
 
-/** Writes the TTL that the packet leaves with, and the header checksum (RFC 1812 §5.3.1). */
-export function setTtl(view: DataView, pdu: Pdu, ttl: number): void {
-  const checksum = ipv4.checksum(view, pdu.ip);
-  ipv4.setChecksum(view, pdu.ip, updated(checksum, delta16(pdu.ttl << 8, ttl << 8)));
+/**
+ * Writes the TTL that the packet leaves with, and the header checksum, which also covers addresses that
+ * have changed by `delta`.
+ */
+export function setTtl(view: DataView, pdu: Pdu, ttl: number, delta: number): void {
+  const checksum = updated(
+    ipv4.checksum(view, pdu.ip),
+    delta + delta16(pdu.ttl << 8, ttl << 8),
+  );
+  ipv4.setChecksum(view, pdu.ip, checksum);
   ipv4.setTtl(view, pdu.ip, ttl);
 }

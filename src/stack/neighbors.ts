@@ -14,6 +14,9 @@ const MAX_UNWATCHED = 4096;
 const MAX_HELD_PACKETS = 32;
 const MAX_HELD_BYTES = 4 << 20;
 
+/** Neighbours that are found at once, by the low bits of their addresses. */
+const RECENT = 256;
+
 export class Neighbor {
   readonly address: number;
   readonly watched: boolean;
@@ -39,6 +42,7 @@ export class Neighbor {
 export class Neighbors {
   readonly #lost: (packets: number) => void;
   readonly #byAddress = new Map<number, Neighbor>();
+  readonly #recent = new Array<Neighbor | undefined>(RECENT).fill(undefined);
   #watched = 0;
   #heldBytes = 0;
 
@@ -48,7 +52,11 @@ export class Neighbors {
   }
 
   get(address: number): Neighbor | undefined {
-    return this.#byAddress.get(address);
+    const recent = this.#recent[address & (RECENT - 1)];
+    if (recent !== undefined && recent.address === address) return recent;
+    const neighbor = this.#byAddress.get(address);
+    if (neighbor !== undefined) this.#recent[address & (RECENT - 1)] = neighbor;
+    return neighbor;
   }
 
   values(): Iterable<Neighbor> {
@@ -75,6 +83,7 @@ export class Neighbors {
 
   remove(neighbor: Neighbor): void {
     this.#byAddress.delete(neighbor.address);
+    this.#recent[neighbor.address & (RECENT - 1)] = undefined;
     this.dropHeld(neighbor);
   }
 

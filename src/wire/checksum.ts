@@ -2,15 +2,20 @@
  * The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
  *
  * A *sum* is a folded one's complement sum, 0 … 0xffff, not yet complemented; a *checksum* is what
- * stands in a header, its complement. A *delta* is the sum of ~old and new words: adding it to a sum
- * replaces the old words by the new ones (RFC 1624 eqn 3), so one delta serves every header that
- * covers the changed fields.
+ * stands in a header, its complement. A *delta* is the sum of ~old and new words, not folded: adding it
+ * to a sum replaces the old words by the new ones (RFC 1624 eqn 3), so one delta serves every header that
+ * covers the changed fields. Deltas of up to 2,000 words can be added up.
  */
 
 /** Folds a sum of 16-bit words (below 2³²) into 16 bits. */
 export function fold(sum: number): number {
   sum = (sum >>> 16) + (sum & 0xffff);
   return (sum >>> 16) + (sum & 0xffff);
+}
+
+/** The two halves of a 32-bit word of a header, added. */
+export function halves(word: number): number {
+  return (word >>> 16) + (word & 0xffff);
 }
 
 /** Sum of `lengthBytes` bytes at `offset`, added to `initial` (a folded sum). */
@@ -23,17 +28,14 @@ export function sumBytes(
   let sum = initial;
   let at = offset;
   const end = offset + lengthBytes;
-  // Two accumulations of at most 2 · 0xffff a word keep 64 KiB below 2³².
+  // 64 KiB stay below 2³²; the integer may turn negative, and `fold` takes it as unsigned.
   for (const end16 = end - 15; at < end16; at += 16) {
-    const a = view.getInt32(at);
-    const b = view.getInt32(at + 4);
-    const c = view.getInt32(at + 8);
-    const d = view.getInt32(at + 12);
-    sum += (a >>> 16) + (a & 0xffff) + (b >>> 16) + (b & 0xffff) +
-      (c >>> 16) + (c & 0xffff) + (d >>> 16) + (d & 0xffff);
+    const first = halves(view.getInt32(at)) + halves(view.getInt32(at + 4));
+    const second = halves(view.getInt32(at + 8)) + halves(view.getInt32(at + 12));
+    sum = (sum + first + second) | 0;
   }
-  for (; at + 1 < end; at += 2) sum += view.getUint16(at);
-  if (at < end) sum += view.getUint8(at) << 8;
+  for (; at + 1 < end; at += 2) sum = (sum + view.getUint16(at)) | 0;
+  if (at < end) sum = (sum + (view.getUint8(at) << 8)) | 0;
   return fold(sum);
 }
 
@@ -44,9 +46,7 @@ export function pseudoHeaderSum(
   protocol: number,
   lengthBytes: number,
 ): number {
-  return fold(
-    (src >>> 16) + (src & 0xffff) + (dst >>> 16) + (dst & 0xffff) + protocol + lengthBytes,
-  );
+  return fold(halves(src) + halves(dst) + protocol + lengthBytes);
 }
 
 /** The checksum that goes with a sum. */
@@ -56,17 +56,12 @@ export function complement(sum: number): number {
 
 /** Delta for a 16-bit word. */
 export function delta16(old: number, now: number): number {
-  return fold((~old & 0xffff) + now);
+  return (~old & 0xffff) + now;
 }
 
 /** Delta for a 32-bit word. */
 export function delta32(old: number, now: number): number {
-  return fold((~old >>> 16) + (~old & 0xffff) + (now >>> 16) + (now & 0xffff));
-}
-
-/** Adds two sums or deltas. */
-export function add(a: number, b: number): number {
-  return fold(a + b);
+  return halves(~old) + halves(now);
 }
 
 /** The checksum after a change: ~(~HC + delta). */

@@ -9,7 +9,7 @@
 import { Reason } from "../core/reason.ts";
 import type { Mac } from "./address.ts";
 import { ARP_BYTES, isEthernetIpv4 } from "./arp.ts";
-import { pseudoHeaderSum, sumBytes } from "./checksum.ts";
+import { fold, halves, pseudoHeaderSum, sumBytes } from "./checksum.ts";
 import * as ethernet from "./ethernet.ts";
 import * as icmpv4 from "./icmpv4.ts";
 import * as ipv4 from "./ipv4.ts";
@@ -55,30 +55,46 @@ export function decodeFrame(
   }
 }
 
-/** IPv4 header. The total length counts, never the frame's: short frames arrive padded. */
+/**
+ * IPv4 header, read word by word. The total length counts, never the frame's: short frames arrive padded.
+ *
+ *     | version, header length, TOS | total length | identification | flags, fragment offset |
+ *     | TTL, protocol | checksum | source | destination | options …
+ */
 export function decodeIpv4(view: DataView, pdu: Pdu): number {
   const ip = pdu.ip;
   const available = pdu.frameBytes - ethernet.ETHERNET_BYTES;
   if (available < ipv4.IPV4_MIN_BYTES) return Reason["ip-truncated"];
-  if (ipv4.version(view, ip) !== 4) return Reason["ip-version"];
-  const headerBytes = ipv4.headerBytes(view, ip);
-  const totalLength = ipv4.totalLength(view, ip);
+  const lengths = view.getInt32(ip);
+  if (lengths >>> 28 !== 4) return Reason["ip-version"];
+  const headerBytes = ((lengths >>> 24) & 15) << 2;
+  const totalLength = lengths & 0xffff;
   if (headerBytes < ipv4.IPV4_MIN_BYTES || headerBytes > totalLength) {
     return Reason["ip-header-length"];
   }
   if (totalLength > available) return Reason["ip-truncated"];
-  if (sumBytes(view, ip, headerBytes, 0) !== CORRECT) return Reason["ip-checksum"];
-  if (
-    headerBytes > ipv4.IPV4_MIN_BYTES && !ipv4.optionsAcceptable(view, ip, headerBytes)
-  ) return Reason["ip-options"];
+  const fragment = view.getInt32(ip + 4);
+  const ttl = view.getInt32(ip + 8);
+  const src = view.getInt32(ip + 12);
+  const dst = view.getInt32(ip + 16);
+  const sum = halves(lengths) + halves(fragment) + halves(ttl) + halves(src) + halves(dst);
+  if (headerBytes === ipv4.IPV4_MIN_BYTES) {
+    if (fold(sum) !== CORRECT) return Reason["ip-checksum"];
+  } else {
+    const optionBytes = headerBytes - ipv4.IPV4_MIN_BYTES;
+    if (sumBytes(view, ip + ipv4.IPV4_MIN_BYTES, optionBytes, sum) !== CORRECT) {
+      return Reason["ip-checksum"];
+    }
+    if (!ipv4.optionsAcceptable(view, ip, headerBytes)) return Reason["ip-options"];
+  }
   pdu.l4 = ip + headerBytes;
   pdu.end = ip + totalLength;
   pdu.totalLength = totalLength;
-  pdu.src = ipv4.source(view, ip);
-  pdu.dst = ipv4.destination(view, ip);
-  pdu.protocol = ipv4.protocol(view, ip);
-  pdu.ttl = ipv4.ttl(view, ip);
-  pdu.fragment = ipv4.isFragment(view, ip) ? 1 : 0;
+  pdu.src = src;
+  pdu.dst = dst;
+  pdu.protocol = (ttl >>> 16) & 0xff;
+  pdu.ttl = ttl >>> 24;
+  pdu.fragment = (fragment & (ipv4.MORE_FRAGMENTS | ipv4.FRAGMENT_OFFSET)) !== 0 ? 1 : 0;
   pdu.fragmentBytes = 0;
   return 0;
 }
@@ -114,25 +130,40 @@ function decodeIcmp(view: DataView, pdu: Pdu): number {
   return 0;
 }
 
+/**
+ * Word by word as IPv4's:
+ *
+ *     | source port | destination port | sequence | acknowledgment |
+ *     | header length, flags | window | checksum | urgent pointer | options …
+ */
 function decodeTcp(view: DataView, pdu: Pdu): number {
   const segment = pdu.l4;
   const lengthBytes = pdu.end - segment;
   if (lengthBytes < tcp.TCP_MIN_BYTES) return Reason["tcp-truncated"];
-  const headerBytes = tcp.headerBytes(view, segment);
+  const flags = view.getInt32(segment + 12);
+  const headerBytes = (flags >>> 28) << 2;
   if (headerBytes < tcp.TCP_MIN_BYTES || headerBytes > lengthBytes) {
     return Reason["tcp-header-length"];
   }
-  pdu.tcpFlags = tcp.flags(view, segment);
+  pdu.tcpFlags = (flags >>> 16) & 0xff;
   if (!tcp.flagsPossible(pdu.tcpFlags)) return Reason["tcp-flags"];
-  if (pdu.partialChecksum === 0 && transportSum(view, pdu, lengthBytes) !== CORRECT) {
-    return Reason["tcp-checksum"];
+  const ports = view.getInt32(segment);
+  const seq = view.getInt32(segment + 4);
+  const ack = view.getInt32(segment + 8);
+  if (pdu.partialChecksum === 0) {
+    const sum = pseudoHeaderSum(pdu.src, pdu.dst, ipv4.PROTOCOL_TCP, lengthBytes) + halves(ports) +
+      halves(seq) + halves(ack) + halves(flags) + halves(view.getInt32(segment + 16));
+    const rest = lengthBytes - tcp.TCP_MIN_BYTES;
+    if (sumBytes(view, segment + tcp.TCP_MIN_BYTES, rest, sum) !== CORRECT) {
+      return Reason["tcp-checksum"];
+    }
   }
-  pdu.srcPort = tcp.sourcePort(view, segment);
-  pdu.dstPort = tcp.destinationPort(view, segment);
+  pdu.srcPort = ports >>> 16;
+  pdu.dstPort = ports & 0xffff;
   if (pdu.srcPort === 0 || pdu.dstPort === 0) return Reason["port-zero"];
-  pdu.seq = tcp.sequence(view, segment);
-  pdu.ack = tcp.acknowledgment(view, segment);
-  pdu.window = tcp.window(view, segment);
+  pdu.seq = seq;
+  pdu.ack = ack;
+  pdu.window = flags & 0xffff;
   pdu.payload = segment + headerBytes;
   return 0;
 }

@@ -59,7 +59,10 @@ export class Pdu {
   /** 1 if the layer 4 checksum holds the pseudo-header sum only (VIRTIO_NET_HDR_F_NEEDS_CSUM). */
   partialChecksum = 0;
 
-  /** Reference to the connection's entry in the flow table (`entry << 1 | direction`), or -1. */
+  /**
+   * Reference to the connection's entry in the flow table (`entry << 1 | direction`), or -1. Until the
+   * connection has been looked up: where it may be.
+   */
   flow = 0;
   /** STATE_NEW, STATE_ESTABLISHED or STATE_INVALID. */
   state = 0;

@@ -66,8 +66,7 @@ export function checksum(view: DataView, tcp: number): number {
 }
 
 export function setPorts(view: DataView, tcp: number, source: number, destination: number): void {
-  view.setUint16(tcp + SOURCE_PORT, source);
-  view.setUint16(tcp + DESTINATION_PORT, destination);
+  view.setInt32(tcp + SOURCE_PORT, (source << 16) | destination);
 }
 
 export function setChecksum(view: DataView, tcp: number, checksum: number): void {

@@ -1,15 +1,18 @@
 /**
  * What a connection costs, and whether that stays so with a million of them: memory, a look-up from
- * either side, opening, a look at it when timers run, and forgetting. Random look-ups are the worst case:
- * in a large table each waits twice for memory that no cache holds, for the index and for the entry, where
- * the small one fits into the first-level cache. Subjects alternate; medians of ROUNDS.
+ * either side, opening, a look at it when timers run, and forgetting. Look-ups go as on the packet path,
+ * the first one of a burst for all of it at once: in a large table each waits twice for memory that no
+ * cache holds, for the index and for the entry. Random ones are the worst case, and alone, without the
+ * burst, they are worse still. Subjects alternate; medians of ROUNDS.
  *
  *     deno task bench
  */
+import { BURST_FRAMES } from "../../src/core/arena.ts";
 import { SeededRandom } from "../../src/core/random.ts";
 import { Backends } from "../../src/flow/backends.ts";
 import { Connections } from "../../src/flow/connections.ts";
 import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
+import { KEY_WORDS } from "../../src/flow/table.ts";
 import { Translation } from "../../src/flow/translate.ts";
 import { parseAddress } from "../../src/wire/address.ts";
 import { Pdu } from "../../src/wire/pdu.ts";
@@ -36,6 +39,7 @@ const HOUR_MS = 3_600_000;
 /** A table with room for `size` connections, and its connections by number. */
 class Subject {
   readonly size: number;
+  readonly nsAlone: number[] = [];
   readonly nsPerLookup: number[] = [];
   readonly nsInTrains: number[] = [];
   readonly nsPerVisit: number[] = [];
@@ -46,6 +50,8 @@ class Subject {
   readonly #random: SeededRandom;
   readonly #pdu = new Pdu();
   readonly #to = new Translation();
+  readonly #keys = new Int32Array(BURST_FRAMES * KEY_WORDS);
+  readonly #candidates = new Int32Array(BURST_FRAMES);
   #nowMs = 0;
   /** Connections opened in earlier rounds. */
   #opened = 0;
@@ -83,26 +89,66 @@ class Subject {
     this.nsPerOpen.push(elapsedMs * 1e6 / this.size);
   }
 
-  /** Looks connections up in random order, each `train` times in a row, from its two sides in turn. */
-  lookUp(train: number): number {
-    const { table } = this.#connections;
+  /**
+   * Looks connections up in random order, each `train` times in a row, from its two sides in turn,
+   * in bursts or one by one.
+   */
+  lookUp(train: number, inBursts: boolean): number {
+    const keys = this.#keys;
     let found = 0;
     const elapsedMs = time(() => {
       let state = 1;
+      let at = 0;
       for (let lookups = 0; lookups < LOOKUPS; lookups += train) {
         state = (Math.imul(state, 1_664_525) + 1_013_904_223) | 0;
         const i = Math.floor(((state >>> 0) / 0x1_0000_0000) * this.size);
         const port = FIRST_PORT + (i >> BACKEND_BITS);
         for (let packet = 0; packet < train; packet++) {
-          const reference = ((i + packet) & 1) === 0
-            ? table.find(TCP, FIRST_CLIENT + i, PROXY, (port << 16) | SERVICE)
-            : table.find(TCP, this.#backendOf(i), PROXY, (SERVICE << 16) | port);
-          if (reference >= 0) found++;
+          const isA = ((i + packet) & 1) === 0;
+          keys[at] = TCP;
+          keys[at + 1] = isA ? FIRST_CLIENT + i : this.#backendOf(i);
+          keys[at + 2] = PROXY;
+          keys[at + 3] = isA ? (port << 16) | SERVICE : (SERVICE << 16) | port;
+          at += KEY_WORDS;
         }
+        if (at < keys.length) continue;
+        at = 0;
+        found += inBursts ? this.#findBurst() : this.#findEach();
       }
     });
     if (found !== LOOKUPS) throw new Error(`Cannot measure: ${found} of ${LOOKUPS} were found`);
     return elapsedMs * 1e6 / LOOKUPS;
+  }
+
+  /** Looks a burst's keys up as `Connections` does; returns how many have a connection. */
+  #findBurst(): number {
+    const { table } = this.#connections;
+    const keys = this.#keys;
+    const candidates = this.#candidates;
+    table.findAll(keys, BURST_FRAMES, candidates);
+    let found = 0;
+    for (let i = 0; i < BURST_FRAMES; i++) {
+      const at = i * KEY_WORDS;
+      const src = keys[at + 1]!;
+      const dst = keys[at + 2]!;
+      const ports = keys[at + 3]!;
+      const candidate = candidates[i]!;
+      if (
+        (candidate >= 0 && table.has(candidate, keys[at]!, src, dst, ports)) ||
+        table.find(keys[at]!, src, dst, ports) >= 0
+      ) found++;
+    }
+    return found;
+  }
+
+  #findEach(): number {
+    const { table } = this.#connections;
+    const keys = this.#keys;
+    let found = 0;
+    for (let at = 0; at < keys.length; at += KEY_WORDS) {
+      if (table.find(keys[at]!, keys[at + 1]!, keys[at + 2]!, keys[at + 3]!) >= 0) found++;
+    }
+    return found;
   }
 
   /** Looks at every connection once or more often, as timers do, and finds none too old. */
@@ -130,10 +176,9 @@ class Subject {
 
   /** Forgets what has been measured. */
   forget(): void {
-    const { nsPerLookup, nsInTrains, nsPerVisit, nsPerOpen, nsPerRemove } = this;
-    for (const figures of [nsPerLookup, nsInTrains, nsPerVisit, nsPerOpen, nsPerRemove]) {
-      figures.length = 0;
-    }
+    const { nsAlone, nsPerLookup, nsInTrains, nsPerVisit, nsPerOpen, nsPerRemove } = this;
+    const all = [nsAlone, nsPerLookup, nsInTrains, nsPerVisit, nsPerOpen, nsPerRemove];
+    for (const figures of all) figures.length = 0;
   }
 
   #backendOf(i: number): number {
@@ -178,8 +223,9 @@ function cell(value: number, digits: number, width: number): string {
 const subjects = SIZES.map((size) => new Subject(size));
 for (let round = 0; round <= ROUNDS; round++) {
   for (const subject of subjects) {
-    subject.nsPerLookup.push(subject.lookUp(1));
-    subject.nsInTrains.push(subject.lookUp(TRAIN));
+    subject.nsAlone.push(subject.lookUp(1, false));
+    subject.nsPerLookup.push(subject.lookUp(1, true));
+    subject.nsInTrains.push(subject.lookUp(TRAIN, true));
     subject.visit();
     subject.expire();
     subject.open();
@@ -189,12 +235,14 @@ for (let round = 0; round <= ROUNDS; round++) {
 
 const text = [
   `flow table, ns each, median of ${ROUNDS} rounds; bytes as resident memory grew`,
-  `connections  bytes   random look-up    in trains of ${TRAIN}   open  visit  expire`,
+  `                    look-up, random:`,
+  `connections  bytes         in bursts    in trains of ${TRAIN}          one by one   open  visit  expire`,
   ...subjects.map((subject) => {
     const { size, bytes } = subject;
-    const lookups = [subject.nsPerLookup, subject.nsInTrains].map((figures, i) => {
-      const base = median(i === 0 ? subjects[0]!.nsPerLookup : subjects[0]!.nsInTrains);
-      return `${cell(median(figures), 0, 9)} ${cell(median(figures) / base, 2, 6)}×`;
+    const lookups = (["nsPerLookup", "nsInTrains", "nsAlone"] as const).map((figures) => {
+      const base = median(subjects[0]![figures]);
+      const ns = median(subject[figures]);
+      return `${cell(ns, 0, 9)} ${cell(ns / base, 2, 6)}×`;
     });
     const rest = [subject.nsPerOpen, subject.nsPerVisit, subject.nsPerRemove];
     return `${String(size).padStart(11)} ${size < 10_000 ? "     –" : cell(bytes, 0, 6)} ` +

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { below, type Random, SeededRandom } from "../../src/core/random.ts";
-import { FlowTable, MAX_CAPACITY, SIDE_A, SIDE_B } from "../../src/flow/table.ts";
+import { FlowTable, KEY_WORDS, MAX_CAPACITY, SIDE_A, SIDE_B } from "../../src/flow/table.ts";
 
 interface Tuple {
   readonly protocol: number;
@@ -42,6 +42,24 @@ class Model {
 
 function find(table: FlowTable, tuple: Tuple): number {
   return table.find(tuple.protocol, tuple.src, tuple.dst, tuple.ports);
+}
+
+/** What `findAll` and `has` say of 64 tuples agrees with the model: no candidate, no entry. */
+function assertFindAll(table: FlowTable, model: Model, tuples: readonly Tuple[]): void {
+  const keys = new Int32Array(64 * KEY_WORDS);
+  tuples.forEach(({ protocol, src, dst, ports }, i) => {
+    keys.set([protocol, src, dst, ports], i * KEY_WORDS);
+  });
+  const found = new Int32Array(64).fill(12_345);
+  table.findAll(keys, tuples.length, found);
+  tuples.forEach((tuple, i) => {
+    const { protocol, src, dst, ports } = tuple;
+    const reference = found[i]!;
+    const known = model.find(tuple);
+    if (reference < 0) assert.equal(known, -1);
+    else assert.equal(table.has(reference, protocol, src, dst, ports), reference === known);
+  });
+  assert.ok(found.subarray(tuples.length).every((word) => word === 12_345));
 }
 
 function insert(table: FlowTable, a: Tuple, b: Tuple | null): number {
@@ -120,6 +138,9 @@ function compare(capacity: number, operations: number, seed: number, hash: Rando
     if (i % 64 === 0 || i === operations - 1) {
       assert.deepEqual([...table], [...model.flows.keys()].sort((x, y) => x - y), where);
       for (const [entry, flow] of model.flows) assertEntry(table, entry, flow);
+      const known = [...model.flows.values()].flatMap(({ a, b }) => b === null ? [a] : [a, b]);
+      const unknown = Array.from({ length: below(random, 32) }, () => randomTuple(random));
+      assertFindAll(table, model, [...known.slice(-32), ...unknown]);
     }
   }
   assert.ok(full > 0, "the table was full at times");
@@ -285,4 +306,19 @@ Deno.test("FlowTable.idleMs counts across 2³¹ and 2³² ms", () => {
     table.touch(entry, startMs);
     for (const ms of [0, 1, 10, 1e9]) assert.equal(table.idleMs(entry, startMs + ms), ms);
   }
+});
+
+Deno.test("has sees through an entry that was given to another connection", () => {
+  const table = new FlowTable(1, new SeededRandom(1));
+  const entry = table.insert(1, 10, 20, 30, 40, 50, 60);
+  assert.ok(table.has(2 * entry, 1, 10, 20, 30));
+  assert.ok(table.has(2 * entry + 1, 1, 40, 50, 60));
+  assert.ok(!table.has(2 * entry, 1, 40, 50, 60));
+  table.remove(entry);
+  assert.ok(!table.has(2 * entry, 1, 10, 20, 30));
+  assert.ok(!table.has(2 * entry + 1, 1, 40, 50, 60));
+  assert.equal(table.insertOneSided(1, 11, 20, 30), entry);
+  assert.ok(table.has(2 * entry, 1, 11, 20, 30));
+  // The second tuple's words still hold what the earlier connection had there.
+  assert.ok(!table.has(2 * entry + 1, 1, 40, 50, 60));
 });
