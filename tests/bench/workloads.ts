@@ -1,0 +1,270 @@
+/** What is measured. A run has a network of its own, made before it and gone after it. */
+import { kernelCounter } from "../e2e/traffic.ts";
+import { makeNetwork, type Network } from "./network.ts";
+import type { Demand, Subject } from "./subjects.ts";
+import type { Tools } from "./tools.ts";
+
+/** One row of the report. */
+export interface Metric {
+  readonly name: string;
+  readonly unit: string;
+  readonly better: "more" | "less";
+}
+
+/** What one run gave. */
+export interface Outcome {
+  /** A figure for each metric of the workload. */
+  readonly figures: readonly number[];
+  /** SYNs that some host sent again, and requests that failed: unless both are 0, the run is void. */
+  readonly synRetransmissions: number;
+  readonly failures: number;
+}
+
+export interface Workload {
+  readonly name: string;
+  readonly metrics: readonly Metric[];
+  readonly takes: (subject: Subject) => boolean;
+  readonly run: (subject: Subject, tools: Tools) => Promise<Outcome>;
+}
+
+const BULK_SECONDS = 3;
+const REQUEST_SECONDS = 3;
+const FRAMES_SECONDS = 2;
+const CONNECTIONS_AT_ONCE = 64;
+const FEW_CONNECTIONS = 1_000;
+const MANY_CONNECTIONS = 1_000_000;
+const DEFAULT_CONNECTIONS = 262_144;
+const HTTP_PORT = 8080;
+const POLICY_RULES = [10, 1_000, 10_000];
+const programTimeoutMs = 180_000;
+
+const everyone = (): boolean => true;
+const ordinary: Demand = { connections: DEFAULT_CONNECTIONS, policy: "" };
+
+const bulk: Workload = {
+  name: "bulk",
+  metrics: [1, 8].flatMap((streams) =>
+    ["to", "from"].map((way): Metric => ({
+      name: `bulk TCP ${way} the backend, ${streams} stream${streams === 1 ? "" : "s"}`,
+      unit: "Gbit/s",
+      better: "more",
+    }))
+  ),
+  takes: everyone,
+  run: async (subject, tools) => {
+    // All streams of an iperf3 client must come to the same server.
+    await using network = await makeNetwork(1, true);
+    const target = await subject.start(network, tools, ordinary);
+    await network.backends[0]!.host.start(["iperf3", "-s", "--forceflush"]).waitFor("Server listening");
+    const figures: number[] = [];
+    for (const streams of [1, 8]) {
+      for (const direction of [[], ["-R"]]) {
+        const words = ["iperf3", "-c", target, "-J", "-P", `${streams}`, ...direction];
+        const text = await network.client.must([...words, "-O", "0.5", "-t", `${BULK_SECONDS}`]);
+        figures.push(JSON.parse(text).end.sum_received.bits_per_second / 1e9);
+      }
+    }
+    return { figures, synRetransmissions: await synRetransmissions(network), failures: 0 };
+  },
+};
+
+const connect: Workload = {
+  name: "connect",
+  metrics: [{ name: "new connections, one HTTP request each", unit: "1/s", better: "more" }],
+  takes: everyone,
+  run: (subject, tools) =>
+    withServers(subject, tools, async (network, target) => {
+      const words = [String(CONNECTIONS_AT_ONCE), String(REQUEST_SECONDS)];
+      const report = await requests(network, tools, "connect", target, words);
+      return { figures: [report.done / report.seconds], failures: report.failed };
+    }),
+};
+
+const keepalive: Workload = {
+  name: "keepalive",
+  metrics: [
+    { name: "keep-alive request, median", unit: "µs", better: "less" },
+    { name: "keep-alive request, 99th percentile", unit: "µs", better: "less" },
+  ],
+  takes: everyone,
+  run: (subject, tools) =>
+    withServers(subject, tools, async (network, target) => {
+      const report = await requests(network, tools, "keepalive", target, [String(REQUEST_SECONDS)]);
+      return { figures: [report.p50, report.p99], failures: report.failed };
+    }),
+};
+
+const frames: Workload = {
+  name: "frames",
+  metrics: [{
+    name: `60-byte frames over ${FEW_CONNECTIONS.toLocaleString("en")} connections`,
+    unit: "1/s",
+    better: "more",
+  }],
+  takes: (subject) => subject.terminates !== true,
+  run: async (subject, tools) => {
+    const flood = await floodThrough(subject, tools, FEW_CONNECTIONS, ordinary);
+    return { figures: [flood.perSecond], synRetransmissions: 0, failures: flood.failures };
+  },
+};
+
+const million: Workload = {
+  name: "million",
+  metrics: [
+    {
+      name: `handshakes until ${MANY_CONNECTIONS.toLocaleString("en")} connections are open`,
+      unit: "1/s",
+      better: "more",
+    },
+    { name: "60-byte frames over random ones of them", unit: "1/s", better: "more" },
+  ],
+  takes: (subject) => subject.terminates !== true,
+  run: async (subject, tools) => {
+    const demand: Demand = { ...ordinary, connections: MANY_CONNECTIONS };
+    const flood = await floodThrough(subject, tools, MANY_CONNECTIONS, demand);
+    const figures = [flood.filledPerSecond, flood.perSecond];
+    return { figures, synRetransmissions: 0, failures: flood.failures };
+  },
+};
+
+const rules: Workload = {
+  name: "rules",
+  metrics: POLICY_RULES.map((count) => ({
+    name: `60-byte frames, policy of ${count.toLocaleString("en")} rules`,
+    unit: "1/s",
+    better: "more",
+  })),
+  takes: ({ name }) => name === "proxy",
+  run: async (subject, tools) => {
+    const figures: number[] = [];
+    let failures = 0;
+    for (const count of POLICY_RULES) {
+      const policy = await Deno.makeTempFile({ suffix: ".policy" });
+      try {
+        await Deno.writeTextFile(policy, policyOf(count));
+        const demand = { ...ordinary, policy };
+        const flood = await floodThrough(subject, tools, FEW_CONNECTIONS, demand);
+        figures.push(flood.perSecond);
+        failures += flood.failures;
+      } finally {
+        await Deno.remove(policy);
+      }
+    }
+    return { figures, synRetransmissions: 0, failures };
+  },
+};
+
+export const workloads: readonly Workload[] = [bulk, frames, connect, keepalive, million, rules];
+
+/** A policy of so many rules for side A, of which only the last, port 2000 to 2031, ever holds. */
+export function policyOf(rules: number): string {
+  const arms = Array.from(
+    { length: rules - 1 },
+    (_, i) =>
+      i % 2 === 0
+        ? `  tcp.dport = ${10_000 + i} -> drop`
+        : `  ip.src = 10.${i >> 16}.${(i >> 8) & 255}.${i & 255} -> reject`,
+  );
+  return `default drop
+not ip.src in $dst-addrs
+${arms.join("\n")}
+  tcp.dport in 2000-2031 -> translate-a-to-b, forward
+otherwise -> translate-b-to-a, forward
+`;
+}
+
+interface Flood {
+  readonly perSecond: number;
+  readonly filledPerSecond: number;
+  /** Connections that could not be opened. */
+  readonly failures: number;
+}
+
+/** Opens connections and sends frames over random ones: how many reached the backends. */
+async function floodThrough(
+  subject: Subject,
+  tools: Tools,
+  connections: number,
+  demand: Demand,
+): Promise<Flood> {
+  await using network = await makeNetwork(3, false);
+  for (const { host, address } of network.backends) {
+    await host.start([tools.frames, "answer", "eth0", address]).waitFor("listening");
+  }
+  const target = await subject.start(network, tools, demand);
+  const words = ["flood", "eth0", target, String(connections), String(FRAMES_SECONDS)];
+  const flood = network.client.start([tools.frames, ...words], { stdin: "" });
+  const [, filledText] = await flood.waitFor(/filled\n(\{.*\})\n/, programTimeoutMs);
+  const filled = JSON.parse(filledText!);
+  const before = await received(network);
+  await flood.write("go\n", { close: true });
+  if (!await flood.ended(programTimeoutMs)) throw new Error("Cannot end the flood");
+  const { seconds } = lastLine((await flood.result()).stdout) as { seconds: number };
+  await new Promise((resolve) => setTimeout(resolve, 200)); // what is still queued
+  return {
+    perSecond: (await received(network) - before) / seconds,
+    filledPerSecond: filled.connections / filled.seconds,
+    failures: connections - filled.connections,
+  };
+}
+
+/** Frames that have reached the backends. */
+async function received({ backends }: Network): Promise<number> {
+  let sum = 0;
+  for (const { host } of backends) {
+    const [link] = JSON.parse(await host.must(["ip", "-json", "-stats", "link", "show", "eth0"]));
+    sum += link.stats64.rx.packets;
+  }
+  return sum;
+}
+
+async function withServers(
+  subject: Subject,
+  tools: Tools,
+  run: (
+    network: Network,
+    target: string,
+  ) => Promise<{ figures: readonly number[]; failures: number }>,
+): Promise<Outcome> {
+  await using network = await makeNetwork(3, true);
+  for (const { host, address } of network.backends) {
+    const words = [tools.requests, "serve", address, String(HTTP_PORT)];
+    await host.start(words).waitFor("listening");
+  }
+  const target = await subject.start(network, tools, ordinary);
+  const { figures, failures } = await run(network, target);
+  return { figures, failures, synRetransmissions: await synRetransmissions(network) };
+}
+
+/** What the client of requests.c says; latencies are of `keepalive` alone, in µs. */
+interface Requests {
+  readonly done: number;
+  readonly failed: number;
+  readonly seconds: number;
+  readonly p50: number;
+  readonly p99: number;
+}
+
+async function requests(
+  network: Network,
+  tools: Tools,
+  mode: string,
+  target: string,
+  words: readonly string[],
+): Promise<Requests> {
+  const argv = [tools.requests, mode, target, String(HTTP_PORT), ...words];
+  const text = await network.client.must(argv, { timeoutMs: programTimeoutMs });
+  return lastLine(text) as Requests;
+}
+
+async function synRetransmissions({ client, host, backends }: Network): Promise<number> {
+  let sum = 0;
+  for (const one of [client, host, ...backends.map(({ host }) => host)]) {
+    sum += await kernelCounter(one, "TcpExtTCPSynRetrans");
+  }
+  return sum;
+}
+
+function lastLine(text: string): unknown {
+  return JSON.parse(text.trimEnd().split("\n").at(-1)!);
+}
