@@ -88,6 +88,7 @@ static void open_device(const char *device) {
   if (sock < 0) die("open a packet socket");
   if (ioctl(sock, SIOCGIFHWADDR, &ifr) < 0) die("find the device");
   memcpy(own_mac, ifr.ifr_hwaddr.sa_data, 6);
+  own_mac[5] ^= 1; /* so that the kernel sees at once that it is not meant, and does no more */
   setsockopt(sock, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
   setsockopt(sock, SOL_SOCKET, SO_RCVBUFFORCE, &buffer_bytes, sizeof buffer_bytes);
   setsockopt(sock, SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof one);
