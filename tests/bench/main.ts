@@ -1,41 +1,65 @@
 /**
  * The benchmark: the proxy beside others that do the same on this machine, and its parts in memory.
  *
- *     deno task bench                                   everything; writes tests/bench/README.md
- *     deno task bench bulk connect --rounds=3           some parts; prints only
+ *     deno task bench                                   everything; writes README.md and chart.svg here
+ *     deno task bench bulk connect rules --rounds=3     some parts; prints only
  *     deno task bench bulk --subjects=proxy,C
  */
 import { Lab } from "../e2e/lab.ts";
-import { type Results, table } from "./report.ts";
-import { subjects } from "./subjects.ts";
+import { memoryParts, runPart } from "./memory.ts";
+import { chart, markdown, type Results } from "./report.ts";
+import { type Subject, subjects } from "./subjects.ts";
 import { buildTools } from "./tools.ts";
-import { type Outcome, type Workload, workloads } from "./workloads.ts";
+import { type Workload, workloads } from "./workloads.ts";
 
 const DEFAULT_ROUNDS = 5;
 
-function say(line: string): void {
-  Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
+/** In README.md, around what this program writes there. */
+const BEGIN = "<!-- figures: written by deno task bench -->";
+const END = "<!-- end of figures -->";
+
+interface Choice {
+  readonly names: readonly string[];
+  readonly subjects: readonly Subject[];
+  readonly rounds: number;
+}
+
+async function main(choice: Choice): Promise<void> {
+  const isChosen = ({ name }: { readonly name: string }): boolean =>
+    choice.names.length === 0 || choice.names.includes(name);
+  const results = await compare(workloads.filter(isChosen), choice);
+  const parts: string[] = [];
+  for (const part of memoryParts.filter(isChosen)) {
+    parts.push(`\`\`\`\n${await runPart(part)}\n\`\`\``);
+  }
+  const table = results.size === 0 ? [] : [markdown(results)];
+  const figures = [heading(choice.rounds), ...table, ...parts].join("\n\n");
+  say(figures);
+  if (choice.names.length > 0 || choice.subjects.length < subjects.length) return;
+  const readme = new URL("README.md", import.meta.url);
+  const [before, rest] = (await Deno.readTextFile(readme)).split(BEGIN);
+  const after = rest!.split(END)[1];
+  await Deno.writeTextFile(readme, `${before}${BEGIN}\n\n${figures}\n\n${END}${after}`);
+  await Deno.writeTextFile(new URL("chart.svg", import.meta.url), chart(results));
 }
 
 /** Runs the workloads with the subjects in turn, round after round. */
 async function compare(
   chosen: readonly Workload[],
-  only: readonly string[],
-  rounds: number,
+  { subjects, rounds }: Choice,
 ): Promise<Results> {
+  const results: Results = new Map();
+  if (chosen.length === 0) return results;
   const obstacle = await Lab.obstacle();
   if (obstacle) throw new Error(`Cannot compare: ${obstacle}; run as root`);
   using tools = await buildTools();
-  const results: Results = new Map();
   for (let round = 1; round <= rounds; round++) {
     for (const workload of chosen) {
-      for (const subject of subjects) {
-        if (only.length > 0 && !only.includes(subject.name)) continue;
-        if (!workload.takes(subject)) continue;
+      const runs = results.get(workload) ?? new Map();
+      results.set(workload, runs);
+      for (const subject of subjects.filter(workload.takes)) {
         const outcome = await workload.run(subject, tools);
-        const bySubject = results.get(workload) ?? new Map<string, Outcome[]>();
-        results.set(workload, bySubject);
-        bySubject.set(subject.name, [...bySubject.get(subject.name) ?? [], outcome]);
+        runs.set(subject, [...runs.get(subject) ?? [], outcome]);
         say(
           `${round}/${rounds} ${workload.name.padEnd(10)} ${subject.name.padEnd(16)}` +
             outcome.figures.map((figure) => figure.toFixed(2).padStart(12)).join("") +
@@ -47,14 +71,35 @@ async function compare(
   return results;
 }
 
-if (import.meta.main) {
-  const words = Deno.args.filter((arg) => !arg.startsWith("--"));
-  const flag = (name: string): string | undefined =>
-    Deno.args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
-  const chosen = words.length === 0
-    ? workloads
-    : workloads.filter(({ name }) => words.includes(name));
-  const only = flag("subjects")?.split(",") ?? [];
-  const results = await compare(chosen, only, Number(flag("rounds") ?? DEFAULT_ROUNDS));
-  say(table(results));
+/** When and where, and how often. */
+function heading(rounds: number): string {
+  const cpu = /^model name\s*:\s*(.*)$/m.exec(Deno.readTextFileSync("/proc/cpuinfo"))?.[1];
+  const date = new Date().toISOString().slice(0, 10);
+  return `${date}, Linux ${Deno.osRelease()}, ${navigator.hardwareConcurrency} × ${
+    cpu ?? Deno.build.arch
+  }, Deno ${Deno.version.deno}; median of ${rounds} rounds (lowest–highest).`;
 }
+
+function say(line: string): void {
+  Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
+}
+
+/** What the words of the command line choose; throws a RangeError for a name that nothing has. */
+function choiceOf(args: readonly string[]): Choice {
+  const names = args.filter((arg) => !arg.startsWith("--"));
+  const flag = (name: string): string | undefined =>
+    args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
+  const wanted = flag("subjects")?.split(",") ?? subjects.map(({ name }) => name);
+  const known = [...workloads, ...memoryParts, ...subjects].map(({ name }) => name);
+  const wrong = [...names, ...wanted].find((name) => !known.includes(name));
+  if (wrong !== undefined) {
+    throw new RangeError(`Cannot run "${wrong}": expected one of ${known.join(", ")}`);
+  }
+  return {
+    names,
+    subjects: subjects.filter(({ name }) => wanted.includes(name)),
+    rounds: Number(flag("rounds") ?? DEFAULT_ROUNDS),
+  };
+}
+
+if (import.meta.main) await main(choiceOf(Deno.args));

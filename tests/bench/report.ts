@@ -1,29 +1,21 @@
-/** Results as a table: medians, spreads and ratios. */
-import { subjects } from "./subjects.ts";
-import type { Outcome, Workload } from "./workloads.ts";
+/** Results as Markdown and as a picture: medians, spreads and ratios. */
+import { type Subject, subjects } from "./subjects.ts";
+import type { Metric, Outcome, Workload } from "./workloads.ts";
 
-/** Workload → subject's name → a run each. */
-export type Results = Map<Workload, Map<string, Outcome[]>>;
+/** Workload → subject → its runs. */
+export type Results = Map<Workload, Map<Subject, Outcome[]>>;
 
-export function table(results: Results): string {
-  const lines: string[] = [];
-  for (const [workload, bySubject] of results) {
-    workload.metrics.forEach((metric, index) => {
-      lines.push(`${metric.name}, ${metric.unit}`);
-      for (const { name } of subjects) {
-        const runs = bySubject.get(name);
-        if (runs === undefined) continue;
-        const figures = runs.filter(isValid).map((run) => run.figures[index]!);
-        const m = median(figures);
-        lines.push(
-          `  ${name.padEnd(16)} ${m.toFixed(2).padStart(12)}   ${figures.length}/${runs.length}  ${
-            Math.min(...figures).toFixed(2)
-          }-${Math.max(...figures).toFixed(2)}`,
-        );
-      }
-    });
-  }
-  return lines.join("\n");
+/** What the first subject is compared with, by name. */
+const RIVALS = ["C", "HAProxy", "nftables"];
+
+/** Bulk transfers say nothing about a reference that is not itself so many times as fast as HAProxy. */
+const REFERENCE_OVER_HAPROXY = 1.5;
+
+/** One row: a metric, and the figures of each subject's valid runs. */
+interface Row {
+  readonly workload: Workload;
+  readonly metric: Metric;
+  readonly figures: ReadonlyMap<Subject, readonly number[]>;
 }
 
 /** Whether a run counts: nothing failed, and no SYN waited a second for its retransmission. */
@@ -31,8 +23,131 @@ export function isValid(run: Outcome): boolean {
   return run.synRetransmissions === 0 && run.failures === 0;
 }
 
+/** The middle of `values`, or the mean of the two in the middle; NaN of none. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const half = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+}
+
+/** A table of medians, with spreads and ratios, and what there is to say about runs that do not count. */
+export function markdown(results: Results): string {
+  const rows = rowsOf(results);
+  const present = subjects.filter((one) => rows.some(({ figures }) => figures.has(one)));
+  const [first] = present;
+  const rivals = present.filter(({ name }) => RIVALS.includes(name) && name !== first!.name);
+  const head = ["", ...present.map(({ name }) => name), ...rivals.map(({ name }) => `÷ ${name}`)];
+  const lines = rows.map(({ metric, figures }) => {
+    const cells = present.map((subject) => cellOf(figures.get(subject)));
+    const ratios = rivals.map((rival) => ratio(figures.get(first!), figures.get(rival)));
+    return [`${metric.name}, ${metric.unit}`, ...cells, ...ratios];
+  });
+  const table = [head, head.map((_, i) => i === 0 ? "---" : "--:"), ...lines]
+    .map((cells) => `| ${cells.join(" | ")} |`);
+  return [...table, "", ...remarks(results, rows)].join("\n");
+}
+
+/** Bars: one group a metric, each scaled to its largest figure. */
+export function chart(results: Results): string {
+  const barPx = 12;
+  const groupPx = 22;
+  const leftPx = 110;
+  const widthPx = 420;
+  const lines: string[] = [];
+  let y = 8;
+  const text = (x: number, at: number, words: string, more = ""): void => {
+    lines.push(`<text x="${x}" y="${at}"${more}>${words}</text>`);
+  };
+  for (const { metric, figures } of rowsOf(results)) {
+    if (figures.size < 2) continue;
+    const medians = [...figures].map(([subject, values]) => ({ subject, value: median(values) }));
+    const largest = Math.max(...medians.map(({ value }) => value));
+    y += groupPx;
+    const hint = metric.better === "less" ? ", less is better" : "";
+    text(8, y, `${metric.name}, ${metric.unit}${hint}`, ' font-weight="bold"');
+    y += 6;
+    for (const { subject, value } of medians) {
+      const lengthPx = Math.round(widthPx * value / largest);
+      const fill = subject === subjects[0] ? "#2a6f97" : "#b8c4cc";
+      text(leftPx - 6, y + barPx - 2, subject.name, ' text-anchor="end"');
+      lines.push(
+        `<rect x="${leftPx}" y="${y}" width="${lengthPx}" height="${barPx - 2}" fill="${fill}"/>`,
+      );
+      text(leftPx + lengthPx + 4, y + barPx - 2, figure(value));
+      y += barPx;
+    }
+  }
+  const size = `width="${leftPx + widthPx + 70}" height="${y + 12}"`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" ${size} font-family="sans-serif" font-size="10">
+<rect width="100%" height="100%" fill="#fff"/>
+${lines.join("\n")}
+</svg>
+`;
+}
+
+function rowsOf(results: Results): Row[] {
+  return [...results].flatMap(([workload, bySubject]) =>
+    workload.metrics.map((metric, index) => ({
+      workload,
+      metric,
+      figures: new Map(
+        [...bySubject].map(([subject, runs]) => [
+          subject,
+          runs.filter(isValid).map(({ figures }) => figures[index]!),
+        ]),
+      ),
+    }))
+  );
+}
+
+function remarks(results: Results, rows: readonly Row[]): string[] {
+  const lines: string[] = [];
+  for (const [{ name: workload }, bySubject] of results) {
+    for (const [{ name }, runs] of bySubject) {
+      const bad = runs.filter((run) => !isValid(run));
+      if (bad.length === 0) continue;
+      const seen = bad.map((run) => `${run.synRetransmissions} and ${run.failures}`).join(", ");
+      lines.push(
+        `- void: ${bad.length} of ${runs.length} runs of ${workload} with ${name} ` +
+          `(SYNs sent again, and failures: ${seen})`,
+      );
+    }
+  }
+  const over = rows.filter(({ workload }) => workload.name === "bulk").map(({ figures }) => {
+    const of = (name: string) =>
+      median([...figures].find(([subject]) => subject.name === name)?.[1] ?? []);
+    return of("C") / of("HAProxy");
+  });
+  if (over.length > 0 && median(over) < REFERENCE_OVER_HAPROXY) {
+    lines.push(
+      `- the C reference is void: in bulk it reaches ${median(over).toFixed(2)} × HAProxy, ` +
+        `not ${REFERENCE_OVER_HAPROXY}`,
+    );
+  }
+  return lines;
+}
+
+function cellOf(values: readonly number[] | undefined): string {
+  if (values === undefined) return "–";
+  if (values.length === 0) return "void";
+  return `${figure(median(values))} (${figure(Math.min(...values))}–${
+    figure(Math.max(...values))
+  })`;
+}
+
+function ratio(
+  mine: readonly number[] | undefined,
+  other: readonly number[] | undefined,
+): string {
+  const value = median(mine ?? []) / median(other ?? []);
+  return Number.isFinite(value) ? value.toFixed(2) : "–";
+}
+
+/** Three significant digits or so, with thousands apart. */
+function figure(value: number): string {
+  const digits = value < 10 ? 2 : value < 1000 ? 1 : 0;
+  return value.toLocaleString("en", {
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+  });
 }

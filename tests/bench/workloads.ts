@@ -55,7 +55,9 @@ const bulk: Workload = {
     // All streams of an iperf3 client must come to the same server.
     await using network = await makeNetwork(1, true);
     const target = await subject.start(network, tools, ordinary);
-    await network.backends[0]!.host.start(["iperf3", "-s", "--forceflush"]).waitFor("Server listening");
+    await network.backends[0]!.host.start(["iperf3", "-s", "--forceflush"]).waitFor(
+      "Server listening",
+    );
     const figures: number[] = [];
     for (const streams of [1, 8]) {
       for (const direction of [[], ["-R"]]) {

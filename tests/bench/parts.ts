@@ -1,0 +1,127 @@
+/**
+ * What the parts of a packet's way cost in memory, each alone: decoding, the demo's tree, translation,
+ * and beside them the whole way. Nanoseconds a packet, medians of ROUNDS, and bytes allocated.
+ *
+ *     deno run --v8-flags=--expose-gc tests/bench/parts.ts
+ */
+import { Arena } from "../../src/core/arena.ts";
+import { SeededRandom } from "../../src/core/random.ts";
+import { ManualClock } from "../../src/core/clock.ts";
+import { translate, Translation } from "../../src/flow/translate.ts";
+import { compile } from "../../src/tree/compile.ts";
+import { demo } from "../../src/tree/demo.ts";
+import { makePlan } from "../../src/tree/plan.ts";
+import { parseAddress, parseMac } from "../../src/wire/address.ts";
+import { decodeFrame, decodeIpv4, decodeTransport } from "../../src/wire/decode.ts";
+import { Pdu } from "../../src/wire/pdu.ts";
+import { BACKENDS, PROXY_MAC } from "../support/world.ts";
+import { subject } from "./mix.ts";
+
+const ROUNDS = 9;
+const PACKETS = 1_000_000;
+const CONNECTIONS = 1_000;
+const clock = new ManualClock();
+const mac = parseMac(PROXY_MAC);
+
+const whole = subject(CONNECTIONS, clock);
+
+/** One frame of each connection and direction, where a burst would lie; decoded again and again. */
+const arena = new Arena();
+const frames: { readonly offset: number; readonly lengthBytes: number; readonly pdu: Pdu }[] = [];
+for (const bytes of whole.tcp) {
+  const offset = frames.length * 128 + 10;
+  arena.bytes.set(bytes, offset);
+  frames.push({ offset, lengthBytes: bytes.length, pdu: new Pdu() });
+}
+
+function decode({ offset, lengthBytes, pdu }: (typeof frames)[number]): void {
+  const reason = decodeFrame(arena.view, offset, lengthBytes, mac, pdu) ||
+    decodeIpv4(arena.view, pdu) || decodeTransport(arena.view, pdu);
+  if (reason !== 0) throw new Error(`Cannot measure: a frame is dropped, reason ${reason}`);
+}
+
+const backends = BACKENDS.map(parseAddress);
+const evaluate = compile(makePlan(demo, {
+  dstAddrs: backends,
+  steps: {
+    track: () => 0,
+    translateAToB: () => 0,
+    translateBToA: () => 0,
+    setTtl: () => 0,
+  },
+  sideOf: (pdu) => backends.includes(pdu.src) ? 1 : 0,
+  random: new SeededRandom(1),
+  clock,
+  maxConnections: CONNECTIONS,
+  customFailed: () => {},
+}));
+
+/** There and back: what a frame says is what its PDU says. */
+const to = new Translation();
+function rewrite({ pdu }: (typeof frames)[number]): void {
+  to.src = pdu.dst;
+  to.dst = pdu.src;
+  to.srcPort = pdu.dstPort;
+  to.dstPort = pdu.srcPort;
+  translate(arena.view, pdu, to, pdu.ttl);
+  pdu.src = to.src;
+  pdu.dst = to.dst;
+  pdu.srcPort = to.srcPort;
+  pdu.dstPort = to.dstPort;
+}
+
+interface Part {
+  readonly name: string;
+  readonly run: () => void;
+  readonly ns: number[];
+  readonly bytes: number[];
+}
+
+const over = (act: (frame: (typeof frames)[number]) => void) => (): void => {
+  for (let done = 0; done < PACKETS; done += frames.length) {
+    for (let i = 0; i < frames.length; i++) act(frames[i]!);
+  }
+};
+
+const parts: Part[] = [
+  { name: "decode and verify checksums", run: over(decode), ns: [], bytes: [] },
+  { name: "the demo's tree", run: over(({ pdu }) => void evaluate(pdu)), ns: [], bytes: [] },
+  { name: "translate", run: over(rewrite), ns: [], bytes: [] },
+  {
+    name: "the whole way",
+    run: () => {
+      for (let done = 0; done < PACKETS; done += 64) whole.appliance.poll(0);
+    },
+    ns: [],
+    bytes: [],
+  },
+];
+
+const { gc } = globalThis as unknown as { readonly gc: () => void };
+for (let round = 0; round <= ROUNDS; round++) {
+  for (const { run, ns, bytes } of parts) {
+    gc();
+    const heapBytes = Deno.memoryUsage().heapUsed;
+    const startMs = performance.now();
+    run();
+    const elapsedMs = performance.now() - startMs;
+    const grownBytes = Deno.memoryUsage().heapUsed - heapBytes;
+    if (round === 0) continue; // it warmed up
+    ns.push(elapsedMs * 1e6 / PACKETS);
+    bytes.push(grownBytes / PACKETS);
+  }
+}
+for (const frame of frames) decode(frame); // throws if a checksum has gone wrong on the way
+
+const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[values.length >> 1]!;
+const text = [
+  `TCP of 60-byte frames over ${CONNECTIONS} connections, median of ${ROUNDS} rounds`,
+  "                              ns/packet     spread   bytes/packet",
+  ...parts.map(({ name, ns, bytes }) => {
+    const spread = `${Math.min(...ns).toFixed(0)}–${Math.max(...ns).toFixed(0)}`;
+    return name.padEnd(30) + median(ns).toFixed(1).padStart(9) + spread.padStart(11) +
+      median(bytes).toFixed(3).padStart(15);
+  }),
+];
+await Deno.stdout.write(new TextEncoder().encode(`${text.join("\n")}\n`));
