@@ -32,10 +32,22 @@ export function buildProxy(portable: boolean): "compiled" | "portable" {
   }
 }
 
+/** How the packet path is made fast; why, says `ffi/launcher.c`, which has the same. */
+const V8_FLAGS =
+  "--v8-flags=--max-inlined-bytecode-size=1000,--max-inlined-bytecode-size-cumulative=5000";
+
 /** Makes `./proxy` with `deno compile`; false where Deno's base runtime cannot be had. */
 function compile(): boolean {
   const failure = deno(
-    ["compile", "--quiet", "--no-prompt", ...PERMISSIONS, "--include", "ffi/build/libtap.so"]
+    [
+      "compile",
+      "--quiet",
+      "--no-prompt",
+      V8_FLAGS,
+      ...PERMISSIONS,
+      "--include",
+      "ffi/build/libtap.so",
+    ]
       .concat("--output", UNFINISHED, "main.ts"),
   );
   if (failure === "") {

@@ -4,7 +4,7 @@
  */
 import { Reason } from "../core/reason.ts";
 import type { Pdu } from "../wire/pdu.ts";
-import { RST, SYN } from "../wire/tcp.ts";
+import { ACK, FIN, RST, SYN } from "../wire/tcp.ts";
 import { type FlowTable, SIDE_A, SIDE_B } from "./table.ts";
 import * as tcpState from "./tcp_state.ts";
 import {
@@ -32,9 +32,12 @@ export class TcpTracker {
 
   /** Why the segment does not fit its connection; 0 if it fits. Changes nothing. */
   fault(pdu: Pdu): number {
-    if (this.#beginsAnew(pdu)) return 0;
     const entry = pdu.flow >>> 1;
     const side = pdu.flow & 1;
+    if (this.#isPlain(pdu)) {
+      return inWindow(this.#table, entry, side, pdu, false) ? 0 : Reason["out-of-window"];
+    }
+    if (this.#beginsAnew(pdu)) return 0;
     const state = this.#table.state(entry);
     const next = this.#nextState(pdu);
     if (next === tcpState.INVALID) return Reason.invalid;
@@ -66,6 +69,10 @@ export class TcpTracker {
     const table = this.#table;
     const entry = pdu.flow >>> 1;
     const side = pdu.flow & 1;
+    if (this.#isPlain(pdu)) {
+      advanceWindow(table, entry, side, pdu);
+      return tcpState.ESTABLISHED;
+    }
     if (this.#beginsAnew(pdu)) {
       acceptStraySyn(table, entry);
       openWindow(view, table, entry, side, pdu);
@@ -86,6 +93,12 @@ export class TcpTracker {
     }
     const isReset = (pdu.tcpFlags & RST) !== 0;
     return isReset && next === state ? UNTOUCHED : next;
+  }
+
+  /** True for what most segments are: data or an ACK of an established connection, which stays that. */
+  #isPlain(pdu: Pdu): boolean {
+    return (pdu.tcpFlags & (SYN | FIN | RST | ACK)) === ACK &&
+      this.#table.state(pdu.flow >>> 1) === tcpState.ESTABLISHED;
   }
 
   /** True for a SYN ACK by which side B shows that it has forgotten the connection. */

@@ -175,8 +175,7 @@ export class Arp {
 
   #address(frame: number, neighbor: Neighbor): void {
     const { arena: { view }, mac } = this.#options;
-    ethernet.setDestination(view, frame, neighbor.hi, neighbor.lo);
-    ethernet.setSource(view, frame, mac.hi, mac.lo);
+    ethernet.setAddresses(view, frame, neighbor.hi, neighbor.lo, mac.hi, mac.lo);
   }
 
   #tend(neighbor: Neighbor, nowMs: number): void {

@@ -41,6 +41,20 @@ export function setSource(view: DataView, frame: number, hi: number, lo: number)
   view.setInt32(frame + SOURCE + 2, lo);
 }
 
+/** Destination and source at once. */
+export function setAddresses(
+  view: DataView,
+  frame: number,
+  destinationHi: number,
+  destinationLo: number,
+  sourceHi: number,
+  sourceLo: number,
+): void {
+  view.setInt32(frame, (destinationHi << 16) | (destinationLo >>> 16));
+  view.setInt32(frame + 4, (destinationLo << 16) | sourceHi);
+  view.setInt32(frame + 8, sourceLo);
+}
+
 export function setEtherType(view: DataView, frame: number, type: number): void {
   view.setUint16(frame + TYPE, type);
 }

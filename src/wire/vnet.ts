@@ -90,8 +90,10 @@ export function leaveSegments(
  */
 export function decodeVnet(view: DataView, pdu: Pdu): number {
   const { frame, protocol } = pdu;
+  const word = view.getInt32(frame + FLAGS); // with GSO_TYPE and HEADER_LENGTH
+  pdu.partialChecksum = (word >>> 24) & NEEDS_CSUM;
+  if (word === 0) return 0; // without these the rest means nothing
   const segmented = isSegmented(view, frame);
-  pdu.partialChecksum = view.getUint8(frame + FLAGS) & NEEDS_CSUM;
   if (pdu.partialChecksum === 0) {
     if (segmented) return Reason["vnet-header"];
     clear(view, frame); // DATA_VALID is no promise that the sum is there
