@@ -2,6 +2,6 @@
  * Treegate, run from its sources or compiled by `deno compile`; the portable build starts in
  * `ffi/portable.ts`. The program is in `src`: see `src/README.md` for a packet's way through it.
  */
-import { demo, run } from "./src/mod.ts";
+import { builtIn, run } from "./src/mod.ts";
 
-await run(demo);
+await run(builtIn);

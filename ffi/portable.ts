@@ -3,7 +3,7 @@
  * `ffi/launcher.c` has left the shim, and for `policy svg` what draws it, open under fixed descriptors.
  */
 import { main, type Platform } from "../src/app/main.ts";
-import { demo } from "../src/tree/demo.ts";
+import { builtIn } from "../src/tree/demo.ts";
 
 /** SHIM_FD in `ffi/launcher.c`. */
 const SHIM_FD = 41;
@@ -16,6 +16,6 @@ const platform: Platform = {
   svg: () => import(`file:///proc/self/fd/${SVG_FD}`),
   build: "portable",
 };
-const program = { policy: demo, customs: { predicates: {}, selectors: {} } };
+const program = { policy: builtIn, customs: { predicates: {}, selectors: {} } };
 
 Deno.exit(await main(Deno.args, platform, program));

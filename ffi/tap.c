@@ -157,16 +157,16 @@ static ssize_t first_record(int fd, uint8_t *to, size_t size, int32_t spin_us, i
 }
 
 /*
- * Reads a burst. Records (vnet header, frame) are packed from arena[0] on, each on a 4-byte boundary,
- * as long as a whole MAX_RECORD fits below `limit_bytes`; frames[] gets the offset and the length of
+ * Reads a burst. Records (vnet header, frame) are packed from arena[start] on, each on a 4-byte
+ * boundary, as long as a whole MAX_RECORD fits before `end`; frames[] gets the offset and the length of
  * each frame, without its vnet header. Returns the number of frames, 0 if none came.
  */
-int32_t tap_read(int32_t fd, uint8_t *arena, uint32_t limit_bytes, uint32_t *frames,
+int32_t tap_read(int32_t fd, uint8_t *arena, uint32_t start, uint32_t end, uint32_t *frames,
                  uint32_t max_frames, int32_t spin_us, int32_t wait_ms) {
-  uint32_t at = 0;
+  uint32_t at = start;
   uint32_t count = 0;
-  while (count < max_frames && at + MAX_RECORD_BYTES <= limit_bytes) {
-    ssize_t got = count == 0 ? first_record(fd, arena, MAX_RECORD_BYTES, spin_us, wait_ms)
+  while (count < max_frames && at + MAX_RECORD_BYTES <= end) {
+    ssize_t got = count == 0 ? first_record(fd, arena + at, MAX_RECORD_BYTES, spin_us, wait_ms)
                              : read(fd, arena + at, MAX_RECORD_BYTES);
     if (got < 0) {
       if (count > 0 || errno == EAGAIN || errno == EINTR) break;

@@ -20,9 +20,9 @@ const symbols = {
   tap_mtu: { parameters: ["i32"], result: "i32" },
   /** (fd, mac) */
   tap_mac: { parameters: ["i32", "buffer"], result: "i32" },
-  /** (fd, arena, limit_bytes, frames, max_frames, spin_us, wait_ms) */
+  /** (fd, arena, start, end, frames, max_frames, spin_us, wait_ms) */
   tap_read: {
-    parameters: ["i32", "buffer", "u32", "buffer", "u32", "i32", "i32"],
+    parameters: ["i32", "buffer", "u32", "u32", "buffer", "u32", "i32", "i32"],
     result: "i32",
   },
   /** (fd, arena, arena_bytes, frames, count, outcome) */

@@ -18,22 +18,24 @@
  */
 import { sourcePlatform } from "../ffi/source.ts";
 import { main } from "./app/main.ts";
+import type { BuiltIn } from "./tree/demo.ts";
 import type { Policy } from "./tree/ast.ts";
 import type { Customs } from "./tree/parse.ts";
 
 export * from "./tree/build.ts";
-export { demo } from "./tree/demo.ts";
+export { builtIn, demo, demoTwoSided } from "./tree/demo.ts";
 export type { Arm, Branch, Decision, Policy, Predicate, Tree } from "./tree/ast.ts";
 export type { Customs } from "./tree/parse.ts";
 export type { Pdu } from "./wire/pdu.ts";
 
 /**
- * Runs the program with `policy` in place of the built-in one: reads the command line, does what it
+ * Runs the program with `policy` in place of the built-in one, or one for each number of interfaces: reads the command line, does what it
  * says, and ends the process with the exit code. `customs` are what `custom NAME` means in policy files.
  */
 export async function run(
-  policy: Policy,
+  policy: Policy | BuiltIn,
   customs: Customs = { predicates: {}, selectors: {} },
 ): Promise<never> {
-  Deno.exit(await main(Deno.args, sourcePlatform(), { policy, customs }));
+  const own = typeof policy === "function" ? policy : () => policy;
+  Deno.exit(await main(Deno.args, sourcePlatform(), { policy: own, customs }));
 }

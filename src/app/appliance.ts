@@ -21,8 +21,6 @@ import { Connections } from "../flow/connections.ts";
 import { RelatedErrors, UNRELATED } from "../flow/icmp_error.ts";
 import { SIDE_A, SIDE_B } from "../flow/table.ts";
 import { setTtl, translate, Translation } from "../flow/translate.ts";
-import { admit, type OwnAddress } from "../stack/admit.ts";
-import { Arp } from "../stack/arp.ts";
 import { BackendWatch } from "../stack/backend_watch.ts";
 import {
   dontFragment,
@@ -32,21 +30,20 @@ import {
 } from "../stack/fragmentation.ts";
 import { echoReply, IcmpErrors, makeEchoReply } from "../stack/icmp.ts";
 import { Reassembly } from "../stack/reassembly.ts";
-import { Routes } from "../stack/route.ts";
 import { sendReset } from "../stack/reset.ts";
 import { DROP, ECHO_REPLY, FORWARD, type Policy, REJECT } from "../tree/ast.ts";
 import { annotate } from "../tree/annotate.ts";
 import { compile } from "../tree/compile.ts";
 import type { Environment, Evaluate } from "../tree/environment.ts";
 import { adopt, makePlan, type Plan } from "../tree/plan.ts";
-import { subnetOf } from "../wire/address.ts";
 import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
 import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
 import { formatPdu } from "../wire/format.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import { Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
-import type { Config } from "./config.ts";
+import { type Config, routesOn, sideB } from "./config.ts";
+import { Link } from "./link.ts";
 import { formatDecision, formatSummary, Metrics } from "./metrics.ts";
 import type { Trace } from "./trace.ts";
 
@@ -64,7 +61,8 @@ const REFUSALS_PER_SECOND = 1000;
 const REFUSALS_AT_ONCE = 100;
 
 export interface ApplianceOptions {
-  readonly device: Device;
+  /** One for each of `config.links`. */
+  readonly devices: readonly Device[];
   readonly clock: Clock;
   readonly random: Random;
   readonly policy: Policy;
@@ -77,44 +75,42 @@ export interface ApplianceOptions {
 }
 
 export class Appliance {
-  readonly arena = new Arena();
+  readonly links: readonly Link[];
   readonly metrics = new Metrics();
   readonly connections: Connections;
-  readonly #device: Device;
   readonly #clock: Clock;
-  readonly #config: Config;
+  /** Side A's link and side B's, which may be one and the same. */
+  readonly #a: Link;
+  readonly #b: Link;
   readonly #trace: Trace | null;
-  readonly #own: OwnAddress;
   readonly #backends: Backends;
   readonly #random: Random;
   readonly #environment: Environment;
   readonly #evaluator: (plan: Plan) => Evaluate;
   #plan: Plan;
   #evaluate: Evaluate;
-  readonly #arp: Arp;
   readonly #icmpErrors: IcmpErrors;
   readonly #refusals: TokenBucket;
   readonly #reassembly: Reassembly;
   readonly #fragmenter: Fragmenter;
-  readonly #routes: Routes;
   readonly #related: RelatedErrors;
   readonly #pdu = new Pdu();
+  /** Where the PDU at hand came in. */
+  #in: Link;
   readonly #translation = new Translation();
   #nowMs: number;
   #nextTickMs: number;
 
   constructor(options: ApplianceOptions) {
-    const { device, clock, random, policy, config, log, trace, evaluator = compile } = options;
-    this.#device = device;
+    const { devices, clock, random, policy, config, log, trace, evaluator = compile } = options;
     this.#clock = clock;
-    this.#config = config;
     this.#trace = trace;
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
-    const subnet = subnetOf(config.address, config.prefixLength);
-    this.#own = { address: config.address, subnet };
     this.#backends = new Backends(config.dstAddrs);
-    this.#routes = new Routes(subnet, config.gateway);
+    this.links = this.#makeLinks(config, devices, log);
+    this.#a = this.#in = this.links[0]!;
+    this.#b = this.links.at(-1)!;
     this.#icmpErrors = new IcmpErrors(random, this.#nowMs);
     this.#refusals = new TokenBucket(REFUSALS_PER_SECOND, REFUSALS_AT_ONCE, this.#nowMs);
     this.#fragmenter = new Fragmenter(random);
@@ -126,7 +122,7 @@ export class Appliance {
       maxConnections: config.maxConn,
       ports: config.ports,
       timeouts: config.timeouts,
-      ownAddress: config.address,
+      ownAddress: this.#b.own.address,
       backends: this.#backends,
       random,
     });
@@ -144,43 +140,70 @@ export class Appliance {
     this.#plan = makePlan(policy, this.#environment);
     this.#evaluator = evaluator;
     this.#evaluate = evaluator(this.#plan);
-    const watch = new BackendWatch(this.#backends, this.#routes, log);
-    this.#arp = new Arp({
-      arena: this.arena,
-      mac: config.mac,
-      own: this.#own,
-      watched: watch.nextHops(),
-      log,
-      nowMs: this.#nowMs,
-      events: {
-        resolved: (address, mac) => watch.resolved(address, mac),
-        unanswered: (address) => watch.unanswered(address),
-        dropped: (reason, count) => this.metrics.drop(reason, count),
-      },
-    });
+  }
+
+  #makeLinks(config: Config, devices: readonly Device[], log: Log): readonly Link[] {
+    const arenas = Arena.share(devices.length);
+    const watch = new BackendWatch(this.#backends, routesOn(sideB(config.links)), log);
+    const links = config.links.map((one, i) =>
+      new Link({
+        config: one,
+        device: devices[i]!,
+        arena: arenas[i]!,
+        watched: one === sideB(config.links) ? watch.nextHops() : [],
+        events: {
+          resolved: (address, mac) => watch.resolved(address, mac),
+          unanswered: (address) => watch.unanswered(address),
+          dropped: (reason, count) => this.metrics.drop(reason, count),
+        },
+        log,
+        nowMs: this.#nowMs,
+      })
+    );
+    const [a, b] = links;
+    if (a !== undefined && b !== undefined) {
+      a.otherRoutes = b.routes;
+      b.otherRoutes = a.routes;
+    }
+    return links;
   }
 
   /**
-   * Reads one burst, handles it and sends what came of it; waits up to `waitMs` for a first frame.
-   * Returns the number of frames read, or `-errno`.
+   * Reads one burst from each device that is up, handles it and sends what came of it. A single device is
+   * waited for up to `waitMs`. Returns the number of frames read, or `-errno`.
    */
   poll(waitMs: number): number {
-    const count = this.#device.read(this.arena, waitMs);
-    this.#nowMs = this.#clock.nowMs();
-    const { rx } = this.arena;
-    if (count > 0) this.connections.lookAhead(this.arena);
-    for (let i = 0; i < count; i++) {
-      this.#pdu.flow = this.connections.candidates[i]!;
-      this.#frame(rx[2 * i]!, rx[2 * i + 1]!);
+    const links = this.links;
+    let outcome = 0;
+    for (let i = 0; i < links.length; i++) {
+      const link = links[i]!;
+      if (!link.isUp) continue;
+      const { arena } = link;
+      const count = link.device.read(arena, links.length === 1 ? waitMs : 0);
+      this.#nowMs = this.#clock.nowMs();
+      this.#in = link;
+      if (count > 0) this.connections.lookAhead(arena);
+      for (let j = 0; j < count; j++) {
+        this.#pdu.flow = this.connections.candidates[j]!;
+        this.#frame(link, arena.rx[2 * j]!, arena.rx[2 * j + 1]!);
+      }
+      outcome = count < 0 || outcome < 0 ? Math.min(count, outcome) : outcome + count;
     }
     this.#tick();
     this.#flush();
-    return count;
+    return outcome;
   }
 
-  /** The device has come (back) up: makes the proxy's address known again. */
-  linkUp(): void {
-    this.#arp.restart(this.#clock.nowMs());
+  /** The device of that number is down or gone: it is left alone. */
+  linkDown(number: number): void {
+    this.links[number]!.isUp = false;
+  }
+
+  /** It has come (back) up: makes the proxy's address known again. */
+  linkUp(number: number): void {
+    const link = this.links[number]!;
+    link.isUp = true;
+    link.arp.restart(this.#clock.nowMs());
   }
 
   /**
@@ -201,18 +224,18 @@ export class Appliance {
 
   // A frame's way
 
-  #frame(frame: number, frameBytes: number): void {
+  #frame(link: Link, frame: number, frameBytes: number): void {
     const pdu = this.#pdu;
-    const { view } = this.arena;
+    const { view } = link.arena;
     this.metrics.framesIn++;
-    let reason = decodeFrame(view, frame, frameBytes, this.#config.mac, pdu);
+    let reason = decodeFrame(view, frame, frameBytes, link.mac, pdu);
     if (reason === 0 && pdu.etherType === ETHERTYPE_ARP) {
       this.metrics.arpIn++;
-      reason = this.#arp.receive(pdu, this.#nowMs);
+      reason = link.arp.receive(pdu, this.#nowMs);
     } else if (reason === 0) {
       reason = decodeIpv4(view, pdu);
-      if (reason === 0) reason = admit(pdu, this.#own);
-      if (reason === 0 && pdu.fragment !== 0) reason = this.#fragment(pdu);
+      if (reason === 0) reason = link.admit(pdu);
+      if (reason === 0 && pdu.fragment !== 0) reason = this.#fragment(link, pdu);
       if (reason === HELD) return;
       if (reason === 0) reason = decodeTransport(view, pdu);
       if (reason === 0) return this.#received(pdu);
@@ -224,14 +247,16 @@ export class Appliance {
    * Gives a fragment to the reassembly: HELD, a reason, or 0 when `pdu` has become the whole datagram,
    * decoded as far as the fragment was.
    */
-  #fragment(pdu: Pdu): number {
-    const { arena } = this;
+  #fragment({ arena, mac }: Link, pdu: Pdu): number {
     // Room for a whole datagram and its fragments: what is queued so far leaves now.
-    if (!arena.hasRoom(MAX_PACKET_FRAGMENTS, REASSEMBLY_ROOM_BYTES)) this.#flush();
+    const roomy = this.links.every(({ arena }) =>
+      arena.hasRoom(MAX_PACKET_FRAGMENTS, REASSEMBLY_ROOM_BYTES)
+    );
+    if (!roomy) this.#flush();
     const frame = this.#reassembly.add(arena, pdu, this.#nowMs);
     if (frame <= 0) return frame === 0 ? HELD : -frame;
     const frameBytes = ETHERNET_BYTES + ipv4.totalLength(arena.view, frame + ETHERNET_BYTES);
-    const reason = decodeFrame(arena.view, frame, frameBytes, this.#config.mac, pdu) ||
+    const reason = decodeFrame(arena.view, frame, frameBytes, mac, pdu) ||
       decodeIpv4(arena.view, pdu);
     pdu.fragment = 1;
     pdu.fragmentBytes = this.#reassembly.longestBytes;
@@ -244,8 +269,8 @@ export class Appliance {
     metrics.pduBytesIn += pdu.totalLength;
     const trace = this.#trace;
     const shown = trace !== null && trace.wants(this.#nowMs);
-    if (shown) trace.received(formatPdu(this.arena.view, pdu, trace.dumpLimitBytes));
-    const related = this.#related.find(this.arena.view, pdu);
+    if (shown) trace.received(formatPdu(this.#in.arena.view, pdu, trace.dumpLimitBytes));
+    const related = this.#related.find(this.#in.arena.view, pdu);
     const asked = related === UNRELATED;
     const outcome = asked ? this.#decide(pdu) : this.#relay(pdu, related);
     const decision = outcome < 0 ? DROP : outcome;
@@ -280,15 +305,27 @@ export class Appliance {
   #relay(pdu: Pdu, related: number): number {
     if (related < 0) return related;
     if (pdu.ttl <= 1) return -Reason["ttl-expired"];
-    const { view } = this.arena;
-    const nextHop = this.#routes.nextHop(this.#related.translate(view, pdu, related));
+    const out = (related & 1) === SIDE_A ? this.#b : this.#linkOfA(related >>> 1);
+    if (!out.isUp) return -Reason["link-down"];
+    const { view } = out.arena;
+    const nextHop = out.routes.nextHop(this.#related.translate(view, pdu, related));
     if (nextHop === 0) return -Reason["no-route"];
     setTtl(view, pdu, pdu.ttl - 1, 0);
-    return this.#leave(pdu, nextHop);
+    return this.#leave(pdu, out, nextHop);
   }
 
-  /** Where the PDU came from: what its connection says, else whether its source is a backend. */
+  /** The link over which the connection's client is reached: the one whose address it asked for. */
+  #linkOfA(entry: number): Link {
+    if (this.#a === this.#b) return this.#a;
+    return this.connections.table.dst(entry, SIDE_A) === this.#a.own.address ? this.#a : this.#b;
+  }
+
+  /**
+   * Where the PDU came from. With one interface for both sides it is what its connection says, else
+   * whether its source is a backend.
+   */
   #sideOf(pdu: Readonly<Pdu>): number {
+    if (this.#a !== this.#b) return this.#in === this.#a ? SIDE_A : SIDE_B;
     if (pdu.flow >= 0) return pdu.flow & 1;
     return this.#backends.get(pdu.src) === undefined ? SIDE_A : SIDE_B;
   }
@@ -313,36 +350,46 @@ export class Appliance {
       this.#error(pdu, icmpv4.ICMP_TIME_EXCEEDED, 0);
       return -Reason["ttl-expired"];
     }
-    if (!leavesWhole(this.arena, pdu, this.#device.mtu) && dontFragment(this.arena.view, pdu)) {
+    const toB = (pdu.steps & STEP_A_TO_B) !== 0;
+    const out = toB ? this.#b : this.#linkOfA(pdu.flow >>> 1);
+    if (!out.isUp) {
+      this.#error(pdu, icmpv4.ICMP_UNREACHABLE, icmpv4.CODE_NET_UNREACHABLE);
+      return -Reason["link-down"];
+    }
+    const { view } = out.arena;
+    const { mtu } = out.device;
+    if (!leavesWhole(out.arena, pdu, mtu) && dontFragment(view, pdu)) {
       const code = icmpv4.CODE_FRAGMENTATION_NEEDED;
-      this.#error(pdu, icmpv4.ICMP_UNREACHABLE, code, this.#device.mtu);
+      this.#error(pdu, icmpv4.ICMP_UNREACHABLE, code, mtu);
       return -Reason["mtu-exceeded"];
     }
     const to = this.#translation;
-    const reason = this.connections.commit(this.arena.view, pdu, this.#nowMs | 0, to);
+    const reason = this.connections.commit(view, pdu, this.#nowMs | 0, to);
     if (reason === Reason["no-backend"]) {
       this.#error(pdu, icmpv4.ICMP_UNREACHABLE, icmpv4.CODE_HOST_UNREACHABLE);
     } else if (reason !== 0 && this.#refusals.take(this.#nowMs)) {
       this.#reject(pdu); // no port or no room: better a clear answer than silence
     }
     if (reason !== 0) return -reason;
-    const nextHop = this.#routes.nextHop(to.dst);
-    if (nextHop === 0) return -Reason["no-route"];
-    const { view } = this.arena;
+    const nextHop = out.routes.nextHop(to.dst);
+    if (nextHop === 0) {
+      this.#error(pdu, icmpv4.ICMP_UNREACHABLE, icmpv4.CODE_NET_UNREACHABLE);
+      return -Reason["no-route"];
+    }
     translate(view, pdu, to, pdu.newTtl === 0 ? pdu.ttl - 1 : pdu.newTtl);
-    return this.#leave(pdu, nextHop);
+    return this.#leave(pdu, out, nextHop);
   }
 
   /** Sends the rewritten PDU, in fragments if need be: FORWARD or the negative of a reason. */
-  #leave(pdu: Pdu, nextHop: number): number {
+  #leave(pdu: Pdu, { arena, arp, device }: Link, nextHop: number): number {
     const lengthBytes = pdu.end - pdu.frame;
-    const reason = leavesWhole(this.arena, pdu, this.#device.mtu)
-      ? this.#arp.send(pdu.frame, lengthBytes, nextHop, this.#nowMs)
+    const reason = leavesWhole(arena, pdu, device.mtu)
+      ? arp.send(pdu.frame, lengthBytes, nextHop, this.#nowMs)
       : this.#fragmenter.split(
-        this.arena,
+        arena,
         pdu,
-        this.#device.mtu,
-        (frame, bytes) => this.#arp.send(frame, bytes, nextHop, this.#nowMs),
+        device.mtu,
+        (frame, bytes) => arp.send(frame, bytes, nextHop, this.#nowMs),
       );
     if (reason !== 0) return -reason;
     this.#sent(pdu);
@@ -353,22 +400,17 @@ export class Appliance {
     if (pdu.protocol !== ipv4.PROTOCOL_ICMP || pdu.icmpType !== icmpv4.ICMP_ECHO_REQUEST) {
       return -Reason["not-echo-request"];
     }
-    const reason = this.connections.commit(
-      this.arena.view,
-      pdu,
-      this.#nowMs | 0,
-      this.#translation,
-    );
+    const { arena, device: { mtu } } = this.#in;
+    const reason = this.connections.commit(arena.view, pdu, this.#nowMs | 0, this.#translation);
     if (reason !== 0) return -reason;
-    const { arena } = this;
-    if (leavesWhole(arena, pdu, this.#device.mtu)) {
+    if (leavesWhole(arena, pdu, mtu)) {
       if (!echoReply(arena, pdu)) return -Reason["no-buffer"];
     } else {
       makeEchoReply(arena.view, pdu);
       const split = this.#fragmenter.split(
         arena,
         pdu,
-        this.#device.mtu,
+        mtu,
         (frame, bytes) => arena.send(frame, bytes) ? 0 : Reason["no-buffer"],
       );
       if (split !== 0) return -split;
@@ -380,7 +422,7 @@ export class Appliance {
   /** Says no: an RST to TCP, port unreachable to UDP, administratively prohibited to anything else. */
   #reject(pdu: Pdu): number {
     if (pdu.protocol === ipv4.PROTOCOL_TCP) {
-      sendReset(this.arena, pdu, this.#random);
+      sendReset(this.#in.arena, pdu, this.#random);
     } else {
       const code = pdu.protocol === ipv4.PROTOCOL_UDP
         ? icmpv4.CODE_PORT_UNREACHABLE
@@ -396,7 +438,7 @@ export class Appliance {
   }
 
   #error(pdu: Pdu, type: number, code: number, rest = 0): void {
-    this.#icmpErrors.send(this.arena, pdu, type, code, rest, this.#nowMs);
+    this.#icmpErrors.send(this.#in.arena, pdu, type, code, rest, this.#nowMs);
   }
 
   // Between bursts
@@ -404,7 +446,7 @@ export class Appliance {
   #tick(): void {
     if (this.#nowMs < this.#nextTickMs) return;
     this.#nextTickMs = this.#nowMs + TICK_MS;
-    this.#arp.tick(this.#nowMs);
+    for (const link of this.links) if (link.isUp) link.arp.tick(this.#nowMs);
     this.connections.expire(this.#nowMs);
     this.#reassembly.expire(this.#nowMs);
     this.#trace?.tick(this.#nowMs);
@@ -412,15 +454,19 @@ export class Appliance {
 
   /** RFC 1122 §3.3.2: tells the sender, if the fragment came that says who it is. */
   #reassemblyTimedOut(start: Uint8Array<ArrayBuffer> | null): void {
-    const frame = start === null ? -1 : this.arena.scratch(start.length);
+    if (start === null) return;
+    const own = ipv4.destination(new DataView(start.buffer), ETHERNET_BYTES);
+    this.#in = own === this.#a.own.address ? this.#a : this.#b;
+    const { arena } = this.#in;
+    const frame = arena.scratch(start.length);
     if (frame < 0) return;
-    this.arena.bytes.set(start!, frame);
+    arena.bytes.set(start, frame);
     const pdu = new Pdu();
     pdu.frame = frame;
     pdu.ip = frame + ETHERNET_BYTES;
-    const { view } = this.arena;
+    const { view } = arena;
     pdu.l4 = pdu.ip + ipv4.headerBytes(view, pdu.ip);
-    pdu.end = frame + start!.length;
+    pdu.end = frame + start.length;
     pdu.src = ipv4.source(view, pdu.ip);
     pdu.dst = ipv4.destination(view, pdu.ip);
     pdu.protocol = ipv4.protocol(view, pdu.ip);
@@ -429,10 +475,16 @@ export class Appliance {
   }
 
   #flush(): void {
-    const queued = this.arena.txCount;
-    if (queued === 0) return;
-    const taken = Math.max(0, this.#device.write(this.arena));
-    this.metrics.framesOut += taken;
-    if (taken < queued) this.metrics.drop(Reason["send-failed"], queued - taken);
+    for (let i = 0; i < this.links.length; i++) {
+      const { arena, device } = this.links[i]!;
+      const queued = arena.txCount;
+      if (queued === 0) {
+        arena.sent(); // what was made in its scratch space may have left by the other link
+        continue;
+      }
+      const taken = Math.max(0, device.write(arena));
+      this.metrics.framesOut += taken;
+      if (taken < queued) this.metrics.drop(Reason["send-failed"], queued - taken);
+    }
   }
 }

@@ -12,20 +12,23 @@ import type { Config, TapConfig } from "./config.ts";
 import type { ExplainCommand } from "./explain.ts";
 import {
   camelCase,
-  DEFAULT_IPV4,
+  type Flags,
+  isGiven,
+  kebabCase,
+  read,
+  readOptional,
+  type Values,
+} from "./flag_values.ts";
+import {
   DEFAULT_MAX_CONN,
   DEFAULT_OFFLOAD,
   DEFAULT_SPIN,
-  type Flags,
-  kebabCase,
-  read,
   readConfig,
-  readOptional,
   readTapConfig,
   TIMEOUT_FLAGS,
   timeoutKey,
-  type Values,
 } from "./flags.ts";
+import { DEFAULT_IPV4, type Nets } from "./link_flags.ts";
 import { EXAMPLES, EXPLAIN_HELP, POLICY_HELP, REPLAY_HELP } from "./help.ts";
 import { parsePacket } from "./packet_text.ts";
 import { POLICY_VIEWS, type PolicyCommand } from "./policy_command.ts";
@@ -63,7 +66,7 @@ export function parseArgs(argv: readonly string[], about: About): Command {
   program.action(() => {
     const flags = program.opts<Flags>();
     refuseArguments(program.args);
-    const config = readConfig(flags, read(flags, "net", null, parseDevice), "auto");
+    const config = readConfig(flags, readNets(flags), "auto");
     command = { kind: "run", config, tap: readTapConfig(flags) };
   });
   const take = (given: Command) => command = given;
@@ -97,7 +100,12 @@ function makeProgram(about: About, print: (text: string) => void): Program {
   flag("--dst-addrs <ADDR,…>", "addresses of the backends, comma-separated (required)");
   flag("--ipv4 <ADDR/LEN>", `own address; without /LEN, /24 (default ${DEFAULT_IPV4})`);
   flag("--gateway <ADDR>", "next hop outside the own subnet (default none)");
+  flag("--route <CIDR,ADDR>", "way to a network over a neighbour, repeatable (default none)");
   flag("--mac <MAC>", "own MAC address (default made from device and address)");
+  flag("--net-b <DEVICE>", "TAP device of side B, the backends' (default one for both sides)");
+  flag("--ipv4-b <ADDR/LEN>", "own address on side B (required with --net-b)");
+  flag("--gateway-b <ADDR>", "next hop outside side B's subnet (default none)");
+  flag("--mac-b <MAC>", "own MAC address on side B (default made from device and address)");
   flag("--ports <FIRST-LAST>", `source ports towards backends (default ${DEFAULT_PORTS})`);
   flag("--max-conn <N>", `most connections at a time (default ${DEFAULT_MAX_CONN})`);
   for (const [name, text] of TIMEOUT_FLAGS) {
@@ -193,7 +201,7 @@ function addExplainCommand(program: Program, take: (command: Command) => void): 
     .configureHelp({ ...program.configureHelp(), visibleArguments: () => [] })
     .action((_packets, _options, { args }: Program) => {
       const flags = program.opts<Flags>();
-      refuseFlags(flags, "explain", ["net", "trace", "offload", "spin"]);
+      refuseFlags(flags, "explain", ["net", "net-b", "trace", "offload", "spin"]);
       if (args.length === 0) {
         throw new SyntaxError(
           'Missing packet after "explain": expected one, as in ' +
@@ -201,7 +209,11 @@ function addExplainCommand(program: Program, take: (command: Command) => void): 
         );
       }
       const packets = args.map(parsePacket);
-      take({ kind: "explain", config: readConfig(flags, "memory", "off"), packets });
+      take({
+        kind: "explain",
+        config: readConfig(flags, memoryNets(flags, "memory"), "off"),
+        packets,
+      });
     });
 }
 
@@ -216,19 +228,21 @@ function addReplayCommand(program: Program, take: (command: Command) => void): v
     .configureHelp(program.configureHelp());
   addFlag(replay, "--pcap <FILE>", "capture to run (required)");
   addFlag(replay, "--out <FILE>", "capture to write: the frames that are sent (default none)");
+  addFlag(replay, "--pcap-b <FILE>", "capture of side B's interface (required with --ipv4-b)");
+  addFlag(replay, "--out-b <FILE>", "capture to write: what is sent to side B (default none)");
   replay.action((_options, { args }: Program) => {
     const flags = program.opts<Flags>();
     const own = replay.opts<Flags>();
-    refuseFlags(flags, "replay", ["net", "offload", "spin"]);
+    refuseFlags(flags, "replay", ["net", "net-b", "offload", "spin"]);
     refuseArguments(args);
-    const pcap = read(own, "pcap", null, parsePath);
-    take({
-      kind: "replay",
-      config: readConfig(flags, pcap, "all"),
-      findMac: flags.mac === undefined,
-      pcap,
-      out: readOptional(own, "out", parsePath),
-    });
+    const config = readConfig(flags, memoryNets(flags, "memory"), "all");
+    const captures = ["", "-b"].slice(0, config.links.length).map((suffix) => ({
+      findMac: !isGiven(flags, `mac${suffix}`),
+      pcap: read(own, `pcap${suffix}`, null, parsePath),
+      out: readOptional(own, `out${suffix}`, parsePath),
+    }));
+    refuseSidesB(own, config.links.length);
+    take({ kind: "replay", config, captures });
   });
 }
 
@@ -237,6 +251,13 @@ function refuseFlags(flags: Flags, command: string, names: readonly string[]): v
     if (flags[camelCase(name)] === undefined) continue;
     throw new SyntaxError(`Cannot use --${name} with "${command}", see proxy ${command} --help`);
   }
+}
+
+/** With one interface there are no captures of side B. */
+function refuseSidesB(flags: Flags, interfaces: number): void {
+  const alone = ["pcap-b", "out-b"].find((name) => isGiven(flags, name));
+  if (interfaces === 2 || alone === undefined) return;
+  throw new SyntaxError(`--${alone}: Cannot use without --ipv4-b`);
 }
 
 function refuseArguments(positional: Values): void {
@@ -266,4 +287,16 @@ function usageError(message: string): Command {
     (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`,
   );
   return { kind: "usage-error", message: line };
+}
+
+function readNets(flags: Flags): Nets {
+  const a = read(flags, "net", null, parseDevice);
+  const b = readOptional(flags, "net-b", parseDevice);
+  if (a === b) throw new RangeError(`--net-b: Cannot use "${b}" twice: expected another device`);
+  return { a, b };
+}
+
+/** Without devices, it is side B's address that tells that there are two interfaces. */
+function memoryNets(flags: Flags, name: string): Nets {
+  return { a: name, b: isGiven(flags, "ipv4-b") ? `${name}-b` : null };
 }

@@ -1,5 +1,5 @@
 /** What commands that run nothing on a device have in common. */
-import type { Policy } from "../tree/ast.ts";
+import type { BuiltIn } from "../tree/demo.ts";
 import type { Customs } from "../tree/parse.ts";
 import type { Writer } from "./outlet.ts";
 import { writeAll } from "./write_all.ts";
@@ -8,7 +8,7 @@ export interface CommandOptions {
   readonly stdout: Writer;
   readonly stderr: Writer;
   /** The program's own policy, for when the command line names no file. */
-  readonly builtIn: Policy;
+  readonly builtIn: BuiltIn;
   /** What `custom NAME` means in a policy file. */
   readonly customs: Customs;
 }

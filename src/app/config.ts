@@ -6,11 +6,13 @@
  * says what is expected. Text becomes values in `args.ts`.
  */
 import type { Timeouts } from "../flow/lifetimes.ts";
+import { type Route, Routes } from "../stack/route.ts";
 import type { Mac, Subnet } from "../wire/address.ts";
 import {
   BROADCAST_ADDRESS,
   directedBroadcast,
   formatAddress,
+  formatMac,
   inSubnet,
   isLoopback,
   isMulticast,
@@ -22,17 +24,23 @@ import {
 /** Which PDUs the console shows: some of many, all, or none (see `trace.ts`). */
 export type TraceMode = "auto" | "all" | "off";
 
-export interface Config {
+/** The proxy on one interface. */
+export interface LinkConfig {
   /** Name of the TAP device. */
   readonly net: string;
-  /** The backends (side B), in the order given; at least one. */
-  readonly dstAddrs: readonly number[];
-  /** The proxy's own address. */
+  /** The proxy's own address there. */
   readonly address: number;
   readonly prefixLength: number;
-  /** Next hop for everything outside the own subnet. */
-  readonly gateway: number | null;
   readonly mac: Mac;
+  /** The ways out of the own subnet, a gateway among them; at most one to each network. */
+  readonly routes: readonly Route[];
+}
+
+export interface Config {
+  /** One interface for both sides; or that of side A, and that of side B. */
+  readonly links: Links;
+  /** The backends (side B), in the order given; at least one. */
+  readonly dstAddrs: readonly number[];
   /** Source ports towards the backends, both ends included. */
   readonly ports: { readonly first: number; readonly last: number };
   /** Most connections that are tracked at the same time. */
@@ -54,6 +62,33 @@ export interface TapConfig {
   readonly spinUs: number;
 }
 
+export type Links = readonly [LinkConfig] | readonly [LinkConfig, LinkConfig];
+
+/** The interface towards the backends. */
+export function sideB([a, b = a]: Links): LinkConfig {
+  return b;
+}
+
+export function mapLinks(
+  [a, b]: Links,
+  change: (link: LinkConfig, i: number) => LinkConfig,
+): Links {
+  return b === undefined ? [change(a, 0)] : [change(a, 0), change(b, 1)];
+}
+
+/** `192.168.0.100/24, MAC 02:…`. */
+export function formatLink({ address, prefixLength, mac }: LinkConfig): string {
+  return `${formatAddress(address)}/${prefixLength}, MAC ${formatMac(mac)}`;
+}
+
+export function subnetOn({ address, prefixLength }: LinkConfig): Subnet {
+  return subnetOf(address, prefixLength);
+}
+
+export function routesOn(link: LinkConfig): Routes {
+  return new Routes(subnetOn(link), link.routes);
+}
+
 /** Throws RangeError unless a host on a subnet of `prefixLength` can have `address`. */
 export function checkOwnAddress(address: number, prefixLength: number): void {
   const fail = `Cannot use "${formatAddress(address)}/${prefixLength}" as own address`;
@@ -63,38 +98,69 @@ export function checkOwnAddress(address: number, prefixLength: number): void {
   throwIfNoHost(fail, address, subnetOf(address, prefixLength));
 }
 
-/** Throws RangeError unless `gateway` is another host in the own subnet. */
-export function checkGateway(gateway: number, address: number, prefixLength: number): void {
-  const fail = `Cannot use "${formatAddress(gateway)}" as gateway`;
+/**
+ * Throws RangeError unless `nextHop` is another host in the own subnet. `role` is what it is to be, e.g.
+ * `gateway`.
+ */
+export function checkNextHop(
+  nextHop: number,
+  role: string,
+  { address, prefixLength }: Pick<LinkConfig, "address" | "prefixLength">,
+): void {
+  const fail = `Cannot use "${formatAddress(nextHop)}" as ${role}`;
   const subnet = subnetOf(address, prefixLength);
-  throwIfNoHost(fail, gateway, subnet);
-  if (gateway === address) throw new RangeError(`${fail}: expected another host, not the proxy`);
-  if (!inSubnet(gateway, subnet)) {
+  throwIfNoHost(fail, nextHop, subnet);
+  if (nextHop === address) throw new RangeError(`${fail}: expected another host, not the proxy`);
+  if (!inSubnet(nextHop, subnet)) {
     throw new RangeError(`${fail}: expected an address in ${formatSubnet(subnet)}`);
   }
 }
 
-/** Throws RangeError unless each backend is another host, reachable, and given once. */
-export function checkBackends(
-  backends: readonly number[],
-  address: number,
-  prefixLength: number,
-  gateway: number | null,
-): void {
-  const subnet = subnetOf(address, prefixLength);
+/** Throws RangeError unless each backend is another host, reachable through `link`, and given once. */
+export function checkBackends(backends: readonly number[], links: Links): void {
+  const link = sideB(links);
+  const subnet = subnetOn(link);
+  const routes = routesOn(link);
   const seen = new Set<number>();
   for (const backend of backends) {
     const fail = `Cannot use "${formatAddress(backend)}" as backend`;
     throwIfNoHost(fail, backend, subnet);
-    if (backend === address) throw new RangeError(`${fail}: expected another host, not the proxy`);
+    if (links.some(({ address }) => address === backend)) {
+      throw new RangeError(`${fail}: expected another host, not the proxy`);
+    }
     if (seen.has(backend)) throw new RangeError(`${fail}: expected each backend once`);
-    if (gateway === null && !inSubnet(backend, subnet)) {
+    if (routes.nextHop(backend) === 0) {
+      const gateway = links.length === 1 ? "--gateway" : "--gateway-b";
       throw new RangeError(
-        `${fail}: expected an address in ${formatSubnet(subnet)}, or a --gateway to reach it`,
+        `${fail}: expected an address in ${formatSubnet(subnet)}, ` +
+          `or a ${gateway} or --route to reach it`,
       );
+    }
+    if (links.length === 2 && isBehind(backend, links, 0)) {
+      throw new RangeError(`${fail}: expected a host on side B, the routes say side A`);
     }
     seen.add(backend);
   }
+}
+
+/** True if the interface of that number, and not the other, has the best route to `address`. */
+export function isBehind(
+  address: number,
+  [a, b]: readonly [LinkConfig, LinkConfig],
+  link: 0 | 1,
+): boolean {
+  const lead = routesOn(a).maskTo(address) - routesOn(b).maskTo(address);
+  return link === 0 ? lead > 0 : lead < 0;
+}
+
+/** Throws RangeError if a host could be on either side: the subnets must not overlap. */
+export function checkSubnets(a: LinkConfig, b: LinkConfig): void {
+  const [subnetA, subnetB] = [subnetOn(a), subnetOn(b)];
+  if (!inSubnet(a.address, subnetB) && !inSubnet(b.address, subnetA)) return;
+  throw new RangeError(
+    `Cannot use ${formatSubnet(subnetB)} on side B: expected another subnet than ` +
+      `${formatSubnet(subnetA)} on side A`,
+  );
 }
 
 function throwIfNoHost(fail: string, address: number, subnet: Subnet): void {
@@ -116,6 +182,6 @@ function nonHostKind(address: number, subnet: Subnet): string | null {
   return null;
 }
 
-function formatSubnet(subnet: Subnet): string {
+export function formatSubnet(subnet: Subnet): string {
   return `${formatAddress(subnet.network)}/${subnet.prefixLength}`;
 }

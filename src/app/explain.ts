@@ -21,11 +21,11 @@ import { DECISION_NAMES, type Policy } from "../tree/ast.ts";
 import { explaining, formatPath, type PathLine } from "../tree/explain.ts";
 import type { Plan } from "../tree/plan.ts";
 import type { Evaluate } from "../tree/environment.ts";
-import { inSubnet, type Mac, subnetOf } from "../wire/address.ts";
+import { inSubnet, type Mac } from "../wire/address.ts";
 import { STATE_ESTABLISHED, STATE_NEW } from "../wire/pdu.ts";
 import { Appliance } from "./appliance.ts";
 import { type CommandOptions, reported } from "./command.ts";
-import type { Config } from "./config.ts";
+import { type Config, isBehind, type LinkConfig, routesOn, subnetOn } from "./config.ts";
 import { arpReplyFrame, isArp } from "./frame_kind.ts";
 import { frameOf, type Packet } from "./packet.ts";
 import { describeFrame, formatPacket } from "./packet_text.ts";
@@ -49,7 +49,13 @@ export interface Explanation {
   /** What the reason means, if the policy did not choose the drop; else null. */
   readonly why: string | null;
   /** Frames that were sent because of it. */
-  readonly sent: readonly Uint8Array[];
+  readonly sent: readonly Sent[];
+}
+
+interface Sent {
+  readonly frame: Uint8Array;
+  /** ` to side b`; empty where one interface serves both sides. */
+  readonly side: string;
 }
 
 /** Runs the command; the exit code: 0, or 1 for a failure. */
@@ -58,7 +64,9 @@ export async function explainCommand(
   { stdout, stderr, builtIn, customs }: CommandOptions,
 ): Promise<number> {
   return await reported(stderr, async () => {
-    const policy = config.policy === null ? builtIn : await loadPolicy(config.policy, customs);
+    const policy = config.policy === null
+      ? builtIn(config.links.length)
+      : await loadPolicy(config.policy, customs);
     const explainer = new Explainer(policy, config, packets.map(({ src }) => src));
     for (const [i, packet] of packets.entries()) {
       const text = formatExplanation(packet, explainer.explain(packet));
@@ -76,14 +84,14 @@ export function formatExplanation(packet: Packet, explanation: Explanation): str
     seen === null ? "" : `${seen}\n\n${formatPath(path)}`,
     `\n${decision}\n`,
     why === null ? "" : `because  : ${why}\n`,
-    ...sent.map((frame) => `sent     : ${describeFrame(frame)}\n`),
+    ...sent.map(({ frame, side }) => `sent     : ${describeFrame(frame)}${side}\n`),
   ];
   return parts.join("");
 }
 
 /** An appliance in memory that tells what it does. Throws a RangeError for a policy that can't run. */
 export class Explainer {
-  readonly #device = new MemoryDevice();
+  readonly #devices: readonly MemoryDevice[];
   readonly #appliance: Appliance;
   readonly #config: Config;
   #seen: string | null = null;
@@ -93,9 +101,10 @@ export class Explainer {
   /** `hosts` are addresses that packets will come from. */
   constructor(policy: Policy, config: Config, hosts: readonly number[]) {
     this.#config = config;
+    this.#devices = config.links.map(() => new MemoryDevice());
     const console = { full: false, offer: (text: string) => (this.#printed = text) !== "" };
     this.#appliance = new Appliance({
-      device: this.#device,
+      devices: this.#devices,
       clock: new ManualClock(),
       random: new SeededRandom(config.seed ?? 0),
       policy,
@@ -108,9 +117,10 @@ export class Explainer {
       trace: new Trace("all", console, DECISION_NAMES),
       evaluator: (plan) => this.#evaluator(plan),
     });
-    const neighbors = [...config.dstAddrs, ...hosts];
-    if (config.gateway !== null) neighbors.push(config.gateway);
-    this.#meet(neighbors.filter((address) => address !== config.address));
+    const own = new Set(config.links.map(({ address }) => address));
+    const nextHops = config.links.flatMap(({ routes }) => routes.map(({ nextHop }) => nextHop));
+    const neighbors = [...config.dstAddrs, ...hosts, ...nextHops];
+    this.#meet(neighbors.filter((address) => !own.has(address)));
   }
 
   /** Sends the packet through. Later ones meet what this one has changed. */
@@ -120,8 +130,10 @@ export class Explainer {
     this.#seen = null;
     this.#path = [];
     this.#printed = "";
-    const frame = frameOf(packet, this.#macTowards(packet.src), this.#config.mac);
-    const sent = this.#deliver([frame]).filter((frame) => !isArp(frame));
+    const number = this.#linkOf(packet);
+    const link = this.#config.links[number]!;
+    this.#devices[number]!.inbox.push(frameOf(packet, macTowards(packet.src, link), link.mac));
+    const sent = this.#poll().filter(({ frame }) => !isArp(frame));
     const reason = drops.findIndex((count, reason) => count > before[reason]!);
     const isPdu = this.#printed !== ""; // an ICMP error about a connection is one that no tree is asked for
     const dropped = reason > 0 && reasonName(reason) !== "policy";
@@ -149,33 +161,42 @@ export class Explainer {
     };
   }
 
-  /** Lets those that are on the link say where they are. */
+  /** Lets those that are on a link say where they are. */
   #meet(addresses: readonly number[]): void {
-    const { address, mac, prefixLength } = this.#config;
-    const subnet = subnetOf(address, prefixLength);
-    const onLink = addresses.filter((host) => inSubnet(host, subnet));
-    this.#deliver(
-      onLink.map((host) =>
-        arpReplyFrame({ mac: this.#macOf(host), address: host }, { mac, address })
-      ),
-    );
+    for (const [i, link] of this.#config.links.entries()) {
+      const subnet = subnetOn(link);
+      const onLink = addresses.filter((host) => inSubnet(host, subnet));
+      this.#devices[i]!.inbox.push(
+        ...onLink.map((host) => arpReplyFrame({ mac: macOf(host, link), address: host }, link)),
+      );
+    }
+    this.#poll();
   }
 
-  #deliver(frames: readonly Uint8Array[]): readonly Uint8Array[] {
-    this.#device.inbox.push(...frames);
-    do this.#appliance.poll(0); while (this.#device.inbox.length > 0);
-    return this.#device.take();
+  /** Lets the appliance handle what waits for it. */
+  #poll(): readonly Sent[] {
+    do this.#appliance.poll(0); while (this.#devices.some(({ inbox }) => inbox.length > 0));
+    return this.#devices.flatMap((device, i) => {
+      const side = this.#devices.length === 1 ? "" : ` to side ${i === 0 ? "a" : "b"}`;
+      return device.take().map((frame) => ({ frame, side }));
+    });
   }
 
-  /** Of the station that a packet from this address comes from. */
-  #macTowards(address: number): Mac {
-    const { address: own, prefixLength, gateway } = this.#config;
-    const onLink = gateway === null || inSubnet(address, subnetOf(own, prefixLength));
-    return this.#macOf(onLink ? address : gateway);
+  /** Number of the link by which the packet comes: that of its destination, else of its source. */
+  #linkOf({ src, dst }: Packet): number {
+    const { links } = this.#config;
+    if (links.length === 1) return 0;
+    const own = links.findIndex(({ address }) => address === dst);
+    return own >= 0 ? own : isBehind(src, links, 1) ? 1 : 0;
   }
+}
 
-  /** An invented one, never the proxy's own. */
-  #macOf(host: number): Mac {
-    return { hi: this.#config.mac.hi === 0x0200 ? 0x0202 : 0x0200, lo: host };
-  }
+/** Of the station that a packet from this address comes from. */
+function macTowards(address: number, link: LinkConfig): Mac {
+  return macOf(routesOn(link).nextHop(address) || address, link);
+}
+
+/** An invented one, never the proxy's own. */
+function macOf(host: number, { mac }: LinkConfig): Mac {
+  return { hi: mac.hi === 0x0200 ? 0x0202 : 0x0200, lo: host };
 }

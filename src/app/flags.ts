@@ -1,29 +1,18 @@
 /** From the flags of a run to its configuration: which are required, what the others default to. */
 import { DEFAULT_TIMEOUTS, type Timeouts } from "../flow/lifetimes.ts";
-import { parseAddress, stableMac } from "../wire/address.ts";
-import {
-  checkBackends,
-  checkGateway,
-  type Config,
-  type TapConfig,
-  type TraceMode,
-} from "./config.ts";
+import { parseAddress } from "../wire/address.ts";
+import { checkBackends, type Config, type TapConfig, type TraceMode } from "./config.ts";
+import { type Nets, readLinks } from "./link_flags.ts";
+import { type Flags, read, readOptional } from "./flag_values.ts";
 import {
   DEFAULT_PORTS,
   parseInteger,
-  parseOwnAddress,
-  parseOwnMac,
   parsePath,
   parsePorts,
   parseSwitch,
   parseTrace,
 } from "./values.ts";
 
-/** The values of one flag in the order given. */
-export type Values = readonly string[];
-export type Flags = Readonly<Record<string, Values | undefined>>;
-
-export const DEFAULT_IPV4 = "192.168.0.100/24";
 export const DEFAULT_MAX_CONN = "262144";
 export const DEFAULT_OFFLOAD = "on";
 export const DEFAULT_SPIN = "100";
@@ -44,33 +33,16 @@ export const TIMEOUT_FLAGS = [
   ["icmp", "ICMP queries"],
 ] as const;
 
-/** How a flag that must be given is written. */
-const SHAPE: Readonly<Record<string, string>> = {
-  net: "--net=DEVICE, as in --net=tap100",
-  "dst-addrs": "--dst-addrs=ADDR[,ADDR…], as in --dst-addrs=192.168.0.1,192.168.0.2",
-  pcap: "--pcap=FILE, as in --pcap=in.pcap",
-};
-
-export function readConfig(flags: Flags, net: string, trace: TraceMode): Config {
-  const ipv4 = read(flags, "ipv4", DEFAULT_IPV4, parseOwnAddress);
-  const { address, prefixLength } = ipv4;
-  const gateway = readOptional(flags, "gateway", (text) => {
-    const parsed = parseAddress(text);
-    checkGateway(parsed, address, prefixLength);
-    return parsed;
-  });
+export function readConfig(flags: Flags, nets: Nets, trace: TraceMode): Config {
+  const links = readLinks(flags, nets);
   const dstAddrs = read(flags, "dst-addrs", null, (text) => {
     const parsed = text.split(",").map(parseAddress);
-    checkBackends(parsed, address, prefixLength, gateway);
+    checkBackends(parsed, links);
     return parsed;
   });
   return {
-    net,
+    links,
     dstAddrs,
-    address,
-    prefixLength,
-    gateway,
-    mac: readOptional(flags, "mac", parseOwnMac) ?? stableMac(net, address),
     ports: read(flags, "ports", DEFAULT_PORTS, parsePorts),
     maxConn: read(
       flags,
@@ -111,39 +83,4 @@ function readTimeouts(flags: Flags): Timeouts {
 
 export function timeoutKey(name: typeof TIMEOUT_FLAGS[number][0]): keyof Timeouts {
   return name === "half-open" ? "halfOpen" : name;
-}
-
-/** The flag's value; `fallback` is its text when it is not given, null: it must be given. */
-export function read<T>(
-  flags: Flags,
-  name: string,
-  fallback: string | null,
-  parse: (text: string) => T,
-): T {
-  const values = flags[camelCase(name)] ?? (fallback === null ? [] : [fallback]);
-  const text = values[0];
-  if (text === undefined) throw new SyntaxError(`--${name}: Required: expected ${SHAPE[name]}`);
-  if (values.length > 1) {
-    throw new SyntaxError(`--${name}: Cannot use "${values[1]}" as second value: expected one`);
-  }
-  try {
-    return parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) throw new SyntaxError(`--${name}: ${error.message}`);
-    if (error instanceof RangeError) throw new RangeError(`--${name}: ${error.message}`);
-    throw error;
-  }
-}
-
-export function readOptional<T>(flags: Flags, name: string, parse: (text: string) => T): T | null {
-  return flags[camelCase(name)] === undefined ? null : read(flags, name, null, parse);
-}
-
-/** commander's name for a flag's value. */
-export function camelCase(name: string): string {
-  return name.replaceAll(/-(.)/g, (_, letter: string) => letter.toUpperCase());
-}
-
-export function kebabCase(name: string): string {
-  return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }

@@ -1,6 +1,6 @@
 /** From a command line to an exit code. */
 import manifest from "../../deno.json" with { type: "json" };
-import type { Policy } from "../tree/ast.ts";
+import type { BuiltIn } from "../tree/demo.ts";
 import type { Customs } from "../tree/parse.ts";
 import { parseArgs } from "./args.ts";
 import { explainCommand } from "./explain.ts";
@@ -23,7 +23,7 @@ export interface Platform {
 
 /** What makes the program this one: its own policy, and what `custom NAME` means in policy files. */
 export interface Program {
-  readonly policy: Policy;
+  readonly policy: BuiltIn;
   readonly customs: Customs;
 }
 
@@ -50,7 +50,13 @@ export async function main(
       break;
     case "policy": {
       const { stdout, stderr } = Deno;
-      code = await policyCommand(command, { stdout, stderr, builtIn, customs, svg: platform.svg });
+      code = await policyCommand(command, {
+        stdout,
+        stderr,
+        builtIn: builtIn(1),
+        customs,
+        svg: platform.svg,
+      });
       break;
     }
     case "explain":

@@ -39,7 +39,7 @@ export async function pump({ appliance, device, clock, log, stop }: PumpOptions)
       checkMs = nowMs + CHECK_MS;
       if (device.status() !== "up") {
         await untilUp(device, log, stop);
-        appliance.linkUp();
+        appliance.linkUp(0);
       }
     }
     idleRounds = count > 0 ? 0 : idleRounds + 1;

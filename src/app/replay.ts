@@ -33,18 +33,18 @@ const MAX_TICKS = 36_000;
 export interface ReplayEvents {
   print(text: string): void;
   complain(text: string): void;
-  /** A frame was sent; its checksum is complete. */
-  sent(record: PcapRecord): void;
+  /** A frame was sent over the link of that number; its checksum is complete. */
+  sent(record: PcapRecord, link: number): void;
 }
 
-/** One run over a capture, a record at a time. */
+/** One run over a capture, or over one of each link, a record at a time. */
 export class Replay {
   readonly #events: ReplayEvents;
-  readonly #mac: Mac;
+  readonly #macs: readonly Mac[];
   readonly #clock = new CaptureClock();
-  readonly #device = new MemoryDevice();
+  readonly #devices: readonly MemoryDevice[];
   readonly #appliance: Appliance;
-  readonly #offload = new OffloadGuess(this.#device.mtu);
+  readonly #offloads: readonly OffloadGuess[];
   readonly #match = new FrameMatch();
   #records = 0;
   #cutShort = 0;
@@ -52,18 +52,20 @@ export class Replay {
   readonly #arpRequests = { captured: 0, sent: 0 };
 
   /**
-   * `first` are frames that the proxy receives before the capture begins. Throws a RangeError for a
+   * `first` are frames that the proxy receives before the capture begins, for each link. Throws a RangeError for a
    * policy that can't run.
    */
   constructor(
     policy: Policy,
     config: Config,
     events: ReplayEvents,
-    first: readonly Uint8Array[] = [],
+    first: readonly (readonly Uint8Array[])[] = [],
   ) {
     this.#events = events;
-    this.#device.inbox.push(...first);
-    this.#mac = config.mac;
+    this.#macs = config.links.map(({ mac }) => mac);
+    this.#devices = config.links.map(() => new MemoryDevice());
+    this.#offloads = this.#devices.map(({ mtu }) => new OffloadGuess(mtu));
+    for (const [i, device] of this.#devices.entries()) device.inbox.push(...first[i] ?? []);
     const console = { full: false, offer: (text: string) => (events.print(text), true) };
     const log: Log = {
       info: (message) => events.print(`${message}\n`),
@@ -71,7 +73,7 @@ export class Replay {
       error: (message) => events.complain(`error: ${message}\n`),
     };
     this.#appliance = new Appliance({
-      device: this.#device,
+      devices: this.#devices,
       clock: this.#clock,
       random: new SeededRandom(config.seed ?? 0),
       policy,
@@ -81,22 +83,27 @@ export class Replay {
     });
   }
 
-  /** The capture's next record. */
-  take(record: PcapRecord): void {
+  /** The next record, from the capture of the link of that number. */
+  take(record: PcapRecord, link = 0): void {
+    const device = this.#devices[link]!;
     const { frame, lengthBytes, timeUs } = record;
     if (this.#records++ === 0) this.#clock.begin(timeUs);
     if (frame.length < lengthBytes) this.#cutShort++;
-    while (this.#clock.approach(timeUs) || this.#device.inbox.length > 0) this.#poll();
-    if (isFrom(frame, this.#mac)) {
+    while (this.#clock.approach(timeUs) || this.#isWaiting()) this.#poll();
+    if (isFrom(frame, this.#macs[link]!)) {
       this.#ownRecords++;
       if (isArpRequest(frame)) this.#arpRequests.captured++;
       else this.#match.captured({ frame, record: this.#records, timeUs });
       return;
     }
-    const vnet = this.#offload.vnetOf(frame);
-    if (vnet !== null) this.#device.vnet.set(frame, vnet);
-    this.#device.inbox.push(frame);
-    do this.#poll(); while (this.#device.inbox.length > 0);
+    const vnet = this.#offloads[link]!.vnetOf(frame);
+    if (vnet !== null) device.vnet.set(frame, vnet);
+    device.inbox.push(frame);
+    do this.#poll(); while (this.#isWaiting());
+  }
+
+  #isWaiting(): boolean {
+    return this.#devices.some(({ inbox }) => inbox.length > 0);
   }
 
   /** True if the capture has frames of the proxy and they are not those that were sent here. */
@@ -112,15 +119,19 @@ export class Replay {
 
   #poll(): void {
     this.#appliance.poll(0);
-    for (const frame of this.#device.take()) {
-      const { timeUs } = this.#clock;
-      if (isArpRequest(frame)) this.#arpRequests.sent++;
-      else this.#match.sent({ frame, record: this.#records, timeUs });
-      const isOpen = this.#device.vnet.has(frame);
-      const complete = isOpen ? frame.slice() : frame;
-      if (isOpen) completeChecksum(complete);
-      this.#events.sent({ timeUs, frame: complete, lengthBytes: frame.length });
+    for (const [link, device] of this.#devices.entries()) {
+      for (const frame of device.take()) this.#sent(frame, device.vnet.has(frame), link);
     }
+  }
+
+  /** Takes what was sent; `isOpen`: its checksum is still to be completed. */
+  #sent(frame: Uint8Array<ArrayBuffer>, isOpen: boolean, link: number): void {
+    const { timeUs } = this.#clock;
+    if (isArpRequest(frame)) this.#arpRequests.sent++;
+    else this.#match.sent({ frame, record: this.#records, timeUs });
+    const complete = isOpen ? frame.slice() : frame;
+    if (isOpen) completeChecksum(complete);
+    this.#events.sent({ timeUs, frame: complete, lengthBytes: frame.length }, link);
   }
 
   #comparison({ equal, outOfOrder, missing, unexpected }: MatchResult): string {
@@ -128,7 +139,8 @@ export class Replay {
     const lines = [
       [
         "Capture",
-        `${this.#records} frames${cut}, ${this.#ownRecords} from ${formatMac(this.#mac)}`,
+        `${this.#records} frames${cut}, ${this.#ownRecords} from ` +
+        this.#macs.map(formatMac).join(" and "),
       ],
     ];
     if (this.#ownRecords === 0) {

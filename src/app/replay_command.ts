@@ -1,20 +1,13 @@
 /**
- * `proxy replay --pcap=FILE …`: runs a capture through the appliance in memory. No TAP device, no root.
- * Prints what a run prints, its summary, and how the frames compare with those of the capture.
+ * `proxy replay --pcap=FILE …`: runs a capture through the appliance in memory, or one of each side's
+ * interface, merged by time. No TAP device, no root. Prints what a run prints, its summary, and how the frames compare with those of the capture.
  */
-import { type PcapRecord, readPcap } from "../device/pcap.ts";
+import { mergeByTime, type PcapRecord, readPcap } from "../device/pcap.ts";
 import { printable } from "../tree/policy_error.ts";
-import {
-  formatAddress,
-  formatMac,
-  inSubnet,
-  type Mac,
-  stableMac,
-  subnetOf,
-} from "../wire/address.ts";
+import { formatAddress, formatMac, inSubnet, type Mac, stableMac } from "../wire/address.ts";
 import { CaptureWriter, readCaptureFile } from "./capture_file.ts";
 import { type CommandOptions, reported } from "./command.ts";
-import type { Config } from "./config.ts";
+import { type Config, formatLink, type LinkConfig, mapLinks, subnetOn } from "./config.ts";
 import { arpReplyFrame, endsOf, isArp, isFrom, ownerOf, senderOf } from "./frame_kind.ts";
 import { loadPolicy } from "./policy_file.ts";
 import { Replay } from "./replay.ts";
@@ -22,7 +15,12 @@ import { writeAll } from "./write_all.ts";
 
 export interface ReplayCommand {
   readonly config: Config;
-  /** Take the proxy's MAC address from the capture instead of `config`. */
+  /** One for each of `config.links`. */
+  readonly captures: readonly CaptureFiles[];
+}
+
+export interface CaptureFiles {
+  /** Take the proxy's MAC address from the capture instead of the configuration. */
   readonly findMac: boolean;
   /** Path of the capture. */
   readonly pcap: string;
@@ -42,19 +40,29 @@ export async function replayCommand(
   { stdout, stderr, builtIn, customs }: CommandOptions,
 ): Promise<number> {
   return await reported(stderr, async () => {
-    const { policy: file } = command.config;
-    const policy = file === null ? builtIn : await loadPolicy(file, customs);
-    const bytes = await readCaptureFile(command.pcap);
-    const records = readPcap(bytes);
-    const config = command.findMac ? withMacOf(bytes, command.config) : command.config;
-    const silent = silentNeighbors(bytes, config);
-    using out = command.out === null ? null : await CaptureWriter.create(command.out);
+    const { config: given, captures } = command;
+    const policy = given.policy === null
+      ? builtIn(given.links.length)
+      : await loadPolicy(given.policy, customs);
+    const files = await Promise.all(captures.map(({ pcap }) => readCaptureFile(pcap)));
+    const records = mergeByTime(files.map(readPcap));
+    const links = mapLinks(
+      given.links,
+      (link, i) => captures[i]!.findMac ? withMacOf(files[i]!, link) : link,
+    );
+    const config: Config = { ...given, links };
+    const silent = links.map((link, i) => silentNeighbors(files[i]!, link));
+    using writers = new DisposableStack();
+    const outs: (CaptureWriter | null)[] = [];
+    for (const { out } of captures) {
+      outs.push(out === null ? null : writers.use(await CaptureWriter.create(out)));
+    }
     const texts = { stdout: "", stderr: "" };
     const replay = new Replay(policy, config, {
       print: (text) => texts.stdout += text,
       complain: (text) => texts.stderr += text,
-      sent: (record) => out?.add(record),
-    }, silent.map((neighbor) => arpReplyFrame(neighbor, config)));
+      sent: (record, link) => outs[link]?.add(record),
+    }, links.map((link, i) => silent[i]!.map((neighbor) => arpReplyFrame(neighbor, link))));
     const flush = async (all: boolean): Promise<void> => {
       const { stdout: printed, stderr: complaints } = texts;
       if (printed.length + complaints.length < PIECE_LENGTH && !all) return;
@@ -62,17 +70,20 @@ export async function replayCommand(
       await writeAll(stdout, printed);
       await writeAll(stderr, complaints);
     };
-    texts.stdout += `${printable(command.pcap)}: ${formatConfig(config)}\n`;
-    for (const { address, mac } of silent) {
+    for (const [i, link] of links.entries()) {
+      texts.stdout += `${printable(captures[i]!.pcap)}: ${formatLink(link)}, ` +
+        `backends ${config.dstAddrs.map(formatAddress).join(", ")}\n`;
+    }
+    for (const { address, mac } of silent.flat()) {
       const where = `${formatAddress(address)} to be at ${formatMac(mac)}`;
       texts.stdout += `taking ${where}: the capture has no ARP packet from it\n`;
     }
-    const broken = await readable(records, async (record) => {
-      replay.take(record);
+    const broken = await readable(records, async ([record, link]) => {
+      replay.take(record, link);
       await flush(false);
-      await out?.flush(false);
+      for (const out of outs) await out?.flush(false);
     });
-    await out?.flush(true);
+    for (const out of outs) await out?.flush(true);
     texts.stdout += replay.summary();
     if (broken !== null) texts.stderr += `error: ${broken}\n`;
     await flush(true);
@@ -81,12 +92,12 @@ export async function replayCommand(
 }
 
 /** Hands the records on; what is wrong with the one that can't be read, else null. */
-async function readable(
-  records: Iterator<PcapRecord>,
-  take: (record: PcapRecord) => Promise<void>,
+async function readable<T>(
+  records: Iterator<T>,
+  take: (record: T) => Promise<void>,
 ): Promise<string | null> {
   for (;;) {
-    let next: IteratorResult<PcapRecord>;
+    let next: IteratorResult<T>;
     try {
       next = records.next();
     } catch (error) {
@@ -111,9 +122,9 @@ const MAX_SILENT = 4096;
  * Hosts of the own subnet that have sent packets to the proxy, but never an ARP packet: the capture did
  * not begin early enough to show where they are.
  */
-function silentNeighbors(bytes: Uint8Array, config: Config): readonly Neighbor[] {
-  const { address: own, prefixLength, mac: ownMac } = config;
-  const subnet = subnetOf(own, prefixLength);
+function silentNeighbors(bytes: Uint8Array, link: LinkConfig): readonly Neighbor[] {
+  const { address: own, mac: ownMac } = link;
+  const subnet = subnetOn(link);
   const spoken = new Set<number>();
   const silent = new Map<number, Mac>();
   for (const { frame } of wholeRecords(bytes)) {
@@ -138,17 +149,11 @@ function* wholeRecords(bytes: Uint8Array): Generator<PcapRecord> {
   }
 }
 
-/** The configuration with the MAC address that the proxy's address has in the capture. */
-function withMacOf(bytes: Uint8Array, config: Config): Config {
-  const { address } = config;
+/** The link with the MAC address that the proxy's address has in the capture. */
+function withMacOf(bytes: Uint8Array, link: LinkConfig): LinkConfig {
   for (const { frame } of wholeRecords(bytes)) {
-    const mac = ownerOf(frame, address);
-    if (mac !== null) return { ...config, mac };
+    const mac = ownerOf(frame, link.address);
+    if (mac !== null) return { ...link, mac };
   }
-  return { ...config, mac: stableMac("replay", address) };
-}
-
-function formatConfig({ address, prefixLength, mac, dstAddrs }: Config): string {
-  return `${formatAddress(address)}/${prefixLength}, MAC ${formatMac(mac)}, ` +
-    `backends ${dstAddrs.map(formatAddress).join(", ")}`;
+  return { ...link, mac: stableMac("replay", link.address) };
 }

@@ -2,11 +2,12 @@
 import type { Log } from "../core/log.ts";
 import { CryptoRandom, SeededRandom } from "../core/random.ts";
 import { OFFLOAD, TapDevice } from "../device/tap.ts";
-import { DECISION_NAMES, type Policy } from "../tree/ast.ts";
+import { DECISION_NAMES } from "../tree/ast.ts";
+import type { BuiltIn } from "../tree/demo.ts";
 import type { Customs } from "../tree/parse.ts";
-import { formatAddress, formatMac } from "../wire/address.ts";
+import { formatAddress } from "../wire/address.ts";
 import { Appliance } from "./appliance.ts";
-import type { Config, TapConfig } from "./config.ts";
+import { type Config, formatLink, sideB, type TapConfig } from "./config.ts";
 import type { Outlet } from "./outlet.ts";
 import { loadPolicy } from "./policy_file.ts";
 import { pump } from "./pump.ts";
@@ -17,7 +18,7 @@ export interface RunOptions {
   readonly config: Config;
   readonly tap: TapConfig;
   /** The program's own policy, for when the command line names no file. */
-  readonly builtIn: Policy;
+  readonly builtIn: BuiltIn;
   /** What `custom NAME` means in a policy file. */
   readonly customs: Customs;
   /** Gives the path of the built shim. */
@@ -39,18 +40,22 @@ export async function run(options: RunOptions): Promise<void> {
     SIGUSR2: () => stdout.offer(`${summary()}\n`),
   });
   try {
-    const policy = config.policy === null ? builtIn : await loadPolicy(config.policy, customs);
+    const policy = config.policy === null
+      ? builtIn(config.links.length)
+      : await loadPolicy(config.policy, customs);
     const clock = new SystemClock();
-    const device = TapDevice.open(config.net, {
+    const device = TapDevice.open(config.links[0].net, {
       shim: await shim(),
       create: true,
       offload: tap.offload ? OFFLOAD : 0,
       offloadRefused: (errno) =>
-        log.warning(`${config.net} gives no offload (${errno}): bulk transfers are slower`),
+        log.warning(
+          `${config.links[0].net} gives no offload (${errno}): bulk transfers are slower`,
+        ),
       spinUs: tap.spinUs,
     });
     const appliance = new Appliance({
-      device,
+      devices: [device],
       clock,
       random: config.seed === null ? new CryptoRandom() : new SeededRandom(config.seed),
       policy,
@@ -60,7 +65,7 @@ export async function run(options: RunOptions): Promise<void> {
     });
     summary = () => appliance.summary();
     reload = () => void reloadPolicy(appliance, config.policy, customs, log);
-    announce(config, device, log);
+    announce(config, [device], log);
     await pump({ appliance, device, clock, log, stop: stop.signal });
     await device.close();
     stdout.offer(summary());
@@ -86,17 +91,18 @@ async function reloadPolicy(
   }
 }
 
-function announce(config: Config, device: TapDevice, log: Log): void {
-  const { name } = device;
-  log.info(
-    `${name}: ${formatAddress(config.address)}/${config.prefixLength}, ` +
-      `MAC ${formatMac(config.mac)}, MTU ${device.mtu}, ` +
-      `backends ${config.dstAddrs.map(formatAddress).join(", ")}`,
-  );
-  if (device.created) {
-    log.info(
-      `${name} did not exist and was created, until the proxy ends; to bring it up: ` +
-        `ip addr add ADDRESS/${config.prefixLength} dev ${name} && ip link set ${name} up`,
-    );
+function announce(config: Config, devices: readonly TapDevice[], log: Log): void {
+  for (const [i, link] of config.links.entries()) {
+    const { name, mtu, created } = devices[i]!;
+    const backends = link === sideB(config.links)
+      ? `, backends ${config.dstAddrs.map(formatAddress).join(", ")}`
+      : "";
+    log.info(`${name}: ${formatLink(link)}, MTU ${mtu}${backends}`);
+    if (created) {
+      log.info(
+        `${name} did not exist and was created, until the proxy ends; to bring it up: ` +
+          `ip addr add ADDRESS/${link.prefixLength} dev ${name} && ip link set ${name} up`,
+      );
+    }
   }
 }

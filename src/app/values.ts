@@ -1,5 +1,14 @@
 /** What the value of a flag means. Each function throws a SyntaxError or RangeError that quotes it. */
-import { isGroupMac, type Mac, parseInterface, parseMac } from "../wire/address.ts";
+import {
+  formatAddress,
+  isGroupMac,
+  type Mac,
+  parseAddress,
+  parseInterface,
+  parseMac,
+  subnetOf,
+} from "../wire/address.ts";
+import type { Route } from "../stack/route.ts";
 import { checkOwnAddress, type TraceMode } from "./config.ts";
 
 const DEFAULT_PREFIX = 24;
@@ -28,6 +37,22 @@ export function parseOwnAddress(text: string): { address: number; prefixLength: 
   const { address, prefixLength } = parseInterface(text, DEFAULT_PREFIX);
   checkOwnAddress(address, prefixLength);
   return { address, prefixLength };
+}
+
+/** `10.0.0.0/8,192.168.0.1`: a network, and the next hop towards it. */
+export function parseRoute(text: string): Route {
+  const fail = `Cannot parse "${text}" as route`;
+  const [network, nextHop, ...rest] = text.split(",");
+  if (network === undefined || nextHop === undefined || rest.length > 0 || !network.includes("/")) {
+    throw new SyntaxError(`${fail}: expected CIDR,ADDR, as in 10.0.0.0/8,192.168.0.1`);
+  }
+  const { address, prefixLength } = parseInterface(network, 32);
+  const to = subnetOf(address, prefixLength);
+  if (to.network !== address) {
+    const meant = `${formatAddress(to.network)}/${prefixLength}`;
+    throw new RangeError(`${fail}: expected no bits behind the prefix; did you mean "${meant}"?`);
+  }
+  return { to, nextHop: parseAddress(nextHop) };
 }
 
 export function parseOwnMac(text: string): Mac {

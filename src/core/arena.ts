@@ -2,8 +2,11 @@
  * The one packet buffer. Every frame, received or made here, lives in this ArrayBuffer and is known by
  * `(offset, length)`; nothing on the packet path makes an object.
  *
- *     0                       RX_BYTES                  ARENA_BYTES
+ *     start                   start + RX_BYTES            start + ARENA_BYTES
  *     |  frames of one burst  |  frames we make ourselves |
+ *
+ * Each interface has such a part of the buffer, and lists of what it has received and is to send. A frame
+ * that came in by one interface leaves by the other from where it is: offsets mean the same everywhere.
  *
  * An offset points at the Ethernet header. The `VNET_BYTES` in front of it hold the frame's
  * `struct virtio_net_hdr`; since 10 + 14 is a multiple of 4, the IP header is 4-byte aligned wherever
@@ -22,16 +25,19 @@ export const MAX_RECORD_BYTES = VNET_BYTES + 18 + 65_535;
 const RX_BYTES = 1 << 20;
 const SCRATCH_BYTES = 1 << 19;
 
+const ARENA_BYTES = RX_BYTES + SCRATCH_BYTES;
+
 /** Room for the frames of a burst and for as many frames and replies of our own. */
 const TX_FRAMES = 1024;
 
 export class Arena {
-  readonly buffer: ArrayBuffer = new ArrayBuffer(RX_BYTES + SCRATCH_BYTES);
-  readonly bytes: Uint8Array<ArrayBuffer> = new Uint8Array(this.buffer);
-  readonly view: DataView = new DataView(this.buffer);
+  readonly buffer: ArrayBuffer;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly view: DataView;
 
-  /** Bytes at the start of the buffer that a burst may fill. */
-  readonly rxBytes: number = RX_BYTES;
+  /** What a burst may fill, from `rxStart` to before `rxEnd`. */
+  readonly rxStart: number;
+  readonly rxEnd: number;
 
   /** Received frames: offset, length, offset, length … */
   readonly rx: Uint32Array<ArrayBuffer> = new Uint32Array(2 * BURST_FRAMES);
@@ -41,7 +47,25 @@ export class Arena {
   readonly tx: Uint32Array<ArrayBuffer> = new Uint32Array(2 * TX_FRAMES);
   txCount = 0;
 
-  #scratchEnd = RX_BYTES;
+  readonly #end: number;
+  #scratchEnd: number;
+
+  /** `count` arenas, one for each interface, in one buffer. */
+  static share(count: number): Arena[] {
+    const buffer = new ArrayBuffer(count * ARENA_BYTES);
+    return Array.from({ length: count }, (_, i) => new Arena(buffer, i * ARENA_BYTES));
+  }
+
+  /** The part of `buffer` from `start` on. */
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(ARENA_BYTES), start = 0) {
+    this.buffer = buffer;
+    this.bytes = new Uint8Array(buffer);
+    this.view = new DataView(buffer);
+    this.rxStart = start;
+    this.rxEnd = start + RX_BYTES;
+    this.#end = start + ARENA_BYTES;
+    this.#scratchEnd = this.rxEnd;
+  }
 
   /** Queues the frame at `offset` for sending; false when the list is full. */
   send(offset: number, lengthBytes: number): boolean {
@@ -58,7 +82,7 @@ export class Arena {
    */
   scratch(lengthBytes: number): number {
     const end = this.#scratchEnd + VNET_BYTES + lengthBytes;
-    if (end > this.buffer.byteLength) return -1;
+    if (end > this.#end) return -1;
     const offset = this.#scratchEnd + VNET_BYTES;
     this.bytes.fill(0, offset - VNET_BYTES, offset);
     this.#scratchEnd = (end + 3) & ~3;
@@ -69,7 +93,7 @@ export class Arena {
   hasRoom(frames: number, lengthBytes: number): boolean {
     const recordBytes = lengthBytes + frames * (VNET_BYTES + 3); // each on a 4-byte boundary
     return this.txCount + frames <= TX_FRAMES &&
-      this.#scratchEnd + recordBytes <= this.buffer.byteLength;
+      this.#scratchEnd + recordBytes <= this.#end;
   }
 
   /** A copy of the frame with its vnet header, to be sent in a later burst. */
@@ -88,6 +112,6 @@ export class Arena {
   /** Forgets what was queued and the scratch frames: called once the list has been written. */
   sent(): void {
     this.txCount = 0;
-    this.#scratchEnd = RX_BYTES;
+    this.#scratchEnd = this.rxEnd;
   }
 }

@@ -14,7 +14,7 @@ export interface Device {
   readonly mtu: number;
 
   /**
-   * Reads frames into `arena` from its start and describes them in `arena.rx`; waits up to `waitMs`
+   * Reads frames into `arena` from `arena.rxStart` on and describes them in `arena.rx`; waits up to `waitMs`
    * milliseconds for the first one (0: not at all). Sets `arena.rxCount` and returns it, or `-errno`.
    */
   read(arena: Arena, waitMs: number): number;

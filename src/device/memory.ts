@@ -9,8 +9,8 @@ import type { Device } from "./device.ts";
 const EIO = 5;
 
 export class MemoryDevice implements Device {
-  readonly name = "memory";
-  readonly mtu: number;
+  readonly name: string;
+  mtu: number;
   readonly inbox: Uint8Array[] = [];
   outbox: Uint8Array<ArrayBuffer>[] = [];
   readonly vnet: WeakMap<Uint8Array, Uint8Array> = new WeakMap();
@@ -18,16 +18,17 @@ export class MemoryDevice implements Device {
   /** While true, the device takes no frame. */
   broken = false;
 
-  constructor(mtu = 1500) {
+  constructor(mtu = 1500, name = "memory") {
+    this.name = name;
     this.mtu = mtu;
   }
 
   read(arena: Arena, _waitMs: number): number {
-    let cursor = 0;
+    let cursor = arena.rxStart;
     arena.rxCount = 0;
     while (arena.rxCount < arena.rx.length / 2) {
       const frame = this.inbox[0];
-      if (frame === undefined || cursor + VNET_BYTES + frame.length > arena.rxBytes) break;
+      if (frame === undefined || cursor + VNET_BYTES + frame.length > arena.rxEnd) break;
       this.inbox.shift();
       arena.bytes.set(this.vnet.get(frame) ?? this.#noVnet, cursor);
       arena.bytes.set(frame, cursor + VNET_BYTES);

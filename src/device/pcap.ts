@@ -88,6 +88,30 @@ export function readPcap(file: Uint8Array): Generator<PcapRecord> {
   return records(file, view, formatOf(view));
 }
 
+/**
+ * The records of several captures in the order of time, each with the number of its capture. Throws what
+ * reading them throws.
+ */
+export function* mergeByTime(
+  captures: readonly Iterator<PcapRecord>[],
+): Generator<readonly [record: PcapRecord, capture: number]> {
+  const heads = captures.map((): PcapRecord | null | undefined => undefined); // null: at its end
+  for (;;) {
+    let first = -1;
+    for (const [i, capture] of captures.entries()) {
+      if (heads[i] === undefined) {
+        const { done, value } = capture.next();
+        heads[i] = done === true ? null : value;
+      }
+      const head = heads[i] ?? null;
+      if (head !== null && (first < 0 || head.timeUs < heads[first]!.timeUs)) first = i;
+    }
+    if (first < 0) return;
+    yield [heads[first]!, first];
+    heads[first] = undefined;
+  }
+}
+
 interface Format {
   readonly littleEndian: boolean;
   readonly fractionsPerUs: number;

@@ -113,7 +113,8 @@ export class TapDevice implements Device {
     const count = this.#tapRead(
       this.#fd,
       arena.bytes,
-      arena.rxBytes,
+      arena.rxStart,
+      arena.rxEnd,
       arena.rx,
       arena.rx.length >>> 1,
       this.#spinNext && waitMs > 0 ? this.#options.spinUs : 0,

@@ -1,17 +1,50 @@
-/** Routing: on-link or through the one gateway. */
-import { inSubnet, type Subnet } from "../wire/address.ts";
+/**
+ * Routing on one link: which neighbour gets a packet for an address. Of the routes that fit the one with
+ * the longest prefix counts (RFC 1812 §5.2.4.3); a gateway is the route to 0.0.0.0/0.
+ */
+import { maskOf, type Subnet } from "../wire/address.ts";
+
+export interface Route {
+  readonly to: Subnet;
+  /** Address of a neighbour on the link. */
+  readonly nextHop: number;
+}
 
 export class Routes {
-  readonly #subnet: Subnet;
-  readonly #gateway: number;
+  // From the longest prefix to the shortest.
+  readonly #networks: Int32Array;
+  readonly #masks: Int32Array;
+  /** 0: the address itself, it is on the link. */
+  readonly #nextHops: Int32Array;
 
-  constructor(subnet: Subnet, gateway: number | null) {
-    this.#subnet = subnet;
-    this.#gateway = gateway ?? 0;
+  /** `onLink` is the link's own subnet. */
+  constructor(onLink: Subnet, routes: readonly Route[]) {
+    const all = [{ to: onLink, nextHop: 0 }, ...routes];
+    all.sort((a, b) => b.to.prefixLength - a.to.prefixLength);
+    this.#networks = Int32Array.from(all, ({ to }) => to.network);
+    this.#masks = Int32Array.from(all, ({ to }) => maskOf(to.prefixLength));
+    this.#nextHops = Int32Array.from(all, ({ nextHop }) => nextHop);
   }
 
   /** The address to ask for by ARP, or 0: there is no way to `address`. */
   nextHop(address: number): number {
-    return inSubnet(address, this.#subnet) ? address : this.#gateway;
+    const route = this.#find(address);
+    if (route < 0) return 0;
+    const nextHop = this.#nextHops[route]!;
+    return nextHop === 0 ? address : nextHop;
+  }
+
+  /** The mask of the route to `address`, unsigned: the greater, the better the way; -1 if there is none. */
+  maskTo(address: number): number {
+    const route = this.#find(address);
+    return route < 0 ? -1 : this.#masks[route]! >>> 0;
+  }
+
+  #find(address: number): number {
+    const networks = this.#networks;
+    for (let i = 0; i < networks.length; i++) {
+      if ((address & this.#masks[i]!) === networks[i]) return i;
+    }
+    return -1;
   }
 }

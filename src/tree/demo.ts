@@ -1,8 +1,11 @@
 /**
  * The built-in policy, exactly the one of the demo that this project descends from: every other ping is
  * answered, HTTP is blocked naively, all other TCP is spread over the backends.
+ *
+ * With one interface for both sides a packet's source address tells which it comes from; with one for
+ * each, the interface does.
  */
-import type { Policy } from "./ast.ts";
+import type { Policy, Predicate } from "./ast.ts";
 import {
   always,
   aToB,
@@ -13,6 +16,7 @@ import {
   filter,
   firstMatch,
   forward,
+  fromSide,
   isEchoRequest,
   isIcmp,
   isTcp,
@@ -24,16 +28,31 @@ import {
   track,
 } from "./build.ts";
 
-export const demo: Policy = policy(
-  "drop",
-  firstMatch([
-    [
-      not(src.oneOf(dstAddrs)), // side A -> B
-      firstMatch([
-        [isIcmp, filter(isEchoRequest, roundRobin([drop, track(echo)]))],
-        [isTcp, firstMatch([[tcpDport.eq(80), drop], [always, aToB(forward)]])],
-      ]),
-    ],
-    [always, bToA(forward)], // side B -> A
-  ]),
-);
+/** The policy of a program that brings its own, by the number of interfaces. */
+export type BuiltIn = (interfaces: number) => Policy;
+
+/** For one interface. */
+export const demo: Policy = demoOf(not(src.oneOf(dstAddrs)));
+
+/** For an interface on each side. */
+export const demoTwoSided: Policy = demoOf(fromSide("a"));
+
+export function builtIn(interfaces: number): Policy {
+  return interfaces === 1 ? demo : demoTwoSided;
+}
+
+function demoOf(isFromA: Predicate): Policy {
+  return policy(
+    "drop",
+    firstMatch([
+      [
+        isFromA, // side A -> B
+        firstMatch([
+          [isIcmp, filter(isEchoRequest, roundRobin([drop, track(echo)]))],
+          [isTcp, firstMatch([[tcpDport.eq(80), drop], [always, aToB(forward)]])],
+        ]),
+      ],
+      [always, bToA(forward)], // side B -> A
+    ]),
+  );
+}

@@ -119,15 +119,47 @@ Deno.test("Appliance says host unreachable when no backend answers, at most 50 a
   assert.equal(readTcp(packetsOf(world.send(buildTcp()))[0]!).dst, BACKENDS[0]);
 });
 
-Deno.test("Appliance without a gateway drops the answer to an off-link client as no-route", () => {
+Deno.test("Appliance drops the answer to a client without a route, and tells the backend so", () => {
   const world = World.settled({ backends: ["192.168.0.2"] });
   const client = { src: "10.9.9.9", srcMac: ROUTER_MAC };
   const [syn] = world.send(buildTcp(client)).map(readTcp);
   assert.equal(syn!.dst, "192.168.0.2");
   const answer = { ...from("192.168.0.2"), srcPort: 2000, dstPort: syn!.srcPort, flags: "SA" };
-  assert.deepEqual(world.send(buildTcp(answer)), []);
+  const said = world.send(buildTcp(answer));
+  assert.equal(said.length, 1);
+  const { dst, type, code, payload } = readIcmp(said[0]!);
+  assert.deepEqual([dst, type, code], ["192.168.0.2", 3, 0]); // net unreachable
+  assert.deepEqual([...payload.slice(20, 24)], [2000 >> 8, 2000 & 255, ...portOf(syn!.srcPort)]);
   assert.deepEqual(world.drops(), { "no-route": 1 });
 });
+
+Deno.test("Appliance tells of missing routes no faster than of anything else", () => {
+  const world = World.settled({ backends: ["192.168.0.2"] });
+  const [syn] = world.send(buildTcp({ src: "10.9.9.9", srcMac: ROUTER_MAC })).map(readTcp);
+  const answer = { ...from("192.168.0.2"), srcPort: 2000, dstPort: syn!.srcPort, flags: "SA" };
+  const said = Array.from({ length: 200 }, () => world.send(buildTcp(answer)).length);
+  assert.equal(said.reduce((sum, count) => sum + count), 50);
+  assert.deepEqual(world.drops(), { "no-route": 200 });
+});
+
+Deno.test("Appliance sends over the longest route that fits", () => {
+  const routes = ["10.0.0.0/8 via 192.168.0.251", "10.9.0.0/16 via 192.168.0.252"];
+  const world = World.settled({ backends: ["192.168.0.2"], gateway: ROUTER, routes });
+  const hops = ["192.168.0.251", "192.168.0.252", ROUTER];
+  for (const hop of hops) world.answer(hop);
+  for (const [i, src] of ["10.1.1.1", "10.9.9.9", "11.0.0.1"].entries()) {
+    const [syn] = world.send(buildTcp({ src, srcMac: ROUTER_MAC, srcPort: 41_000 + i })).map(
+      readTcp,
+    );
+    const answer = { ...from("192.168.0.2"), srcPort: 2000, dstPort: syn!.srcPort, flags: "SA" };
+    const [sent] = world.send(buildTcp(answer)).map(readTcp);
+    assert.deepEqual([sent?.dstMac, sent?.dst], [macOf(hops[i]!), src]);
+  }
+});
+
+function portOf(port: number): number[] {
+  return [port >> 8, port & 255];
+}
 
 Deno.test("Appliance with a gateway sends the answer to an off-link client through it", () => {
   const world = World.settled({ backends: ["192.168.0.2"], gateway: ROUTER });
@@ -151,7 +183,7 @@ Deno.test("Appliance knows which backends are reached through the gateway", () =
 
 Deno.test("Appliance.linkUp makes the address known again", () => {
   const world = World.settled();
-  world.appliance.linkUp();
+  world.appliance.linkUp(0);
   const about = arpsOf(world.advance(3000)).filter((arp) => arp.targetAddress === PROXY);
   const count = (sender: string) => about.filter((arp) => arp.senderAddress === sender).length;
   assert.deepEqual([count("0.0.0.0"), count(PROXY)], [3, 2]);

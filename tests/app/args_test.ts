@@ -1,7 +1,8 @@
 import type { Config } from "../../src/app/config.ts";
 import assert from "node:assert/strict";
-import { formatAddress, formatMac } from "../../src/wire/address.ts";
+import { formatAddress, formatMac, parseAddress, parseMac } from "../../src/wire/address.ts";
 import { parseArgs } from "../../src/app/args.ts";
+import { routeOf } from "../support/config.ts";
 
 const ABOUT = { version: "0.1.0", build: "portable" };
 const NET = "--net=tap100";
@@ -16,11 +17,13 @@ function configOf(...argv: string[]): Config {
 
 Deno.test("parseArgs fills in the defaults", () => {
   const config = configOf(NET, DST);
-  assert.equal(config.net, "tap100");
+  assert.equal(config.links.length, 1);
+  const [link] = config.links;
+  assert.equal(link.net, "tap100");
   assert.deepEqual(config.dstAddrs.map(formatAddress), ["192.168.0.1", "192.168.0.2"]);
-  assert.equal(formatAddress(config.address), "192.168.0.100");
-  assert.equal(config.prefixLength, 24);
-  assert.equal(config.gateway, null);
+  assert.equal(formatAddress(link.address), "192.168.0.100");
+  assert.equal(link.prefixLength, 24);
+  assert.deepEqual(link.routes, []);
   assert.deepEqual(config.ports, { first: 1024, last: 65_535 });
   assert.equal(config.maxConn, 262_144);
   assert.deepEqual(config.timeouts, {
@@ -53,6 +56,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
     ["--dst-addrs", "10.0.0.5,10.9.0.1"],
     ["--ipv4", "10.0.0.9/30"],
     ["--gateway", "10.0.0.10"],
+    ["--route", "172.16.0.0/12,10.0.0.10"],
     ["--mac", "02-00-5E-10-00-01"],
     ["--ports", "5000-5000"],
     ["--max-conn", "1"],
@@ -68,14 +72,16 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
   ];
   const config = configOf(...flags.map(([name, value]) => `${name}=${value}`));
   assert.deepEqual(
-    { ...config, address: formatAddress(config.address), mac: formatMac(config.mac) },
+    config,
     {
-      net: "tap7",
+      links: [{
+        net: "tap7",
+        address: parseAddress("10.0.0.9"),
+        prefixLength: 30,
+        mac: parseMac("02:00:5e:10:00:01"),
+        routes: [routeOf("0.0.0.0/0 via 10.0.0.10"), routeOf("172.16.0.0/12 via 10.0.0.10")],
+      }],
       dstAddrs: [0x0a000005, 0x0a090001],
-      address: "10.0.0.9",
-      prefixLength: 30,
-      gateway: 0x0a00000a,
-      mac: "02:00:5e:10:00:01",
       ports: { first: 5000, last: 5000 },
       maxConn: 1,
       timeouts: { halfOpen: 1, established: 1_000_000, closing: 3, reset: 4, udp: 5, icmp: 6 },
@@ -91,7 +97,7 @@ const edges: { name: string; argv: string[]; holds: (config: Config) => boolean 
   {
     name: "a bare address means /24",
     argv: [NET, DST, "--ipv4=192.168.0.9"],
-    holds: (config) => config.prefixLength === 24,
+    holds: (config) => config.links[0].prefixLength === 24,
   },
   {
     name: "/31 has no network and no broadcast address",
@@ -104,14 +110,24 @@ const edges: { name: string; argv: string[]; holds: (config: Config) => boolean 
     holds: (config) => config.dstAddrs[0] === 0x0a0000ff,
   },
   {
+    name: "so does a route, and it may be more precise than the own subnet",
+    argv: [
+      NET,
+      "--dst-addrs=10.0.0.255",
+      "--route=10.0.0.0/8,192.168.0.254",
+      "--route=192.168.0.128/25,192.168.0.1",
+    ],
+    holds: (config) => config.links[0].routes.length === 2,
+  },
+  {
     name: "a gateway may be a backend",
     argv: [NET, DST, "--gateway=192.168.0.1"],
-    holds: (config) => config.gateway === config.dstAddrs[0],
+    holds: (config) => config.links[0].routes[0]?.nextHop === config.dstAddrs[0],
   },
   {
     name: "a device name has at most 15 bytes",
     argv: ["--net=abcdefghijklmno", DST],
-    holds: (config) => config.net.length === 15,
+    holds: (config) => config.links[0].net.length === 15,
   },
   {
     name: "seed 0 is a seed",
@@ -124,13 +140,14 @@ for (const { name, argv, holds } of edges) {
 }
 
 Deno.test("parseArgs makes a MAC that depends on device and address alone", () => {
-  const mac = formatMac(configOf(NET, DST).mac);
-  assert.equal(formatMac(configOf(DST, NET, "--seed=1").mac), mac);
-  assert.notEqual(formatMac(configOf("--net=tap101", DST).mac), mac);
-  assert.notEqual(formatMac(configOf(NET, DST, "--ipv4=192.168.0.101").mac), mac);
+  const mac = formatMac(configOf(NET, DST).links[0].mac);
+  assert.equal(formatMac(configOf(DST, NET, "--seed=1").links[0].mac), mac);
+  assert.notEqual(formatMac(configOf("--net=tap101", DST).links[0].mac), mac);
+  assert.notEqual(formatMac(configOf(NET, DST, "--ipv4=192.168.0.101").links[0].mac), mac);
 });
 
 const BACKEND = "--dst-addrs: Cannot use";
+const SHAPE_OF_ROUTE = "expected CIDR,ADDR, as in 10.0.0.0/8,192.168.0.1";
 const HOST = "expected the address of one host, not";
 
 /** Every way to get the command line wrong, with the one line that the user reads. */
@@ -297,7 +314,7 @@ const errors: { name: string; argv: string[]; message: string }[] = [
     name: "off-link backend without --gateway",
     argv: [NET, "--dst-addrs=10.0.0.1"],
     message: `${BACKEND} "10.0.0.1" as backend: ` +
-      "expected an address in 192.168.0.0/24, or a --gateway to reach it",
+      "expected an address in 192.168.0.0/24, or a --gateway or --route to reach it",
   },
   {
     name: "own address with a bad octet",
@@ -350,6 +367,36 @@ const errors: { name: string; argv: string[]; message: string }[] = [
     argv: [NET, DST, "--gateway=192.168.0.0"],
     message: `--gateway: Cannot use "192.168.0.0" as gateway: ${HOST} ` +
       "the network address of 192.168.0.0/24",
+  },
+  ...[
+    ["10.0.0.0/8", SHAPE_OF_ROUTE],
+    ["10.0.0.0,192.168.0.1", SHAPE_OF_ROUTE],
+    ["10.0.0.0/8,192.168.0.1,192.168.0.2", SHAPE_OF_ROUTE],
+    ["10.0.0.1/8,192.168.0.1", 'expected no bits behind the prefix; did you mean "10.0.0.0/8"?'],
+  ].map(([route, expected]) => ({
+    name: `route ${route}`,
+    argv: [NET, DST, `--route=${route}`],
+    message: `--route: Cannot parse "${route}" as route: ${expected}`,
+  })),
+  {
+    name: "route with an off-link next hop",
+    argv: [NET, DST, "--route=10.0.0.0/8,192.168.1.1"],
+    message: `--route: Cannot use "192.168.1.1" as next hop: expected an address in 192.168.0.0/24`,
+  },
+  {
+    name: "second route to a network",
+    argv: [NET, DST, "--route=10.0.0.0/8,192.168.0.1", "--route=10.0.0.0/8,192.168.0.2"],
+    message: "--route: Cannot use second route to 10.0.0.0/8: expected one",
+  },
+  {
+    name: "route to the own subnet",
+    argv: [NET, DST, "--route=192.168.0.0/24,192.168.0.1"],
+    message: "--route: Cannot use second route to 192.168.0.0/24: expected one",
+  },
+  {
+    name: "second default route",
+    argv: [NET, DST, "--gateway=192.168.0.1", "--route=0.0.0.0/0,192.168.0.2"],
+    message: "--route: Cannot use second route to 0.0.0.0/0: expected one",
   },
   {
     name: "broken MAC",
@@ -441,6 +488,7 @@ Deno.test("parseArgs --help has every flag and its default on a page 100 columns
     "dst-addrs",
     "ipv4",
     "gateway",
+    "route",
     "mac",
     "ports",
     "max-conn",
@@ -532,7 +580,7 @@ Deno.test("parseArgs reads explain, its flags on either side, and one packet or 
     1,
     0,
   ]]);
-  assert.deepEqual([config.seed, config.policy, config.gateway], [7, "x", null]);
+  assert.deepEqual([config.seed, config.policy, config.links[0].routes], [7, "x", []]);
   assert.deepEqual(config.dstAddrs.map(formatAddress), ["192.168.0.1", "192.168.0.2"]);
 });
 
@@ -540,12 +588,15 @@ Deno.test("parseArgs reads replay, with trace all unless told, and the MAC addre
   const command = parseArgs(["replay", DST, "--pcap=in.pcap"], ABOUT);
   assert.ok(command.kind === "replay");
   const { config, ...rest } = command;
-  assert.deepEqual(rest, { kind: "replay", findMac: true, pcap: "in.pcap", out: null });
+  assert.deepEqual(rest, {
+    kind: "replay",
+    captures: [{ findMac: true, pcap: "in.pcap", out: null }],
+  });
   assert.deepEqual([config.trace, config.seed, config.maxConn], ["all", null, 262_144]);
   const flags = ["--out", "o", "--pcap", "p", "--trace=off", "--mac=02:00:00:00:00:01", "--seed=9"];
   const other = parseArgs(["replay", ...flags, DST, "--ports=5000-6000"], ABOUT);
   assert.ok(other.kind === "replay");
-  assert.deepEqual([other.findMac, other.pcap, other.out], [false, "p", "o"]);
+  assert.deepEqual(other.captures, [{ findMac: false, pcap: "p", out: "o" }]);
   assert.deepEqual([other.config.trace, other.config.seed, other.config.ports.last], [
     "off",
     9,

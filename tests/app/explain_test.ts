@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
 import type { Config } from "../../src/app/config.ts";
 import { explainCommand, Explainer, formatExplanation } from "../../src/app/explain.ts";
 import { frameOf, hasIcmpId, minTotalLength, type Packet } from "../../src/app/packet.ts";
@@ -18,23 +17,11 @@ import {
 import { demo } from "../../src/tree/demo.ts";
 import { parse } from "../../src/tree/parse.ts";
 import { formatAddress, parseAddress, parseMac } from "../../src/wire/address.ts";
+import { gatewayOf, linkConfig, testConfig } from "../support/config.ts";
 import { ADDRESSES, LENGTHS, PORTS, randomPolicy, TTLS } from "../support/random_policy.ts";
-import { BACKENDS, CLIENT, macOf, packetsOf, PROXY, PROXY_MAC, World } from "../support/world.ts";
+import { BACKENDS, CLIENT, macOf, packetsOf, PROXY, World } from "../support/world.ts";
 
-const CONFIG: Config = {
-  net: "memory",
-  dstAddrs: BACKENDS.map(parseAddress),
-  address: parseAddress(PROXY),
-  prefixLength: 24,
-  gateway: null,
-  mac: parseMac(PROXY_MAC),
-  ports: { first: 1024, last: 65_535 },
-  maxConn: 1000,
-  seed: 1,
-  trace: "off",
-  policy: null,
-  timeouts: DEFAULT_TIMEOUTS,
-};
+const CONFIG: Config = testConfig();
 
 function policyOf(text: string): Policy {
   const parsed = parse(text, { file: "test" });
@@ -234,7 +221,7 @@ Deno.test("explain reaches clients and backends behind the gateway", () => {
   ], {
     ...CONFIG,
     dstAddrs: [parseAddress("10.9.0.1")],
-    gateway: parseAddress("192.168.0.7"),
+    links: [linkConfig({ routes: [gatewayOf("192.168.0.7")] })],
   });
   assert.match(syn!, /\nsent {5}: tcp 192\.168\.0\.100:40000 > 10\.9\.0\.1:2000 syn ttl 63\n$/);
   assert.match(
@@ -255,7 +242,7 @@ async function command(config: Config, ...packets: string[]) {
   const code = await explainCommand({ config, packets: packets.map(parsePacket) }, {
     stdout: into("stdout"),
     stderr: into("stderr"),
-    builtIn: demo,
+    builtIn: () => demo,
     customs: {},
   });
   return { code, ...out };
@@ -292,7 +279,7 @@ function randomPacket(random: SeededRandom): Packet {
   const packet = {
     protocol,
     src: one([...HOSTS, ...HOSTS, one(ADDRESSES)]),
-    dst: CONFIG.address,
+    dst: CONFIG.links[0].address,
     ttl: near(TTLS, 0, 255),
     totalLength: near(LENGTHS, minTotalLength(protocol), 1500),
     srcPort: port(),
@@ -324,10 +311,12 @@ Deno.test("Explainer agrees with the appliance on decisions and frames, packet a
       await world.printed();
       const before = world.drops();
       const mac = parseMac(macOf(formatAddress(packet.src)));
-      const sent = packetsOf(world.send(frameOf(packet, mac, CONFIG.mac))).map(describeFrame);
+      const sent = packetsOf(world.send(frameOf(packet, mac, CONFIG.links[0].mac))).map(
+        describeFrame,
+      );
       const decision = (await world.printed()).trimEnd().split("\n").at(-1)!;
       const explanation = explainer.explain(packet);
-      assert.deepEqual(explanation.sent.map(describeFrame), sent, about);
+      assert.deepEqual(explanation.sent.map(({ frame }) => describeFrame(frame)), sent, about);
       packets++;
       if (decision === "") {
         const after = world.drops();

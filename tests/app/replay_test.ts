@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
-import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
 import type { Config } from "../../src/app/config.ts";
 import { replayCommand } from "../../src/app/replay_command.ts";
 import { Reason, reasonName } from "../../src/core/reason.ts";
 import { OffloadGuess } from "../../src/device/offload.ts";
 import { type PcapRecord, readPcap, writePcap } from "../../src/device/pcap.ts";
 import { demo } from "../../src/tree/demo.ts";
-import { parseAddress, parseMac } from "../../src/wire/address.ts";
+import { parseMac } from "../../src/wire/address.ts";
 import { buildArp, buildIcmp, buildTcp, bytesOf, readIp, readTcp } from "../support/frames.ts";
+import { linkConfig, testConfig } from "../support/config.ts";
 import { BACKENDS, from, isArp, PROXY, PROXY_MAC, World } from "../support/world.ts";
 
 const granted = (name: "read" | "write") =>
@@ -18,20 +18,7 @@ function fileTest(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore: !granted("read") || !granted("write"), fn });
 }
 
-const CONFIG: Config = {
-  net: "in.pcap",
-  dstAddrs: BACKENDS.map(parseAddress),
-  address: parseAddress(PROXY),
-  prefixLength: 24,
-  gateway: null,
-  mac: parseMac(PROXY_MAC),
-  ports: { first: 1024, last: 65_535 },
-  maxConn: 1000,
-  seed: 7,
-  trace: "all",
-  policy: null,
-  timeouts: DEFAULT_TIMEOUTS,
-};
+const CONFIG: Config = testConfig({ seed: 7, trace: "all" });
 
 /** A run of the world, captured as on its link. */
 class CapturedWorld {
@@ -148,10 +135,8 @@ async function replay(
     });
     const code = await replayCommand({
       config: { ...CONFIG, ...options.config },
-      findMac: options.findMac ?? false,
-      pcap,
-      out,
-    }, { stdout: into("stdout"), stderr: into("stderr"), builtIn: demo, customs: {} });
+      captures: [{ findMac: options.findMac ?? false, pcap, out }],
+    }, { stdout: into("stdout"), stderr: into("stderr"), builtIn: () => demo, customs: {} });
     const written = await Deno.readFile(out).catch(() => writePcap([]));
     return { code, ...texts, out: [...readPcap(written)] };
   } finally {
@@ -205,7 +190,7 @@ for (const offload of [false, true]) {
 
 fileTest("replay finds the proxy's MAC address in the capture", async () => {
   const { records } = busyRun();
-  const other = { mac: parseMac("02:00:00:00:77:77") };
+  const other = { links: [linkConfig({ mac: parseMac("02:00:00:00:77:77") })] as const };
   for (const skip of [0, 2, 5, 20]) {
     const found = await replay(records.slice(skip), { config: other, findMac: true });
     assert.match(found.stdout, /^.*, MAC 02:00:00:00:01:00, /);
@@ -390,10 +375,10 @@ fileTest("replay refuses files that it can't read or write in one line", async (
       const path = (name: string) => name === "." ? folder : `${folder}/${name}`;
       const code = await replayCommand({
         config: { ...CONFIG, ...config, policy: config.policy ? path(config.policy) : null },
-        findMac: false,
-        pcap: path(pcap),
-        out: out === null ? null : path(out),
-      }, { stdout: { write }, stderr: { write }, builtIn: demo, customs: {} });
+        captures: [
+          { findMac: false, pcap: path(pcap), out: out === null ? null : path(out) },
+        ],
+      }, { stdout: { write }, stderr: { write }, builtIn: () => demo, customs: {} });
       assert.equal(code, 1);
       assert.equal(stderr.replaceAll(folder, "."), `error: ${message}\n`);
     }

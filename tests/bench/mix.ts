@@ -1,16 +1,14 @@
 /** The demo's packets for benchmarks: an appliance with established connections, and its traffic. */
 import { Appliance } from "../../src/app/appliance.ts";
-import type { Config } from "../../src/app/config.ts";
-import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
 import type { Clock } from "../../src/core/clock.ts";
 import { SeededRandom } from "../../src/core/random.ts";
 import type { Device } from "../../src/device/device.ts";
 import { MemoryDevice } from "../../src/device/memory.ts";
 import type { Policy } from "../../src/tree/ast.ts";
 import { demo } from "../../src/tree/demo.ts";
-import { parseAddress, parseMac } from "../../src/wire/address.ts";
+import { testConfig } from "../support/config.ts";
 import { buildIcmp, buildTcp, readTcp } from "../support/frames.ts";
-import { arpReply, BACKENDS, CLIENT, from, PROXY, PROXY_MAC } from "../support/world.ts";
+import { arpReply, BACKENDS, CLIENT, from } from "../support/world.ts";
 import { ReplayDevice } from "./replay_device.ts";
 
 const SERVICE_PORT = 2000;
@@ -93,26 +91,12 @@ export function newConnections(count: number): Uint8Array[] {
 
 /** An appliance of the default network on `device`. */
 export function newAppliance(device: Device, clock: Clock, policy: Policy): Appliance {
-  const config: Config = {
-    net: device.name,
-    dstAddrs: BACKENDS.map(parseAddress),
-    address: parseAddress(PROXY),
-    prefixLength: 24,
-    gateway: null,
-    mac: parseMac(PROXY_MAC),
-    ports: { first: 1024, last: 65_535 },
-    maxConn: 262_144,
-    seed: 1,
-    trace: "off",
-    policy: null,
-    timeouts: DEFAULT_TIMEOUTS,
-  };
   return new Appliance({
-    device,
+    devices: [device],
     clock,
     random: new SeededRandom(1),
     policy,
-    config,
+    config: testConfig({ maxConn: 262_144 }),
     log: quiet,
     trace: null,
   });

@@ -3,7 +3,7 @@ import { Arena, MAX_RECORD_BYTES, VNET_BYTES } from "../../src/core/arena.ts";
 
 Deno.test("Arena.scratch gives separate rooms behind the burst, IP header on 4 bytes", () => {
   const arena = new Arena();
-  let end = arena.rxBytes;
+  let end = arena.rxEnd;
   for (const lengthBytes of [42, 60, 61, 62, 63, 1514, 1]) {
     const offset = arena.scratch(lengthBytes);
     assert.ok(offset - VNET_BYTES >= end, `${lengthBytes} bytes at ${offset}`);
@@ -31,9 +31,9 @@ Deno.test("Arena.scratch gives -1 when the space is used up, and room again afte
 
 Deno.test("Arena.scratch never gives room beyond the buffer", () => {
   const arena = new Arena();
-  const room = arena.buffer.byteLength - arena.rxBytes - VNET_BYTES;
+  const room = arena.buffer.byteLength - arena.rxEnd - VNET_BYTES;
   assert.equal(arena.scratch(room + 1), -1);
-  assert.equal(arena.scratch(room), arena.rxBytes + VNET_BYTES);
+  assert.equal(arena.scratch(room), arena.rxEnd + VNET_BYTES);
   assert.equal(arena.scratch(0), -1);
 });
 
@@ -88,6 +88,6 @@ Deno.test("Arena.sendCopy gives -1 when there is no room", () => {
 
 Deno.test("Arena takes the longest record", () => {
   const arena = new Arena();
-  assert.ok(arena.rxBytes >= MAX_RECORD_BYTES);
+  assert.ok(arena.rxEnd >= MAX_RECORD_BYTES);
   assert.ok(arena.scratch(MAX_RECORD_BYTES - VNET_BYTES) > 0);
 });

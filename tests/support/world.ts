@@ -9,8 +9,7 @@
  * A host's MAC address is 02:00:00:00:00 and its last octet. Frames are those of `frames.ts`.
  */
 import { Appliance } from "../../src/app/appliance.ts";
-import type { Config, TraceMode } from "../../src/app/config.ts";
-import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
+import type { TraceMode } from "../../src/app/config.ts";
 import { Outlet } from "../../src/app/outlet.ts";
 import { Trace } from "../../src/app/trace.ts";
 import { ManualClock } from "../../src/core/clock.ts";
@@ -19,17 +18,26 @@ import { reasonName } from "../../src/core/reason.ts";
 import { MemoryDevice } from "../../src/device/memory.ts";
 import { DECISION_NAMES, type Policy } from "../../src/tree/ast.ts";
 import { demo } from "../../src/tree/demo.ts";
-import { parseAddress, parseMac } from "../../src/wire/address.ts";
+import { parseAddress } from "../../src/wire/address.ts";
+import {
+  BACKENDS,
+  gatewayOf,
+  linkConfig,
+  PROXY,
+  PROXY_MAC,
+  routeOf,
+  testConfig,
+} from "./config.ts";
 import { type Arp, buildArp, readArp, readEthernet } from "./frames.ts";
 
-export const PROXY = "192.168.0.100";
-export const PROXY_MAC = "02:00:00:00:01:00";
+export { BACKENDS, PROXY, PROXY_MAC };
 export const CLIENT = "192.168.0.254";
-export const BACKENDS: readonly string[] = ["192.168.0.1", "192.168.0.2", "192.168.0.3"];
 
 export interface WorldOptions {
   readonly backends?: readonly string[];
   readonly gateway?: string;
+  /** `10.0.0.0/8 via 192.168.0.250`. */
+  readonly routes?: readonly string[];
   readonly maxConn?: number;
   readonly ports?: { readonly first: number; readonly last: number };
   readonly policy?: Policy;
@@ -51,23 +59,22 @@ export class World {
     const trace = options.trace ?? "off";
     this.backends = options.backends ?? BACKENDS;
     this.clock = new ManualClock(options.startMs ?? 1_000_000);
-    const config: Config = {
-      net: "memory",
+    const config = testConfig({
+      links: [linkConfig({
+        routes: [
+          ...(options.gateway === undefined ? [] : [gatewayOf(options.gateway)]),
+          ...(options.routes ?? []).map(routeOf),
+        ],
+      })],
       dstAddrs: this.backends.map(parseAddress),
-      address: parseAddress(PROXY),
-      prefixLength: 24,
-      gateway: options.gateway === undefined ? null : parseAddress(options.gateway),
-      mac: parseMac(PROXY_MAC),
       ports: options.ports ?? { first: 1024, last: 65_535 },
       maxConn: options.maxConn ?? 1000,
       seed: options.seed ?? 1,
-      policy: null,
-      timeouts: DEFAULT_TIMEOUTS,
       trace,
-    };
+    });
     const line = (level: string) => (message: string) => void this.log.push(`${level}: ${message}`);
     this.appliance = new Appliance({
-      device: this.device,
+      devices: [this.device],
       clock: this.clock,
       random: new SeededRandom(options.seed ?? 1),
       policy: options.policy ?? demo,

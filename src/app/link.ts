@@ -1,0 +1,57 @@
+/** The proxy on one interface: a device, the address answered for there, ARP, and the ways from there. */
+import type { Arena } from "../core/arena.ts";
+import type { Log } from "../core/log.ts";
+import { Reason } from "../core/reason.ts";
+import type { Device } from "../device/device.ts";
+import { admit, type OwnAddress } from "../stack/admit.ts";
+import { Arp, type ArpEvents } from "../stack/arp.ts";
+import type { Routes } from "../stack/route.ts";
+import type { Mac } from "../wire/address.ts";
+import type { Pdu } from "../wire/pdu.ts";
+import { type LinkConfig, routesOn, subnetOn } from "./config.ts";
+
+export interface LinkOptions {
+  readonly config: LinkConfig;
+  readonly device: Device;
+  readonly arena: Arena;
+  /** Next hops that ARP keeps an eye on. */
+  readonly watched: readonly number[];
+  readonly events: ArpEvents;
+  readonly log: Log;
+  readonly nowMs: number;
+}
+
+export class Link {
+  readonly device: Device;
+  readonly arena: Arena;
+  readonly mac: Mac;
+  readonly own: OwnAddress;
+  readonly routes: Routes;
+  readonly arp: Arp;
+  /** False while the device is down or gone. */
+  isUp = true;
+  /** The other side's routes, if that has an interface of its own. */
+  otherRoutes: Routes | null = null;
+
+  constructor({ config, device, arena, watched, events, log, nowMs }: LinkOptions) {
+    const { mac, address } = config;
+    this.device = device;
+    this.arena = arena;
+    this.mac = mac;
+    this.own = { address, subnet: subnetOn(config) };
+    this.routes = routesOn(config);
+    this.arp = new Arp({ arena, mac, own: this.own, watched, log, events, nowMs });
+  }
+
+  /** 0 if the packet that came in here may enter the tree, else the reason to drop it. */
+  admit(pdu: Pdu): number {
+    const reason = admit(pdu, this.own);
+    return reason === 0 && this.#isStray(pdu.src) ? Reason["wrong-side"] : reason;
+  }
+
+  /** True for a source to which the other side has the better route (RFC 1812 §5.3.8, RFC 3704). */
+  #isStray(src: number): boolean {
+    const other = this.otherRoutes;
+    return other !== null && other.maskTo(src) > this.routes.maskTo(src);
+  }
+}

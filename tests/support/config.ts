@@ -1,0 +1,46 @@
+/** Configurations for tests: one interface on the network of `world.ts`, and all defaults. */
+import type { Config, LinkConfig } from "../../src/app/config.ts";
+import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
+import type { Route } from "../../src/stack/route.ts";
+import { parseAddress, parseInterface, parseMac, subnetOf } from "../../src/wire/address.ts";
+
+export const PROXY = "192.168.0.100";
+export const PROXY_MAC = "02:00:00:00:01:00";
+export const BACKENDS: readonly string[] = ["192.168.0.1", "192.168.0.2", "192.168.0.3"];
+
+/** `10.0.0.0/8 via 192.168.0.1`. */
+export function routeOf(text: string): Route {
+  const [network = "", nextHop = ""] = text.split(" via ");
+  const { address, prefixLength } = parseInterface(network, 32);
+  return { to: subnetOf(address, prefixLength), nextHop: parseAddress(nextHop) };
+}
+
+/** The route of `--gateway`. */
+export function gatewayOf(nextHop: string): Route {
+  return routeOf(`0.0.0.0/0 via ${nextHop}`);
+}
+
+export function linkConfig(changes: Partial<LinkConfig> = {}): LinkConfig {
+  return {
+    net: "memory",
+    address: parseAddress(PROXY),
+    prefixLength: 24,
+    mac: parseMac(PROXY_MAC),
+    routes: [],
+    ...changes,
+  };
+}
+
+export function testConfig(changes: Partial<Config> = {}): Config {
+  return {
+    links: [linkConfig()],
+    dstAddrs: BACKENDS.map(parseAddress),
+    ports: { first: 1024, last: 65_535 },
+    maxConn: 1000,
+    timeouts: DEFAULT_TIMEOUTS,
+    seed: 1,
+    trace: "off",
+    policy: null,
+    ...changes,
+  };
+}
