@@ -218,12 +218,27 @@ int32_t tap_write(int32_t fd, const uint8_t *arena, uint32_t arena_bytes, const 
   return count > 0 && refused == count ? -first_error : (int32_t)(count - refused);
 }
 
-/* Waits up to `wait_ms` for something to read or for the device's end: 1, or 0 after the time. */
-int32_t tap_wait(int32_t fd, int32_t wait_ms) {
-  struct pollfd ready = {.fd = fd, .events = POLLIN};
-  int status = poll(&ready, 1, wait_ms);
+/*
+ * Waits up to `wait_ms` for something to read or for the end of a device, `fd` or `other` (-1: none): 1,
+ * or 0 after the time.
+ */
+int32_t tap_wait(int32_t fd, int32_t other, int32_t wait_ms) {
+  struct pollfd ready[] = {{.fd = fd, .events = POLLIN}, {.fd = other, .events = POLLIN}};
+  int status = poll(ready, 2, wait_ms);
   if (status < 0) return errno == EINTR ? 0 : -errno;
   return status > 0;
+}
+
+/* As tap_wait, but looks for `spin_us` before it sleeps: tap_read does this for one device. */
+int32_t tap_spin(int32_t fd, int32_t other, int32_t spin_us, int32_t wait_ms) {
+  if (spin_us > 0) {
+    int64_t end = now_us() + spin_us;
+    do {
+      int32_t status = tap_wait(fd, other, 0);
+      if (status != 0) return status;
+    } while (now_us() < end);
+  }
+  return tap_wait(fd, other, wait_ms);
 }
 
 int32_t tap_close(int32_t fd) {

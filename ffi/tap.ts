@@ -27,8 +27,10 @@ const symbols = {
   },
   /** (fd, arena, arena_bytes, frames, count, outcome) */
   tap_write: { parameters: ["i32", "buffer", "u32", "buffer", "u32", "buffer"], result: "i32" },
-  /** (fd, wait_ms), on a thread of its own */
-  tap_wait: { parameters: ["i32", "i32"], result: "i32", nonblocking: true },
+  /** (fd, other, wait_ms), on a thread of its own */
+  tap_wait: { parameters: ["i32", "i32", "i32"], result: "i32", nonblocking: true },
+  /** (fd, other, spin_us, wait_ms) */
+  tap_spin: { parameters: ["i32", "i32", "i32", "i32"], result: "i32" },
   /** (fd) */
   tap_close: { parameters: ["i32"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;

@@ -6,6 +6,9 @@ Examples:
     proxy --net=tap100 --dst-addrs=192.168.0.1,192.168.0.2
   Another address, a backend behind a router, no PDUs on the console:
     proxy --net=tap0 --ipv4=10.0.0.9 --gateway=10.0.0.1 --dst-addrs=10.7.0.5 --trace=off
+  Clients on one side, backends on the other, one of them behind a router:
+    proxy --net=tap100 --net-b=tap101 --ipv4-b=10.0.0.1/24 --route=10.7.0.0/16,10.0.0.254 \\
+      --dst-addrs=10.0.0.2,10.7.0.5
 
 Signals: SIGUSR2 prints the summary; SIGHUP reads the policy again; SIGINT and SIGTERM print the
 summary and exit.
@@ -32,8 +35,9 @@ PACKET is one argument, in the words of the policy notation:
   'proto N ADDR > ADDR'
 and behind each: ttl N, length N (of the whole IP packet), id N (of an ICMP query).
 Several packets are one small scene: each meets the connections that those before it have opened.
-Flags --policy, --ipv4, --gateway, --mac, --ports, --max-conn, --seed are those of a run (seed
-default 0). Every neighbour has answered ARP. Nothing outside is touched.
+Flags --policy, --ipv4, --gateway, --route, --mac, --ports, --max-conn, --seed are those of a run
+(seed default 0), and so are those of side B: --ipv4-b makes it two-sided, without --net-b. Every
+neighbour has answered ARP. Nothing outside is touched.
 
 Examples:
   proxy explain --dst-addrs=192.168.0.1 'tcp 192.168.0.254:40000 > 192.168.0.100:2000 syn'
@@ -43,8 +47,10 @@ Examples:
 Exit codes: 0, 1 for a wrong policy or a failure, 2 for a wrong command line.`;
 
 export const REPLAY_HELP = `
-Flags --policy, --ipv4, --gateway, --ports, --max-conn, --seed, --trace are those of a run; for the
-same decisions give those of the run that was captured (seed default 0, trace default all).
+Flags --policy, --ipv4, --gateway, --route, --ports, --max-conn, --seed, --trace are those of a run;
+for the same decisions give those of the run that was captured (seed default 0, trace default all).
+With --ipv4-b and the other flags of side B there are two captures, whose records are taken, and
+counted, in the order of time.
 Without --mac the proxy's MAC address is found in the capture. Frames from that address are not
 received but compared with those sent here, ARP requests excepted.
 A neighbour of which the capture has packets, but none of ARP, is taken to have answered before.

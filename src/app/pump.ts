@@ -3,14 +3,15 @@
  *
  *     busy     poll, poll, poll …            a turn of the event loop every millisecond, so that
  *                                            signals, timers and console writes get theirs
- *     quiet    poll waits up to 1 ms         after IDLE_ROUNDS of these:
- *     idle     await the device (≤ 100 ms)   costs no processor time
- *     away     the device is down or gone: looked for by name once a second, never created
+ *     quiet    a device is waited for up to 1 ms, or two together; after IDLE_ROUNDS of these:
+ *     idle     await the devices (≤ 100 ms)  costs no processor time
+ *     away     a device is down or gone: looked for once a second, while another goes on
  */
 import type { Log } from "../core/log.ts";
 import type { TapDevice } from "../device/tap.ts";
 import type { Appliance } from "./appliance.ts";
 import type { Clock } from "../core/clock.ts";
+import { DeviceWatch } from "./device_watch.ts";
 
 const POLL_WAIT_MS = 1;
 const TURN_MS = 1;
@@ -20,7 +21,8 @@ const CHECK_MS = 1000;
 
 export interface PumpOptions {
   readonly appliance: Appliance;
-  readonly device: TapDevice;
+  /** Those of the appliance. */
+  readonly devices: readonly TapDevice[];
   readonly clock: Clock;
   readonly log: Log;
   /** Ends the pump; a device that is away is not waited for any longer. */
@@ -28,7 +30,9 @@ export interface PumpOptions {
 }
 
 /** Runs until `stop` is aborted. */
-export async function pump({ appliance, device, clock, log, stop }: PumpOptions): Promise<void> {
+export async function pump({ appliance, devices, clock, log, stop }: PumpOptions): Promise<void> {
+  const watches = devices.map((device, i) => new DeviceWatch(device, appliance, i, log));
+  let up = devices;
   let idleRounds = 0;
   let turnMs = clock.nowMs();
   let checkMs = turnMs;
@@ -37,44 +41,24 @@ export async function pump({ appliance, device, clock, log, stop }: PumpOptions)
     const nowMs = clock.nowMs();
     if (count < 0 || nowMs >= checkMs) {
       checkMs = nowMs + CHECK_MS;
-      if (device.status() !== "up") {
-        await untilUp(device, log, stop);
-        appliance.linkUp(0);
-      }
+      for (const watch of watches) watch.check();
+      up = watches.filter(({ isUp }) => isUp).map(({ device }) => device);
+    }
+    const device = up[0];
+    if (device === undefined) {
+      await delay(CHECK_MS, stop);
+      continue;
     }
     idleRounds = count > 0 ? 0 : idleRounds + 1;
     if (idleRounds >= IDLE_ROUNDS) {
-      await device.wait(IDLE_WAIT_MS);
+      await device.wait(IDLE_WAIT_MS, up[1]);
     } else if (nowMs - turnMs >= TURN_MS) {
       await new Promise<void>((resolve) => setImmediate(resolve));
       turnMs = nowMs;
+    } else if (devices.length > 1 && count <= 0) {
+      device.waitSpinning(up[1] ?? device, idleRounds === 1, POLL_WAIT_MS);
     }
   }
-}
-
-/** Waits for a device that is down or gone, and says each thing that stands in the way once. */
-async function untilUp(device: TapDevice, log: Log, stop: AbortSignal): Promise<void> {
-  let reported = "";
-  for (;;) {
-    const obstacle = obstacleOf(device);
-    if (obstacle === "") return log.info(`${device.name} is up`);
-    if (stop.aborted) return;
-    if (obstacle !== reported) log.warning(obstacle);
-    reported = obstacle;
-    await delay(CHECK_MS, stop);
-  }
-}
-
-/** Why the device can't be used, if need be after an attempt to attach to it again; empty if it can. */
-function obstacleOf(device: TapDevice): string {
-  const error = device.status() === "gone" ? device.reopen() : null;
-  if (error?.cause === "ENODEV") {
-    return `${device.name} is gone: waiting for a TAP device of that name`;
-  }
-  if (error !== null) return error.message;
-  return device.status() === "up"
-    ? ""
-    : `${device.name} is down: waiting for 'ip link set ${device.name} up'`;
 }
 
 /** Resolves after `ms` milliseconds or when `stop` is aborted. */

@@ -44,18 +44,19 @@ export async function run(options: RunOptions): Promise<void> {
       ? builtIn(config.links.length)
       : await loadPolicy(config.policy, customs);
     const clock = new SystemClock();
-    const device = TapDevice.open(config.links[0].net, {
-      shim: await shim(),
-      create: true,
-      offload: tap.offload ? OFFLOAD : 0,
-      offloadRefused: (errno) =>
-        log.warning(
-          `${config.links[0].net} gives no offload (${errno}): bulk transfers are slower`,
-        ),
-      spinUs: tap.spinUs,
-    });
+    const path = await shim();
+    const devices = config.links.map(({ net }) =>
+      TapDevice.open(net, {
+        shim: path,
+        create: true,
+        offload: tap.offload ? OFFLOAD : 0,
+        offloadRefused: (errno) =>
+          log.warning(`${net} gives no offload (${errno}): bulk transfers are slower`),
+        spinUs: tap.spinUs,
+      })
+    );
     const appliance = new Appliance({
-      devices: [device],
+      devices,
       clock,
       random: config.seed === null ? new CryptoRandom() : new SeededRandom(config.seed),
       policy,
@@ -65,9 +66,9 @@ export async function run(options: RunOptions): Promise<void> {
     });
     summary = () => appliance.summary();
     reload = () => void reloadPolicy(appliance, config.policy, customs, log);
-    announce(config, [device], log);
-    await pump({ appliance, device, clock, log, stop: stop.signal });
-    await device.close();
+    announce(config, devices, log);
+    await pump({ appliance, devices, clock, log, stop: stop.signal });
+    await Promise.all(devices.map((device) => device.close()));
     stdout.offer(summary());
   } finally {
     unlisten();

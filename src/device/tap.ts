@@ -182,13 +182,26 @@ export class TapDevice implements Device {
   }
 
   /**
-   * Resolves when there is something to read, or to learn (the device is gone): 1; after `waitMs`, at
-   * most 250: 0. Costs no processor time meanwhile, unlike `read`, but about 40 µs once.
+   * Waits up to `waitMs` until there is something to read from this device or the other, or to learn (one
+   * is gone): 1; else 0. Spins first if `spin` is true. `read` does this for one device alone.
    */
-  wait(waitMs: number): Promise<number> {
+  waitSpinning(other: TapDevice, spin: boolean, waitMs: number): number {
+    if (this.#closed) return -EBADF;
+    const spinUs = spin ? this.#options.spinUs : 0;
+    return this.#library.symbols.tap_spin(this.#fd, other.#fd, spinUs, waitMs);
+  }
+
+  /**
+   * Resolves when there is something to read from this device or the other, or to learn: 1; after
+   * `waitMs`, at most 250: 0. Costs no processor time meanwhile, but about 40 µs once.
+   */
+  wait(waitMs: number, other: TapDevice = this): Promise<number> {
     if (this.#closed) return Promise.resolve(-EBADF);
-    const waiting = this.#library.symbols.tap_wait(this.#fd, Math.min(waitMs, LONGEST_WAIT_MS));
+    const { tap_wait } = this.#library.symbols;
+    const otherFd = other === this ? -1 : other.#fd;
+    const waiting = tap_wait(this.#fd, otherFd, Math.min(waitMs, LONGEST_WAIT_MS));
     this.#waiting = this.#waiting.then(() => waiting);
+    other.#waiting = other.#waiting.then(() => waiting);
     return waiting;
   }
 

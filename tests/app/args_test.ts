@@ -93,6 +93,48 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
   assert.deepEqual(configOf(...flags.flat()), config);
 });
 
+const SIDES = ["--net-b=tap101", "--ipv4-b=10.0.0.1/24"];
+const DST_B = "--dst-addrs=10.0.0.2,10.7.0.2";
+
+Deno.test("parseArgs reads an interface for each side, and puts each route where its next hop is", () => {
+  const config = configOf(
+    ...[NET, ...SIDES, DST_B, "--gateway=192.168.0.254", "--mac-b=02:00:00:00:00:0b"],
+    ...[
+      "--route=10.7.0.0/16,10.0.0.9",
+      "--route=172.16.0.0/12,192.168.0.9",
+      "--gateway-b=10.0.0.8",
+    ],
+  );
+  const [a, b] = config.links;
+  assert.deepEqual(a.routes, [
+    routeOf("0.0.0.0/0 via 192.168.0.254"),
+    routeOf("172.16.0.0/12 via 192.168.0.9"),
+  ]);
+  assert.deepEqual(b, {
+    net: "tap101",
+    address: parseAddress("10.0.0.1"),
+    prefixLength: 24,
+    mac: parseMac("02:00:00:00:00:0b"),
+    routes: [routeOf("0.0.0.0/0 via 10.0.0.8"), routeOf("10.7.0.0/16 via 10.0.0.9")],
+  });
+});
+
+Deno.test("parseArgs reads explain and replay with two sides, which side B's address tells", () => {
+  const explain = parseArgs(["explain", "--ipv4-b=10.0.0.1", "--dst-addrs=10.0.0.2", SYN], ABOUT);
+  assert.ok(explain.kind === "explain");
+  assert.equal(explain.config.links.length, 2);
+  const captures = ["--pcap=a.pcap", "--pcap-b=b.pcap", "--out-b=o", "--mac-b=02:00:00:00:00:0b"];
+  const replay = parseArgs(
+    ["replay", "--ipv4-b=10.0.0.1", "--dst-addrs=10.0.0.2", ...captures],
+    ABOUT,
+  );
+  assert.ok(replay.kind === "replay");
+  assert.deepEqual(replay.captures, [
+    { findMac: true, pcap: "a.pcap", out: null },
+    { findMac: false, pcap: "b.pcap", out: "o" },
+  ]);
+});
+
 const edges: { name: string; argv: string[]; holds: (config: Config) => boolean }[] = [
   {
     name: "a bare address means /24",
@@ -399,6 +441,54 @@ const errors: { name: string; argv: string[]; message: string }[] = [
     message: "--route: Cannot use second route to 0.0.0.0/0: expected one",
   },
   {
+    name: "side B without an address",
+    argv: [NET, DST_B, "--net-b=tap101"],
+    message: "--ipv4-b: Required: expected --ipv4-b=ADDR/LEN, as in --ipv4-b=10.0.0.1/24",
+  },
+  ...["--ipv4-b=10.0.0.1", "--gateway-b=10.0.0.9", "--mac-b=02:00:00:00:00:0b"].map((flag) => ({
+    name: `${flag} without --net-b`,
+    argv: [NET, DST, flag],
+    message: `${flag.split("=")[0]}: Cannot use without --net-b`,
+  })),
+  {
+    name: "one device for both sides",
+    argv: [NET, DST_B, ...SIDES, "--net-b=tap100"].filter((flag) => flag !== SIDES[0]),
+    message: '--net-b: Cannot use "tap100" twice: expected another device',
+  },
+  {
+    name: "sides whose subnets overlap",
+    argv: [NET, DST, "--net-b=tap101", "--ipv4-b=192.168.1.1/16"],
+    message: "--ipv4-b: Cannot use 192.168.0.0/16 on side B: " +
+      "expected another subnet than 192.168.0.0/24 on side A",
+  },
+  {
+    name: "backend on side A",
+    argv: [NET, DST, ...SIDES, "--gateway-b=10.0.0.9"],
+    message:
+      `${BACKEND} "192.168.0.1" as backend: expected a host on side B, the routes say side A`,
+  },
+  {
+    name: "backend without a way on side B",
+    argv: [NET, DST_B, ...SIDES, "--gateway=192.168.0.254"],
+    message: `${BACKEND} "10.7.0.2" as backend: ` +
+      "expected an address in 10.0.0.0/24, or a --gateway-b or --route to reach it",
+  },
+  {
+    name: "own address on side A as backend",
+    argv: [NET, "--dst-addrs=192.168.0.100", ...SIDES],
+    message: `${BACKEND} "192.168.0.100" as backend: expected another host, not the proxy`,
+  },
+  {
+    name: "captures of side B without side B",
+    argv: ["replay", DST, "--pcap=a", "--pcap-b=b"],
+    message: "--pcap-b: Cannot use without --ipv4-b",
+  },
+  {
+    name: "side B without its capture",
+    argv: ["replay", "--dst-addrs=10.0.0.2", "--ipv4-b=10.0.0.1", "--pcap=a"],
+    message: "--pcap-b: Required: expected --pcap-b=FILE, as in --pcap-b=b.pcap",
+  },
+  {
     name: "broken MAC",
     argv: [NET, DST, "--mac=02:00"],
     message: `--mac: Cannot parse "02:00" as MAC address: ` +
@@ -490,6 +580,10 @@ Deno.test("parseArgs --help has every flag and its default on a page 100 columns
     "gateway",
     "route",
     "mac",
+    "net-b",
+    "ipv4-b",
+    "gateway-b",
+    "mac-b",
     "ports",
     "max-conn",
     ...TIMEOUTS.map((name) => `timeout-${name}`),
@@ -508,9 +602,9 @@ Deno.test("parseArgs --help has every flag and its default on a page 100 columns
 
 Deno.test("parseArgs --help shows examples that work", () => {
   const { text } = parseArgs(["--help"], ABOUT) as { text: string };
-  const examples = [...text.matchAll(/^ {4}proxy (.*)$/gm)];
-  assert.equal(examples.length, 2);
-  for (const [, line] of examples) configOf(...line!.split(" "));
+  const examples = [...text.replaceAll("\\\n", "").matchAll(/^ {4}proxy (.*)$/gm)];
+  assert.equal(examples.length, 3);
+  for (const [, line] of examples) configOf(...line!.split(/ +/));
 });
 
 Deno.test("parseArgs takes the command policy, for a file or the built-in policy", () => {

@@ -14,10 +14,10 @@ import {
   predicate,
   select,
 } from "../../src/tree/build.ts";
-import { demo } from "../../src/tree/demo.ts";
+import { demo, demoTwoSided } from "../../src/tree/demo.ts";
 import { parse } from "../../src/tree/parse.ts";
 import { formatAddress, parseAddress, parseMac } from "../../src/wire/address.ts";
-import { gatewayOf, linkConfig, testConfig } from "../support/config.ts";
+import { gatewayOf, LINK_B, linkConfig, testConfig } from "../support/config.ts";
 import { ADDRESSES, LENGTHS, PORTS, randomPolicy, TTLS } from "../support/random_policy.ts";
 import { BACKENDS, CLIENT, macOf, packetsOf, PROXY, World } from "../support/world.ts";
 
@@ -228,6 +228,32 @@ Deno.test("explain reaches clients and backends behind the gateway", () => {
     reply!,
     /\nsent {5}: tcp 192\.168\.0\.100:2000 > 1\.2\.3\.4:40000 syn ack ttl 63\n$/,
   );
+});
+
+Deno.test("explain tells by which side a packet comes and goes", () => {
+  const [syn, reply, liar] = explained(
+    demoTwoSided,
+    [
+      "tcp 192.168.0.254:40000 > 192.168.0.100:2000",
+      "tcp 10.0.0.1:2000 > 10.0.0.100:40000 syn ack",
+      "tcp 10.0.0.1:40000 > 192.168.0.100:2000",
+    ],
+    testConfig({
+      links: [linkConfig(), LINK_B],
+      dstAddrs: [parseAddress("10.0.0.1")],
+    }),
+  );
+  assert.match(syn!, /\nnew, from side a\n\nfrom side a {13}true\n/);
+  assert.match(
+    syn!,
+    /sent {5}: tcp 10\.0\.0\.100:40000 > 10\.0\.0\.1:2000 syn ttl 63 to side b\n$/,
+  );
+  assert.match(reply!, /\nestablished, from side b\n/);
+  assert.match(
+    reply!,
+    /\nsent {5}: tcp .*:2000 > 192\.168\.0\.254:40000 syn ack ttl 63 to side a\n$/,
+  );
+  assert.match(liar!, /\nDropped before the policy was asked \(wrong-side\)\n/);
 });
 
 /** Runs the command with what it prints in memory. */

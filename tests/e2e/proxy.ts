@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import type { Background } from "../support/shell.ts";
 import type { Host } from "./lab.ts";
 import { backendAddresses, tap } from "./topology.ts";
+import { tapB, twoSidedOptions } from "./two_sides.ts";
 
 /** The options of the seed's demonstration, with all three backends. */
 export const usualOptions: readonly string[] = [
@@ -34,6 +35,17 @@ export async function startProxy(
   for (const address of resolved) {
     await proxy.waitFor(`backend ${address} is at `);
   }
+  return proxy;
+}
+
+/** As `startProxy`, with an interface on each side; a flag in `more` takes the place of the usual one. */
+export async function startTwoSided(host: Host, ...more: readonly string[]): Promise<Background> {
+  const isReplaced = (one: string): boolean =>
+    more.some((other) => other.split("=")[0] === one.split("=")[0]);
+  const options = twoSidedOptions.filter((one) => !isReplaced(one));
+  const proxy = host.start(proxyCommand([...options, ...more]));
+  await proxy.waitFor(`${tapB}: `, startTimeoutMs);
+  await proxy.waitFor(/backend 10\.0\.0\.2 is at /);
   return proxy;
 }
 

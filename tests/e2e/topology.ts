@@ -156,7 +156,7 @@ export async function join(
  * Turns transmit offload off, so that everything is complete that leaves the interface. Without ethtool
  * it stays on: nothing but a judged capture needs this.
  */
-async function completeChecksums(host: Host, device: string): Promise<void> {
+export async function completeChecksums(host: Host, device: string): Promise<void> {
   await host.run(["ethtool", "-K", device, "tx", "off", "tso", "off", "gso", "off"]);
 }
 

@@ -6,6 +6,9 @@ import { parseAddress, parseInterface, parseMac, subnetOf } from "../../src/wire
 
 export const PROXY = "192.168.0.100";
 export const PROXY_MAC = "02:00:00:00:01:00";
+export const PROXY_B = "10.0.0.100";
+export const PROXY_B_MAC = "02:00:00:00:02:00";
+export const BACKENDS_B: readonly string[] = ["10.0.0.1", "10.0.0.2", "10.0.0.3"];
 export const BACKENDS: readonly string[] = ["192.168.0.1", "192.168.0.2", "192.168.0.3"];
 
 /** `10.0.0.0/8 via 192.168.0.1`. */
@@ -30,6 +33,13 @@ export function linkConfig(changes: Partial<LinkConfig> = {}): LinkConfig {
     ...changes,
   };
 }
+
+/** Side B's, where there are two. */
+export const LINK_B: LinkConfig = linkConfig({
+  net: "memory-b",
+  address: parseAddress(PROXY_B),
+  mac: parseMac(PROXY_B_MAC),
+});
 
 export function testConfig(changes: Partial<Config> = {}): Config {
   return {

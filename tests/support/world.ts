@@ -1,10 +1,13 @@
 /**
- * The whole world in memory: an appliance on a MemoryDevice, a clock that tests move, randomness from
+ * The whole world in memory: an appliance on a MemoryDevice, or on one for each side, a clock that tests move, randomness from
  * a seed, and everything that was logged and printed. Nothing happens until a test says so.
  *
  *     192.168.0.254 client ─┐
  *     192.168.0.1   backend ┼─ one Ethernet ─ 192.168.0.100, 02:00:00:00:01:00 proxy
  *     192.168.0.2, .3       ┘
+ *
+ *     192.168.0.254 client ─── proxy ─── 10.0.0.1, .2, .3 backends        two-sided, the proxy there:
+ *                                                                         10.0.0.100, 02:00:00:00:02:00
  *
  * A host's MAC address is 02:00:00:00:00 and its last octet. Frames are those of `frames.ts`.
  */
@@ -17,23 +20,30 @@ import { SeededRandom } from "../../src/core/random.ts";
 import { reasonName } from "../../src/core/reason.ts";
 import { MemoryDevice } from "../../src/device/memory.ts";
 import { DECISION_NAMES, type Policy } from "../../src/tree/ast.ts";
-import { demo } from "../../src/tree/demo.ts";
+import { builtIn } from "../../src/tree/demo.ts";
 import { parseAddress } from "../../src/wire/address.ts";
 import {
   BACKENDS,
+  BACKENDS_B,
   gatewayOf,
+  LINK_B,
   linkConfig,
   PROXY,
+  PROXY_B,
+  PROXY_B_MAC,
   PROXY_MAC,
   routeOf,
   testConfig,
 } from "./config.ts";
 import { type Arp, buildArp, readArp, readEthernet } from "./frames.ts";
 
-export { BACKENDS, PROXY, PROXY_MAC };
+export { BACKENDS, BACKENDS_B, PROXY, PROXY_B, PROXY_B_MAC, PROXY_MAC };
 export const CLIENT = "192.168.0.254";
 
 export interface WorldOptions {
+  /** An interface on each side. */
+  readonly twoSided?: boolean;
+  readonly mtus?: readonly [a: number, b: number];
   readonly backends?: readonly string[];
   readonly gateway?: string;
   /** `10.0.0.0/8 via 192.168.0.250`. */
@@ -48,7 +58,8 @@ export interface WorldOptions {
 
 export class World {
   readonly clock: ManualClock;
-  readonly device = new MemoryDevice();
+  /** One, or side A's and side B's. */
+  readonly devices: readonly MemoryDevice[];
   readonly appliance: Appliance;
   /** Log lines with their level in front, e.g. `info: backend 192.168.0.1 is at 02:…`. */
   readonly log: string[] = [];
@@ -57,15 +68,18 @@ export class World {
 
   constructor(options: WorldOptions = {}) {
     const trace = options.trace ?? "off";
-    this.backends = options.backends ?? BACKENDS;
+    const { twoSided = false, mtus = [1500, 1500] } = options;
+    this.backends = options.backends ?? (twoSided ? BACKENDS_B : BACKENDS);
+    this.devices = mtus.slice(0, twoSided ? 2 : 1).map((mtu) => new MemoryDevice(mtu));
     this.clock = new ManualClock(options.startMs ?? 1_000_000);
+    const linkA = linkConfig({
+      routes: [
+        ...(options.gateway === undefined ? [] : [gatewayOf(options.gateway)]),
+        ...(options.routes ?? []).map(routeOf),
+      ],
+    });
     const config = testConfig({
-      links: [linkConfig({
-        routes: [
-          ...(options.gateway === undefined ? [] : [gatewayOf(options.gateway)]),
-          ...(options.routes ?? []).map(routeOf),
-        ],
-      })],
+      links: twoSided ? [linkA, LINK_B] : [linkA],
       dstAddrs: this.backends.map(parseAddress),
       ports: options.ports ?? { first: 1024, last: 65_535 },
       maxConn: options.maxConn ?? 1000,
@@ -74,14 +88,19 @@ export class World {
     });
     const line = (level: string) => (message: string) => void this.log.push(`${level}: ${message}`);
     this.appliance = new Appliance({
-      devices: [this.device],
+      devices: this.devices,
       clock: this.clock,
       random: new SeededRandom(options.seed ?? 1),
-      policy: options.policy ?? demo,
+      policy: options.policy ?? builtIn(this.devices.length),
       config,
       log: { info: line("info"), warning: line("warning"), error: line("error") },
       trace: trace === "off" ? null : new Trace(trace, this.#console.outlet, DECISION_NAMES),
     });
+  }
+
+  /** Side A's device, or the only one. */
+  get device(): MemoryDevice {
+    return this.devices[0]!;
   }
 
   /** A world where the proxy has announced itself and the backends and the client have said who they are. */
@@ -95,14 +114,20 @@ export class World {
 
   /** Delivers the frames, all at the present time, and returns what the proxy sends. */
   send(...frames: Uint8Array[]): Uint8Array<ArrayBuffer>[] {
-    this.device.inbox.push(...frames);
+    for (const frame of frames) this.deviceTowards(frame).inbox.push(frame);
     return this.poll();
   }
 
-  /** Lets the proxy handle what waits for it, and returns what it sends. */
+  /** The device on whose side the frame's destination is. */
+  deviceTowards(frame: Uint8Array): MemoryDevice {
+    const isB = frame[4] === 2 && frame[5] === 0; // of PROXY_B_MAC
+    return this.devices[isB ? this.devices.length - 1 : 0]!;
+  }
+
+  /** Lets the proxy handle what waits for it, and returns what it sends, first to side A. */
   poll(): Uint8Array<ArrayBuffer>[] {
-    do this.appliance.poll(0); while (this.device.inbox.length > 0);
-    return this.device.take();
+    do this.appliance.poll(0); while (this.devices.some(({ inbox }) => inbox.length > 0));
+    return this.devices.flatMap((device) => device.take());
   }
 
   /** Lets time pass, with a poll every 100 ms, and returns what the proxy sends meanwhile. */
@@ -144,15 +169,23 @@ export function from(host: string): { src: string; srcMac: string } {
   return { src: host, srcMac: macOf(host) };
 }
 
-/** The host's reply to the proxy's ARP request. */
+/** Fields of a frame from the backend to the proxy on side B. */
+export function fromB(
+  host: string,
+): { src: string; srcMac: string; dst: string; dstMac: string } {
+  return { ...from(host), dst: PROXY_B, dstMac: PROXY_B_MAC };
+}
+
+/** The host's reply to the proxy's ARP request, on the side where it is. */
 export function arpReply(host: string, mac: string = macOf(host)): Uint8Array<ArrayBuffer> {
+  const [own, ownMac] = host.startsWith("10.0.0.") ? [PROXY_B, PROXY_B_MAC] : [PROXY, PROXY_MAC];
   return buildArp({
-    dstMac: PROXY_MAC,
+    dstMac: ownMac,
     operation: 2,
     senderMac: mac,
     senderAddress: host,
-    targetMac: PROXY_MAC,
-    targetAddress: PROXY,
+    targetMac: ownMac,
+    targetAddress: own,
   });
 }
 

@@ -1,0 +1,151 @@
+/**
+ * The general case: the proxy between two Ethernets, each with a router and hosts behind it. See
+ * `two_sides.ts` for the network.
+ */
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import type { Background } from "../support/shell.ts";
+import type { Host } from "./lab.ts";
+import { connectPeer, startEcho } from "./peer.ts";
+import { lastSummary, startTwoSided, summaryCount } from "./proxy.ts";
+import { SteadyConnections } from "./steady.ts";
+import { labTests } from "./suite.ts";
+import {
+  backendAddresses,
+  deviceCommands,
+  ownA,
+  ownB,
+  tapA,
+  tapB,
+  type TwoSides,
+  twoSides,
+} from "./two_sides.ts";
+
+const labTest = await labTests("ping");
+const curlTest = await labTests("curl");
+const iperfTest = await labTests("iperf3");
+
+const forwardsAll = fileURLToPath(
+  new URL("../golden/policies/good/two-sided.policy", import.meta.url),
+);
+
+/** Starts an echo server on each backend; what they print tells who has come. */
+async function startEchoes({ backends }: TwoSides): Promise<Background[]> {
+  return await Promise.all(backends.map(({ host, address }) => startEcho(host, address, 2000)));
+}
+
+labTest("proxy, two-sided, serves near and far clients from near and far backends", async () => {
+  await using topology = await twoSides();
+  const servers = await startEchoes(topology);
+  const proxy = await startTwoSided(topology.host);
+  for (const client of topology.clients) {
+    const { byBackend, failures } = await connectPeer(client, ownA, 2000, 30, 100_000);
+    assert.deepEqual(failures, []);
+    assert.deepEqual(Object.keys(byBackend).sort(), backendAddresses);
+  }
+  // Full NAT: the proxy's own address on side B is all that the backends see.
+  const seen = servers.flatMap(({ stdout }) => stdout.match(/^\d\S* (?=\d+$)/gm) ?? []);
+  assert.deepEqual([...new Set(seen)], [`${ownB} `]);
+  assert.equal(seen.length, 60);
+  const summary = lastSummary((await proxy.stop()).stdout);
+  for (const reason of ["no-route", "wrong-side", "send-failed"]) {
+    assert.equal(summaryCount(summary, reason), 0, summary);
+  }
+});
+
+curlTest(
+  "proxy, two-sided, serves curl; port 80 is silent as the default policy says",
+  async () => {
+    await using topology = await twoSides();
+    const page = "a page of the far backend\n";
+    for (const { host } of topology.backends) {
+      const answer = `HTTP/1.0 200 OK\r\nContent-Length: ${page.length}\r\n\r\n${page}`;
+      host.start(["sh", "-c", 'while :; do printf %s "$0" | nc -l -N -p 8080; done', answer]);
+    }
+    await startTwoSided(topology.host);
+    for (const client of topology.clients) {
+      const words = ["curl", "-s", "--retry", "3", "--retry-connrefused", "--max-time", "10"];
+      assert.equal(await client.must([...words, `http://${ownA}:8080/`]), page);
+      const blocked = await client.run(["curl", "-s", "--max-time", "2", `http://${ownA}/`]);
+      assert.equal(blocked.code, curlTimedOut);
+    }
+  },
+);
+
+/** curl(1), "EXIT CODES". */
+const curlTimedOut = 28;
+
+iperfTest("proxy, two-sided, carries iperf3 in both directions", async () => {
+  await using topology = await twoSides();
+  const [backend] = topology.backends;
+  const server = backend!.host.start(["iperf3", "-s", "-1", "--forceflush"]);
+  await server.waitFor("Server listening");
+  await startTwoSided(topology.host, `--dst-addrs=${backend!.address}`);
+  const words = ["iperf3", "-c", ownA, "-t", "1", "-P", "2", "--bidir", "--json"];
+  const { end } = JSON.parse(await topology.clients[1]!.must(words));
+  for (const sum of [end.sum_received, end.sum_received_bidir_reverse]) {
+    assert.ok(sum.bytes > 1_000_000, JSON.stringify(end));
+  }
+});
+
+labTest("proxy, two-sided, pings a backend where the policy forwards echo", async () => {
+  await using topology = await twoSides();
+  await startTwoSided(topology.host, `--policy=${forwardsAll}`);
+  for (const client of topology.clients) {
+    const { stdout } = await client.run(["ping", "-c", "5", "-i", "0.2", "-W", "1", ownA]);
+    assert.match(stdout, /5 packets transmitted, 5 received/);
+    assert.match(stdout, /icmp_seq=5 ttl=6[0-3] /); // another hop or two than the proxy itself
+  }
+});
+
+labTest("proxy, two-sided, does without either device while it is gone", async () => {
+  await using topology = await twoSides();
+  const { host, client, backends } = topology;
+  await startEchoes(topology);
+  const proxy = await startTwoSided(host);
+  const steady = await SteadyConnections.open(client, ownA, 2000, 6);
+
+  for (const side of ["a", "b"] as const) {
+    const device = side === "a" ? tapA : tapB;
+    const from = proxy.stdout.length;
+    await host.script(`ip link del ${device}`);
+    await until(() =>
+      proxy.stderr.includes(`warning: ${device} is gone: waiting for a TAP device`)
+    );
+    await proxy.ended(500);
+    assert.equal((await steady.report()).failures.length, 0);
+    if (side === "a") {
+      await isAnswered(backends[0]!.host, ownB);
+    } else {
+      const { stdout } = await client.run(["ping", "-c", "4", "-i", "0.2", "-W", "1", ownA]);
+      assert.match(stdout, /4 packets transmitted, 2 received/);
+      const refused = await client.run(["nc", "-v", "-w", "5", ownA, "2000"]);
+      assert.match(refused.stderr, /unreachable/); // at once, not a timeout
+    }
+    await host.script(deviceCommands(side));
+    await until(() => proxy.stdout.slice(from).includes(`${device} is up`));
+    await proxy.ended(4000); // TCP sends again within this
+    await steady.report();
+    await proxy.ended(1000);
+    const { exchanges, fewest, failures } = await steady.report();
+    assert.deepEqual(failures, []);
+    assert.ok(fewest > 0, `${exchanges} exchanges, ${fewest} by the slowest`);
+  }
+  const summary = lastSummary((await proxy.stop()).stdout);
+  assert.ok(summaryCount(summary, "link-down") > 0, summary);
+});
+
+/** The proxy answers ARP for this address. */
+async function isAnswered(host: Host, address: string): Promise<void> {
+  await host.script(`ip neigh flush dev eth0`);
+  await host.run(["ping", "-c", "1", "-W", "1", address]);
+  assert.match(await host.must(["ip", "neigh", "show", address]), /lladdr/);
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  while (!holds()) {
+    assert.ok(performance.now() < deadline, `not within 10 s: ${holds}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
