@@ -29,6 +29,7 @@ import {
   MAX_PACKET_FRAGMENTS,
 } from "../stack/fragmentation.ts";
 import { echoReply, IcmpErrors, makeEchoReply } from "../stack/icmp.ts";
+import { clampMss } from "../stack/mss.ts";
 import { Reassembly } from "../stack/reassembly.ts";
 import { sendReset } from "../stack/reset.ts";
 import { DROP, ECHO_REPLY, FORWARD, type Policy, REJECT } from "../tree/ast.ts";
@@ -41,6 +42,7 @@ import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
 import { formatPdu } from "../wire/format.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
+import * as tcp from "../wire/tcp.ts";
 import { Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
 import { type Config, routesOn, sideB } from "./config.ts";
 import { Link } from "./link.ts";
@@ -82,6 +84,7 @@ export class Appliance {
   /** Side A's link and side B's, which may be one and the same. */
   readonly #a: Link;
   readonly #b: Link;
+  readonly #clampMss: boolean | null;
   readonly #trace: Trace | null;
   readonly #backends: Backends;
   readonly #random: Random;
@@ -104,6 +107,7 @@ export class Appliance {
   constructor(options: ApplianceOptions) {
     const { devices, clock, random, policy, config, log, trace, evaluator = compile } = options;
     this.#clock = clock;
+    this.#clampMss = config.clampMss;
     this.#trace = trace;
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
@@ -377,7 +381,17 @@ export class Appliance {
       return -Reason["no-route"];
     }
     translate(view, pdu, to, pdu.newTtl === 0 ? pdu.ttl - 1 : pdu.newTtl);
+    if (pdu.protocol === ipv4.PROTOCOL_TCP && (pdu.tcpFlags & tcp.SYN) !== 0) this.#clamp(pdu);
     return this.#leave(pdu, out, nextHop);
+  }
+
+  /** Lowers the MSS that the SYN announces to what both interfaces take, if that is wanted. */
+  #clamp(pdu: Pdu): void {
+    const mtuA = this.#a.device.mtu;
+    const mtuB = this.#b.device.mtu;
+    if (this.#clampMss ?? mtuA !== mtuB) {
+      clampMss(this.#in.arena.view, pdu, Math.min(mtuA, mtuB));
+    }
   }
 
   /** Sends the rewritten PDU, in fragments if need be: FORWARD or the negative of a reason. */

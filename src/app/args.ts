@@ -112,6 +112,10 @@ function makeProgram(about: About, print: (text: string) => void): Program {
     const seconds = DEFAULT_TIMEOUTS[timeoutKey(name)];
     flag(`--timeout-${name} <SECONDS>`, `longest idle time: ${text} (default ${seconds})`);
   }
+  flag(
+    "--clamp-mss <on|off>",
+    "lower TCP's MSS to the MTUs (default on if the sides' MTUs differ)",
+  );
   flag("--policy <FILE>", "policy to run, read again at SIGHUP (default the built-in one)");
   flag("--seed <N>", "makes a run repeatable, for replay and tests (default random)");
   flag("--trace <MODE>", "PDUs shown: auto (50 a second), all or off (default auto)");

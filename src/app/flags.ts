@@ -53,6 +53,7 @@ export function readConfig(flags: Flags, nets: Nets, trace: TraceMode): Config {
     timeouts: readTimeouts(flags),
     seed: readOptional(flags, "seed", (text) => parseInteger(text, "seed", 0, MAX_SEED)),
     trace: read(flags, "trace", trace, parseTrace),
+    clampMss: readOptional(flags, "clamp-mss", parseSwitch),
     policy: readOptional(flags, "policy", parsePath),
   };
 }

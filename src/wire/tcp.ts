@@ -15,6 +15,7 @@ export const FLAG_NAMES = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR
 // Option kinds (RFC 9293 §3.2, RFC 7323 §2.2, RFC 2018 §2).
 export const OPTION_END = 0;
 export const OPTION_NOP = 1;
+export const OPTION_MSS = 2;
 export const OPTION_WINDOW_SCALE = 3;
 export const OPTION_SACK_PERMITTED = 4;
 
@@ -63,6 +64,32 @@ export function window(view: DataView, tcp: number): number {
 
 export function checksum(view: DataView, tcp: number): number {
   return view.getUint16(tcp + CHECKSUM);
+}
+
+/**
+ * Offset of the first option of that kind and length, both bytes included, or -1. The header ends at
+ * `end`; what comes behind an option whose length can't be is not looked at.
+ */
+export function findOption(
+  view: DataView,
+  tcp: number,
+  end: number,
+  kind: number,
+  lengthBytes: number,
+): number {
+  for (let at = tcp + TCP_MIN_BYTES; at < end;) {
+    const found = view.getUint8(at);
+    if (found === OPTION_END) return -1;
+    if (found === OPTION_NOP) {
+      at++;
+      continue;
+    }
+    const length = at + 1 < end ? view.getUint8(at + 1) : 0;
+    if (length < 2 || at + length > end) return -1;
+    if (found === kind && length === lengthBytes) return at;
+    at += length;
+  }
+  return -1;
 }
 
 export function setPorts(view: DataView, tcp: number, source: number, destination: number): void {

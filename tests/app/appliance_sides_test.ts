@@ -135,3 +135,91 @@ Deno.test("Appliance, two-sided, says net unreachable while the other device is 
   assert.equal(packetsOf(world.send(data)).length, 1);
   assert.equal(world.appliance.metrics.drops[Reason["link-down"]], 1);
 });
+
+/** MSS option of a SYN, behind as many NOPs as said. */
+function mss(lengthBytes: number, nops = 0): number[] {
+  const option = [2, 4, lengthBytes >> 8, lengthBytes & 255];
+  return [...Array(nops).fill(1), ...option, ...Array((4 - nops) % 4).fill(1)];
+}
+
+Deno.test("Appliance lowers the MSS of SYN and SYN ACK to the smaller MTU, where the MTUs differ", () => {
+  const cases: [
+    mtus: [number, number],
+    clampMss: boolean | undefined,
+    mss: number,
+    left: number,
+  ][] = [
+    [[9000, 1400], undefined, 8960, 1360],
+    [[1400, 9000], undefined, 8960, 1360],
+    [[1400, 9000], undefined, 1300, 1300],
+    [[9000, 1400], false, 8960, 8960],
+    [[1500, 1500], undefined, 8960, 8960],
+    [[1500, 1500], true, 8960, 1460],
+  ];
+  for (const [mtus, clampMss, announced, left] of cases) {
+    const world = World.settled({ ...ONE, mtus, ...(clampMss === undefined ? {} : { clampMss }) });
+    for (const nops of [0, 1, 2, 3]) {
+      const srcPort = 40_000 + nops;
+      // `readTcp` finds out whether the checksum is right.
+      const tcpOptions = mss(announced, nops);
+      const [syn] = world.send(buildTcp({ flags: "S", srcPort, tcpOptions })).map(readTcp);
+      assert.deepEqual(syn!.tcpOptions, mss(left, nops));
+      const answer = { ...fromB(BACKEND), srcPort: 2000, dstPort: syn!.srcPort, flags: "SA" };
+      const [back] = world.send(buildTcp({ ...answer, ack: 1001, tcpOptions })).map(readTcp);
+      assert.deepEqual(back!.tcpOptions, mss(left, nops));
+    }
+  }
+});
+
+Deno.test("Appliance lowers no MSS that it can't read, and none of a segment without SYN", () => {
+  const world = World.settled({ ...ONE, mtus: [9000, 1400] });
+  const options = [[], [2, 3, 255, 1], [2, 5, 255, 255, 255, 1, 1, 1], [3, 0, 2, 4], [
+    0,
+    2,
+    4,
+    255,
+  ]];
+  for (const [i, tcpOptions] of options.entries()) {
+    const [syn] = world.send(buildTcp({ flags: "S", srcPort: 40_000 + i, tcpOptions })).map(
+      readTcp,
+    );
+    assert.deepEqual(syn!.tcpOptions, tcpOptions);
+  }
+  const [syn] = world.send(buildTcp({ flags: "S" })).map(readTcp);
+  const answer = {
+    ...fromB(BACKEND),
+    srcPort: 2000,
+    dstPort: syn!.srcPort,
+    flags: "SA",
+    ack: 1001,
+  };
+  world.send(buildTcp({ ...answer, seq: 0 }));
+  const data = { flags: "A", seq: 1001, ack: 1, tcpOptions: mss(8960) };
+  assert.deepEqual(readTcp(world.send(buildTcp(data))[0]!).tcpOptions, mss(8960));
+});
+
+Deno.test("Appliance, two-sided, tells the MTU of the side where a packet would leave, or cuts it up", () => {
+  const payload = new Uint8Array(2000);
+  for (const [mtus, toB, toA] of [[[9000, 1400], 1400, 0], [[1400, 9000], 0, 1400]] as const) {
+    const world = World.settled({ ...ONE, mtus });
+    const [syn] = world.send(buildTcp({ flags: "S" })).map(readTcp);
+    const back = { ...fromB(BACKEND), srcPort: 2000, dstPort: syn!.srcPort };
+    world.send(buildTcp({ ...back, flags: "SA", seq: 0, ack: 1001 }));
+    world.send(buildTcp({ flags: "A", seq: 1001, ack: 1 }));
+    const there = { flags: "PA", seq: 1001, ack: 1, payload };
+    const here = { ...back, flags: "PA", seq: 1, ack: 1001, payload };
+    for (const [frame, mtu, link] of [[there, toB, 1], [here, toA, 0]] as const) {
+      const whole = world.send(buildTcp({ ...frame, fragment: 0x4000 }));
+      assert.equal(whole.length, 1);
+      if (mtu === 0) {
+        assert.equal(readTcp(whole[0]!).payload.length, 2000);
+        continue;
+      }
+      const { type, code, rest } = readIcmp(whole[0]!);
+      assert.deepEqual([type, code, rest[1]], [3, 4, mtu]);
+      world.devices[1 - link]!.take();
+      const parts = world.send(buildTcp({ ...frame, fragment: 0 }));
+      assert.deepEqual(parts.map((part) => part.length - 14 <= mtu), [true, true]);
+    }
+  }
+});

@@ -66,6 +66,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
     ["--timeout-reset", "4"],
     ["--timeout-udp", "5"],
     ["--timeout-icmp", "6"],
+    ["--clamp-mss", "off"],
     ["--policy", "web.policy"],
     ["--seed", "4294967295"],
     ["--trace", "all"],
@@ -87,6 +88,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
       timeouts: { halfOpen: 1, established: 1_000_000, closing: 3, reset: 4, udp: 5, icmp: 6 },
       seed: 0xffff_ffff,
       trace: "all",
+      clampMss: false,
       policy: "web.policy",
     },
   );

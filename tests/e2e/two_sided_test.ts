@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import type { Background } from "../support/shell.ts";
+import { Capture, complaints, dissect } from "./capture.ts";
 import type { Host } from "./lab.ts";
 import { connectPeer, startEcho } from "./peer.ts";
 import { lastSummary, startTwoSided, summaryCount } from "./proxy.ts";
@@ -24,6 +25,7 @@ import {
 const labTest = await labTests("ping");
 const curlTest = await labTests("curl");
 const iperfTest = await labTests("iperf3");
+const mtuTest = await labTests("nc", "dumpcap", "tshark", "ethtool");
 
 const forwardsAll = fileURLToPath(
   new URL("../golden/policies/good/two-sided.policy", import.meta.url),
@@ -134,6 +136,71 @@ labTest("proxy, two-sided, does without either device while it is gone", async (
   const summary = lastSummary((await proxy.stop()).stdout);
   assert.ok(summaryCount(summary, "link-down") > 0, summary);
 });
+
+for (const offload of [true, false]) {
+  mtuTest(
+    `proxy, two-sided, MTU 9000 and 1400, offload ${
+      offload ? "on" : "off"
+    }: 10 MB each way, with DF and without`,
+    async () => {
+      await using topology = await twoSides({ mtuA: 9000, mtuB: 1400, offload });
+      const { host, clients: [, client], backends: [, backend] } = topology;
+      // The backend says that it takes what side A can send, as a host with a larger MTU of its own would.
+      await backend!.host.script("ip route change default via 10.1.1.1 advmss 8960");
+      const captures = [
+        await Capture.start(client!, "eth0", `src host ${ownA}`),
+        await Capture.start(backend!.host, "eth0", `src host ${ownB}`),
+      ];
+      for (const clamp of ["on", "off"]) {
+        const flags = [`--offload=${offload ? "on" : "off"}`, "--trace=off"];
+        if (clamp === "off") flags.push("--clamp-mss=off"); // on is the default here
+        const proxy = await startTwoSided(host, `--dst-addrs=${backend!.address}`, ...flags);
+        for (const noDf of ["0", "1"]) {
+          for (const end of [client!, backend!.host]) {
+            await end.script(`
+              echo ${noDf} > /proc/sys/net/ipv4/ip_no_pmtu_disc
+              ip route flush cache`);
+          }
+          await copies(client!, backend!.host, "up");
+          await copies(client!, backend!.host, "down");
+        }
+        const summary = lastSummary((await proxy.stop()).stdout);
+        const tooLong = summaryCount(summary, "mtu-exceeded");
+        assert.equal(tooLong > 0, clamp === "off", summary);
+        for (const reason of ["send-failed", "tcp-checksum", "vnet-header"]) {
+          assert.equal(summaryCount(summary, reason), 0, summary);
+        }
+      }
+      for (const capture of captures) {
+        assert.ok(await capture.stop() > 0);
+        assert.deepEqual(await complaints(capture.file), []);
+      }
+      const errors = await dissect(captures[0]!.file, "icmp", [
+        "icmp.type",
+        "icmp.code",
+        "icmp.mtu",
+      ]);
+      assert.deepEqual([...new Set(errors)], ["3\t4\t1400"]);
+      const parts = await dissect(captures[1]!.file, "ip.flags.mf == 1", ["ip.len"]);
+      assert.equal(parts.length > 0, !offload); // what an interface cuts up needs no fragments
+    },
+  );
+}
+
+/** 10 MB from the client to the backend, or the other way, over a connection of the client's. */
+async function copies(client: Host, backend: Host, way: "up" | "down"): Promise<void> {
+  const data = `${client.lab.folder}/data`;
+  const copy = `${client.lab.folder}/copy`;
+  await client.script(`head -c 10000000 /dev/urandom > ${data}`);
+  const [serve, ask] = way === "up"
+    ? [`nc -v -l -p 2001 > ${copy}`, `nc -N -w 20 ${ownA} 2001 < ${data}`]
+    : [`nc -v -N -l -p 2001 < ${data}`, `nc -d -w 20 ${ownA} 2001 > ${copy}`];
+  const server = backend.start(["sh", "-ec", serve]);
+  await server.waitFor("Listening");
+  await client.must(["sh", "-ec", ask], { timeoutMs: 40_000 });
+  assert.ok(await server.ended(5000));
+  await client.must(["cmp", data, copy]);
+}
 
 /** The proxy answers ARP for this address. */
 async function isAnswered(host: Host, address: string): Promise<void> {

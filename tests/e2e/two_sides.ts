@@ -36,7 +36,10 @@ export interface TwoSidesOptions {
   /** Of every interface on that side, the proxy's device among them; 1500 unless told. */
   readonly mtuA?: number;
   readonly mtuB?: number;
-  /** Hosts leave checksums and cutting up to their interfaces, as they usually do; false unless told. */
+  /**
+   * Hosts leave checksums and cutting up to their interfaces, as they usually do; false unless told. What
+   * the proxy sends is completed on its last cable, so that a capture there can be judged.
+   */
   readonly offload?: boolean;
 }
 
@@ -74,6 +77,7 @@ async function build(lab: Lab, options: TwoSidesOptions): Promise<TwoSides> {
     const joined = await lab.host(name);
     await lab.cable(at, port, joined, "eth0");
     await at.script(`ip link set ${port} mtu ${mtu}`);
+    await completeChecksums(at, port);
     await joined.script(`
       ip link set eth0 mtu ${mtu}
       ip addr add ${address} dev eth0`);
@@ -90,7 +94,6 @@ async function build(lab: Lab, options: TwoSidesOptions): Promise<TwoSides> {
     const joined = await plug(name, router, port, `${net}.2/24`, mtu);
     await router.script(`ip addr add ${net}.1/24 dev ${port}`);
     await joined.script(`ip route add default via ${net}.1`);
-    if (!offload) await completeChecksums(router, port);
     return joined;
   };
 

@@ -44,6 +44,7 @@ export interface WorldOptions {
   /** An interface on each side. */
   readonly twoSided?: boolean;
   readonly mtus?: readonly [a: number, b: number];
+  readonly clampMss?: boolean;
   readonly backends?: readonly string[];
   readonly gateway?: string;
   /** `10.0.0.0/8 via 192.168.0.250`. */
@@ -84,6 +85,7 @@ export class World {
       ports: options.ports ?? { first: 1024, last: 65_535 },
       maxConn: options.maxConn ?? 1000,
       seed: options.seed ?? 1,
+      clampMss: options.clampMss ?? null,
       trace,
     });
     const line = (level: string) => (message: string) => void this.log.push(`${level}: ${message}`);

@@ -1,0 +1,33 @@
+/**
+ * Lowers the MSS that a SYN announces, so that neither end sends segments that are too long for the other
+ * side's interface. Path MTU discovery would find out, too, but firewalls like to drop its messages.
+ */
+import { delta16, updated } from "../wire/checksum.ts";
+import type { Pdu } from "../wire/pdu.ts";
+import * as tcp from "../wire/tcp.ts";
+
+/** IPv4 and TCP headers without options: what RFC 6691 §2 leaves out of an MSS. */
+const HEADER_BYTES = 40;
+
+/** Every link carries packets of 68 bytes (RFC 791 §3.2). */
+const MIN_MTU_BYTES = 68;
+
+/** `pdu` is a TCP segment with SYN. An MSS that fits `mtuBytes` stays, and none is added. */
+export function clampMss(view: DataView, pdu: Pdu, mtuBytes: number): void {
+  const option = tcp.findOption(view, pdu.l4, pdu.payload, tcp.OPTION_MSS, 4);
+  if (option < 0) return;
+  const at = option + 2;
+  const announced = view.getUint16(at);
+  const most = Math.max(MIN_MTU_BYTES, mtuBytes) - HEADER_BYTES;
+  if (announced <= most) return;
+  view.setUint16(at, most);
+  if (pdu.partialChecksum !== 0) return;
+  const isOdd = ((at - pdu.l4) & 1) !== 0;
+  const delta = isOdd ? delta16(swapped(announced), swapped(most)) : delta16(announced, most);
+  tcp.setChecksum(view, pdu.l4, updated(tcp.checksum(view, pdu.l4), delta));
+}
+
+/** As the words of a checksum see a value that begins at an odd byte (RFC 1071 §2 (B)). */
+function swapped(value: number): number {
+  return ((value & 0xff) << 8) | (value >>> 8);
+}
