@@ -127,6 +127,7 @@ export class Appliance {
       ports: config.ports,
       timeouts: config.timeouts,
       ownAddress: this.#b.own.address,
+      preservesSource: (pdu) => config.preserveSource && this.#isFromA(pdu),
       backends: this.#backends,
       random,
     });
@@ -154,6 +155,7 @@ export class Appliance {
         config: one,
         device: devices[i]!,
         arena: arenas[i]!,
+        isTransit: config.preserveSource && one === sideB(config.links),
         watched: one === sideB(config.links) ? watch.nextHops() : [],
         events: {
           resolved: (address, mac) => watch.resolved(address, mac),
@@ -242,6 +244,9 @@ export class Appliance {
       if (reason === 0 && pdu.fragment !== 0) reason = this.#fragment(link, pdu);
       if (reason === HELD) return;
       if (reason === 0) reason = decodeTransport(view, pdu);
+      if (reason === 0 && link.isTransit && pdu.dst !== link.own.address) {
+        reason = this.#isTracked(pdu) ? 0 : Reason["foreign-destination"];
+      }
       if (reason === 0) return this.#received(pdu);
     }
     if (reason !== 0) this.metrics.drop(reason);
@@ -265,6 +270,17 @@ export class Appliance {
     pdu.fragment = 1;
     pdu.fragmentBytes = this.#reassembly.longestBytes;
     return reason;
+  }
+
+  /** True if a backend's packet to another host belongs to a connection, or is an error about one. */
+  #isTracked(pdu: Pdu): boolean {
+    const { table } = this.connections;
+    const ports = (pdu.srcPort << 16) | pdu.dstPort;
+    const related = this.#related.find(this.#in.arena.view, pdu);
+    const reference = related === UNRELATED
+      ? table.find(pdu.protocol, pdu.src, pdu.dst, ports)
+      : related;
+    return reference >= 0 && table.dst(reference >>> 1, reference & 1) === pdu.dst;
   }
 
   #received(pdu: Pdu): void {
@@ -324,14 +340,15 @@ export class Appliance {
     return this.connections.table.dst(entry, SIDE_A) === this.#a.own.address ? this.#a : this.#b;
   }
 
-  /**
-   * Where the PDU came from. With one interface for both sides it is what its connection says, else
-   * whether its source is a backend.
-   */
+  /** Where the PDU came from; with one interface for both sides its connection knows best. */
   #sideOf(pdu: Readonly<Pdu>): number {
-    if (this.#a !== this.#b) return this.#in === this.#a ? SIDE_A : SIDE_B;
-    if (pdu.flow >= 0) return pdu.flow & 1;
-    return this.#backends.get(pdu.src) === undefined ? SIDE_A : SIDE_B;
+    if (this.#a === this.#b && pdu.flow >= 0) return pdu.flow & 1;
+    return this.#isFromA(pdu) ? SIDE_A : SIDE_B;
+  }
+
+  /** By the interface; if it serves both sides, by whether the source is a backend. */
+  #isFromA(pdu: Readonly<Pdu>): boolean {
+    return this.#a === this.#b ? this.#backends.get(pdu.src) === undefined : this.#in === this.#a;
   }
 
   /** Tells balancers which connection they have chosen for, if it has an entry now. */
@@ -411,10 +428,10 @@ export class Appliance {
   }
 
   #echo(pdu: Pdu): number {
-    if (pdu.protocol !== ipv4.PROTOCOL_ICMP || pdu.icmpType !== icmpv4.ICMP_ECHO_REQUEST) {
-      return -Reason["not-echo-request"];
-    }
-    const { arena, device: { mtu } } = this.#in;
+    const { arena, device: { mtu }, own } = this.#in;
+    const isRequest = pdu.protocol === ipv4.PROTOCOL_ICMP &&
+      pdu.icmpType === icmpv4.ICMP_ECHO_REQUEST;
+    if (!isRequest || pdu.dst !== own.address) return -Reason["not-echo-request"];
     const reason = this.connections.commit(arena.view, pdu, this.#nowMs | 0, this.#translation);
     if (reason !== 0) return -reason;
     if (leavesWhole(arena, pdu, mtu)) {
@@ -452,7 +469,8 @@ export class Appliance {
   }
 
   #error(pdu: Pdu, type: number, code: number, rest = 0): void {
-    this.#icmpErrors.send(this.#in.arena, pdu, type, code, rest, this.#nowMs);
+    const { arena, own } = this.#in;
+    this.#icmpErrors.send(arena, pdu, own.address, type, code, rest, this.#nowMs);
   }
 
   // Between bursts

@@ -112,6 +112,7 @@ function makeProgram(about: About, print: (text: string) => void): Program {
     const seconds = DEFAULT_TIMEOUTS[timeoutKey(name)];
     flag(`--timeout-${name} <SECONDS>`, `longest idle time: ${text} (default ${seconds})`);
   }
+  program.option("--preserve-source", "backends see clients' addresses (default the proxy's own)");
   flag(
     "--clamp-mss <on|off>",
     "lower TCP's MSS to the MTUs (default on if the sides' MTUs differ)",

@@ -50,6 +50,8 @@ export interface Config {
   /** Makes a run repeatable; null: randomness is cryptographic. */
   readonly seed: number | null;
   readonly trace: TraceMode;
+  /** Backends see the clients' addresses instead of the proxy's. */
+  readonly preserveSource: boolean;
   /** Lowers the MSS of connections to what both interfaces take; null: if their MTUs differ. */
   readonly clampMss: boolean | null;
   /** Path of the policy file; null: the program's own policy. */

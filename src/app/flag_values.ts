@@ -2,7 +2,8 @@
 
 /** The values of one flag in the order given. */
 export type Values = readonly string[];
-export type Flags = Readonly<Record<string, Values | undefined>>;
+/** `true`: a flag without a value is given. */
+export type Flags = Readonly<Record<string, Values | true | undefined>>;
 
 /** How a flag that must be given is written. */
 const SHAPE: Readonly<Record<string, string>> = {
@@ -54,7 +55,8 @@ export function named<T>(name: string, read: () => T): T {
 }
 
 function valuesOf(flags: Flags, name: string): Values {
-  return flags[camelCase(name)] ?? [];
+  const values = flags[camelCase(name)];
+  return values === undefined || values === true ? [] : values;
 }
 
 /** commander's name for a flag's value. */

@@ -3,7 +3,7 @@ import { DEFAULT_TIMEOUTS, type Timeouts } from "../flow/lifetimes.ts";
 import { parseAddress } from "../wire/address.ts";
 import { checkBackends, type Config, type TapConfig, type TraceMode } from "./config.ts";
 import { type Nets, readLinks } from "./link_flags.ts";
-import { type Flags, read, readOptional } from "./flag_values.ts";
+import { type Flags, isGiven, read, readOptional } from "./flag_values.ts";
 import {
   DEFAULT_PORTS,
   parseInteger,
@@ -53,6 +53,7 @@ export function readConfig(flags: Flags, nets: Nets, trace: TraceMode): Config {
     timeouts: readTimeouts(flags),
     seed: readOptional(flags, "seed", (text) => parseInteger(text, "seed", 0, MAX_SEED)),
     trace: read(flags, "trace", trace, parseTrace),
+    preserveSource: isGiven(flags, "preserve-source"),
     clampMss: readOptional(flags, "clamp-mss", parseSwitch),
     policy: readOptional(flags, "policy", parsePath),
   };

@@ -3,7 +3,7 @@ import type { Arena } from "../core/arena.ts";
 import type { Log } from "../core/log.ts";
 import { Reason } from "../core/reason.ts";
 import type { Device } from "../device/device.ts";
-import { admit, type OwnAddress } from "../stack/admit.ts";
+import { admit, admitTransit, type OwnAddress } from "../stack/admit.ts";
 import { Arp, type ArpEvents } from "../stack/arp.ts";
 import type { Routes } from "../stack/route.ts";
 import type { Mac } from "../wire/address.ts";
@@ -14,6 +14,8 @@ export interface LinkOptions {
   readonly config: LinkConfig;
   readonly device: Device;
   readonly arena: Arena;
+  /** Takes packets to other hosts, too, which may belong to connections. */
+  readonly isTransit: boolean;
   /** Next hops that ARP keeps an eye on. */
   readonly watched: readonly number[];
   readonly events: ArpEvents;
@@ -28,15 +30,17 @@ export class Link {
   readonly own: OwnAddress;
   readonly routes: Routes;
   readonly arp: Arp;
+  readonly isTransit: boolean;
   /** False while the device is down or gone. */
   isUp = true;
   /** The other side's routes, if that has an interface of its own. */
   otherRoutes: Routes | null = null;
 
-  constructor({ config, device, arena, watched, events, log, nowMs }: LinkOptions) {
+  constructor({ config, device, arena, isTransit, watched, events, log, nowMs }: LinkOptions) {
     const { mac, address } = config;
     this.device = device;
     this.arena = arena;
+    this.isTransit = isTransit;
     this.mac = mac;
     this.own = { address, subnet: subnetOn(config) };
     this.routes = routesOn(config);
@@ -45,7 +49,7 @@ export class Link {
 
   /** 0 if the packet that came in here may enter the tree, else the reason to drop it. */
   admit(pdu: Pdu): number {
-    const reason = admit(pdu, this.own);
+    const reason = this.isTransit ? admitTransit(pdu, this.own) : admit(pdu, this.own);
     return reason === 0 && this.#isStray(pdu.src) ? Reason["wrong-side"] : reason;
   }
 

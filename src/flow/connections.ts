@@ -7,6 +7,11 @@
  *
  *     A → B   client:cp → proxy:sp    becomes   proxy:pp → backend:sp
  *     B → A   backend:sp → proxy:pp   becomes   proxy:sp → client:cp
+ *
+ * or, where the source is preserved (no port is taken: the client's own tells connections apart)
+ *
+ *     A → B   client:cp → proxy:sp    becomes   client:cp → backend:sp
+ *     B → A   backend:sp → client:cp  becomes   proxy:sp → client:cp
  */
 import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
@@ -56,6 +61,8 @@ export interface ConnectionsOptions {
   readonly timeouts: Timeouts;
   /** The address that forwarded packets leave with. */
   readonly ownAddress: number;
+  /** Whether the PDU's new connection reaches its backend under the client's address; default no. */
+  readonly preservesSource?: (pdu: Readonly<Pdu>) => boolean;
   readonly backends: Backends;
   readonly random: Random;
 }
@@ -224,19 +231,22 @@ export class Connections {
     }
     this.table.setState(entry, state);
     this.#everybody.renew(entry, from, to);
-    if (this.table.hasSideB(entry)) this.#ports.renew(entry, from, to);
+    if (this.#hasPort(entry)) this.#ports.renew(entry, from, to);
   }
 
   #open(pdu: Pdu, nowMs: number): number {
-    const { backends, ownAddress, random } = this.#options;
+    const { backends, ownAddress, preservesSource, random } = this.#options;
     const { protocol, dstPort } = pdu;
     const backend = backends.pick(this.#method, pdu, random);
     if (backend === null) return Reason["no-backend"];
     const { address } = backend;
     const earlier = pdu.flow >> 1;
     const ports = this.#ports;
+    const source = preservesSource?.(pdu) ?? false ? pdu.src : ownAddress;
     const avoid = address === pdu.src && dstPort === pdu.srcPort ? dstPort : -1;
-    let port = ports.choose(protocol, address, ownAddress, dstPort, pdu.srcPort, earlier, avoid);
+    let port = source !== ownAddress
+      ? pdu.srcPort
+      : ports.choose(protocol, address, ownAddress, dstPort, pdu.srcPort, earlier, avoid);
     if (port >= 0) {
       const reason = earlier >= 0 ? 0 : this.#makeRoom(nowMs);
       if (reason !== 0) return reason;
@@ -257,7 +267,7 @@ export class Connections {
       pdu.dst,
       (pdu.srcPort << 16) | dstPort,
       address,
-      ownAddress,
+      source,
       (dstPort << 16) | port,
     );
     const state = protocol === PROTOCOL_TCP
@@ -267,12 +277,18 @@ export class Connections {
       : QUERY_NEW;
     this.table.setState(entry, state);
     this.#everybody.add(entry, KIND_OF_STATE[state]!);
-    this.#ports.add(entry, KIND_OF_STATE[state]!);
+    if (this.#hasPort(entry)) this.#ports.add(entry, KIND_OF_STATE[state]!);
     backend.active++;
     backend.opened++;
     pdu.flow = (entry << 1) | SIDE_A;
     pdu.opened = 1;
     return 0;
+  }
+
+  /** True if the connection leaves from the proxy's address, and so from a port of its range. */
+  #hasPort(entry: number): boolean {
+    return this.table.hasSideB(entry) &&
+      this.table.dst(entry, SIDE_B) === this.#options.ownAddress;
   }
 
   /** An entry for a query that ends here: its addresses and identifier. */
@@ -331,8 +347,8 @@ export class Connections {
   remove(entry: number): void {
     const kind = KIND_OF_STATE[this.table.state(entry)]!;
     this.#everybody.remove(entry, kind);
+    if (this.#hasPort(entry)) this.#ports.remove(entry, kind);
     if (this.table.hasSideB(entry)) {
-      this.#ports.remove(entry, kind);
       const backend = this.#options.backends.get(this.table.src(entry, SIDE_B));
       if (backend !== undefined) backend.active--;
     }

@@ -8,6 +8,9 @@
  *     to A   outer  any → proxy       becomes   proxy → backend      (RFC 5508 REQ-5 c)
  *            quote  proxy:sp → client:cp        backend:sp → proxy:pp
  *
+ * (where the connection preserves its source, with the client in place of the proxy on side B, and the
+ * error about a packet to A still from whom it came)
+ *
  * so that the receiver finds in the quote what it has sent itself. Type, code and the four bytes behind
  * the checksum (the MTU, a pointer) stay; so do extensions. The connection is neither refreshed nor
  * ended: anyone who guesses four numbers can make such an error (RFC 5927).
@@ -57,7 +60,9 @@ export class RelatedErrors {
     const other = 1 - side;
     const dst = table.src(entry, other);
     const own = table.dst(entry, other);
-    const seenFrom = side === SIDE_A || pdu.src === table.src(entry, SIDE_B) ? own : pdu.src;
+    const isPreserved = table.src(entry, SIDE_A) === table.dst(entry, SIDE_B);
+    const isHidden = side === SIDE_A ? !isPreserved : pdu.src === table.src(entry, SIDE_B);
+    const seenFrom = isHidden ? own : pdu.src;
     rewriteQuote(view, quoted, dst, own, table.srcPort(entry, other), table.dstPort(entry, other));
     icmpv4.setChecksum(view, pdu.l4, 0);
     icmpv4.setChecksum(view, pdu.l4, complement(sumBytes(view, pdu.l4, pdu.end - pdu.l4, 0)));

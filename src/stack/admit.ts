@@ -20,14 +20,27 @@ export interface OwnAddress {
 
 /** 0 if the packet may enter the tree, else the reason to drop it. */
 export function admit(pdu: Pdu, own: OwnAddress): number {
-  const { src, dst } = pdu;
+  const { dst } = pdu;
   if (dst !== own.address) {
     if (dst === -1 || isSubnetBroadcast(dst, own.subnet)) return Reason["broadcast-destination"];
     return isMulticast(dst) ? Reason["multicast-destination"] : Reason["foreign-destination"];
   }
+  return admitSource(pdu, own);
+}
+
+/**
+ * As `admit`, where backends answer clients under their own addresses and the proxy is on the way: 0 for
+ * a packet to another host, too, if it may belong to a connection.
+ */
+export function admitTransit(pdu: Pdu, own: OwnAddress): number {
+  const reason = admit(pdu, own);
+  return reason === Reason["foreign-destination"] ? admitSource(pdu, own) : reason;
+}
+
+function admitSource(pdu: Pdu, own: OwnAddress): number {
   if (pdu.broadcastFrame !== 0) return Reason["broadcast-mac"]; // RFC 1122 §3.3.6
-  if (src === own.address) return Reason["own-source"];
-  return isHost(src, own.subnet) ? 0 : Reason["martian-source"];
+  if (pdu.src === own.address) return Reason["own-source"];
+  return isHost(pdu.src, own.subnet) ? 0 : Reason["martian-source"];
 }
 
 /** True for an address that one host can have and send from. */

@@ -15,6 +15,7 @@ export function beginAnswer(
   arena: Arena,
   pdu: Pdu,
   answer: {
+    readonly src: number;
     readonly protocol: number;
     readonly l4Bytes: number;
     readonly tos: number;
@@ -35,7 +36,7 @@ export function beginAnswer(
     flags: answer.flags,
     ttl: ipv4.DEFAULT_TTL,
     protocol: answer.protocol,
-    src: pdu.dst,
+    src: answer.src,
     dst: pdu.src,
   });
   ipv4.setChecksum(view, ip, complement(sumBytes(view, ip, ipv4.IPV4_MIN_BYTES, 0)));

@@ -49,12 +49,13 @@ export class IcmpErrors {
   }
 
   /**
-   * Queues an error of `type` and `code` about `pdu`, which must not have been rewritten yet; `rest` is
-   * bytes 4 to 7. Returns false when none is sent: about an ICMP error, above the rate, out of scratch.
+   * Queues an error of `type` and `code` about `pdu`, which must not have been rewritten yet, from the
+   * proxy's address `own`; `rest` is bytes 4 to 7. Returns false when none is sent: about an ICMP error, above the rate, out of scratch.
    */
   send(
     arena: Arena,
     pdu: Pdu,
+    own: number,
     type: number,
     code: number,
     rest: number,
@@ -66,6 +67,7 @@ export class IcmpErrors {
     const quoted = Math.min(quotedMax, pdu.end - pdu.ip);
     const l4Bytes = icmpv4.ICMP_BYTES + quoted;
     const icmp = beginAnswer(arena, pdu, {
+      src: own,
       protocol: ipv4.PROTOCOL_ICMP,
       l4Bytes,
       tos: 0xc0, // internetwork control: RFC 1812 §4.3.2.5

@@ -14,6 +14,7 @@ import { beginAnswer, sendAnswer } from "./answer.ts";
 export function sendReset(arena: Arena, pdu: Pdu, random: Random): boolean {
   if ((pdu.tcpFlags & tcp.RST) !== 0) return false;
   const segment = beginAnswer(arena, pdu, {
+    src: pdu.dst,
     protocol: ipv4.PROTOCOL_TCP,
     l4Bytes: tcp.TCP_MIN_BYTES,
     tos: 0,

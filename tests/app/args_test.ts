@@ -88,6 +88,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
       timeouts: { halfOpen: 1, established: 1_000_000, closing: 3, reset: 4, udp: 5, icmp: 6 },
       seed: 0xffff_ffff,
       trace: "all",
+      preserveSource: false,
       clampMss: false,
       policy: "web.policy",
     },
@@ -135,6 +136,11 @@ Deno.test("parseArgs reads explain and replay with two sides, which side B's add
     { findMac: true, pcap: "a.pcap", out: null },
     { findMac: false, pcap: "b.pcap", out: "o" },
   ]);
+});
+
+Deno.test("parseArgs takes --preserve-source, which has no value", () => {
+  assert.equal(configOf(NET, DST).preserveSource, false);
+  assert.equal(configOf(NET, "--preserve-source", DST).preserveSource, true);
 });
 
 const edges: { name: string; argv: string[]; holds: (config: Config) => boolean }[] = [
@@ -452,6 +458,11 @@ const errors: { name: string; argv: string[]; message: string }[] = [
     argv: [NET, DST, flag],
     message: `${flag.split("=")[0]}: Cannot use without --net-b`,
   })),
+  {
+    name: "a value for --preserve-source",
+    argv: [NET, DST, "--preserve-source=on"],
+    message: 'Cannot use argument "on": expected flags only, see --help',
+  },
   {
     name: "one device for both sides",
     argv: [NET, DST_B, ...SIDES, "--net-b=tap100"].filter((flag) => flag !== SIDES[0]),

@@ -69,6 +69,7 @@ function errorAbout(frame: Uint8Array, errors = makeErrors(), nowMs = 0): Uint8A
   const sent = errors.send(
     arena,
     pdu,
+    pdu.dst,
     icmpv4.ICMP_UNREACHABLE,
     icmpv4.CODE_HOST_UNREACHABLE,
     0,
@@ -123,7 +124,7 @@ Deno.test("IcmpErrors.send quotes no padding", () => {
 
 Deno.test("IcmpErrors.send writes type, code and the rest of the header as told", () => {
   const { arena, pdu } = decoded(buildTcp());
-  makeErrors().send(arena, pdu, 11, 1, 0x8000_05dc | 0, 0);
+  makeErrors().send(arena, pdu, pdu.dst, 11, 1, 0x8000_05dc | 0, 0);
   assert.partialDeepStrictEqual(readIcmp(takeSent(arena)[0]!), {
     type: 11,
     code: 1,
@@ -146,7 +147,7 @@ Deno.test("IcmpErrors.send takes a stale ICMP type for nothing in TCP", () => {
     place(arena, frame);
     assert.equal(decodeAll(arena, frame.length, pdu), 0);
   }
-  assert.equal(makeErrors().send(arena, pdu, 3, 1, 0, 0), true);
+  assert.equal(makeErrors().send(arena, pdu, pdu.dst, 3, 1, 0, 0), true);
 });
 
 Deno.test("IcmpErrors.send sends 50 at once and 100 a second", () => {
@@ -155,7 +156,7 @@ Deno.test("IcmpErrors.send sends 50 at once and 100 a second", () => {
   const sent = (tries: number, nowMs: number): number => {
     let count = 0;
     for (let i = 0; i < tries; i++) {
-      if (errors.send(arena, pdu, 3, 1, 0, nowMs)) count++;
+      if (errors.send(arena, pdu, pdu.dst, 3, 1, 0, nowMs)) count++;
       arena.sent();
     }
     return count;
@@ -168,7 +169,7 @@ Deno.test("IcmpErrors.send sends 50 at once and 100 a second", () => {
 Deno.test("IcmpErrors.send spends nothing of its rate on packets that it is silent about", () => {
   const errors = makeErrors();
   const { arena, pdu } = decoded(buildIcmp({ type: 3 }));
-  for (let i = 0; i < 200; i++) assert.equal(errors.send(arena, pdu, 3, 1, 0, 0), false);
+  for (let i = 0; i < 200; i++) assert.equal(errors.send(arena, pdu, pdu.dst, 3, 1, 0, 0), false);
   assert.notEqual(errorAbout(buildTcp(), errors), null);
 });
 
@@ -176,5 +177,5 @@ Deno.test("IcmpErrors.send is false when there is no room", () => {
   const { arena, pdu } = decoded(buildTcp());
   while (arena.scratch(60_000) >= 0);
   while (arena.scratch(40) >= 0);
-  assert.equal(makeErrors().send(arena, pdu, 3, 1, 0, 0), false);
+  assert.equal(makeErrors().send(arena, pdu, pdu.dst, 3, 1, 0, 0), false);
 });

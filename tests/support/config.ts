@@ -50,6 +50,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     timeouts: DEFAULT_TIMEOUTS,
     seed: 1,
     trace: "off",
+    preserveSource: false,
     clampMss: null,
     policy: null,
     ...changes,

@@ -45,6 +45,7 @@ export interface WorldOptions {
   readonly twoSided?: boolean;
   readonly mtus?: readonly [a: number, b: number];
   readonly clampMss?: boolean;
+  readonly preserveSource?: boolean;
   readonly backends?: readonly string[];
   readonly gateway?: string;
   /** `10.0.0.0/8 via 192.168.0.250`. */
@@ -85,6 +86,7 @@ export class World {
       ports: options.ports ?? { first: 1024, last: 65_535 },
       maxConn: options.maxConn ?? 1000,
       seed: options.seed ?? 1,
+      preserveSource: options.preserveSource ?? false,
       clampMss: options.clampMss ?? null,
       trace,
     });
