@@ -9,12 +9,14 @@
  * IFF_VNET_HDR puts in front of each frame; netdevice(7) for the socket ioctls.
  */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/ethtool.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdint.h>
 #include <string.h>
@@ -127,6 +129,27 @@ int32_t tap_mac(int32_t fd, uint8_t *mac) {
   int status = ask_fd(fd, SIOCGIFHWADDR, &ifr);
   if (status == 0) memcpy(mac, ifr.ifr_hwaddr.sa_data, 6);
   return status;
+}
+
+/* ---- the kernel's end -------------------------------------------------------------------------- */
+
+static int set_address(struct ifreq *ifr, unsigned long request, uint32_t address) {
+  struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(address)};
+  memcpy(&ifr->ifr_addr, &in, sizeof in);
+  return ask(request, ifr);
+}
+
+/* Gives the kernel's end of the device an IPv4 address with its mask, and brings it up. */
+int32_t tap_host(int32_t fd, uint32_t address, uint32_t mask) {
+  struct ifreq ifr;
+  int status = ask_fd(fd, SIOCGIFFLAGS, &ifr);
+  if (status < 0) return status;
+  short flags = ifr.ifr_flags;
+  status = set_address(&ifr, SIOCSIFADDR, address);
+  if (status == 0) status = set_address(&ifr, SIOCSIFNETMASK, mask);
+  if (status < 0) return status;
+  ifr.ifr_flags = flags | IFF_UP;
+  return ask(SIOCSIFFLAGS, &ifr);
 }
 
 /* ---- moving frames ---------------------------------------------------------------------------- */

@@ -20,6 +20,8 @@ const symbols = {
   tap_mtu: { parameters: ["i32"], result: "i32" },
   /** (fd, mac) */
   tap_mac: { parameters: ["i32", "buffer"], result: "i32" },
+  /** (fd, address, mask) */
+  tap_host: { parameters: ["i32", "u32", "u32"], result: "i32" },
   /** (fd, arena, start, end, frames, max_frames, spin_us, wait_ms) */
   tap_read: {
     parameters: ["i32", "buffer", "u32", "u32", "buffer", "u32", "i32", "i32"],
@@ -99,6 +101,18 @@ export function tapError(step: TapStep, status: number, name: string, kind: numb
     : `Cannot attach to TAP device "${name}"`;
   const advice = step === "node" ? nodeAdvice(code) : attachAdvice(code, name, kind);
   return new Error(`${act}: ${code}, ${advice}`, { cause: code });
+}
+
+/** The Error for a negative `status` of giving the kernel's end its address, e.g. "192.168.0.254/24". */
+export function hostError(status: number, name: string, address: string): Error {
+  const code = errnoName(status);
+  const advice = code === "EPERM"
+    ? "this needs CAP_NET_ADMIN; run as root, or do it yourself, without the flag, with: " +
+      `sudo ip addr add ${address} dev ${name} && sudo ip link set ${name} up`
+    : "the kernel refused it";
+  return new Error(`Cannot give TAP device "${name}" the address ${address}: ${code}, ${advice}`, {
+    cause: code,
+  });
 }
 
 function nodeAdvice(code: string): string {

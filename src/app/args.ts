@@ -100,11 +100,13 @@ function makeProgram(about: About, print: (text: string) => void): Program {
   flag("--dst-addrs <ADDR,…>", "addresses of the backends, comma-separated (required)");
   flag("--ipv4 <ADDR/LEN>", `own address; without /LEN, /24 (default ${DEFAULT_IPV4})`);
   flag("--gateway <ADDR>", "next hop outside the own subnet (default none)");
+  flag("--host-ipv4 <ADDR/LEN>", "address of the device itself; brings it up (default none)");
   flag("--route <CIDR,ADDR>", "way to a network over a neighbour, repeatable (default none)");
   flag("--mac <MAC>", "own MAC address (default made from device and address)");
   flag("--net-b <DEVICE>", "TAP device of side B, the backends' (default one for both sides)");
   flag("--ipv4-b <ADDR/LEN>", "own address on side B (required with --net-b)");
   flag("--gateway-b <ADDR>", "next hop outside side B's subnet (default none)");
+  flag("--host-ipv4-b <ADDR/LEN>", "address of side B's device itself (default none)");
   flag("--mac-b <MAC>", "own MAC address on side B (default made from device and address)");
   flag("--ports <FIRST-LAST>", `source ports towards backends (default ${DEFAULT_PORTS})`);
   flag("--max-conn <N>", `most connections at a time (default ${DEFAULT_MAX_CONN})`);
@@ -206,7 +208,7 @@ function addExplainCommand(program: Program, take: (command: Command) => void): 
     .configureHelp({ ...program.configureHelp(), visibleArguments: () => [] })
     .action((_packets, _options, { args }: Program) => {
       const flags = program.opts<Flags>();
-      refuseFlags(flags, "explain", ["net", "net-b", "trace", "offload", "spin"]);
+      refuseFlags(flags, "explain", [...OF_DEVICES, "trace"]);
       if (args.length === 0) {
         throw new SyntaxError(
           'Missing packet after "explain": expected one, as in ' +
@@ -238,7 +240,7 @@ function addReplayCommand(program: Program, take: (command: Command) => void): v
   replay.action((_options, { args }: Program) => {
     const flags = program.opts<Flags>();
     const own = replay.opts<Flags>();
-    refuseFlags(flags, "replay", ["net", "net-b", "offload", "spin"]);
+    refuseFlags(flags, "replay", OF_DEVICES);
     refuseArguments(args);
     const config = readConfig(flags, memoryNets(flags, "memory"), "all");
     const captures = ["", "-b"].slice(0, config.links.length).map((suffix) => ({
@@ -250,6 +252,9 @@ function addReplayCommand(program: Program, take: (command: Command) => void): v
     take({ kind: "replay", config, captures });
   });
 }
+
+/** Flags that only a device gives a meaning. */
+const OF_DEVICES = ["net", "net-b", "host-ipv4", "host-ipv4-b", "offload", "spin"];
 
 function refuseFlags(flags: Flags, command: string, names: readonly string[]): void {
   for (const name of names) {

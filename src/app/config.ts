@@ -34,6 +34,8 @@ export interface LinkConfig {
   readonly mac: Mac;
   /** The ways out of the own subnet, a gateway among them; at most one to each network. */
   readonly routes: readonly Route[];
+  /** Address of the device itself, the host's end; null: whoever made the device sees to that. */
+  readonly host: { readonly address: number; readonly prefixLength: number } | null;
 }
 
 export interface Config {

@@ -26,7 +26,7 @@ export interface Nets {
 }
 
 /** Flags that only a second interface gives a meaning. */
-const ONLY_B = ["ipv4-b", "gateway-b", "mac-b"];
+const ONLY_B = ["ipv4-b", "gateway-b", "mac-b", "host-ipv4-b"];
 
 export function readLinks(flags: Flags, nets: Nets): Links {
   const a = readLink(flags, nets.a, "", DEFAULT_IPV4);
@@ -53,7 +53,14 @@ function readLink(flags: Flags, net: string, suffix: string, ipv4: string | null
     ...own,
     mac: readOptional(flags, `mac${suffix}`, parseOwnMac) ?? stableMac(net, own.address),
     routes: gateway === null ? [] : [{ to: EVERYWHERE, nextHop: gateway }],
+    host: readOptional(flags, `host-ipv4${suffix}`, (text) => parseHost(text, own.address)),
   };
+}
+
+function parseHost(text: string, own: number): LinkConfig["host"] {
+  const host = parseOwnAddress(text);
+  if (host.address !== own) return host;
+  throw new RangeError(`Cannot use "${text}": expected another address than the proxy's`);
 }
 
 /** The link with those of `routes` that lead over it. Throws a RangeError for one that leads nowhere. */

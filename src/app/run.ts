@@ -45,10 +45,11 @@ export async function run(options: RunOptions): Promise<void> {
       : await loadPolicy(config.policy, customs);
     const clock = new SystemClock();
     const path = await shim();
-    const devices = config.links.map(({ net }) =>
+    const devices = config.links.map(({ net, host }) =>
       TapDevice.open(net, {
         shim: path,
         create: true,
+        host,
         offload: tap.offload ? OFFLOAD : 0,
         offloadRefused: (errno) =>
           log.warning(`${net} gives no offload (${errno}): bulk transfers are slower`),
@@ -99,7 +100,10 @@ function announce(config: Config, devices: readonly TapDevice[], log: Log): void
       ? `, backends ${config.dstAddrs.map(formatAddress).join(", ")}`
       : "";
     log.info(`${name}: ${formatLink(link)}, MTU ${mtu}${backends}`);
-    if (created) {
+    if (link.host !== null) {
+      const host = `${formatAddress(link.host.address)}/${link.host.prefixLength}`;
+      log.info(`${name}${created ? " was created and" : ""} is up with ${host}`);
+    } else if (created) {
       log.info(
         `${name} did not exist and was created, until the proxy ends; to bring it up: ` +
           `ip addr add ADDRESS/${link.prefixLength} dev ${name} && ip link set ${name} up`,

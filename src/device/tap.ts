@@ -5,8 +5,16 @@
  *
  * Read first: linux/Documentation/networking/tuntap.rst, then `ffi/tap.c`.
  */
-import { errnoName, KIND_NONE, loadTap, tapError, type TapLibrary } from "../../ffi/tap.ts";
+import {
+  errnoName,
+  hostError,
+  KIND_NONE,
+  loadTap,
+  tapError,
+  type TapLibrary,
+} from "../../ffi/tap.ts";
 import type { Arena } from "../core/arena.ts";
+import { formatAddress, maskOf } from "../wire/address.ts";
 import type { Device } from "./device.ts";
 
 export { errnoName };
@@ -18,6 +26,9 @@ export interface TapOptions {
   /** Makes a device that does not exist, which then lives as long as it is open here. */
   readonly create: boolean;
 
+  /** Address for the kernel's end, which is brought up then; null leaves both to others. */
+  readonly host: HostAddress | null;
+
   /** What the kernel may leave unfinished in frames it hands over, `TUN_F_*` bits: `OFFLOAD`, or 0. */
   readonly offload: number;
 
@@ -26,6 +37,12 @@ export interface TapOptions {
 
   /** How long `read` spins on an empty device before it sleeps, if the read before it got frames. */
   readonly spinUs: number;
+}
+
+/** An address, and the length of its subnet's prefix. */
+export interface HostAddress {
+  readonly address: number;
+  readonly prefixLength: number;
 }
 
 /** `down` exists but is not up; `gone` was deleted, or moved out of reach. */
@@ -78,7 +95,7 @@ export class TapDevice implements Device {
     const library = loadTap(options.shim);
     try {
       const kind = library.symbols.tap_kind(nameBytes);
-      const fd = attach(library.symbols, name, kind, options.create);
+      const fd = attach(library.symbols, name, kind, options.create, options.host);
       return new TapDevice(name, library, fd, kind === KIND_NONE, options);
     } catch (error) {
       library.close();
@@ -169,7 +186,7 @@ export class TapDevice implements Device {
     const kind = symbols.tap_kind(encodeDeviceName(this.name));
     let fd: number;
     try {
-      fd = attach(symbols, this.name, kind, false);
+      fd = attach(symbols, this.name, kind, false, this.#options.host);
     } catch (error) {
       return error as Error;
     }
@@ -231,13 +248,18 @@ function attach(
   name: string,
   kind: number,
   create: boolean,
+  host: HostAddress | null,
 ): number {
   const fd = symbols.tap_node();
   if (fd < 0) throw tapError("node", fd, name, kind);
-  const status = symbols.tap_attach(fd, encodeDeviceName(name), create ? 1 : 0);
+  const attached = symbols.tap_attach(fd, encodeDeviceName(name), create ? 1 : 0);
+  const status = attached < 0 || host === null
+    ? attached
+    : symbols.tap_host(fd, host.address >>> 0, maskOf(host.prefixLength) >>> 0);
   if (status >= 0) return fd;
   symbols.tap_close(fd);
-  throw tapError("attach", status, name, kind);
+  if (attached < 0) throw tapError("attach", status, name, kind);
+  throw hostError(status, name, `${formatAddress(host!.address)}/${host!.prefixLength}`);
 }
 
 /**

@@ -81,6 +81,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
         prefixLength: 30,
         mac: parseMac("02:00:5e:10:00:01"),
         routes: [routeOf("0.0.0.0/0 via 10.0.0.10"), routeOf("172.16.0.0/12 via 10.0.0.10")],
+        host: null,
       }],
       dstAddrs: [0x0a000005, 0x0a090001],
       ports: { first: 5000, last: 5000 },
@@ -119,6 +120,7 @@ Deno.test("parseArgs reads an interface for each side, and puts each route where
     prefixLength: 24,
     mac: parseMac("02:00:00:00:00:0b"),
     routes: [routeOf("0.0.0.0/0 via 10.0.0.8"), routeOf("10.7.0.0/16 via 10.0.0.9")],
+    host: null,
   });
 });
 
@@ -138,10 +140,21 @@ Deno.test("parseArgs reads explain and replay with two sides, which side B's add
   ]);
 });
 
+Deno.test("parseArgs takes an address for the device itself, on either side", () => {
+  const [a, b] = configOf(
+    ...[NET, ...SIDES, DST_B, "--gateway-b=10.0.0.9"],
+    ...["--host-ipv4=192.168.0.254/16", "--host-ipv4-b=10.0.0.2"],
+  ).links;
+  assert.deepEqual(a.host, { address: parseAddress("192.168.0.254"), prefixLength: 16 });
+  assert.deepEqual(b?.host, { address: parseAddress("10.0.0.2"), prefixLength: 24 });
+});
+
 Deno.test("parseArgs takes --preserve-source, which has no value", () => {
   assert.equal(configOf(NET, DST).preserveSource, false);
   assert.equal(configOf(NET, "--preserve-source", DST).preserveSource, true);
 });
+
+const SYN = "tcp 192.168.0.254:40000 > 192.168.0.100:2000 syn";
 
 const edges: { name: string; argv: string[]; holds: (config: Config) => boolean }[] = [
   {
@@ -459,6 +472,17 @@ const errors: { name: string; argv: string[]; message: string }[] = [
     message: `${flag.split("=")[0]}: Cannot use without --net-b`,
   })),
   {
+    name: "the proxy's own address for the device itself",
+    argv: [NET, DST, "--host-ipv4=192.168.0.100/24"],
+    message: '--host-ipv4: Cannot use "192.168.0.100/24": ' +
+      "expected another address than the proxy's",
+  },
+  {
+    name: "--host-ipv4 for explain",
+    argv: ["explain", DST, "--host-ipv4=192.168.0.254", SYN],
+    message: 'Cannot use --host-ipv4 with "explain", see proxy explain --help',
+  },
+  {
     name: "a value for --preserve-source",
     argv: [NET, DST, "--preserve-source=on"],
     message: 'Cannot use argument "on": expected flags only, see --help',
@@ -593,6 +617,9 @@ Deno.test("parseArgs --help has every flag and its default on a page 100 columns
     "gateway",
     "route",
     "mac",
+    "host-ipv4",
+    "host-ipv4-b",
+    "clamp-mss",
     "net-b",
     "ipv4-b",
     "gateway-b",
@@ -675,8 +702,6 @@ Deno.test("parseArgs --help names the command policy, whose own page names its w
     assert.match(page, new RegExp(`^ {2}${view} +\\w`, "m"));
   }
 });
-
-const SYN = "tcp 192.168.0.254:40000 > 192.168.0.100:2000 syn";
 
 Deno.test("parseArgs reads explain, its flags on either side, and one packet or several", () => {
   const ping = "icmp 192.168.0.254 > 192.168.0.100";

@@ -1,6 +1,7 @@
 /** What happens to the proxy when its TAP device is missing, deleted or taken down, or not for it. */
 import assert from "node:assert/strict";
 import { Lab } from "./lab.ts";
+import { connectPeer, startEcho } from "./peer.ts";
 import { lastSummary, proxyCommand, startProxy, usualOptions } from "./proxy.ts";
 import { labTests, type Needs } from "./suite.ts";
 import { bridged, proxyAddress, tap, tapCommands, type Topology } from "./topology.ts";
@@ -60,6 +61,32 @@ labTest(
   },
 );
 
+labTest(
+  "proxy with --host-ipv4 needs no ip commands, on either side, also for a device that returns",
+  async () => {
+    await using lab = await Lab.make();
+    const host = await lab.host("host");
+    const proxy = host.start(proxyCommand([
+      ...["--net=tap100", "--host-ipv4=192.168.0.254/24", "--dst-addrs=10.0.0.2"],
+      ...["--net-b=tap101", "--ipv4-b=10.0.0.1/24", "--host-ipv4-b=10.0.0.2/24"],
+    ]));
+    await proxy.waitFor("tap100 was created and is up with 192.168.0.254/24", 20_000);
+    await proxy.waitFor("tap101 was created and is up with 10.0.0.2/24");
+    await proxy.waitFor("backend 10.0.0.2 is at ");
+    await startEcho(host, "10.0.0.2", 2000);
+    const first = await connectPeer(host, proxyAddress, 2000, 5, 10_000);
+    assert.deepEqual(first, { byBackend: { "10.0.0.2": 5 }, failures: [] });
+
+    await host.script("ip link del tap100");
+    await proxy.waitFor("warning: tap100 is gone");
+    await host.script("ip tuntap add dev tap100 mode tap");
+    await proxy.waitFor("tap100 is up\n");
+    const again = await connectPeer(host, proxyAddress, 2000, 5, 10_000);
+    assert.deepEqual(again, { byBackend: { "10.0.0.2": 5 }, failures: [] });
+    assert.equal((await proxy.stop()).code, 0);
+  },
+);
+
 const withoutRight = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"];
 
 interface ErrorCase {
@@ -69,6 +96,8 @@ interface ErrorCase {
   /** Words in front of the proxy's own. */
   readonly through?: readonly string[];
   readonly needs?: Needs;
+  /** Flags beside the usual ones. */
+  readonly options?: readonly string[];
   readonly says: RegExp;
 }
 
@@ -107,14 +136,25 @@ const errorCases: readonly ErrorCase[] = [
     through: ["unshare", "--mount", "sh", "-ec", 'mount -t tmpfs none /dev/net; exec "$0" "$@"'],
     says: /^error: Cannot open "\/dev\/net\/tun": ENOENT, .*modprobe tun.*\n$/,
   },
+  {
+    name: "EPERM, an address for the host's end",
+    before: `ip tuntap add dev ${tap} mode tap user 0`,
+    through: withoutRight,
+    options: ["--host-ipv4=192.168.0.254/24"],
+    says:
+      /^error: Cannot give TAP device "tap100" the address 192\.168\.0\.254\/24: EPERM, .*ip addr add.*\n$/,
+  },
 ];
 
-for (const { name, before, through = [], needs, says } of errorCases) {
+for (const { name, before, through = [], needs, options = [], says } of errorCases) {
   labTest(`proxy, device error ${name}: one clear line and exit code 1`, async () => {
     await using lab = await Lab.make();
     const host = await lab.host("host");
     await host.script(before || "true");
-    const { code, stdout, stderr } = await host.run([...through, ...proxyCommand()]);
+    const { code, stdout, stderr } = await host.run([
+      ...through,
+      ...proxyCommand([...usualOptions, ...options]),
+    ]);
     assert.match(stderr, says);
     assert.deepEqual({ code, stdout }, { code: 1, stdout: "" });
   }, needs);

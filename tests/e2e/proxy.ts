@@ -45,7 +45,7 @@ export async function startTwoSided(host: Host, ...more: readonly string[]): Pro
   const options = twoSidedOptions.filter((one) => !isReplaced(one));
   const proxy = host.start(proxyCommand([...options, ...more]));
   await proxy.waitFor(`${tapB}: `, startTimeoutMs);
-  await proxy.waitFor(/backend 10\.0\.0\.2 is at /);
+  await proxy.waitFor(/(backend|gateway) \S+ is at /);
   return proxy;
 }
 

@@ -13,6 +13,7 @@ import { SteadyConnections } from "./steady.ts";
 import { labTests } from "./suite.ts";
 import {
   backendAddresses,
+  clientAddresses,
   deviceCommands,
   ownA,
   ownB,
@@ -53,6 +54,26 @@ labTest("proxy, two-sided, serves near and far clients from near and far backend
   for (const reason of ["no-route", "wrong-side", "send-failed"]) {
     assert.equal(summaryCount(summary, reason), 0, summary);
   }
+});
+
+labTest("proxy, two-sided, with --preserve-source shows the backends their clients", async () => {
+  await using topology = await twoSides();
+  const servers = await startEchoes(topology);
+  const proxy = await startTwoSided(topology.host, "--preserve-source");
+  for (const client of topology.clients) {
+    const { byBackend, failures } = await connectPeer(client, ownA, 2000, 30, 100_000);
+    assert.deepEqual(failures, []);
+    assert.deepEqual(Object.keys(byBackend).sort(), backendAddresses);
+  }
+  const seen = servers.flatMap(({ stdout }) => stdout.match(/^\d\S*(?= \d+$)/gm) ?? []);
+  assert.equal(seen.length, 60);
+  assert.deepEqual([...new Set(seen)].sort(), [...clientAddresses].sort());
+  // A backend's own connection to a client is no business of the proxy.
+  const { host } = topology.backends[0]!;
+  const own = await host.run(["nc", "-z", "-w", "1", clientAddresses[0]!, "2000"]);
+  assert.notEqual(own.code, 0);
+  const summary = lastSummary((await proxy.stop()).stdout);
+  assert.ok(summaryCount(summary, "foreign-destination") > 0, summary);
 });
 
 curlTest(
@@ -193,8 +214,8 @@ async function copies(client: Host, backend: Host, way: "up" | "down"): Promise<
   const copy = `${client.lab.folder}/copy`;
   await client.script(`head -c 10000000 /dev/urandom > ${data}`);
   const [serve, ask] = way === "up"
-    ? [`nc -v -l -p 2001 > ${copy}`, `nc -N -w 20 ${ownA} 2001 < ${data}`]
-    : [`nc -v -N -l -p 2001 < ${data}`, `nc -d -w 20 ${ownA} 2001 > ${copy}`];
+    ? [`nc -n -v -l -p 2001 > ${copy}`, `nc -n -N -w 20 ${ownA} 2001 < ${data}`]
+    : [`nc -n -v -N -l -p 2001 < ${data}`, `nc -n -d -w 20 ${ownA} 2001 > ${copy}`];
   const server = backend.start(["sh", "-ec", serve]);
   await server.waitFor("Listening");
   await client.must(["sh", "-ec", ask], { timeoutMs: 40_000 });

@@ -176,7 +176,7 @@ await scenarios[Deno.args[0]!]!();
 
 function open(create: boolean, offload = OFFLOAD): TapDevice {
   const offloadRefused = (errno: string) => void refusals.push(errno);
-  return TapDevice.open(NAME, { shim, create, offload, offloadRefused, spinUs: 100 });
+  return TapDevice.open(NAME, { shim, create, offload, offloadRefused, host: null, spinUs: 100 });
 }
 
 /** The device, up, with 192.168.77.1/24 on the kernel's side; what the kernel says by itself is read away. */

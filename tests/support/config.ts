@@ -30,6 +30,7 @@ export function linkConfig(changes: Partial<LinkConfig> = {}): LinkConfig {
     prefixLength: 24,
     mac: parseMac(PROXY_MAC),
     routes: [],
+    host: null,
     ...changes,
   };
 }
