@@ -168,18 +168,20 @@ const BROKEN: [name: string, caught: RegExp, broken: Broken][] = [
 ];
 
 for (const [name, caught, broken] of BROKEN) {
-  Deno.test(`sim: ${name}: is caught`, () => {
-    let found = "";
-    for (let seed = 1; seed <= SEEDS && found === ""; seed++) {
-      try {
-        new Sim({ seed, ...broken }).run();
-      } catch (error) {
-        assert.ok(error instanceof Error);
-        found = error.message.split("\n")[0]!;
+  for (const twoSided of [false, true]) {
+    Deno.test(`sim: ${name}${twoSided ? ", two-sided" : ""}: is caught`, () => {
+      let found = "";
+      for (let seed = 1; seed <= SEEDS && found === ""; seed++) {
+        try {
+          new Sim({ seed, twoSided, ...broken }).run();
+        } catch (error) {
+          assert.ok(error instanceof Error);
+          found = error.message.split("\n")[0]!;
+        }
       }
-    }
-    assert.match(found, caught);
-  });
+      assert.match(found, caught);
+    });
+  }
 }
 
 /** A tamperer that changes TCP frames of living entries and mends their checksums. */

@@ -54,7 +54,8 @@ export class SimHost implements Host {
   readonly at: HostAddress;
   /** Ports where a server listens. */
   readonly listens: ReadonlySet<number>;
-  readonly #proxy: HostAddress;
+  /** The proxy as seen from here. */
+  readonly proxy: HostAddress;
   readonly #world: Surroundings;
   readonly #slots = new Map<number, Slot>();
   readonly #connections = new Map<Endpoint, Connection | null>();
@@ -73,7 +74,7 @@ export class SimHost implements Host {
   ) {
     this.at = at;
     this.listens = new Set(listens);
-    this.#proxy = proxy;
+    this.proxy = proxy;
     this.#world = world;
     this.#id = firstId;
   }
@@ -234,9 +235,9 @@ export class SimHost implements Host {
   #send(s: Segment, connection: Connection | null, left: LeftToNic): void {
     this.#usedMs.set(keyOf(s.srcPort, s.dstPort), this.#world.nowMs());
     s.srcMac = this.at.mac;
-    s.dstMac = this.#proxy.mac;
+    s.dstMac = this.proxy.mac;
     s.src = this.at.address;
-    s.dst = this.#proxy.address;
+    s.dst = this.proxy.address;
     s.id = this.#id = (this.#id + 1) & 0xffff;
     s.ttl = 64;
     this.#world.send(this, writeSegment(s), connection, left);

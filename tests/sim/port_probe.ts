@@ -2,40 +2,38 @@
  * Whether every port of the range can be had: opens connections to one backend until each port is taken
  * by a living one, on a calm LAN, and then one more, which must be refused in so many words.
  */
-import { BACKENDS, isArp, packetsOf, type World } from "../support/world.ts";
+import { isArp, packetsOf, type World } from "../support/world.ts";
 import type { SimHost } from "./host.ts";
 import { ACK, readSegment, Segment, SYN, writeSegment } from "./segment.ts";
 
 /** Client ports, which the range must not hold. */
 const FIRST_CLIENT_PORT = 1000;
 const SERVER_PORT = 2000;
-const PROXY_MAC = 0x0100;
 
 /** Returns what is wrong, or "". The world must have one backend and an empty table. */
 export function probePorts(
   world: World,
   client: SimHost,
   backend: SimHost,
-  proxy: number,
   ports: { readonly first: number; readonly last: number },
 ): string {
-  world.answer(BACKENDS[0]!);
+  world.answer(backend.at.text, backend.at.macText);
   world.answer(client.at.text, client.at.macText);
   const size = ports.last - ports.first + 1;
   const seen = new Set<number>();
   for (let i = 0; i < size; i++) {
     const clientPort = FIRST_CLIENT_PORT + i;
-    const [syn] = packetsOf(world.send(segment(client, proxy, clientPort, SERVER_PORT, SYN)));
+    const [syn] = packetsOf(world.send(segment(client, clientPort, SERVER_PORT, SYN)));
     const s = new Segment();
     if (syn === undefined || readSegment(syn, s) !== "" || s.dst !== backend.at.address) {
       return `only ${i} of ${size} ports of the range can be had`;
     }
     if (seen.has(s.srcPort)) return `port ${s.srcPort} was given twice`;
     seen.add(s.srcPort);
-    world.send(segment(backend, proxy, SERVER_PORT, s.srcPort, SYN | ACK));
-    world.send(segment(client, proxy, clientPort, SERVER_PORT, ACK));
+    world.send(segment(backend, SERVER_PORT, s.srcPort, SYN | ACK));
+    world.send(segment(client, clientPort, SERVER_PORT, ACK));
   }
-  const answers = world.send(segment(client, proxy, FIRST_CLIENT_PORT + size, SERVER_PORT, SYN));
+  const answers = world.send(segment(client, FIRST_CLIENT_PORT + size, SERVER_PORT, SYN));
   const said = answers.filter((frame) => !isArp(frame));
   if (said.length !== 1) return `one connection too many got ${said.length} answers`;
   const s = new Segment();
@@ -48,16 +46,15 @@ export function probePorts(
 /** Sequence numbers: the first of each side is 1000. */
 function segment(
   from: SimHost,
-  proxy: number,
   srcPort: number,
   dstPort: number,
   flags: number,
 ): Uint8Array<ArrayBuffer> {
   const s = new Segment();
   s.srcMac = from.at.mac;
-  s.dstMac = PROXY_MAC;
+  s.dstMac = from.proxy.mac;
   s.src = from.at.address;
-  s.dst = proxy;
+  s.dst = from.proxy.address;
   s.srcPort = srcPort;
   s.dstPort = dstPort;
   s.seq = (flags & SYN) !== 0 ? 1000 : 1001;

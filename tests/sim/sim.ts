@@ -5,7 +5,7 @@
  *
  *     clients .201 … ──┐             impairments on every way, in both directions
  *                      ├── LAN ── proxy .100 (World)
- *     backends .1 … ───┘
+ *     backends .1 … ───┘                                or ── LAN ── proxy ── LAN ── backends
  *
  * Hosts leave checksums, and the cutting up of what is longer than a packet, to interfaces at times: then
  * the proxy gets and sends frames with vnet headers, which are completed before anybody sees them.
@@ -20,7 +20,7 @@
 import { below, SeededRandom } from "../../src/core/random.ts";
 import { parseAddress } from "../../src/wire/address.ts";
 import { complete, leaveToNic, readVnet, refusalOf, segments, vnetBytes } from "../support/nic.ts";
-import { PROXY, PROXY_MAC, World } from "../support/world.ts";
+import { macOf, PROXY, PROXY_B, PROXY_B_MAC, PROXY_MAC, World } from "../support/world.ts";
 import { Events } from "./events.ts";
 import { type HostAddress, type LeftToNic, SimHost, type Surroundings } from "./host.ts";
 import { type Connection, drawConnection, SERVER_PORTS } from "./plan.ts";
@@ -59,6 +59,8 @@ export interface SimOptions {
   readonly seed: number;
   readonly connections?: number;
   readonly impairments?: Impairments;
+  /** An interface and a LAN for each side; default one for both. */
+  readonly twoSided?: boolean;
   /** Breaks the appliance before the run. */
   readonly sabotage?: (sim: Sim) => void;
   /** Changes what the appliance sends, before anybody sees it. */
@@ -116,7 +118,6 @@ export class Sim implements Surroundings {
   readonly #bursts: boolean;
   /** Whether ports are so few that connections must take over those of earlier ones. */
   readonly #fewPorts: boolean;
-  readonly #proxy: HostAddress;
   readonly #firstClientPort: number;
   readonly #firstIss: number;
   #issued = 0;
@@ -135,7 +136,9 @@ export class Sim implements Surroundings {
     this.#impairments = options.impairments ?? ROUGH;
     const fewPorts = below(random, 4) === 0;
     // One at a time where a connection may be evicted in the step in which it was heard of.
-    this.#bursts = !fewPorts && below(random, 2) === 0;
+    const { twoSided = false } = options;
+    // Or where the order in which frames leave by two interfaces does not tell in which they came.
+    this.#bursts = !fewPorts && below(random, 2) === 0 && !twoSided;
     this.#fewPorts = fewPorts;
     this.ports = fewPorts ? { first: 30_000, last: 30_047 } : { first: 1024, last: 65_535 };
     // Clients share their ports, and half of them lie in the proxy's range.
@@ -148,29 +151,37 @@ export class Sim implements Surroundings {
     this.world = new World({
       seed,
       startMs: START_MS,
-      backends: Array.from({ length: backendCount }, (_, i) => `192.168.0.${1 + i}`),
+      twoSided,
+      backends: Array.from(
+        { length: backendCount },
+        (_, i) => `${twoSided ? "10.0.0" : "192.168.0"}.${1 + i}`,
+      ),
       ports: this.ports,
       maxConn: 4096,
     });
     this.streams = new Streams(seed);
-    const proxy = addressOf("proxy", PROXY, PROXY_MAC);
-    this.#proxy = proxy;
-    const host = (last: number, name: string, listens: readonly number[]): SimHost => {
-      const mac = `02:00:00:00:00:${last.toString(16).padStart(2, "0")}`;
-      const at = addressOf(name, `192.168.0.${last}`, mac);
+    const a = addressOf("proxy", PROXY, PROXY_MAC);
+    const b = twoSided ? addressOf("proxy", PROXY_B, PROXY_B_MAC) : a;
+    const host = (
+      name: string,
+      address: string,
+      proxy: HostAddress,
+      listens: readonly number[],
+    ) => {
+      const at = addressOf(name, address, macOf(address));
       return new SimHost(at, proxy, listens, this, below(random, 0x10000));
     };
-    this.backends = this.world.backends.map((_, i) =>
-      host(1 + i, `backend ${1 + i}`, SERVER_PORTS)
+    this.backends = this.world.backends.map((address, i) =>
+      host(`backend ${1 + i}`, address, b, SERVER_PORTS)
     );
     this.clients = Array.from(
       { length: CLIENTS },
-      (_, i) => host(201 + i, `client ${201 + i}`, []),
+      (_, i) => host(`client ${201 + i}`, `192.168.0.${201 + i}`, a, []),
     );
-    this.stranger = host(250, "stranger", []);
+    this.stranger = host("stranger", "192.168.0.250", a, []);
     this.watch = new Watch({
       appliance: this.world.appliance,
-      proxy,
+      proxies: [a, b],
       hosts: [...this.backends, ...this.clients],
       backends: this.backends,
       stranger: this.stranger,
@@ -223,7 +234,7 @@ export class Sim implements Surroundings {
     }
     if (this.#fewPorts) {
       const [backend] = this.backends;
-      const fault = probePorts(world, this.clients[0]!, backend!, this.#proxy.address, this.ports);
+      const fault = probePorts(world, this.clients[0]!, backend!, this.ports);
       if (fault !== "") this.fail(fault);
     }
     return {
@@ -409,7 +420,9 @@ export class Sim implements Surroundings {
     left: LeftToNic,
   ): void {
     this.#note(`${host.at.name} →`, frame);
-    const { device } = this.world;
+    const device = host === this.stranger
+      ? this.world.deviceTowards(frame) // that of the host whose name it takes
+      : this.world.devices.at(this.backends.includes(host) ? -1 : 0)!;
     if (sent === null) {
       device.inbox.push(frame);
     } else {
@@ -423,14 +436,14 @@ export class Sim implements Surroundings {
   }
 
   #poll(): void {
-    if (this.world.device.inbox.length > 0) this.#pollNow();
+    if (this.world.devices.some(({ inbox }) => inbox.length > 0)) this.#pollNow();
   }
 
   #pollNow(): void {
     const frames = this.world.poll();
     const { tamper } = this.#options;
     for (const made of frames) {
-      const vnet = this.world.device.vnet.get(made);
+      const vnet = this.world.vnetOf(made);
       const whole = vnet === undefined ? made : this.#completed(made, vnet);
       const frame = tamper === undefined ? whole : tamper(whole, this);
       this.#note("proxy →", frame);

@@ -1,6 +1,6 @@
 /**
- * The simulator's runs that belong to every test run: 200 seeds of 200 connections each. `deno task
- * soak` makes 2,000. `SIM_SEED=7 deno test -A tests/sim` repeats one.
+ * The simulator's runs that belong to every test run: 200 seeds of 200 connections each, on one
+ * LAN and on two. `deno task soak` makes 2,000. `SIM_SEED=7 deno test -A tests/sim` repeats one.
  */
 import assert from "node:assert/strict";
 import { CALM, Sim } from "./sim.ts";
@@ -17,14 +17,19 @@ function seedOf(): number | null {
 const only = seedOf();
 
 if (only !== null) {
-  Deno.test(`sim: seed ${only}`, () => {
-    new Sim({ seed: only }).run();
-  });
+  for (const twoSided of [false, true]) {
+    Deno.test(`sim: seed ${only}${twoSided ? ", two-sided" : ""}`, () => {
+      new Sim({ seed: only, twoSided }).run();
+    });
+  }
 } else {
   for (let first = 1; first <= SEEDS; first += SEEDS_PER_TEST) {
     const last = first + SEEDS_PER_TEST - 1;
     Deno.test(`sim: seeds ${first} to ${last}, every connection gets what was sent`, () => {
       for (let seed = first; seed <= last; seed++) new Sim({ seed }).run();
+    });
+    Deno.test(`sim: seeds ${first} to ${last}, two-sided`, () => {
+      for (let seed = first; seed <= last; seed++) new Sim({ seed, twoSided: true }).run();
     });
   }
 }
@@ -39,7 +44,7 @@ Deno.test("sim: a calm LAN, nothing is dropped but what is blocked or left of so
   // An RST about data that was under way when its sender gave up lies behind the window by then.
   const expected = new Set(["policy", "out-of-window", "invalid", "no-mapping"]);
   for (let seed = 1; seed <= 10; seed++) {
-    const { drops } = new Sim({ seed, impairments: CALM }).run();
+    const { drops } = new Sim({ seed, twoSided: seed % 2 === 0, impairments: CALM }).run();
     assert.deepEqual(Object.keys(drops).filter((reason) => !expected.has(reason)), []);
   }
 });

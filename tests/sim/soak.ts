@@ -1,6 +1,7 @@
 /**
- * `deno task soak [SEEDS [FIRST]]`: the simulator over many seeds (2,000 unless told otherwise). Prints
- * what it did and how long it took; every seed that fails is named, and the exit code is then 1.
+ * `deno task soak [SEEDS [FIRST]]`: the simulator over many seeds (2,000 unless told otherwise),
+ * every other one two-sided. Prints what it did and how long it took; every seed that fails is named,
+ * and the exit code is then 1.
  */
 import { Sim } from "./sim.ts";
 
@@ -20,7 +21,7 @@ let connections = 0;
 let forwarded = 0;
 for (let seed = first; seed < first + seeds; seed++) {
   try {
-    const result = new Sim({ seed }).run();
+    const result = new Sim({ seed, twoSided: seed % 2 === 0 }).run();
     connections += result.connections;
     forwarded += result.forwarded;
     for (const [reason, count] of Object.entries(result.drops)) {

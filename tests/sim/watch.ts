@@ -48,7 +48,8 @@ interface Holder {
 
 export interface WatchOptions {
   readonly appliance: Appliance;
-  readonly proxy: HostAddress;
+  /** The proxy as side A and as side B sees it, which may be the same. */
+  readonly proxies: readonly [a: HostAddress, b: HostAddress];
   readonly hosts: readonly SimHost[];
   readonly backends: readonly SimHost[];
   /** Sends under the others' names and gets nothing. */
@@ -121,13 +122,14 @@ export class Watch {
 
   /** The proxy sends a frame; returns the hosts that hear it. */
   emitted(frame: Uint8Array<ArrayBuffer>): readonly SimHost[] {
-    const { hosts, proxy } = this.#options;
+    const { hosts, proxies } = this.#options;
     if (frame.length >= 14 && read16(frame, 12) === 0x0806) {
       const arp = this.#second(() => readArp(frame));
-      const known = arp.senderAddress === proxy.text || arp.senderAddress === "0.0.0.0";
-      if (arp.senderMac !== proxy.macText || !known) this.#fail("ARP under another's name");
+      const proxy = proxies.find(({ macText }) => macText === arp.senderMac);
+      const known = arp.senderAddress === proxy?.text || arp.senderAddress === "0.0.0.0";
+      if (proxy === undefined || !known) this.#fail("ARP under another's name");
       const host = this.#byMac.get(read16(frame, 4));
-      return host === undefined ? hosts : [host];
+      return hosts.filter((one) => one.proxy === proxy && (host ?? one) === one);
     }
     if (frame.length > 23 && frame[23] === 1) return [this.#icmp(frame)];
     return [this.#tcp(frame)];
@@ -149,12 +151,12 @@ export class Watch {
 
   /** Every entry is found from both sides, has a port of the range, and no two share a tuple. */
   checkTable(): void {
-    const { appliance: { connections: { table } }, ports, proxy } = this.#options;
+    const { appliance: { connections: { table } }, ports, proxies } = this.#options;
     let count = 0;
     for (const entry of table) {
       count++;
       if (!table.hasSideB(entry)) this.#fail(`entry ${entry} is half a connection`);
-      for (const side of [0, 1]) {
+      for (const side of [0, 1] as const) {
         const words = (table.srcPort(entry, side) << 16) | table.dstPort(entry, side);
         const found = table.find(
           table.protocol(entry),
@@ -165,7 +167,7 @@ export class Watch {
         if (found !== ((entry << 1) | side)) {
           this.#fail(`entry ${entry} is not found from side ${side}: reference ${found}`);
         }
-        if (table.dst(entry, side) !== proxy.address) {
+        if (table.dst(entry, side) !== proxies[side].address) {
           this.#fail(`entry ${entry} is not to the proxy`);
         }
       }
@@ -342,10 +344,10 @@ export class Watch {
   }
 
   #receiver(frame: Uint8Array, srcMac: number, dstMac: number, src: number, dst: number): SimHost {
-    const { proxy } = this.#options;
     const host = this.#byMac.get(dstMac);
+    const proxy = host?.proxy;
     if (frame.length !== 14 + read16(frame, 16)) this.#fail("sent padding");
-    if (srcMac !== proxy.mac || src !== proxy.address) this.#fail("sent under another's name");
+    if (srcMac !== proxy?.mac || src !== proxy.address) this.#fail("sent under another's name");
     if (host === undefined || host.at.address !== dst) {
       this.#fail(`sent a packet for ${dst & 255} to MAC address ${dstMac}`);
     }

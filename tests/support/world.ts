@@ -11,6 +11,7 @@
  *
  * A host's MAC address is 02:00:00:00:00 and its last octet. Frames are those of `frames.ts`.
  */
+import assert from "node:assert/strict";
 import { Appliance } from "../../src/app/appliance.ts";
 import type { TraceMode } from "../../src/app/config.ts";
 import { Outlet } from "../../src/app/outlet.ts";
@@ -128,10 +129,19 @@ export class World {
     return this.devices[isB ? this.devices.length - 1 : 0]!;
   }
 
+  /** The vnet header of a frame that the proxy has sent, if it is not all zeroes. */
+  vnetOf(frame: Uint8Array): Uint8Array | undefined {
+    return this.devices.map(({ vnet }) => vnet.get(frame)).find((vnet) => vnet !== undefined);
+  }
+
   /** Lets the proxy handle what waits for it, and returns what it sends, first to side A. */
   poll(): Uint8Array<ArrayBuffer>[] {
     do this.appliance.poll(0); while (this.devices.some(({ inbox }) => inbox.length > 0));
-    return this.devices.flatMap((device) => device.take());
+    return this.devices.flatMap((device, i) => {
+      const sent = device.take();
+      for (const frame of sent) assert.equal(frame[10], i + 1, "from this interface's MAC address");
+      return sent;
+    });
   }
 
   /** Lets time pass, with a poll every 100 ms, and returns what the proxy sends meanwhile. */
