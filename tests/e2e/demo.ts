@@ -1,6 +1,6 @@
 /**
- * `deno task demo`: plays the seed's demonstration in a lab, with the machine's own ping and nc, and
- * prints what it did and saw. Exit code 0 only when every step held. Nothing stays behind, also
+ * `deno task demo [--two-sided]`: plays the seed's demonstration in a lab, or the general case with an
+ * interface on each side, with the machine's own ping and nc, and prints what it did and saw. Exit code 0 only when every step held. Nothing stays behind, also
  * after a failure or Ctrl-C.
  */
 import { fileURLToPath } from "node:url";
@@ -9,6 +9,9 @@ import { Lab } from "./lab.ts";
 import { provide } from "./programs.ts";
 import type { Report } from "./peer.ts";
 import { lastSummary } from "./proxy.ts";
+import { playTwoSided } from "./demo_two_sided.ts";
+import { Transcript } from "./transcript.ts";
+import { twoSides } from "./two_sides.ts";
 import {
   backendAddresses,
   bridged,
@@ -23,30 +26,8 @@ const peer = [Deno.execPath(), "run", "--allow-net", `${root}tests/e2e/peer.ts`]
 const buildTimeoutMs = 300_000;
 const interruptedCode = 130;
 
-/** Prints the transcript and remembers whether every step held. */
-class Transcript {
-  failed = 0;
-  interrupted = false;
-
-  say(line: string): void {
-    if (this.interrupted) return;
-    Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
-  }
-
-  /** A command that a user would type, and its output. */
-  command(line: string, output: string): void {
-    this.say(`\n$ ${line}`);
-    for (const one of output.trimEnd().split("\n")) this.say(`    ${one}`.trimEnd());
-  }
-
-  step(holds: boolean, text: string): void {
-    this.say(`${holds ? "✓" : "✗"} ${text}`);
-    if (!holds) this.failed++;
-  }
-}
-
 /** The whole demonstration; the process's exit code. */
-async function demo(): Promise<number> {
+async function demo(isTwoSided: boolean): Promise<number> {
   const transcript = new Transcript();
   let topology: Topology | null = null;
   const interrupted = (): void => {
@@ -61,8 +42,14 @@ async function demo(): Promise<number> {
     const obstacle = await Lab.obstacle();
     if (obstacle) throw new Error(`${obstacle}; run the demo as root`);
     await build(transcript);
-    topology = await bridged("behind a port");
-    await play(topology, transcript);
+    if (isTwoSided) {
+      const sides = await twoSides();
+      topology = sides;
+      await playTwoSided(sides, `${root}proxy`, transcript);
+    } else {
+      topology = await bridged("behind a port");
+      await play(topology, transcript);
+    }
   } catch (error) {
     transcript.step(false, error instanceof Error ? error.message : String(error));
   } finally {
@@ -179,4 +166,10 @@ async function portEighty({ client }: Topology, transcript: Transcript): Promise
   );
 }
 
-if (import.meta.main) Deno.exit(await demo());
+if (import.meta.main) {
+  const [option, ...rest] = Deno.args;
+  if (rest.length > 0 || (option !== undefined && option !== "--two-sided")) {
+    throw new RangeError(`Cannot run the demo with "${Deno.args.join(" ")}": expected --two-sided`);
+  }
+  Deno.exit(await demo(option !== undefined));
+}
