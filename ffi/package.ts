@@ -33,7 +33,7 @@ export function buildProxy(portable: boolean): "compiled" | "portable" {
 }
 
 /** How the packet path is made fast; why, says `ffi/launcher.c`, which has the same. */
-const V8_FLAGS =
+export const V8_FLAGS =
   "--v8-flags=--max-inlined-bytecode-size=1000,--max-inlined-bytecode-size-cumulative=5000";
 
 /** Makes `./proxy` with `deno compile`; false where Deno's base runtime cannot be had. */

@@ -7,6 +7,7 @@
  */
 import { Lab } from "../e2e/lab.ts";
 import { memoryParts, runPart } from "./memory.ts";
+import { must } from "../support/shell.ts";
 import { chart, markdown, type Results } from "./report.ts";
 import { type Subject, subjects } from "./subjects.ts";
 import { buildTools } from "./tools.ts";
@@ -33,7 +34,7 @@ async function main(choice: Choice): Promise<void> {
     parts.push(`\`\`\`\n${await runPart(part)}\n\`\`\``);
   }
   const table = results.size === 0 ? [] : [markdown(results)];
-  const figures = [heading(choice.rounds), ...table, ...parts].join("\n\n");
+  const figures = [await heading(choice.rounds), ...table, ...parts].join("\n\n");
   say(figures);
   if (choice.names.length > 0 || choice.subjects.length < subjects.length) return;
   const readme = new URL("README.md", import.meta.url);
@@ -72,8 +73,9 @@ async function compare(
 }
 
 /** When and where, and how often. */
-function heading(rounds: number): string {
-  const cpu = /^model name\s*:\s*(.*)$/m.exec(Deno.readTextFileSync("/proc/cpuinfo"))?.[1];
+async function heading(rounds: number): Promise<string> {
+  const cpuinfo = await must(["cat", "/proc/cpuinfo"]); // Deno itself reads it with all permissions only
+  const cpu = /^model name\s*:\s*(.*)$/m.exec(cpuinfo)?.[1];
   const date = new Date().toISOString().slice(0, 10);
   return `${date}, Linux ${Deno.osRelease()}, ${navigator.hardwareConcurrency} × ${
     cpu ?? Deno.build.arch

@@ -1,26 +1,42 @@
-/** The benchmarks that need no network: each is a program of its own, so that no code warms another's. */
+/**
+ * The benchmarks that need no network. Each is a program of its own, so that no code warms another's, and
+ * bundled and run as `./proxy` is: in separate modules every call to another file's function looks first
+ * whether it is still the same.
+ */
 import { fileURLToPath } from "node:url";
+import { V8_FLAGS } from "../../ffi/package.ts";
 import { must } from "../support/shell.ts";
 
 export interface MemoryPart {
   readonly name: string;
-  /** Words after `deno run`, the file's name the last. */
-  readonly words: readonly string[];
+  /** It runs once with each of these as its argument. */
+  readonly runs: readonly string[];
 }
 
 export const memoryParts: readonly MemoryPart[] = [
-  { name: "parts", words: ["--v8-flags=--expose-gc", "parts.ts"] },
-  { name: "table", words: ["table.ts"] },
-  { name: "rules", words: ["rules.ts"] },
-  { name: "alloc", words: ["--allow-run", "--allow-read", "alloc.ts"] },
+  { name: "parts", runs: [""] },
+  { name: "table", runs: [""] },
+  { name: "rules", runs: [""] },
+  { name: "path", runs: ["1000", "65536", "1000000"] },
 ];
 
 const timeoutMs = 600_000;
 
 /** Runs one of them: what it prints. */
-export async function runPart({ words }: MemoryPart): Promise<string> {
-  const flags = words.slice(0, -1);
-  const path = fileURLToPath(new URL(words.at(-1)!, import.meta.url));
-  const text = await must([Deno.execPath(), "run", "--quiet", ...flags, path], { timeoutMs });
-  return text.trimEnd();
+export async function runPart({ name, runs }: MemoryPart): Promise<string> {
+  const folder = await Deno.makeTempDir({ prefix: "treegate-bench-" });
+  try {
+    const program = `${folder}/${name}.js`;
+    const entry = fileURLToPath(new URL(`${name}.ts`, import.meta.url));
+    await must([Deno.execPath(), "bundle", "--quiet", "--output", program, entry], { timeoutMs });
+    const flags = [`${V8_FLAGS},--expose-gc`, "--no-config", "--quiet"];
+    const texts: string[] = [];
+    for (const run of runs) {
+      const text = await must([Deno.execPath(), "run", ...flags, program, run], { timeoutMs });
+      texts.push(text.trimEnd());
+    }
+    return texts.join("\n\n");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 }

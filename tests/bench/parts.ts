@@ -2,7 +2,7 @@
  * What the parts of a packet's way cost in memory, each alone: decoding, the demo's tree, translation,
  * and beside them the whole way. Nanoseconds a packet, medians of ROUNDS, and bytes allocated.
  *
- *     deno run --v8-flags=--expose-gc tests/bench/parts.ts
+ *     deno task bench parts
  */
 import { Arena } from "../../src/core/arena.ts";
 import { SeededRandom } from "../../src/core/random.ts";

@@ -2,7 +2,7 @@
  * What a policy's length costs: the whole path in memory at 65,536 flows, with policies of 10 to 10,000
  * address and port rules mixed, the matching rule last. Subjects alternate; medians of ROUNDS.
  *
- *     deno task bench
+ *     deno task bench rules
  */
 import { ManualClock } from "../../src/core/clock.ts";
 import type { Policy, Predicate, Tree } from "../../src/tree/ast.ts";

@@ -5,7 +5,7 @@
  * cache holds, for the index and for the entry. Random ones are the worst case, and alone, without the
  * burst, they are worse still. Subjects alternate; medians of ROUNDS.
  *
- *     deno task bench
+ *     deno task bench table
  */
 import { BURST_FRAMES } from "../../src/core/arena.ts";
 import { SeededRandom } from "../../src/core/random.ts";
