@@ -112,13 +112,10 @@ export class FlowTable {
     for (let i = 0; i < count; i++) values[i] = index[this.#home(hashes[i]!)]!;
     let touched = 0;
     for (let i = 0; i < count; i++) {
+      const value = values[i]!;
       const hash = hashes[i]!;
-      let value = values[i]!;
-      for (let slot = this.#home(hash); value !== 0 && (value & ~REFERENCE_MASK) !== tagOf(hash);) {
-        slot = this.#after(slot);
-        value = index[slot]!;
-      }
-      const reference = (value & REFERENCE_MASK) - 1;
+      const isHome = value === 0 || (value & ~REFERENCE_MASK) === tagOf(hash);
+      const reference = ((isHome ? value : this.#behindHome(hash)) & REFERENCE_MASK) - 1;
       found[i] = reference;
       if (reference >= 0) touched ^= this.#entries[(reference >>> 1) * ENTRY_WORDS]!;
     }
@@ -283,6 +280,17 @@ export class FlowTable {
       const reference = (value & REFERENCE_MASK) - 1;
       if (this.has(reference, protocol, src, dst, ports)) return slot;
     }
+  }
+
+  /** What stands in the first slot behind its home that is free or has the hash's tag. */
+  #behindHome(hash: number): number {
+    let slot = this.#home(hash);
+    let value: number;
+    do {
+      slot = this.#after(slot);
+      value = this.#index[slot]!;
+    } while (value !== 0 && (value & ~REFERENCE_MASK) !== tagOf(hash));
+    return value;
   }
 
   /** The slot where a hash belongs. */
