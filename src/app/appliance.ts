@@ -9,7 +9,6 @@
  *
  * Nothing here throws for a packet's sake: each ends as a decision, a drop with a counted reason, or ARP.
  */
-import { Arena } from "../core/arena.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import type { Random } from "../core/random.ts";
@@ -21,7 +20,6 @@ import { Connections } from "../flow/connections.ts";
 import { RelatedErrors, UNRELATED } from "../flow/icmp_error.ts";
 import { SIDE_A, SIDE_B } from "../flow/table.ts";
 import { setTtl, translate, Translation } from "../flow/translate.ts";
-import { BackendWatch } from "../stack/backend_watch.ts";
 import {
   dontFragment,
   Fragmenter,
@@ -44,8 +42,8 @@ import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import * as tcp from "../wire/tcp.ts";
 import { Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
-import { type Config, routesOn, sideB } from "./config.ts";
-import { Link } from "./link.ts";
+import type { Config } from "./config.ts";
+import { type Link, makeLinks } from "./link.ts";
 import { formatDecision, formatSummary, Metrics } from "./metrics.ts";
 import type { Trace } from "./trace.ts";
 
@@ -112,7 +110,12 @@ export class Appliance {
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
     this.#backends = new Backends(config.dstAddrs);
-    this.links = this.#makeLinks(config, devices, log);
+    this.links = makeLinks(config, devices, {
+      backends: this.#backends,
+      log,
+      dropped: (reason, count) => this.metrics.drop(reason, count),
+      nowMs: this.#nowMs,
+    });
     this.#a = this.#in = this.links[0]!;
     this.#b = this.links.at(-1)!;
     this.#icmpErrors = new IcmpErrors(random, this.#nowMs);
@@ -145,33 +148,6 @@ export class Appliance {
     this.#plan = makePlan(policy, this.#environment);
     this.#evaluator = evaluator;
     this.#evaluate = evaluator(this.#plan);
-  }
-
-  #makeLinks(config: Config, devices: readonly Device[], log: Log): readonly Link[] {
-    const arenas = Arena.share(devices.length);
-    const watch = new BackendWatch(this.#backends, routesOn(sideB(config.links)), log);
-    const links = config.links.map((one, i) =>
-      new Link({
-        config: one,
-        device: devices[i]!,
-        arena: arenas[i]!,
-        isTransit: config.preserveSource && one === sideB(config.links),
-        watched: one === sideB(config.links) ? watch.nextHops() : [],
-        events: {
-          resolved: (address, mac) => watch.resolved(address, mac),
-          unanswered: (address) => watch.unanswered(address),
-          dropped: (reason, count) => this.metrics.drop(reason, count),
-        },
-        log,
-        nowMs: this.#nowMs,
-      })
-    );
-    const [a, b] = links;
-    if (a !== undefined && b !== undefined) {
-      a.otherRoutes = b.routes;
-      b.otherRoutes = a.routes;
-    }
-    return links;
   }
 
   /**

@@ -1,14 +1,16 @@
 /** The proxy on one interface: a device, the address answered for there, ARP, and the ways from there. */
-import type { Arena } from "../core/arena.ts";
+import { Arena } from "../core/arena.ts";
 import type { Log } from "../core/log.ts";
 import { Reason } from "../core/reason.ts";
 import type { Device } from "../device/device.ts";
+import type { Backends } from "../flow/backends.ts";
 import { admit, admitTransit, type OwnAddress } from "../stack/admit.ts";
 import { Arp, type ArpEvents } from "../stack/arp.ts";
+import { BackendWatch } from "../stack/backend_watch.ts";
 import type { Routes } from "../stack/route.ts";
 import type { Mac } from "../wire/address.ts";
 import type { Pdu } from "../wire/pdu.ts";
-import { type LinkConfig, routesOn, subnetOn } from "./config.ts";
+import { type Config, type LinkConfig, routesOn, sideB, subnetOn } from "./config.ts";
 
 export interface LinkOptions {
   readonly config: LinkConfig;
@@ -58,4 +60,44 @@ export class Link {
     const other = this.otherRoutes;
     return other !== null && other.maskTo(src) > this.routes.maskTo(src);
   }
+}
+
+/** The links of a run, on one device or two; ARP on side B finds out which backends answer. */
+export function makeLinks(
+  { links, preserveSource }: Config,
+  devices: readonly Device[],
+  { backends, dropped, log, nowMs }: {
+    readonly backends: Backends;
+    /** Packets that waited for ARP were dropped. */
+    readonly dropped: (reason: number, count: number) => void;
+    readonly log: Log;
+    readonly nowMs: number;
+  },
+): readonly Link[] {
+  const arenas = Arena.share(links.length);
+  const watch = new BackendWatch(backends, routesOn(sideB(links)), log);
+  const events: ArpEvents = {
+    resolved: (address, mac) => watch.resolved(address, mac),
+    unanswered: (address) => watch.unanswered(address),
+    dropped,
+  };
+  const made = links.map((config, i) => {
+    const isB = config === sideB(links);
+    return new Link({
+      config,
+      device: devices[i]!,
+      arena: arenas[i]!,
+      isTransit: preserveSource && isB,
+      watched: isB ? watch.nextHops() : [],
+      events,
+      log,
+      nowMs,
+    });
+  });
+  const [a, b] = made;
+  if (a !== undefined && b !== undefined) {
+    a.otherRoutes = b.routes;
+    b.otherRoutes = a.routes;
+  }
+  return made;
 }
