@@ -122,11 +122,7 @@ export class Connections {
         ? STATE_NEW
         : STATE_ESTABLISHED;
     } else {
-      const isIcmp = pdu.protocol === PROTOCOL_ICMP;
-      const opens = !isIcmp || icmpv4.isRequest(pdu.icmpType);
-      // With identifier 0 all messages of a host have the same tuple: only requests belong to side A.
-      const fits = pdu.flow < 0 || !isIcmp ? opens : opens === ((pdu.flow & 1) === SIDE_A);
-      pdu.invalid = fits ? 0 : Reason.invalid;
+      pdu.invalid = pdu.protocol === PROTOCOL_ICMP && !icmpFits(pdu) ? Reason.invalid : 0;
       pdu.state = pdu.invalid !== 0 ? STATE_INVALID : pdu.flow < 0 ? STATE_NEW : STATE_ESTABLISHED;
     }
   }
@@ -354,6 +350,16 @@ export class Connections {
     }
     this.table.remove(entry);
   }
+}
+
+/**
+ * True for a query that may open a connection or belong to one: requests come from side A, replies from
+ * side B. With identifier 0 all messages of a host have the same tuple, errors and other types, too.
+ */
+function icmpFits(pdu: Pdu): boolean {
+  return pdu.flow >= 0 && (pdu.flow & 1) === SIDE_B
+    ? icmpv4.isReply(pdu.icmpType)
+    : icmpv4.isRequest(pdu.icmpType);
 }
 
 /** True if there is something to tell connections apart by: ports, or a query's identifier. */

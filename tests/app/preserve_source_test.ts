@@ -126,6 +126,16 @@ Deno.test("Appliance, preserving sources, passes pings, UDP and fragments", () =
   assert.deepEqual(world.drops(), {});
 });
 
+Deno.test("Appliance, preserving sources, takes nothing but replies for those to query 0", () => {
+  const world = World.settled({ ...ONE, policy: forwardsAll });
+  assert.equal(world.send(buildIcmp({ rest: [0, 1] })).length, 1);
+  for (const type of [3, 5, 8, 11]) {
+    assert.deepEqual(world.send(buildIcmp({ ...toClient(BACKEND), type, rest: [7, 1] })), []);
+  }
+  const [reply] = world.send(buildIcmp({ ...toClient(BACKEND), type: 0, rest: [0, 1] }));
+  assert.deepEqual([readIcmp(reply!).dst, readIcmp(reply!).rest], [CLIENT, [0, 1]]);
+});
+
 /** The first bytes of the packet in a frame, as an ICMP error quotes them. */
 function quoteOf(frame: Uint8Array): Uint8Array {
   return frame.slice(14, 14 + 28);

@@ -28,13 +28,16 @@ import {
   tcpDport,
   track,
 } from "../../src/tree/build.ts";
+import { parseMac } from "../../src/wire/address.ts";
+import { linkConfig } from "../support/config.ts";
 import { readArp } from "../support/frames.ts";
 import { transmit } from "../support/nic.ts";
 import { judge, tsharkTest } from "../support/tshark.ts";
-import { arpReply, isArp, PROXY, World } from "../support/world.ts";
+import { arpReply, BACKENDS, isArp, PROXY, PROXY_B_MAC, World } from "../support/world.ts";
 import { checkSent, Fuzzer } from "./fuzzer.ts";
 
 const MUTATED_FRAMES = 100_000;
+const CUT_FRAMES = 30_000;
 const JUDGED_FRAMES = 2000;
 const DEFAULT_SEED = 20_260_001;
 
@@ -133,6 +136,41 @@ Deno.test("Appliance takes 100,000 mutated frames, and what lies behind a frame 
     if (reason === Reason["wrong-side"]) continue; // takes two sides
     assert.ok(drops[reason]! > 0, `no ${reasonName(reason)}, seed ${seed}`);
   }
+});
+
+/** The same network cut in two: backends are behind the second interface, on a LAN that looks the same. */
+const CUT_IN_TWO = {
+  ...WORLD,
+  twoSided: true,
+  preserveSource: true,
+  backends: BACKENDS,
+  linkB: linkConfig({ mac: parseMac(PROXY_B_MAC) }),
+};
+
+Deno.test("Appliance, two-sided and preserving sources, takes 30,000 mutated frames", () => {
+  const seed = seedOf() + 2;
+  const conversation = new Conversation(seed);
+  const world = World.settled({ ...CUT_IN_TWO, seed });
+  for (let round = 0; conversation.fuzzer.mutated < CUT_FRAMES; round++) {
+    const { frame, stepMs } = conversation.next();
+    const isB = frame[11]! >= 1 && frame[11]! <= BACKENDS.length;
+    const arriving = frame.slice();
+    if (isB && frame[4] === 1) arriving[4] = 2; // of PROXY_MAC and PROXY_B_MAC
+    try {
+      world.clock.advance(stepMs);
+      world.devices[isB ? 1 : 0]!.inbox.push(arriving);
+      const sent = world.poll();
+      for (const one of sent) checkSent(one);
+      conversation.hear(sent);
+    } catch (error) {
+      const what = `frame ${arriving.toHex()}`;
+      throw new Error(`FUZZ_SEED=${seed - 2}, round ${round}, ${what}`, { cause: error });
+    }
+  }
+  const { decisions, drops } = world.appliance.metrics;
+  print(`seed ${seed}: ${CUT_FRAMES} mutated frames\n${world.appliance.summary()}`);
+  DECISION_NAMES.forEach((name, i) => assert.ok(decisions[i]! > 0, `no ${name}, seed ${seed}`));
+  assert.ok(drops[Reason["foreign-destination"]]! > 0);
 });
 
 function deliver(

@@ -26,7 +26,9 @@ interface Live {
   readonly clientPort: number;
   readonly service: number;
   readonly backend: string;
-  readonly proxyPort: number;
+  /** As the backend sees it: the proxy's, or the client's own. */
+  readonly source: string;
+  readonly sourcePort: number;
 }
 
 const MAX_LIVE = 64;
@@ -72,7 +74,7 @@ export class Fuzzer {
     const opened = this.#opening;
     if (opened === null) return;
     if (this.#live.length === MAX_LIVE) this.#live.splice(this.#below(MAX_LIVE), 1);
-    this.#live.push({ ...opened, backend: tcp.dst, proxyPort: tcp.srcPort });
+    this.#live.push({ ...opened, backend: tcp.dst, source: tcp.src, sourcePort: tcp.srcPort });
   }
 
   /** The connection that the last frame wants to open, if it is a SYN that nothing was done to. */
@@ -191,8 +193,9 @@ export class Fuzzer {
   #fromBackend(live: Live): Uint8Array<ArrayBuffer> {
     return buildTcp({
       ...from(live.backend),
+      dst: live.source,
       srcPort: live.service,
-      dstPort: live.proxyPort,
+      dstPort: live.sourcePort,
       ...this.#segment(),
     });
   }
@@ -210,14 +213,15 @@ export class Fuzzer {
   /** An ICMP error from the backend about a forwarded packet, whole or 8 bytes of it. */
   #quotation(live: Live): Uint8Array<ArrayBuffer> {
     const about = buildTcp({
-      src: PROXY,
+      src: live.source,
       dst: live.backend,
-      srcPort: live.proxyPort,
+      srcPort: live.sourcePort,
       dstPort: live.service,
       flags: "A",
     });
     return buildIcmp({
       ...from(live.backend),
+      dst: live.source,
       type: this.#pick([3, 3, 4, 5, 11, 12]),
       code: this.#below(5),
       rest: [0, this.#pick([0, 576, 1400])],

@@ -13,7 +13,7 @@
  */
 import assert from "node:assert/strict";
 import { Appliance } from "../../src/app/appliance.ts";
-import type { TraceMode } from "../../src/app/config.ts";
+import type { LinkConfig, TraceMode } from "../../src/app/config.ts";
 import { Outlet } from "../../src/app/outlet.ts";
 import { Trace } from "../../src/app/trace.ts";
 import { ManualClock } from "../../src/core/clock.ts";
@@ -44,6 +44,8 @@ export const CLIENT = "192.168.0.254";
 export interface WorldOptions {
   /** An interface on each side. */
   readonly twoSided?: boolean;
+  /** Side B's, if it is not the usual one. */
+  readonly linkB?: LinkConfig;
   readonly mtus?: readonly [a: number, b: number];
   readonly clampMss?: boolean;
   readonly preserveSource?: boolean;
@@ -82,7 +84,7 @@ export class World {
       ],
     });
     const config = testConfig({
-      links: twoSided ? [linkA, LINK_B] : [linkA],
+      links: twoSided ? [linkA, options.linkB ?? LINK_B] : [linkA],
       dstAddrs: this.backends.map(parseAddress),
       ports: options.ports ?? { first: 1024, last: 65_535 },
       maxConn: options.maxConn ?? 1000,
