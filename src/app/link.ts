@@ -35,8 +35,8 @@ export class Link {
   readonly isTransit: boolean;
   /** False while the device is down or gone. */
   isUp = true;
-  /** The other side's routes, if that has an interface of its own. */
-  otherRoutes: Routes | null = null;
+  /** The other side's, if that has an interface of its own. */
+  other: Link | null = null;
 
   constructor({ config, device, arena, isTransit, watched, events, log, nowMs }: LinkOptions) {
     const { mac, address } = config;
@@ -51,14 +51,15 @@ export class Link {
 
   /** 0 if the packet that came in here may enter the tree, else the reason to drop it. */
   admit(pdu: Pdu): number {
-    const reason = this.isTransit ? admitTransit(pdu, this.own) : admit(pdu, this.own);
-    return reason === 0 && this.#isStray(pdu.src) ? Reason["wrong-side"] : reason;
-  }
-
-  /** True for a source to which the other side has the better route (RFC 1812 §5.3.8, RFC 3704). */
-  #isStray(src: number): boolean {
-    const other = this.otherRoutes;
-    return other !== null && other.maskTo(src) > this.routes.maskTo(src);
+    const { other, own } = this;
+    if (other === null) return this.isTransit ? admitTransit(pdu, own) : admit(pdu, own);
+    // The proxy has each address on its own side only, and on neither another host sends from it.
+    const mayPass = this.isTransit && pdu.dst !== other.own.address;
+    const reason = mayPass ? admitTransit(pdu, own) : admit(pdu, own);
+    if (reason !== 0) return reason;
+    if (pdu.src === other.own.address) return Reason["own-source"];
+    // A source to which the other side has the better route (RFC 1812 §5.3.8, RFC 3704).
+    return other.routes.maskTo(pdu.src) > this.routes.maskTo(pdu.src) ? Reason["wrong-side"] : 0;
   }
 }
 
@@ -96,8 +97,8 @@ export function makeLinks(
   });
   const [a, b] = made;
   if (a !== undefined && b !== undefined) {
-    a.otherRoutes = b.routes;
-    b.otherRoutes = a.routes;
+    a.other = b;
+    b.other = a;
   }
   return made;
 }

@@ -136,6 +136,12 @@ Deno.test("Appliance, two-sided, says net unreachable while the other device is 
   assert.equal(world.appliance.metrics.drops[Reason["link-down"]], 1);
 });
 
+Deno.test("Appliance, two-sided, takes nobody else for itself, whatever the routes say", () => {
+  const world = World.settled({ ...ONE, routes: ["10.0.0.64/26 via 192.168.0.250"] });
+  assert.deepEqual(world.send(buildTcp({ src: PROXY_B, flags: "S" })), []);
+  assert.deepEqual(world.drops(), { "own-source": 1 });
+});
+
 /** MSS option of a SYN, behind as many NOPs as said. */
 function mss(lengthBytes: number, nops = 0): number[] {
   const option = [2, 4, lengthBytes >> 8, lengthBytes & 255];

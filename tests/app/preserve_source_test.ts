@@ -21,6 +21,7 @@ import {
   from,
   fromB,
   macOf,
+  packetsOf,
   PROXY,
   PROXY_B,
   PROXY_B_MAC,
@@ -106,6 +107,23 @@ Deno.test("Appliance, preserving sources, passes nothing through that belongs to
     "foreign-destination": strays.length + 1,
     "broadcast-mac": 1,
   });
+});
+
+Deno.test("Appliance, preserving sources, has its address of side A on side A only", () => {
+  const policy = parse("default drop\notherwise -> translate-a-to-b, forward\n", { file: "test" });
+  const world = World.settled({ ...ONE, policy: policy.policy! });
+  const query = { src: "172.16.0.9", srcPort: 5000, dstPort: 53 }; // neither side has a route to it
+  assert.equal(world.send(buildUdp({ ...query, srcMac: macOf(CLIENT) })).length, 1);
+  const onB = { ...query, srcMac: macOf(ROUTER_B), dst: PROXY, dstMac: PROXY_B_MAC };
+  assert.deepEqual(world.send(buildUdp(onB)), []);
+  // Nor does its first fragment wait, to be answered from that address.
+  const payload = new Uint8Array(2000);
+  assert.deepEqual(
+    world.send(cut(buildUdp({ ...onB, ...fromB(ROUTER_B), dst: PROXY, payload }), 1480)[0]!),
+    [],
+  );
+  assert.deepEqual(packetsOf(world.advance(31_000)), []);
+  assert.deepEqual(world.drops(), { "foreign-destination": 2 });
 });
 
 Deno.test("Appliance, preserving sources, passes pings, UDP and fragments", () => {
