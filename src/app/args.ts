@@ -28,7 +28,7 @@ import {
   TIMEOUT_FLAGS,
   timeoutKey,
 } from "./flags.ts";
-import { DEFAULT_IPV4, type Nets } from "./link_flags.ts";
+import { DEFAULT_IPV4, type Nets, ONLY_B, SUFFIXES } from "./link_flags.ts";
 import { EXAMPLES, EXPLAIN_HELP, POLICY_HELP, REPLAY_HELP } from "./help.ts";
 import { parsePacket } from "./packet_text.ts";
 import { POLICY_VIEWS, type PolicyCommand } from "./policy_command.ts";
@@ -243,12 +243,16 @@ function addReplayCommand(program: Program, take: (command: Command) => void): v
     refuseFlags(flags, "replay", OF_DEVICES);
     refuseArguments(args);
     const config = readConfig(flags, memoryNets(flags, "memory"), "all");
-    const captures = ["", "-b"].slice(0, config.links.length).map((suffix) => ({
+    const captures = SUFFIXES.slice(0, config.links.length).map((suffix) => ({
       findMac: !isGiven(flags, `mac${suffix}`),
       pcap: read(own, `pcap${suffix}`, null, parsePath),
       out: readOptional(own, `out${suffix}`, parsePath),
     }));
     refuseSidesB(own, config.links.length);
+    const [a, b] = captures.map(({ out }) => out);
+    if (a !== null && a === b) {
+      throw new RangeError(`--out-b: Cannot use "${b}" twice: expected another file`);
+    }
     take({ kind: "replay", config, captures });
   });
 }
@@ -306,7 +310,7 @@ function readNets(flags: Flags): Nets {
   return { a, b };
 }
 
-/** Without devices, it is side B's address that tells that there are two interfaces. */
+/** Without devices, flags of side B tell that there are two interfaces. */
 function memoryNets(flags: Flags, name: string): Nets {
-  return { a: name, b: isGiven(flags, "ipv4-b") ? `${name}-b` : null };
+  return { a: name, b: ONLY_B.some((flag) => isGiven(flags, flag)) ? `${name}-b` : null };
 }

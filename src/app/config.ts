@@ -38,6 +38,9 @@ export interface LinkConfig {
   readonly host: { readonly address: number; readonly prefixLength: number } | null;
 }
 
+/** The proxy's address on one interface. */
+export type Own = Pick<LinkConfig, "address" | "prefixLength">;
+
 export interface Config {
   /** One interface for both sides; or that of side A, and that of side B. */
   readonly links: Links;
@@ -87,7 +90,7 @@ export function formatLink({ address, prefixLength, mac }: LinkConfig): string {
   return `${formatAddress(address)}/${prefixLength}, MAC ${formatMac(mac)}`;
 }
 
-export function subnetOn({ address, prefixLength }: LinkConfig): Subnet {
+export function subnetOn({ address, prefixLength }: Own): Subnet {
   return subnetOf(address, prefixLength);
 }
 
@@ -105,20 +108,21 @@ export function checkOwnAddress(address: number, prefixLength: number): void {
 }
 
 /**
- * Throws RangeError unless `nextHop` is another host in the own subnet. `role` is what it is to be, e.g.
- * `gateway`.
+ * Throws RangeError unless `nextHop` is another host in the subnet of one of `links`. `role` is what it is
+ * to be, e.g. `gateway`.
  */
-export function checkNextHop(
-  nextHop: number,
-  role: string,
-  { address, prefixLength }: Pick<LinkConfig, "address" | "prefixLength">,
-): void {
+export function checkNextHop(nextHop: number, role: string, links: readonly Own[]): void {
   const fail = `Cannot use "${formatAddress(nextHop)}" as ${role}`;
-  const subnet = subnetOf(address, prefixLength);
-  throwIfNoHost(fail, nextHop, subnet);
-  if (nextHop === address) throw new RangeError(`${fail}: expected another host, not the proxy`);
-  if (!inSubnet(nextHop, subnet)) {
-    throw new RangeError(`${fail}: expected an address in ${formatSubnet(subnet)}`);
+  const subnets = links.map(subnetOn);
+  const subnet = subnets.find((one) => inSubnet(nextHop, one));
+  throwIfNoHost(fail, nextHop, subnet ?? subnets[0]!);
+  if (links.some(({ address }) => address === nextHop)) {
+    throw new RangeError(`${fail}: expected another host, not the proxy`);
+  }
+  if (subnet === undefined) {
+    throw new RangeError(
+      `${fail}: expected an address in ${subnets.map(formatSubnet).join(" or ")}`,
+    );
   }
 }
 

@@ -3,7 +3,7 @@
  * sides. A route belongs to the side whose subnet has its next hop.
  */
 import type { Route } from "../stack/route.ts";
-import { inSubnet, parseAddress, stableMac, type Subnet } from "../wire/address.ts";
+import { formatAddress, inSubnet, parseAddress, stableMac, type Subnet } from "../wire/address.ts";
 import {
   checkNextHop,
   checkSubnets,
@@ -25,8 +25,11 @@ export interface Nets {
   readonly b: string | null;
 }
 
+/** Of the names of flags, by interface. */
+export const SUFFIXES: readonly string[] = ["", "-b"];
+
 /** Flags that only a second interface gives a meaning. */
-const ONLY_B = ["ipv4-b", "gateway-b", "mac-b", "host-ipv4-b"];
+export const ONLY_B: readonly string[] = ["ipv4-b", "gateway-b", "mac-b", "host-ipv4-b"];
 
 export function readLinks(flags: Flags, nets: Nets): Links {
   const a = readLink(flags, nets.a, "", DEFAULT_IPV4);
@@ -34,10 +37,12 @@ export function readLinks(flags: Flags, nets: Nets): Links {
   if (nets.b === null) {
     const alone = ONLY_B.find((name) => isGiven(flags, name));
     if (alone !== undefined) throw new SyntaxError(`--${alone}: Cannot use without --net-b`);
+    checkHosts([a]);
     return [withRoutes(a, routes, [a])];
   }
   const b = readLink(flags, nets.b, "-b", null);
   named("ipv4-b", () => checkSubnets(a, b));
+  checkHosts([a, b]);
   return [withRoutes(a, routes, [a, b]), withRoutes(b, routes, [a, b])];
 }
 
@@ -45,7 +50,7 @@ function readLink(flags: Flags, net: string, suffix: string, ipv4: string | null
   const own = read(flags, `ipv4${suffix}`, ipv4, parseOwnAddress);
   const gateway = readOptional(flags, `gateway${suffix}`, (text) => {
     const nextHop = parseAddress(text);
-    checkNextHop(nextHop, "gateway", own);
+    checkNextHop(nextHop, "gateway", [own]);
     return nextHop;
   });
   return {
@@ -53,14 +58,19 @@ function readLink(flags: Flags, net: string, suffix: string, ipv4: string | null
     ...own,
     mac: readOptional(flags, `mac${suffix}`, parseOwnMac) ?? stableMac(net, own.address),
     routes: gateway === null ? [] : [{ to: EVERYWHERE, nextHop: gateway }],
-    host: readOptional(flags, `host-ipv4${suffix}`, (text) => parseHost(text, own.address)),
+    host: readOptional(flags, `host-ipv4${suffix}`, parseOwnAddress),
   };
 }
 
-function parseHost(text: string, own: number): LinkConfig["host"] {
-  const host = parseOwnAddress(text);
-  if (host.address !== own) return host;
-  throw new RangeError(`Cannot use "${text}": expected another address than the proxy's`);
+/** Throws a RangeError for a device that is to have an address of the proxy. */
+function checkHosts(links: Links): void {
+  for (const [i, { host }] of links.entries()) {
+    if (links.every(({ address }) => address !== host?.address)) continue;
+    throw new RangeError(
+      `--host-ipv4${SUFFIXES[i]}: Cannot use "${formatAddress(host!.address)}": ` +
+        "expected another address than the proxy's",
+    );
+  }
 }
 
 /** The link with those of `routes` that lead over it. Throws a RangeError for one that leads nowhere. */
@@ -70,7 +80,7 @@ function withRoutes(link: LinkConfig, routes: readonly Route[], links: Links): L
     const over = links.find((one) => inSubnet(route.nextHop, subnetOn(one))) ?? links[0];
     if (over.net !== link.net) continue; // the other side's
     named("route", () => {
-      checkNextHop(route.nextHop, "next hop", link);
+      checkNextHop(route.nextHop, "next hop", links);
       throwIfKnown(route.to, link, all);
     });
     all.push(route);

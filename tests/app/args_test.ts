@@ -474,8 +474,27 @@ const errors: { name: string; argv: string[]; message: string }[] = [
   {
     name: "the proxy's own address for the device itself",
     argv: [NET, DST, "--host-ipv4=192.168.0.100/24"],
-    message: '--host-ipv4: Cannot use "192.168.0.100/24": ' +
+    message: '--host-ipv4: Cannot use "192.168.0.100": ' +
       "expected another address than the proxy's",
+  },
+  ...["10.0.0.1 --host-ipv4", "192.168.0.100 --host-ipv4-b"].map((text) => {
+    const [address, flag] = text.split(" ");
+    return {
+      name: `the proxy's address on the other side for ${flag}`,
+      argv: [NET, DST_B, ...SIDES, `${flag}=${address}`, "--route=10.7.0.0/16,10.0.0.9"],
+      message: `${flag}: Cannot use "${address}": expected another address than the proxy's`,
+    };
+  }),
+  {
+    name: "next hop on neither side",
+    argv: [NET, DST_B, ...SIDES, "--route=10.7.0.0/16,10.1.0.1"],
+    message: '--route: Cannot use "10.1.0.1" as next hop: ' +
+      "expected an address in 192.168.0.0/24 or 10.0.0.0/24",
+  },
+  {
+    name: "a gateway of side B without its address, where there are no devices",
+    argv: ["explain", DST, "--gateway-b=10.0.0.9", SYN],
+    message: "--ipv4-b: Required: expected --ipv4-b=ADDR/LEN, as in --ipv4-b=10.0.0.1/24",
   },
   {
     name: "--host-ipv4 for explain",
@@ -519,6 +538,14 @@ const errors: { name: string; argv: string[]; message: string }[] = [
     name: "captures of side B without side B",
     argv: ["replay", DST, "--pcap=a", "--pcap-b=b"],
     message: "--pcap-b: Cannot use without --ipv4-b",
+  },
+  {
+    name: "one file for what is sent to either side",
+    argv: [
+      ...["replay", "--dst-addrs=10.0.0.2", "--ipv4-b=10.0.0.1", "--pcap=a", "--pcap-b=b"],
+      ...["--out=c", "--out-b=c"],
+    ],
+    message: '--out-b: Cannot use "c" twice: expected another file',
   },
   {
     name: "side B without its capture",
