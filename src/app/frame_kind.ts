@@ -53,6 +53,12 @@ export function isFrom(frame: Uint8Array, mac: Mac): boolean {
   return hi === mac.hi && lo === mac.lo;
 }
 
+export function isTo(frame: Uint8Array, mac: Mac): boolean {
+  if (frame.length < ethernet.ETHERNET_BYTES) return false;
+  const view = viewOf(frame);
+  return ethernet.destinationHi(view, 0) === mac.hi && ethernet.destinationLo(view, 0) === mac.lo;
+}
+
 export function isArp(frame: Uint8Array): boolean {
   const at = ethernet.ETHERNET_BYTES;
   const view = viewOf(frame);

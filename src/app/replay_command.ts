@@ -8,7 +8,7 @@ import { formatAddress, formatMac, inSubnet, type Mac, stableMac } from "../wire
 import { CaptureWriter, readCaptureFile } from "./capture_file.ts";
 import { type CommandOptions, reported } from "./command.ts";
 import { type Config, formatLink, type LinkConfig, mapLinks, subnetOn } from "./config.ts";
-import { arpReplyFrame, endsOf, isArp, isFrom, ownerOf, senderOf } from "./frame_kind.ts";
+import { arpReplyFrame, endsOf, isArp, isTo, ownerOf, senderOf } from "./frame_kind.ts";
 import { loadPolicy } from "./policy_file.ts";
 import { Replay } from "./replay.ts";
 import { writeAll } from "./write_all.ts";
@@ -119,8 +119,8 @@ interface Neighbor {
 const MAX_SILENT = 4096;
 
 /**
- * Hosts of the own subnet that have sent packets to the proxy, but never an ARP packet: the capture did
- * not begin early enough to show where they are.
+ * Hosts of the own subnet that have sent packets to the proxy or through it, but never an ARP packet: the
+ * capture did not begin early enough to show where they are.
  */
 function silentNeighbors(bytes: Uint8Array, link: LinkConfig): readonly Neighbor[] {
   const { address: own, mac: ownMac } = link;
@@ -133,7 +133,7 @@ function silentNeighbors(bytes: Uint8Array, link: LinkConfig): readonly Neighbor
     if (isArp(frame)) {
       spoken.add(ends.src);
       silent.delete(ends.src);
-    } else if (ends.dst === own && !spoken.has(ends.src) && !isFrom(frame, ownMac)) {
+    } else if (isTo(frame, ownMac) && !spoken.has(ends.src)) {
       if (silent.size < MAX_SILENT) silent.set(ends.src, senderOf(frame));
     }
   }

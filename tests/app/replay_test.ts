@@ -5,7 +5,7 @@ import { Reason, reasonName } from "../../src/core/reason.ts";
 import { OffloadGuess } from "../../src/device/offload.ts";
 import { type PcapRecord, readPcap, writePcap } from "../../src/device/pcap.ts";
 import { demo } from "../../src/tree/demo.ts";
-import { parseMac } from "../../src/wire/address.ts";
+import { parseAddress, parseMac } from "../../src/wire/address.ts";
 import { buildArp, buildIcmp, buildTcp, bytesOf, readIp, readTcp } from "../support/frames.ts";
 import { linkConfig, testConfig } from "../support/config.ts";
 import { BACKENDS, from, isArp, PROXY, PROXY_MAC, World } from "../support/world.ts";
@@ -221,6 +221,21 @@ fileTest(
     assert.doesNotMatch((await replay(records)).stdout, /^taking /m);
   },
 );
+
+fileTest("replay introduces backends that answer their clients themselves", async () => {
+  const [host = ""] = BACKENDS;
+  const far = "10.9.9.9"; // behind a router, of which the capture has no packet of its own
+  const answer = { ...from(host), dst: far, srcPort: 2000, dstPort: 40_000 };
+  const frames = [
+    buildTcp({ src: far, srcMac: "02:00:00:00:00:fa", flags: "S" }),
+    buildTcp({ ...answer, flags: "SA", seq: 0, ack: 1001 }),
+  ];
+  const records = frames.map((frame) => ({ timeUs: 0, frame, lengthBytes: frame.length }));
+  const config = { preserveSource: true, dstAddrs: [parseAddress(host)] };
+  const { stdout, out } = await replay(records, { config });
+  assert.match(stdout, /^taking 192.168.0.1 to be at 02:00:00:00:00:01: /m);
+  assert.ok(out.some(({ frame }) => !isArp(frame) && readTcp(frame).dst === host));
+});
 
 fileTest("replay tells the first of the frames that differ, and exits 1", async () => {
   const { records } = busyRun();
