@@ -159,7 +159,7 @@ export function isBehind(
   [a, b]: readonly [LinkConfig, LinkConfig],
   link: 0 | 1,
 ): boolean {
-  const lead = routesOn(a).maskTo(address) - routesOn(b).maskTo(address);
+  const lead = routesOn(a).prefixTo(address) - routesOn(b).prefixTo(address);
   return link === 0 ? lead > 0 : lead < 0;
 }
 

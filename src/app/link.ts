@@ -59,7 +59,9 @@ export class Link {
     if (reason !== 0) return reason;
     if (pdu.src === other.own.address) return Reason["own-source"];
     // A source to which the other side has the better route (RFC 1812 §5.3.8, RFC 3704).
-    return other.routes.maskTo(pdu.src) > this.routes.maskTo(pdu.src) ? Reason["wrong-side"] : 0;
+    return other.routes.prefixTo(pdu.src) > this.routes.prefixTo(pdu.src)
+      ? Reason["wrong-side"]
+      : 0;
   }
 }
 

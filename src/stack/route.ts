@@ -14,6 +14,7 @@ export class Routes {
   // From the longest prefix to the shortest.
   readonly #networks: Int32Array;
   readonly #masks: Int32Array;
+  readonly #prefixLengths: Int32Array;
   /** 0: the address itself, it is on the link. */
   readonly #nextHops: Int32Array;
 
@@ -23,6 +24,7 @@ export class Routes {
     all.sort((a, b) => b.to.prefixLength - a.to.prefixLength);
     this.#networks = Int32Array.from(all, ({ to }) => to.network);
     this.#masks = Int32Array.from(all, ({ to }) => maskOf(to.prefixLength));
+    this.#prefixLengths = Int32Array.from(all, ({ to }) => to.prefixLength);
     this.#nextHops = Int32Array.from(all, ({ nextHop }) => nextHop);
   }
 
@@ -34,10 +36,10 @@ export class Routes {
     return nextHop === 0 ? address : nextHop;
   }
 
-  /** The mask of the route to `address`, unsigned: the greater, the better the way; -1 if there is none. */
-  maskTo(address: number): number {
+  /** Prefix length of the route to `address`: the greater, the better the way; -1 if there is none. */
+  prefixTo(address: number): number {
     const route = this.#find(address);
-    return route < 0 ? -1 : this.#masks[route]! >>> 0;
+    return route < 0 ? -1 : this.#prefixLengths[route]!;
   }
 
   #find(address: number): number {

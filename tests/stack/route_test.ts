@@ -53,14 +53,11 @@ Deno.test("Routes.nextHop takes the longest prefix that fits, in whatever order 
   }
 });
 
-Deno.test("Routes.maskTo tells the better of two ways, -1 is none", () => {
+Deno.test("Routes.prefixTo tells the better of two ways, -1 is none", () => {
   const routes = routesOf("192.168.0.100/24", TABLE);
   const bare = routesOf("10.9.0.1/16", []);
-  const masks = ["192.168.0.1", "10.1.2.3", "10.9.0.2", "1.1.1.1"].map((address) =>
-    [routes, bare].map((table) => table.maskTo(parseAddress(address)))
+  const prefixes = ["192.168.0.1", "10.1.2.3", "10.9.0.2", "1.1.1.1"].map((address) =>
+    [routes, bare].map((table) => table.prefixTo(parseAddress(address)))
   );
-  assert.deepEqual(masks, [[0xffff_ff00, -1], [0xffff_ffff, -1], [0xff00_0000, 0xffff_0000], [
-    0,
-    -1,
-  ]]);
+  assert.deepEqual(prefixes, [[24, -1], [32, -1], [8, 16], [0, -1]]);
 });
