@@ -83,8 +83,9 @@ export class Arp {
     this.restart(options.nowMs);
   }
 
-  /** The link has come up: probes and announces from the next tick on. */
+  /** The link has come up: probes and announces from the next tick on; what has waited is too old. */
   restart(nowMs: number): void {
+    for (const neighbor of this.#neighbors.values()) this.#neighbors.dropHeld(neighbor);
     this.#probesLeft = PROBE_COUNT;
     this.#announcementsLeft = ANNOUNCE_COUNT;
     this.#nextProbeMs = nowMs;

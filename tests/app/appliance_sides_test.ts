@@ -136,6 +136,20 @@ Deno.test("Appliance, two-sided, says net unreachable while the other device is 
   assert.equal(world.appliance.metrics.drops[Reason["link-down"]], 1);
 });
 
+Deno.test("Appliance, two-sided, forgets what waited for a neighbour when the device was away", () => {
+  const gateway = "192.168.0.250";
+  const world = World.settled({ ...ONE, gateway });
+  const far = { src: "172.16.0.2", srcMac: macOf(gateway), flags: "S" };
+  const [syn] = world.send(buildTcp(far)).map(readTcp);
+  const answer = { ...fromB(BACKEND), srcPort: 2000, dstPort: syn!.srcPort, flags: "SA" };
+  assert.deepEqual(packetsOf(world.send(buildTcp({ ...answer, seq: 0, ack: 1001 }))), []);
+  world.appliance.linkDown(0);
+  world.advance(60_000);
+  world.appliance.linkUp(0);
+  assert.deepEqual(packetsOf(world.answer(gateway)), []);
+  assert.deepEqual(world.drops(), { "arp-unanswered": 1 });
+});
+
 Deno.test("Appliance, two-sided, takes nobody else for itself, whatever the routes say", () => {
   const world = World.settled({ ...ONE, routes: ["10.0.0.64/26 via 192.168.0.250"] });
   assert.deepEqual(world.send(buildTcp({ src: PROXY_B, flags: "S" })), []);
