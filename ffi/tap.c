@@ -34,6 +34,7 @@ enum {
   MAX_RECORD_BYTES = VNET_BYTES + 18 + 65535, /* with a tagged Ethernet header and 64 KiB of IP */
   WRITE_RETRY_MS = 1,
   RING_ENTRIES = 64,
+  RING_UNKNOWN = -2,
 };
 
 /* ---- opening ---------------------------------------------------------------------------------- */
@@ -225,16 +226,16 @@ static int write_record(int fd, const uint8_t *record, size_t size) {
  * rate, and more where the reader shares our processor: it may take over between any two of them.
  */
 static struct {
-  int fd; /* 0: not asked for yet; -1: this kernel or container does not give one */
+  int fd; /* RING_UNKNOWN: not asked for yet; -1: this kernel or container does not give one */
   uint32_t sq_mask, cq_mask;
   uint32_t *sq_head, *sq_tail, *cq_head, *cq_tail;
   struct io_uring_sqe *sqes;
   const struct io_uring_cqe *cqes;
-} ring;
+} ring = {.fd = RING_UNKNOWN};
 
 /* Makes the ring at the first call; whether there is one. */
 static int have_ring(void) {
-  if (ring.fd != 0) return ring.fd > 0;
+  if (ring.fd != RING_UNKNOWN) return ring.fd >= 0;
   struct io_uring_params params = {0};
   ring.fd = (int)syscall(SYS_io_uring_setup, RING_ENTRIES, &params);
   if (ring.fd < 0) return 0;
@@ -245,7 +246,9 @@ static int have_ring(void) {
   uint8_t *both = mmap(NULL, bytes, protection, flags, ring.fd, IORING_OFF_SQ_RING);
   void *sqes = mmap(NULL, params.sq_entries * sizeof(struct io_uring_sqe), protection, flags,
                     ring.fd, IORING_OFF_SQES);
-  if (!(params.features & IORING_FEAT_SINGLE_MMAP) || both == MAP_FAILED || sqes == MAP_FAILED) {
+  /* RW_CUR_POS came with IORING_OP_WRITE, in Linux 5.6. */
+  uint32_t needed = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_RW_CUR_POS;
+  if ((params.features & needed) != needed || both == MAP_FAILED || sqes == MAP_FAILED) {
     close(ring.fd);
     ring.fd = -1;
     return 0;
