@@ -12,7 +12,8 @@
  * backend, and remembers it for ever: one hash look-up a packet, no states, no timers, no policy. What
  * is not TCP over unfragmented IPv4 is dropped. Checksums are adjusted as RFC 1624 says.
  */
-#define _GNU_SOURCE
+#include "../../ffi/tap.c"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_ether.h>
@@ -26,17 +27,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* ffi/tap.c */
-int32_t tap_node(void);
-int32_t tap_attach(int32_t fd, const char *name, int32_t create);
-int32_t tap_offload(int32_t fd, uint32_t features);
-int32_t tap_read(int32_t fd, uint8_t *arena, uint32_t limit_bytes, uint32_t *frames,
-                 uint32_t max_frames, int32_t spin_us, int32_t wait_ms);
-int32_t tap_write(int32_t fd, const uint8_t *arena, uint32_t arena_bytes, const uint32_t *frames,
-                  uint32_t count, uint32_t *outcome);
-
 enum {
-  VNET_BYTES = 10,
   ARENA_BYTES = 1 << 20, /* as src/core/arena.ts */
   BURST_FRAMES = 64,
   MAX_BACKENDS = 16,
@@ -259,7 +250,7 @@ static void ask_for_backends(void) {
 
 /* Reads one burst and writes what came of it; the number of frames read. */
 static int32_t pump(int32_t spin_us) {
-  int32_t count = tap_read(self.fd, arena, ARENA_BYTES, rx, BURST_FRAMES, spin_us, WAIT_MS);
+  int32_t count = tap_read(self.fd, arena, 0, ARENA_BYTES, rx, BURST_FRAMES, spin_us, WAIT_MS);
   uint32_t sent = 0, outcome[2];
   for (int32_t i = 0; i < count; i++) {
     uint32_t offset = rx[2 * i], length = rx[2 * i + 1];

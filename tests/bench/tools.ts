@@ -39,13 +39,13 @@ export async function buildTools(): Promise<Tools> {
   }
   const proxy = Deno.env.get("PROXY") ?? await buildProxy();
   const folder = await Deno.makeTempDir({ prefix: "treegate-bench-" });
-  const build = (name: string, ...others: string[]): string => {
-    compileC(`${root}tests/bench/${name}.c`, `${folder}/${name}`, others);
+  const build = (name: string): string => {
+    compileC(`${root}tests/bench/${name}.c`, `${folder}/${name}`, []);
     return `${folder}/${name}`;
   };
   return {
     proxy,
-    reference: build("reference", `${root}ffi/tap.c`),
+    reference: build("reference"),
     frames: build("frames"),
     requests: build("requests"),
     [Symbol.dispose]: () => Deno.removeSync(folder, { recursive: true }),
