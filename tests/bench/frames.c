@@ -2,11 +2,11 @@
  * Frames of 60 bytes as fast as they go, over TCP connections that no kernel knows: packet(7).
  *
  *     frames answer DEVICE ADDRESS                            a backend: ARP for ADDRESS, SYN -> SYN/ACK
- *     frames flood DEVICE ADDRESS CONNECTIONS SECONDS         clients of ADDRESS, on all its ports
+ *     frames flood DEVICE ADDRESS CONNECTIONS WARM_UP SECONDS clients of ADDRESS, on all its ports
  *
- * A flood opens its connections with whole handshakes, as often as one needs, prints "filled" and a
- * line of JSON, waits for a line of input, then sends bare ACKs over random ones and prints another line
- * of JSON. How many arrive is for the receiving interface's counter to say: a filter lets nothing
+ * A flood opens its connections with whole handshakes, as often as one needs, sends bare ACKs over
+ * random ones for WARM_UP seconds, prints "filled" and a line of JSON, waits for a line of input, then
+ * goes on for SECONDS and prints another line of JSON. How many arrive is for the receiving interface's counter to say: a filter lets nothing
  * through to either program but ARP and segments with SYN. Both speak for addresses of their own, in
  * 192.168.0.0/24, which the interface must not have.
  */
@@ -236,11 +236,13 @@ static void find_peer(uint32_t address) {
   die("find the address");
 }
 
-/* Opens all connections: a window of SYNs, each answer moves it on; what was lost is sent again. */
-static void fill(uint32_t address, uint32_t connections) {
+/*
+ * Opens all connections: a window of SYNs, each answer moves it on; what was lost is sent again. How
+ * many are open.
+ */
+static uint32_t fill(uint32_t address, uint32_t connections) {
   uint8_t *is_open = calloc(connections, 1);
   uint32_t done = 0;
-  double start = now_s();
   for (int tries = 0; done < connections && tries < TRIES; tries++) {
     uint32_t next = 0, open_before = done, sent = 0;
     for (;;) {
@@ -270,13 +272,13 @@ static void fill(uint32_t address, uint32_t connections) {
   }
   send_queued();
   free(is_open);
-  printf("filled\n{\"connections\":%u,\"seconds\":%.3f}\n", done, now_s() - start);
-  fflush(stdout);
+  return done;
 }
 
-static void flood(uint32_t address, uint32_t connections, double seconds) {
+/* Sends for so long; how many frames. */
+static uint64_t flood(uint32_t address, uint32_t connections, double seconds) {
   uint64_t sent = 0, random = 0x9e3779b97f4a7c15u;
-  double start = now_s(), end = start + seconds;
+  double end = now_s() + seconds;
   while (now_s() < end) {
     for (int i = 0; i < BURST; i++) {
       random ^= random << 13; /* xorshift64 */
@@ -290,7 +292,7 @@ static void flood(uint32_t address, uint32_t connections, double seconds) {
       answer_arp(frame, FIRST_CLIENT, CLIENTS);
     }
   }
-  printf("{\"sent\":%llu,\"seconds\":%.4f}\n", (unsigned long long)sent, now_s() - start);
+  return sent;
 }
 
 int main(int argc, char **argv) {
@@ -302,11 +304,19 @@ int main(int argc, char **argv) {
   uint32_t to = ntohl(address.s_addr);
   open_device(argv[2]);
   if (strcmp(argv[1], "answer") == 0) answer(to);
-  if (argc != 6) return 2;
+  if (argc != 7) return 2;
   uint32_t connections = (uint32_t)atoi(argv[4]);
   char line[16];
   find_peer(to);
-  fill(to, connections);
-  if (fgets(line, sizeof line, stdin) != NULL) flood(to, connections, atof(argv[5]));
+  double start = now_s();
+  uint32_t opened = fill(to, connections);
+  double filled = now_s();
+  flood(to, connections, atof(argv[5]));
+  printf("filled\n{\"connections\":%u,\"seconds\":%.3f}\n", opened, filled - start);
+  fflush(stdout);
+  if (fgets(line, sizeof line, stdin) == NULL) return 0;
+  start = now_s();
+  uint64_t sent = flood(to, connections, atof(argv[6]));
+  printf("{\"sent\":%llu,\"seconds\":%.4f}\n", (unsigned long long)sent, now_s() - start);
   return 0;
 }

@@ -12,20 +12,14 @@
  * backend, and remembers it for ever: one hash look-up a packet, no states, no timers, no policy. What
  * is not TCP over unfragmented IPv4 is dropped. Checksums are adjusted as RFC 1624 says.
  */
-#include "../../ffi/tap.c"
+#include "../../ffi/tap.c" /* whole, so that its functions can't be called wrongly */
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <linux/if_ether.h>
-#include <linux/if_tun.h>
 #include <linux/ip.h>
 #include <linux/tcp.h>
 #include <linux/virtio_net.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 
 enum {
   ARENA_BYTES = 1 << 20, /* as src/core/arena.ts */

@@ -16,6 +16,8 @@ export interface Subject {
   readonly description: string;
   /** Whether a connection is two, so that frames of foreign making go nowhere. */
   readonly terminates?: boolean;
+  /** Where there is a limit that a lab can't move. */
+  readonly mostConnections?: number;
   /** Makes it ready in a new network; the address that clients use. */
   readonly start: (network: Network, tools: Tools, demand: Demand) => Promise<string>;
 }
@@ -110,7 +112,13 @@ export const subjects: readonly Subject[] = [
     terminates: true,
     start: haproxy,
   },
-  { name: "nftables", description: "DNAT and masquerade in the kernel", start: nftables },
+  {
+    name: "nftables",
+    description: "DNAT and masquerade in the kernel",
+    // nf_conntrack_max is the whole machine's, and can't be set in a namespace
+    mostConnections: 262_144,
+    start: nftables,
+  },
   {
     name: "bridge",
     description: "no balancer: the first backend alone",
