@@ -50,7 +50,10 @@ export class IcmpErrors {
 
   /**
    * Queues an error of `type` and `code` about `pdu`, which must not have been rewritten yet, from the
-   * proxy's address `own`; `rest` is bytes 4 to 7. Returns false when none is sent: about an ICMP error, above the rate, out of scratch.
+   * proxy's address `own`; `rest` is bytes 4 to 7. A segment is quoted as it came, as Linux does: with the
+   * length of what is to be cut up, and with a checksum that is still open.
+   *
+   * Returns false when none is sent: about an ICMP error, above the rate, out of scratch.
    */
   send(
     arena: Arena,

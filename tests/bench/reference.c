@@ -22,7 +22,7 @@
 #include <stdlib.h>
 
 enum {
-  ARENA_BYTES = 1 << 20, /* as src/core/arena.ts */
+  ARENA_BYTES = 1 << 18, /* as src/core/arena.ts */
   BURST_FRAMES = 64,
   MAX_BACKENDS = 16,
   WAIT_MS = 100,
