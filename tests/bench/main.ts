@@ -40,7 +40,11 @@ async function main(choice: Choice): Promise<void> {
   const readme = new URL("README.md", import.meta.url);
   const [before, rest] = (await Deno.readTextFile(readme)).split(BEGIN);
   const after = rest!.split(END)[1];
-  await Deno.writeTextFile(readme, `${before}${BEGIN}\n\n${figures}\n\n${END}${after}`);
+  const picture = "![Medians as bars](chart.svg)";
+  await Deno.writeTextFile(
+    readme,
+    `${before}${BEGIN}\n\n${figures}\n\n${picture}\n\n${END}${after}`,
+  );
   await Deno.writeTextFile(new URL("chart.svg", import.meta.url), chart(results));
 }
 
