@@ -128,7 +128,7 @@ async function traceCost(): Promise<{ file: number; terminal: number }> {
       await using topology = await lab();
       const { lab: { folder }, host } = topology;
       const out = `${folder}/console`;
-      const proxy = host.start(["sh", "-c", `${command.replace("OUT", out)}`]);
+      const proxy = host.start(["sh", "-c", `exec ${command.replace("OUT", out)}`]);
       await answers(topology.client);
       gbits[name]!.push(await bulk(topology, 1));
       await proxy.stop();
