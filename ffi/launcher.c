@@ -36,9 +36,9 @@ struct trailer {
  * SVG_FD are known to ffi/portable.ts. */
 enum { PROGRAM_FD = 40, SHIM_FD = 41, SVG_FD = 42 };
 
-/* The packet path is many small functions: with V8's usual limits (460 and 920 bytes of bytecode) a third of
- * its time goes into calls between them; `deno task bench` shows it. ffi/package.ts says the same to
- * deno compile, deno.json to the tasks.
+/* The packet path is many small functions: with V8's usual limits (460 and 920 bytes of bytecode) about a
+ * quarter of its time goes into calls between them. ffi/package.ts says the same to deno compile, deno.json
+ * to the tasks.
  *
  * Permissions: load the shim, read a policy file, and the three variables commander asks for. */
 static const char *const DENO_ARGS[] = {

@@ -6,6 +6,7 @@
 import { type Arena, BURST_FRAMES } from "../core/arena.ts";
 import { ETHERNET_BYTES } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
+import * as tcp from "../wire/tcp.ts";
 import { type FlowTable, KEY_WORDS } from "./table.ts";
 
 /** Up to the ports of TCP or UDP behind an IPv4 header without options. */
@@ -28,7 +29,7 @@ export class Lookahead {
       keys[at] = ipv4.protocol(view, ip);
       keys[at + 1] = ipv4.source(view, ip);
       keys[at + 2] = ipv4.destination(view, ip);
-      keys[at + 3] = view.getInt32(ip + ipv4.IPV4_MIN_BYTES);
+      keys[at + 3] = tcp.ports(view, ip + ipv4.IPV4_MIN_BYTES);
     }
     table.findAll(keys, rxCount, this.candidates);
   }

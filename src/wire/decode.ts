@@ -75,8 +75,8 @@ export function decodeIpv4(view: DataView, pdu: Pdu): number {
   if (totalLength > available) return Reason["ip-truncated"];
   const fragment = view.getInt32(ip + 4);
   const ttl = view.getInt32(ip + 8);
-  const src = view.getInt32(ip + 12);
-  const dst = view.getInt32(ip + 16);
+  const src = ipv4.source(view, ip);
+  const dst = ipv4.destination(view, ip);
   const sum = halves(lengths) + halves(fragment) + halves(ttl) + halves(src) + halves(dst);
   if (headerBytes === ipv4.IPV4_MIN_BYTES) {
     if (fold(sum) !== CORRECT) return Reason["ip-checksum"];
@@ -147,9 +147,9 @@ function decodeTcp(view: DataView, pdu: Pdu): number {
   }
   pdu.tcpFlags = (flags >>> 16) & 0xff;
   if (!tcp.flagsPossible(pdu.tcpFlags)) return Reason["tcp-flags"];
-  const ports = view.getInt32(segment);
-  const seq = view.getInt32(segment + 4);
-  const ack = view.getInt32(segment + 8);
+  const ports = tcp.ports(view, segment);
+  const seq = tcp.sequence(view, segment);
+  const ack = tcp.acknowledgment(view, segment);
   if (pdu.partialChecksum === 0) {
     const sum = pseudoHeaderSum(pdu.src, pdu.dst, ipv4.PROTOCOL_TCP, lengthBytes) + halves(ports) +
       halves(seq) + halves(ack) + halves(flags) + halves(view.getInt32(segment + 16));

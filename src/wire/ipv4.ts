@@ -47,11 +47,6 @@ export function flagsAndOffset(view: DataView, ip: number): number {
   return view.getUint16(ip + FLAGS_OFFSET);
 }
 
-/** True for a part of a fragmented packet. */
-export function isFragment(view: DataView, ip: number): boolean {
-  return (flagsAndOffset(view, ip) & (MORE_FRAGMENTS | FRAGMENT_OFFSET)) !== 0;
-}
-
 export function tos(view: DataView, ip: number): number {
   return view.getUint8(ip + TOS);
 }

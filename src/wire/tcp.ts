@@ -23,7 +23,6 @@ export const OPTION_SACK_PERMITTED = 4;
 export const MAX_WINDOW_SCALE = 14;
 
 const SOURCE_PORT = 0;
-const DESTINATION_PORT = 2;
 const SEQUENCE = 4;
 const ACKNOWLEDGMENT = 8;
 const DATA_OFFSET = 12;
@@ -32,12 +31,9 @@ const WINDOW = 14;
 export const CHECKSUM = 16;
 const URGENT = 18;
 
-export function sourcePort(view: DataView, tcp: number): number {
-  return view.getUint16(tcp + SOURCE_PORT);
-}
-
-export function destinationPort(view: DataView, tcp: number): number {
-  return view.getUint16(tcp + DESTINATION_PORT);
+/** Source port in the upper, destination port in the lower 16 bits. */
+export function ports(view: DataView, tcp: number): number {
+  return view.getInt32(tcp + SOURCE_PORT);
 }
 
 /** Sequence number as a signed 32-bit integer: compare by difference. */

@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import type { Background } from "../support/shell.ts";
 import type { Host, Lab } from "./lab.ts";
 import { Capture, complaints } from "./capture.ts";
+import { echoDatagrams } from "./datagrams.ts";
 import { connectPeer, startEcho } from "./peer.ts";
 import { askSummary, startProxy, summaryCount, trackedIn, usualOptions } from "./proxy.ts";
 import { SteadyConnections } from "./steady.ts";
@@ -325,12 +326,7 @@ fragmentTest(
     }
 
     const { host: backend, address } = backends[0]!;
-    const program = `
-    const socket = Deno.listenDatagram({ transport: "udp", hostname: "${address}", port: 2000 });
-    console.log("listening");
-    for await (const [data, from] of socket) await socket.send(data, from);`;
-    const server = backend.start([Deno.execPath(), "eval", "--unstable-net", program]);
-    await server.waitFor("listening");
+    await echoDatagrams(backend, address);
     for (const bytes of [1, 1472, 1473, 16_000]) {
       const sent = "u".repeat(bytes);
       const { stdout } = await client.run(

@@ -9,6 +9,7 @@
 import assert from "node:assert/strict";
 import { run } from "../support/shell.ts";
 import { Capture, complaints, dissect } from "./capture.ts";
+import { echoDatagrams } from "./datagrams.ts";
 import type { Host } from "./lab.ts";
 import { askSummary, proxyCommand, startProxy, summaryCount } from "./proxy.ts";
 import { labTests } from "./suite.ts";
@@ -103,12 +104,7 @@ labTest(
     const proxy = await startProxy(host, [...options, `--policy=${policy}`], ["192.168.0.1"]);
     const captures = await arriving(topology);
 
-    const program = `
-    const socket = Deno.listenDatagram({ transport: "udp", hostname: "${address}", port: 2000 });
-    console.log("listening");
-    for await (const [data, from] of socket) await socket.send(data, from);`;
-    const server = backend.start([Deno.execPath(), "eval", "--unstable-net", program]);
-    await server.waitFor("listening");
+    await echoDatagrams(backend, address);
     for (const bytes of [1, 1472, 1473, 16_000]) {
       const stdin = "u".repeat(bytes);
       const { stdout } = await client.run(["nc", "-u", "-w", "1", proxyAddress, "2000"], { stdin });

@@ -23,8 +23,7 @@ Deno.test("tcp getters and setters stand where RFC 9293 §3.1 puts the fields", 
   view.setUint32(10, 0xfedc_ba98);
   view.setUint16(14, 0xf0c3);
   view.setUint16(18, 0xbeef);
-  assert.equal(tcp.sourcePort(view, 2), 0x1234);
-  assert.equal(tcp.destinationPort(view, 2), 0x5678);
+  assert.equal(tcp.ports(view, 2), 0x1234_5678);
   assert.equal(tcp.sequence(view, 2), 0x89ab_cdef | 0);
   assert.equal(tcp.acknowledgment(view, 2), 0xfedc_ba98 | 0);
   assert.equal(tcp.headerBytes(view, 2), 60);
