@@ -13,7 +13,6 @@ import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
-import { TokenBucket } from "../core/token_bucket.ts";
 import type { Device } from "../device/device.ts";
 import { Backends } from "../flow/backends.ts";
 import { Connections } from "../flow/connections.ts";
@@ -26,10 +25,8 @@ import {
   leavesWhole,
   MAX_PACKET_FRAGMENTS,
 } from "../stack/fragmentation.ts";
-import { echoReply, IcmpErrors, makeEchoReply } from "../stack/icmp.ts";
 import { clampMss } from "../stack/mss.ts";
 import { Reassembly } from "../stack/reassembly.ts";
-import { sendReset } from "../stack/reset.ts";
 import { DROP, ECHO_REPLY, FORWARD, type Policy, REJECT } from "../tree/ast.ts";
 import { annotate } from "../tree/annotate.ts";
 import { compile } from "../tree/compile.ts";
@@ -42,6 +39,7 @@ import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import * as tcp from "../wire/tcp.ts";
 import { Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
+import { Answers } from "./answers.ts";
 import type { Config } from "./config.ts";
 import { type Link, makeLinks } from "./link.ts";
 import { formatDecision, formatSummary, Metrics } from "./metrics.ts";
@@ -55,10 +53,6 @@ const REASSEMBLY_ROOM_BYTES = 3 << 16;
 
 /** What `#fragment` gives for a fragment that is held: no reason. */
 const HELD = -1;
-
-/** Answers to those for whom there is no port or no room: in a flood, each costs as much as forwarding. */
-const REFUSALS_PER_SECOND = 1000;
-const REFUSALS_AT_ONCE = 100;
 
 export interface ApplianceOptions {
   /** One for each of `config.links`. */
@@ -85,13 +79,11 @@ export class Appliance {
   readonly #clampMss: boolean | null;
   readonly #trace: Trace | null;
   readonly #backends: Backends;
-  readonly #random: Random;
   readonly #environment: Environment;
   readonly #evaluator: (plan: Plan) => Evaluate;
   #plan: Plan;
   #evaluate: Evaluate;
-  readonly #icmpErrors: IcmpErrors;
-  readonly #refusals: TokenBucket;
+  readonly #answers: Answers;
   readonly #reassembly: Reassembly;
   readonly #fragmenter: Fragmenter;
   readonly #related: RelatedErrors;
@@ -118,9 +110,8 @@ export class Appliance {
     });
     this.#a = this.#in = this.links[0]!;
     this.#b = this.links.at(-1)!;
-    this.#icmpErrors = new IcmpErrors(random, this.#nowMs);
-    this.#refusals = new TokenBucket(REFUSALS_PER_SECOND, REFUSALS_AT_ONCE, this.#nowMs);
     this.#fragmenter = new Fragmenter(random);
+    this.#answers = new Answers(this.#fragmenter, random, this.#nowMs);
     this.#reassembly = new Reassembly({
       dropped: (reason, count) => this.metrics.drop(reason, count),
       timedOut: (start) => this.#reassemblyTimedOut(start),
@@ -135,7 +126,6 @@ export class Appliance {
       random,
     });
     this.#related = new RelatedErrors(this.connections.table);
-    this.#random = random;
     this.#environment = {
       dstAddrs: config.dstAddrs,
       steps: this.connections.steps,
@@ -288,7 +278,8 @@ export class Appliance {
       case ECHO_REPLY:
         return this.#echo(pdu);
       case REJECT:
-        return this.#reject(pdu);
+        this.#answers.reject(this.#in, pdu, this.#nowMs);
+        return REJECT;
       default:
         return outcome;
     }
@@ -364,8 +355,8 @@ export class Appliance {
     const reason = this.connections.commit(view, pdu, this.#nowMs | 0, to);
     if (reason === Reason["no-backend"]) {
       this.#error(pdu, icmpv4.ICMP_UNREACHABLE, icmpv4.CODE_HOST_UNREACHABLE);
-    } else if (reason !== 0 && this.#refusals.take(this.#nowMs)) {
-      this.#reject(pdu); // no port or no room: better a clear answer than silence
+    } else if (reason !== 0) {
+      this.#answers.refuse(this.#in, pdu, this.#nowMs);
     }
     if (reason !== 0) return -reason;
     const nextHop = out.routes.nextHop(to.dst);
@@ -404,39 +395,16 @@ export class Appliance {
   }
 
   #echo(pdu: Pdu): number {
-    const { arena, device: { mtu }, own } = this.#in;
+    const { arena, own } = this.#in;
     const isRequest = pdu.protocol === ipv4.PROTOCOL_ICMP &&
       pdu.icmpType === icmpv4.ICMP_ECHO_REQUEST;
     if (!isRequest || pdu.dst !== own.address) return -Reason["not-echo-request"];
     const reason = this.connections.commit(arena.view, pdu, this.#nowMs | 0, this.#translation);
     if (reason !== 0) return -reason;
-    if (leavesWhole(arena, pdu, mtu)) {
-      if (!echoReply(arena, pdu)) return -Reason["no-buffer"];
-    } else {
-      makeEchoReply(arena.view, pdu);
-      const split = this.#fragmenter.split(
-        arena,
-        pdu,
-        mtu,
-        (frame, bytes) => arena.send(frame, bytes) ? 0 : Reason["no-buffer"],
-      );
-      if (split !== 0) return -split;
-    }
+    const unsent = this.#answers.echo(this.#in, pdu);
+    if (unsent !== 0) return -unsent;
     this.#sent(pdu);
     return ECHO_REPLY;
-  }
-
-  /** Says no: an RST to TCP, port unreachable to UDP, administratively prohibited to anything else. */
-  #reject(pdu: Pdu): number {
-    if (pdu.protocol === ipv4.PROTOCOL_TCP) {
-      sendReset(this.#in.arena, pdu, this.#random);
-    } else {
-      const code = pdu.protocol === ipv4.PROTOCOL_UDP
-        ? icmpv4.CODE_PORT_UNREACHABLE
-        : icmpv4.CODE_ADMIN_PROHIBITED;
-      this.#error(pdu, icmpv4.ICMP_UNREACHABLE, code);
-    }
-    return REJECT;
   }
 
   #sent(pdu: Pdu): void {
@@ -445,8 +413,7 @@ export class Appliance {
   }
 
   #error(pdu: Pdu, type: number, code: number, rest = 0): void {
-    const { arena, own } = this.#in;
-    this.#icmpErrors.send(arena, pdu, own.address, type, code, rest, this.#nowMs);
+    this.#answers.error(this.#in, pdu, type, code, rest, this.#nowMs);
   }
 
   // Between bursts
@@ -460,26 +427,12 @@ export class Appliance {
     this.#trace?.tick(this.#nowMs);
   }
 
-  /** RFC 1122 §3.3.2: tells the sender, if the fragment came that says who it is. */
+  /** The first fragment of a datagram that will not be whole, if it has come, says whom to tell. */
   #reassemblyTimedOut(start: Uint8Array<ArrayBuffer> | null): void {
     if (start === null) return;
     const own = ipv4.destination(new DataView(start.buffer), ETHERNET_BYTES);
-    this.#in = own === this.#a.own.address ? this.#a : this.#b;
-    const { arena } = this.#in;
-    const frame = arena.scratch(start.length);
-    if (frame < 0) return;
-    arena.bytes.set(start, frame);
-    const pdu = new Pdu();
-    pdu.frame = frame;
-    pdu.ip = frame + ETHERNET_BYTES;
-    const { view } = arena;
-    pdu.l4 = pdu.ip + ipv4.headerBytes(view, pdu.ip);
-    pdu.end = frame + start.length;
-    pdu.src = ipv4.source(view, pdu.ip);
-    pdu.dst = ipv4.destination(view, pdu.ip);
-    pdu.protocol = ipv4.protocol(view, pdu.ip);
-    pdu.icmpType = icmpv4.type(view, pdu.l4);
-    this.#error(pdu, icmpv4.ICMP_TIME_EXCEEDED, icmpv4.CODE_REASSEMBLY_TIME_EXCEEDED);
+    const link = own === this.#a.own.address ? this.#a : this.#b;
+    this.#answers.reassemblyTimedOut(link, start, this.#nowMs);
   }
 
   #flush(): void {

@@ -1,0 +1,91 @@
+/** What the proxy itself says to the sender of a PDU, by the link on which the PDU came. */
+import type { Random } from "../core/random.ts";
+import { Reason } from "../core/reason.ts";
+import { TokenBucket } from "../core/token_bucket.ts";
+import { type Fragmenter, leavesWhole } from "../stack/fragmentation.ts";
+import { echoReply, IcmpErrors, makeEchoReply } from "../stack/icmp.ts";
+import { sendReset } from "../stack/reset.ts";
+import { ETHERNET_BYTES } from "../wire/ethernet.ts";
+import * as icmpv4 from "../wire/icmpv4.ts";
+import * as ipv4 from "../wire/ipv4.ts";
+import { Pdu } from "../wire/pdu.ts";
+import type { Link } from "./link.ts";
+
+/** Answers to those for whom there is no port or no room: in a flood, each costs as much as forwarding. */
+const REFUSALS_PER_SECOND = 1000;
+const REFUSALS_AT_ONCE = 100;
+
+export class Answers {
+  readonly #random: Random;
+  readonly #fragmenter: Fragmenter;
+  readonly #errors: IcmpErrors;
+  readonly #refusals: TokenBucket;
+
+  constructor(fragmenter: Fragmenter, random: Random, nowMs: number) {
+    this.#random = random;
+    this.#fragmenter = fragmenter;
+    this.#errors = new IcmpErrors(random, nowMs);
+    this.#refusals = new TokenBucket(REFUSALS_PER_SECOND, REFUSALS_AT_ONCE, nowMs);
+  }
+
+  /** Sends the echo request back as its reply, in fragments if need be: 0 or a reason. */
+  echo({ arena, device: { mtu } }: Link, pdu: Pdu): number {
+    if (leavesWhole(arena, pdu, mtu)) return echoReply(arena, pdu) ? 0 : Reason["no-buffer"];
+    makeEchoReply(arena.view, pdu);
+    return this.#fragmenter.split(
+      arena,
+      pdu,
+      mtu,
+      (frame, bytes) => arena.send(frame, bytes) ? 0 : Reason["no-buffer"],
+    );
+  }
+
+  /** Says no: an RST to TCP, port unreachable to UDP, administratively prohibited to anything else. */
+  reject(link: Link, pdu: Pdu, nowMs: number): void {
+    if (pdu.protocol === ipv4.PROTOCOL_TCP) {
+      sendReset(link.arena, pdu, this.#random);
+      return;
+    }
+    const code = pdu.protocol === ipv4.PROTOCOL_UDP
+      ? icmpv4.CODE_PORT_UNREACHABLE
+      : icmpv4.CODE_ADMIN_PROHIBITED;
+    this.error(link, pdu, icmpv4.ICMP_UNREACHABLE, code, 0, nowMs);
+  }
+
+  /** No port or no room: better a clear answer than silence, as long as there are not too many. */
+  refuse(link: Link, pdu: Pdu, nowMs: number): void {
+    if (this.#refusals.take(nowMs)) this.reject(link, pdu, nowMs);
+  }
+
+  /** An ICMP error; `rest` is its bytes 4 to 7. */
+  error(
+    { arena, own }: Link,
+    pdu: Pdu,
+    type: number,
+    code: number,
+    rest: number,
+    nowMs: number,
+  ): void {
+    this.#errors.send(arena, pdu, own.address, type, code, rest, nowMs);
+  }
+
+  /** Tells the sender of `start`, the frame of a first fragment, that the others did not come (RFC 1122 §3.3.2). */
+  reassemblyTimedOut(link: Link, start: Uint8Array<ArrayBuffer>, nowMs: number): void {
+    const { arena } = link;
+    const frame = arena.scratch(start.length);
+    if (frame < 0) return;
+    arena.bytes.set(start, frame);
+    const { view } = arena;
+    const pdu = new Pdu();
+    pdu.frame = frame;
+    pdu.ip = frame + ETHERNET_BYTES;
+    pdu.l4 = pdu.ip + ipv4.headerBytes(view, pdu.ip);
+    pdu.end = frame + start.length;
+    pdu.src = ipv4.source(view, pdu.ip);
+    pdu.dst = ipv4.destination(view, pdu.ip);
+    pdu.protocol = ipv4.protocol(view, pdu.ip);
+    pdu.icmpType = icmpv4.type(view, pdu.l4);
+    const code = icmpv4.CODE_REASSEMBLY_TIME_EXCEEDED;
+    this.error(link, pdu, icmpv4.ICMP_TIME_EXCEEDED, code, 0, nowMs);
+  }
+}
