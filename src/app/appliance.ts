@@ -43,6 +43,7 @@ import { Answers } from "./answers.ts";
 import type { Config } from "./config.ts";
 import { type Link, makeLinks } from "./link.ts";
 import { formatDecision, formatSummary, Metrics } from "./metrics.ts";
+import { LEFT, PlainSegments } from "./plain.ts";
 import type { Trace } from "./trace.ts";
 
 /** How often timers are looked at. */
@@ -87,6 +88,7 @@ export class Appliance {
   readonly #reassembly: Reassembly;
   readonly #fragmenter: Fragmenter;
   readonly #related: RelatedErrors;
+  readonly #plain: PlainSegments;
   readonly #pdu = new Pdu();
   /** Where the PDU at hand came in. */
   #in: Link;
@@ -126,6 +128,13 @@ export class Appliance {
       random,
     });
     this.#related = new RelatedErrors(this.connections.table);
+    this.#plain = new PlainSegments({
+      connections: this.connections,
+      metrics: this.metrics,
+      linkOfA: (entry) => this.#linkOfA(entry),
+      linkOfB: this.#b,
+      carryOut: (pdu, outcome) => this.#carryOut(pdu, outcome),
+    });
     this.#environment = {
       dstAddrs: config.dstAddrs,
       steps: this.connections.steps,
@@ -154,11 +163,7 @@ export class Appliance {
       const count = link.device.read(arena, links.length === 1 ? waitMs : 0);
       this.#nowMs = this.#clock.nowMs();
       this.#in = link;
-      if (count > 0) this.connections.lookAhead(arena);
-      for (let j = 0; j < count; j++) {
-        this.#pdu.flow = this.connections.candidates[j]!;
-        this.#frame(link, arena.rx[2 * j]!, arena.rx[2 * j + 1]!);
-      }
+      if (count > 0) this.#burst(link, count);
       outcome = count < 0 || outcome < 0 ? Math.min(count, outcome) : outcome + count;
     }
     this.#tick();
@@ -196,10 +201,34 @@ export class Appliance {
 
   // A frame's way
 
+  #burst(link: Link, count: number): void {
+    const { candidates } = this.connections;
+    const { rx } = link.arena;
+    const pdu = this.#pdu;
+    this.metrics.framesIn += count;
+    this.connections.lookAhead(link.arena);
+    const isUnseen = this.#trace === null || this.#trace.isBusy(this.#nowMs);
+    for (let i = 0; i < count; i++) {
+      const frame = rx[2 * i]!;
+      const frameBytes = rx[2 * i + 1]!;
+      const flow = candidates[i]!;
+      const outcome = isUnseen
+        ? this.#plain.take(link, frame, frameBytes, flow, pdu, this.#evaluate, this.#nowMs)
+        : LEFT;
+      if (outcome === LEFT) {
+        pdu.flow = flow;
+        this.#frame(link, frame, frameBytes);
+      } else {
+        this.#settle(pdu, outcome);
+        this.#conclude(outcome);
+        this.#trace?.skipped(outcome < 0 ? DROP : outcome, this.#nowMs);
+      }
+    }
+  }
+
   #frame(link: Link, frame: number, frameBytes: number): void {
     const pdu = this.#pdu;
     const { view } = link.arena;
-    this.metrics.framesIn++;
     let reason = decodeFrame(view, frame, frameBytes, link.mac, pdu);
     if (reason === 0 && pdu.etherType === ETHERTYPE_ARP) {
       this.metrics.arpIn++;
@@ -259,19 +288,28 @@ export class Appliance {
     const related = this.#related.find(this.#in.arena.view, pdu);
     const asked = related === UNRELATED;
     const outcome = asked ? this.#decide(pdu) : this.#relay(pdu, related);
+    if (asked) this.#settle(pdu, outcome);
+    const reason = this.#conclude(outcome);
     const decision = outcome < 0 ? DROP : outcome;
-    const reason = outcome < 0 ? -outcome : outcome === DROP ? Reason.policy : 0;
-    if (asked) this.#settle(pdu, decision === FORWARD || decision === ECHO_REPLY);
-    metrics.decisions[decision]!++;
-    if (reason !== 0) metrics.drop(reason);
     if (shown) trace.decided(formatDecision(decision, reason, this.#label(pdu, related)));
-    else if (trace !== null) trace.skipped(decision);
+    else if (trace !== null) trace.skipped(decision, this.#nowMs);
+  }
+
+  /** Counts what became of a PDU; the reason if it was dropped. */
+  #conclude(outcome: number): number {
+    const reason = outcome < 0 ? -outcome : outcome === DROP ? Reason.policy : 0;
+    this.metrics.decisions[outcome < 0 ? DROP : outcome]!++;
+    if (reason !== 0) this.metrics.drop(reason);
+    return reason;
   }
 
   /** The decision that was carried out, or the negative of the reason for which the PDU was dropped. */
   #decide(pdu: Pdu): number {
     this.connections.classify(pdu);
-    const outcome = this.#evaluate(pdu);
+    return this.#carryOut(pdu, this.#evaluate(pdu));
+  }
+
+  #carryOut(pdu: Pdu, outcome: number): number {
     switch (outcome) {
       case FORWARD:
         return this.#forward(pdu);
@@ -319,9 +357,9 @@ export class Appliance {
   }
 
   /** Tells balancers which connection they have chosen for, if it has an entry now. */
-  #settle(pdu: Pdu, committed: boolean): void {
+  #settle(pdu: Pdu, outcome: number): void {
     const { settling } = this.#plan;
-    const entry = committed ? pdu.flow >> 1 : -1;
+    const entry = outcome === FORWARD || outcome === ECHO_REPLY ? pdu.flow >> 1 : -1;
     for (let i = 0; i < settling.length; i++) settling[i]!.settle!(entry, pdu.opened !== 0);
   }
 
@@ -408,8 +446,9 @@ export class Appliance {
   }
 
   #sent(pdu: Pdu): void {
-    this.metrics.pdusOut++;
-    this.metrics.pduBytesOut += pdu.totalLength;
+    const { metrics } = this;
+    metrics.pdusOut++;
+    metrics.pduBytesOut += pdu.totalLength;
   }
 
   #error(pdu: Pdu, type: number, code: number, rest = 0): void {

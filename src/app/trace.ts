@@ -7,7 +7,7 @@
  * On the packet path, in this order:
  *
  *     wants(nowMs) ─┬─ true ──► received(text) … decided(text)     one entry: PDU, decision, empty line
- *                   └─ false ─► skipped(decision)                  a count; allocates nothing
+ *                   └─ false ─► skipped(decision, nowMs)           a count; allocates nothing
  *
  * The text of a PDU is made in `src/wire/format.ts`.
  */
@@ -53,18 +53,20 @@ export class Trace {
     this.#skipped = new Float64Array(decisions.length);
   }
 
+  /** True while no PDU would be shown. */
+  isBusy(nowMs: number): boolean {
+    if (this.#mode === "off") return true;
+    const hadEnough = this.#mode === "auto" && nowMs - this.#shownMs[this.#next]! < SECOND_MS;
+    return hadEnough || this.#outlet.full;
+  }
+
   /**
    * Whether the PDU at hand is to be shown; if so, it takes one of the second's places. Never true
    * while the console has no room. A true must be followed by `received` and `decided`, a false by
    * `skipped`.
    */
   wants(nowMs: number): boolean {
-    if (this.#mode === "off") return false;
-    const busy = this.#mode === "auto" && nowMs - this.#shownMs[this.#next]! < SECOND_MS;
-    if (busy || this.#outlet.full) {
-      if (this.#sinceMs === -Infinity) this.#sinceMs = nowMs;
-      return false;
-    }
+    if (this.isBusy(nowMs)) return false;
     this.#shownMs[this.#next] = nowMs;
     this.#next = (this.#next + 1) % PDUS_PER_SECOND;
     return true;
@@ -83,7 +85,9 @@ export class Trace {
   }
 
   /** Counts a PDU that is not shown by its decision, an index into the names. */
-  skipped(decision: number): void {
+  skipped(decision: number, nowMs: number): void {
+    if (this.#mode === "off") return;
+    if (this.#sinceMs === -Infinity) this.#sinceMs = nowMs;
     this.#skipped[decision]!++;
   }
 

@@ -13,8 +13,20 @@
  * A look-up in a large table waits twice for memory that no cache holds, for the slot and for the entry.
  * `findAll` does that for a whole burst at once, so that the waits overlap.
  */
-import { BURST_FRAMES } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
+import {
+  baseOf,
+  DATA,
+  DST,
+  ENTRY_WORDS,
+  LAST_SEEN,
+  META,
+  ONE_TUPLE,
+  PORTS,
+  SRC,
+  STATE_SHIFT,
+  TUPLE_WORDS,
+} from "./entry.ts";
 import { TupleHash } from "./hash.ts";
 
 /** Directions: which of an entry's tuples a packet matched. */
@@ -24,27 +36,8 @@ export const SIDE_B = 1;
 /** Most entries that a reference has room for. */
 export const MAX_CAPACITY = 1_000_000;
 
-/** Words of a tuple in `findAll`'s keys. */
-export const KEY_WORDS = 4;
-
-// Words of an entry. The tuple of direction d starts at word d * TUPLE_WORDS.
-const TUPLE_WORDS = 3;
-const SRC = 0;
-const DST = 1;
-const PORTS = 2;
-const META = 6;
-const LAST_SEEN = 7;
-/** What a connection's protocol keeps, for `tcp_window.ts`. */
-const DATA = 8;
-const DATA_WORDS = 8;
-const ENTRY_WORDS = DATA + DATA_WORDS;
-
 /** A large ArrayBuffer begins 16 bytes into a page: skipping 48 puts each entry into one cache line. */
 const ENTRIES_OFFSET_BYTES = 48;
-
-// META: protocol in bits 0–7 (0 in a free entry), state in bits 8–15, the single-tuple mark in bit 16.
-const STATE_SHIFT = 8;
-const ONE_TUPLE = 1 << 16;
 
 // An index slot: reference + 1 in the lower 21 bits (0: free), hash bits above. Its place comes from all
 // of the hash, scaled to the index's length, so that the length need not be a power of 2.
@@ -56,7 +49,8 @@ export class FlowTable {
   /** Entries in use. */
   count = 0;
 
-  readonly #entries: Int32Array<ArrayBuffer>;
+  /** All entries, as `entry.ts` has it. */
+  readonly words: Int32Array<ArrayBuffer>;
   readonly #index: Int32Array<ArrayBuffer>;
   readonly #indexScale: number;
   readonly #hash: TupleHash;
@@ -65,9 +59,6 @@ export class FlowTable {
   /** Chain of freed entries through their SRC word; -1 ends it. */
   #freed = -1;
   #cursor = 0;
-  /** Hashes of one `findAll`, and what stood in their slots. */
-  readonly #hashes = new Int32Array(new ArrayBuffer(4 * BURST_FRAMES));
-  readonly #values = new Int32Array(new ArrayBuffer(4 * BURST_FRAMES));
   /** What `findAll` read of entries: it reads them to have them at hand. */
   #touched = 0;
 
@@ -80,7 +71,7 @@ export class FlowTable {
     }
     this.capacity = capacity;
     const entriesBytes = 4 * capacity * ENTRY_WORDS;
-    this.#entries = new Int32Array(
+    this.words = new Int32Array(
       new ArrayBuffer(ENTRIES_OFFSET_BYTES + entriesBytes),
       ENTRIES_OFFSET_BYTES,
     );
@@ -95,42 +86,40 @@ export class FlowTable {
     return (this.#index[slot]! & REFERENCE_MASK) - 1;
   }
 
+  /** Of a tuple, for `findAll`. */
+  hashOf(protocol: number, src: number, dst: number, ports: number): number {
+    return this.#hash.of(protocol, src, dst, ports);
+  }
+
   /**
-   * Where the entries of up to 64 tuples are, if they have any: writes to `found` a reference for each,
-   * to be confirmed by `has`, or -1. A tuple stands in `keys` as KEY_WORDS words: protocol, source,
-   * destination, ports.
+   * Where the entries of the tuples with these `count` hashes are, if they have any: writes to `found` a
+   * reference for each, to be confirmed by `has`, or -1.
    */
-  findAll(keys: Int32Array, count: number, found: Int32Array): void {
-    const hashes = this.#hashes;
-    const values = this.#values;
-    const index = this.#index;
-    for (let i = 0; i < count; i++) {
-      const at = i * KEY_WORDS;
-      hashes[i] = this.#hash.of(keys[at]!, keys[at + 1]!, keys[at + 2]!, keys[at + 3]!);
-    }
+  findAll(hashes: Readonly<Int32Array>, count: number, found: Int32Array): void {
     // The less stands in a loop, the more of its loads are under way at a time.
-    for (let i = 0; i < count; i++) values[i] = index[this.#home(hashes[i]!)]!;
-    let touched = 0;
+    const index = this.#index;
+    for (let i = 0; i < count; i++) found[i] = index[this.#home(hashes[i]!)]!;
     for (let i = 0; i < count; i++) {
-      const value = values[i]!;
+      const value = found[i]!;
       const hash = hashes[i]!;
       const isHome = value === 0 || (value & ~REFERENCE_MASK) === tagOf(hash);
-      const reference = ((isHome ? value : this.#behindHome(hash)) & REFERENCE_MASK) - 1;
-      found[i] = reference;
-      if (reference >= 0) touched ^= this.#entries[(reference >>> 1) * ENTRY_WORDS]!;
+      found[i] = ((isHome ? value : this.#behindHome(hash)) & REFERENCE_MASK) - 1;
     }
+    const { words } = this;
+    let touched = 0;
+    for (let i = 0; i < count; i++) touched ^= words[baseOf(Math.max(0, found[i]!) >>> 1)]!;
     this.#touched = touched;
   }
 
   /** True if `reference` is that of the entry with this tuple. */
   has(reference: number, protocol: number, src: number, dst: number, ports: number): boolean {
-    const base = (reference >>> 1) * ENTRY_WORDS;
+    const base = baseOf(reference >>> 1);
     const tuple = base + (reference & 1) * TUPLE_WORDS;
-    const entries = this.#entries;
+    const { words } = this;
     // What stands in place of a second tuple that is not there does not count.
     const mask = 0xff | ((reference & 1) * ONE_TUPLE);
-    return entries[tuple + SRC] === src && entries[tuple + PORTS] === ports &&
-      entries[tuple + DST] === dst && (entries[base + META]! & mask) === protocol;
+    return words[tuple + SRC] === src && words[tuple + PORTS] === ports &&
+      words[tuple + DST] === dst && (words[base + META]! & mask) === protocol;
   }
 
   /**
@@ -148,7 +137,7 @@ export class FlowTable {
   ): number {
     const entry = this.insertOneSided(protocol, aSrc, aDst, aPorts);
     if (entry < 0) return -1;
-    this.#entries[entry * ENTRY_WORDS + META] = protocol;
+    this.words[baseOf(entry) + META] = protocol;
     this.#writeTuple(entry, SIDE_B, bSrc, bDst, bPorts);
     this.#link(entry, SIDE_B);
     return entry;
@@ -158,9 +147,9 @@ export class FlowTable {
   insertOneSided(protocol: number, src: number, dst: number, ports: number): number {
     const entry = this.#allocate();
     if (entry < 0) return -1;
-    const base = entry * ENTRY_WORDS;
-    this.#entries.fill(0, base + DATA, base + ENTRY_WORDS);
-    this.#entries[base + META] = protocol | ONE_TUPLE;
+    const base = baseOf(entry);
+    this.words.fill(0, base + DATA, base + ENTRY_WORDS);
+    this.words[base + META] = protocol | ONE_TUPLE;
     this.#writeTuple(entry, SIDE_A, src, dst, ports);
     this.#link(entry, SIDE_A);
     this.count++;
@@ -170,64 +159,64 @@ export class FlowTable {
   remove(entry: number): void {
     this.#unlink(entry, SIDE_A);
     if (this.hasSideB(entry)) this.#unlink(entry, SIDE_B);
-    const base = entry * ENTRY_WORDS;
-    this.#entries[base + META] = 0;
-    this.#entries[base + SRC] = this.#freed;
+    const base = baseOf(entry);
+    this.words[base + META] = 0;
+    this.words[base + SRC] = this.#freed;
     this.#freed = entry;
     this.count--;
   }
 
   protocol(entry: number): number {
-    return this.#entries[entry * ENTRY_WORDS + META]! & 0xff;
+    return this.words[baseOf(entry) + META]! & 0xff;
   }
 
   hasSideB(entry: number): boolean {
-    return (this.#entries[entry * ENTRY_WORDS + META]! & ONE_TUPLE) === 0;
+    return (this.words[baseOf(entry) + META]! & ONE_TUPLE) === 0;
   }
 
   src(entry: number, side: number): number {
-    return this.#entries[entry * ENTRY_WORDS + side * TUPLE_WORDS + SRC]!;
+    return this.words[baseOf(entry) + side * TUPLE_WORDS + SRC]!;
   }
 
   dst(entry: number, side: number): number {
-    return this.#entries[entry * ENTRY_WORDS + side * TUPLE_WORDS + DST]!;
+    return this.words[baseOf(entry) + side * TUPLE_WORDS + DST]!;
   }
 
   srcPort(entry: number, side: number): number {
-    return this.#entries[entry * ENTRY_WORDS + side * TUPLE_WORDS + PORTS]! >>> 16;
+    return this.words[baseOf(entry) + side * TUPLE_WORDS + PORTS]! >>> 16;
   }
 
   dstPort(entry: number, side: number): number {
-    return this.#entries[entry * ENTRY_WORDS + side * TUPLE_WORDS + PORTS]! & 0xffff;
+    return this.words[baseOf(entry) + side * TUPLE_WORDS + PORTS]! & 0xffff;
   }
 
   /** The connection's state, 0 … 255: its meaning belongs to `tcp_state.ts`. */
   state(entry: number): number {
-    return (this.#entries[entry * ENTRY_WORDS + META]! >>> STATE_SHIFT) & 0xff;
+    return (this.words[baseOf(entry) + META]! >>> STATE_SHIFT) & 0xff;
   }
 
   setState(entry: number, state: number): void {
-    const at = entry * ENTRY_WORDS + META;
-    this.#entries[at] = (this.#entries[at]! & ~(0xff << STATE_SHIFT)) | (state << STATE_SHIFT);
+    const at = baseOf(entry) + META;
+    this.words[at] = (this.words[at]! & ~(0xff << STATE_SHIFT)) | (state << STATE_SHIFT);
   }
 
   /** Word `word` (0 … 7) of what the connection's protocol keeps. */
   data(entry: number, word: number): number {
-    return this.#entries[entry * ENTRY_WORDS + DATA + word]!;
+    return this.words[baseOf(entry) + DATA + word]!;
   }
 
   setData(entry: number, word: number, value: number): void {
-    this.#entries[entry * ENTRY_WORDS + DATA + word] = value;
+    this.words[baseOf(entry) + DATA + word] = value;
   }
 
   /** How long ago the connection was used, in milliseconds; right for up to 24 days. */
   idleMs(entry: number, nowMs: number): number {
-    return (nowMs - this.#entries[entry * ENTRY_WORDS + LAST_SEEN]!) | 0;
+    return (nowMs - this.words[baseOf(entry) + LAST_SEEN]!) | 0;
   }
 
   /** Notes that the connection was used now. */
   touch(entry: number, nowMs: number): void {
-    this.#entries[entry * ENTRY_WORDS + LAST_SEEN] = nowMs;
+    this.words[baseOf(entry) + LAST_SEEN] = nowMs;
   }
 
   /**
@@ -240,8 +229,8 @@ export class FlowTable {
     for (; slice > 0; slice--) {
       if (this.#cursor >= this.#untouched) this.#cursor = 0;
       const entry = this.#cursor++;
-      const base = entry * ENTRY_WORDS;
-      if (this.#entries[base + META] === 0) continue;
+      const base = baseOf(entry);
+      if (this.words[base + META] === 0) continue;
       if (this.idleMs(entry, nowMs) >= timeoutsMs[this.state(entry)]!) remove(entry);
     }
   }
@@ -249,24 +238,24 @@ export class FlowTable {
   /** Every entry in use; for summaries and tests, not for the packet path. */
   *[Symbol.iterator](): Generator<number> {
     for (let entry = 0; entry < this.#untouched; entry++) {
-      if (this.#entries[entry * ENTRY_WORDS + META] !== 0) yield entry;
+      if (this.words[baseOf(entry) + META] !== 0) yield entry;
     }
   }
 
   #allocate(): number {
     const freed = this.#freed;
     if (freed >= 0) {
-      this.#freed = this.#entries[freed * ENTRY_WORDS + SRC]!;
+      this.#freed = this.words[baseOf(freed) + SRC]!;
       return freed;
     }
     return this.#untouched < this.capacity ? this.#untouched++ : -1;
   }
 
   #writeTuple(entry: number, side: number, src: number, dst: number, ports: number): void {
-    const base = entry * ENTRY_WORDS + side * TUPLE_WORDS;
-    this.#entries[base + SRC] = src;
-    this.#entries[base + DST] = dst;
-    this.#entries[base + PORTS] = ports;
+    const base = baseOf(entry) + side * TUPLE_WORDS;
+    this.words[base + SRC] = src;
+    this.words[base + DST] = dst;
+    this.words[base + PORTS] = ports;
   }
 
   /** The index slot that holds this tuple, or the free one where it belongs. */
@@ -308,13 +297,13 @@ export class FlowTable {
   }
 
   #hashOf(reference: number): number {
-    const base = (reference >>> 1) * ENTRY_WORDS;
+    const base = baseOf(reference >>> 1);
     const tuple = base + (reference & 1) * TUPLE_WORDS;
     return this.#hash.of(
-      this.#entries[base + META]! & 0xff,
-      this.#entries[tuple + SRC]!,
-      this.#entries[tuple + DST]!,
-      this.#entries[tuple + PORTS]!,
+      this.words[base + META]! & 0xff,
+      this.words[tuple + SRC]!,
+      this.words[tuple + DST]!,
+      this.words[tuple + PORTS]!,
     );
   }
 

@@ -20,11 +20,11 @@ import * as tcp from "../wire/tcp.ts";
 import type { FlowTable } from "./table.ts";
 
 // Words of an entry's data; those of side s start at s * SIDE_WORDS.
-const END = 0;
-const MAX_END = 1;
-const MAX_WIN = 2;
-const SIDE_WORDS = 3;
-const OPTIONS = 6;
+export const END = 0;
+export const MAX_END = 1;
+export const MAX_WIN = 2;
+export const SIDE_WORDS = 3;
+export const OPTIONS = 6;
 /** Sequence number of a SYN that side A has sent although the connection was under way. */
 const STRAY_SYN = 7;
 
@@ -42,7 +42,7 @@ const ISN_SHIFT = 23;
 const ISN_BITS = 0x1ff << ISN_SHIFT;
 
 /** Acknowledgments this old are accepted even from a side with a small window. */
-const OLD_ACK_BYTES = 66_000;
+export const OLD_ACK_BYTES = 66_000;
 
 /** True if nothing was heard from `side` yet. */
 export function isSilent(table: FlowTable, entry: number, side: number): boolean {
@@ -190,7 +190,7 @@ function endOf(pdu: Pdu): number {
 }
 
 /** The shift of windows that `side` announces: in use only if both have offered one (RFC 7323 §2.2). */
-function scaleOf(options: number, side: number): number {
+export function scaleOf(options: number, side: number): number {
   const offered = SCALE_OFFERED | (SCALE_OFFERED << 8);
   return (options & offered) === offered ? (options >>> (8 * side)) & SCALE : 0;
 }

@@ -7,6 +7,9 @@
  * covers the changed fields. Deltas of up to 2,000 words can be added up.
  */
 
+/** Sum of a header or segment whose checksum is right. */
+export const CORRECT = 0xffff;
+
 /** Folds a sum of 16-bit words (below 2³²) into 16 bits. */
 export function fold(sum: number): number {
   sum = (sum >>> 16) + (sum & 0xffff);
@@ -34,7 +37,11 @@ export function sumBytes(
     const second = halves(view.getInt32(at + 8)) + halves(view.getInt32(at + 12));
     sum = (sum + first + second) | 0;
   }
-  for (; at + 1 < end; at += 2) sum = (sum + view.getUint16(at)) | 0;
+  for (const end4 = end - 3; at < end4; at += 4) sum = (sum + halves(view.getInt32(at))) | 0;
+  if (at + 1 < end) {
+    sum = (sum + view.getUint16(at)) | 0;
+    at += 2;
+  }
   if (at < end) sum = (sum + (view.getUint8(at) << 8)) | 0;
   return fold(sum);
 }

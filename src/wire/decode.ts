@@ -9,7 +9,7 @@
 import { Reason } from "../core/reason.ts";
 import type { Mac } from "./address.ts";
 import { ARP_BYTES, isEthernetIpv4 } from "./arp.ts";
-import { fold, halves, pseudoHeaderSum, sumBytes } from "./checksum.ts";
+import { CORRECT, fold, halves, pseudoHeaderSum, sumBytes } from "./checksum.ts";
 import * as ethernet from "./ethernet.ts";
 import * as icmpv4 from "./icmpv4.ts";
 import * as ipv4 from "./ipv4.ts";
@@ -17,9 +17,6 @@ import type { Pdu } from "./pdu.ts";
 import * as tcp from "./tcp.ts";
 import * as udp from "./udp.ts";
 import { decodeVnet } from "./vnet.ts";
-
-/** Sum of a header or segment whose checksum is right. */
-const CORRECT = 0xffff;
 
 /** Ethernet header of the `frameBytes` bytes at `frame`; for ARP the packet behind it, too. */
 export function decodeFrame(

@@ -114,6 +114,13 @@ export function decodeVnet(view: DataView, pdu: Pdu): number {
   return 0;
 }
 
+/** True if no other checksum is left to the interface than that of the TCP segment at `l4`, if any. */
+export function leavesOnlyTcp(view: DataView, frame: number, l4: number): boolean {
+  return (view.getUint8(frame + FLAGS) & NEEDS_CSUM) === 0 ||
+    (view.getUint16(frame + CSUM_START, true) === l4 - frame &&
+      view.getUint16(frame + CSUM_OFFSET, true) === tcp.CHECKSUM);
+}
+
 /** Does what is left to the interface, in a frame that is not segmented. The packet ends at `end`. */
 export function completeChecksum(view: DataView, frame: number, end: number): void {
   if ((view.getUint8(frame + FLAGS) & NEEDS_CSUM) !== 0) {

@@ -33,7 +33,7 @@ function pdu(trace: Trace, nowMs: number, decision: number): boolean {
     trace.received("Received pdu");
     trace.decided(`Decision : ${DECISIONS[decision]}`);
   } else {
-    trace.skipped(decision);
+    trace.skipped(decision, nowMs);
   }
   return wanted;
 }

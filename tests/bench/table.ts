@@ -12,7 +12,6 @@ import { SeededRandom } from "../../src/core/random.ts";
 import { Backends } from "../../src/flow/backends.ts";
 import { Connections } from "../../src/flow/connections.ts";
 import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
-import { KEY_WORDS } from "../../src/flow/table.ts";
 import { Translation } from "../../src/flow/translate.ts";
 import { parseAddress } from "../../src/wire/address.ts";
 import { Pdu } from "../../src/wire/pdu.ts";
@@ -28,6 +27,9 @@ const TCP = 6;
 const PROXY = parseAddress("192.168.0.100");
 const FIRST_CLIENT = parseAddress("10.0.0.0");
 const FIRST_BACKEND = parseAddress("192.168.1.0");
+/** Words of a tuple: protocol, source, destination, ports. */
+const KEY_WORDS = 4;
+
 /** Backends, a power of 2: connections go to them by turns. */
 const BACKEND_BITS = 6;
 const BACKEND_MASK = (1 << BACKEND_BITS) - 1;
@@ -51,6 +53,7 @@ class Subject {
   readonly #pdu = new Pdu();
   readonly #to = new Translation();
   readonly #keys = new Int32Array(BURST_FRAMES * KEY_WORDS);
+  readonly #hashes = new Int32Array(BURST_FRAMES);
   readonly #candidates = new Int32Array(BURST_FRAMES);
   #nowMs = 0;
   /** Connections opened in earlier rounds. */
@@ -125,7 +128,12 @@ class Subject {
     const { table } = this.#connections;
     const keys = this.#keys;
     const candidates = this.#candidates;
-    table.findAll(keys, BURST_FRAMES, candidates);
+    const hashes = this.#hashes;
+    for (let i = 0; i < BURST_FRAMES; i++) {
+      const at = i * KEY_WORDS;
+      hashes[i] = table.hashOf(keys[at]!, keys[at + 1]!, keys[at + 2]!, keys[at + 3]!);
+    }
+    table.findAll(hashes, BURST_FRAMES, candidates);
     let found = 0;
     for (let i = 0; i < BURST_FRAMES; i++) {
       const at = i * KEY_WORDS;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { below, type Random, SeededRandom } from "../../src/core/random.ts";
-import { FlowTable, KEY_WORDS, MAX_CAPACITY, SIDE_A, SIDE_B } from "../../src/flow/table.ts";
+import { FlowTable, MAX_CAPACITY, SIDE_A, SIDE_B } from "../../src/flow/table.ts";
 
 interface Tuple {
   readonly protocol: number;
@@ -46,12 +46,12 @@ function find(table: FlowTable, tuple: Tuple): number {
 
 /** What `findAll` and `has` say of 64 tuples agrees with the model: no candidate, no entry. */
 function assertFindAll(table: FlowTable, model: Model, tuples: readonly Tuple[]): void {
-  const keys = new Int32Array(64 * KEY_WORDS);
-  tuples.forEach(({ protocol, src, dst, ports }, i) => {
-    keys.set([protocol, src, dst, ports], i * KEY_WORDS);
-  });
+  const hashes = Int32Array.from(
+    tuples,
+    ({ protocol, src, dst, ports }) => table.hashOf(protocol, src, dst, ports),
+  );
   const found = new Int32Array(64).fill(12_345);
-  table.findAll(keys, tuples.length, found);
+  table.findAll(hashes, tuples.length, found);
   tuples.forEach((tuple, i) => {
     const { protocol, src, dst, ports } = tuple;
     const reference = found[i]!;

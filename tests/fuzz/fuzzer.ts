@@ -370,9 +370,7 @@ export class Fuzzer {
     const end = Math.min(frame.length, IP + view.getUint16(IP + 2));
     if (l4 > frame.length) return;
     if (!this.#chance(4)) repairTransport(frame, view, l4, end);
-    if (this.#chance(6)) return;
-    view.setUint16(IP + 10, 0);
-    view.setUint16(IP + 10, naiveChecksum(frame.subarray(IP, l4)));
+    if (!this.#chance(6)) repairHeader(frame, view, l4);
   }
 
   // Choices
@@ -394,7 +392,14 @@ export class Fuzzer {
   }
 }
 
-function repairTransport(frame: Uint8Array, view: DataView, l4: number, end: number): void {
+/** Makes the checksum of the IP header right, which ends at `l4`. */
+export function repairHeader(frame: Uint8Array, view: DataView, l4: number): void {
+  view.setUint16(IP + 10, 0);
+  view.setUint16(IP + 10, naiveChecksum(frame.subarray(IP, l4)));
+}
+
+/** Makes the checksum of the segment right that stands from `l4` to `end`. */
+export function repairTransport(frame: Uint8Array, view: DataView, l4: number, end: number): void {
   const protocol = view.getUint8(IP + 9);
   const checksumAt = new Map([[1, l4 + 2], [6, l4 + 16], [17, l4 + 6]]).get(protocol);
   if (checksumAt === undefined || checksumAt + 2 > end) return;
