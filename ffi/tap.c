@@ -1,7 +1,7 @@
 /*
  * The shim: what TypeScript cannot do itself with a Linux TAP device. Open it, ask about it, read and
  * write bursts of frames, wait for one. It knows nothing of what is inside a frame and keeps no state
- * but a ring that carries many writes into the kernel at once.
+ * but a ring that carries many reads or writes into the kernel at once.
  *
  * Every function returns a value >= 0, or -errno. Arguments are 32-bit integers and pointers only:
  * a 64-bit type would fall off the fast call path of the binding (ffi/tap.ts, same names).
@@ -20,20 +20,22 @@
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
   VNET_BYTES = 10,                        /* struct virtio_net_hdr */
-  MAX_RECORD_BYTES = VNET_BYTES + 18 + 65535, /* with a tagged Ethernet header and 64 KiB of IP */
+  BURST_FRAMES = 64,                      /* as src/core/arena.ts */
+  TURNS_PER_YIELD = 4,
   WRITE_RETRY_MS = 1,
-  RING_ENTRIES = 64,
   RING_UNKNOWN = -2,
 };
 
@@ -166,16 +168,26 @@ static int64_t now_us(void) {
   return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
+/*
+ * One turn of a spin; whether to go on. Whoever waits for this processor gets it now and then: under full
+ * load it is a sender or a receiver, without whom nothing will come.
+ */
+static int spins_on(int64_t end_us, uint32_t *turns) {
+  if (++*turns % TURNS_PER_YIELD == 0) sched_yield();
+  return now_us() < end_us;
+}
+
 /* One record, waited for: non-blocking reads for `spin_us`, then asleep for up to `wait_ms`. */
 static ssize_t first_record(int fd, uint8_t *to, size_t size, int32_t spin_us, int32_t wait_ms) {
   ssize_t got = read(fd, to, size);
   if (got >= 0 || errno != EAGAIN) return got;
   if (spin_us > 0) {
-    int64_t end = now_us() + spin_us;
+    int64_t end_us = now_us() + spin_us;
+    uint32_t turns = 0;
     do {
       got = read(fd, to, size);
       if (got >= 0 || errno != EAGAIN) return got;
-    } while (now_us() < end);
+    } while (spins_on(end_us, &turns));
   }
   if (wait_ms > 0) {
     struct pollfd ready = {.fd = fd, .events = POLLIN};
@@ -186,44 +198,9 @@ static ssize_t first_record(int fd, uint8_t *to, size_t size, int32_t spin_us, i
 }
 
 /*
- * Reads a burst. Records (vnet header, frame) are packed from arena[start] on, each on a 4-byte
- * boundary, as long as a whole MAX_RECORD fits before `end`; frames[] gets the offset and the length of
- * each frame, without its vnet header. Returns the number of frames, 0 if none came.
- */
-int32_t tap_read(int32_t fd, uint8_t *arena, uint32_t start, uint32_t end, uint32_t *frames,
-                 uint32_t max_frames, int32_t spin_us, int32_t wait_ms) {
-  uint32_t at = start;
-  uint32_t count = 0;
-  while (count < max_frames && at + MAX_RECORD_BYTES <= end) {
-    ssize_t got = count == 0 ? first_record(fd, arena + at, MAX_RECORD_BYTES, spin_us, wait_ms)
-                             : read(fd, arena + at, MAX_RECORD_BYTES);
-    if (got < 0) {
-      if (count > 0 || errno == EAGAIN || errno == EINTR) break;
-      return -errno;
-    }
-    if (got <= VNET_BYTES) break;
-    frames[2 * count] = at + VNET_BYTES;
-    frames[2 * count + 1] = (uint32_t)got - VNET_BYTES;
-    count++;
-    at = (at + (uint32_t)got + 3) & ~3u;
-  }
-  return (int32_t)count;
-}
-
-/* One record out; a full queue gets one short chance to drain. 0 or -errno. */
-static int write_record(int fd, const uint8_t *record, size_t size) {
-  for (int attempt = 0;; attempt++) {
-    if (write(fd, record, size) >= 0) return 0;
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN || attempt > 0) return -errno;
-    struct pollfd ready = {.fd = fd, .events = POLLOUT};
-    poll(&ready, 1, WRITE_RETRY_MS);
-  }
-}
-
-/*
- * The ring, for the one thread that writes. A write of its own for each frame costs a tenth of the frame
- * rate, and more where the reader shares our processor: it may take over between any two of them.
+ * The ring, for the one thread that reads and writes: a burst costs one system call instead of one for
+ * each frame. Where the reader of what is written shares our processor, it can't take over between two
+ * writes either.
  */
 static struct {
   int fd; /* RING_UNKNOWN: not asked for yet; -1: this kernel or container does not give one */
@@ -237,7 +214,7 @@ static struct {
 static int have_ring(void) {
   if (ring.fd != RING_UNKNOWN) return ring.fd >= 0;
   struct io_uring_params params = {0};
-  ring.fd = (int)syscall(SYS_io_uring_setup, RING_ENTRIES, &params);
+  ring.fd = (int)syscall(SYS_io_uring_setup, BURST_FRAMES, &params);
   if (ring.fd < 0) return 0;
   size_t sq_bytes = params.sq_off.array + params.sq_entries * sizeof(uint32_t);
   size_t cq_bytes = params.cq_off.cqes + params.cq_entries * sizeof(struct io_uring_cqe);
@@ -246,7 +223,7 @@ static int have_ring(void) {
   uint8_t *both = mmap(NULL, bytes, protection, flags, ring.fd, IORING_OFF_SQ_RING);
   void *sqes = mmap(NULL, params.sq_entries * sizeof(struct io_uring_sqe), protection, flags,
                     ring.fd, IORING_OFF_SQES);
-  /* RW_CUR_POS came with IORING_OP_WRITE, in Linux 5.6. */
+  /* RW_CUR_POS came with IORING_OP_READ and _WRITE, in Linux 5.6. */
   uint32_t needed = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_RW_CUR_POS;
   if ((params.features & needed) != needed || both == MAP_FAILED || sqes == MAP_FAILED) {
     close(ring.fd);
@@ -266,50 +243,100 @@ static int have_ring(void) {
   return 1;
 }
 
-static int is_inside(uint32_t offset, uint32_t length, uint32_t arena_bytes) {
-  return offset >= VNET_BYTES && offset <= arena_bytes && length <= arena_bytes - offset;
-}
+/* A record to read or write, and what came of it: a length, or -errno. */
+struct transfer {
+  uintptr_t at;
+  uint32_t length;
+  int32_t result;
+};
 
 /*
- * Writes up to RING_ENTRIES frames with one call, and gives the bits of those that were taken: none of
- * a single frame or without a ring. A TAP device does not make a writer wait, so the writes are over
- * when the call is.
+ * Reads or writes (`opcode`) up to BURST_FRAMES records with one call, in order; none waits for anything.
+ * Where there is no ring, or it is of no use with this kernel's devices, results are negative: calls of
+ * their own do better.
  */
-static uint64_t write_together(int fd, const uint8_t *arena, uint32_t arena_bytes,
-                               const uint32_t *frames, uint32_t count) {
-  if (count < 2 || !have_ring()) return 0;
-  uint32_t tail = *ring.sq_tail, queued = 0;
-  for (uint32_t i = 0; i < count && i < RING_ENTRIES; i++) {
-    if (!is_inside(frames[2 * i], frames[2 * i + 1], arena_bytes)) continue;
-    queued++;
+static void transfer_all(int fd, uint8_t opcode, struct transfer *transfers, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) transfers[i].result = -EAGAIN;
+  if (!have_ring()) return;
+  uint32_t tail = *ring.sq_tail;
+  for (uint32_t i = 0; i < count; i++) {
     ring.sqes[tail++ & ring.sq_mask] = (struct io_uring_sqe){
-      .opcode = IORING_OP_WRITE,
+      .opcode = opcode,
       .fd = fd,
-      .addr = (uintptr_t)(arena + frames[2 * i] - VNET_BYTES),
-      .len = VNET_BYTES + frames[2 * i + 1],
+      .addr = transfers[i].at,
+      .len = transfers[i].length,
+      .rw_flags = RWF_NOWAIT,
       .user_data = i,
     };
   }
   __atomic_store_n(ring.sq_tail, tail, __ATOMIC_RELEASE);
-
-  uint64_t taken = 0;
-  for (uint32_t ended = 0; ended < queued;) {
+  for (uint32_t ended = 0; ended < count;) {
     uint32_t waiting = tail - __atomic_load_n(ring.sq_head, __ATOMIC_ACQUIRE);
-    long status = syscall(SYS_io_uring_enter, ring.fd, waiting, queued - ended,
+    long status = syscall(SYS_io_uring_enter, ring.fd, waiting, count - ended,
                           IORING_ENTER_GETEVENTS, NULL, 0);
     uint32_t head = *ring.cq_head;
     for (; head != __atomic_load_n(ring.cq_tail, __ATOMIC_ACQUIRE); head++, ended++) {
       const struct io_uring_cqe *cqe = &ring.cqes[head & ring.cq_mask];
-      if (cqe->res >= 0) taken |= UINT64_C(1) << cqe->user_data;
+      transfers[cqe->user_data].result = cqe->res;
     }
     __atomic_store_n(ring.cq_head, head, __ATOMIC_RELEASE);
-    if (status < 0 && errno != EINTR) {
+    if ((status < 0 && errno != EINTR) || transfers[0].result == -EOPNOTSUPP) {
       close(ring.fd);
       ring.fd = -1;
-      break;
+      return;
     }
   }
-  return taken;
+}
+
+/*
+ * Reads a burst of up to `batch` records (vnet header, frame), one into each slot of `slot_bytes` bytes
+ * from arena[start] on; frames[] gets the offset and the length of each frame, without its vnet header.
+ * Looks and sleeps for one if there is none. Returns the number of frames, 0 if none came.
+ */
+int32_t tap_read(int32_t fd, uint8_t *arena, uint32_t start, uint32_t slot_bytes, uint32_t *frames,
+                 uint32_t batch, int32_t spin_us, int32_t wait_ms) {
+  struct transfer slots[BURST_FRAMES];
+  for (uint32_t i = 0; i < batch; i++) {
+    slots[i] = (struct transfer){(uintptr_t)(arena + start + i * slot_bytes), slot_bytes, -EAGAIN};
+  }
+  if (batch > 1) transfer_all(fd, IORING_OP_READ, slots, batch);
+
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < batch; i++) {
+    if (slots[i].result <= VNET_BYTES) continue;
+    frames[2 * count] = start + i * slot_bytes + VNET_BYTES;
+    frames[2 * count + 1] = (uint32_t)slots[i].result - VNET_BYTES;
+    count++;
+  }
+  if (count > 0) return (int32_t)count;
+
+  /* None so far, or no ring. */
+  do {
+    uint8_t *record = arena + start + count * slot_bytes;
+    ssize_t got = count == 0 ? first_record(fd, record, slot_bytes, spin_us, wait_ms)
+                             : read(fd, record, slot_bytes);
+    if (got < 0 && count == 0 && errno != EAGAIN && errno != EINTR) return -errno;
+    if (got <= VNET_BYTES) break;
+    frames[2 * count] = start + count * slot_bytes + VNET_BYTES;
+    frames[2 * count + 1] = (uint32_t)got - VNET_BYTES;
+    count++;
+  } while (count < batch && ring.fd < 0);
+  return (int32_t)count;
+}
+
+/* One record out; a full queue gets one short chance to drain. 0 or -errno. */
+static int write_record(int fd, const void *record, size_t size) {
+  for (int attempt = 0;; attempt++) {
+    if (write(fd, record, size) >= 0) return 0;
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN || attempt > 0) return -errno;
+    struct pollfd ready = {.fd = fd, .events = POLLOUT};
+    poll(&ready, 1, WRITE_RETRY_MS);
+  }
+}
+
+static int is_inside(uint32_t offset, uint32_t length, uint32_t arena_bytes) {
+  return offset >= VNET_BYTES && offset <= arena_bytes && length <= arena_bytes - offset;
 }
 
 /*
@@ -321,21 +348,22 @@ int32_t tap_write(int32_t fd, const uint8_t *arena, uint32_t arena_bytes, const 
                   uint32_t count, uint32_t *outcome) {
   uint32_t refused = 0;
   int first_error = 0;
-  uint64_t taken = 0; /* of the RING_ENTRIES frames from i - i % RING_ENTRIES on */
-  for (uint32_t i = 0; i < count; i++) {
-    if (i % RING_ENTRIES == 0) {
-      taken = write_together(fd, arena, arena_bytes, frames + 2 * i, count - i);
+  for (uint32_t done = 0; done < count; done += BURST_FRAMES) {
+    struct transfer records[BURST_FRAMES];
+    uint32_t here = count - done < BURST_FRAMES ? count - done : BURST_FRAMES;
+    for (uint32_t i = 0; i < here; i++) {
+      uint32_t offset = frames[2 * (done + i)], length = frames[2 * (done + i) + 1];
+      int fits = is_inside(offset, length, arena_bytes);
+      records[i] = (struct transfer){
+        fits ? (uintptr_t)(arena + offset - VNET_BYTES) : 0, VNET_BYTES + length, -EAGAIN};
     }
-    if (taken >> i % RING_ENTRIES & 1) continue;
-    uint32_t offset = frames[2 * i];
-    uint32_t length = frames[2 * i + 1];
-    int status = -EFAULT;
-    if (is_inside(offset, length, arena_bytes)) {
-      status = write_record(fd, arena + offset - VNET_BYTES, VNET_BYTES + (size_t)length);
-    }
-    if (status < 0) {
-      if (refused == 0) first_error = -status;
-      refused++;
+    if (here > 1) transfer_all(fd, IORING_OP_WRITE, records, here);
+    for (uint32_t i = 0; i < here; i++) {
+      int status = records[i].at == 0 ? -EFAULT : 0;
+      if (status == 0 && records[i].result < 0) {
+        status = write_record(fd, (const void *)records[i].at, records[i].length);
+      }
+      if (status < 0 && refused++ == 0) first_error = -status;
     }
   }
   outcome[0] = refused;
@@ -357,11 +385,12 @@ int32_t tap_wait(int32_t fd, int32_t other, int32_t wait_ms) {
 /* As tap_wait, but looks for `spin_us` before it sleeps: tap_read does this for one device. */
 int32_t tap_spin(int32_t fd, int32_t other, int32_t spin_us, int32_t wait_ms) {
   if (spin_us > 0) {
-    int64_t end = now_us() + spin_us;
+    int64_t end_us = now_us() + spin_us;
+    uint32_t turns = 0;
     do {
       int32_t status = tap_wait(fd, other, 0);
       if (status != 0) return status;
-    } while (now_us() < end);
+    } while (spins_on(end_us, &turns));
   }
   return tap_wait(fd, other, wait_ms);
 }

@@ -22,7 +22,7 @@ const symbols = {
   tap_mac: { parameters: ["i32", "buffer"], result: "i32" },
   /** (fd, address, mask) */
   tap_host: { parameters: ["i32", "u32", "u32"], result: "i32" },
-  /** (fd, arena, start, end, frames, max_frames, spin_us, wait_ms) */
+  /** (fd, arena, start, slot_bytes, frames, batch, spin_us, wait_ms) */
   tap_read: {
     parameters: ["i32", "buffer", "u32", "u32", "buffer", "u32", "i32", "i32"],
     result: "i32",

@@ -42,7 +42,7 @@ import { Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
 import { Answers } from "./answers.ts";
 import type { Config } from "./config.ts";
 import { type Link, makeLinks } from "./link.ts";
-import { formatDecision, formatSummary, Metrics } from "./metrics.ts";
+import { Count, formatDecision, formatSummary, Metrics } from "./metrics.ts";
 import { LEFT, PlainSegments } from "./plain.ts";
 import type { Trace } from "./trace.ts";
 
@@ -149,6 +149,11 @@ export class Appliance {
     this.#evaluate = evaluator(this.#plan);
   }
 
+  /** The time as `poll` has read it. */
+  get nowMs(): number {
+    return this.#nowMs;
+  }
+
   /**
    * Reads one burst from each device that is up, handles it and sends what came of it. A single device is
    * waited for up to `waitMs`. Returns the number of frames read, or `-errno`.
@@ -156,9 +161,11 @@ export class Appliance {
   poll(waitMs: number): number {
     const links = this.links;
     let outcome = 0;
+    let up = 0;
     for (let i = 0; i < links.length; i++) {
       const link = links[i]!;
       if (!link.isUp) continue;
+      up++;
       const { arena } = link;
       const count = link.device.read(arena, links.length === 1 ? waitMs : 0);
       this.#nowMs = this.#clock.nowMs();
@@ -166,6 +173,7 @@ export class Appliance {
       if (count > 0) this.#burst(link, count);
       outcome = count < 0 || outcome < 0 ? Math.min(count, outcome) : outcome + count;
     }
+    if (up === 0) this.#nowMs = this.#clock.nowMs();
     this.#tick();
     this.#flush();
     return outcome;
@@ -205,7 +213,7 @@ export class Appliance {
     const { candidates } = this.connections;
     const { rx } = link.arena;
     const pdu = this.#pdu;
-    this.metrics.framesIn += count;
+    this.metrics.counts[Count.framesIn]! += count;
     this.connections.lookAhead(link.arena);
     const isUnseen = this.#trace === null || this.#trace.isBusy(this.#nowMs);
     for (let i = 0; i < count; i++) {
@@ -231,7 +239,7 @@ export class Appliance {
     const { view } = link.arena;
     let reason = decodeFrame(view, frame, frameBytes, link.mac, pdu);
     if (reason === 0 && pdu.etherType === ETHERTYPE_ARP) {
-      this.metrics.arpIn++;
+      this.metrics.counts[Count.arpIn]!++;
       reason = link.arp.receive(pdu, this.#nowMs);
     } else if (reason === 0) {
       reason = decodeIpv4(view, pdu);
@@ -279,9 +287,9 @@ export class Appliance {
   }
 
   #received(pdu: Pdu): void {
-    const { metrics } = this;
-    metrics.pdusIn++;
-    metrics.pduBytesIn += pdu.totalLength;
+    const { counts } = this.metrics;
+    counts[Count.pdusIn]!++;
+    counts[Count.pduBytesIn]! += pdu.totalLength;
     const trace = this.#trace;
     const shown = trace !== null && trace.wants(this.#nowMs);
     if (shown) trace.received(formatPdu(this.#in.arena.view, pdu, trace.dumpLimitBytes));
@@ -446,9 +454,9 @@ export class Appliance {
   }
 
   #sent(pdu: Pdu): void {
-    const { metrics } = this;
-    metrics.pdusOut++;
-    metrics.pduBytesOut += pdu.totalLength;
+    const { counts } = this.metrics;
+    counts[Count.pdusOut]!++;
+    counts[Count.pduBytesOut]! += pdu.totalLength;
   }
 
   #error(pdu: Pdu, type: number, code: number, rest = 0): void {
@@ -483,7 +491,7 @@ export class Appliance {
         continue;
       }
       const taken = Math.max(0, device.write(arena));
-      this.metrics.framesOut += taken;
+      this.metrics.counts[Count.framesOut]! += taken;
       if (taken < queued) this.metrics.drop(Reason["send-failed"], queued - taken);
     }
   }

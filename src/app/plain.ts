@@ -42,7 +42,7 @@ import { type Pdu, STATE_ESTABLISHED, STEP_A_TO_B, STEP_B_TO_A } from "../wire/p
 import * as tcp from "../wire/tcp.ts";
 import { decodeVnet, leavesOnlyTcp } from "../wire/vnet.ts";
 import type { Link } from "./link.ts";
-import type { Metrics } from "./metrics.ts";
+import { Count, type Metrics } from "./metrics.ts";
 
 /** What `take` gives for a frame that it has left as it was. */
 export const LEFT: number = -(1 << 30);
@@ -185,8 +185,9 @@ export class PlainSegments {
       if (sumBytes(view, l4 + tcp.TCP_MIN_BYTES, rest, sum) !== CORRECT) return LEFT;
     }
 
-    metrics.pdusIn++;
-    metrics.pduBytesIn += totalLength;
+    const { counts } = metrics;
+    counts[Count.pdusIn]!++;
+    counts[Count.pduBytesIn]! += totalLength;
     const outcome = evaluate(pdu);
     const out = isA ? linkOfB : a;
     const other = base + TUPLE_WORDS - side * TUPLE_WORDS;
@@ -226,8 +227,8 @@ export class PlainSegments {
     tcp.setPorts(view, l4, newPorts >>> 16, newPorts & 0xffff);
     const reason = out.arp.send(frame, ethernet.ETHERNET_BYTES + totalLength, nextHop, nowMs);
     if (reason !== 0) return -reason;
-    metrics.pdusOut++;
-    metrics.pduBytesOut += totalLength;
+    counts[Count.pdusOut]!++;
+    counts[Count.pduBytesOut]! += totalLength;
     return FORWARD;
   }
 }

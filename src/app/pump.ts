@@ -10,7 +10,6 @@
 import type { Log } from "../core/log.ts";
 import type { TapDevice } from "../device/tap.ts";
 import type { Appliance } from "./appliance.ts";
-import type { Clock } from "../core/clock.ts";
 import { DeviceWatch } from "./device_watch.ts";
 
 const POLL_WAIT_MS = 1;
@@ -23,22 +22,21 @@ export interface PumpOptions {
   readonly appliance: Appliance;
   /** Those of the appliance. */
   readonly devices: readonly TapDevice[];
-  readonly clock: Clock;
   readonly log: Log;
   /** Ends the pump; a device that is away is not waited for any longer. */
   readonly stop: AbortSignal;
 }
 
 /** Runs until `stop` is aborted. */
-export async function pump({ appliance, devices, clock, log, stop }: PumpOptions): Promise<void> {
+export async function pump({ appliance, devices, log, stop }: PumpOptions): Promise<void> {
   const watches = devices.map((device, i) => new DeviceWatch(device, appliance, i, log));
   let up = devices;
   let idleRounds = 0;
-  let turnMs = clock.nowMs();
+  let turnMs = appliance.nowMs;
   let checkMs = turnMs;
   while (!stop.aborted) {
     const count = appliance.poll(POLL_WAIT_MS);
-    const nowMs = clock.nowMs();
+    const { nowMs } = appliance;
     if (count < 0 || nowMs >= checkMs) {
       checkMs = nowMs + CHECK_MS;
       for (const watch of watches) watch.check();

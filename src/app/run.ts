@@ -68,7 +68,7 @@ export async function run(options: RunOptions): Promise<void> {
     summary = () => appliance.summary();
     reload = () => void reloadPolicy(appliance, config.policy, customs, log);
     announce(config, devices, log);
-    await pump({ appliance, devices, clock, log, stop: stop.signal });
+    await pump({ appliance, devices, log, stop: stop.signal });
     await Promise.all(devices.map((device) => device.close()));
     stdout.offer(summary());
   } finally {

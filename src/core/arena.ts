@@ -23,10 +23,12 @@ export const BURST_FRAMES = 64;
 export const MAX_RECORD_BYTES = VNET_BYTES + 18 + 65_535;
 
 /**
- * Four segments of 64 KiB, or 64 frames of the usual MTU: what has been read is still in the processor's
- * cache when it is written, and the event loop never waits long for the end of a burst.
+ * Where a record of a burst is read to: each to a slot of its own, so that all can be read at once. An odd
+ * number of cache lines: what stands at the slots' beginnings shall not meet in one place of the cache.
  */
-const RX_BYTES = 1 << 18;
+export const SLOT_BYTES = 1025 * 64;
+
+const RX_BYTES = BURST_FRAMES * SLOT_BYTES;
 const SCRATCH_BYTES = 1 << 19;
 
 const ARENA_BYTES = RX_BYTES + SCRATCH_BYTES;

@@ -1,5 +1,6 @@
 /** Fragments through the whole appliance: what comes in pieces, and what leaves in pieces. */
 import assert from "node:assert/strict";
+import { Count } from "../../src/app/metrics.ts";
 import { below, SeededRandom } from "../../src/core/random.ts";
 import type { Policy } from "../../src/tree/ast.ts";
 import {
@@ -80,7 +81,7 @@ Deno.test("Appliance answers pings of every length up to 65,507, in fragments th
   }
   assert.deepEqual(world.drops(), {});
   const { metrics } = world.appliance;
-  assert.deepEqual([metrics.pdusIn, metrics.pdusOut], [14, 14]);
+  assert.deepEqual([metrics.counts[Count.pdusIn], metrics.counts[Count.pdusOut]], [14, 14]);
 });
 
 Deno.test("Appliance has room for every datagram that one burst completes", () => {
@@ -294,7 +295,7 @@ Deno.test("Appliance answers pings in fragments through a flood of halves", () =
   }
   assert.equal(answers, 300);
   const { metrics } = world.appliance;
-  assert.equal(metrics.pdusIn, 100);
+  assert.equal(metrics.counts[Count.pdusIn], 100);
   world.advance(40_000);
   // Every frame has had its end: absorbed by a whole datagram, or dropped.
   const dropped = Object.values(world.drops()).reduce((sum, count) => sum + count, 0);

@@ -1,5 +1,6 @@
 /** The demo in memory: what each host on the Ethernet sends, and exactly what comes back. */
 import assert from "node:assert/strict";
+import { Count } from "../../src/app/metrics.ts";
 import {
   always,
   any,
@@ -265,7 +266,7 @@ Deno.test("Appliance never touches what is not for it: no answer, no PDU, one co
     const world = World.settled();
     assert.deepEqual(world.send(frame), [], reason);
     assert.deepEqual(world.drops(), { [reason]: 1 });
-    assert.equal(world.appliance.metrics.pdusIn, 0, reason);
+    assert.equal(world.appliance.metrics.counts[Count.pdusIn], 0, reason);
   }
 });
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { formatDecision, formatSummary, Metrics } from "../../src/app/metrics.ts";
+import { Count, formatDecision, formatSummary, Metrics } from "../../src/app/metrics.ts";
 import { SeededRandom } from "../../src/core/random.ts";
 import { Reason } from "../../src/core/reason.ts";
 import { Backends } from "../../src/flow/backends.ts";
@@ -59,7 +59,7 @@ Connections : 0 of at most 10, 0 evicted
 
 Deno.test("formatSummary names what was counted, in the order of the tables, numbers in full", () => {
   const metrics = new Metrics();
-  metrics.framesIn = 2 ** 40;
+  metrics.counts[Count.framesIn] = 2 ** 40;
   metrics.decisions.set([3, 2, 1, 4]);
   metrics.drop(Reason["send-failed"], 7);
   metrics.drop(Reason.policy);

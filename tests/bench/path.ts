@@ -8,6 +8,7 @@
  * With the number of connections as its argument: an appliance is alone in its process, here too.
  * New connections are shown but not judged: there are few of them, and they may cost something.
  */
+import { Count } from "../../src/app/metrics.ts";
 import { ManualClock } from "../../src/core/clock.ts";
 import { Reason, reasonName } from "../../src/core/reason.ts";
 import { newConnections, type Subject, subject } from "./mix.ts";
@@ -45,13 +46,14 @@ class Traffic {
     const { appliance, device } = this.#subject;
     device.load(this.#frames);
     gc();
-    const { framesIn } = appliance.metrics;
+    const { counts } = appliance.metrics;
+    const framesIn = counts[Count.framesIn]!;
     const heapBytes = Deno.memoryUsage().heapUsed;
     const startMs = performance.now();
     for (let i = Math.ceil(packets / 64); i > 0; i--) appliance.poll(0);
     const elapsedMs = performance.now() - startMs;
     const grownBytes = Deno.memoryUsage().heapUsed - heapBytes;
-    const done = appliance.metrics.framesIn - framesIn;
+    const done = counts[Count.framesIn]! - framesIn;
     this.ns.push(elapsedMs * 1e6 / done);
     this.bytes.push(grownBytes / done);
   }

@@ -22,8 +22,9 @@
 #include <stdlib.h>
 
 enum {
-  ARENA_BYTES = 1 << 18, /* as src/core/arena.ts */
-  BURST_FRAMES = 64,
+  SLOT_BYTES = 1025 * 64, /* as src/core/arena.ts */
+  ARENA_BYTES = BURST_FRAMES * SLOT_BYTES,
+  BURST_BYTES = 1 << 18, /* as src/device/tap.ts */
   MAX_BACKENDS = 16,
   WAIT_MS = 100,
   FIRST_PORT = 1024,
@@ -242,9 +243,21 @@ static void ask_for_backends(void) {
   tap_write(self.fd, arena, ARENA_BYTES, tx, count, outcome);
 }
 
+/* As many frames as have come, twice as many where more may wait: as src/device/tap.ts. */
+static uint32_t next_batch(int32_t count, uint32_t batch) {
+  if (count <= 0) return 1;
+  uint32_t bytes = 0, wanted = (uint32_t)count < batch ? (uint32_t)count : 2 * batch;
+  for (int32_t i = 0; i < count; i++) bytes += rx[2 * i + 1];
+  uint32_t most = (BURST_BYTES * (uint32_t)count + bytes - 1) / bytes;
+  if (wanted > BURST_FRAMES) wanted = BURST_FRAMES;
+  return wanted < most ? wanted : most;
+}
+
 /* Reads one burst and writes what came of it; the number of frames read. */
 static int32_t pump(int32_t spin_us) {
-  int32_t count = tap_read(self.fd, arena, 0, ARENA_BYTES, rx, BURST_FRAMES, spin_us, WAIT_MS);
+  static uint32_t batch = 1;
+  int32_t count = tap_read(self.fd, arena, 0, SLOT_BYTES, rx, batch, spin_us, WAIT_MS);
+  batch = next_batch(count, batch);
   uint32_t sent = 0, outcome[2];
   for (int32_t i = 0; i < count; i++) {
     uint32_t offset = rx[2 * i], length = rx[2 * i + 1];

@@ -2,7 +2,7 @@
  * Scenarios with a real TAP device, each run by `namespace.ts` in a network namespace of its own:
  * `tap_child.ts SCENARIO SHIM`. A scenario prints what it saw, one JSON value a line; tests judge it.
  */
-import { Arena, VNET_BYTES } from "../../src/core/arena.ts";
+import { Arena, SLOT_BYTES, VNET_BYTES } from "../../src/core/arena.ts";
 import { OFFLOAD, TapDevice } from "../../src/device/tap.ts";
 import { withoutCapability } from "./namespace.ts";
 
@@ -38,31 +38,30 @@ const scenarios: Record<string, () => void | Promise<void>> = {
 
   async "burst"() {
     const { device, arena } = ready();
-    ip("neigh add 192.168.77.2 lladdr 02:00:00:00:00:02 dev tapt0");
-    const sizes = ["0", "1", "2", "3", "1472"];
-    const pings = sizes.map((size) =>
-      new Deno.Command("ping", {
-        args: ["-c", "20", "-l", "20", "-W", "1", "-w", "1", "-s", size, "192.168.77.2"],
-        stdout: "null",
-      }).spawn()
-    );
-    await Promise.all(pings.map((ping) => ping.status));
-    const lengths: number[] = [];
-    let aligned = true;
-    let packed = true;
-    const counts: number[] = [];
-    for (let count = device.read(arena, 0); count > 0; count = device.read(arena, 0)) {
-      counts.push(count);
-      let end = 0;
-      for (let i = 0; i < count; i++) {
-        const [offset, length] = frameAt(arena, i);
-        aligned &&= (offset - VNET_BYTES) % 4 === 0;
-        packed &&= offset - VNET_BYTES - end < 4 && offset - VNET_BYTES >= end;
-        end = offset + length;
-        if (arena.view.getUint16(offset + 12) === 0x0800) lengths.push(length);
-      }
+    await pingAll(20, ["0", "1", "2", "3", "1472"]);
+    say(readAll(device, arena));
+    ip("link set tapt0 mtu 65521");
+    await pingAll(2, Array(10).fill("60000"));
+    say(readAll(device, arena));
+    await device.close();
+  },
+
+  /** With no file descriptor left the kernel gives no ring. */
+  async "burst without a ring"() {
+    const { device, arena } = ready();
+    await pingAll(10, ["0"]);
+    new Deno.Command("prlimit", { args: [`--pid=${Deno.pid}`, "--nofile=200"] }).outputSync();
+    const files: Deno.FsFile[] = [];
+    try {
+      for (;;) files.push(Deno.openSync("/dev/null"));
+    } catch {
+      // that was the last one
     }
-    say({ counts, lengths: lengths.sort((a, b) => a - b), aligned, packed });
+    const read = readAll(device, arena);
+    for (let i = 0; i < 3; i++) arena.send(arena.scratch(60), 60);
+    const wrote = device.write(arena);
+    for (const file of files) file.close();
+    say({ ...read, wrote });
     await device.close();
   },
 
@@ -192,6 +191,33 @@ function ready(): { device: TapDevice; arena: Arena } {
 
 function frameAt(arena: Arena, i: number): [offset: number, length: number] {
   return [arena.rx[2 * i]!, arena.rx[2 * i + 1]!];
+}
+
+/** So many echo requests of each size, which nobody answers. */
+async function pingAll(count: number, sizes: readonly string[]): Promise<void> {
+  ip("neigh replace 192.168.77.2 lladdr 02:00:00:00:00:02 dev tapt0");
+  const times = ["-c", `${count}`, "-l", `${count}`, "-W", "1", "-w", "1"];
+  const pings = sizes.map((size) =>
+    new Deno.Command("ping", { args: [...times, "-s", size, "192.168.77.2"], stdout: "null" })
+      .spawn()
+  );
+  await Promise.all(pings.map((ping) => ping.status));
+}
+
+/** What waits: how many frames a burst, how long they are, and whether each stood in its slot. */
+function readAll(device: TapDevice, arena: Arena) {
+  const counts: number[] = [];
+  const lengths: number[] = [];
+  let inSlots = true;
+  for (let count = device.read(arena, 0); count > 0; count = device.read(arena, 0)) {
+    counts.push(count);
+    for (let i = 0; i < count; i++) {
+      const [offset, length] = frameAt(arena, i);
+      inSlots &&= offset === arena.rxStart + i * SLOT_BYTES + VNET_BYTES;
+      lengths.push(length);
+    }
+  }
+  return { counts, lengths: lengths.sort((a, b) => a - b), inSlots };
 }
 
 /** Turns an ARP request for 192.168.77.2 into the answer of 02:00:00:00:00:02 (RFC 826). */
