@@ -3,8 +3,8 @@
  * write bursts of frames, wait for one. It knows nothing of what is inside a frame and keeps no state
  * but a ring that carries many reads or writes into the kernel at once.
  *
- * Every function returns a value >= 0, or -errno. Arguments are 32-bit integers and pointers only:
- * a 64-bit type would fall off the fast call path of the binding (ffi/tap.ts, same names).
+ * Every function but tap_now returns a value >= 0, or -errno. Arguments are 32-bit integers and pointers
+ * only: a 64-bit integer would fall off the fast call path of the binding (ffi/tap.ts, same names).
  *
  * Read first: linux/Documentation/networking/tuntap.rst; virtio 1.2 section 5.1.6 for the header that
  * IFF_VNET_HDR puts in front of each frame; netdevice(7) for the socket ioctls; io_uring(7).
@@ -161,6 +161,13 @@ int32_t tap_host(int32_t fd, uint32_t address, uint32_t mask) {
 }
 
 /* ---- moving frames ---------------------------------------------------------------------------- */
+
+/* The monotonic clock, in milliseconds. */
+double tap_now(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
+}
 
 static int64_t now_us(void) {
   struct timespec now;

@@ -5,7 +5,7 @@
  * Read first: `ffi/tap.c`, and `TUNSETIFF` in linux/drivers/net/tun.c for who gets which errno.
  */
 
-/** The shim's functions with its own parameter names. All return a value ≥ 0, or `-errno`. */
+/** The shim's functions with its own parameter names. All but `tap_now` return a value ≥ 0, or `-errno`. */
 const symbols = {
   tap_node: { parameters: [], result: "i32" },
   /** (name) */
@@ -33,6 +33,8 @@ const symbols = {
   tap_wait: { parameters: ["i32", "i32", "i32"], result: "i32", nonblocking: true },
   /** (fd, other, spin_us, wait_ms) */
   tap_spin: { parameters: ["i32", "i32", "i32", "i32"], result: "i32" },
+  /** () */
+  tap_now: { parameters: [], result: "f64" },
   /** (fd) */
   tap_close: { parameters: ["i32"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;

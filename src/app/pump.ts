@@ -1,7 +1,7 @@
 /**
  * The pump: one thread that moves bursts through the appliance.
  *
- *     busy     poll, poll, poll …            a turn of the event loop every half millisecond, so that
+ *     busy     poll, poll, poll …            a turn of the event loop every millisecond, so that
  *                                            signals, timers and console writes get theirs
  *     quiet    a device is waited for up to 1 ms, or two together; after IDLE_ROUNDS of these:
  *     idle     await the devices (≤ 100 ms)  costs no processor time
@@ -13,7 +13,7 @@ import type { Appliance } from "./appliance.ts";
 import { DeviceWatch } from "./device_watch.ts";
 
 const POLL_WAIT_MS = 1;
-const TURN_MS = 0.5;
+const TURN_MS = 1;
 const IDLE_ROUNDS = 20;
 const IDLE_WAIT_MS = 100;
 const CHECK_MS = 1000;

@@ -11,7 +11,7 @@ import { type Config, formatLink, sideB, type TapConfig } from "./config.ts";
 import type { Outlet } from "./outlet.ts";
 import { loadPolicy } from "./policy_file.ts";
 import { pump } from "./pump.ts";
-import { listen, SystemClock } from "./system.ts";
+import { listen } from "./signals.ts";
 import { Trace } from "./trace.ts";
 
 export interface RunOptions {
@@ -43,7 +43,6 @@ export async function run(options: RunOptions): Promise<void> {
     const policy = config.policy === null
       ? builtIn(config.links.length)
       : await loadPolicy(config.policy, customs);
-    const clock = new SystemClock();
     const path = await shim();
     const devices = config.links.map(({ net, host }) =>
       TapDevice.open(net, {
@@ -58,7 +57,7 @@ export async function run(options: RunOptions): Promise<void> {
     );
     const appliance = new Appliance({
       devices,
-      clock,
+      clock: devices[0]!,
       random: config.seed === null ? new CryptoRandom() : new SeededRandom(config.seed),
       policy,
       config,

@@ -13,6 +13,7 @@ import {
   tapError,
   type TapLibrary,
 } from "../../ffi/tap.ts";
+import type { Clock } from "../core/clock.ts";
 import { type Arena, BURST_FRAMES, SLOT_BYTES } from "../core/arena.ts";
 import { formatAddress, maskOf } from "../wire/address.ts";
 import type { Device } from "./device.ts";
@@ -66,7 +67,7 @@ export const OFFLOAD = 0x01 | 0x02 | 0x08 | 0x04;
 
 type Symbols = TapLibrary["symbols"];
 
-export class TapDevice implements Device {
+export class TapDevice implements Clock, Device {
   readonly name: string;
 
   /** Whether opening made the device. */
@@ -80,6 +81,7 @@ export class TapDevice implements Device {
   readonly #options: TapOptions;
   readonly #tapRead: Symbols["tap_read"];
   readonly #tapWrite: Symbols["tap_write"];
+  readonly #tapNow: Symbols["tap_now"];
 
   /** Off the V8 heap: a small array on it may move, and costs the fast call. */
   readonly #outcome = new Uint32Array(new ArrayBuffer(8));
@@ -90,6 +92,7 @@ export class TapDevice implements Device {
   /** How many frames to ask for at once. */
   #batch = 1;
   #closed = false;
+  #nowMs = 0;
   #waiting: Promise<unknown> = Promise.resolve();
 
   /**
@@ -124,6 +127,7 @@ export class TapDevice implements Device {
     this.#options = options;
     this.#tapRead = library.symbols.tap_read;
     this.#tapWrite = library.symbols.tap_write;
+    this.#tapNow = library.symbols.tap_now;
     this.#fd = fd;
     this.#mtu = Math.max(0, library.symbols.tap_mtu(fd));
     this.#askOffload();
@@ -131,6 +135,15 @@ export class TapDevice implements Device {
 
   get mtu(): number {
     return this.#mtu;
+  }
+
+  /**
+   * The kernel's monotonic clock, for a third of what `performance.now` costs on the packet path, and even
+   * less beside bulk, when nothing of it is in the processor's cache. It stands still once the device is closed.
+   */
+  nowMs(): number {
+    if (!this.#closed) this.#nowMs = this.#tapNow();
+    return this.#nowMs;
   }
 
   read(arena: Arena, waitMs: number): number {

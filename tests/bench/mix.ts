@@ -10,7 +10,7 @@ import { demo } from "../../src/tree/demo.ts";
 import { testConfig } from "../support/config.ts";
 import { buildIcmp, buildTcp, readTcp } from "../support/frames.ts";
 import { arpReply, BACKENDS, CLIENT, from } from "../support/world.ts";
-import { ReplayDevice } from "./replay_device.ts";
+import { burstsOf, ReplayDevice } from "./replay_device.ts";
 
 const SERVICE_PORT = 2000;
 /** Connections to one service: the proxy has a port for each at one of two backends. */
@@ -91,7 +91,7 @@ export function subject(connections: number, clock: Clock, policy: Policy = demo
   }
   shuffle(tcp, random);
   const pings = Array.from({ length: 256 }, (_, i) => buildIcmp({ rest: [1 + (i >> 4), i] }));
-  device.load(tcp);
+  device.load(burstsOf(tcp));
   return { appliance, device, tcp, pings };
 }
 

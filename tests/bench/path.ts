@@ -3,15 +3,20 @@
  * through an appliance, in random order over its connections; between two garbage collections that are
  * asked for, V8 must not have made any of its own. Exit code 1 when it did, or when a packet cost a byte.
  *
+ * In each round the device that replays the packets is measured alone, too, and what it takes is taken off:
+ * it reads them from memory that no cache holds, which is the kernel's affair on a real device.
+ *
  *     deno task bench path
  *
  * With the number of connections as its argument: an appliance is alone in its process, here too.
  * New connections are shown but not judged: there are few of them, and they may cost something.
  */
+import { Arena, BURST_FRAMES } from "../../src/core/arena.ts";
 import { Count } from "../../src/app/metrics.ts";
 import { ManualClock } from "../../src/core/clock.ts";
 import { Reason, reasonName } from "../../src/core/reason.ts";
 import { newConnections, type Subject, subject } from "./mix.ts";
+import { type Burst, burstsOf, type ReplayDevice } from "./replay_device.ts";
 
 const ROUNDS = 9;
 const PACKETS = 1_000_000;
@@ -23,6 +28,8 @@ const NEW_CONNECTIONS = 200_000;
 /** The smallest object has 16 bytes, and a burst may make some: below 1 no packet has made any. */
 const MAX_BYTES_PER_PACKET = 1;
 
+const arena = new Arena();
+
 /** Time stands still: nobody answers ARP here. */
 const clock = new ManualClock();
 
@@ -32,29 +39,33 @@ const { gc } = globalThis as unknown as { readonly gc: () => void };
 class Traffic {
   readonly name: string;
   readonly ns: number[] = [];
+  readonly deviceNs: number[] = [];
   readonly bytes: number[] = [];
   readonly #subject: Subject;
-  readonly #frames: readonly Uint8Array[];
+  readonly #bursts: readonly Burst[];
 
   constructor(name: string, subject: Subject, frames: readonly Uint8Array[]) {
     this.name = name;
     this.#subject = subject;
-    this.#frames = frames;
+    this.#bursts = burstsOf(frames);
   }
 
   run(packets: number): void {
     const { appliance, device } = this.#subject;
-    device.load(this.#frames);
+    const bursts = Math.ceil(packets / BURST_FRAMES);
+    device.load(this.#bursts);
     gc();
     const { counts } = appliance.metrics;
     const framesIn = counts[Count.framesIn]!;
     const heapBytes = Deno.memoryUsage().heapUsed;
     const startMs = performance.now();
-    for (let i = Math.ceil(packets / 64); i > 0; i--) appliance.poll(0);
+    for (let i = bursts; i > 0; i--) appliance.poll(0);
     const elapsedMs = performance.now() - startMs;
     const grownBytes = Deno.memoryUsage().heapUsed - heapBytes;
     const done = counts[Count.framesIn]! - framesIn;
-    this.ns.push(elapsedMs * 1e6 / done);
+    const deviceMs = replayAlone(device, bursts);
+    this.ns.push((elapsedMs - deviceMs) * 1e6 / done);
+    this.deviceNs.push(deviceMs * 1e6 / done);
     this.bytes.push(grownBytes / done);
   }
 
@@ -70,8 +81,19 @@ class Traffic {
 
   forget(): void {
     this.ns.length = 0;
+    this.deviceNs.length = 0;
     this.bytes.length = 0;
   }
+}
+
+/** How long the device takes for so many bursts when nobody looks at them. */
+function replayAlone(device: ReplayDevice, bursts: number): number {
+  const startMs = performance.now();
+  for (let i = bursts; i > 0; i--) {
+    device.read(arena, 0);
+    device.write(arena);
+  }
+  return performance.now() - startMs;
 }
 
 function traffics(connections: number): Traffic[] {
@@ -99,12 +121,12 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }
 
-function line({ name, ns, bytes }: Traffic): string {
+function line({ name, ns, deviceNs, bytes }: Traffic): string {
   const spread = `${Math.min(...ns).toFixed(0)}–${Math.max(...ns).toFixed(0)}`;
   // A heap that has shrunk had a collection: nobody knows what was allocated before.
   const most = bytes.some((grown) => grown < 0) ? "unknown" : Math.max(...bytes).toFixed(3);
   return name.padEnd(20) + median(ns).toFixed(0).padStart(9) + spread.padStart(12) +
-    most.padStart(15);
+    median(deviceNs).toFixed(0).padStart(8) + most.padStart(15);
 }
 
 const connections = Number(Deno.args[0]);
@@ -120,7 +142,7 @@ opening(); // warms the next one up
 const text = [
   `the whole way of packets of 64 bytes over ${connections} connections in random order, ` +
   `median of ${ROUNDS} rounds`,
-  "                    ns/packet      spread   bytes/packet",
+  "                    ns/packet      spread  device   bytes/packet",
   ...[...judged, opening()].map(line),
 ];
 await Deno.stdout.write(new TextEncoder().encode(`${text.join("\n")}\n`));

@@ -5,7 +5,8 @@
 import { type Arena, BURST_FRAMES, VNET_BYTES } from "../../src/core/arena.ts";
 import type { Device } from "../../src/device/device.ts";
 
-interface Burst {
+/** Frames as the shim would have laid them into the arena. */
+export interface Burst {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly rx: Uint32Array<ArrayBuffer>;
   readonly count: number;
@@ -19,12 +20,8 @@ export class ReplayDevice implements Device {
   #bursts: readonly Burst[] = [];
   #next = 0;
 
-  /** From now on delivers these frames, 64 a burst. */
-  load(frames: readonly Uint8Array[]): void {
-    const bursts: Burst[] = [];
-    for (let i = 0; i < frames.length; i += BURST_FRAMES) {
-      bursts.push(burstOf(frames.slice(i, i + BURST_FRAMES)));
-    }
+  /** From now on delivers these. */
+  load(bursts: readonly Burst[]): void {
     this.#bursts = bursts;
     this.#next = 0;
   }
@@ -49,6 +46,15 @@ export class ReplayDevice implements Device {
     arena.sent();
     return count;
   }
+}
+
+/** The frames in bursts of 64. */
+export function burstsOf(frames: readonly Uint8Array[]): Burst[] {
+  const bursts: Burst[] = [];
+  for (let i = 0; i < frames.length; i += BURST_FRAMES) {
+    bursts.push(burstOf(frames.slice(i, i + BURST_FRAMES)));
+  }
+  return bursts;
 }
 
 function burstOf(frames: readonly Uint8Array[]): Burst {

@@ -1,12 +1,3 @@
-/** The real world's clock and signals. */
-import type { Clock } from "../core/clock.ts";
-
-export class SystemClock implements Clock {
-  nowMs(): number {
-    return performance.now();
-  }
-}
-
 /** Calls `handlers` for signals until the returned function is called. */
 export function listen(handlers: Partial<Record<Deno.Signal, () => void>>): () => void {
   const entries = Object.entries(handlers) as [Deno.Signal, () => void][];
