@@ -73,7 +73,8 @@ function packPortable(shim: string): void {
 }
 
 function bundle(entry: string, target: string): void {
-  const failure = deno(["bundle", "--quiet", "--output", target, entry]);
+  // Minified: where there are no caches, Deno looks through all of it at each start.
+  const failure = deno(["bundle", "--quiet", "--minify", "--output", target, entry]);
   if (failure !== "") throw new Error(`Cannot bundle "${entry}": ${failure}`);
 }
 
