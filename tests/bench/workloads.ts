@@ -30,7 +30,7 @@ export interface Workload {
 const BULK_SECONDS = 3;
 const REQUEST_SECONDS = 3;
 /** Before a measurement: by then every subject's code is warm, V8's too. */
-const WARM_UP_SECONDS = 1;
+const WARM_UP_SECONDS = 2;
 const FRAMES_SECONDS = 2;
 const CONNECTIONS_AT_ONCE = 64;
 const FEW_CONNECTIONS = 1_000;
