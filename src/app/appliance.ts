@@ -18,16 +18,9 @@ import { Backends } from "../flow/backends.ts";
 import { Connections } from "../flow/connections.ts";
 import { RelatedErrors, UNRELATED } from "../flow/icmp_error.ts";
 import { SIDE_A, SIDE_B } from "../flow/table.ts";
-import { setTtl, translate, Translation } from "../flow/translate.ts";
-import {
-  dontFragment,
-  Fragmenter,
-  leavesWhole,
-  MAX_PACKET_FRAGMENTS,
-} from "../stack/fragmentation.ts";
-import { clampMss } from "../stack/mss.ts";
+import { Fragmenter, MAX_PACKET_FRAGMENTS } from "../stack/fragmentation.ts";
 import { Reassembly } from "../stack/reassembly.ts";
-import { DROP, ECHO_REPLY, FORWARD, type Policy, REJECT } from "../tree/ast.ts";
+import { DROP, ECHO_REPLY, FORWARD, type Policy } from "../tree/ast.ts";
 import { annotate } from "../tree/annotate.ts";
 import { compile } from "../tree/compile.ts";
 import type { Environment, Evaluate } from "../tree/environment.ts";
@@ -35,12 +28,11 @@ import { adopt, makePlan, type Plan } from "../tree/plan.ts";
 import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
 import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
 import { formatPdu } from "../wire/format.ts";
-import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
-import * as tcp from "../wire/tcp.ts";
-import { Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
+import { Pdu } from "../wire/pdu.ts";
 import { Answers } from "./answers.ts";
 import type { Config } from "./config.ts";
+import { Dispatch } from "./dispatch.ts";
 import { type Link, makeLinks } from "./link.ts";
 import { Count, formatDecision, formatSummary, Metrics } from "./metrics.ts";
 import { LEFT, PlainSegments } from "./plain.ts";
@@ -77,7 +69,6 @@ export class Appliance {
   /** Side A's link and side B's, which may be one and the same. */
   readonly #a: Link;
   readonly #b: Link;
-  readonly #clampMss: boolean | null;
   readonly #trace: Trace | null;
   readonly #backends: Backends;
   readonly #environment: Environment;
@@ -86,20 +77,18 @@ export class Appliance {
   #evaluate: Evaluate;
   readonly #answers: Answers;
   readonly #reassembly: Reassembly;
-  readonly #fragmenter: Fragmenter;
   readonly #related: RelatedErrors;
+  readonly #dispatch: Dispatch;
   readonly #plain: PlainSegments;
   readonly #pdu = new Pdu();
   /** Where the PDU at hand came in. */
   #in: Link;
-  readonly #translation = new Translation();
   #nowMs: number;
   #nextTickMs: number;
 
   constructor(options: ApplianceOptions) {
     const { devices, clock, random, policy, config, log, trace, evaluator = compile } = options;
     this.#clock = clock;
-    this.#clampMss = config.clampMss;
     this.#trace = trace;
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
@@ -112,8 +101,8 @@ export class Appliance {
     });
     this.#a = this.#in = this.links[0]!;
     this.#b = this.links.at(-1)!;
-    this.#fragmenter = new Fragmenter(random);
-    this.#answers = new Answers(this.#fragmenter, random, this.#nowMs);
+    const fragmenter = new Fragmenter(random);
+    this.#answers = new Answers(fragmenter, random, this.#nowMs);
     this.#reassembly = new Reassembly({
       dropped: (reason, count) => this.metrics.drop(reason, count),
       timedOut: (start) => this.#reassemblyTimedOut(start),
@@ -128,12 +117,20 @@ export class Appliance {
       random,
     });
     this.#related = new RelatedErrors(this.connections.table);
+    this.#dispatch = new Dispatch({
+      a: this.#a,
+      b: this.#b,
+      connections: this.connections,
+      related: this.#related,
+      answers: this.#answers,
+      fragmenter,
+      metrics: this.metrics,
+      clampMss: config.clampMss,
+    });
     this.#plain = new PlainSegments({
       connections: this.connections,
       metrics: this.metrics,
-      linkOfA: (entry) => this.#linkOfA(entry),
-      linkOfB: this.#b,
-      carryOut: (pdu, outcome) => this.#carryOut(pdu, outcome),
+      dispatch: this.#dispatch,
     });
     this.#environment = {
       dstAddrs: config.dstAddrs,
@@ -295,7 +292,7 @@ export class Appliance {
     if (shown) trace.received(formatPdu(this.#in.arena.view, pdu, trace.dumpLimitBytes));
     const related = this.#related.find(this.#in.arena.view, pdu);
     const asked = related === UNRELATED;
-    const outcome = asked ? this.#decide(pdu) : this.#relay(pdu, related);
+    const outcome = asked ? this.#decide(pdu) : this.#dispatch.relay(pdu, related, this.#nowMs);
     if (asked) this.#settle(pdu, outcome);
     const reason = this.#conclude(outcome);
     const decision = outcome < 0 ? DROP : outcome;
@@ -314,43 +311,7 @@ export class Appliance {
   /** The decision that was carried out, or the negative of the reason for which the PDU was dropped. */
   #decide(pdu: Pdu): number {
     this.connections.classify(pdu);
-    return this.#carryOut(pdu, this.#evaluate(pdu));
-  }
-
-  #carryOut(pdu: Pdu, outcome: number): number {
-    switch (outcome) {
-      case FORWARD:
-        return this.#forward(pdu);
-      case ECHO_REPLY:
-        return this.#echo(pdu);
-      case REJECT:
-        this.#answers.reject(this.#in, pdu, this.#nowMs);
-        return REJECT;
-      default:
-        return outcome;
-    }
-  }
-
-  /**
-   * Sends an ICMP error about connection `related` on to its other end; the tree is not asked, it
-   * admitted the connection. A negative `related` is why the error can't be used.
-   */
-  #relay(pdu: Pdu, related: number): number {
-    if (related < 0) return related;
-    if (pdu.ttl <= 1) return -Reason["ttl-expired"];
-    const out = (related & 1) === SIDE_A ? this.#b : this.#linkOfA(related >>> 1);
-    if (!out.isUp) return -Reason["link-down"];
-    const { view } = out.arena;
-    const nextHop = out.routes.nextHop(this.#related.translate(view, pdu, related));
-    if (nextHop === 0) return -Reason["no-route"];
-    setTtl(view, pdu, pdu.ttl - 1, 0);
-    return this.#leave(pdu, out, nextHop);
-  }
-
-  /** The link over which the connection's client is reached: the one whose address it asked for. */
-  #linkOfA(entry: number): Link {
-    if (this.#a === this.#b) return this.#a;
-    return this.connections.table.dst(entry, SIDE_A) === this.#a.own.address ? this.#a : this.#b;
+    return this.#dispatch.carryOut(this.#in, pdu, this.#evaluate(pdu), this.#nowMs);
   }
 
   /** Where the PDU came from; with one interface for both sides its connection knows best. */
@@ -376,91 +337,6 @@ export class Appliance {
     if (related !== UNRELATED) return related < 0 ? null : "related";
     const { tree } = this.#plan.nodes[pdu.exit]!;
     return tree.node === "decide" ? tree.label : null;
-  }
-
-  #forward(pdu: Pdu): number {
-    if ((pdu.steps & (STEP_A_TO_B | STEP_B_TO_A)) === 0) return -Reason["not-translated"];
-    if (pdu.ttl <= 1) {
-      this.#error(pdu, icmpv4.ICMP_TIME_EXCEEDED, 0);
-      return -Reason["ttl-expired"];
-    }
-    const toB = (pdu.steps & STEP_A_TO_B) !== 0;
-    const out = toB ? this.#b : this.#linkOfA(pdu.flow >>> 1);
-    if (!out.isUp) {
-      this.#error(pdu, icmpv4.ICMP_UNREACHABLE, icmpv4.CODE_NET_UNREACHABLE);
-      return -Reason["link-down"];
-    }
-    const { view } = out.arena;
-    const { mtu } = out.device;
-    if (!leavesWhole(out.arena, pdu, mtu) && dontFragment(view, pdu)) {
-      const code = icmpv4.CODE_FRAGMENTATION_NEEDED;
-      this.#error(pdu, icmpv4.ICMP_UNREACHABLE, code, mtu);
-      return -Reason["mtu-exceeded"];
-    }
-    const to = this.#translation;
-    const reason = this.connections.commit(view, pdu, this.#nowMs | 0, to);
-    if (reason === Reason["no-backend"]) {
-      this.#error(pdu, icmpv4.ICMP_UNREACHABLE, icmpv4.CODE_HOST_UNREACHABLE);
-    } else if (reason !== 0) {
-      this.#answers.refuse(this.#in, pdu, this.#nowMs);
-    }
-    if (reason !== 0) return -reason;
-    const nextHop = out.routes.nextHop(to.dst);
-    if (nextHop === 0) {
-      this.#error(pdu, icmpv4.ICMP_UNREACHABLE, icmpv4.CODE_NET_UNREACHABLE);
-      return -Reason["no-route"];
-    }
-    translate(view, pdu, to, pdu.newTtl === 0 ? pdu.ttl - 1 : pdu.newTtl);
-    if (pdu.protocol === ipv4.PROTOCOL_TCP && (pdu.tcpFlags & tcp.SYN) !== 0) this.#clamp(pdu);
-    return this.#leave(pdu, out, nextHop);
-  }
-
-  /** Lowers the MSS that the SYN announces to what both interfaces take, if that is wanted. */
-  #clamp(pdu: Pdu): void {
-    const mtuA = this.#a.device.mtu;
-    const mtuB = this.#b.device.mtu;
-    if (this.#clampMss ?? mtuA !== mtuB) {
-      clampMss(this.#in.arena.view, pdu, Math.min(mtuA, mtuB));
-    }
-  }
-
-  /** Sends the rewritten PDU, in fragments if need be: FORWARD or the negative of a reason. */
-  #leave(pdu: Pdu, { arena, arp, device }: Link, nextHop: number): number {
-    const lengthBytes = pdu.end - pdu.frame;
-    const reason = leavesWhole(arena, pdu, device.mtu)
-      ? arp.send(pdu.frame, lengthBytes, nextHop, this.#nowMs)
-      : this.#fragmenter.split(
-        arena,
-        pdu,
-        device.mtu,
-        (frame, bytes) => arp.send(frame, bytes, nextHop, this.#nowMs),
-      );
-    if (reason !== 0) return -reason;
-    this.#sent(pdu);
-    return FORWARD;
-  }
-
-  #echo(pdu: Pdu): number {
-    const { arena, own } = this.#in;
-    const isRequest = pdu.protocol === ipv4.PROTOCOL_ICMP &&
-      pdu.icmpType === icmpv4.ICMP_ECHO_REQUEST;
-    if (!isRequest || pdu.dst !== own.address) return -Reason["not-echo-request"];
-    const reason = this.connections.commit(arena.view, pdu, this.#nowMs | 0, this.#translation);
-    if (reason !== 0) return -reason;
-    const unsent = this.#answers.echo(this.#in, pdu);
-    if (unsent !== 0) return -unsent;
-    this.#sent(pdu);
-    return ECHO_REPLY;
-  }
-
-  #sent(pdu: Pdu): void {
-    const { counts } = this.metrics;
-    counts[Count.pdusOut]!++;
-    counts[Count.pduBytesOut]! += pdu.totalLength;
-  }
-
-  #error(pdu: Pdu, type: number, code: number, rest = 0): void {
-    this.#answers.error(this.#in, pdu, type, code, rest, this.#nowMs);
   }
 
   // Between bursts

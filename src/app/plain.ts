@@ -21,7 +21,6 @@ import {
   TUPLE_WORDS,
   WHOLE_META,
 } from "../flow/entry.ts";
-import { SIDE_A } from "../flow/table.ts";
 import { ESTABLISHED } from "../flow/tcp_state.ts";
 import {
   END,
@@ -41,6 +40,7 @@ import * as ipv4 from "../wire/ipv4.ts";
 import { type Pdu, STATE_ESTABLISHED, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 import { decodeVnet, leavesOnlyTcp } from "../wire/vnet.ts";
+import type { Dispatch } from "./dispatch.ts";
 import type { Link } from "./link.ts";
 import { Count, type Metrics } from "./metrics.ts";
 
@@ -57,11 +57,7 @@ const ESTABLISHED_TCP = (ESTABLISHED << STATE_SHIFT) | ipv4.PROTOCOL_TCP;
 export interface PlainOptions {
   readonly connections: Connections;
   readonly metrics: Metrics;
-  /** The link of a connection's client. */
-  readonly linkOfA: (entry: number) => Link;
-  readonly linkOfB: Link;
-  /** Does what the tree said about a PDU for which nothing was done yet; what came of it. */
-  readonly carryOut: (pdu: Pdu, outcome: number) => number;
+  readonly dispatch: Dispatch;
 }
 
 export class PlainSegments {
@@ -125,8 +121,7 @@ export class PlainSegments {
     // Classify
     const words = this.#words;
     const side = flow & 1;
-    const entry = flow >>> 1;
-    const base = baseOf(entry);
+    const base = baseOf(flow >>> 1);
     const tuple = base + side * TUPLE_WORDS;
     if (
       words[tuple + SRC] !== src || words[tuple + DST] !== dst || words[tuple + PORTS] !== ports ||
@@ -145,10 +140,8 @@ export class PlainSegments {
     ) return LEFT;
 
     // Admit: an established connection has had both its tuples admitted, each on its link.
-    const { carryOut, linkOfA, linkOfB, metrics } = this.#options;
-    const a = linkOfA(entry);
-    const isA = side === SIDE_A;
-    if (link !== (isA ? a : linkOfB)) return LEFT;
+    const { dispatch, metrics } = this.#options;
+    if (link !== dispatch.linkTowards(flow)) return LEFT;
 
     pdu.frame = frame;
     pdu.frameBytes = frameBytes;
@@ -189,14 +182,14 @@ export class PlainSegments {
     counts[Count.pdusIn]!++;
     counts[Count.pduBytesIn]! += totalLength;
     const outcome = evaluate(pdu);
-    const out = isA ? linkOfB : a;
+    const out = dispatch.linkTowards(flow ^ 1);
     const other = base + TUPLE_WORDS - side * TUPLE_WORDS;
     const newDst = words[other + SRC]!;
     const nextHop = out.routes.nextHop(newDst);
     if (
       outcome !== FORWARD || (pdu.steps & (STEP_A_TO_B | STEP_B_TO_A)) === 0 || pdu.ttl <= 1 ||
       !out.isUp || !leavesWhole(out.arena, pdu, out.device.mtu) || nextHop === 0
-    ) return carryOut(pdu, outcome);
+    ) return dispatch.carryOut(link, pdu, outcome, nowMs);
 
     // Commit
     const window = Math.max(1, pdu.window << scaleOf(words[base + DATA + OPTIONS]!, side));
