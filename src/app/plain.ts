@@ -47,8 +47,6 @@ import { Count, type Metrics } from "./metrics.ts";
 /** What `take` gives for a frame that it has left as it was. */
 export const LEFT: number = -(1 << 30);
 
-const HEADERS_BYTES = ethernet.ETHERNET_BYTES + ipv4.IPV4_MIN_BYTES + tcp.TCP_MIN_BYTES;
-
 /** EtherType, version and header length. */
 const IPV4_WITHOUT_OPTIONS = (ethernet.ETHERTYPE_IPV4 << 8) | 0x45;
 
@@ -84,7 +82,7 @@ export class PlainSegments {
     nowMs: number,
   ): number {
     // Decode
-    if (flow < 0 || frameBytes < HEADERS_BYTES) return LEFT;
+    if (flow < 0) return LEFT;
     const { view } = link.arena;
     const ip = frame + ethernet.ETHERNET_BYTES;
     const l4 = ip + ipv4.IPV4_MIN_BYTES;
@@ -108,6 +106,7 @@ export class PlainSegments {
     const headerBytes = (flags >>> 28) << 2;
     const tcpFlags = (flags >>> 16) & 0xff;
     const addresses = halves(src) + halves(dst);
+    // These lengths are the frame's: what it is too short for was the arena's, and changes nothing.
     if (
       totalLength > frameBytes - ethernet.ETHERNET_BYTES ||
       (fragment & (ipv4.MORE_FRAGMENTS | ipv4.FRAGMENT_OFFSET)) !== 0 ||
