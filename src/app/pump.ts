@@ -1,10 +1,10 @@
 /**
  * The pump: one thread that moves bursts through the appliance.
  *
- *     busy     poll, poll, poll …            a turn of the event loop every millisecond, so that
- *                                            signals, timers and console writes get theirs
+ *     busy     poll, poll, poll …            a turn of the event loop every half millisecond,
+ *                                            so that signals, timers and console get theirs
  *     quiet    a device is waited for up to 1 ms, or two together; after IDLE_ROUNDS of these:
- *     idle     await the devices (≤ 100 ms)  costs no processor time
+ *     idle     await the devices (≤ 250 ms)  costs no processor time
  *     away     a device is down or gone: looked for once a second, while another goes on
  */
 import type { Log } from "../core/log.ts";
@@ -13,9 +13,9 @@ import type { Appliance } from "./appliance.ts";
 import { DeviceWatch } from "./device_watch.ts";
 
 const POLL_WAIT_MS = 1;
-const TURN_MS = 1;
-const IDLE_ROUNDS = 20;
-const IDLE_WAIT_MS = 100;
+const TURN_MS = 0.5;
+const IDLE_ROUNDS = 10;
+const IDLE_WAIT_MS = 250;
 const CHECK_MS = 1000;
 
 export interface PumpOptions {
@@ -35,7 +35,8 @@ export async function pump({ appliance, devices, log, stop }: PumpOptions): Prom
   let turnMs = appliance.nowMs;
   let checkMs = turnMs;
   while (!stop.aborted) {
-    const count = appliance.poll(POLL_WAIT_MS);
+    const isIdle = idleRounds >= IDLE_ROUNDS;
+    const count = appliance.poll(isIdle ? 0 : POLL_WAIT_MS);
     const { nowMs } = appliance;
     if (count < 0 || nowMs >= checkMs) {
       checkMs = nowMs + CHECK_MS;

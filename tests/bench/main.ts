@@ -83,7 +83,7 @@ async function heading(rounds: number): Promise<string> {
   const date = new Date().toISOString().slice(0, 10);
   return `${date}, Linux ${Deno.osRelease()}, ${navigator.hardwareConcurrency} × ${
     cpu ?? Deno.build.arch
-  }, Deno ${Deno.version.deno}; median of ${rounds} rounds (lowest–highest).`;
+  }, Deno ${Deno.version.deno}; median of ${rounds} rounds\n(lowest–highest); ratios are medians of each round's.`;
 }
 
 function say(line: string): void {

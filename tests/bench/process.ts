@@ -178,11 +178,13 @@ async function answers(client: Host): Promise<void> {
   await client.script(`timeout 20 sh -c 'until ping -c 2 -i 0.1 -W 1 ${proxyAddress}; do :; done'`);
 }
 
-/** Processor time that a process has used so far: proc_pid_stat(5), fields 14 and 15, in 1/100 s. */
+/** Processor time that a process's threads have used so far: proc_pid_schedstat(5) counts nanoseconds. */
 function processorMs(pid: number): number {
-  const text = Deno.readTextFileSync(`/proc/${pid}/stat`);
-  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  return 10 * (Number(fields[11]) + Number(fields[12]));
+  let ns = 0;
+  for (const { name } of Deno.readDirSync(`/proc/${pid}/task`)) {
+    ns += Number(Deno.readTextFileSync(`/proc/${pid}/task/${name}/schedstat`).split(" ")[0]);
+  }
+  return ns / 1e6;
 }
 
 function residentMiB(pid: number): number {

@@ -11,7 +11,7 @@ const RIVALS = ["C", "HAProxy", "nftables"];
 /** Bulk transfers say nothing about a reference that is not itself so many times as fast as HAProxy. */
 const REFERENCE_OVER_HAPROXY = 1.5;
 
-/** One row: a metric, and the figures of each subject's valid runs. */
+/** One row: a metric, and each subject's figures by round, NaN for a run that does not count. */
 interface Row {
   readonly workload: Workload;
   readonly metric: Metric;
@@ -39,7 +39,10 @@ export function markdown(results: Results): string {
   const head = ["", ...present.map(({ name }) => name), ...rivals.map(({ name }) => `÷ ${name}`)];
   const lines = rows.map(({ metric, figures }) => {
     const cells = present.map((subject) => cellOf(figures.get(subject)));
-    const ratios = rivals.map((rival) => ratio(figures.get(first!), figures.get(rival)));
+    const ratios = rivals.map((rival) => {
+      const value = ratio(figures.get(first!), figures.get(rival));
+      return Number.isFinite(value) ? value.toFixed(2) : "–";
+    });
     return [`${metric.name}, ${metric.unit}`, ...cells, ...ratios];
   });
   const table = [head, head.map((_, i) => i === 0 ? "---" : "--:"), ...lines]
@@ -60,7 +63,10 @@ export function chart(results: Results): string {
   };
   for (const { metric, figures } of rowsOf(results)) {
     if (figures.size < 2) continue;
-    const medians = [...figures].map(([subject, values]) => ({ subject, value: median(values) }));
+    const medians = [...figures].map(([subject, values]) => ({
+      subject,
+      value: median(values.filter(Number.isFinite)),
+    }));
     const largest = Math.max(...medians.map(({ value }) => value));
     y += groupPx;
     const hint = metric.better === "less" ? ", less is better" : "";
@@ -93,7 +99,7 @@ function rowsOf(results: Results): Row[] {
       figures: new Map(
         [...bySubject].map(([subject, runs]) => [
           subject,
-          runs.filter(isValid).map(({ figures }) => figures[index]!),
+          runs.map((run) => isValid(run) ? run.figures[index]! : NaN),
         ]),
       ),
     }))
@@ -114,9 +120,8 @@ function remarks(results: Results, rows: readonly Row[]): string[] {
     }
   }
   const over = rows.filter(({ workload }) => workload.name === "bulk").map(({ figures }) => {
-    const of = (name: string) =>
-      median([...figures].find(([subject]) => subject.name === name)?.[1] ?? []);
-    return of("C") / of("HAProxy");
+    const of = (name: string) => [...figures].find(([subject]) => subject.name === name)?.[1];
+    return ratio(of("C"), of("HAProxy"));
   });
   if (over.length > 0 && median(over) < REFERENCE_OVER_HAPROXY) {
     lines.push(
@@ -129,18 +134,19 @@ function remarks(results: Results, rows: readonly Row[]): string[] {
 
 function cellOf(values: readonly number[] | undefined): string {
   if (values === undefined) return "–";
-  if (values.length === 0) return "void";
-  return `${figure(median(values))} (${figure(Math.min(...values))}–${
-    figure(Math.max(...values))
+  const counting = values.filter(Number.isFinite);
+  if (counting.length === 0) return "void";
+  return `${figure(median(counting))} (${figure(Math.min(...counting))}–${
+    figure(Math.max(...counting))
   })`;
 }
 
-function ratio(
-  mine: readonly number[] | undefined,
-  other: readonly number[] | undefined,
-): string {
-  const value = median(mine ?? []) / median(other ?? []);
-  return Number.isFinite(value) ? value.toFixed(2) : "–";
+/**
+ * The median of what each round says: the machine is not the same a few minutes later. NaN if no round has
+ * both.
+ */
+function ratio(mine: readonly number[] = [], other: readonly number[] = []): number {
+  return median(mine.map((value, round) => value / other[round]!).filter(Number.isFinite));
 }
 
 /** Three significant digits or so, with thousands apart. */
