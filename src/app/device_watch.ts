@@ -21,14 +21,12 @@ export class DeviceWatch {
     this.#log = log;
   }
 
-  get isUp(): boolean {
-    return this.#obstacle === "";
-  }
-
-  check(): void {
+  /** Looks: true if the device can be used. */
+  check(): boolean {
     const obstacle = obstacleOf(this.device);
-    if (obstacle === this.#obstacle) return;
-    if (obstacle === "") {
+    const isUp = obstacle === "";
+    if (obstacle === this.#obstacle) return isUp;
+    if (isUp) {
       this.#log.info(`${this.device.name} is up`);
       this.#appliance.linkUp(this.#number);
     } else {
@@ -36,6 +34,7 @@ export class DeviceWatch {
       this.#appliance.linkDown(this.#number);
     }
     this.#obstacle = obstacle;
+    return isUp;
   }
 }
 

@@ -130,11 +130,12 @@ export class PlainSegments {
     const peer = base + DATA + SIDE_WORDS - side * SIDE_WORDS;
     const ownWindow = words[own + MAX_WIN]!;
     const peerWindow = words[peer + MAX_WIN]!;
-    const end = (seq + lengthBytes - headerBytes) | 0;
+    const end = (seq + (lengthBytes - headerBytes)) | 0;
+    const ahead = (end - words[own + END]!) | 0;
     const behind = (words[peer + END]! - ack) | 0;
     if (
       ownWindow === 0 || peerWindow === 0 || ((seq - words[own + MAX_END]!) | 0) > 0 ||
-      ((end - words[own + END]! + peerWindow) | 0) < 0 || behind < 0 ||
+      ((ahead + peerWindow) | 0) < 0 || behind < 0 ||
       (behind > OLD_ACK_BYTES && behind > ownWindow)
     ) return LEFT;
 
@@ -193,7 +194,7 @@ export class PlainSegments {
     // Commit
     const window = Math.max(1, pdu.window << scaleOf(words[base + DATA + OPTIONS]!, side));
     const allowed = (ack + window) | 0;
-    if (((end - words[own + END]!) | 0) > 0) words[own + END] = end;
+    if (ahead > 0) words[own + END] = end;
     if (window > ownWindow) words[own + MAX_WIN] = window;
     if (((allowed - words[peer + MAX_END]!) | 0) > 0) words[peer + MAX_END] = allowed;
     words[base + LAST_SEEN] = nowMs | 0;

@@ -30,7 +30,7 @@ export interface PumpOptions {
 /** Runs until `stop` is aborted. */
 export async function pump({ appliance, devices, log, stop }: PumpOptions): Promise<void> {
   const watches = devices.map((device, i) => new DeviceWatch(device, appliance, i, log));
-  let up = devices;
+  let up = watches;
   let idleRounds = 0;
   let turnMs = appliance.nowMs;
   let checkMs = turnMs;
@@ -40,22 +40,21 @@ export async function pump({ appliance, devices, log, stop }: PumpOptions): Prom
     const { nowMs } = appliance;
     if (count < 0 || nowMs >= checkMs) {
       checkMs = nowMs + CHECK_MS;
-      for (const watch of watches) watch.check();
-      up = watches.filter(({ isUp }) => isUp).map(({ device }) => device);
+      up = watches.filter((watch) => watch.check());
     }
-    const device = up[0];
-    if (device === undefined) {
+    const first = up[0];
+    if (first === undefined) {
       await delay(CHECK_MS, stop);
       continue;
     }
     idleRounds = count > 0 ? 0 : idleRounds + 1;
     if (idleRounds >= IDLE_ROUNDS) {
-      await device.wait(IDLE_WAIT_MS, up[1]);
+      await first.device.wait(IDLE_WAIT_MS, up[1]?.device);
     } else if (nowMs - turnMs >= TURN_MS) {
       await new Promise<void>((resolve) => setImmediate(resolve));
       turnMs = nowMs;
     } else if (devices.length > 1 && count <= 0) {
-      device.waitSpinning(up[1] ?? device, idleRounds === 1, POLL_WAIT_MS);
+      first.device.waitSpinning((up[1] ?? first).device, idleRounds === 1, POLL_WAIT_MS);
     }
   }
 }

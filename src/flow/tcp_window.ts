@@ -151,9 +151,11 @@ export function inWindow(
   }
   if (peerWindow === 0) return true; // nobody to be out of step with
   const maxEnd = table.data(entry, own + MAX_END);
-  if (((pdu.seq - maxEnd) | 0) > 0) return false;
-  if (isReset) return ((pdu.seq - maxEnd + peerWindow) | 0) >= 0;
-  if (((endOf(pdu) - table.data(entry, own + END) + peerWindow) | 0) < 0) return false;
+  const beyond = (pdu.seq - maxEnd) | 0;
+  if (beyond > 0) return false;
+  if (isReset) return ((beyond + peerWindow) | 0) >= 0;
+  const ahead = (endOf(pdu) - table.data(entry, own + END)) | 0;
+  if (((ahead + peerWindow) | 0) < 0) return false;
   if (!hasAck) return true;
   const behind = (table.data(entry, peer + END) - pdu.ack) | 0;
   return behind >= 0 && behind <= (proves ? 0 : Math.max(OLD_ACK_BYTES, ownWindow));
@@ -186,7 +188,7 @@ export function advanceWindow(table: FlowTable, entry: number, side: number, pdu
 function endOf(pdu: Pdu): number {
   const syn = (pdu.tcpFlags & tcp.SYN) !== 0 ? 1 : 0;
   const fin = (pdu.tcpFlags & tcp.FIN) !== 0 ? 1 : 0;
-  return (pdu.seq + pdu.end - pdu.payload + syn + fin) | 0;
+  return (pdu.seq + (pdu.end - pdu.payload + syn + fin)) | 0;
 }
 
 /** The shift of windows that `side` announces: in use only if both have offered one (RFC 7323 §2.2). */
