@@ -5,6 +5,7 @@
  *     deno task bench bulk connect rules --rounds=3     some parts; prints only
  *     deno task bench bulk --subjects=proxy,C
  */
+import { fileURLToPath } from "node:url";
 import { Lab } from "../e2e/lab.ts";
 import { memoryParts, runPart } from "./memory.ts";
 import { must } from "../support/shell.ts";
@@ -40,12 +41,13 @@ async function main(choice: Choice): Promise<void> {
   const readme = new URL("README.md", import.meta.url);
   const [before, rest] = (await Deno.readTextFile(readme)).split(BEGIN);
   const after = rest!.split(END)[1];
-  const picture = "![Medians as bars](chart.svg)";
   await Deno.writeTextFile(
     readme,
-    `${before}${BEGIN}\n\n${figures}\n\n${picture}\n\n${END}${after}`,
+    `${before}${BEGIN}\n\n${figures}\n\n![Medians as bars](chart.svg)\n\n${END}${after}`,
   );
-  await Deno.writeTextFile(new URL("chart.svg", import.meta.url), chart(results));
+  const picture = new URL("chart.svg", import.meta.url);
+  await Deno.writeTextFile(picture, chart(results));
+  await must([Deno.execPath(), "fmt", "--quiet", fileURLToPath(readme), fileURLToPath(picture)]);
 }
 
 /** Runs the workloads with the subjects in turn, round after round. */
