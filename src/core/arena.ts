@@ -19,12 +19,10 @@ export const VNET_BYTES = 10;
 /** Most frames that one burst holds. */
 export const BURST_FRAMES = 64;
 
-/** Longest record: vnet header, Ethernet header with a VLAN tag, a 64 KiB IP packet. */
-export const MAX_RECORD_BYTES = VNET_BYTES + 18 + 65_535;
-
 /**
- * Where a record of a burst is read to: each to a slot of its own, so that all can be read at once. An odd
- * number of cache lines: what stands at the slots' beginnings shall not meet in one place of the cache.
+ * Where a record of a burst is read to: each to a slot of its own, so that all can be read at once. The
+ * longest has a vnet header, an Ethernet header with a VLAN tag and a 64 KiB IP packet. An odd number of cache
+ * lines: what stands at the slots' beginnings shall not meet in one place of the cache.
  */
 export const SLOT_BYTES = 1025 * 64;
 
