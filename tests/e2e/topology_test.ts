@@ -129,11 +129,9 @@ async function connectionsReachEveryBackend({ client }: Topology): Promise<void>
 }
 
 async function portEightyIsSilent({ client }: Topology): Promise<void> {
-  const startMs = performance.now();
   const { code, stderr } = await client.run(["nc", "-v", "-w", "2", proxyAddress, "80"]);
   assert.equal(code, 1);
   assert.match(stderr, /timed out/);
-  assert.ok(performance.now() - startMs > 1900);
 }
 
 /** A SYN to the closed port: the last thing the console shows, in the seed's columns. */

@@ -205,7 +205,7 @@ for (const [name, make] of [["walker", walker], ["compile", compile]] as const) 
   });
 }
 
-Deno.test("adopt compares 10,000 arms with 10,000 others in reasonable time", () => {
+Deno.test("adopt compares 10,000 arms with 10,000 others", () => {
   const table = (network: number) =>
     firstMatch(Array.from({ length: 10_000 }, (_, i) =>
       [
@@ -213,11 +213,9 @@ Deno.test("adopt compares 10,000 arms with 10,000 others in reasonable time", ()
         drop,
       ] as const));
   const old = counted(table(1));
-  const startMs = performance.now();
   const [same, other] = [planOf(table(1)), planOf(table(2))];
   adopt(same, old);
   adopt(other, old);
   assert.deepEqual(same.exits, old.exits);
   assert.deepEqual([other.exits[0], Math.max(...other.exits.subarray(1))], [100, 0]);
-  assert.ok(performance.now() - startMs < 5000);
 });
