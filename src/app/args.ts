@@ -33,7 +33,7 @@ import { EXAMPLES, EXPLAIN_HELP, POLICY_HELP, REPLAY_HELP } from "./help.ts";
 import { parsePacket } from "./packet_text.ts";
 import { POLICY_VIEWS, type PolicyCommand } from "./policy_command.ts";
 import type { ReplayCommand } from "./replay_command.ts";
-import { DEFAULT_PORTS, parseDevice, parsePath } from "./values.ts";
+import { DEFAULT_MTU, DEFAULT_PORTS, parseDevice, parseMtu, parsePath } from "./values.ts";
 
 /** What the command line asks for. */
 export type Command =
@@ -237,6 +237,8 @@ function addReplayCommand(program: Program, take: (command: Command) => void): v
   addFlag(replay, "--out <FILE>", "capture to write: the frames that are sent (default none)");
   addFlag(replay, "--pcap-b <FILE>", "capture of side B's interface (required with --ipv4-b)");
   addFlag(replay, "--out-b <FILE>", "capture to write: what is sent to side B (default none)");
+  addFlag(replay, "--mtu <BYTES>", `MTU of the interface (default ${DEFAULT_MTU})`);
+  addFlag(replay, "--mtu-b <BYTES>", `MTU of side B's interface (default ${DEFAULT_MTU})`);
   replay.action((_options, { args }: Program) => {
     const flags = program.opts<Flags>();
     const own = replay.opts<Flags>();
@@ -247,6 +249,7 @@ function addReplayCommand(program: Program, take: (command: Command) => void): v
       findMac: !isGiven(flags, `mac${suffix}`),
       pcap: read(own, `pcap${suffix}`, null, parsePath),
       out: readOptional(own, `out${suffix}`, parsePath),
+      mtu: read(own, `mtu${suffix}`, DEFAULT_MTU, parseMtu),
     }));
     refuseSidesB(own, config.links.length);
     const [a, b] = captures.map(({ out }) => out);
@@ -267,9 +270,9 @@ function refuseFlags(flags: Flags, command: string, names: readonly string[]): v
   }
 }
 
-/** With one interface there are no captures of side B. */
+/** With one interface there is nothing to say of side B. */
 function refuseSidesB(flags: Flags, interfaces: number): void {
-  const alone = ["pcap-b", "out-b"].find((name) => isGiven(flags, name));
+  const alone = ["pcap-b", "out-b", "mtu-b"].find((name) => isGiven(flags, name));
   if (interfaces === 2 || alone === undefined) return;
   throw new SyntaxError(`--${alone}: Cannot use without --ipv4-b`);
 }

@@ -54,6 +54,7 @@ With --ipv4-b and the other flags of side B there are two captures, whose record
 counted, in the order of time.
 Without --mac the proxy's MAC address is found in the capture. Frames from that address are not
 received but compared with those sent here, ARP requests excepted.
+A capture does not tell the MTU of its interface: --mtu and --mtu-b do.
 A neighbour of which the capture has packets, but none of ARP, is taken to have answered before.
 A TCP or UDP checksum that is the bare sum of the pseudo-header counts as not completed yet; in
 --out it is completed.

@@ -37,6 +37,13 @@ export interface ReplayEvents {
   sent(record: PcapRecord, link: number): void;
 }
 
+/** One interface of the run that was captured. */
+export interface ReplaySide {
+  readonly mtu: number;
+  /** Frames that the proxy receives before the capture begins. */
+  readonly first: readonly Uint8Array[];
+}
+
 /** One run over a capture, or over one of each link, a record at a time. */
 export class Replay {
   readonly #events: ReplayEvents;
@@ -52,20 +59,19 @@ export class Replay {
   readonly #arpRequests = { captured: 0, sent: 0 };
 
   /**
-   * `first` are frames that the proxy receives before the capture begins, for each link. Throws a RangeError for a
-   * policy that can't run.
+   * There is a side for each link of `config`. Throws a RangeError for a policy that can't run.
    */
   constructor(
     policy: Policy,
     config: Config,
     events: ReplayEvents,
-    first: readonly (readonly Uint8Array[])[] = [],
+    sides: readonly ReplaySide[],
   ) {
     this.#events = events;
     this.#macs = config.links.map(({ mac }) => mac);
-    this.#devices = config.links.map(() => new MemoryDevice());
+    this.#devices = sides.map(({ mtu }) => new MemoryDevice(mtu));
     this.#offloads = this.#devices.map(({ mtu }) => new OffloadGuess(mtu));
-    for (const [i, device] of this.#devices.entries()) device.inbox.push(...first[i] ?? []);
+    for (const [i, { first }] of sides.entries()) this.#devices[i]!.inbox.push(...first);
     const console = { full: false, offer: (text: string) => (events.print(text), true) };
     const log: Log = {
       info: (message) => events.print(`${message}\n`),

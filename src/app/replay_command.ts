@@ -26,6 +26,8 @@ export interface CaptureFiles {
   readonly pcap: string;
   /** Path for a capture of what is sent, or null. */
   readonly out: string | null;
+  /** MTU of the interface. */
+  readonly mtu: number;
 }
 
 /** The console's text is written in pieces of about this length. */
@@ -58,11 +60,19 @@ export async function replayCommand(
       outs.push(out === null ? null : writers.use(await CaptureWriter.create(out)));
     }
     const texts = { stdout: "", stderr: "" };
-    const replay = new Replay(policy, config, {
-      print: (text) => texts.stdout += text,
-      complain: (text) => texts.stderr += text,
-      sent: (record, link) => outs[link]?.add(record),
-    }, links.map((link, i) => silent[i]!.map((neighbor) => arpReplyFrame(neighbor, link))));
+    const replay = new Replay(
+      policy,
+      config,
+      {
+        print: (text) => texts.stdout += text,
+        complain: (text) => texts.stderr += text,
+        sent: (record, link) => outs[link]?.add(record),
+      },
+      links.map((link, i) => ({
+        mtu: captures[i]!.mtu,
+        first: silent[i]!.map((neighbor) => arpReplyFrame(neighbor, link)),
+      })),
+    );
     const flush = async (all: boolean): Promise<void> => {
       const { stdout: printed, stderr: complaints } = texts;
       if (printed.length + complaints.length < PIECE_LENGTH && !all) return;

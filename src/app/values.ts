@@ -13,6 +13,7 @@ import { checkOwnAddress, type TraceMode } from "./config.ts";
 
 const DEFAULT_PREFIX = 24;
 export const DEFAULT_PORTS = "1024-65535";
+export const DEFAULT_MTU = "1500";
 const TRACE_MODES: readonly string[] = ["auto", "all", "off"] satisfies TraceMode[];
 
 /**
@@ -86,6 +87,11 @@ export function parseInteger(text: string, what: string, min: number, max: numbe
     throw new RangeError(`Cannot parse "${text}" as ${what}: expected an integer ${min} to ${max}`);
   }
   return value;
+}
+
+/** The least is what every IPv4 host takes (RFC 791 §3.2), the most what Linux gives a TAP device. */
+export function parseMtu(text: string): number {
+  return parseInteger(text, "MTU in bytes", 68, 65_521);
 }
 
 export function parsePath(text: string): string {

@@ -128,15 +128,18 @@ Deno.test("parseArgs reads explain and replay with two sides, which side B's add
   const explain = parseArgs(["explain", "--ipv4-b=10.0.0.1", "--dst-addrs=10.0.0.2", SYN], ABOUT);
   assert.ok(explain.kind === "explain");
   assert.equal(explain.config.links.length, 2);
-  const captures = ["--pcap=a.pcap", "--pcap-b=b.pcap", "--out-b=o", "--mac-b=02:00:00:00:00:0b"];
+  const captures = [
+    ...["--pcap=a.pcap", "--pcap-b=b.pcap", "--out-b=o", "--mtu-b=9000"],
+    "--mac-b=02:00:00:00:00:0b",
+  ];
   const replay = parseArgs(
     ["replay", "--ipv4-b=10.0.0.1", "--dst-addrs=10.0.0.2", ...captures],
     ABOUT,
   );
   assert.ok(replay.kind === "replay");
   assert.deepEqual(replay.captures, [
-    { findMac: true, pcap: "a.pcap", out: null },
-    { findMac: false, pcap: "b.pcap", out: "o" },
+    { findMac: true, pcap: "a.pcap", out: null, mtu: 1500 },
+    { findMac: false, pcap: "b.pcap", out: "o", mtu: 9000 },
   ]);
 });
 
@@ -540,6 +543,16 @@ const errors: { name: string; argv: string[]; message: string }[] = [
     message: "--pcap-b: Cannot use without --ipv4-b",
   },
   {
+    name: "MTU of side B without side B",
+    argv: ["replay", DST, "--pcap=a", "--mtu-b=9000"],
+    message: "--mtu-b: Cannot use without --ipv4-b",
+  },
+  ...["67", "65522", "1e3", ""].map((mtu) => ({
+    name: `"${mtu}" as MTU`,
+    argv: ["replay", DST, "--pcap=a", `--mtu=${mtu}`],
+    message: `--mtu: Cannot parse "${mtu}" as MTU in bytes: expected an integer 68 to 65521`,
+  })),
+  {
     name: "one file for what is sent to either side",
     argv: [
       ...["replay", "--dst-addrs=10.0.0.2", "--ipv4-b=10.0.0.1", "--pcap=a", "--pcap-b=b"],
@@ -749,13 +762,13 @@ Deno.test("parseArgs reads replay, with trace all unless told, and the MAC addre
   const { config, ...rest } = command;
   assert.deepEqual(rest, {
     kind: "replay",
-    captures: [{ findMac: true, pcap: "in.pcap", out: null }],
+    captures: [{ findMac: true, pcap: "in.pcap", out: null, mtu: 1500 }],
   });
   assert.deepEqual([config.trace, config.seed, config.maxConn], ["all", null, 262_144]);
   const flags = ["--out", "o", "--pcap", "p", "--trace=off", "--mac=02:00:00:00:00:01", "--seed=9"];
-  const other = parseArgs(["replay", ...flags, DST, "--ports=5000-6000"], ABOUT);
+  const other = parseArgs(["replay", ...flags, DST, "--mtu=65521", "--ports=5000-6000"], ABOUT);
   assert.ok(other.kind === "replay");
-  assert.deepEqual(other.captures, [{ findMac: false, pcap: "p", out: "o" }]);
+  assert.deepEqual(other.captures, [{ findMac: false, pcap: "p", out: "o", mtu: 65_521 }]);
   assert.deepEqual([other.config.trace, other.config.seed, other.config.ports.last], [
     "off",
     9,

@@ -5,14 +5,17 @@ import { mergeByTime, type PcapRecord } from "../../src/device/pcap.ts";
 import { demoTwoSided } from "../../src/tree/demo.ts";
 import { parseAddress } from "../../src/wire/address.ts";
 import { LINK_B, linkConfig, testConfig } from "../support/config.ts";
-import { buildIcmp, buildTcp, bytesOf, readTcp } from "../support/frames.ts";
+import { buildIcmp, buildTcp, readTcp } from "../support/frames.ts";
 import { arpReply, BACKENDS_B, fromB, packetsOf, World } from "../support/world.ts";
 
 type Records = [a: PcapRecord[], b: PcapRecord[]];
+type Mtus = readonly [a: number, b: number];
+
+const USUAL: Mtus = [1500, 1500];
 
 /** Every frame on either side of a world in which clients speak with backends. */
-function run(): Records {
-  const world = new World({ twoSided: true, seed: 7 });
+function run(mtus: Mtus, payloadBytes: number): Records {
+  const world = new World({ twoSided: true, seed: 7, mtus });
   const records: Records = [[], []];
   const keep = (side: number, frames: readonly Uint8Array[]): void => {
     const timeUs = 1_700_000_000_000_000 + Math.round(world.clock.nowMs() * 1000);
@@ -33,17 +36,18 @@ function run(): Records {
   for (const backend of BACKENDS_B) send(arpReply(backend));
   send(arpReply("192.168.0.254"));
   for (let seq = 1; seq <= 4; seq++) send(buildIcmp({ rest: [7, seq] }));
+  const payload = new Uint8Array(payloadBytes);
   for (let srcPort = 40_000; srcPort < 40_020; srcPort++) {
     const syn = readTcp(send(buildTcp({ srcPort }))[0]!);
     const back = { ...fromB(syn.dst), srcPort: 2000, dstPort: syn.srcPort };
     send(buildTcp({ ...back, flags: "SA", seq: 0, ack: 1001 }));
-    send(buildTcp({ srcPort, flags: "PA", seq: 1001, ack: 1, payload: bytesOf("hello") }));
+    send(buildTcp({ srcPort, flags: "PA", seq: 1001, ack: 1, fragment: 0, payload }));
   }
   return records;
 }
 
 /** Whether anything differs, the line about it, and how many frames went to each side. */
-function replayed(records: Records, seed: number): [boolean, string, number[]] {
+function replayed(records: Records, seed: number, mtus = USUAL): [boolean, string, number[]] {
   const config = testConfig({
     links: [linkConfig(), LINK_B],
     dstAddrs: BACKENDS_B.map(parseAddress),
@@ -54,7 +58,7 @@ function replayed(records: Records, seed: number): [boolean, string, number[]] {
     print: () => {},
     complain: (text) => assert.fail(text),
     sent: (_record, link) => sent[link]!++,
-  });
+  }, mtus.map((mtu) => ({ mtu, first: [] })));
   for (const [record, link] of mergeByTime(records.map((side) => side.values()))) {
     replay.take(record, link);
   }
@@ -62,12 +66,23 @@ function replayed(records: Records, seed: number): [boolean, string, number[]] {
 }
 
 Deno.test("replay of both sides does what the run did, and shows another run's differences", () => {
-  const records = run();
+  const records = run(USUAL, 5);
   const [differs, compared, sent] = replayed(records, 7);
   assert.equal(compared, "62 equal, 0 missing, 0 unexpected");
   assert.equal(differs, false);
   assert.ok(sent[0]! > 20 && sent[1]! > 40, `${sent}`);
   assert.equal(replayed(records, 8)[0], true);
+});
+
+Deno.test("replay cuts up what is longer than the MTU of the interface, as the run did", () => {
+  const mtus = [9000, 1000] as const;
+  const records = run(mtus, 1500); // goes out in two fragments
+  const [differs, compared, sent] = replayed(records, 7, mtus);
+  assert.equal(compared, "82 equal, 0 missing, 0 unexpected");
+  assert.equal(differs, false);
+  assert.ok(sent[1]! > 60, `${sent}`);
+  assert.equal(replayed(records, 7, [9000, 1010])[0], true);
+  assert.equal(replayed(records, 7)[0], true);
 });
 
 Deno.test("mergeByTime gives records in the order of time, those of one capture in their own", () => {

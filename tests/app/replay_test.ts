@@ -135,7 +135,7 @@ async function replay(
     });
     const code = await replayCommand({
       config: { ...CONFIG, ...options.config },
-      captures: [{ findMac: options.findMac ?? false, pcap, out }],
+      captures: [{ findMac: options.findMac ?? false, pcap, out, mtu: 1500 }],
     }, { stdout: into("stdout"), stderr: into("stderr"), builtIn: () => demo, customs: {} });
     const written = await Deno.readFile(out).catch(() => writePcap([]));
     return { code, ...texts, out: [...readPcap(written)] };
@@ -391,7 +391,7 @@ fileTest("replay refuses files that it can't read or write in one line", async (
       const code = await replayCommand({
         config: { ...CONFIG, ...config, policy: config.policy ? path(config.policy) : null },
         captures: [
-          { findMac: false, pcap: path(pcap), out: out === null ? null : path(out) },
+          { findMac: false, pcap: path(pcap), out: out === null ? null : path(out), mtu: 1500 },
         ],
       }, { stdout: { write }, stderr: { write }, builtIn: () => demo, customs: {} });
       assert.equal(code, 1);
