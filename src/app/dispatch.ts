@@ -7,7 +7,7 @@
  *               └─ reject                                                     │
  *     relay      an ICMP error about a connection ─ translate ────────────────┘
  *
- * Nothing is committed for what can't leave. Functions return the decision that was carried out, or the
+ * Nothing is committed for what TTL, link or MTU keep here. Functions return the decision that was carried out, or the
  * negative of a reason.
  */
 import { Reason } from "../core/reason.ts";

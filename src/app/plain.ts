@@ -44,7 +44,7 @@ import type { Dispatch } from "./dispatch.ts";
 import type { Link } from "./link.ts";
 import { Count, type Metrics } from "./metrics.ts";
 
-/** What `take` gives for a frame that it has left as it was. */
+/** What `take` gives for a frame that it leaves to the long way. */
 export const LEFT: number = -(1 << 30);
 
 /** EtherType, version and header length. */

@@ -1,6 +1,7 @@
 /**
- * Some connections, each class of them in the order in which they were last heard of: all of the flow
- * table, or those towards one (backend, port). Tells which one must go when there is no room.
+ * Some connections, each class of them in the order in which they were last heard of (but live ones, of
+ * which nobody asks it): all of the flow table, or those towards one (backend, port). Tells which one
+ * must go when there is no room.
  */
 import { type Links, List } from "./links.ts";
 

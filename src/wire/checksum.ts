@@ -21,7 +21,7 @@ export function halves(word: number): number {
   return (word >>> 16) + (word & 0xffff);
 }
 
-/** Sum of `lengthBytes` bytes at `offset`, added to `initial` (a folded sum). */
+/** Sum of `lengthBytes` bytes at `offset`, added to `initial` (a sum of a few dozen words). */
 export function sumBytes(
   view: DataView,
   offset: number,
