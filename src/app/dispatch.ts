@@ -7,8 +7,8 @@
  *               └─ reject                                                     │
  *     relay      an ICMP error about a connection ─ translate ────────────────┘
  *
- * Nothing is committed for what TTL, link or MTU keep here. Functions return the decision that was carried out, or the
- * negative of a reason.
+ * Nothing is committed for what TTL, link or MTU keep here. Functions return the decision that was
+ * carried out, or the negative of a reason.
  */
 import { Reason } from "../core/reason.ts";
 import type { Connections } from "../flow/connections.ts";

@@ -179,7 +179,11 @@ Deno.test("Outlet.flush ends at its deadline while the reader stands", async () 
   sink.close();
   const outlet = new Outlet(sink);
   outlet.offer("text");
-  await outlet.flush(30);
+  let ended = false;
+  const flushed = outlet.flush(30).then(() => ended = true);
+  await settle();
+  assert.equal(ended, false, "not before its deadline");
+  await flushed;
   assert.equal(sink.text, "");
   sink.error = new Error("fails after the deadline"); // and must not surface anywhere
   sink.open();

@@ -51,7 +51,7 @@ labTest("proxy, flooded with SYNs from random sources, keeps its connections", a
   // packets and waits longer and longer, as TCP does; none may fail, and all recover.
   const during = await steady.report();
   assert.deepEqual(during.failures, []);
-  assert.ok(during.exchanges > 0, `during the flood: ${JSON.stringify(during)}`);
+  assert.ok(during.exchanges >= 100, `during the flood: ${JSON.stringify(during)}`);
   const { code, stdout } = await client.run(
     ["nc", "-v", "-N", "-w", "5", proxyAddress, "2000"],
   );
@@ -95,7 +95,7 @@ labTest(
       const about = `run ${run}: ${JSON.stringify(reports)}\n${await askSummary(proxy)}`;
       const retransmitted = await retransmittedSyns(clients) - startRetransmitted;
       assert.deepEqual({ failed: failed() - startFailed, retransmitted }, none, about);
-      assert.ok(done() > startDone, about);
+      assert.ok(done() - startDone > ports, about); // so ports are used again
       assert.ok(trackedIn(await askSummary(proxy)) <= ports, "no more connections than ports");
       if (run === 3) break;
       const stopped = await proxy.stop();
@@ -105,7 +105,6 @@ labTest(
       await sleep(2500);
     }
     for (const storm of storms) await storm.stop();
-    assert.ok(done() > ports, `${done()} connections use ports again`);
     const summary = lastSummary((await proxy.stop()).stdout);
     assert.equal(summaryCount(summary, "no-port"), 0, summary);
   },

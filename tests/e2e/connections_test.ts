@@ -417,11 +417,16 @@ scanTest("proxy, scanned by nmap in four ways, leaves running connections alone"
   const speed = ["-n", "-Pn", "-T4", "--max-retries", "1", "--min-rate", "3000", "-p1-10000"];
   for (const kinds of scans) {
     const scan = (kind: string) => client.must(["nmap", kind, ...speed, proxyAddress]);
-    const outputs = await Promise.all(kinds.map(scan));
-    if (kinds.includes("-sS")) assert.match(outputs[0]!, /^2000\/tcp open /m);
-    const { exchanges, fewest, failures } = await steady.report();
-    assert.deepEqual(failures, [], kinds.join());
-    assert.ok(fewest > 0, `${kinds}: ${exchanges} exchanges, ${fewest} by the slowest`);
+    // A fast scan leaves little time for exchanges: some more of the same do.
+    let exchanges = 0;
+    for (let runs = 1; exchanges < 10; runs++) {
+      const outputs = await Promise.all(kinds.map(scan));
+      if (kinds.includes("-sS")) assert.match(outputs[0]!, /^2000\/tcp open /m);
+      const { fewest, failures } = await steady.report();
+      assert.deepEqual(failures, [], kinds.join());
+      assert.ok(fewest > 0 && runs <= 10, `${kinds}: ${exchanges} + ${fewest} in ${runs} runs`);
+      exchanges += fewest;
+    }
   }
   // And the proxy is as it was for newcomers.
   const { failures } = await connectPeer(client, proxyAddress, 2000, 50, 10_000);
@@ -448,7 +453,7 @@ class Conversation {
   /** Sends a line and waits until it is back. */
   async exchange(text: string): Promise<void> {
     await this.line(text);
-    await this.#nc.waitFor(`${text}\n`);
+    await this.#nc.waitFor(`${text}\n`, 2000);
   }
 }
 

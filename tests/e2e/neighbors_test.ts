@@ -5,6 +5,7 @@ import type { Report } from "./peer.ts";
 import { lastSummary, startProxy, usualOptions } from "./proxy.ts";
 import { labTests } from "./suite.ts";
 import { bridged, join, proxyAddress } from "./topology.ts";
+import { kernelCounter } from "./traffic.ts";
 
 const labTest = await labTests("ping", "nc");
 const peer = fileURLToPath(new URL("peer.ts", import.meta.url));
@@ -63,7 +64,8 @@ labTest(
     }
     const { code, stderr } = await client.run(["nc", "-v", "-w", "3", proxyAddress, "2000"]);
     assert.equal(code, 1);
-    assert.match(stderr, /No route to host/); // told so, not left to wait
+    assert.match(stderr, /No route to host/);
+    assert.equal(await kernelCounter(client, "TcpExtTCPSynRetrans"), 0, "told at its first SYN");
     const { stdout } = await proxy.stop();
     assert.match(lastSummary(stdout), /no-backend 1\b/);
     assert.match(stdout, /^Decision : Drop \(no-backend\)$/m);

@@ -9,6 +9,7 @@ import type { Report } from "./peer.ts";
 import { lastSummary, startProxy, summaryCount, usualOptions } from "./proxy.ts";
 import { labTests } from "./suite.ts";
 import { backendAddresses, bridged, direct, proxyAddress, tap, type Topology } from "./topology.ts";
+import { kernelCounter } from "./traffic.ts";
 
 const labTest = await labTests("ping", "nc", "ethtool", "dumpcap", "tshark");
 const peer = fileURLToPath(new URL("peer.ts", import.meta.url));
@@ -129,9 +130,12 @@ async function connectionsReachEveryBackend({ client }: Topology): Promise<void>
 }
 
 async function portEightyIsSilent({ client }: Topology): Promise<void> {
+  const sentAgain = () => kernelCounter(client, "TcpExtTCPSynRetrans");
+  const before = await sentAgain();
   const { code, stderr } = await client.run(["nc", "-v", "-w", "2", proxyAddress, "80"]);
   assert.equal(code, 1);
   assert.match(stderr, /timed out/);
+  assert.ok(await sentAgain() > before, "nothing answers its SYN");
 }
 
 /** A SYN to the closed port: the last thing the console shows, in the seed's columns. */

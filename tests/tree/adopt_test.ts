@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { DROP, ECHO_REPLY, FORWARD, type Tree } from "../../src/tree/ast.ts";
+import { DROP, ECHO_REPLY, FORWARD, type Predicate, type Tree } from "../../src/tree/ast.ts";
 import * as build from "../../src/tree/build.ts";
 import { compile } from "../../src/tree/compile.ts";
 import { adopt, makePlan, type Plan } from "../../src/tree/plan.ts";
@@ -205,17 +205,26 @@ for (const [name, make] of [["walker", walker], ["compile", compile]] as const) 
   });
 }
 
-Deno.test("adopt compares 10,000 arms with 10,000 others", () => {
-  const table = (network: number) =>
+Deno.test("adopt finds 10,000 arms among 10,000, or not, and looks at each a few times", () => {
+  let looks = 0;
+  const get = (predicate: Predicate, name: keyof Predicate) => {
+    looks++;
+    return predicate[name];
+  };
+  const watched = (predicate: Predicate) =>
+    new Proxy(predicate, { get } as ProxyHandler<Predicate>);
+  const table = (network: number, watch = (predicate: Predicate) => predicate) =>
     firstMatch(Array.from({ length: 10_000 }, (_, i) =>
       [
-        build.src.eq(`10.${network}.${i >> 8}.${i & 255}`),
+        watch(build.src.eq(`10.${network}.${i >> 8}.${i & 255}`)),
         drop,
       ] as const));
-  const old = counted(table(1));
+  const old = counted(table(1, watched));
   const [same, other] = [planOf(table(1)), planOf(table(2))];
+  looks = 0;
   adopt(same, old);
   adopt(other, old);
   assert.deepEqual(same.exits, old.exits);
   assert.deepEqual([other.exits[0], Math.max(...other.exits.subarray(1))], [100, 0]);
+  assert.ok(looks >= 20_000 && looks < 1_000_000, `${looks} looks at 10,000 old arms, twice`);
 });
