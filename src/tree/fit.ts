@@ -4,7 +4,8 @@ import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../wire/ipv4.ts";
 import { STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../wire/pdu.ts";
 import { ACK, flagsPossible, RST, SYN } from "../wire/tcp.ts";
 import { DST_ADDRS, type Predicate } from "./ast.ts";
-import { type Box, type Facts, FIELD, OPAQUE, type Restrictor } from "./facts.ts";
+import { type Box, FIELD, OPAQUE } from "./box.ts";
+import type { Facts, Restrictor } from "./facts.ts";
 import {
   difference,
   has,

@@ -6,7 +6,8 @@
  * need not be compared with each other.
  */
 import type { Predicate } from "./ast.ts";
-import { ABSENT, type Box, EVERYTHING, type Facts, FIELD, type Restrictor } from "./facts.ts";
+import { ABSENT, type Box, FIELD } from "./box.ts";
+import { EVERYTHING, type Facts, type Restrictor } from "./facts.ts";
 import { onlyOf } from "./interval_set.ts";
 
 /** Fields whose single values are looked up, the most telling first. */

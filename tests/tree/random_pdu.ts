@@ -6,14 +6,15 @@
  */
 import { below, type Random } from "../../src/core/random.ts";
 import type { Predicate } from "../../src/tree/ast.ts";
-import { ABSENT, type Box, EVERYTHING, FIELD, OPAQUE } from "../../src/tree/facts.ts";
+import { ABSENT, type Box, FIELD, OPAQUE } from "../../src/tree/box.ts";
+import { EVERYTHING } from "../../src/tree/facts.ts";
 import type { Interval } from "../../src/tree/interval_map.ts";
 import { intervalsOf } from "../../src/tree/interval_set.ts";
 import { intervalsOf as addressesOf, type Plan } from "../../src/tree/plan.ts";
 import { type Pdu, STATE_ESTABLISHED, STATE_NEW } from "../../src/wire/pdu.ts";
 import { FROM_B, REFUSED_AT } from "./environment.ts";
 
-/** Values by field of `facts.ts`. */
+/** Values by field of `box.ts`. */
 export type Constants = readonly number[][];
 
 /** What the plan's predicates name. */
@@ -72,7 +73,7 @@ export function fillNear(pdu: Pdu, constants: Constants, random: Random): void {
   });
 }
 
-/** A box of `facts.ts`, ready to draw from: intervals by field. */
+/** A box of `box.ts`, ready to draw from: intervals by field. */
 export type Ranges = readonly (readonly Interval[])[];
 
 export function rangesOf(box: Box): Ranges {
