@@ -4,13 +4,11 @@
  */
 import { must } from "../support/shell.ts";
 import type { Background } from "../support/shell.ts";
+import { PAYLOAD_IS_DATA } from "../support/tshark.ts";
 import type { Host } from "./lab.ts";
 
 const checksums: readonly string[] = ["ip", "tcp", "udp"]
   .flatMap((protocol) => ["-o", `${protocol}.check_checksum:TRUE`]);
-
-/** What TCP carries is random bytes, whatever protocol its port number may suggest. */
-const payloadIsData: readonly string[] = ["-d", "tcp.port==1-65535,data"];
 
 /** Expert notes that a correct TCP exchange can cause: resets, retransmissions, slow readers. */
 const ordinary = new RegExp(
@@ -104,7 +102,7 @@ export async function dissect(
       "-r",
       file,
       ...checksums,
-      ...payloadIsData,
+      ...PAYLOAD_IS_DATA,
       "-T",
       "fields",
       "-E",

@@ -21,8 +21,9 @@ const PREFERENCES = [
   "arp.detect_duplicate_ips:FALSE",
 ];
 
-/** What TCP carries is bytes, whatever protocol its port number may suggest. */
-const PAYLOAD_IS_DATA = "tcp.port==1-65535,data";
+/** Arguments for tshark: what TCP and UDP carry is nobody's protocol, whatever port numbers may suggest. */
+export const PAYLOAD_IS_DATA: readonly string[] = ["tcp", "udp"]
+  .flatMap((protocol) => ["-d", `${protocol}.port==1-65535,data`]);
 
 const CHECKSUMS = ["ip", "tcp", "udp", "icmp"];
 const FIELDS = [
@@ -76,7 +77,7 @@ export function tsharkTest(name: string, fn: () => Promise<void>): void {
 async function dissect(capture: Uint8Array<ArrayBuffer>): Promise<string[]> {
   const child = new Deno.Command("tshark", {
     args: [
-      ...["-n", "-r", "-", "-T", "fields", "-E", "aggregator=|", "-d", PAYLOAD_IS_DATA],
+      ...["-n", "-r", "-", "-T", "fields", "-E", "aggregator=|", ...PAYLOAD_IS_DATA],
       ...PREFERENCES.flatMap((preference) => ["-o", preference]),
       ...FIELDS.flatMap((field) => ["-e", field]),
     ],
