@@ -310,7 +310,7 @@ export class Appliance {
 
   /** The decision that was carried out, or the negative of the reason for which the PDU was dropped. */
   #decide(pdu: Pdu): number {
-    this.connections.classify(pdu);
+    this.connections.classify(this.#in.arena.view, pdu, this.#nowMs);
     return this.#dispatch.carryOut(this.#in, pdu, this.#evaluate(pdu), this.#nowMs);
   }
 

@@ -27,7 +27,8 @@ const MAX_TIMEOUT_SECONDS = 1_000_000;
 export const TIMEOUT_FLAGS = [
   ["half-open", "TCP before the handshake is over"],
   ["established", "TCP with both sides open"],
-  ["closing", "TCP after a FIN"],
+  ["half-closed", "TCP after a FIN of one side"],
+  ["closing", "TCP after a FIN of both sides"],
   ["reset", "TCP after an RST"],
   ["udp", "UDP"],
   ["icmp", "ICMP queries"],
@@ -84,5 +85,5 @@ function readTimeouts(flags: Flags): Timeouts {
 }
 
 export function timeoutKey(name: typeof TIMEOUT_FLAGS[number][0]): keyof Timeouts {
-  return name === "half-open" ? "halfOpen" : name;
+  return name.replace(/-(.)/, (_, letter: string) => letter.toUpperCase()) as keyof Timeouts;
 }

@@ -56,7 +56,10 @@ export function hasIcmpId({ protocol, icmpType }: Packet): boolean {
   return protocol === ipv4.PROTOCOL_ICMP && icmpv4.ICMP_TYPES[icmpType]?.query === true;
 }
 
-/** The packet as an Ethernet frame with right checksums; data and whatever else is not told are zeroes. */
+/**
+ * The packet as an Ethernet frame with right checksums; data and whatever else is not told are zeroes. TCP
+ * gets the sequence numbers that fit a conversation: each side begins with 0, and its SYN counts one.
+ */
 export function frameOf(packet: Packet, from: Mac, to: Mac): Uint8Array<ArrayBuffer> {
   const { protocol, src, dst, totalLength } = packet;
   const view = new DataView(new ArrayBuffer(ethernet.ETHERNET_BYTES + totalLength));
@@ -76,7 +79,12 @@ export function frameOf(packet: Packet, from: Mac, to: Mac): Uint8Array<ArrayBuf
       icmpv4.setChecksum(view, l4, complement(sumBytes(view, l4, lengthBytes, 0)));
       break;
     case ipv4.PROTOCOL_TCP:
-      tcp.writeHeader(view, l4, { ...packet, seq: 0, ack: 0, flags: packet.tcpFlags });
+      tcp.writeHeader(view, l4, {
+        ...packet,
+        seq: (packet.tcpFlags & tcp.SYN) !== 0 ? 0 : 1,
+        ack: (packet.tcpFlags & tcp.ACK) !== 0 ? 1 : 0,
+        flags: packet.tcpFlags,
+      });
       tcp.setChecksum(view, l4, transportChecksum());
       break;
     case ipv4.PROTOCOL_UDP:

@@ -15,19 +15,20 @@ import {
   DST,
   LAST_SEEN,
   META,
+  OFFERS_SHIFT,
   PORTS,
   SRC,
   STATE_SHIFT,
   TUPLE_WORDS,
-  WHOLE_META,
+  TYPE_MASK,
 } from "../flow/entry.ts";
 import { ESTABLISHED } from "../flow/tcp_state.ts";
 import {
+  ACK,
   END,
   MAX_END,
   MAX_WIN,
   OLD_ACK_BYTES,
-  OPTIONS,
   scaleOf,
   SIDE_WORDS,
 } from "../flow/tcp_window.ts";
@@ -122,9 +123,10 @@ export class PlainSegments {
     const side = flow & 1;
     const base = baseOf(flow >>> 1);
     const tuple = base + side * TUPLE_WORDS;
+    const meta = words[base + META]!;
     if (
       words[tuple + SRC] !== src || words[tuple + DST] !== dst || words[tuple + PORTS] !== ports ||
-      (words[base + META]! & WHOLE_META) !== ESTABLISHED_TCP
+      (meta & TYPE_MASK) !== ESTABLISHED_TCP
     ) return LEFT;
     const own = base + DATA + side * SIDE_WORDS;
     const peer = base + DATA + SIDE_WORDS - side * SIDE_WORDS;
@@ -192,10 +194,11 @@ export class PlainSegments {
     ) return dispatch.carryOut(link, pdu, outcome, nowMs);
 
     // Commit
-    const window = Math.max(1, pdu.window << scaleOf(words[base + DATA + OPTIONS]!, side));
+    const window = Math.max(1, pdu.window << scaleOf(meta >>> OFFERS_SHIFT, side));
     const allowed = (ack + window) | 0;
     if (ahead > 0) words[own + END] = end;
     if (window > ownWindow) words[own + MAX_WIN] = window;
+    if (((ack - words[own + ACK]!) | 0) > 0) words[own + ACK] = ack;
     if (((allowed - words[peer + MAX_END]!) | 0) > 0) words[peer + MAX_END] = allowed;
     words[base + LAST_SEEN] = nowMs | 0;
 

@@ -43,7 +43,10 @@ const TABLE = [
   ["icmp-quote", "an ICMP error that does not quote an IPv4 header and 8 bytes behind it"],
   ["icmp-quote-checksum", "the IPv4 header that an ICMP error quotes has a wrong checksum"],
   ["invalid", "belongs to no connection and can't open one"],
-  ["out-of-window", "TCP segment outside its connection's window"],
+  [
+    "out-of-window",
+    "TCP segment, or one that an ICMP error quotes, outside its connection's window",
+  ],
   ["no-mapping", "from a backend, without a connection to translate back to"],
   ["not-translatable", "no ports or query identifier to translate by"],
   ["not-translated", "decided Forward while still addressed to the proxy"],

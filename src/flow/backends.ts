@@ -18,6 +18,8 @@ export interface Backend {
 
 export class Backends {
   readonly all: readonly Backend[];
+  /** How many have not answered. */
+  unanswered = 0;
   readonly #byAddress: ReadonlyMap<number, Backend>;
   /** Those that new connections may get: kept whenever a status changes. */
   #eligible: readonly Backend[];
@@ -44,6 +46,7 @@ export class Backends {
     const withStatus = (wanted: BackendStatus) => this.all.filter((b) => b.status === wanted);
     const up = withStatus("up");
     this.#eligible = up.length > 0 ? up : withStatus("resolving");
+    this.unanswered = withStatus("unanswered").length;
   }
 
   /** An eligible backend for the connection that `pdu` opens, or null if none has answered. */

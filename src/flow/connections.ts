@@ -105,44 +105,46 @@ export class Connections {
   /**
    * Finds the PDU's connection: sets `pdu.flow`, `pdu.state` and `pdu.invalid`. `pdu.flow` is where
    * `lookAhead` has seen one, or -1; what came before it in the burst may have changed that.
+   * `nowMs` as in `commit`.
    */
-  classify(pdu: Pdu): void {
+  classify(view: DataView, pdu: Pdu, nowMs: number): void {
     const ports = (pdu.srcPort << 16) | pdu.dstPort;
     pdu.steps = 0;
     pdu.newTtl = 0;
     pdu.opened = 0;
+    pdu.invalid = 0;
     if (pdu.flow < 0 || !this.table.has(pdu.flow, pdu.protocol, pdu.src, pdu.dst, ports)) {
       pdu.flow = this.table.find(pdu.protocol, pdu.src, pdu.dst, ports);
     }
-    if (pdu.protocol === PROTOCOL_TCP) {
-      pdu.invalid = this.#tcpFault(pdu);
-      pdu.state = pdu.invalid !== 0
-        ? STATE_INVALID
-        : pdu.flow < 0 || this.#reopens(pdu)
-        ? STATE_NEW
-        : STATE_ESTABLISHED;
-    } else {
-      pdu.invalid = pdu.protocol === PROTOCOL_ICMP && !icmpFits(pdu) ? Reason.invalid : 0;
-      pdu.state = pdu.invalid !== 0 ? STATE_INVALID : pdu.flow < 0 ? STATE_NEW : STATE_ESTABLISHED;
+    if (pdu.flow < 0 ? asks(pdu) : this.#reopens(view, pdu, nowMs)) {
+      pdu.state = STATE_NEW;
+      return;
     }
+    pdu.invalid = pdu.flow < 0 ? Reason.invalid : this.#fault(pdu);
+    pdu.state = pdu.invalid !== 0 ? STATE_INVALID : STATE_ESTABLISHED;
   }
 
-  /** Why the segment fits no connection; 0 if it fits one or asks for one. */
-  #tcpFault(pdu: Pdu): number {
-    if (pdu.flow < 0) return tcpState.isFirstSyn(pdu.tcpFlags) ? 0 : Reason.invalid;
-    return this.#reopens(pdu) ? 0 : this.#tcp.fault(pdu);
+  /** Why the PDU does not fit its connection; 0 if it fits. */
+  #fault(pdu: Pdu): number {
+    if (pdu.protocol === PROTOCOL_TCP) return this.#tcp.fault(pdu);
+    if (pdu.protocol !== PROTOCOL_ICMP) return 0;
+    // Requests come from side A, replies from side B. With identifier 0 all messages of a host have the
+    // same tuple, errors and other types, too.
+    const fits = (pdu.flow & 1) === SIDE_A ? icmpv4.isRequest : icmpv4.isReply;
+    return fits(pdu.icmpType) ? 0 : Reason.invalid;
   }
 
   /**
-   * True for a SYN that begins a connection although its tuple has an entry: the earlier one is over, or
-   * its backend was chosen before it stopped answering.
+   * True for a PDU that begins a connection although its tuple has an entry: the earlier one is over, or
+   * its backend does not answer any more, whatever became of the connection there.
    */
-  #reopens(pdu: Pdu): boolean {
-    if ((pdu.flow & 1) !== SIDE_A || !tcpState.isFirstSyn(pdu.tcpFlags)) return false;
-    if (this.#tcp.beginsNext(pdu)) return true;
+  #reopens(view: DataView, pdu: Pdu, nowMs: number): boolean {
+    const { backends } = this.#options;
     const entry = pdu.flow >>> 1;
-    const backend = this.#options.backends.get(this.table.src(entry, SIDE_B));
-    return this.table.state(entry) === tcpState.SYN_SENT && backend?.status === "unanswered";
+    if ((pdu.flow & 1) !== SIDE_A || !asks(pdu)) return false;
+    const isLost = backends.unanswered > 0 && this.table.hasSideB(entry) &&
+      backends.get(this.table.src(entry, SIDE_B))?.status === "unanswered";
+    return isLost || (pdu.protocol === PROTOCOL_TCP && this.#tcp.beginsNext(view, pdu, nowMs));
   }
 
   // In the tree
@@ -208,12 +210,7 @@ export class Connections {
   #advanceTcp(view: DataView, pdu: Pdu, nowMs: number): void {
     const entry = pdu.flow >>> 1;
     const state = this.#tcp.advance(view, pdu);
-    if (state === tcpState.GONE) {
-      this.remove(entry);
-      pdu.flow = -1;
-    } else if (state !== UNTOUCHED) {
-      this.#renew(entry, state, nowMs);
-    }
+    if (state !== UNTOUCHED) this.#renew(entry, state, nowMs);
   }
 
   /** The connection was used now, and is in this state from now on. */
@@ -352,14 +349,10 @@ export class Connections {
   }
 }
 
-/**
- * True for a query that may open a connection or belong to one: requests come from side A, replies from
- * side B. With identifier 0 all messages of a host have the same tuple, errors and other types, too.
- */
-function icmpFits(pdu: Pdu): boolean {
-  return pdu.flow >= 0 && (pdu.flow & 1) === SIDE_B
-    ? icmpv4.isReply(pdu.icmpType)
-    : icmpv4.isRequest(pdu.icmpType);
+/** True for a PDU that may open a connection. */
+function asks(pdu: Pdu): boolean {
+  if (pdu.protocol === PROTOCOL_TCP) return tcpState.isFirstSyn(pdu.tcpFlags);
+  return pdu.protocol !== PROTOCOL_ICMP || icmpv4.isRequest(pdu.icmpType);
 }
 
 /** True if there is something to tell connections apart by: ports, or a query's identifier. */

@@ -13,8 +13,10 @@
  *
  * so that the receiver finds in the quote what it has sent itself. Type, code and the four bytes behind
  * the checksum (the MTU, a pointer) stay; so do extensions. The connection is neither refreshed nor
- * ended: anyone who guesses four numbers can make such an error (RFC 5927).
+ * ended: anyone who guesses four numbers can make such an error (RFC 5927). About TCP it must quote a
+ * sequence number that is under way.
  */
+import { Reason } from "../core/reason.ts";
 import { complement, delta16, delta32, sumBytes, updated } from "../wire/checksum.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
@@ -23,6 +25,7 @@ import { decodeQuoted, Quoted, quotesPacket } from "../wire/quoted.ts";
 import * as tcp from "../wire/tcp.ts";
 import * as udp from "../wire/udp.ts";
 import { type FlowTable, SIDE_A, SIDE_B } from "./table.ts";
+import { isUnderWay } from "./tcp_window.ts";
 
 /** What `find` returns for a PDU that is no error about a tracked connection. */
 export const UNRELATED = -(1 << 30);
@@ -48,7 +51,10 @@ export class RelatedErrors {
     // What came from us to a host is a packet from that host to us turned round.
     const ports = (quoted.dstPort << 16) | quoted.srcPort;
     const reference = this.#table.find(quoted.protocol, quoted.dst, quoted.src, ports);
-    return reference >= 0 && this.#table.hasSideB(reference >>> 1) ? reference : UNRELATED;
+    if (reference < 0 || !this.#table.hasSideB(reference >>> 1)) return UNRELATED;
+    const isBelieved = quoted.protocol !== ipv4.PROTOCOL_TCP ||
+      isUnderWay(this.#table, reference >>> 1, 1 - (reference & 1), tcp.sequence(view, quoted.l4));
+    return isBelieved ? reference : -Reason["out-of-window"];
   }
 
   /** Rewrites the error that `find` has just found related; TTL apart. Returns where it goes now. */

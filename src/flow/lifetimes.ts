@@ -9,18 +9,20 @@ import { CLOSED, HALF_OPEN, LIVE, RESET } from "./population.ts";
 import * as tcp from "./tcp_state.ts";
 
 // States of connections without states of their own: whether the other side has answered.
-export const UDP_NEW = 10;
-export const UDP_ANSWERED = 11;
-export const QUERY_NEW = 12;
-export const QUERY_ANSWERED = 13;
+export const UDP_NEW = 11;
+export const UDP_ANSWERED = 12;
+export const QUERY_NEW = 13;
+export const QUERY_ANSWERED = 14;
 
-const STATES = 14;
+const STATES = 15;
 
 /** Longest idle times, in seconds. */
 export interface Timeouts {
   readonly halfOpen: number;
   readonly established: number;
-  /** Half-closed, or closed by both sides. */
+  /** One side has sent a FIN: what the other sends may take as long as on an open connection. */
+  readonly halfClosed: number;
+  /** Closed by both sides. */
   readonly closing: number;
   readonly reset: number;
   readonly udp: number;
@@ -30,6 +32,7 @@ export interface Timeouts {
 export const DEFAULT_TIMEOUTS: Timeouts = Object.freeze({
   halfOpen: 240,
   established: 7440,
+  halfClosed: 7440,
   closing: 240,
   reset: 240,
   udp: 300,
@@ -44,8 +47,9 @@ export function timeoutsMs(timeouts: Timeouts): Int32Array<ArrayBuffer> {
   };
   set(timeouts.halfOpen, tcp.SYN_SENT, tcp.SYN_BOTH, tcp.SYN_RECEIVED);
   set(timeouts.established, tcp.ESTABLISHED);
-  set(timeouts.closing, tcp.FIN_A, tcp.FIN_B, tcp.CLOSED);
-  set(timeouts.reset, tcp.RESET_A, tcp.RESET_B);
+  set(timeouts.halfClosed, tcp.FIN_A, tcp.FIN_B);
+  set(timeouts.closing, tcp.CLOSED);
+  set(timeouts.reset, tcp.RESET_A, tcp.RESET_B, tcp.ABORTED);
   set(timeouts.udp, UDP_NEW, UDP_ANSWERED);
   set(timeouts.icmp, QUERY_NEW, QUERY_ANSWERED);
   return byState;
@@ -57,7 +61,7 @@ export const KIND_OF_STATE: Readonly<Uint8Array> = (() => {
   for (const state of [tcp.SYN_SENT, tcp.SYN_BOTH, tcp.SYN_RECEIVED, UDP_NEW, QUERY_NEW]) {
     kinds[state] = HALF_OPEN;
   }
-  for (const state of [tcp.RESET_A, tcp.RESET_B]) kinds[state] = RESET;
+  for (const state of [tcp.RESET_A, tcp.RESET_B, tcp.ABORTED]) kinds[state] = RESET;
   for (const state of [tcp.CLOSED, QUERY_ANSWERED]) kinds[state] = CLOSED;
   return kinds;
 })();

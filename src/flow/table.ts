@@ -8,7 +8,7 @@
  * side. Entries live in one Int32Array, the index is open addressing at a load of at most one half, and
  * removal shifts the slots behind it back, so that look-ups never meet tombstones.
  *
- * An entry takes 64 bytes here, 16 in the index, and 16 in the lists of `population.ts`: 96.
+ * An entry takes 72 bytes here, 16 in the index, and 16 in the lists of `population.ts`: 104.
  *
  * A look-up in a large table waits twice for memory that no cache holds, for the slot and for the entry.
  * `findAll` does that for a whole burst at once, so that the waits overlap.
@@ -19,8 +19,10 @@ import {
   DATA,
   DST,
   ENTRY_WORDS,
+  EXTRA_WORDS,
   LAST_SEEN,
   META,
+  OFFERS_SHIFT,
   ONE_TUPLE,
   PORTS,
   SRC,
@@ -51,6 +53,7 @@ export class FlowTable {
 
   /** All entries, as `entry.ts` has it. */
   readonly words: Int32Array<ArrayBuffer>;
+  readonly #extra: Int32Array<ArrayBuffer>;
   readonly #index: Int32Array<ArrayBuffer>;
   readonly #indexScale: number;
   readonly #hash: TupleHash;
@@ -75,6 +78,7 @@ export class FlowTable {
       new ArrayBuffer(ENTRIES_OFFSET_BYTES + entriesBytes),
       ENTRIES_OFFSET_BYTES,
     );
+    this.#extra = new Int32Array(EXTRA_WORDS * capacity);
     this.#index = new Int32Array(4 * capacity);
     this.#indexScale = this.#index.length / 0x1_0000_0000;
     this.#hash = new TupleHash(random);
@@ -149,6 +153,7 @@ export class FlowTable {
     if (entry < 0) return -1;
     const base = baseOf(entry);
     this.words.fill(0, base + DATA, base + ENTRY_WORDS);
+    this.#extra.fill(0, EXTRA_WORDS * entry, EXTRA_WORDS * (entry + 1));
     this.words[base + META] = protocol | ONE_TUPLE;
     this.#writeTuple(entry, SIDE_A, src, dst, ports);
     this.#link(entry, SIDE_A);
@@ -207,6 +212,25 @@ export class FlowTable {
 
   setData(entry: number, word: number, value: number): void {
     this.words[baseOf(entry) + DATA + word] = value;
+  }
+
+  /** Word `word` (0 or 1) of what is kept apart from the entry. */
+  extra(entry: number, word: number): number {
+    return this.#extra[EXTRA_WORDS * entry + word]!;
+  }
+
+  setExtra(entry: number, word: number, value: number): void {
+    this.#extra[EXTRA_WORDS * entry + word] = value;
+  }
+
+  /** What the connection's SYNs offered, 15 bits. */
+  offers(entry: number): number {
+    return this.words[baseOf(entry) + META]! >>> OFFERS_SHIFT;
+  }
+
+  setOffers(entry: number, offers: number): void {
+    const at = baseOf(entry) + META;
+    this.words[at] = (this.words[at]! & ((1 << OFFERS_SHIFT) - 1)) | (offers << OFFERS_SHIFT);
   }
 
   /** How long ago the connection was used, in milliseconds; right for up to 24 days. */

@@ -2,10 +2,11 @@
  * What a TCP connection's life looks like from the middle: a table over (state, side, kind of segment).
  *
  *     SYN_SENT ─SYN ACK▶ SYN_RECEIVED ─ACK▶ ESTABLISHED ─FIN▶ FIN_A / FIN_B ─FIN▶ CLOSED
- *         └────SYN from B▶ SYN_BOTH ─SYN ACK▶ …            any ─RST▶ RESET_A / RESET_B
+ *         ├────SYN from B▶ SYN_BOTH ─SYN ACK▶ …            any ─RST▶ RESET_A / RESET_B
+ *         └─any of these three ─RST▶ ABORTED
  *
  * Read RFC 9293 §3.3.2 for the endpoints' states, RFC 5382 §4 for what a translator must support, RFC
- * 7857 §2 for RST. Sequence numbers are `tcp_window.ts`'s.
+ * 7857 §2 for RST. Sequence numbers are `tcp_window.ts`'s, and `tcp_tracker.ts` asks both.
  */
 import { ACK, FIN, RST, SYN } from "../wire/tcp.ts";
 
@@ -21,11 +22,11 @@ export const CLOSED = 7;
 /** Side A has sent an RST. */
 export const RESET_A = 8;
 export const RESET_B = 9;
+/** Reset by either side before it was open: refused, or given up. */
+export const ABORTED = 10;
 
 /** The segment fits no connection in this state. */
 export const INVALID = 0;
-/** The segment passes on, and the connection is forgotten. */
-export const GONE = -1;
 
 // Kinds of segments, the columns.
 const KIND_SYN = 0;
@@ -36,7 +37,7 @@ const KIND_RST = 4;
 const KINDS = 5;
 
 const _ = INVALID;
-const X = GONE;
+const X = ABORTED;
 
 /** Next states: a row of kinds from side A and a row from side B for each state. */
 const TRANSITIONS: readonly (readonly [readonly number[], readonly number[]])[] = [
@@ -51,7 +52,7 @@ const TRANSITIONS: readonly (readonly [readonly number[], readonly number[]])[] 
     [SYN_RECEIVED, ESTABLISHED, ESTABLISHED, FIN_A, X],
     [SYN_RECEIVED, SYN_RECEIVED, SYN_RECEIVED, SYN_RECEIVED, X],
   ],
-  // ESTABLISHED: a stray SYN passes, for the endpoint to challenge (RFC 5961 §4.2), and changes nothing.
+  // ESTABLISHED: a SYN passes, for the endpoint to challenge (RFC 5961 §4.2), and changes nothing.
   [
     [ESTABLISHED, ESTABLISHED, ESTABLISHED, FIN_A, RESET_A],
     [ESTABLISHED, ESTABLISHED, ESTABLISHED, FIN_B, RESET_B],
@@ -60,9 +61,9 @@ const TRANSITIONS: readonly (readonly [readonly number[], readonly number[]])[] 
   [[FIN_A, FIN_A, FIN_A, FIN_A, RESET_A], [FIN_A, FIN_A, FIN_A, CLOSED, RESET_B]],
   // FIN_B
   [[FIN_B, FIN_B, FIN_B, CLOSED, RESET_A], [FIN_B, FIN_B, FIN_B, FIN_B, RESET_B]],
-  // CLOSED: a SYN from A opens the next connection instead, see `isOver`.
+  // CLOSED: a SYN from A may open the next connection instead, see `TcpTracker.beginsNext`.
   [[CLOSED, CLOSED, CLOSED, CLOSED, RESET_A], [CLOSED, CLOSED, CLOSED, CLOSED, RESET_B]],
-  // RESET_A: whoever sends news after "its" RST did not send it (RFC 7857 §2.1); the other may not know.
+  // RESET_A: a side that sends new data after "its" RST did not send that RST (RFC 7857 §2.1).
   [
     [RESET_A, RESET_A, ESTABLISHED, FIN_A, RESET_A],
     [_, RESET_A, RESET_A, RESET_A, RESET_A],
@@ -72,6 +73,8 @@ const TRANSITIONS: readonly (readonly [readonly number[], readonly number[]])[] 
     [RESET_B, RESET_B, RESET_B, RESET_B, RESET_B],
     [_, RESET_B, ESTABLISHED, FIN_B, RESET_B],
   ],
+  // ABORTED: what was under way, and the RSTs that it is answered with.
+  [[X, X, X, X, X], [_, X, X, X, X]],
 ];
 
 const NEXT = Int8Array.from(TRANSITIONS.flat(2));
@@ -91,9 +94,14 @@ export function isReset(state: number): boolean {
   return state === RESET_A || state === RESET_B;
 }
 
+/** True until both sides have shown that they are there. */
+export function isHandshake(state: number): boolean {
+  return state === SYN_SENT || state === SYN_BOTH || state === SYN_RECEIVED;
+}
+
 /** True where a new SYN from side A may begin the tuple's next connection. */
 export function isOver(state: number): boolean {
-  return state === CLOSED || isReset(state);
+  return state === CLOSED || state === ABORTED || isReset(state);
 }
 
 /** True for a segment that asks to open a connection. */

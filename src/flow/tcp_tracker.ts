@@ -1,27 +1,27 @@
 /**
  * What a TCP segment means for the connection it belongs to: states (`tcp_state.ts`) and windows
  * (`tcp_window.ts`) together. A PDU here is a TCP segment whose `flow` names the connection.
+ *
+ * `judge` says what the segment makes of the connection and changes nothing; `advance` carries it out.
+ * Read RFC 9293 §3.10.7 for what the endpoints do with the same segment: what they would answer with a
+ * challenge passes, and leaves the connection as it was.
  */
 import { Reason } from "../core/reason.ts";
 import type { Pdu } from "../wire/pdu.ts";
-import { ACK, FIN, RST, SYN } from "../wire/tcp.ts";
+import { ACK, RST, SYN } from "../wire/tcp.ts";
 import { type FlowTable, SIDE_A, SIDE_B } from "./table.ts";
 import * as tcpState from "./tcp_state.ts";
-import {
-  acceptStraySyn,
-  advanceWindow,
-  answersStraySyn,
-  inWindow,
-  isNews,
-  isOwnSyn,
-  isSilent,
-  noteStraySyn,
-  openWindow,
-  startsBeyond,
-} from "./tcp_window.ts";
+import * as tcpWindow from "./tcp_window.ts";
 
 /** The segment passes on and leaves the connection as it was, its idle time included. */
-export const UNTOUCHED = -2;
+export const UNTOUCHED = -1;
+/** The segment is outside its connection's window. */
+const OUT_OF_WINDOW = -2;
+/** A SYN ACK by which side B shows that it has forgotten the connection: another begins. */
+const BEGINS_ANEW = -3;
+
+/** 2 MSL as Linux has it: what is older than this on a connection that is over has left the network. */
+const TIME_WAIT_MS = 60_000;
 
 export class TcpTracker {
   readonly #table: FlowTable;
@@ -30,91 +30,147 @@ export class TcpTracker {
     this.#table = table;
   }
 
+  /**
+   * True for a SYN of side A after a connection that is over, if it begins the next one: an old SYN that
+   * comes late must not (RFC 9293 §3.6.1). Where neither its sequence number nor its timestamp tells, the
+   * backend is the judge.
+   */
+  beginsNext(view: DataView, pdu: Pdu, nowMs: number): boolean {
+    const table = this.#table;
+    const entry = pdu.flow >>> 1;
+    const state = table.state(entry);
+    if (!tcpState.isOver(state)) return false;
+    if (table.idleMs(entry, nowMs) >= TIME_WAIT_MS) return true;
+    // Sent again because the client has not heard of the RST.
+    if (state === tcpState.ABORTED && tcpWindow.isOwnSyn(table, entry, pdu)) return true;
+    return tcpWindow.isLaterSyn(view, table, entry, pdu, state === tcpState.CLOSED);
+  }
+
   /** Why the segment does not fit its connection; 0 if it fits. Changes nothing. */
   fault(pdu: Pdu): number {
-    const entry = pdu.flow >>> 1;
-    const side = pdu.flow & 1;
-    if (this.#isPlain(pdu)) {
-      return inWindow(this.#table, entry, side, pdu, false) ? 0 : Reason["out-of-window"];
-    }
-    if (this.#beginsAnew(pdu)) return 0;
-    const state = this.#table.state(entry);
-    const next = this.#nextState(pdu);
+    const next = this.#judge(pdu);
     if (next === tcpState.INVALID) return Reason.invalid;
-    if (tcpState.isFirstSyn(pdu.tcpFlags)) {
-      // An old one, late: a backend that has forgotten the connection would take it for a new one's.
-      const isLate = state >= tcpState.ESTABLISHED && side === SIDE_A &&
-        isOwnSyn(this.#table, entry, pdu);
-      return isLate ? Reason.invalid : 0; // any other's endpoint is the judge (RFC 5961 §4)
-    }
-    const proves = next >= tcpState.ESTABLISHED && state < tcpState.ESTABLISHED;
-    return inWindow(this.#table, entry, side, pdu, proves) ? 0 : Reason["out-of-window"];
+    return next === OUT_OF_WINDOW ? Reason["out-of-window"] : 0;
   }
 
   /**
-   * True for a SYN behind a connection that is over: it begins the next one. An old SYN that comes late
-   * must not (RFC 9293 §3.6.1).
-   */
-  beginsNext(pdu: Pdu): boolean {
-    const entry = pdu.flow >>> 1;
-    return tcpState.isOver(this.#table.state(entry)) &&
-      startsBeyond(this.#table, entry, SIDE_A, pdu);
-  }
-
-  /**
-   * Moves the connection's windows on by a segment that fits it. Returns the state from now on, GONE, or
+   * Moves the connection's windows on by a segment that fits it. Returns the state from now on, or
    * UNTOUCHED.
    */
   advance(view: DataView, pdu: Pdu): number {
     const table = this.#table;
     const entry = pdu.flow >>> 1;
     const side = pdu.flow & 1;
-    if (this.#isPlain(pdu)) {
-      advanceWindow(table, entry, side, pdu);
-      return tcpState.ESTABLISHED;
-    }
-    if (this.#beginsAnew(pdu)) {
-      acceptStraySyn(table, entry);
-      openWindow(view, table, entry, side, pdu);
+    const next = this.#judge(pdu);
+    if (next === BEGINS_ANEW) {
+      tcpWindow.acceptChallenge(table, entry);
+      tcpWindow.openWindow(view, table, entry, side, pdu);
       return tcpState.SYN_RECEIVED;
     }
-    const state = table.state(entry);
-    const next = this.#nextState(pdu);
-    if (next === tcpState.GONE) return next;
-    const isFirst = tcpState.isFirstSyn(pdu.tcpFlags);
-    const isSyn = (pdu.tcpFlags & SYN) !== 0;
-    if (isSyn && (isSilent(table, entry, side) || (isFirst && state === tcpState.SYN_SENT))) {
-      openWindow(view, table, entry, side, pdu);
-    } else if (isFirst) {
-      if (side === SIDE_A && !isOwnSyn(table, entry, pdu)) noteStraySyn(view, table, entry, pdu);
-      return UNTOUCHED; // its endpoint is the judge
-    } else if (state !== tcpState.SYN_SENT) {
-      advanceWindow(table, entry, side, pdu); // in SYN_SENT, B may only remember another connection
+    if (next === UNTOUCHED) {
+      const isOther = side === SIDE_A && tcpState.isFirstSyn(pdu.tcpFlags) &&
+        !tcpWindow.isOwnSyn(table, entry, pdu);
+      if (isOther) tcpWindow.noteChallenge(view, table, entry, pdu);
+      return next;
     }
-    const isReset = (pdu.tcpFlags & RST) !== 0;
-    return isReset && next === state ? UNTOUCHED : next;
+    if (this.#opensWindow(pdu)) tcpWindow.openWindow(view, table, entry, side, pdu);
+    else if ((pdu.tcpFlags & RST) === 0) tcpWindow.advanceWindow(table, entry, side, pdu);
+    if (next === tcpState.CLOSED && side === SIDE_A) {
+      tcpWindow.noteTimestamp(view, table, entry, pdu);
+    }
+    return next;
   }
 
-  /** True for what most segments are: data or an ACK of an established connection, which stays that. */
-  #isPlain(pdu: Pdu): boolean {
-    return (pdu.tcpFlags & (SYN | FIN | RST | ACK)) === ACK &&
-      this.#table.state(pdu.flow >>> 1) === tcpState.ESTABLISHED;
-  }
-
-  /** True for a SYN ACK by which side B shows that it has forgotten the connection. */
-  #beginsAnew(pdu: Pdu): boolean {
-    const entry = pdu.flow >>> 1;
-    return (pdu.flow & 1) === SIDE_B && answersStraySyn(this.#table, entry, pdu) &&
-      !inWindow(this.#table, entry, SIDE_B, pdu, false);
-  }
-
-  /** The state after the segment: as the table of states says, but only news revive after an RST. */
-  #nextState(pdu: Pdu): number {
+  /** True for the SYN or SYN ACK with which its side begins, as far as is known now. */
+  #opensWindow(pdu: Pdu): boolean {
+    const table = this.#table;
     const entry = pdu.flow >>> 1;
     const side = pdu.flow & 1;
-    const state = this.#table.state(entry);
+    if ((pdu.tcpFlags & SYN) === 0) return false;
+    if (tcpWindow.isSilent(table, entry, side)) return true;
+    const state = table.state(entry);
+    return side === SIDE_A
+      ? state === tcpState.SYN_SENT
+      : tcpState.isHandshake(state) && tcpWindow.isOtherIsn(table, entry, pdu);
+  }
+
+  /** The state after the segment, INVALID, or one of the constants above. */
+  #judge(pdu: Pdu): number {
+    const table = this.#table;
+    const entry = pdu.flow >>> 1;
+    const side = pdu.flow & 1;
+    const state = table.state(entry);
+    const isReset = (pdu.tcpFlags & RST) !== 0;
     const next = tcpState.nextState(state, side, pdu.tcpFlags);
-    const revives = tcpState.isReset(state) && next > 0 && !tcpState.isReset(next);
-    return revives && !isNews(this.#table, entry, side, pdu) ? state : next;
+    if (next === tcpState.INVALID) return next;
+    if (
+      side === SIDE_B && (pdu.tcpFlags & (SYN | RST)) !== 0 &&
+      tcpWindow.answersChallenge(table, entry, pdu)
+    ) return isReset ? next : BEGINS_ANEW;
+    if (tcpState.isHandshake(state)) {
+      return side === SIDE_A ? this.#judgeOpening(pdu, next) : this.#judgeAnswer(pdu, next);
+    }
+    if (state === tcpState.ABORTED) {
+      // One side may not have heard of it, and the other answers.
+      const fits = side === SIDE_A || tcpWindow.answersSyn(table, entry, pdu);
+      return fits ? UNTOUCHED : OUT_OF_WINDOW;
+    }
+    if (tcpState.isFirstSyn(pdu.tcpFlags)) {
+      // A backend that has forgotten the connection would take its SYN, come late, for a new one's.
+      const isLate = side === SIDE_A && tcpWindow.isOwnSyn(table, entry, pdu);
+      return isLate ? tcpState.INVALID : UNTOUCHED; // any other's endpoint is the judge (RFC 5961 §4)
+    }
+    if (isReset) return this.#judgeReset(pdu, next === state ? UNTOUCHED : next);
+    const fit = tcpWindow.fit(table, entry, side, pdu);
+    if (fit !== tcpWindow.IN) return fit === tcpWindow.OLD ? UNTOUCHED : OUT_OF_WINDOW;
+    // Only news revive after an RST.
+    const revives = tcpState.isReset(state) && !tcpState.isReset(next);
+    return revives && !tcpWindow.isNews(table, entry, side, pdu) ? state : next;
+  }
+
+  /** What side A sends before it is proven. */
+  #judgeOpening(pdu: Pdu, next: number): number {
+    const table = this.#table;
+    const entry = pdu.flow >>> 1;
+    const isAlone = table.state(entry) === tcpState.SYN_SENT;
+    if (tcpState.isFirstSyn(pdu.tcpFlags)) return isAlone ? next : UNTOUCHED;
+    if ((pdu.tcpFlags & RST) !== 0) {
+      if (tcpWindow.isFirstOfA(table, entry, pdu.seq)) return next;
+      // Alone, it may answer a backend that remembers an earlier connection.
+      const passes = isAlone || tcpWindow.isRstInWindow(table, entry, SIDE_A, pdu);
+      return passes ? UNTOUCHED : OUT_OF_WINDOW;
+    }
+    const fits = tcpWindow.fit(table, entry, SIDE_A, pdu) === tcpWindow.IN &&
+      tcpWindow.proves(table, entry, SIDE_A, pdu);
+    return fits ? next : OUT_OF_WINDOW;
+  }
+
+  /** What side B sends before side A is proven. */
+  #judgeAnswer(pdu: Pdu, next: number): number {
+    const table = this.#table;
+    const entry = pdu.flow >>> 1;
+    const isSilent = tcpWindow.isSilent(table, entry, SIDE_B);
+    const answers = tcpWindow.answersSyn(table, entry, pdu);
+    if ((pdu.tcpFlags & RST) !== 0) {
+      if (answers) return next;
+      return isSilent ? OUT_OF_WINDOW : this.#judgeReset(pdu, next);
+    }
+    if ((pdu.tcpFlags & SYN) !== 0) {
+      if ((pdu.tcpFlags & ACK) !== 0) return answers ? next : OUT_OF_WINDOW;
+      return isSilent ? next : UNTOUCHED;
+    }
+    if (isSilent) return UNTOUCHED; // it remembers an earlier connection
+    const fit = tcpWindow.fit(table, entry, SIDE_B, pdu);
+    if (fit === tcpWindow.IN) return next;
+    return fit === tcpWindow.OLD ? UNTOUCHED : OUT_OF_WINDOW;
+  }
+
+  /** An RST: `next` if it is exact, else at most its receiver's to challenge (RFC 5961 §3.2). */
+  #judgeReset(pdu: Pdu, next: number): number {
+    const table = this.#table;
+    const entry = pdu.flow >>> 1;
+    const side = pdu.flow & 1;
+    if (!tcpWindow.isRstInWindow(table, entry, side, pdu)) return OUT_OF_WINDOW;
+    return tcpWindow.isRstExact(table, entry, side, pdu) ? next : UNTOUCHED;
   }
 }

@@ -6,6 +6,7 @@
  *     END      one past the last sequence number that S has sent
  *     MAX_END  one past the last one that R has allowed: R's highest acknowledgment plus window
  *     MAX_WIN  the largest window that S has announced; 0: nothing heard from S yet
+ *     ACK      the highest acknowledgment of S; R's initial sequence number while there is none
  *
  * A segment seq … end with acknowledgment ack from S is in the window when
  *
@@ -23,33 +24,42 @@ import type { FlowTable } from "./table.ts";
 export const END = 0;
 export const MAX_END = 1;
 export const MAX_WIN = 2;
-export const SIDE_WORDS = 3;
-export const OPTIONS = 6;
-/** Sequence number of a SYN that side A has sent although the connection was under way. */
-const STRAY_SYN = 7;
+export const ACK = 3;
+export const SIDE_WORDS = 4;
 
-// In OPTIONS, 8 bits a side: the window scale, whether it was offered, whether SACK is permitted.
+// Words that are kept apart from the entry.
+/** Initial sequence number of side A. */
+const ISN = 0;
+/** Sequence number of a SYN that side A has sent although the connection was under way. */
+const CHALLENGE = 1;
+/** In the same place, while there is no such SYN: the last timestamp of side A, if CLOSED; 0: none. */
+const TIMESTAMP = 1;
+
+// The table's `offers`, 5 bits each for side A, side B and the challenge SYN: the window scale and
+// whether it was offered. A challenge SYN that offers none is noted as CHALLENGE_WITHOUT_SCALE.
 const SCALE = 0x0f;
 const SCALE_OFFERED = 0x10;
-const SACK_PERMITTED = 0x20;
-const OPTION_BITS = 0xff;
-const STRAY_OPTION_BITS = 0x3f;
-/** In OPTIONS: STRAY_SYN is one; its own options stand in the 8 bits above. */
-const STRAY = 1 << 16;
-const STRAY_SHIFT = 17;
-/** In OPTIONS: a fingerprint of side A's initial sequence number, by which its SYN is known again. */
-const ISN_SHIFT = 23;
-const ISN_BITS = 0x1ff << ISN_SHIFT;
+const OFFER_BITS = 5;
+const OFFER = 0x1f;
+const CHALLENGE_SHIFT = 2 * OFFER_BITS;
+const CHALLENGE_WITHOUT_SCALE = 1;
 
 /** Acknowledgments this old are accepted even from a side with a small window. */
 export const OLD_ACK_BYTES = 66_000;
+
+// What `fit` says of a segment.
+/** Not in the window. */
+export const OUT = 0;
+export const IN = 1;
+/** Older than anything its receiver may still miss: it will be acknowledged once more. */
+export const OLD = 2;
 
 /** True if nothing was heard from `side` yet. */
 export function isSilent(table: FlowTable, entry: number, side: number): boolean {
   return table.data(entry, side * SIDE_WORDS + MAX_WIN) === 0;
 }
 
-/** Notes the first SYN or SYN ACK of `side`: its sequence number, window and options. */
+/** Notes the first SYN or SYN ACK of `side`: its sequence number, window and what it offers. */
 export function openWindow(
   view: DataView,
   table: FlowTable,
@@ -60,65 +70,92 @@ export function openWindow(
   const own = side * SIDE_WORDS;
   const peer = (1 - side) * SIDE_WORDS;
   const end = endOf(pdu);
+  const answers = (pdu.tcpFlags & tcp.ACK) !== 0;
+  const peerWindow = table.data(entry, peer + MAX_WIN);
   table.setData(entry, own + END, end);
   table.setData(entry, own + MAX_WIN, Math.max(1, pdu.window));
-  if (table.data(entry, peer + MAX_WIN) === 0) {
-    table.setData(entry, own + MAX_END, end);
-  } else if ((pdu.tcpFlags & tcp.ACK) === 0) {
-    // The other SYN of a simultaneous open: neither has allowed anything yet.
-    table.setData(entry, own + MAX_END, end);
-  } else {
-    table.setData(entry, own + MAX_END, end + table.data(entry, peer + MAX_WIN));
+  table.setData(entry, peer + ACK, pdu.seq);
+  if (answers && peerWindow !== 0) {
+    table.setData(entry, own + MAX_END, end + peerWindow);
     table.setData(entry, peer + MAX_END, pdu.ack + Math.max(1, pdu.window));
+    table.setData(entry, own + ACK, pdu.ack);
+  } else {
+    table.setData(entry, own + MAX_END, end); // the other side has not allowed anything yet
   }
-  const shift = 8 * side;
-  const isn = side === 0 ? fingerprint(pdu.seq) : table.data(entry, OPTIONS) & ISN_BITS;
-  const others = table.data(entry, OPTIONS) & ~(ISN_BITS | (OPTION_BITS << shift));
-  table.setData(entry, OPTIONS, others | isn | (readOptions(view, pdu) << shift));
+  if (side === 0) table.setExtra(entry, ISN, pdu.seq);
+  setOffer(table, entry, side * OFFER_BITS, offerOf(view, pdu));
 }
 
-function fingerprint(isn: number): number {
-  return Math.imul(isn, 0x9e3779b1) & ISN_BITS;
+/** True if `number` is side A's first sequence number after its SYN. */
+export function isFirstOfA(table: FlowTable, entry: number, number: number): boolean {
+  return number === ((table.extra(entry, ISN) + 1) | 0);
 }
 
-/** True if this SYN of side A is the one that began the connection, come late or again. */
+/** True if this SYN of side A is the one that began the connection, sent again or late. */
 export function isOwnSyn(table: FlowTable, entry: number, pdu: Pdu): boolean {
-  return (table.data(entry, OPTIONS) & ISN_BITS) === fingerprint(pdu.seq) &&
-    !startsBeyond(table, entry, 0, pdu);
+  return pdu.seq === table.extra(entry, ISN);
+}
+
+/** True if the segment acknowledges side A's SYN, and nothing that A has not sent. */
+export function answersSyn(table: FlowTable, entry: number, pdu: Pdu): boolean {
+  return (pdu.tcpFlags & tcp.ACK) !== 0 && ((pdu.ack - table.extra(entry, ISN)) | 0) > 0 &&
+    ((pdu.ack - table.data(entry, END)) | 0) <= 0;
 }
 
 /**
  * Notes a SYN that side A sends although the connection is under way. Its backend is the judge: it
- * challenges it (RFC 5961 §4.2), or, if it has forgotten the connection, answers with a SYN ACK.
+ * challenges it (RFC 5961 §4.2), or, if it has forgotten the connection, answers with a SYN ACK or RST.
  */
-export function noteStraySyn(view: DataView, table: FlowTable, entry: number, pdu: Pdu): void {
-  const kept = table.data(entry, OPTIONS) & (ISN_BITS | (STRAY - 1));
-  table.setData(entry, STRAY_SYN, pdu.seq);
-  table.setData(entry, OPTIONS, kept | STRAY | (readOptions(view, pdu) << STRAY_SHIFT));
+export function noteChallenge(view: DataView, table: FlowTable, entry: number, pdu: Pdu): void {
+  table.setExtra(entry, CHALLENGE, pdu.seq);
+  setOffer(table, entry, CHALLENGE_SHIFT, offerOf(view, pdu) || CHALLENGE_WITHOUT_SCALE);
 }
 
-/** True for the SYN ACK that answers a stray SYN: side B knows nothing of the connection as it was. */
-export function answersStraySyn(table: FlowTable, entry: number, pdu: Pdu): boolean {
-  return (pdu.tcpFlags & (tcp.SYN | tcp.ACK)) === (tcp.SYN | tcp.ACK) &&
-    (table.data(entry, OPTIONS) & STRAY) !== 0 &&
-    pdu.ack === ((table.data(entry, STRAY_SYN) + 1) | 0);
+/** True for side B's answer to a challenge SYN: it knows nothing of the connection as it was. */
+export function answersChallenge(table: FlowTable, entry: number, pdu: Pdu): boolean {
+  return (pdu.tcpFlags & tcp.ACK) !== 0 && isChallenged(table, entry) &&
+    pdu.ack === ((table.extra(entry, CHALLENGE) + 1) | 0);
 }
 
-/** The stray SYN has been answered: the connection begins anew with it. */
-export function acceptStraySyn(table: FlowTable, entry: number): void {
-  const isn = table.data(entry, STRAY_SYN);
+/** The challenge SYN has been answered: the connection begins anew with it. */
+export function acceptChallenge(table: FlowTable, entry: number): void {
+  const isn = table.extra(entry, CHALLENGE);
   const end = (isn + 1) | 0;
+  table.setExtra(entry, ISN, isn);
   table.setData(entry, END, end);
   table.setData(entry, MAX_END, end);
   table.setData(entry, MAX_WIN, 0xffff);
   table.setData(entry, SIDE_WORDS + MAX_WIN, 0);
-  const options = (table.data(entry, OPTIONS) >>> STRAY_SHIFT) & STRAY_OPTION_BITS;
-  table.setData(entry, OPTIONS, options | fingerprint(isn));
+  const offer = (table.offers(entry) >>> CHALLENGE_SHIFT) & OFFER;
+  setOffer(table, entry, CHALLENGE_SHIFT, 0);
+  setOffer(table, entry, 0, (offer & SCALE_OFFERED) === 0 ? 0 : offer);
 }
 
-/** True if the segment begins where everything that `side` has sent ends, or behind. */
-export function startsBeyond(table: FlowTable, entry: number, side: number, pdu: Pdu): boolean {
-  return ((pdu.seq - table.data(entry, side * SIDE_WORDS + END)) | 0) >= 0;
+function isChallenged(table: FlowTable, entry: number): boolean {
+  return table.offers(entry) >>> CHALLENGE_SHIFT !== 0;
+}
+
+/** Keeps the timestamp of a segment of side A on a connection that is over. */
+export function noteTimestamp(view: DataView, table: FlowTable, entry: number, pdu: Pdu): void {
+  if (!isChallenged(table, entry)) table.setExtra(entry, TIMESTAMP, timestampOf(view, pdu));
+}
+
+/**
+ * True if the SYN of side A is later than everything that A has sent on the connection, which is over: by
+ * its sequence number (RFC 9293 §3.6.1) or its timestamp (RFC 6191 §2).
+ */
+export function isLaterSyn(
+  view: DataView,
+  table: FlowTable,
+  entry: number,
+  pdu: Pdu,
+  isClosed: boolean,
+): boolean {
+  if (((pdu.seq - table.data(entry, END)) | 0) >= 0) return true;
+  if (!isClosed || isChallenged(table, entry)) return false;
+  const last = table.extra(entry, TIMESTAMP);
+  const timestamp = last === 0 ? 0 : timestampOf(view, pdu);
+  return timestamp !== 0 && ((timestamp - last) | 0) > 0;
 }
 
 /** True if the segment brings sequence numbers that `side` had not sent before. */
@@ -126,58 +163,72 @@ export function isNews(table: FlowTable, entry: number, side: number, pdu: Pdu):
   return ((endOf(pdu) - table.data(entry, side * SIDE_WORDS + END)) | 0) > 0;
 }
 
-/**
- * True if the segment fits the connection; changes nothing. `proves`: it would complete the handshake,
- * and so must acknowledge exactly what the other side has sent: a forger can't guess that.
- */
-export function inWindow(
-  table: FlowTable,
-  entry: number,
-  side: number,
-  pdu: Pdu,
-  proves: boolean,
-): boolean {
+/** OUT, IN or OLD, once both sides have spoken; for an RST see `isRstInWindow`. Changes nothing. */
+export function fit(table: FlowTable, entry: number, side: number, pdu: Pdu): number {
   const own = side * SIDE_WORDS;
   const peer = (1 - side) * SIDE_WORDS;
-  const peerWindow = table.data(entry, peer + MAX_WIN);
-  const ownWindow = table.data(entry, own + MAX_WIN);
-  const hasAck = (pdu.tcpFlags & tcp.ACK) !== 0;
-  const isReset = (pdu.tcpFlags & tcp.RST) !== 0;
-  if (ownWindow === 0) {
-    // The first segment of this side must answer the other's SYN, if it claims to answer anything.
-    if (!hasAck) return !isReset;
-    const unanswered = (table.data(entry, peer + END) - pdu.ack) | 0;
-    return isChallenge(pdu) || (unanswered >= 0 && unanswered <= 0xffff);
+  if (((pdu.seq - table.data(entry, own + MAX_END)) | 0) > 0) return OUT;
+  if ((pdu.tcpFlags & tcp.ACK) !== 0) {
+    const behind = (table.data(entry, peer + END) - pdu.ack) | 0;
+    const ownWindow = table.data(entry, own + MAX_WIN);
+    if (behind < 0 || behind > Math.max(OLD_ACK_BYTES, ownWindow)) return OUT;
   }
-  if (peerWindow === 0) return true; // nobody to be out of step with
-  const maxEnd = table.data(entry, own + MAX_END);
-  const beyond = (pdu.seq - maxEnd) | 0;
-  if (beyond > 0) return false;
-  if (isReset) return ((beyond + peerWindow) | 0) >= 0;
   const ahead = (endOf(pdu) - table.data(entry, own + END)) | 0;
-  if (((ahead + peerWindow) | 0) < 0) return false;
-  if (!hasAck) return true;
-  const behind = (table.data(entry, peer + END) - pdu.ack) | 0;
-  return behind >= 0 && behind <= (proves ? 0 : Math.max(OLD_ACK_BYTES, ownWindow));
+  return ((ahead + table.data(entry, peer + MAX_WIN)) | 0) < 0 ? OLD : IN;
 }
 
-/** A bare ACK before any SYN of its side: the answer of a host that remembers another connection. */
-function isChallenge(pdu: Pdu): boolean {
-  return (pdu.tcpFlags & (tcp.SYN | tcp.RST | tcp.FIN)) === 0;
+/**
+ * True if the segment acknowledges something that the other side has sent, from its SYN on: a forger can't
+ * guess that, so it completes the handshake (RFC 9293 §3.10.7.4). The segment is in the window.
+ */
+export function proves(table: FlowTable, entry: number, side: number, pdu: Pdu): boolean {
+  return (pdu.tcpFlags & tcp.ACK) !== 0 &&
+    ((pdu.ack - table.data(entry, side * SIDE_WORDS + ACK)) | 0) > 0;
 }
 
-/** Moves the window on by a segment that is in it. */
+/** True if side B's initial sequence number, which side A has not acknowledged yet, is another one. */
+export function isOtherIsn(table: FlowTable, entry: number, pdu: Pdu): boolean {
+  return pdu.seq !== table.data(entry, ACK);
+}
+
+/** True if an RST of `side` can be in its receiver's window, which may then challenge it (RFC 5961 §3.2). */
+export function isRstInWindow(table: FlowTable, entry: number, side: number, pdu: Pdu): boolean {
+  const beyond = (pdu.seq - table.data(entry, side * SIDE_WORDS + MAX_END)) | 0;
+  return beyond <= 0 && ((beyond + table.data(entry, (1 - side) * SIDE_WORDS + MAX_WIN)) | 0) >= 0;
+}
+
+/**
+ * True if an RST of `side` has the very number that its receiver takes (RFC 5961 §3.2): where everything
+ * ends that the side has sent, or what the other side has acknowledged last, if it has missed some.
+ */
+export function isRstExact(table: FlowTable, entry: number, side: number, pdu: Pdu): boolean {
+  return pdu.seq === table.data(entry, side * SIDE_WORDS + END) ||
+    pdu.seq === table.data(entry, (1 - side) * SIDE_WORDS + ACK);
+}
+
+/**
+ * True if `seq` may be that of a segment of `side` which is under way, or of a challenge SYN: an ICMP error
+ * about any other is old or forged (RFC 5927 §4.1).
+ */
+export function isUnderWay(table: FlowTable, entry: number, side: number, seq: number): boolean {
+  const ahead = (seq - table.data(entry, side * SIDE_WORDS + END)) | 0;
+  const acknowledged = (seq - table.data(entry, (1 - side) * SIDE_WORDS + ACK)) | 0;
+  return (ahead <= 0 && acknowledged >= 0) ||
+    (side === 0 && isChallenged(table, entry) && seq === table.extra(entry, CHALLENGE));
+}
+
+/** Moves the window on by a segment that is in it, and no RST: that announces nothing. */
 export function advanceWindow(table: FlowTable, entry: number, side: number, pdu: Pdu): void {
   const own = side * SIDE_WORDS;
   const peer = (1 - side) * SIDE_WORDS;
   const end = endOf(pdu);
   if (((end - table.data(entry, own + END)) | 0) > 0) table.setData(entry, own + END, end);
-  if ((pdu.tcpFlags & tcp.RST) !== 0) return; // an RST announces nothing
   const isSyn = (pdu.tcpFlags & tcp.SYN) !== 0; // a SYN's window is not scaled
-  const scale = isSyn ? 0 : scaleOf(table.data(entry, OPTIONS), side);
+  const scale = isSyn ? 0 : scaleOf(table.offers(entry), side);
   const window = Math.max(1, pdu.window << scale);
   if (window > table.data(entry, own + MAX_WIN)) table.setData(entry, own + MAX_WIN, window);
   if ((pdu.tcpFlags & tcp.ACK) === 0) return;
+  if (((pdu.ack - table.data(entry, own + ACK)) | 0) > 0) table.setData(entry, own + ACK, pdu.ack);
   const allowed = (pdu.ack + window) | 0;
   if (((allowed - table.data(entry, peer + MAX_END)) | 0) > 0) {
     table.setData(entry, peer + MAX_END, allowed);
@@ -192,27 +243,22 @@ function endOf(pdu: Pdu): number {
 }
 
 /** The shift of windows that `side` announces: in use only if both have offered one (RFC 7323 §2.2). */
-export function scaleOf(options: number, side: number): number {
-  const offered = SCALE_OFFERED | (SCALE_OFFERED << 8);
-  return (options & offered) === offered ? (options >>> (8 * side)) & SCALE : 0;
+export function scaleOf(offers: number, side: number): number {
+  const both = SCALE_OFFERED | (SCALE_OFFERED << OFFER_BITS);
+  return (offers & both) === both ? (offers >>> (OFFER_BITS * side)) & SCALE : 0;
 }
 
-function readOptions(view: DataView, pdu: Pdu): number {
-  let found = 0;
-  for (let at = pdu.l4 + tcp.TCP_MIN_BYTES; at < pdu.payload;) {
-    const kind = view.getUint8(at);
-    if (kind === tcp.OPTION_END) break;
-    if (kind === tcp.OPTION_NOP) {
-      at++;
-      continue;
-    }
-    const lengthBytes = at + 1 < pdu.payload ? view.getUint8(at + 1) : 0;
-    if (lengthBytes < 2 || at + lengthBytes > pdu.payload) break;
-    if (kind === tcp.OPTION_WINDOW_SCALE && lengthBytes === 3) {
-      found |= SCALE_OFFERED | Math.min(tcp.MAX_WINDOW_SCALE, view.getUint8(at + 2));
-    }
-    if (kind === tcp.OPTION_SACK_PERMITTED && lengthBytes === 2) found |= SACK_PERMITTED;
-    at += lengthBytes;
-  }
-  return found;
+function setOffer(table: FlowTable, entry: number, shift: number, offer: number): void {
+  table.setOffers(entry, (table.offers(entry) & ~(OFFER << shift)) | (offer << shift));
+}
+
+function offerOf(view: DataView, pdu: Pdu): number {
+  const at = tcp.findOption(view, pdu.l4, pdu.payload, tcp.OPTION_WINDOW_SCALE, 3);
+  return at < 0 ? 0 : SCALE_OFFERED | Math.min(tcp.MAX_WINDOW_SCALE, view.getUint8(at + 2));
+}
+
+/** The timestamp of the segment's sender (RFC 7323 §3.2); 0: none. */
+function timestampOf(view: DataView, pdu: Pdu): number {
+  const at = tcp.findOption(view, pdu.l4, pdu.payload, tcp.OPTION_TIMESTAMPS, 10);
+  return at < 0 ? 0 : view.getInt32(at + 2);
 }

@@ -12,12 +12,12 @@ export const URG = 0x20;
 /** Bit n of the flags byte → name. */
 export const FLAG_NAMES = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"] as const;
 
-// Option kinds (RFC 9293 §3.2, RFC 7323 §2.2, RFC 2018 §2).
+// Option kinds (RFC 9293 §3.2, RFC 7323 §2.2 and §3.2).
 export const OPTION_END = 0;
 export const OPTION_NOP = 1;
 export const OPTION_MSS = 2;
 export const OPTION_WINDOW_SCALE = 3;
-export const OPTION_SACK_PERMITTED = 4;
+export const OPTION_TIMESTAMPS = 8;
 
 /** Largest window scale (RFC 7323 §2.3). */
 export const MAX_WINDOW_SCALE = 14;

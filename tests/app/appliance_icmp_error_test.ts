@@ -37,20 +37,21 @@ const EVERYTHING = policy(
   firstMatch([[not(src.oneOf(dstAddrs)), aToB(forward)], [always, bToA(forward)]]),
 );
 
-/** A SYN through the proxy: as the client sent it, as the backend got it, and the answer likewise. */
+/**
+ * A connection, and a segment of each side through the proxy that is not acknowledged yet: as the client
+ * sent it and the backend got it, and the other way round.
+ */
 function open(world: World) {
-  const syn = buildTcp({ tcpOptions: [2, 4, 5, 0xb4] });
-  const [toB] = packetsOf(world.send(syn));
-  const { srcPort } = readTcp(toB!);
-  const answer = buildTcp({
-    ...from(BACKEND),
-    srcPort: 2000,
-    dstPort: srcPort,
-    flags: "SA",
-    ack: 1001,
-  });
-  const [toA] = packetsOf(world.send(answer));
-  return { syn, toB: toB!, answer, toA: toA! };
+  const [synToB] = packetsOf(world.send(buildTcp()));
+  const back = { ...from(BACKEND), srcPort: 2000, dstPort: readTcp(synToB!).srcPort, seq: 9000 };
+  world.send(buildTcp({ ...back, flags: "SA", ack: 1001 }));
+  world.send(buildTcp({ flags: "A", seq: 1001, ack: 9001 }));
+  const payload = new Uint8Array(100);
+  const fromA = buildTcp({ flags: "PA", seq: 1001, ack: 9001, payload });
+  const [toB] = packetsOf(world.send(fromA));
+  const fromB = buildTcp({ ...back, flags: "PA", seq: 9001, ack: 1001, payload });
+  const [toA] = packetsOf(world.send(fromB));
+  return { fromA, toB: toB!, fromB, toA: toA! };
 }
 
 /** An error about a frame that the proxy has sent, from a host on its Ethernet. */
@@ -70,7 +71,7 @@ function asQuoted(frame: Uint8Array<ArrayBuffer>, lengthBytes: number): Uint8Arr
 
 Deno.test("Appliance: fragmentation needed reaches the client with the addresses it knows", () => {
   const world = World.settled(ONE);
-  const { syn, toB } = open(world);
+  const { fromA, toB } = open(world);
   const [frame, ...more] = world.send(
     errorAbout(toB, ROUTER, { code: 4, rest: [0, 1280], ttl: 64 }),
   );
@@ -79,19 +80,19 @@ Deno.test("Appliance: fragmentation needed reaches the client with the addresses
   assert.deepEqual([error.srcMac, error.dstMac], [PROXY_MAC, macOf(CLIENT)]);
   assert.deepEqual([error.src, error.dst, error.ttl], [ROUTER, CLIENT, 63]);
   assert.deepEqual([error.type, error.code, error.rest], [3, 4, [0, 1280]]);
-  assert.deepEqual(error.payload, asQuoted(syn, 28));
+  assert.deepEqual(error.payload, asQuoted(fromA, 28));
   assert.deepEqual(world.drops(), {});
 });
 
 Deno.test("Appliance: an error from the client's side reaches the backend, from the proxy", () => {
   const world = World.settled(ONE);
-  const { answer, toA } = open(world);
+  const { fromB, toA } = open(world);
   for (const host of [CLIENT, ROUTER]) {
     const [frame] = world.send(errorAbout(toA, host, { code: 4, rest: [0, 1400] }));
     const error = readIcmp(frame!);
     assert.deepEqual([error.src, error.dst], [PROXY, BACKEND]);
     assert.deepEqual([error.dstMac, error.rest], [macOf(BACKEND), [0, 1400]]);
-    assert.deepEqual(error.payload, asQuoted(answer, 28));
+    assert.deepEqual(error.payload, asQuoted(fromB, 28));
   }
 });
 
@@ -124,16 +125,18 @@ Deno.test("Appliance: an error neither refreshes nor ends a connection", () => {
   const [entry] = table;
   const state = table.state(entry!);
   const errors = [3, 11, 12].map((type) => errorAbout(toB, ROUTER, { type, code: 1 }));
-  for (let minute = 0; minute < 3; minute++) {
+  for (let i = 0; i < 3; i++) {
     world.answer(CLIENT);
     assert.equal(packetsOf(world.send(...errors)).length, 3);
     assert.equal(table.state(entry!), state);
-    world.advance(60_000);
+    world.clock.advance(2_400_000);
+    world.advance(300);
   }
   assert.equal(table.count, 1);
   world.send(...errors);
-  // Idle for four minutes since the backend's answer, in spite of the errors meanwhile.
-  world.advance(62_000);
+  // Idle for 2 h 4 min since the backend's segment, in spite of the errors meanwhile.
+  world.clock.advance(240_000);
+  world.advance(300);
   assert.equal(table.count, 0);
   assert.deepEqual(world.send(errors[0]!), []);
   assert.deepEqual(world.drops(), { policy: 1 });
@@ -225,7 +228,7 @@ Deno.test("Appliance shows a related error as forwarded, and counts it so", asyn
     'Decision : Forward "related"',
     "Decision : Drop (icmp-quote)",
   ]);
-  assert.deepEqual([...world.appliance.metrics.decisions].slice(0, 3), [1, 3, 0]);
+  assert.deepEqual([...world.appliance.metrics.decisions].slice(0, 3), [1, 6, 0]);
 });
 
 Deno.test("Appliance takes 20,000 mutated errors, and what it sends of them is right", () => {

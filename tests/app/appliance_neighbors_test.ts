@@ -61,6 +61,7 @@ Deno.test("Appliance asks for the client before it sends the first answer to it"
     srcPort: 2000,
     dstPort: syn!.srcPort,
     flags: "SA",
+    ack: 1001,
   });
   assert.deepEqual(arpsOf(world.send(reply)).map((arp) => arp.targetAddress), [CLIENT]);
   const [synAck] = packetsOf(world.answer(CLIENT)).map(readTcp);
@@ -124,7 +125,13 @@ Deno.test("Appliance drops the answer to a client without a route, and tells the
   const client = { src: "10.9.9.9", srcMac: ROUTER_MAC };
   const [syn] = world.send(buildTcp(client)).map(readTcp);
   assert.equal(syn!.dst, "192.168.0.2");
-  const answer = { ...from("192.168.0.2"), srcPort: 2000, dstPort: syn!.srcPort, flags: "SA" };
+  const answer = {
+    ...from("192.168.0.2"),
+    srcPort: 2000,
+    dstPort: syn!.srcPort,
+    flags: "SA",
+    ack: 1001,
+  };
   const said = world.send(buildTcp(answer));
   assert.equal(said.length, 1);
   const { dst, type, code, payload } = readIcmp(said[0]!);
@@ -136,7 +143,13 @@ Deno.test("Appliance drops the answer to a client without a route, and tells the
 Deno.test("Appliance tells of missing routes no faster than of anything else", () => {
   const world = World.settled({ backends: ["192.168.0.2"] });
   const [syn] = world.send(buildTcp({ src: "10.9.9.9", srcMac: ROUTER_MAC })).map(readTcp);
-  const answer = { ...from("192.168.0.2"), srcPort: 2000, dstPort: syn!.srcPort, flags: "SA" };
+  const answer = {
+    ...from("192.168.0.2"),
+    srcPort: 2000,
+    dstPort: syn!.srcPort,
+    flags: "SA",
+    ack: 1001,
+  };
   const said = Array.from({ length: 200 }, () => world.send(buildTcp(answer)).length);
   assert.equal(said.reduce((sum, count) => sum + count), 50);
   assert.deepEqual(world.drops(), { "no-route": 200 });
@@ -151,7 +164,13 @@ Deno.test("Appliance sends over the longest route that fits", () => {
     const [syn] = world.send(buildTcp({ src, srcMac: ROUTER_MAC, srcPort: 41_000 + i })).map(
       readTcp,
     );
-    const answer = { ...from("192.168.0.2"), srcPort: 2000, dstPort: syn!.srcPort, flags: "SA" };
+    const answer = {
+      ...from("192.168.0.2"),
+      srcPort: 2000,
+      dstPort: syn!.srcPort,
+      flags: "SA",
+      ack: 1001,
+    };
     const [sent] = world.send(buildTcp(answer)).map(readTcp);
     assert.deepEqual([sent?.dstMac, sent?.dst], [macOf(hops[i]!), src]);
   }
@@ -165,7 +184,13 @@ Deno.test("Appliance with a gateway sends the answer to an off-link client throu
   const world = World.settled({ backends: ["192.168.0.2"], gateway: ROUTER });
   const client = { src: "10.9.9.9", srcMac: ROUTER_MAC };
   const [syn] = world.send(buildTcp(client)).map(readTcp);
-  const answer = { ...from("192.168.0.2"), srcPort: 2000, dstPort: syn!.srcPort, flags: "SA" };
+  const answer = {
+    ...from("192.168.0.2"),
+    srcPort: 2000,
+    dstPort: syn!.srcPort,
+    flags: "SA",
+    ack: 1001,
+  };
   const held = world.send(buildTcp(answer));
   const [forwarded] = packetsOf([...held, ...world.answer(ROUTER)]).map(readTcp);
   assert.deepEqual([forwarded!.dst, forwarded!.dstMac], ["10.9.9.9", ROUTER_MAC]);

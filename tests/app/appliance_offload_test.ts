@@ -48,7 +48,7 @@ function connected(): { world: World; port: number } {
   const [syn] = world.send(buildTcp(CLIENT_PORTS));
   const port = readTcp(syn!).srcPort;
   const answer = { ...from(BACKEND!), srcPort: 2000, dstPort: port, seq: 0, ack: 1001 };
-  world.send(buildTcp({ ...answer, flags: "SA" }));
+  world.send(buildTcp({ ...answer, flags: "SA", ack: 1001 }));
   world.send(buildTcp({ ...CLIENT_PORTS, flags: "A", seq: 1001, ack: 1 }));
   return { world, port };
 }

@@ -43,7 +43,13 @@ Deno.test("Appliance, two-sided, translates between its address on one side and 
     [syn!.srcMac, syn!.dstMac, syn!.src, syn!.dst, syn!.dstPort],
     [PROXY_B_MAC, macOf(BACKEND), PROXY_B, BACKEND, 2000],
   );
-  const answer = { ...fromB(BACKEND), srcPort: 2000, dstPort: syn!.srcPort, flags: "SA" };
+  const answer = {
+    ...fromB(BACKEND),
+    srcPort: 2000,
+    dstPort: syn!.srcPort,
+    flags: "SA",
+    ack: 1001,
+  };
   const [back] = world.send(buildTcp(answer)).map(readTcp);
   assert.deepEqual(
     [back!.srcMac, back!.dstMac, back!.src, back!.dst, back!.srcPort],
@@ -98,7 +104,13 @@ Deno.test("Appliance, two-sided, gives a host of side B a connection to a backen
   world.answer(host);
   const [syn] = world.send(buildTcp({ ...fromB(host), flags: "S" })).map(readTcp);
   assert.deepEqual([syn!.srcMac, syn!.src, syn!.dst], [PROXY_B_MAC, PROXY_B, BACKEND]);
-  const answer = { ...fromB(BACKEND), srcPort: 2000, dstPort: syn!.srcPort, flags: "SA" };
+  const answer = {
+    ...fromB(BACKEND),
+    srcPort: 2000,
+    dstPort: syn!.srcPort,
+    flags: "SA",
+    ack: 1001,
+  };
   const [back] = world.send(buildTcp(answer)).map(readTcp);
   assert.deepEqual([back!.srcMac, back!.src, back!.dst], [PROXY_B_MAC, PROXY_B, host]);
 });
@@ -106,7 +118,13 @@ Deno.test("Appliance, two-sided, gives a host of side B a connection to a backen
 Deno.test("Appliance, two-sided, says net unreachable while the other device is away, and keeps connections", () => {
   const world = World.settled(ONE);
   const [syn] = world.send(buildTcp({ flags: "S" })).map(readTcp);
-  const answer = { ...fromB(BACKEND), srcPort: 2000, dstPort: syn!.srcPort, flags: "SA" };
+  const answer = {
+    ...fromB(BACKEND),
+    srcPort: 2000,
+    dstPort: syn!.srcPort,
+    flags: "SA",
+    ack: 1001,
+  };
   world.send(buildTcp(answer));
   const data = buildTcp({ flags: "A", seq: 1001, ack: 1001 });
 
@@ -141,7 +159,13 @@ Deno.test("Appliance, two-sided, forgets what waited for a neighbour when the de
   const world = World.settled({ ...ONE, gateway });
   const far = { src: "172.16.0.2", srcMac: macOf(gateway), flags: "S" };
   const [syn] = world.send(buildTcp(far)).map(readTcp);
-  const answer = { ...fromB(BACKEND), srcPort: 2000, dstPort: syn!.srcPort, flags: "SA" };
+  const answer = {
+    ...fromB(BACKEND),
+    srcPort: 2000,
+    dstPort: syn!.srcPort,
+    flags: "SA",
+    ack: 1001,
+  };
   assert.deepEqual(packetsOf(world.send(buildTcp({ ...answer, seq: 0, ack: 1001 }))), []);
   world.appliance.linkDown(0);
   world.advance(60_000);
@@ -184,7 +208,13 @@ Deno.test("Appliance lowers the MSS of SYN and SYN ACK to the smaller MTU, where
       const tcpOptions = mss(announced, nops);
       const [syn] = world.send(buildTcp({ flags: "S", srcPort, tcpOptions })).map(readTcp);
       assert.deepEqual(syn!.tcpOptions, mss(left, nops));
-      const answer = { ...fromB(BACKEND), srcPort: 2000, dstPort: syn!.srcPort, flags: "SA" };
+      const answer = {
+        ...fromB(BACKEND),
+        srcPort: 2000,
+        dstPort: syn!.srcPort,
+        flags: "SA",
+        ack: 1001,
+      };
       const [back] = world.send(buildTcp({ ...answer, ack: 1001, tcpOptions })).map(readTcp);
       assert.deepEqual(back!.tcpOptions, mss(left, nops));
     }

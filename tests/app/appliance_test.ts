@@ -205,7 +205,7 @@ Deno.test("Appliance is silent about port 80, UDP and what else the policy drops
 Deno.test("Appliance gives a backend nothing that no client has asked for", () => {
   const frames = {
     "SYN": buildTcp(from(BACKENDS[0]!)),
-    "SYN ACK": buildTcp({ ...from(BACKENDS[0]!), flags: "SA" }),
+    "SYN ACK": buildTcp({ ...from(BACKENDS[0]!), flags: "SA", ack: 1001 }),
     "ping": buildIcmp(from(BACKENDS[0]!)),
     "UDP": buildUdp(from(BACKENDS[0]!)),
   };

@@ -7,7 +7,7 @@ import { routeOf } from "../support/config.ts";
 const ABOUT = { version: "0.1.0", build: "portable" };
 const NET = "--net=tap100";
 const DST = "--dst-addrs=192.168.0.1,192.168.0.2";
-const TIMEOUTS = ["half-open", "established", "closing", "reset", "udp", "icmp"];
+const TIMEOUTS = ["half-open", "established", "half-closed", "closing", "reset", "udp", "icmp"];
 
 function configOf(...argv: string[]): Config {
   const command = parseArgs(argv, ABOUT);
@@ -29,6 +29,7 @@ Deno.test("parseArgs fills in the defaults", () => {
   assert.deepEqual(config.timeouts, {
     halfOpen: 240,
     established: 7440,
+    halfClosed: 7440,
     closing: 240,
     reset: 240,
     udp: 300,
@@ -62,6 +63,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
     ["--max-conn", "1"],
     ["--timeout-half-open", "1"],
     ["--timeout-established", "1000000"],
+    ["--timeout-half-closed", "2"],
     ["--timeout-closing", "3"],
     ["--timeout-reset", "4"],
     ["--timeout-udp", "5"],
@@ -86,7 +88,17 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
       dstAddrs: [0x0a000005, 0x0a090001],
       ports: { first: 5000, last: 5000 },
       maxConn: 1,
-      timeouts: { halfOpen: 1, established: 1_000_000, closing: 3, reset: 4, udp: 5, icmp: 6 },
+      timeouts: {
+        ...{
+          halfOpen: 1,
+          established: 1_000_000,
+          halfClosed: 2,
+          closing: 3,
+          reset: 4,
+          udp: 5,
+          icmp: 6,
+        },
+      },
       seed: 0xffff_ffff,
       trace: "all",
       preserveSource: false,

@@ -122,9 +122,9 @@ class Subject {
       // What is seen ahead is only a candidate: now and then another connection, or the other side.
       if (below(random, 20) === 0) connections.candidates[0] = below(random, 2 * CONNECTIONS);
     };
-    connections.classify = (pdu) => {
+    connections.classify = (view, pdu, nowMs) => {
       this.classified++;
-      classify(pdu);
+      classify(view, pdu, nowMs);
     };
   }
 

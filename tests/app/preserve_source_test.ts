@@ -209,7 +209,14 @@ Deno.test("Appliance, preserving sources with one interface, serves clients behi
   world.answer(gateway);
   const [syn] = world.send(buildTcp({ src: far, srcMac: macOf(gateway), flags: "S" })).map(readTcp);
   assert.deepEqual([syn!.src, syn!.dst], [far, BACKENDS[0]]);
-  const answer = { ...from(BACKENDS[0]!), dst: far, srcPort: 2000, dstPort: 40_000, flags: "SA" };
+  const answer = {
+    ...from(BACKENDS[0]!),
+    dst: far,
+    srcPort: 2000,
+    dstPort: 40_000,
+    flags: "SA",
+    ack: 1001,
+  };
   const [back] = world.send(buildTcp({ ...answer, ack: 1001 })).map(readTcp);
   assert.deepEqual([back!.src, back!.dst, back!.dstMac], [PROXY, far, macOf(gateway)]);
 });

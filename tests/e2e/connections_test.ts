@@ -369,7 +369,7 @@ idleTest("proxy, timers of 5 s, forgets idle connections and keeps busy ones", a
   const { client, host, backends } = topology;
   const { host: backend, address } = backends[0]!;
   await startEcho(backend, address, 2000);
-  const flags = ["half-open", "established", "closing", "reset", "udp", "icmp"]
+  const flags = ["half-open", "established", "half-closed", "closing", "reset", "udp", "icmp"]
     .map((name) => `--timeout-${name}=5`);
   const proxy = await startProxy(host, [...oneBackend, ...flags], ["192.168.0.1"]);
   const tracked = async () => trackedIn(await askSummary(proxy));

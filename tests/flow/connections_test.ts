@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { ReasonName } from "../../src/core/reason.ts";
 import {
+  ABORTED,
   CLOSED,
   ESTABLISHED,
   FIN_B,
@@ -41,7 +42,7 @@ Deno.test("classify tells new, established and invalid PDUs apart", () => {
   ];
   for (const [name, fields, state] of cases) {
     const pdu = pduOf({ ...fields, steps: 7 });
-    world.connections.classify(pdu);
+    world.connections.classify(NO_BYTES, pdu, 0);
     assert.equal(pdu.state, state, name);
     assert.equal(pdu.steps, 0, name);
   }
@@ -150,7 +151,7 @@ for (const [name, send, reason] of REFUSED) {
 Deno.test("Connections writes nothing before commit", () => {
   const world = new World(one);
   const pdu = pduOf({ src: CLIENT, srcPort: 40_000, dstPort: 2000 });
-  world.connections.classify(pdu);
+  world.connections.classify(NO_BYTES, pdu, 0);
   assert.equal(world.connections.steps.translateAToB(pdu, "random"), 0);
   assert.equal(world.connections.table.count, 0);
   assert.equal(world.backends.all[0]!.opened, 0);
@@ -159,7 +160,7 @@ Deno.test("Connections writes nothing before commit", () => {
 Deno.test("Connections commits a PDU without steps by doing nothing", () => {
   const world = new World(one);
   const pdu = pduOf({ src: CLIENT, srcPort: 40_000, dstPort: 2000 });
-  world.connections.classify(pdu);
+  world.connections.classify(NO_BYTES, pdu, 0);
   assert.equal(world.connections.commit(NO_BYTES, pdu, 0, world.to), 0);
   assert.equal(world.connections.table.count, 0);
 });
@@ -180,7 +181,7 @@ for (
       world.establish();
       end(world);
       const again = pduOf({ src: CLIENT, srcPort: 40_000, dstPort: 2000, seq: 100 });
-      world.connections.classify(again);
+      world.connections.classify(NO_BYTES, again, 0);
       assert.equal(again.state, STATE_NEW);
       world.fromA({ seq: 100 });
       assert.deepEqual(world.states, [SYN_SENT]);
@@ -262,13 +263,150 @@ Deno.test("Connections chooses again for a SYN whose backend has stopped answeri
   assert.deepEqual([dead.active, world.backend.active], [0, 1]);
 });
 
-Deno.test("Connections does not choose again for one that is established", () => {
-  const world = new World();
+/** How far a connection got before its backend stopped answering. */
+const UNANSWERED: [string, (world: World) => void][] = [
+  ["that is half-open", (w) => w.fromB({ tcpFlags: SYN | ACK })],
+  ["that is established", (w) => w.establish()],
+  ["that is half-closed", (w) => {
+    w.establish();
+    w.fromA({ tcpFlags: FIN | ACK });
+  }],
+  ["that the backend has half-closed", (w) => {
+    w.establish();
+    w.fromB({ tcpFlags: FIN | ACK });
+  }],
+  ["that is closed", (w) => {
+    w.establish();
+    w.fromA({ tcpFlags: FIN | ACK });
+    w.fromB({ tcpFlags: FIN | ACK });
+  }],
+  ["that is reset", (w) => {
+    w.establish();
+    w.fromB({ tcpFlags: RST });
+  }],
+  ["that was refused", (w) => w.fromB({ tcpFlags: RST | ACK, seq: 0 })],
+];
+
+for (const [name, prepare] of UNANSWERED) {
+  Deno.test(`Connections chooses again for a SYN on a tuple ${name}, once its backend does not answer`, () => {
+    for (const seq of [0, 5000, 0x8000_0000 | 0]) {
+      const world = new World();
+      world.fromA();
+      prepare(world);
+      const dead = world.backend;
+      world.backends.setStatus(dead, "unanswered");
+      assert.match(world.fromA({ tcpFlags: ACK }), /^192/, "only a SYN asks");
+      assert.equal(world.to.dst, dead.address);
+      world.fromA({ seq });
+      assert.notEqual(world.to.dst, dead.address);
+      assert.deepEqual(world.states, [SYN_SENT]);
+      assert.deepEqual([dead.active, world.backend.active], [0, 1]);
+    }
+  });
+}
+
+Deno.test("Connections chooses again for UDP and queries whose backend does not answer", () => {
+  const sends: [(w: World) => string, (w: World) => string][] = [
+    [(w) => w.fromA({ protocol: 17 }), (w) => w.fromB({ protocol: 17 })],
+    [(w) => w.queryA(), (w) => w.queryB()],
+  ];
+  for (const [send, answer] of sends) {
+    for (const isAnswered of [false, true]) {
+      const world = new World();
+      send(world);
+      if (isAnswered) answer(world);
+      const dead = world.backend;
+      world.backends.setStatus(dead, "unanswered");
+      send(world);
+      assert.notEqual(world.to.dst, dead.address);
+      assert.equal(world.connections.table.count, 1);
+      const living = world.to.dst;
+      world.backends.setStatus(dead, "up");
+      send(world);
+      assert.equal(world.to.dst, living, "and stays there");
+    }
+  }
+});
+
+const SECOND_MS = 1000;
+
+/** SYNs 100 below what was sent, some time after the connection's end: whether each opens the next one. */
+const AGAIN: [string, (world: World) => void, number, boolean][] = [
+  ...[
+    ["closed", 59.9, false] as const,
+    ["closed", 60, true] as const,
+    ["closed", 150, true] as const,
+  ]
+    .map(([name, seconds, opens]): [string, (world: World) => void, number, boolean] => [
+      `${name} for ${seconds} s`,
+      (w) => {
+        w.establish();
+        w.fromA({ tcpFlags: FIN | ACK });
+        w.fromB({ tcpFlags: FIN | ACK });
+      },
+      ...[seconds, opens] as const,
+    ]),
+  [
+    "reset for 60 s",
+    (w) => {
+      w.establish();
+      w.fromB({ tcpFlags: RST });
+    },
+    60,
+    true,
+  ],
+  [
+    "refused 60 s ago",
+    (w) => {
+      w.fromA({ seq: 1000 });
+      w.fromB({ tcpFlags: RST | ACK, seq: 0, ack: 1001 });
+    },
+    60,
+    true,
+  ],
+];
+
+for (const [name, prepare, seconds, opens] of AGAIN) {
+  Deno.test(`Connections ${opens ? "opens" : "leaves to its backend"} a tuple ${name} at a lower SYN`, () => {
+    const world = new World({ ...one });
+    prepare(world);
+    world.nowMs += seconds * SECOND_MS;
+    assert.match(world.fromA({ seq: -100 }), /^192/);
+    assert.equal(world.backends.all[0]!.opened, opens ? 2 : 1);
+    assert.deepEqual(world.states, [opens ? SYN_SENT : CLOSED]);
+  });
+}
+
+Deno.test("Connections knows a connection's own SYN by all 32 bits", () => {
+  // Every 512th number has the same nine bits of a product, whatever the factor.
+  const world = new World(one);
   world.establish();
-  const dead = world.backend;
-  world.backends.setStatus(dead, "unanswered");
-  world.fromA({ tcpFlags: SYN });
-  assert.equal(world.to.dst, dead.address);
+  world.fromA({ tcpFlags: FIN | ACK });
+  world.fromB({ tcpFlags: FIN | ACK });
+  assert.equal(world.fromA(), "invalid", "its own, late");
+  for (let seq = -10_000; seq < 0; seq++) {
+    assert.match(world.fromA({ seq }), /^192/, "its backend is the judge");
+  }
+});
+
+Deno.test("Connections opens anew for the SYN of a refused connection, sent again", () => {
+  const world = new World();
+  world.fromA();
+  world.fromB({ tcpFlags: RST | ACK, seq: 0 });
+  assert.deepEqual(world.states, [ABORTED]);
+  assert.match(world.fromA(), /^192/);
+  assert.deepEqual(world.states, [SYN_SENT]);
+});
+
+Deno.test("Connections takes the backend's RST for the answer to a SYN on an old connection", () => {
+  const world = new World(one);
+  world.establish();
+  assert.match(world.fromA({ seq: 5000 }), /^192/);
+  assert.equal(world.fromB({ tcpFlags: RST | ACK, seq: 0, ack: 5000 }), "out-of-window");
+  assert.deepEqual(world.states, [ESTABLISHED]);
+  assert.match(world.fromB({ tcpFlags: RST | ACK, seq: 0, ack: 5001 }), /^192/);
+  assert.deepEqual(world.states, [RESET_B]);
+  assert.match(world.fromA({ seq: 5000 }), /^192/, "once more, if the RST was lost");
 });
 
 Deno.test("Connections drops new connections as no-backend when none answers", () => {
@@ -369,7 +507,7 @@ const LIFETIMES: [string, (world: World) => void, number][] = [
   ["a half-closed connection", (w) => {
     w.establish();
     w.fromB({ tcpFlags: FIN | ACK });
-  }, 4],
+  }, 124],
   ["a closed connection", (w) => {
     w.establish();
     w.fromB({ tcpFlags: FIN | ACK });
@@ -433,10 +571,10 @@ Deno.test("Connections gives new connections backends by the translator's method
 Deno.test("Connections notes the TTL that a PDU is to leave with, and forgets it with the next", () => {
   const world = new World(one);
   const pdu = pduOf({ src: CLIENT, srcPort: 40_000, dstPort: 2000 });
-  world.connections.classify(pdu);
+  world.connections.classify(NO_BYTES, pdu, 0);
   assert.equal(world.connections.steps.setTtl(pdu, 7), 0);
   assert.deepEqual([pdu.newTtl, pdu.steps], [7, 0]);
-  world.connections.classify(pdu);
+  world.connections.classify(NO_BYTES, pdu, 0);
   assert.equal(pdu.newTtl, 0);
 });
 
@@ -445,7 +583,7 @@ Deno.test("Connections notes on a PDU whether its connection got its entry from 
   const run = (fields: Partial<Pdu>, step: "translate" | "track" = "translate"): number => {
     const pdu = pduOf({ src: CLIENT, srcPort: 40_000, dstPort: 2000, ...fields });
     const { connections } = world;
-    connections.classify(pdu);
+    connections.classify(NO_BYTES, pdu, 0);
     assert.equal(pdu.opened, 0);
     if (step === "track") connections.steps.track(pdu);
     else connections.steps.translateAToB(pdu, "random");

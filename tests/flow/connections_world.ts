@@ -131,7 +131,7 @@ export class World {
   readonly #lastA = new Translation();
 
   #run(pdu: Pdu, step: "track" | "translateAToB" | "translateBToA"): string {
-    this.connections.classify(pdu);
+    this.connections.classify(NO_BYTES, pdu, this.nowMs);
     const { steps } = this.connections;
     const asked = step === "translateAToB" ? steps[step](pdu, this.#method) : steps[step](pdu);
     const reason = asked ||

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { below, SeededRandom } from "../../src/core/random.ts";
 import { Reason } from "../../src/core/reason.ts";
 import { RelatedErrors, UNRELATED } from "../../src/flow/icmp_error.ts";
-import { FlowTable } from "../../src/flow/table.ts";
+import { FlowTable, SIDE_A, SIDE_B } from "../../src/flow/table.ts";
+import { ACK, END, SIDE_WORDS } from "../../src/flow/tcp_window.ts";
 import { formatAddress, parseAddress } from "../../src/wire/address.ts";
 import {
   buildIcmp,
@@ -31,6 +32,17 @@ interface Flow {
 
 type Fields = Partial<Tcp & Udp>;
 
+/** Of the segments here, unless told otherwise. */
+const SEQ = 1000;
+
+/** Each side has sent the bytes from `seq` up to `end`, and the other has not acknowledged them. */
+function sentAndUnacknowledged(table: FlowTable, entry: number, seq: number, end = seq): void {
+  for (const side of [SIDE_A, SIDE_B]) {
+    table.setData(entry, side * SIDE_WORDS + END, end | 0);
+    table.setData(entry, (1 - side) * SIDE_WORDS + ACK, seq | 0);
+  }
+}
+
 /** A connection client:40000 → proxy:2000, which the proxy makes proxy:5000 → backend:2000. */
 function flow(protocol: "tcp" | "udp" | "echo", fields: Fields = {}): Flow {
   const a = { src: CLIENT, dst: PROXY, srcPort: 40_000, dstPort: 2000 };
@@ -44,7 +56,8 @@ function flow(protocol: "tcp" | "udp" | "echo", fields: Fields = {}): Flow {
     : [(40_000 << 16) | 2000, (2000 << 16) | 5000];
   const table = new FlowTable(10, new SeededRandom(1));
   const [client, proxy, backend] = [CLIENT, PROXY, BACKEND].map(parseAddress);
-  table.insert(number, client!, proxy!, aPorts, backend!, proxy!, bPorts);
+  const entry = table.insert(number, client!, proxy!, aPorts, backend!, proxy!, bPorts);
+  if (protocol === "tcp") sentAndUnacknowledged(table, entry, SEQ);
   const build = (end: typeof a, type: number) => {
     if (protocol === "tcp") return buildTcp({ ...fields, ...end });
     if (protocol === "udp") return buildUdp({ ...fields, ...end });
@@ -233,18 +246,40 @@ Deno.test("RelatedErrors agrees with the builders on random connections", () => 
     const [cp, sp, pp] = [port(), port(), port()];
     const table = new FlowTable(4, random);
     const [c, p, b] = [client, PROXY, backend].map(parseAddress);
-    table.insert(6, c!, p!, (cp << 16) | sp, b!, p!, (sp << 16) | pp);
+    const entry = table.insert(6, c!, p!, (cp << 16) | sp, b!, p!, (sp << 16) | pp);
     const common = {
       payload: DATA.slice(0, below(random, 60)),
       seq: random.uint32(),
       ttl: 1 + below(random, 255),
       id: below(random, 65_536),
     };
+    sentAndUnacknowledged(table, entry, common.seq);
     const sent = buildTcp({ ...common, src: client, dst: PROXY, srcPort: cp, dstPort: sp });
     const made = buildTcp({ ...common, src: PROXY, dst: backend, srcPort: pp, dstPort: sp });
     const result = relay(table, errorAbout(made, 28 + below(random, 60)));
     assert.ok(typeof result === "object", `${round}`);
     checkQuote(result.error.payload, sent, `${round}`);
+  }
+});
+
+Deno.test("RelatedErrors believes only what quotes a sequence number under way (RFC 5927 §4.1)", () => {
+  for (const first of [1000, 2 ** 31 - 100, 2 ** 32 - 100]) {
+    for (
+      const [ahead, isBelieved] of [
+        ...[[0, true], [1, true], [500, true]],
+        ...[[-1, false], [501, false], [2 ** 31, false], [-66_000, false]],
+      ] as const
+    ) {
+      const seq = (first + ahead + 2 ** 32) % 2 ** 32;
+      for (const [there, sent] of [["toB", "fromA"], ["toA", "fromB"]] as const) {
+        const tcp = flow("tcp", { seq });
+        sentAndUnacknowledged(tcp.table, [...tcp.table][0]!, first, first + 500);
+        const result = relay(tcp.table, errorAbout(tcp[there], 28));
+        const where = `${sent}, ${ahead} from ${first}`;
+        if (isBelieved) assert.ok(typeof result === "object", where);
+        else assert.equal(result, -Reason["out-of-window"], where);
+      }
+    }
   }
 });
 
