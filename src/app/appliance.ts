@@ -20,11 +20,13 @@ import { RelatedErrors, UNRELATED } from "../flow/icmp_error.ts";
 import { SIDE_A, SIDE_B } from "../flow/table.ts";
 import { Fragmenter, MAX_PACKET_FRAGMENTS } from "../stack/fragmentation.ts";
 import { Reassembly } from "../stack/reassembly.ts";
+import { Affinity } from "../tree/affinity.ts";
 import { DROP, ECHO_REPLY, FORWARD, type Policy } from "../tree/ast.ts";
 import { annotate } from "../tree/annotate.ts";
 import { compile } from "../tree/compile.ts";
 import type { Environment, Evaluate } from "../tree/environment.ts";
 import { adopt, makePlan, type Plan } from "../tree/plan.ts";
+import { SourceLimits } from "../tree/source_limits.ts";
 import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
 import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
 import { formatPdu } from "../wire/format.ts";
@@ -139,6 +141,8 @@ export class Appliance {
       random,
       clock: { nowMs: () => this.#nowMs },
       maxConnections: config.maxConn,
+      affinity: new Affinity(config.maxConn),
+      sourceLimits: new SourceLimits(config.maxLimitSources, random),
       customFailed: (name, error) => log.error(`custom ${name} threw: ${error}`),
     };
     this.#plan = makePlan(policy, this.#environment);
@@ -212,6 +216,7 @@ export class Appliance {
     const pdu = this.#pdu;
     this.metrics.counts[Count.framesIn]! += count;
     this.connections.lookAhead(link.arena);
+    this.#environment.affinity.settle(-1); // for an evaluation that has thrown
     const isUnseen = this.#trace === null || this.#trace.isBusy(this.#nowMs);
     for (let i = 0; i < count; i++) {
       const frame = rx[2 * i]!;
@@ -327,9 +332,9 @@ export class Appliance {
 
   /** Tells balancers which connection they have chosen for, if it has an entry now. */
   #settle(pdu: Pdu, outcome: number): void {
-    const { settling } = this.#plan;
-    const entry = outcome === FORWARD || outcome === ECHO_REPLY ? pdu.flow >> 1 : -1;
-    for (let i = 0; i < settling.length; i++) settling[i]!.settle!(entry, pdu.opened !== 0);
+    const { affinity } = this.#environment;
+    if (pdu.opened !== 0) affinity.opened(pdu.flow >> 1);
+    affinity.settle(outcome === FORWARD || outcome === ECHO_REPLY ? pdu.flow >> 1 : -1);
   }
 
   /** Label of the decision at which the PDU ended, if it has one; "related" if the tree was not asked. */

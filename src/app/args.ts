@@ -21,6 +21,7 @@ import {
 } from "./flag_values.ts";
 import {
   DEFAULT_MAX_CONN,
+  DEFAULT_MAX_LIMIT_SOURCES,
   DEFAULT_OFFLOAD,
   DEFAULT_SPIN,
   readConfig,
@@ -110,6 +111,10 @@ function makeProgram(about: About, print: (text: string) => void): Program {
   flag("--mac-b <MAC>", "own MAC address on side B (default made from device and address)");
   flag("--ports <FIRST-LAST>", `source ports towards backends (default ${DEFAULT_PORTS})`);
   flag("--max-conn <N>", `most connections at a time (default ${DEFAULT_MAX_CONN})`);
+  flag(
+    "--max-limit-sources <N>",
+    `most sources that limits know at a time (default ${DEFAULT_MAX_LIMIT_SOURCES})`,
+  );
   for (const [name, text] of TIMEOUT_FLAGS) {
     const seconds = DEFAULT_TIMEOUTS[timeoutKey(name)];
     flag(`--timeout-${name} <SECONDS>`, `longest idle time: ${text} (default ${seconds})`);

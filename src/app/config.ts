@@ -50,6 +50,8 @@ export interface Config {
   readonly ports: { readonly first: number; readonly last: number };
   /** Most connections that are tracked at the same time. */
   readonly maxConn: number;
+  /** Most buckets of limits per source, of all limits together, that are not full at the same time. */
+  readonly maxLimitSources: number;
   /** Longest idle times of connections. */
   readonly timeouts: Timeouts;
   /** Makes a run repeatable; null: randomness is cryptographic. */

@@ -14,9 +14,11 @@ import {
 } from "./values.ts";
 
 export const DEFAULT_MAX_CONN = "262144";
+export const DEFAULT_MAX_LIMIT_SOURCES = "262144";
 export const DEFAULT_OFFLOAD = "on";
 export const DEFAULT_SPIN = "100";
 const MAX_CONN = 1_000_000;
+const MAX_LIMIT_SOURCES = 10_000_000;
 /** Signals and timers have their turn after it at the latest. */
 const MAX_SPIN_US = 1000;
 const MAX_SEED = 0xffff_ffff;
@@ -50,6 +52,12 @@ export function readConfig(flags: Flags, nets: Nets, trace: TraceMode): Config {
       "max-conn",
       DEFAULT_MAX_CONN,
       (text) => parseInteger(text, "number of connections", 1, MAX_CONN),
+    ),
+    maxLimitSources: read(
+      flags,
+      "max-limit-sources",
+      DEFAULT_MAX_LIMIT_SOURCES,
+      (text) => parseInteger(text, "number of buckets", 1, MAX_LIMIT_SOURCES),
     ),
     timeouts: readTimeouts(flags),
     seed: readOptional(flags, "seed", (text) => parseInteger(text, "seed", 0, MAX_SEED)),

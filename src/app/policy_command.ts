@@ -2,10 +2,10 @@
  * `proxy policy check|print|mermaid|dot|svg [FILE]`: looks at a policy without running it. The answer
  * goes to stdout and is waited for; what keeps it from being given goes to stderr.
  */
-import type { Policy, Tree } from "../tree/ast.ts";
+import type { Policy } from "../tree/ast.ts";
 import type { Writer } from "./outlet.ts";
-import { childrenOf } from "../tree/ast.ts";
 import { check, type Finding } from "../tree/check.ts";
+import { footprintOf, formatBytes } from "../tree/footprint.ts";
 import { graphOf } from "../tree/graph.ts";
 import {
   type Customs,
@@ -14,9 +14,12 @@ import {
   type PolicyError,
   type Position,
 } from "../tree/parse.ts";
+import { tooLargeOf } from "../tree/plan.ts";
 import { formatAt, printable } from "../tree/policy_error.ts";
 import { print } from "../tree/print.ts";
 import { renderDot, renderMermaid } from "../tree/render.ts";
+import { SourceLimits } from "../tree/source_limits.ts";
+import { DEFAULT_MAX_CONN, DEFAULT_MAX_LIMIT_SOURCES } from "./flags.ts";
 import { readPolicyFile } from "./policy_file.ts";
 import { writeAll } from "./write_all.ts";
 
@@ -101,9 +104,25 @@ async function textOf(
   }
 }
 
-/** Says what the static checks found, one finding after the other, and last how many there are. */
+/** A run without flags; backends are few beside everything else. */
+const DEFAULTS = {
+  dstAddrs: [],
+  maxConnections: Number(DEFAULT_MAX_CONN),
+  sourceLimits: { maxBytes: SourceLimits.bytesOf(Number(DEFAULT_MAX_LIMIT_SOURCES)) },
+};
+
+/**
+ * Says what the static checks found, one finding after the other, and last how many there are, and how
+ * large the policy is when it runs.
+ */
 async function checkSource(source: Source, stdout: Writer): Promise<number> {
-  const findings = check(source.policy);
+  const footprint = footprintOf(source.policy, DEFAULTS);
+  const findings = [...check(source.policy)];
+  const message = tooLargeOf(footprint);
+  if (message !== null && findings.every(({ check }) => check !== "too-large")) {
+    const { policy } = source;
+    findings.push({ level: "error", check: "too-large", node: policy, message, path: "start" });
+  }
   const lines = source.text.split("\n");
   const errors = findings.filter(({ level }) => level === "error").length;
   const counts = [
@@ -112,7 +131,8 @@ async function checkSource(source: Source, stdout: Writer): Promise<number> {
   ].filter((words) => words !== null);
   const last = [
     counts.length === 0 ? "no findings" : counts.join(", "),
-    counted(countNodes(source.policy), "node") ?? "no nodes",
+    counted(footprint.nodes, "node") ?? "no nodes",
+    `up to ${formatBytes(footprint.bytes)} of memory`,
   ].join(", ");
   const texts = findings.map((finding) => formatFinding(finding, source, lines));
   await writeAll(stdout, `${[...texts, `${printable(source.name)}: ${last}`].join("\n")}\n`);
@@ -133,22 +153,4 @@ function formatFinding(
 
 function counted(n: number, what: string): string | null {
   return n === 0 ? null : `${n} ${what}${n === 1 ? "" : "s"}`;
-}
-
-/** Nodes of the running tree: a named subtree counts wherever it is used. */
-function countNodes(policy: Policy): number {
-  const sizes = new Map<string, number>();
-  const count = (tree: Tree): number => {
-    if (tree.node !== "use") {
-      return childrenOf(tree).reduce((sum, child) => sum + count(child), 1);
-    }
-    const known = sizes.get(tree.name);
-    if (known !== undefined) return known;
-    sizes.set(tree.name, 0); // ends the way round a subtree that contains itself
-    const subtree = Object.hasOwn(policy.subtrees, tree.name) ? policy.subtrees[tree.name] : null;
-    const size = subtree ? count(subtree) : 0;
-    sizes.set(tree.name, size);
-    return size;
-  };
-  return count(policy.next);
 }

@@ -3,17 +3,17 @@
  * the compiled function ask for the branch to take, so that they cannot differ in what they remember.
  */
 import { below } from "../core/random.ts";
+import { rateOf } from "../core/source_buckets.ts";
 import { TokenBucket } from "../core/token_bucket.ts";
 import { type Pdu, STATE_NEW } from "../wire/pdu.ts";
-import { mix, tupleHash } from "../wire/tuple_hash.ts";
+import { tupleHash } from "../wire/tuple_hash.ts";
+import type { Affinity, Sticky } from "./affinity.ts";
 import type { BalanceMethod, CustomSelector, Tree } from "./ast.ts";
 import type { Environment } from "./environment.ts";
 
 export interface Chooser {
   /** Index of the branch to take; -1: the default decision. */
   choose(pdu: Pdu): number;
-  /** After each PDU: its connection's entry, or -1; `opened`: it got the entry from this PDU. */
-  settle?(entry: number, opened: boolean): void;
 }
 
 type Balance = Extract<Tree, { node: "balance" }>;
@@ -29,9 +29,7 @@ export function balancer(tree: Balance, environment: Environment): Chooser {
     while (rest >= weights[index]!) rest -= weights[index++]!;
     return index;
   };
-  return tree.per === "pdu"
-    ? { choose }
-    : new PerConnection(choose, weights.length, environment.maxConnections);
+  return tree.per === "pdu" ? { choose } : new PerConnection(choose, tree, environment);
 }
 
 /** A function that returns a place in the cycle of `total` shares. */
@@ -56,87 +54,64 @@ function drawer(
 }
 
 /** Remembers the branch of every tracked connection; one that is not tracked chooses each time. */
-class PerConnection implements Chooser {
+class PerConnection implements Chooser, Sticky {
   readonly #choose: (pdu: Pdu) => number;
-  readonly #branches: number;
-  /** Branch + 1 by entry; 0: none. */
-  readonly #remembered: Uint16Array<ArrayBuffer>;
+  readonly #affinity: Affinity;
+  /**
+   * By entry, branch + 1 and below it the entry's number of openings; 0: none. After 256 openings none
+   * of which came here, what was another connection's counts: a branch, too, which is then kept.
+   */
+  readonly #remembered: Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
   /** Branch + 1 chosen for the PDU at hand. */
   #chosen = 0;
 
-  constructor(choose: (pdu: Pdu) => number, branches: number, maxConnections: number) {
+  constructor(choose: (pdu: Pdu) => number, tree: Balance, environment: Environment) {
+    const { affinity, maxConnections } = environment;
     this.#choose = choose;
-    this.#branches = branches;
-    this.#remembered = new Uint16Array(maxConnections);
+    this.#affinity = affinity;
+    this.#remembered = cellBytes(tree) === 2
+      ? new Uint16Array(maxConnections)
+      : new Uint32Array(maxConnections);
   }
 
   choose(pdu: Pdu): number {
+    if (this.#chosen === 0) this.#affinity.ask(this);
     const tracked = pdu.flow >= 0 && pdu.state !== STATE_NEW;
-    const remembered = tracked ? this.#remembered[pdu.flow >>> 1]! : 0;
-    const branch = remembered > 0 && remembered <= this.#branches
-      ? remembered - 1
-      : this.#choose(pdu);
+    const remembered = tracked ? this.#recall(pdu.flow >>> 1) : 0;
+    const branch = remembered > 0 ? remembered - 1 : this.#choose(pdu);
     this.#chosen = branch + 1;
     return branch;
   }
 
-  settle(entry: number, opened: boolean): void {
-    if (entry >= 0 && (opened || this.#chosen > 0)) this.#remembered[entry] = this.#chosen;
+  settle(entry: number): void {
+    if (entry >= 0) {
+      this.#remembered[entry] = (this.#chosen << OPENINGS_BITS) | this.#affinity.openings[entry]!;
+    }
     this.#chosen = 0;
+  }
+
+  #recall(entry: number): number {
+    const cell = this.#remembered[entry]!;
+    return (cell & OPENINGS) === this.#affinity.openings[entry]! ? cell >>> OPENINGS_BITS : 0;
   }
 }
 
-export function limiter(tree: Limit, { clock }: Environment): Chooser {
+const OPENINGS_BITS = 8;
+const OPENINGS = (1 << OPENINGS_BITS) - 1;
+
+/** What a balancer per connection remembers of one. */
+export function cellBytes({ branches }: Balance): number {
+  return branches.length < 1 << (16 - OPENINGS_BITS) ? 2 : 4;
+}
+
+export function limiter(tree: Limit, { clock, sourceLimits }: Environment): Chooser {
   const { perSecond, burst } = tree;
   if (tree.per === "rule") {
     const bucket = new TokenBucket(perSecond, burst, clock.nowMs());
     return { choose: () => bucket.take(clock.nowMs()) ? 0 : -1 };
   }
-  const buckets = new SourceBuckets(perSecond, burst);
-  return { choose: (pdu) => buckets.take(pdu.src, clock.nowMs()) ? 0 : -1 };
-}
-
-/**
- * A token bucket for each source address, in a fixed table: 16,384 sets of 4. A new source takes the
- * place of the one in its set that has been silent longest, and starts with a full bucket.
- */
-class SourceBuckets {
-  static readonly #SETS = 1 << 14;
-  static readonly #WAYS = 4;
-  readonly #perMs: number;
-  readonly #burst: number;
-  readonly #sources = new Int32Array(SourceBuckets.#SETS * SourceBuckets.#WAYS);
-  readonly #tokens = new Float64Array(this.#sources.length);
-  /** Time of the last fill; -Infinity: free. */
-  readonly #filledMs = new Float64Array(this.#sources.length).fill(-Infinity);
-
-  constructor(perSecond: number, burst: number) {
-    this.#perMs = perSecond / 1000;
-    this.#burst = burst;
-  }
-
-  take(source: number, nowMs: number): boolean {
-    const place = this.#place(source);
-    const filledMs = this.#filledMs[place]!;
-    const isNew = filledMs === -Infinity || this.#sources[place] !== source;
-    const filled = isNew
-      ? this.#burst
-      : Math.min(this.#burst, this.#tokens[place]! + (nowMs - filledMs) * this.#perMs);
-    this.#sources[place] = source;
-    this.#filledMs[place] = nowMs;
-    this.#tokens[place] = filled < 1 ? filled : filled - 1;
-    return filled >= 1;
-  }
-
-  #place(source: number): number {
-    const first = (mix(source, 0) & (SourceBuckets.#SETS - 1)) * SourceBuckets.#WAYS;
-    let oldest = first;
-    for (let place = first; place < first + SourceBuckets.#WAYS; place++) {
-      if (this.#sources[place] === source && this.#filledMs[place]! > -Infinity) return place;
-      if (this.#filledMs[place]! < this.#filledMs[oldest]!) oldest = place;
-    }
-    return oldest;
-  }
+  const take = sourceLimits.add(rateOf(perSecond, burst), clock);
+  return { choose: (pdu) => take(pdu.src) ? 0 : -1 };
 }
 
 /** A user's selector; what it returns beyond the branches, or throws, means the default decision. */

@@ -2,7 +2,9 @@
 import type { Clock } from "../core/clock.ts";
 import type { Random } from "../core/random.ts";
 import type { Pdu } from "../wire/pdu.ts";
+import type { Affinity } from "./affinity.ts";
 import type { BalanceMethod } from "./ast.ts";
+import type { SourceLimits } from "./source_limits.ts";
 
 /**
  * What scanners and modifiers ask of the flow layer. A step checks that it can be done and notes it on
@@ -26,6 +28,9 @@ export interface Environment {
   readonly clock: Clock;
   /** Connections are numbered below this by `pdu.flow >> 1`. */
   readonly maxConnections: number;
+  /** To be told of each connection that is opened, and what became of each PDU. */
+  readonly affinity: Affinity;
+  readonly sourceLimits: SourceLimits;
   /** A user's function threw; it counts as false, or as no branch. Told once a name. */
   readonly customFailed: (name: string, error: unknown) => void;
 }

@@ -17,6 +17,7 @@ import {
 } from "./ast.ts";
 import { balancer, type Chooser, customSelector, guarded, limiter } from "./chooser.ts";
 import type { Environment } from "./environment.ts";
+import { type Footprint, footprintOf, formatBytes } from "./footprint.ts";
 import type { Interval } from "./interval_map.ts";
 import { samePredicate } from "./same.ts";
 
@@ -45,19 +46,22 @@ export interface Plan {
   readonly exits: Float64Array<ArrayBuffer>;
   /** Of balancers, limits and custom selectors, by number. */
   readonly choosers: (Chooser | undefined)[];
-  /** Choosers that want to know about connections. */
-  settling: readonly Chooser[];
   /** Named lists as intervals. */
   readonly lists: ReadonlyMap<string, readonly Interval[]>;
   /** Users' predicates, guarded, by name. */
   readonly customs: ReadonlyMap<Predicate, (pdu: Readonly<Pdu>) => boolean>;
 }
 
+/** Most memory that a policy may take, by `footprint.ts`. */
+export const MAX_BYTES: number = 3 * 2 ** 30;
+
 /**
  * Throws a RangeError for a policy that can't run: an unknown or self-containing definition, or more
- * than MAX_NODES nodes or MAX_DEPTH levels when expanded.
+ * than MAX_NODES nodes, MAX_DEPTH levels or MAX_BYTES when expanded.
  */
 export function makePlan(policy: Policy, environment: Environment): Plan {
+  const tooLarge = tooLargeOf(footprintOf(policy, environment));
+  if (tooLarge !== null) throw new RangeError(tooLarge);
   const lists = resolveLists(policy, environment.dstAddrs);
   const nodes: PlanNode[] = [];
   const choosers: (Chooser | undefined)[] = [];
@@ -77,10 +81,24 @@ export function makePlan(policy: Policy, environment: Environment): Plan {
     nodes,
     exits: new Float64Array(nodes.length),
     choosers,
-    settling: choosers.filter((chooser) => chooser?.settle !== undefined) as Chooser[],
     lists,
     customs,
   };
+}
+
+/** Why a policy that takes this much can't run; null: it can. */
+export function tooLargeOf(footprint: Footprint): string | null {
+  const { nodes, lists, bytes, perConnectionBytes, maxConnections } = footprint;
+  for (const [name, networks] of lists) {
+    if (networks > MAX_NODES && name !== DST_ADDRS) {
+      return `Cannot use list "$${name}": more than ${MAX_NODES} networks`;
+    }
+  }
+  if (nodes > MAX_NODES) return `Cannot run policy: more than ${MAX_NODES} nodes`;
+  if (bytes <= MAX_BYTES) return null;
+  return `Cannot run policy: it would hold up to ${formatBytes(bytes)}, of which balancers per ` +
+    `connection ${formatBytes(perConnectionBytes)} at --max-conn=${maxConnections}: ` +
+    `expected at most ${formatBytes(MAX_BYTES)}`;
 }
 
 /** How often each node was visited, by number. */
@@ -115,7 +133,6 @@ export function intervalsOf(
  */
 export function adopt(plan: Plan, old: Plan): void {
   adoptNode(plan, plan.root, old, old.root);
-  plan.settling = plan.choosers.filter((chooser) => chooser?.settle !== undefined) as Chooser[];
 }
 
 function adoptNode(plan: Plan, node: PlanNode, old: Plan, oldNode: PlanNode): void {
@@ -171,9 +188,6 @@ function isTrees(value: unknown): boolean {
 function expand(policy: Policy, tree: Tree, depth: number, nodes: PlanNode[]): PlanNode {
   if (depth > MAX_DEPTH) {
     throw new RangeError(`Cannot run policy: nested more than ${MAX_DEPTH} levels deep`);
-  }
-  if (nodes.length >= MAX_NODES) {
-    throw new RangeError(`Cannot run policy: more than ${MAX_NODES} nodes`);
   }
   if (tree.node === "use") {
     const subtree = Object.hasOwn(policy.subtrees, tree.name)
@@ -231,11 +245,7 @@ function resolveLists(
     if (name === DST_ADDRS) {
       throw new RangeError(`Cannot define list "$${name}": it exists already`);
     }
-    const intervals = intervalsOf(terms, lists);
-    if (intervals.length > MAX_NODES) {
-      throw new RangeError(`Cannot use list "$${name}": more than ${MAX_NODES} networks`);
-    }
-    lists.set(name, intervals);
+    lists.set(name, intervalsOf(terms, lists));
   }
   return lists;
 }

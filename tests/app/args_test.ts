@@ -26,6 +26,7 @@ Deno.test("parseArgs fills in the defaults", () => {
   assert.deepEqual(link.routes, []);
   assert.deepEqual(config.ports, { first: 1024, last: 65_535 });
   assert.equal(config.maxConn, 262_144);
+  assert.equal(config.maxLimitSources, 262_144);
   assert.deepEqual(config.timeouts, {
     halfOpen: 240,
     established: 7440,
@@ -61,6 +62,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
     ["--mac", "02-00-5E-10-00-01"],
     ["--ports", "5000-5000"],
     ["--max-conn", "1"],
+    ["--max-limit-sources", "16"],
     ["--timeout-half-open", "1"],
     ["--timeout-established", "1000000"],
     ["--timeout-half-closed", "2"],
@@ -88,16 +90,15 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
       dstAddrs: [0x0a000005, 0x0a090001],
       ports: { first: 5000, last: 5000 },
       maxConn: 1,
+      maxLimitSources: 16,
       timeouts: {
-        ...{
-          halfOpen: 1,
-          established: 1_000_000,
-          halfClosed: 2,
-          closing: 3,
-          reset: 4,
-          udp: 5,
-          icmp: 6,
-        },
+        halfOpen: 1,
+        established: 1_000_000,
+        halfClosed: 2,
+        closing: 3,
+        reset: 4,
+        udp: 5,
+        icmp: 6,
       },
       seed: 0xffff_ffff,
       trace: "all",
@@ -615,6 +616,12 @@ const errors: { name: string; argv: string[]; message: string }[] = [
     argv: [NET, DST, `--max-conn=${count}`],
     message: `--max-conn: Cannot parse "${count}" as number of connections: ` +
       "expected an integer 1 to 1000000",
+  })),
+  ...["0", "10000001", "-1", "many"].map((count) => ({
+    name: `${count} as buckets`,
+    argv: [NET, DST, `--max-limit-sources=${count}`],
+    message: `--max-limit-sources: Cannot parse "${count}" as number of buckets: ` +
+      "expected an integer 1 to 10000000",
   })),
   ...TIMEOUTS.flatMap((timeout) =>
     ["0", "1000001", "5s", ""].map((time) => ({

@@ -8,9 +8,11 @@ import { Arena } from "../../src/core/arena.ts";
 import { SeededRandom } from "../../src/core/random.ts";
 import { ManualClock } from "../../src/core/clock.ts";
 import { translate, Translation } from "../../src/flow/translate.ts";
+import { Affinity } from "../../src/tree/affinity.ts";
 import { compile } from "../../src/tree/compile.ts";
 import { demo } from "../../src/tree/demo.ts";
 import { makePlan } from "../../src/tree/plan.ts";
+import { SourceLimits } from "../../src/tree/source_limits.ts";
 import { parseAddress, parseMac } from "../../src/wire/address.ts";
 import { decodeFrame, decodeIpv4, decodeTransport } from "../../src/wire/decode.ts";
 import { Pdu } from "../../src/wire/pdu.ts";
@@ -53,6 +55,8 @@ const evaluate = compile(makePlan(demo, {
   random: new SeededRandom(1),
   clock,
   maxConnections: CONNECTIONS,
+  affinity: new Affinity(CONNECTIONS),
+  sourceLimits: new SourceLimits(1, new SeededRandom(2)),
   customFailed: () => {},
 }));
 

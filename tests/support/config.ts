@@ -48,6 +48,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     dstAddrs: BACKENDS.map(parseAddress),
     ports: { first: 1024, last: 65_535 },
     maxConn: 1000,
+    maxLimitSources: 262_144,
     timeouts: DEFAULT_TIMEOUTS,
     seed: 1,
     trace: "off",

@@ -22,6 +22,8 @@ import { reasonName } from "../../src/core/reason.ts";
 import { MemoryDevice } from "../../src/device/memory.ts";
 import { DECISION_NAMES, type Policy } from "../../src/tree/ast.ts";
 import { builtIn } from "../../src/tree/demo.ts";
+import type { Evaluate } from "../../src/tree/environment.ts";
+import type { Plan } from "../../src/tree/plan.ts";
 import { parseAddress } from "../../src/wire/address.ts";
 import {
   BACKENDS,
@@ -61,6 +63,7 @@ export interface WorldOptions {
   /** No segment goes the short way of `plain.ts`. */
   readonly careful?: boolean;
   readonly startMs?: number;
+  readonly evaluator?: (plan: Plan) => Evaluate;
 }
 
 export class World {
@@ -101,6 +104,7 @@ export class World {
       clock: this.clock,
       random: new SeededRandom(options.seed ?? 1),
       policy: options.policy ?? builtIn(this.devices.length),
+      ...(options.evaluator === undefined ? {} : { evaluator: options.evaluator }),
       config,
       log: { info: line("info"), warning: line("warning"), error: line("error") },
       trace: options.careful

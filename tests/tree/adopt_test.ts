@@ -187,18 +187,17 @@ for (const [name, make] of [["walker", walker], ["compile", compile]] as const) 
   Deno.test(`adopt keeps what connections were given, run by ${name}`, () => {
     const balance = roundRobin([drop, echo, forward], "connection");
     const old = planOf(track(balance));
-    const settle = (plan: Plan, entry: number) =>
-      plan.settling.forEach((chooser) => chooser.settle!(entry, true));
+    const { affinity } = environment;
     const before = make(old);
     const known = (entry: number): Pdu => pduOf({ flow: entry << 1, state: STATE_ESTABLISHED });
     assert.deepEqual([before(pduOf()), before(pduOf())], [DROP, ECHO_REPLY]);
-    settle(old, 5);
+    affinity.opened(5);
+    affinity.settle(5);
     const plan = planOf(track(roundRobin([drop, echo, forward], "connection")));
     adopt(plan, old);
-    assert.equal(plan.settling.length, 1);
-    assert.equal(plan.settling[0], old.settling[0]);
     const after = make(plan);
     assert.deepEqual([known(5), known(6), known(5)].map(after), [ECHO_REPLY, FORWARD, ECHO_REPLY]);
+    affinity.settle(-1);
     const changed = planOf(track(roundRobin([[2, drop], echo, forward], "connection")));
     adopt(changed, old);
     assert.equal(make(changed)(known(5)), DROP);

@@ -180,7 +180,10 @@ class Comparison implements Visitor {
     const opens = committed && pdu.steps !== 0 && (pdu.flow < 0 || pdu.state === STATE_NEW);
     if (opens) pdu.flow = below(this.#random, 8) << 1;
     const entry = committed ? pdu.flow >> 1 : -1;
-    for (const { settling } of this.#plans) for (const one of settling) one.settle!(entry, opens);
+    for (const { affinity } of [this.#walked, this.#compiled]) {
+      if (opens) affinity.opened(pdu.flow >> 1);
+      affinity.settle(entry);
+    }
   }
 
   #advance(ms: number): void {

@@ -9,9 +9,11 @@ import { Reason } from "../../src/core/reason.ts";
 import { childrenOf, type Policy, type Predicate, type Tree } from "../../src/tree/ast.ts";
 import * as build from "../../src/tree/build.ts";
 import { check, type Finding } from "../../src/tree/check.ts";
+import { Affinity } from "../../src/tree/affinity.ts";
 import type { Environment } from "../../src/tree/environment.ts";
 import { makePlan, type Plan } from "../../src/tree/plan.ts";
 import { print } from "../../src/tree/print.ts";
+import { SourceLimits } from "../../src/tree/source_limits.ts";
 import { holds, type Visitor, walker } from "../../src/tree/walk.ts";
 import { maskOf, parseAddress } from "../../src/wire/address.ts";
 import { Pdu, STATE_INVALID } from "../../src/wire/pdu.ts";
@@ -119,6 +121,8 @@ function environment(random: Random): Environment {
     random,
     clock: new ManualClock(),
     maxConnections: 1,
+    affinity: new Affinity(1),
+    sourceLimits: new SourceLimits(1024, new SeededRandom(2)),
     customFailed: () => {},
   };
 }

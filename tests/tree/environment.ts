@@ -1,7 +1,9 @@
 /** Environments for tests: steps that note themselves on the PDU, and refuse it when told to. */
 import { ManualClock } from "../../src/core/clock.ts";
 import { type Random, SeededRandom } from "../../src/core/random.ts";
+import { Affinity } from "../../src/tree/affinity.ts";
 import type { Environment, Steps } from "../../src/tree/environment.ts";
+import { SourceLimits } from "../../src/tree/source_limits.ts";
 import { Pdu, STEP_A_TO_B, STEP_B_TO_A, STEP_TRACK } from "../../src/wire/pdu.ts";
 
 /** A PDU with this bit of `seq` comes from side B; no predicate asks for `seq`. */
@@ -27,10 +29,12 @@ export interface EnvironmentOptions {
   readonly dstAddrs?: readonly number[];
   readonly random?: Random;
   readonly maxConnections?: number;
+  readonly maxLimitSources?: number;
 }
 
 export function environmentOf(options: EnvironmentOptions = {}): TestEnvironment {
   const { dstAddrs = [], random = new SeededRandom(1), maxConnections = 8 } = options;
+  const { maxLimitSources = 65_536 } = options;
   const asked: string[] = [];
   const failed: string[] = [];
   const step = (pdu: Pdu, name: keyof Steps, argument: string | number = ""): boolean => {
@@ -59,6 +63,8 @@ export function environmentOf(options: EnvironmentOptions = {}): TestEnvironment
     random,
     clock: new ManualClock(1000),
     maxConnections,
+    affinity: new Affinity(maxConnections),
+    sourceLimits: new SourceLimits(maxLimitSources, new SeededRandom(2)),
     customFailed: (name) => void failed.push(name),
     asked,
     failed,
