@@ -91,10 +91,10 @@ export class SourceBuckets {
     const words = key.length;
     let best = first;
     for (let place = first; place < end; place++) {
-      const at = place * words;
-      let same = 0;
-      while (same < words && keys[at + same] === key[same]) same++;
-      if (same === words) return place;
+      // From the last word, the address: limits are fewer.
+      let word = words - 1;
+      while (word >= 0 && keys[place * words + word] === key[word]) word--;
+      if (word < 0) return place;
       if (fullAtMs[place]! < fullAtMs[best]!) best = place;
     }
     return best;
@@ -114,7 +114,9 @@ export class SourceBuckets {
   }
 
   #put(place: number, fullAtMs: number): void {
-    this.#keys.set(this.key, place * this.key.length);
+    const key = this.key;
+    const at = place * key.length;
+    for (let i = 0; i < key.length; i++) this.#keys[at + i] = key[i]!;
     this.#fullAtMs[place] = fullAtMs;
   }
 }
