@@ -22,7 +22,7 @@ import { explaining, formatPath, type PathLine } from "../tree/explain.ts";
 import type { Plan } from "../tree/plan.ts";
 import type { Evaluate } from "../tree/environment.ts";
 import { inSubnet, type Mac } from "../wire/address.ts";
-import { STATE_ESTABLISHED, STATE_NEW } from "../wire/pdu.ts";
+import { isStray, STATE_ESTABLISHED, STATE_NEW } from "../wire/pdu.ts";
 import { Appliance } from "./appliance.ts";
 import { type CommandOptions, reported } from "./command.ts";
 import { type Config, isBehind, type LinkConfig, routesOn, subnetOn } from "./config.ts";
@@ -155,6 +155,8 @@ export class Explainer {
         ? "new"
         : pdu.state === STATE_ESTABLISHED
         ? "established"
+        : isStray(pdu)
+        ? "invalid, stray"
         : "invalid";
       this.#seen = `${state}, from side ${plan.environment.sideOf(pdu) === 1 ? "b" : "a"}`;
       return evaluate(pdu);

@@ -84,8 +84,11 @@ export type Predicate =
   /** A user's pure function; text can only name one that is registered. */
   | { readonly test: "custom"; readonly name: string; readonly holds: CustomPredicate };
 
-/** `new`: may open a connection. `established`: belongs to one. `invalid`: neither. */
-export type ConnectionState = "new" | "established" | "invalid";
+/**
+ * `new`: may open a connection. `established`: belongs to one. `invalid`: neither. `stray`: an invalid one
+ * whose addresses and ports are no connection's, so that a reset can't harm any.
+ */
+export type ConnectionState = "new" | "established" | "invalid" | "stray";
 
 export type CustomPredicate = (pdu: Readonly<Pdu>) => boolean;
 

@@ -22,6 +22,9 @@ import {
 /** Value of a field that the PDU does not have. */
 export const ABSENT = -1;
 
+/** State of an invalid PDU that is stray; STATE_INVALID is that of one which is not. */
+export const STRAY = STATE_INVALID + 1;
+
 export const FIELD = {
   protocol: 0,
   src: 1,
@@ -36,6 +39,7 @@ export const FIELD = {
   totalLength: 9,
   ttl: 10,
   fragment: 11,
+  /** As `Pdu.state`, or STRAY. */
   state: 12,
   side: 13,
   /** 1: the address is a backend's; where the backends are not known. */
@@ -63,7 +67,7 @@ export const DOMAINS: readonly IntervalSet[] = [
   interval(0, 65_535),
   interval(0, 255),
   BIT,
-  interval(STATE_NEW, STATE_INVALID),
+  interval(STATE_NEW, STRAY),
   BIT,
   BIT,
   BIT,

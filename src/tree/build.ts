@@ -229,6 +229,7 @@ export function state(state: ConnectionState): Predicate {
 export const isNew: Predicate = state("new");
 export const isEstablished: Predicate = state("established");
 export const isInvalid: Predicate = state("invalid");
+export const isStray: Predicate = state("stray");
 
 export function fromSide(side: "a" | "b"): Predicate {
   return made({ test: "side", side });

@@ -212,7 +212,9 @@ class Emitter {
       case "fragment":
         return "p.fragment !== 0";
       case "state":
-        return `p.state === ${int(STATES[predicate.state])}`;
+        return predicate.state === "stray"
+          ? `(p.state === ${int(STATE_INVALID)} && p.flow < 0)`
+          : `p.state === ${int(STATES[predicate.state])}`;
       case "side":
         return `sideOf(p) === ${predicate.side === "b" ? 1 : 0}`;
       case "custom":

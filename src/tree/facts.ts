@@ -7,7 +7,7 @@ import { maskOf } from "../wire/address.ts";
 import { PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
 import { STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../wire/pdu.ts";
 import { type AddressTerm, type ConnectionState, DST_ADDRS, type Predicate } from "./ast.ts";
-import { BIT, type Box, domainOf, DOMAINS, FIELD, minus, OPAQUE, withField } from "./box.ts";
+import { BIT, type Box, domainOf, DOMAINS, FIELD, minus, OPAQUE, STRAY, withField } from "./box.ts";
 import type { Interval } from "./interval_map.ts";
 import {
   difference,
@@ -21,10 +21,11 @@ import {
 
 const ONE: IntervalSet = interval(1, 1);
 
-export const STATE_NUMBERS: Readonly<Record<ConnectionState, number>> = {
-  new: STATE_NEW,
-  established: STATE_ESTABLISHED,
-  invalid: STATE_INVALID,
+const STATES: Readonly<Record<ConnectionState, IntervalSet>> = {
+  new: interval(STATE_NEW, STATE_NEW),
+  established: interval(STATE_ESTABLISHED, STATE_ESTABLISHED),
+  invalid: interval(STATE_INVALID, STRAY),
+  stray: interval(STRAY, STRAY),
 };
 
 export interface Facts {
@@ -225,10 +226,8 @@ export class Restrictor {
         return { field: FIELD[predicate.field], set: unionOf(predicate.in) };
       case "fragment":
         return { field: FIELD.fragment, set: ONE };
-      case "state": {
-        const state = STATE_NUMBERS[predicate.state];
-        return { field: FIELD.state, set: interval(state, state) };
-      }
+      case "state":
+        return { field: FIELD.state, set: STATES[predicate.state] };
       case "side":
         return {
           field: FIELD.side,

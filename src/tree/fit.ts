@@ -1,10 +1,10 @@
 /** Which decisions and translators suit the PDUs that come to them. */
 import { ICMP_ECHO_REQUEST, ICMP_TYPES } from "../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../wire/ipv4.ts";
-import { STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../wire/pdu.ts";
+import { STATE_ESTABLISHED, STATE_NEW } from "../wire/pdu.ts";
 import { ACK, flagsPossible, RST, SYN } from "../wire/tcp.ts";
 import { DST_ADDRS, type Predicate } from "./ast.ts";
-import { type Box, FIELD, OPAQUE } from "./box.ts";
+import { type Box, FIELD, OPAQUE, STRAY } from "./box.ts";
 import type { Facts, Restrictor } from "./facts.ts";
 import {
   difference,
@@ -84,19 +84,19 @@ const STATELESS: IntervalSet = difference(
 
 /**
  * True if some PDU is in the box although a connection's state is no field like the others: what has no
- * connection is new or invalid by its protocol.
+ * connection is new or stray by its protocol.
  */
 function isInhabited(box: Box): boolean {
   if (box.length > OPAQUE || !has(box[FIELD.fragment]!, 0)) return false;
   const states = box[FIELD.state]!;
   if (has(states, STATE_ESTABLISHED)) return true;
   const isNew = has(states, STATE_NEW);
-  const isInvalid = has(states, STATE_INVALID);
+  const isStray = has(states, STRAY);
   const tcpFlags = box[FIELD.tcpFlags]!;
   const icmp = box[FIELD.icmp]!;
   return isNew && (intersects(box[FIELD.protocol]!, STATELESS) ||
         intersects(tcpFlags, FIRST_SYNS) || intersects(icmp, ECHO_REQUESTS)) ||
-    isInvalid && (intersects(tcpFlags, OTHER_SEGMENTS) || intersects(icmp, OTHER_MESSAGES));
+    isStray && (intersects(tcpFlags, OTHER_SEGMENTS) || intersects(icmp, OTHER_MESSAGES));
 }
 
 /** Flags bytes that can come and pass `test`. */

@@ -9,8 +9,8 @@
  *             | NUMBER-FIELD ( "=" NUMBER | "in" ( RANGE | "{" RANGE { "," RANGE } "}" ) )
  *             | "tcp.flags" { [ "!" ] FLAG }
  *             | ( ICMP-TYPE | "icmp.type" "=" ( NUMBER | ICMP-TYPE ) ) [ "code" ( NUMBER | NAME ) ]
- *             | "fragment" | "new" | "established" | "invalid" | "from" "side" ( "a" | "b" )
- *             | "custom" NAME
+ *             | "fragment" | "new" | "established" | "invalid" | "stray"
+ *             | "from" "side" ( "a" | "b" ) | "custom" NAME
  *
  * What is wrong but leaves no doubt how to go on is reported and read past; the rest is thrown as
  * LineError.

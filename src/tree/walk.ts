@@ -3,7 +3,7 @@
  * every tree and packet, and `explain` shows what it does.
  */
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../wire/ipv4.ts";
-import { type Pdu, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../wire/pdu.ts";
+import { isStray, type Pdu, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../wire/pdu.ts";
 import { DECISION_NUMBERS, type Predicate, type Range } from "./ast.ts";
 import type { Evaluate } from "./environment.ts";
 import { intervalsOf, type Plan, type PlanNode } from "./plan.ts";
@@ -105,7 +105,7 @@ export function holds(predicate: Predicate, pdu: Pdu, plan: Plan): boolean {
     case "fragment":
       return pdu.fragment !== 0;
     case "state":
-      return pdu.state === STATES[predicate.state];
+      return predicate.state === "stray" ? isStray(pdu) : pdu.state === STATES[predicate.state];
     case "side":
       return plan.environment.sideOf(pdu) === (predicate.side === "b" ? 1 : 0);
     case "custom":

@@ -28,7 +28,7 @@ export const PROTOCOL_WORDS: ReadonlyMap<string, number> = new Map([
   ["udp", PROTOCOL_UDP],
 ]);
 
-export const STATE_WORDS: readonly ConnectionState[] = ["new", "established", "invalid"];
+export const STATE_WORDS: readonly ConnectionState[] = ["new", "established", "invalid", "stray"];
 
 /** Stand in front of `a` or `b`. */
 export const SIDE_WORDS: readonly [string, string] = "from side".split(" ") as [string, string];

@@ -77,3 +77,8 @@ export class Pdu {
   /** Number of the tree node at which evaluation ended. */
   exit = 0;
 }
+
+/** True for a PDU that fits no connection because there is none with its addresses and ports. */
+export function isStray(pdu: Readonly<Pdu>): boolean {
+  return pdu.state === STATE_INVALID && pdu.flow < 0;
+}

@@ -76,7 +76,7 @@ sent     : tcp 192.168.0.100:2000 > 192.168.0.254:40000 syn ack ttl 63
   assert.equal(
     shown[2],
     `tcp 192.168.0.2:2000 > 192.168.0.100:40000 syn ack ttl 9 length 60
-invalid, from side a
+invalid, stray, from side a
 
 not ip.src in $dst-addrs  true
   icmp                    false

@@ -229,7 +229,7 @@ class Generator {
       case 1:
         return build.protocol(this.#pick([0, 1, 6, 17, 47, 255]));
       case 2:
-        return build.state(this.#pick(["new", "established", "invalid"]));
+        return build.state(this.#pick(["new", "established", "invalid", "stray"]));
       case 3:
         return build.fromSide(this.#pick(["a", "b"]));
       case 4: {

@@ -125,6 +125,7 @@ Deno.test("build functions make the predicates that they are named after", () =>
     ["isNew", build.isNew, { test: "state", state: "new" }],
     ["isEstablished", build.isEstablished, { test: "state", state: "established" }],
     ["isInvalid", build.isInvalid, { test: "state", state: "invalid" }],
+    ["isStray", build.isStray, { test: "state", state: "stray" }],
     ["fromSide", build.fromSide("b"), { test: "side", side: "b" }],
     ["predicate", build.predicate("mine", holds), { test: "custom", name: "mine", holds }],
     ["src.oneOf", build.src.oneOf(dstAddrs), { test: "address", field: "src", in: list }],

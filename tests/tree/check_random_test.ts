@@ -163,7 +163,7 @@ function crowdedPolicy(random: Random): Policy {
       case 9:
         return build.tcpFlags(pick([2, 16, 18]), pick([0, 1, 4]));
       case 10:
-        return build.state(pick(["new", "established", "invalid"]));
+        return build.state(pick(["new", "established", "invalid", "stray"]));
       default:
         return build.fromSide(pick(["a", "b"]));
     }
@@ -264,5 +264,5 @@ function fill(pdu: Pdu, pool: Pool, random: Random): void {
   pdu.icmpCode = icmp & 255;
   pdu.state = below(random, 3);
   pdu.seq = below(random, 2);
-  pdu.flow = -1;
+  pdu.flow = below(random, 2) - 1;
 }

@@ -129,6 +129,42 @@ otherwise -> drop
     ],
   },
 
+  {
+    name: "stray, a part of invalid",
+    text: `default drop
+stray -> reject
+invalid -> drop
+new
+  stray -> drop
+established
+  stray -> drop
+stray -> drop
+`,
+    finds: [
+      '5: error never-holds: new / stray: "stray" can never hold below "new"',
+      '7: error never-holds: established / stray: "stray" can never hold below "established"',
+      '8: error unreachable: stray: "stray" is unreachable: "stray" above it takes all of it',
+    ],
+  },
+  {
+    name: "stray below invalid and the other way round, and below a scanner",
+    text: `default drop
+stray
+  invalid -> drop
+invalid
+  stray -> drop
+  not stray -> drop
+tcp -> track
+  stray -> drop
+`,
+    finds: [
+      '3: warning always-holds: stray / invalid: "invalid" always holds here',
+      '5: error never-holds: invalid / stray: "stray" can never hold here',
+      '6: warning always-holds: invalid / not stray: "not stray" always holds here',
+      '8: error never-holds: tcp / stray: "stray" can never hold here',
+    ],
+  },
+
   // Never or always
   {
     name: "tests of another protocol than the one above",

@@ -65,6 +65,10 @@ const everything: Policy = (() => {
     ],
     [build.ttl.eq(1), build.decide("drop", "")],
     [
+      build.all(build.isStray, build.fromSide("a")),
+      build.decide("reject", "nobody's"),
+    ],
+    [
       build.isInvalid,
       build.hash([
         build.aToB(forward, "round-robin"),

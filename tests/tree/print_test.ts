@@ -118,6 +118,7 @@ const predicates: readonly [Predicate, string][] = [
   [build.icmp(44, 1), "icmp.type = 44 code 1"],
   [build.isFragment, "fragment"],
   [build.isInvalid, "invalid"],
+  [build.isStray, "stray"],
   [build.fromSide("b"), "from side b"],
   [build.predicate("odd", () => true), "custom odd"],
 ];

@@ -6,12 +6,12 @@
  */
 import { below, type Random } from "../../src/core/random.ts";
 import type { Predicate } from "../../src/tree/ast.ts";
-import { ABSENT, type Box, FIELD, OPAQUE } from "../../src/tree/box.ts";
+import { ABSENT, type Box, FIELD, OPAQUE, STRAY } from "../../src/tree/box.ts";
 import { EVERYTHING } from "../../src/tree/facts.ts";
 import type { Interval } from "../../src/tree/interval_map.ts";
 import { intervalsOf } from "../../src/tree/interval_set.ts";
 import { intervalsOf as addressesOf, type Plan } from "../../src/tree/plan.ts";
-import { type Pdu, STATE_ESTABLISHED, STATE_NEW } from "../../src/wire/pdu.ts";
+import { type Pdu, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../../src/wire/pdu.ts";
 import { FROM_B, REFUSED_AT } from "./environment.ts";
 
 /** Values by field of `box.ts`. */
@@ -142,7 +142,8 @@ function fill(
   pdu.totalLength = draw(FIELD.totalLength, 0, 65_535);
   pdu.ttl = draw(FIELD.ttl, 0, 255);
   pdu.fragment = draw(FIELD.fragment, 0, 1);
-  pdu.state = draw(FIELD.state, 0, 2);
+  const state = draw(FIELD.state, 0, STRAY);
+  pdu.state = Math.min(state, STATE_INVALID);
   // One packet in eight is refused by a step, if it comes to as many.
   pdu.seq = (below(random, 8) === 0 ? REFUSED_AT * below(random, 5) : 0) +
     (draw(FIELD.side, 0, 1) === 1 ? FROM_B : 0);
@@ -167,7 +168,7 @@ function fill(
       pdu.srcPort = draw(FIELD.udpSrc, 0, 65_535);
       pdu.dstPort = draw(FIELD.udpDst, 0, 65_535);
   }
-  const known = pdu.state === STATE_ESTABLISHED ||
+  const known = pdu.state === STATE_ESTABLISHED || state === STATE_INVALID ||
     (pdu.state === STATE_NEW && below(random, 4) === 0);
   pdu.flow = known ? below(random, 16) : -1;
 }
