@@ -5,18 +5,19 @@
  *
  * TCP ports and flags, UDP ports and ICMP type and code are fields of every PDU, with the value ABSENT
  * where the protocol is another. So each simple test, and its opposite, is about one field, and a box
- * stays a box.
+ * stays a box. What fields forbid each other say the _kinds_ of PDUs: a box in which there is none of any
+ * kind is empty.
  */
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
 import { STATE_INVALID, STATE_NEW } from "../wire/pdu.ts";
+import type { Interval } from "./interval_map.ts";
 import {
   difference,
-  has,
   intersection,
   intersects,
   interval,
   type IntervalSet,
-  onlyOf,
+  unionOf,
 } from "./interval_set.ts";
 
 /** Value of a field that the PDU does not have. */
@@ -73,12 +74,49 @@ export const DOMAINS: readonly IntervalSet[] = [
   BIT,
 ];
 
-/** Protocols with fields of their own. */
-const LAYERS = [
-  { protocol: PROTOCOL_TCP, fields: [FIELD.tcpSrc, FIELD.tcpDst, FIELD.tcpFlags] },
-  { protocol: PROTOCOL_UDP, fields: [FIELD.udpSrc, FIELD.udpDst] },
-  { protocol: PROTOCOL_ICMP, fields: [FIELD.icmp] },
-] as const;
+/** One kind of PDU: what it has in some fields. */
+export type Kind = readonly (readonly [field: number, set: IntervalSet])[];
+
+const ABSENT_ONLY: IntervalSet = interval(ABSENT, ABSENT);
+
+/** Fields of protocols. */
+const OWN_FIELDS: ReadonlyMap<number | null, readonly number[]> = new Map([
+  [PROTOCOL_TCP, [FIELD.tcpSrc, FIELD.tcpDst, FIELD.tcpFlags]],
+  [PROTOCOL_UDP, [FIELD.udpSrc, FIELD.udpDst]],
+  [PROTOCOL_ICMP, [FIELD.icmp]],
+  [null, []],
+]);
+
+/** The protocols that have fields of their own, and last, as null, those that do not. */
+export const LAYERS: readonly { readonly protocol: number | null; readonly kind: Kind }[] = [
+  ...OWN_FIELDS.keys(),
+].map((protocol) => ({ protocol, kind: layerOf(protocol) }));
+
+/** What protocols and their fields forbid each other. */
+export const SHAPES: readonly Kind[] = LAYERS.map(({ kind }) => kind);
+
+function layerOf(protocol: number | null): Kind {
+  const others = unionOf([...OWN_FIELDS.keys()].flatMap((n) => n === null ? [] : point(n)));
+  const present = (
+    field: number,
+  ): Kind[number] => [field, difference(DOMAINS[field]!, ABSENT_ONLY)];
+  const absent = (field: number): Kind[number] => [field, ABSENT_ONLY];
+  return [
+    [
+      FIELD.protocol,
+      protocol === null
+        ? difference(DOMAINS[FIELD.protocol]!, others)
+        : interval(protocol, protocol),
+    ],
+    ...[...OWN_FIELDS].flatMap(([owner, fields]) =>
+      fields.map(owner === protocol ? present : absent)
+    ),
+  ];
+}
+
+function point(value: number): readonly Interval[] {
+  return [{ first: value, last: value }];
+}
 
 /** Not empty; by field. An opaque field that is not there may be 0 or 1. */
 export type Box = readonly (IntervalSet | undefined)[];
@@ -92,48 +130,28 @@ export function domainOf(field: number): IntervalSet {
   return DOMAINS[field] ?? BIT;
 }
 
-/** The box with another set for one field; null: empty. */
-export function withField(box: Box, field: number, set: IntervalSet): Box | null {
+/** The box with another set for one field; null: no PDU of `kinds` is in it. */
+export function withField(
+  box: Box,
+  field: number,
+  set: IntervalSet,
+  kinds: readonly Kind[],
+): Box | null {
   if (set === null) return null;
   const made = [...box];
   made[field] = set;
-  return field === FIELD.protocol || (field >= FIELD.tcpSrc && field <= FIELD.icmp)
-    ? consistent(made)
-    : made;
+  return holdsSome(made, kinds) ? made : null;
 }
 
-/** Takes out what protocol and the fields of protocols forbid each other; null: nothing is left. */
-function consistent(box: (IntervalSet | undefined)[]): Box | null {
-  for (let again = true; again;) {
-    again = false;
-    for (const { protocol, fields } of LAYERS) {
-      const protocols = box[FIELD.protocol]!;
-      const possible = has(protocols, protocol) &&
-        fields.every((field) => onlyOf(box[field]!) !== ABSENT);
-      const avoidable = onlyOf(protocols) !== protocol &&
-        fields.every((field) => has(box[field]!, ABSENT));
-      if (!possible && !avoidable) return null;
-      if (possible && avoidable) continue;
-      if (possible ? onlyOf(protocols) !== protocol : has(protocols, protocol)) {
-        const own = interval(protocol, protocol);
-        const narrowed = possible ? own : difference(protocols, own);
-        if (narrowed === null) return null;
-        box[FIELD.protocol] = narrowed;
-        again = true;
-      }
-      for (const field of fields) {
-        const old = box[field]!;
-        box[field] = possible ? has(old, ABSENT) ? difference(old, ABSENT_ONLY) : old : ABSENT_ONLY;
-      }
-    }
-  }
-  return box;
+/** True if a PDU of one of the kinds is in the box. */
+export function holdsSome(box: Box, kinds: readonly Kind[]): boolean {
+  return kinds.some((kind) =>
+    kind.every(([field, set]) => isWhole(box, field) || intersects(box[field]!, set))
+  );
 }
 
-const ABSENT_ONLY: IntervalSet = interval(ABSENT, ABSENT);
-
-/** `box` without the PDUs of `other`, in disjoint boxes. */
-export function minus(box: Box, other: Box): readonly Box[] {
+/** `box` without the PDUs of `other`, in disjoint boxes, as far as they are of one of `kinds`. */
+export function minus(box: Box, other: Box, kinds: readonly Kind[]): readonly Box[] {
   const fields: number[] = [];
   for (let field = 0; field < other.length; field++) {
     if (isWhole(other, field)) continue;
@@ -147,9 +165,9 @@ export function minus(box: Box, other: Box): readonly Box[] {
     const old: IntervalSet = rest[field] ?? domainOf(field);
     const outside = difference(old, other[field]!);
     if (outside === null) continue;
-    const piece = withField(rest, field, outside);
+    const piece = withField(rest, field, outside, kinds);
     if (piece !== null) pieces.push(piece);
-    rest = withField(rest, field, intersection(old, other[field]!));
+    rest = withField(rest, field, intersection(old, other[field]!), kinds);
   }
   return pieces;
 }

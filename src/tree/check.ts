@@ -7,14 +7,18 @@
  * a selector takes from the set what each of its arms takes (`remaining.ts`).
  */
 import type { Arm, Decision, Policy, Predicate, Tree } from "./ast.ts";
+import { COMING } from "./coming.ts";
+import { Contradictions, type Tests } from "./contradiction.ts";
 import { EVERYTHING, type Facts, Restrictor, withoutOpaque } from "./facts.ts";
 import { type Finding, type Path, quoted } from "./finding.ts";
 import {
+  allExpired,
   mayOpen,
-  mayReturn,
   neverAnswered,
   othersThanEchoRequests,
+  passing,
   somethingComes,
+  type Step,
   valid,
 } from "./fit.ts";
 import { type Note, Place } from "./place.ts";
@@ -44,14 +48,10 @@ interface Way {
   readonly bToA: boolean;
 }
 
-type Tests = { readonly held: Predicate; readonly up: Tests } | null;
-
 /** An arm, or what a filter has of one; `node` is what a finding is about. */
 interface Case extends Arm {
   readonly node: object;
 }
-
-type Step = Extract<Tree, { node: "track" | "translate-a-to-b" | "translate-b-to-a" }>;
 
 /** Most arms, in all, that are looked at to find the one that makes another unreachable. */
 const MAX_SEARCHED = 50_000;
@@ -59,6 +59,7 @@ const MAX_SEARCHED = 50_000;
 class Analysis {
   readonly #policy: Policy;
   readonly #restrictor: Restrictor;
+  readonly #contradictions: Contradictions;
   readonly #whole = new Place();
   readonly #root = new Place();
   readonly #definitions = new Map<string, Place>();
@@ -72,7 +73,8 @@ class Analysis {
 
   constructor(policy: Policy, dstAddrs: readonly number[] | null) {
     this.#policy = policy;
-    this.#restrictor = new Restrictor(policy.lists, dstAddrs);
+    this.#restrictor = new Restrictor(policy.lists, dstAddrs, COMING);
+    this.#contradictions = new Contradictions(policy, dstAddrs, this.#restrictor);
     for (const name of Object.keys(policy.subtrees)) this.#definitions.set(name, new Place());
   }
 
@@ -161,7 +163,7 @@ class Analysis {
 
   #neverHolds(place: Place, node: object, when: Predicate, tests: Tests, path: Path): void {
     const here = `${quoted(when)} can never hold here`;
-    const message = this.#contradiction(when, tests) ?? here;
+    const message = this.#contradictions.why(when, tests) ?? here;
     place.note({
       level: "error",
       check: "never-holds",
@@ -171,17 +173,6 @@ class Analysis {
       plain: here,
       needs: "every",
     });
-  }
-
-  /** Why the predicate can never hold, if one test alone is the reason. */
-  #contradiction(when: Predicate, tests: Tests): string | null {
-    const alone = this.#restrictor.restrict(EVERYTHING, when);
-    if (alone.boxes.length === 0) return `${quoted(when)} can never hold: it contradicts itself`;
-    for (let at = tests; at !== null; at = at.up) {
-      if (this.#restrictor.restrict(alone, at.held).boxes.length > 0) continue;
-      return `${quoted(when)} can never hold below ${quoted(at.held)}`;
-    }
-    return null;
   }
 
   /** Looks for tests that say nothing, in a predicate that may hold. */
@@ -232,23 +223,31 @@ class Analysis {
 
   #step(place: Place, tree: Step, facts: Facts, way: Way): void {
     place.looks++;
-    const passing = valid(facts, this.#restrictor);
-    if (passing.boxes.length === 0) {
-      const message = `${tree.node} lets nothing pass here: all that comes is invalid`;
+    const { node } = tree;
+    const through = passing(node, facts, this.#restrictor);
+    const opposite = node === "translate-a-to-b" ? way.bToA : node !== "track" && way.aToB;
+    if (through.boxes.length === 0 && !opposite) {
+      const reason = node === "track" || valid(facts, this.#restrictor).boxes.length === 0
+        ? "all that comes is invalid"
+        : node === "translate-a-to-b"
+        ? "it takes TCP, UDP and ICMP requests only"
+        : "it takes only what backends answer in TCP, UDP and ICMP queries";
+      const message = `${node} lets nothing pass here: ${reason}`;
       place.note(error("never-holds", tree, message, way.path, "every"));
     }
     // What a user's predicate says may depend on the steps that a PDU has taken.
-    const behind = withoutOpaque(passing);
-    if (tree.node === "track") return this.#visit(place.child(0), tree.then, behind, way);
-    this.#translator(place, tree, facts, way);
+    const behind = withoutOpaque(through);
+    if (node === "track") return this.#visit(place.child(0), tree.then, behind, way);
+    this.#translator(place, tree, through, way);
     return this.#visit(place.child(0), tree.then, behind, {
       ...way,
-      aToB: way.aToB || tree.node === "translate-a-to-b",
-      bToA: way.bToA || tree.node === "translate-b-to-a",
+      aToB: way.aToB || node === "translate-a-to-b",
+      bToA: way.bToA || node === "translate-b-to-a",
     });
   }
 
-  #translator(place: Place, tree: Step, facts: Facts, { path, aToB, bToA }: Way): void {
+  /** `through` is what the translator lets pass. */
+  #translator(place: Place, tree: Step, through: Facts, { path, aToB, bToA }: Way): void {
     const forth = tree.node === "translate-a-to-b";
     if (forth ? bToA : aToB) {
       const other = forth ? "translate-b-to-a" : "translate-a-to-b";
@@ -260,7 +259,7 @@ class Analysis {
       place.note(warning("translated-twice", tree, message, path));
     }
     if (forth) {
-      this.#opens ||= mayOpen(facts, this.#restrictor);
+      this.#opens ||= mayOpen(through, this.#restrictor);
       this.#blameAToB ??= () => {
         const message = "translate-a-to-b has no counterpart: " +
           (this.#blameBToA === null
@@ -269,7 +268,7 @@ class Analysis {
         place.note(warning("no-counterpart", tree, message, path));
       };
     } else {
-      this.#returns ||= mayReturn(facts, this.#restrictor);
+      this.#returns ||= through.boxes.length > 0;
       this.#blameBToA ??= () => {
         const message = "translate-b-to-a has no counterpart: " +
           (this.#blameAToB === null
@@ -288,6 +287,11 @@ class Analysis {
       place.note(warning("decision-misfit", node, message, way.path, needs));
     if (decision === "forward" && !way.aToB && !way.bToA) {
       note("forward drops every PDU here (not-translated): no translator stands above it");
+    } else if (decision === "forward" && allExpired(facts, this.#restrictor)) {
+      note(
+        "forward drops every PDU here (ttl-expired): each has come with a TTL of 0 or 1",
+        "every",
+      );
     }
     if (decision === "echo-reply" && othersThanEchoRequests(facts, this.#restrictor)) {
       note("echo drops what is no echo request (not-echo-request), and such PDUs come here");

@@ -7,7 +7,19 @@ import { maskOf } from "../wire/address.ts";
 import { PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
 import { STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../wire/pdu.ts";
 import { type AddressTerm, type ConnectionState, DST_ADDRS, type Predicate } from "./ast.ts";
-import { BIT, type Box, domainOf, DOMAINS, FIELD, minus, OPAQUE, STRAY, withField } from "./box.ts";
+import {
+  BIT,
+  type Box,
+  domainOf,
+  DOMAINS,
+  FIELD,
+  type Kind,
+  minus,
+  OPAQUE,
+  SHAPES,
+  STRAY,
+  withField,
+} from "./box.ts";
 import type { Interval } from "./interval_map.ts";
 import {
   difference,
@@ -62,13 +74,16 @@ export class Restrictor {
   readonly #outsides = new Map<Simple, IntervalSet>();
   readonly #split = new Map<Predicate, Predicate>();
   readonly #opaque = new Map<unknown, number>();
+  readonly #kinds: readonly Kind[];
   #work = 0;
 
-  /** `dstAddrs` null: not known. Unknown lists may be anything. */
+  /** `dstAddrs` null: not known. Unknown lists may be anything. There are PDUs of these kinds only. */
   constructor(
     lists: Readonly<Record<string, readonly AddressTerm[]>>,
     dstAddrs: readonly number[] | null,
+    kinds: readonly Kind[] = SHAPES,
   ) {
+    this.#kinds = kinds;
     const backends = (dstAddrs ?? []).map((a) => ({ first: a >>> 0, last: a >>> 0 }));
     this.#lists.set(DST_ADDRS, { set: unionOf(backends), backends: dstAddrs === null });
     for (const [name, terms] of Object.entries(lists)) {
@@ -106,7 +121,12 @@ export class Restrictor {
       if (!this.#afford(Math.min(old?.count ?? 0, set?.count ?? 0))) {
         return { ...facts, exact: false };
       }
-      const made = withField(box, field, holds ? intersection(old, set) : difference(old, set));
+      const made = withField(
+        box,
+        field,
+        holds ? intersection(old, set) : difference(old, set),
+        this.#kinds,
+      );
       if (made !== null) boxes.push(made);
     }
     return { boxes, exact: facts.exact };
@@ -120,7 +140,7 @@ export class Restrictor {
       for (const other of taken) {
         if (pieces.length === 0) break;
         if (!this.#afford(pieces.length)) return giveUp();
-        pieces = pieces.flatMap((piece) => minus(piece, other));
+        pieces = pieces.flatMap((piece) => minus(piece, other, this.#kinds));
         if (pieces.length > MAX_BOXES) return giveUp();
       }
       return pieces;

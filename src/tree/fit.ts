@@ -1,19 +1,12 @@
 /** Which decisions and translators suit the PDUs that come to them. */
 import { ICMP_ECHO_REQUEST, ICMP_TYPES } from "../wire/icmpv4.ts";
-import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../wire/ipv4.ts";
-import { STATE_ESTABLISHED, STATE_NEW } from "../wire/pdu.ts";
-import { ACK, flagsPossible, RST, SYN } from "../wire/tcp.ts";
-import { DST_ADDRS, type Predicate } from "./ast.ts";
-import { type Box, FIELD, OPAQUE, STRAY } from "./box.ts";
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
+import { RST } from "../wire/tcp.ts";
+import { DST_ADDRS, type Predicate, type Tree } from "./ast.ts";
+import { ABSENT, type Box, FIELD, holdsSome, OPAQUE } from "./box.ts";
+import { REPLIES, REQUESTS, SURE } from "./coming.ts";
 import type { Facts, Restrictor } from "./facts.ts";
-import {
-  difference,
-  has,
-  intersects,
-  interval,
-  type IntervalSet,
-  unionOf,
-} from "./interval_set.ts";
+import { has, interval, type IntervalSet, union, unionOf } from "./interval_set.ts";
 
 /** What `track` and the translators drop. */
 const INVALID: Predicate = { test: "state", state: "invalid" };
@@ -30,14 +23,10 @@ const NEVER_ANSWERED: Predicate = {
   ],
 };
 
-/** A new connection from side A. */
-const OPENING: Predicate = {
-  test: "all",
-  of: [{ test: "side", side: "a" }, { test: "state", state: "new" }],
-};
+const NEW: Predicate = { test: "state", state: "new" };
 
 /** What a backend says in a connection. */
-const RETURNING: Predicate = {
+const ANSWERING: Predicate = {
   test: "all",
   of: [
     { test: "side", side: "b" },
@@ -46,17 +35,40 @@ const RETURNING: Predicate = {
   ],
 };
 
-/** What is left behind a scanner or translator. */
+/** Protocols that translators take; of ICMP queries only. */
+const TRANSLATED: IntervalSet = unionOf(
+  [PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP].map((n) => ({ first: n, last: n })),
+);
+const NO_ICMP: IntervalSet = interval(ABSENT, ABSENT);
+const REQUESTS_ONLY: IntervalSet = union(REQUESTS, NO_ICMP);
+const REPLIES_ONLY: IntervalSet = union(REPLIES, NO_ICMP);
+
+/** With a TTL of 0 or 1 nothing is forwarded (RFC 1812 §5.3.1), whatever `set-ttl` says. */
+const LIVING: IntervalSet = interval(2, 255);
+
+export type Step = Extract<Tree, { node: "track" | "translate-a-to-b" | "translate-b-to-a" }>;
+
+/** What a scanner or translator lets pass, as `flow/connections.ts` has it. */
+export function passing(node: Step["node"], facts: Facts, restrictor: Restrictor): Facts {
+  if (node === "track") return valid(facts, restrictor);
+  const forth = node === "translate-a-to-b";
+  const fitting = forth ? valid(facts, restrictor) : restrictor.restrict(facts, ANSWERING);
+  const some = restrictor.restrictField(fitting, FIELD.protocol, TRANSLATED);
+  return restrictor.restrictField(some, FIELD.icmp, forth ? REQUESTS_ONLY : REPLIES_ONLY);
+}
+
 export function valid(facts: Facts, restrictor: Restrictor): Facts {
   return restrictor.restrict(facts, INVALID, false);
 }
 
-export function mayOpen(facts: Facts, restrictor: Restrictor): boolean {
-  return restrictor.restrict(facts, OPENING).boxes.length > 0;
+/** True if something of what a translator A → B lets pass may open a connection. */
+export function mayOpen(passing: Facts, restrictor: Restrictor): boolean {
+  return restrictor.restrict(passing, NEW).boxes.length > 0;
 }
 
-export function mayReturn(facts: Facts, restrictor: Restrictor): boolean {
-  return restrictor.restrict(facts, RETURNING).boxes.length > 0;
+/** True if the TTL of all that comes has run out. */
+export function allExpired(facts: Facts, restrictor: Restrictor): boolean {
+  return restrictor.restrictField(facts, FIELD.ttl, LIVING).boxes.length === 0;
 }
 
 export function neverAnswered(facts: Facts, restrictor: Restrictor): boolean {
@@ -73,35 +85,7 @@ export function somethingComes({ boxes, exact }: Facts): boolean {
   return exact && boxes.some(isInhabited);
 }
 
-const FIRST_SYNS: IntervalSet = flags((flags) => (flags & (SYN | ACK)) === SYN);
-const OTHER_SEGMENTS: IntervalSet = flags((flags) => (flags & (SYN | ACK)) !== SYN);
-const ECHO_REQUESTS: IntervalSet = interval(ICMP_ECHO_REQUEST << 8, (ICMP_ECHO_REQUEST << 8) | 255);
-const OTHER_MESSAGES: IntervalSet = difference(interval(0, 0xffff), ECHO_REQUESTS);
-const STATELESS: IntervalSet = difference(
-  interval(0, 255),
-  unionOf([PROTOCOL_ICMP, PROTOCOL_TCP].map((number) => ({ first: number, last: number }))),
-);
-
-/**
- * True if some PDU is in the box although a connection's state is no field like the others: what has no
- * connection is new or stray by its protocol.
- */
+/** True if some PDU that does come is in the box. */
 function isInhabited(box: Box): boolean {
-  if (box.length > OPAQUE || !has(box[FIELD.fragment]!, 0)) return false;
-  const states = box[FIELD.state]!;
-  if (has(states, STATE_ESTABLISHED)) return true;
-  const isNew = has(states, STATE_NEW);
-  const isStray = has(states, STRAY);
-  const tcpFlags = box[FIELD.tcpFlags]!;
-  const icmp = box[FIELD.icmp]!;
-  return isNew && (intersects(box[FIELD.protocol]!, STATELESS) ||
-        intersects(tcpFlags, FIRST_SYNS) || intersects(icmp, ECHO_REQUESTS)) ||
-    isStray && (intersects(tcpFlags, OTHER_SEGMENTS) || intersects(icmp, OTHER_MESSAGES));
-}
-
-/** Flags bytes that can come and pass `test`. */
-function flags(test: (flags: number) => boolean): IntervalSet {
-  const values = Array.from({ length: 256 }, (_, value) => value)
-    .filter((value) => flagsPossible(value) && test(value));
-  return unionOf(values.map((value) => ({ first: value, last: value })));
+  return box.length <= OPAQUE && has(box[FIELD.fragment]!, 0) && holdsSome(box, SURE);
 }

@@ -1,6 +1,6 @@
 /**
- * `check` against the walker: whatever it says can't happen must not happen, for any policy and PDU. The
- * PDUs are made of the policy's own constants and their neighbours.
+ * `check` against the walker: whatever it says can't happen must not happen, for any policy and PDU that
+ * comes to it. The PDUs are made of the policy's own constants and their neighbours.
  */
 import assert from "node:assert/strict";
 import { ManualClock } from "../../src/core/clock.ts";
@@ -8,16 +8,17 @@ import { below, type Random, SeededRandom } from "../../src/core/random.ts";
 import { Reason } from "../../src/core/reason.ts";
 import { childrenOf, type Policy, type Predicate, type Tree } from "../../src/tree/ast.ts";
 import * as build from "../../src/tree/build.ts";
-import { check, type Finding } from "../../src/tree/check.ts";
 import { Affinity } from "../../src/tree/affinity.ts";
+import { check } from "../../src/tree/check.ts";
 import type { Environment } from "../../src/tree/environment.ts";
-import { makePlan, type Plan } from "../../src/tree/plan.ts";
+import { makePlan } from "../../src/tree/plan.ts";
 import { print } from "../../src/tree/print.ts";
 import { SourceLimits } from "../../src/tree/source_limits.ts";
-import { holds, type Visitor, walker } from "../../src/tree/walk.ts";
+import { walker } from "../../src/tree/walk.ts";
 import { maskOf, parseAddress } from "../../src/wire/address.ts";
-import { Pdu, STATE_INVALID } from "../../src/wire/pdu.ts";
+import { Pdu, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../../src/wire/pdu.ts";
 import { ADDRESSES, PORTS, randomPolicy } from "../support/random_policy.ts";
+import { watcher } from "./refute.ts";
 
 const SEED = 20_260_703;
 const BACKENDS = ["192.168.0.1", "10.0.0.2"].map(parseAddress);
@@ -66,56 +67,18 @@ function compare(
   return told;
 }
 
-/** Looks on as a PDU walks and remembers a finding that proves wrong. */
-function watcher(
-  plan: Plan,
-  findings: readonly Finding[],
-): { (pdu: Pdu): Visitor; refuted(): Finding | null } {
-  const byNode = new Map<object, Finding[]>();
-  for (const finding of findings) {
-    byNode.set(finding.node, [...byNode.get(finding.node) ?? [], finding]);
-  }
-  let refuted: Finding | null = null;
-  const refute = (node: object, ...checks: readonly Finding["check"][]): void => {
-    refuted ??= byNode.get(node)?.find(({ check }) => checks.includes(check)) ?? null;
-  };
-  const watch = (pdu: Pdu): Visitor => ({
-    enter: () => {},
-    asked: ({ tree }, index, predicate, value) => {
-      const node = tree.node === "first-match" ? tree.arms[index]! : tree;
-      refute(node, value ? "never-holds" : "always-holds");
-      if (predicate.test !== "any") return;
-      for (const part of predicate.of) {
-        // A predicate that is shared, as `isFragment`, may hold elsewhere.
-        if (!SHARED.has(part) && holds(part, pdu, plan)) refute(part, "never-holds");
-      }
-    },
-    chose: ({ tree }, index) => {
-      if (index < 0) return;
-      refute(tree.node === "first-match" ? tree.arms[index]! : tree, "unreachable", "never-holds");
-      if (tree.node !== "first-match") return;
-      for (const above of tree.arms.slice(0, index)) refute(above, "otherwise-not-last");
-    },
-    stepped: ({ tree }, reason) => {
-      if (reason === 0) refute(tree, "never-holds");
-    },
-  });
-  return Object.assign(watch, { refuted: () => refuted });
-}
-
-const SHARED: ReadonlySet<Predicate> = new Set<Predicate>([
-  build.always,
-  build.isFragment,
-  build.isTcp,
-  build.isUdp,
-  build.isIcmp,
-]);
-
+/** With the steps of `flow/connections.ts`. */
 function environment(random: Random): Environment {
-  const step = (pdu: Pdu): number => pdu.state === STATE_INVALID ? Reason.invalid : 0;
+  const refused = (pdu: Pdu): number => pdu.state === STATE_INVALID ? Reason.invalid : 0;
   return {
     dstAddrs: BACKENDS,
-    steps: { track: step, translateAToB: step, translateBToA: step, setTtl: () => 0 },
+    steps: {
+      track: refused,
+      translateAToB: (pdu) =>
+        !hasTuple(pdu) ? Reason["not-translatable"] : isFromB(pdu) ? Reason.invalid : refused(pdu),
+      translateBToA: (pdu) => isFromB(pdu) ? refused(pdu) : Reason["no-mapping"],
+      setTtl: () => 0,
+    },
     // Side and source are independent, as they are with two interfaces.
     sideOf: (pdu) => (pdu.seq & 1),
     random,
@@ -125,6 +88,18 @@ function environment(random: Random): Environment {
     sourceLimits: new SourceLimits(1024, new SeededRandom(2)),
     customFailed: () => {},
   };
+}
+
+/** Said by the backend of a connection. */
+function isFromB(pdu: Pdu): boolean {
+  return pdu.flow >= 0 && (pdu.flow & 1) === 1;
+}
+
+const ECHO_AND_THE_LIKE = [0, 8, 13, 14, 15, 16, 17, 18];
+
+function hasTuple({ protocol, icmpType }: Pdu): boolean {
+  return protocol === 6 || protocol === 17 ||
+    protocol === 1 && ECHO_AND_THE_LIKE.includes(icmpType);
 }
 
 // Selectors in which arms get in each other's way
@@ -245,24 +220,73 @@ function constantsOf(policy: Policy): Pool {
   return pool;
 }
 
+/** Fills `pdu` with one that really comes to a policy. */
 function fill(pdu: Pdu, pool: Pool, random: Random): void {
   const near = (values: readonly number[]): number =>
     values[below(random, values.length)]! + (below(random, 2) === 0 ? 0 : below(random, 3) - 1);
-  const within = (value: number, max: number): number => Math.min(max, Math.max(0, value));
-  pdu.src = near(pool.addresses) | 0;
-  pdu.dst = near(pool.addresses) | 0;
+  const within = (value: number, min: number, max: number): number =>
+    Math.min(max, Math.max(min, value));
+  const until = (draw: () => number, isRight: (value: number) => boolean): number => {
+    for (;;) {
+      const value = draw();
+      if (isRight(value)) return value;
+    }
+  };
+  pdu.src = until(() => near(pool.addresses) | 0, isHost);
+  pdu.dst = until(() => near(pool.addresses) | 0, isHost);
   pdu.protocol = [1, 6, 6, 6, 17, 17, 47, below(random, 256)][below(random, 8)]!;
-  pdu.totalLength = within(near(pool.numbers), 65_535);
-  pdu.ttl = within(near(pool.numbers), 255);
+  const { protocol } = pdu;
+  const shortest = protocol === 6 ? 40 : protocol === 17 || protocol === 1 ? 28 : 20;
+  pdu.totalLength = within(near(pool.numbers), shortest, 65_535);
+  pdu.ttl = within(near(pool.numbers), 0, 255);
   pdu.fragment = below(random, 4) === 0 ? 1 : 0;
   // Fields of other protocols hold what earlier packets left there.
-  pdu.srcPort = within(near(pool.ports), 65_535);
-  pdu.dstPort = within(near(pool.ports), 65_535);
-  pdu.tcpFlags = (near(pool.flags) ^ (below(random, 3) === 0 ? 1 << below(random, 8) : 0)) & 255;
+  pdu.srcPort = within(near(pool.ports), protocol === 6 ? 1 : 0, 65_535);
+  pdu.dstPort = within(near(pool.ports), protocol === 6 || protocol === 17 ? 1 : 0, 65_535);
+  pdu.tcpFlags = until(
+    () => (near(pool.flags) ^ (below(random, 3) === 0 ? 1 << below(random, 8) : 0)) & 255,
+    isSent,
+  );
   const icmp = near(pool.icmp) & 0xffff;
   pdu.icmpType = icmp >> 8;
   pdu.icmpCode = icmp & 255;
-  pdu.state = below(random, 3);
+  pdu.flow = hasTuple(pdu) ? [-1, -1, 4, 5][below(random, 4)]! : -1;
+  pdu.state = stateOf(pdu, random);
   pdu.seq = below(random, 2);
-  pdu.flow = below(random, 2) - 1;
+  if (!isFromB(pdu)) return;
+  pdu.src = BACKENDS[below(random, BACKENDS.length)]!;
+  pdu.seq = 1;
+}
+
+/** Not 0/8, 127/8, nor from 224.0.0.0 on. */
+function isHost(address: number): boolean {
+  const network = address >>> 24;
+  return network !== 0 && network !== 127 && network < 224;
+}
+
+/** Flags that some TCP sends: SYN, SYN ACK, RST, or anything with ACK; one of SYN, FIN, RST at most. */
+function isSent(flags: number): boolean {
+  const [fin, syn, rst, ack] = [1, 2, 4, 16].map((bit) => (flags & bit) !== 0);
+  return (syn || rst || ack) === true && [fin, syn, rst].filter(Boolean).length <= 1;
+}
+
+/** As `Connections.classify` finds out, where it depends on no window and no backend. */
+function stateOf({ protocol, tcpFlags, icmpType, flow }: Pdu, random: Random): number {
+  const isKnown = flow >= 0;
+  const maybe = (state: number, other: number): number => below(random, 2) === 0 ? state : other;
+  const belongs = flow === 4 ? maybe(STATE_NEW, STATE_ESTABLISHED) : STATE_ESTABLISHED;
+  switch (protocol) {
+    case 1: {
+      const [asks, answers] = [[8, 13, 15, 17], [0, 14, 16, 18]].map((of) => of.includes(icmpType));
+      if (!isKnown) return asks ? STATE_NEW : STATE_INVALID;
+      return flow === 4 ? asks ? belongs : STATE_INVALID : answers ? belongs : STATE_INVALID;
+    }
+    case 6: {
+      const opens = (tcpFlags & 18) === 2;
+      if (!isKnown) return opens ? STATE_NEW : STATE_INVALID;
+      return maybe(STATE_INVALID, opens ? belongs : STATE_ESTABLISHED);
+    }
+    default:
+      return isKnown ? belongs : STATE_NEW;
+  }
 }

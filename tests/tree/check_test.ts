@@ -337,6 +337,111 @@ ip.src in $dst-addrs -> drop
     ],
   },
 
+  // What comes to a policy
+  {
+    name: "ports that decoding drops, and the one that it does not",
+    text: `default drop
+tcp.sport = 0 -> drop
+tcp.dport = 0 -> drop
+udp.dport = 0 -> drop
+udp.sport = 0 -> drop
+`,
+    finds: ["2: tcp.sport = 0", "3: tcp.dport = 0", "4: udp.dport = 0"].map(dropped),
+  },
+  {
+    name: "packets shorter than their headers",
+    text: `default drop
+ip.length in 0-19 -> drop
+ip.length = 27 and (tcp or udp or icmp) -> drop
+tcp and ip.length in 0-39 -> drop
+tcp and ip.length = 40 -> drop
+udp
+  ip.length in {20-27, 0} -> drop
+  ip.length = 28 -> drop
+not tcp
+  not (udp or icmp)
+    ip.length = 20 -> drop
+`,
+    finds: [
+      ...[
+        "2: ip.length in 0-19",
+        "3: ip.length = 27 and (tcp or udp or icmp)",
+        "4: tcp and ip.length in 0-39",
+      ].map(dropped),
+      '7: error never-holds: udp / ip.length in {20-27, 0}: "ip.length in {20-27, 0}" can never ' +
+      'hold below "udp"',
+    ],
+  },
+  {
+    name: "addresses that no host has",
+    text: `default drop
+ip.src in 224.0.0.0/4 -> drop
+ip.src in {127.0.0.0/8, 0.0.0.0/8} -> drop
+ip.src = 255.255.255.255 -> drop
+ip.dst in 240.0.0.0/4 -> drop
+ip.src in 223.0.0.0/8 or ip.src in {1.0.0.0/8, 126.0.0.0/8, 128.0.0.0/8} -> drop
+not ip.src in 224.0.0.0/3 -> drop
+`,
+    finds: [
+      ...[
+        "2: ip.src in 224.0.0.0/4",
+        "3: ip.src in {127.0.0.0/8, 0.0.0.0/8}",
+        "4: ip.src = 255.255.255.255",
+        "5: ip.dst in 240.0.0.0/4",
+      ].map(dropped),
+      '7: warning always-holds: not ip.src in 224.0.0.0/3: "not ip.src in 224.0.0.0/3" always ' +
+      "holds here",
+    ],
+  },
+  {
+    name: "TCP flags that no endpoint sends",
+    text: `default drop
+tcp.flags !syn !ack !rst -> drop
+tcp.flags syn fin -> drop
+tcp.flags syn rst -> drop
+tcp.flags fin rst ack -> drop
+tcp.flags fin !ack -> drop
+tcp.flags syn -> drop
+tcp.flags fin psh urg ack -> drop
+tcp.flags rst !ack -> drop
+`,
+    finds: [
+      "2: tcp.flags !syn !rst !ack",
+      "3: tcp.flags fin syn",
+      "4: tcp.flags syn rst",
+      "5: tcp.flags fin rst ack",
+      "6: tcp.flags fin !ack",
+    ].map(dropped),
+  },
+  {
+    name: "states that such packets never have",
+    text: `default drop
+new and tcp.flags ack -> drop
+new and tcp.flags rst -> drop
+udp and invalid -> drop
+protocol = 47 and not new -> drop
+new and echo-reply -> drop
+established and destination-unreachable -> drop
+stray and tcp.flags syn !ack -> drop
+stray and echo-request -> drop
+new and (tcp.flags syn !ack or echo-request or udp or protocol = 47) -> drop
+established and (tcp.flags syn or echo-reply or timestamp-request or udp) -> drop
+invalid and (tcp.flags syn !ack or echo-request or time-exceeded) -> drop
+tcp and new and not tcp.flags syn !ack !rst !fin -> drop
+`,
+    finds: [
+      "2: new and tcp.flags ack",
+      "3: new and tcp.flags rst",
+      "4: udp and invalid",
+      "5: protocol = 47 and not new",
+      "6: new and echo-reply",
+      "7: established and destination-unreachable",
+      "8: stray and tcp.flags syn !ack",
+      "9: stray and echo-request",
+      "13: tcp and new and not tcp.flags syn !fin !rst !ack",
+    ].map(stateless),
+  },
+
   // Subtrees
   {
     name: "a subtree that is right for one use or the other",
@@ -426,8 +531,55 @@ not ip.src in $dst-addrs
     finds: [
       "3: warning no-counterpart: not ip.src in $dst-addrs / established: translate-a-to-b has no " +
       "counterpart: what backends answer comes to no translate-b-to-a",
+      "4: error never-holds: not ip.src in $dst-addrs / otherwise: translate-b-to-a lets nothing " +
+      "pass here: it takes only what backends answer in TCP, UDP and ICMP queries",
       "4: warning no-counterpart: not ip.src in $dst-addrs / otherwise: translate-b-to-a has no " +
       "counterpart: nothing that opens a connection comes to translate-a-to-b",
+    ],
+  },
+  {
+    name: "a translator that a backend's SYN reaches",
+    text: `default drop
+new
+  from side b -> translate-a-to-b, forward
+  otherwise -> drop
+from side a -> translate-a-to-b, forward
+otherwise -> translate-b-to-a, forward
+`,
+    finds: [],
+  },
+  {
+    name: "protocols and messages that translators refuse",
+    text: `default drop
+protocol = 47 -> translate-a-to-b, forward
+echo-reply or time-exceeded -> translate-a-to-b, forward
+from side a -> translate-b-to-a, forward
+udp and new -> translate-b-to-a, forward
+echo-request -> translate-b-to-a, forward
+icmp -> translate-a-to-b
+  not (timestamp-request or icmp.type = 15 or icmp.type = 17) -> drop
+  protocol = 1 -> forward
+tcp -> translate-a-to-b, forward
+otherwise -> translate-b-to-a
+  not udp -> drop
+  otherwise -> forward
+`,
+    finds: [
+      "2: error never-holds: protocol = 47: translate-a-to-b lets nothing pass here: it takes " +
+      "TCP, UDP and ICMP requests only",
+      "3: error never-holds: echo-reply or time-exceeded: translate-a-to-b lets nothing pass " +
+      "here: it takes TCP, UDP and ICMP requests only",
+      ...["4: error never-holds: from side a", "5: error never-holds: udp and new"].concat(
+        "6: error never-holds: echo-request",
+      ).map((where) =>
+        `${where}: translate-b-to-a lets nothing pass here: it takes only what backends answer ` +
+        "in TCP, UDP and ICMP queries"
+      ),
+      "8: error never-holds: icmp / not (timestamp-request or information-request or " +
+      'address-mask-request): "not (timestamp-request or information-request or ' +
+      'address-mask-request)" can never hold here',
+      '9: warning always-holds: icmp / icmp: "icmp" always holds here',
+      '12: error never-holds: otherwise / not udp: "not udp" can never hold here',
     ],
   },
   {
@@ -461,6 +613,23 @@ ${ROUND_TRIP}`,
       "translator stands above it",
     ],
   },
+  {
+    name: "forward of packets whose TTL runs out here, whatever it is set to",
+    text: `default drop
+define out
+  ip.ttl = 1 -> set-ttl 64, forward
+  otherwise -> forward
+ip.ttl in 0-1 -> translate-a-to-b, set-ttl 64, forward
+ip.ttl in 0-2 and udp -> translate-a-to-b, forward
+from side a -> translate-a-to-b, use out
+otherwise -> translate-b-to-a, use out
+`,
+    finds: [
+      '3: error never-holds: from side a / use out / ip.ttl = 1: "ip.ttl = 1" can never hold here',
+      "5: warning decision-misfit: ip.ttl in 0-1: forward drops every PDU here (ttl-expired): " +
+      "each has come with a TTL of 0 or 1",
+    ],
+  },
   ...["icmp", "udp", "tcp.flags syn !ack", "not echo-request", "echo-request or echo-reply"]
     .map((when) => ({
       name: `echo for ${when}`,
@@ -476,8 +645,6 @@ ${ROUND_TRIP}`,
     "icmp and new",
     "custom ping",
     "fragment",
-    "tcp and new and tcp.flags ack",
-    "udp and invalid",
   ].map((when) => ({
     name: `echo for ${when}, which may well be right`,
     text: `default drop\n${when} -> echo\n`,
@@ -525,6 +692,20 @@ ${ROUND_TRIP.replace("from side a", "from side a and tcp")}`,
     ],
   },
 ];
+
+/** The finding about a test, given as `line: test`, of what is dropped before the policy is asked. */
+function dropped(where: string): string {
+  return alone(where, "such packets are dropped before they come to the policy");
+}
+
+function stateless(where: string): string {
+  return alone(where, "no such packet has that state");
+}
+
+function alone(where: string, why: string): string {
+  const [, line, test] = /^(\d+): (.*)$/.exec(where)!;
+  return `${line}: error never-holds: ${test}: "${test}" can never hold: ${why}`;
+}
 
 for (const { name, text, options, finds } of rows) {
   Deno.test(`check, ${name}: ${finds.length === 0 ? "finds nothing" : "says so"}`, () => {
