@@ -111,6 +111,9 @@ const DEFAULTS = {
   sourceLimits: { maxBytes: SourceLimits.bytesOf(Number(DEFAULT_MAX_LIMIT_SOURCES)) },
 };
 
+/** Most findings that are shown. */
+const MAX_SHOWN = 100;
+
 /**
  * Says what the static checks found, one finding after the other, and last how many there are, and how
  * large the policy is when it runs.
@@ -124,19 +127,24 @@ async function checkSource(source: Source, stdout: Writer): Promise<number> {
     findings.push({ level: "error", check: "too-large", node: policy, message, path: "start" });
   }
   const lines = source.text.split("\n");
-  const errors = findings.filter(({ level }) => level === "error").length;
+  const errors = findings.filter(({ level }) => level === "error");
+  const warnings = findings.filter(({ level }) => level === "warning");
+  // In writing order if all are shown; else a warning must not hide an error.
+  const left = findings.length - MAX_SHOWN;
+  const shown = left > 0 ? [...errors, ...warnings].slice(0, MAX_SHOWN) : findings;
   const counts = [
-    counted(errors, "error"),
-    counted(findings.length - errors, "warning"),
+    counted(errors.length, "error"),
+    counted(warnings.length, "warning"),
   ].filter((words) => words !== null);
   const last = [
     counts.length === 0 ? "no findings" : counts.join(", "),
     counted(footprint.nodes, "node") ?? "no nodes",
     `up to ${formatBytes(footprint.bytes)} of memory`,
   ].join(", ");
-  const texts = findings.map((finding) => formatFinding(finding, source, lines));
+  const texts = shown.map((finding) => formatFinding(finding, source, lines));
+  if (left > 0) texts.push(`and ${left.toLocaleString("en-US")} more`);
   await writeAll(stdout, `${[...texts, `${printable(source.name)}: ${last}`].join("\n")}\n`);
-  return errors > 0 ? 1 : 0;
+  return errors.length > 0 ? 1 : 0;
 }
 
 /** With its line if it has one, else with its path in the tree. */

@@ -16,8 +16,13 @@ const FILES: Readonly<Record<string, string>> = {
     "udp -> use end\ntcp -> use end\n",
 };
 
+/** Runs `policy check` on a text. */
+function runText(text: string) {
+  return run("check", "text.policy", { "text.policy": text });
+}
+
 /** Runs the command with files in memory. */
-async function run(view: PolicyView, file: string | null) {
+async function run(view: PolicyView, file: string | null, files = FILES) {
   const out = { stdout: "", stderr: "" };
   const into = (name: "stdout" | "stderr") => ({
     write(bytes: Uint8Array) {
@@ -32,8 +37,8 @@ async function run(view: PolicyView, file: string | null) {
     customs: {},
     svg: () => import("../../src/app/svg.ts"),
     read: (path) =>
-      path in FILES
-        ? Promise.resolve(FILES[path]!)
+      path in files
+        ? Promise.resolve(files[path]!)
         : Promise.reject(new Error(`Cannot read policy "${path}": there is no such file`)),
   });
   return { code, ...out };
@@ -102,6 +107,26 @@ Deno.test("policyCommand check exits 1 after an error, but the policy can still 
   assert.match(stdout, /\ndead\.policy: \d errors?(, \d warnings?)?, 3 nodes, up to .*\n$/);
   assert.deepEqual([code, stderr], [1, ""]);
   assert.equal((await run("dot", "dead.policy")).code, 0);
+});
+
+Deno.test("policyCommand check shows 100 findings, errors first, and says how many more there are", async () => {
+  for (
+    const [arms, more] of [[100, ""], [101, "and 1 more\n"], [20_000, "and 19,900 more\n"]] as const
+  ) {
+    const { code, stdout } = await runText(
+      `default drop\ndefine $never = 10.0.0.1\nudp -> drop\n${"udp -> drop\n".repeat(arms - 1)}`,
+    );
+    const summary = `text.policy: ${arms - 1} errors, 1 warning, ${arms + 1} nodes\n`;
+    assert.equal(stdout.match(/^text\.policy:\d+:\d+: /gm)?.length, Math.min(arms, 100));
+    assert.equal(stdout.includes(": warning: "), arms === 100, "the warning");
+    assert.ok(stdout.endsWith(`^\n${more}${summary}`), stdout.slice(-200));
+    assert.ok(stdout.length < 30_000);
+    assert.equal(code, 1);
+  }
+  const warnings = Array.from({ length: 150 }, (_, i) => `define $n${i} = 10.0.0.1\n`);
+  const { code, stdout } = await runText(`default drop\n${warnings.join("")}udp -> drop\n`);
+  assert.match(stdout, /\nand 50 more\ntext\.policy: 150 warnings, 2 nodes\n$/);
+  assert.equal(code, 0);
 });
 
 Deno.test("policyCommand says why a file can't be read", async () => {
