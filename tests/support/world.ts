@@ -62,6 +62,7 @@ export interface WorldOptions {
   readonly trace?: TraceMode;
   /** No segment goes the short way of `plain.ts`. */
   readonly careful?: boolean;
+  readonly evaluator?: (plan: Plan) => Evaluate;
   readonly startMs?: number;
   readonly evaluator?: (plan: Plan) => Evaluate;
 }
@@ -106,6 +107,7 @@ export class World {
       policy: options.policy ?? builtIn(this.devices.length),
       ...(options.evaluator === undefined ? {} : { evaluator: options.evaluator }),
       config,
+      ...(options.evaluator === undefined ? {} : { evaluator: options.evaluator }),
       log: { info: line("info"), warning: line("warning"), error: line("error") },
       trace: options.careful
         ? new Unhurried("off", this.#console.outlet, DECISION_NAMES)
