@@ -6,6 +6,7 @@
 import { ICMP_ECHO_REQUEST, isReply, isRequest } from "../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
 import { STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../wire/pdu.ts";
+import { quotesPacket } from "../wire/quoted.ts";
 import { ACK, flagsPossible, SYN } from "../wire/tcp.ts";
 import { FIELD, type Kind, LAYERS, STRAY } from "./box.ts";
 import { difference, interval, type IntervalSet, union, unionOf } from "./interval_set.ts";
@@ -36,8 +37,13 @@ export const REQUESTS: IntervalSet = messages(isRequest);
 export const REPLIES: IntervalSet = messages(isReply);
 const NO_REQUESTS: IntervalSet = messages((type) => !isRequest(type));
 
+/** An error that quotes a packet has at least the quoted IP header and 8 bytes more (RFC 792). */
+const ERRORS: Kind[number] = [FIELD.icmp, messages(quotesPacket)];
+const NO_ERRORS: Kind[number] = [FIELD.icmp, messages((type) => !quotesPacket(type))];
+const ERROR_LENGTHS: Kind[number] = [FIELD.totalLength, interval(56, 65_535)];
+
 /** What is let in, by protocol. */
-const [TCP, UDP, ICMP, OTHERS] = LAYERS.map(({ protocol, kind }): Kind => [
+const [TCP, UDP, ANY_ICMP, OTHERS] = LAYERS.map(({ protocol, kind }): Kind => [
   ...kind,
   [FIELD.totalLength, interval(LEAST_BYTES.get(protocol)!, 65_535)],
   [FIELD.src, HOSTS],
@@ -49,7 +55,10 @@ const [TCP, UDP, ICMP, OTHERS] = LAYERS.map(({ protocol, kind }): Kind => [
     : []),
 ]) as [Kind, Kind, Kind, Kind];
 
-export const ADMITTED: readonly Kind[] = [TCP, UDP, ICMP, OTHERS];
+const ICMP: Kind = [...ANY_ICMP, NO_ERRORS];
+const ICMP_ERROR: Kind = [...ANY_ICMP, ERRORS, ERROR_LENGTHS];
+
+export const ADMITTED: readonly Kind[] = [TCP, UDP, ICMP, ICMP_ERROR, OTHERS];
 
 /** Of these all do come, if their addresses do. */
 export const SURE: readonly Kind[] = [
@@ -60,6 +69,7 @@ export const SURE: readonly Kind[] = [
   inState(ICMP, [STATE_NEW], [FIELD.icmp, messages((type) => type === ICMP_ECHO_REQUEST)]),
   inState(ICMP, [STATE_ESTABLISHED], [FIELD.icmp, union(REQUESTS, REPLIES)]),
   inState(ICMP, [STRAY], [FIELD.icmp, NO_REQUESTS]),
+  inState(ICMP_ERROR, [STRAY]),
   inState(OTHERS, [STATE_NEW]),
 ];
 
@@ -69,6 +79,7 @@ export const COMING: readonly Kind[] = [
   inState(ICMP, [STATE_NEW], [FIELD.icmp, REQUESTS]),
   inState(TCP, [STATE_INVALID]),
   inState(ICMP, [STATE_INVALID]),
+  inState(ICMP_ERROR, [STATE_INVALID]),
 ];
 
 function inState(kind: Kind, states: readonly number[], ...more: Kind): Kind {

@@ -49,7 +49,7 @@ export const ADDRESSES: readonly number[] = [
   "255.255.255.255",
 ].map(parseAddress);
 export const PORTS: readonly number[] = [0, 22, 53, 80, 443, 8000, 8080, 40_000, 65_535];
-export const LENGTHS: readonly number[] = [0, 20, 28, 40, 84, 576, 1500, 65_535];
+export const LENGTHS: readonly number[] = [0, 20, 28, 40, 56, 84, 576, 1500, 65_535];
 export const TTLS: readonly number[] = [0, 1, 2, 5, 32, 64, 128, 255];
 const LABELS = [
   "naive http",

@@ -104,9 +104,12 @@ function hasTuple({ protocol, icmpType }: Pdu): boolean {
 
 // Selectors in which arms get in each other's way
 
+/** Of the ranges that hosts have addresses in. */
+const EDGES = ["1.0.0.0", "126.255.255.255", "127.0.0.1", "128.0.0.0", "223.255.255.255"];
+
 function crowdedPolicy(random: Random): Policy {
   const pick = <Item>(items: readonly Item[]): Item => items[below(random, items.length)]!;
-  const address = (): string => `10.0.0.${below(random, 8)}`;
+  const address = (): string => below(random, 8) === 0 ? pick(EDGES) : `10.0.0.${below(random, 8)}`;
   const network = (): string => {
     const length = pick([29, 30, 31]);
     return `10.0.0.${below(random, 8) & maskOf(length) & 255}/${length}`;
@@ -236,8 +239,6 @@ function fill(pdu: Pdu, pool: Pool, random: Random): void {
   pdu.dst = until(() => near(pool.addresses) | 0, isHost);
   pdu.protocol = [1, 6, 6, 6, 17, 17, 47, below(random, 256)][below(random, 8)]!;
   const { protocol } = pdu;
-  const shortest = protocol === 6 ? 40 : protocol === 17 || protocol === 1 ? 28 : 20;
-  pdu.totalLength = within(near(pool.numbers), shortest, 65_535);
   pdu.ttl = within(near(pool.numbers), 0, 255);
   pdu.fragment = below(random, 4) === 0 ? 1 : 0;
   // Fields of other protocols hold what earlier packets left there.
@@ -250,6 +251,17 @@ function fill(pdu: Pdu, pool: Pool, random: Random): void {
   const icmp = near(pool.icmp) & 0xffff;
   pdu.icmpType = icmp >> 8;
   pdu.icmpCode = icmp & 255;
+  const quotes = [3, 11, 12].includes(pdu.icmpType);
+  const shortest = protocol === 6
+    ? 40
+    : protocol === 17
+    ? 28
+    : protocol !== 1
+    ? 20
+    : quotes
+    ? 56
+    : 28;
+  pdu.totalLength = within(near(pool.numbers), shortest, 65_535);
   pdu.flow = hasTuple(pdu) ? [-1, -1, 4, 5][below(random, 4)]! : -1;
   pdu.state = stateOf(pdu, random);
   pdu.seq = below(random, 2);
