@@ -311,7 +311,7 @@ const WORDS = [
   ..."src dst protocol ttl totalLength fragment srcPort dstPort tcpFlags icmpType icmpCode".split(
     " ",
   ),
-  ..."state p b r".split(" "),
+  ..."state flow p b r".split(" "),
 ];
 const TEXT = new RegExp(
   `^(?:"use strict"|\\b(?:${WORDS.join("|")}|[fc]\\d+|\\d+)\\b|[\\s{}()\\[\\];:,.!=&|<>+~-])*$`,
