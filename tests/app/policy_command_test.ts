@@ -116,16 +116,16 @@ Deno.test("policyCommand check shows 100 findings, errors first, and says how ma
     const { code, stdout } = await runText(
       `default drop\ndefine $never = 10.0.0.1\nudp -> drop\n${"udp -> drop\n".repeat(arms - 1)}`,
     );
-    const summary = `text.policy: ${arms - 1} errors, 1 warning, ${arms + 1} nodes\n`;
+    const summary = `text.policy: ${arms - 1} errors, 1 warning, ${arms + 1} nodes, up to`;
     assert.equal(stdout.match(/^text\.policy:\d+:\d+: /gm)?.length, Math.min(arms, 100));
     assert.equal(stdout.includes(": warning: "), arms === 100, "the warning");
-    assert.ok(stdout.endsWith(`^\n${more}${summary}`), stdout.slice(-200));
+    assert.ok(stdout.includes(`^\n${more}${summary}`), stdout.slice(-200));
     assert.ok(stdout.length < 30_000);
     assert.equal(code, 1);
   }
   const warnings = Array.from({ length: 150 }, (_, i) => `define $n${i} = 10.0.0.1\n`);
   const { code, stdout } = await runText(`default drop\n${warnings.join("")}udp -> drop\n`);
-  assert.match(stdout, /\nand 50 more\ntext\.policy: 150 warnings, 2 nodes\n$/);
+  assert.match(stdout, /\nand 50 more\ntext\.policy: 150 warnings, 2 nodes, up to .*\n$/);
   assert.equal(code, 0);
 });
 

@@ -64,7 +64,6 @@ export interface WorldOptions {
   readonly careful?: boolean;
   readonly evaluator?: (plan: Plan) => Evaluate;
   readonly startMs?: number;
-  readonly evaluator?: (plan: Plan) => Evaluate;
 }
 
 export class World {
@@ -107,7 +106,6 @@ export class World {
       policy: options.policy ?? builtIn(this.devices.length),
       ...(options.evaluator === undefined ? {} : { evaluator: options.evaluator }),
       config,
-      ...(options.evaluator === undefined ? {} : { evaluator: options.evaluator }),
       log: { info: line("info"), warning: line("warning"), error: line("error") },
       trace: options.careful
         ? new Unhurried("off", this.#console.outlet, DECISION_NAMES)
