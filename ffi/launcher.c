@@ -7,16 +7,23 @@
  * nothing is left on disk and the process id, standard streams, arguments and exit code are the program's own. The program gets
  * its least permissions here, and no variable of the caller's environment can configure the runtime.
  *
- * Read first: memfd_create(2), fexecve(3), proc(5) for /proc/self/exe and /proc/self/fd.
+ * What the runtime would end by with a dump or without a word is said or prevented here, in this order:
+ * closed standard streams, too low limits, signals that come before the program listens, a working
+ * directory that is gone.
+ *
+ * Read first: memfd_create(2), fexecve(3), getrlimit(2), proc(5) for /proc/self/exe and /proc/self/fd.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -54,12 +61,30 @@ static const char *const DENO_ARGS[] = {
     "--no-code-cache",
     "--allow-ffi=/proc/self/fd/41",
     "--allow-read",
-    "--allow-write", /* given up at once, except by `replay --out`: see src/app/main.ts */
+    "--allow-write", /* given up at once, except by `replay`: see src/app/main.ts */
     "--allow-env=NO_COLOR,FORCE_COLOR,CLICOLOR_FORCE",
     "--ext=js",
     "/proc/self/fd/40",
 };
 enum { DENO_ARG_COUNT = sizeof DENO_ARGS / sizeof *DENO_ARGS };
+
+#define MIB (1024UL * 1024)
+
+/*
+ * What the runtime takes for granted. V8 reserves addresses: a 32 GiB cage for its C++ objects, with half
+ * as much around it to align it, and some smaller ones, 48.4 GiB at the peak. Of what is writable it takes
+ * 0.7 GiB with a million connections, and it believes in a stack of 1 MiB. Descriptors: see PROGRAM_FD.
+ */
+static const struct need {
+  int resource;
+  rlim_t least, unit;
+  const char *name, *unit_name;
+} NEEDS[] = {
+    {RLIMIT_AS, 52 * 1024 * MIB, 1024, "address space (ulimit -v)", " KiB"},
+    {RLIMIT_DATA, 1024 * MIB, 1024, "data (ulimit -d)", " KiB"},
+    {RLIMIT_STACK, 2 * MIB, 1024, "stack (ulimit -s)", " KiB"},
+    {RLIMIT_NOFILE, 64, 1, "open files (ulimit -n)", ""},
+};
 
 /* Names that begin so would configure Deno or its parts. */
 static const char *const SCRUBBED[] = {"DENO_", "NODE_", "OTEL_", "RUST_"};
@@ -67,6 +92,57 @@ static const char *const SCRUBBED[] = {"DENO_", "NODE_", "OTEL_", "RUST_"};
 static void fail(const char *what) {
   fprintf(stderr, "Cannot start: %s: %s\n", what, strerror(errno));
   exit(1);
+}
+
+/* Closed standard streams lead to /dev/null, as the runtime would have it: no other file may get their
+ * numbers. */
+static void open_standard_streams(void) {
+  int fd;
+  do fd = open("/dev/null", O_RDWR);
+  while (fd >= 0 && fd <= 2);
+  if (fd >= 0) close(fd);
+}
+
+static void check_limits(void) {
+  for (size_t i = 0; i < sizeof NEEDS / sizeof *NEEDS; i++) {
+    const struct need *need = &NEEDS[i];
+    struct rlimit limit;
+    if (getrlimit(need->resource, &limit) < 0) fail(need->name);
+    if (limit.rlim_cur >= need->least) continue;
+    fprintf(stderr, "Cannot start: the limit of %s is %llu%s: expected at least %llu%s\n", need->name,
+            (unsigned long long)(limit.rlim_cur / need->unit), need->unit_name,
+            (unsigned long long)(need->least / need->unit), need->unit_name);
+    exit(1);
+  }
+}
+
+/* True if the arguments ask for a run: there is no word for another command, but as value of a flag. */
+static int is_run(int argc, char **argv) {
+  int is_value = 0;
+  for (int i = 1; i < argc; i++) {
+    const char *word = argv[i];
+    int is_flag = strncmp(word, "--", 2) == 0;
+    if (!is_flag && !is_value) return 0;
+    is_value = is_flag && !strchr(word, '=') && strcmp(word, "--preserve-source") != 0;
+  }
+  return 1;
+}
+
+/* What a signal did before main: a write beyond the limit of file sizes fails instead (EFBIG), and what a
+ * run listens for does not end it before it does. */
+static void ignore_signals(int run) {
+  signal(SIGXFSZ, SIG_IGN);
+  if (!run) return;
+  signal(SIGHUP, SIG_IGN);
+  signal(SIGUSR2, SIG_IGN);
+}
+
+/* Deno does not start in a directory that has been removed. In this one relative paths are refused:
+ * src/app/file_error.ts says why. */
+static void leave_removed_directory(void) {
+  char path[PATH_MAX];
+  if (getcwd(path, sizeof path) || errno != ENOENT) return;
+  if (chdir("/proc/self/fdinfo") < 0) fail("the working directory has been removed");
 }
 
 /* The next `size` bytes of `from` as a read-only file in memory. */
@@ -77,6 +153,9 @@ static int unpack(const char *name, int from, off_t *at, uint64_t size) {
   for (uint64_t left = size; left > 0;) {
     ssize_t copied = sendfile(fd, from, at, left);
     if (copied == 0) errno = EIO;
+    if (copied < 0 && errno == EFBIG) {
+      fail("the program could not be copied to memory (is the limit of file sizes, ulimit -f, too low?)");
+    }
     if (copied <= 0) fail("the program could not be copied to memory");
     left -= (uint64_t)copied;
   }
@@ -86,7 +165,7 @@ static int unpack(const char *name, int from, off_t *at, uint64_t size) {
 
 static void renumber(int fd, int wanted) {
   if (fd == wanted) return;
-  if (dup2(fd, wanted) < 0) fail("no file descriptor 42 (is the limit, ulimit -n, below 64?)");
+  if (dup2(fd, wanted) < 0) fail("no file descriptor 42");
   close(fd);
 }
 
@@ -105,6 +184,10 @@ static void clean_environment(void) {
 }
 
 int main(int argc, char **argv) {
+  open_standard_streams();
+  check_limits();
+  ignore_signals(is_run(argc, argv));
+  leave_removed_directory();
   int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
   struct stat stat;
   if (self < 0 || fstat(self, &stat) < 0) fail("/proc/self/exe");
@@ -117,6 +200,10 @@ int main(int argc, char **argv) {
     fail("this file is not complete, build or copy it again");
   }
 
+  struct rlimit file_size, most; /* the copies are files, too */
+  if (getrlimit(RLIMIT_FSIZE, &file_size) < 0) fail("limits");
+  most = (struct rlimit){file_size.rlim_max, file_size.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &most);
   off_t at = end - (off_t)(parts.deno_bytes + parts.program_bytes + parts.shim_bytes +
                            parts.svg_bytes);
   int deno = unpack("proxy", self, &at, parts.deno_bytes);
@@ -128,6 +215,7 @@ int main(int argc, char **argv) {
   if (argc > 2 && strcmp(argv[1], "policy") == 0 && strcmp(argv[2], "svg") == 0) {
     renumber(unpack("svg", self, &at, parts.svg_bytes), SVG_FD);
   }
+  setrlimit(RLIMIT_FSIZE, &file_size);
 
   char **args = calloc((size_t)argc + DENO_ARG_COUNT + 2, sizeof *args);
   if (!args) fail("arguments");

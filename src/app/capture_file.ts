@@ -1,6 +1,7 @@
 /** Capture files on disk: the bytes that `src/device/pcap.ts` reads, and a file to write records to. */
 import { pcapHeader, type PcapRecord, pcapRecord } from "../device/pcap.ts";
 import { printable } from "../tree/policy_error.ts";
+import { reasonOf } from "./file_error.ts";
 
 /** Largest capture that is read, in bytes: it is held in memory. */
 export const MAX_CAPTURE_BYTES: number = 2 ** 30;
@@ -17,7 +18,7 @@ export async function readCaptureFile(path: string): Promise<Uint8Array> {
     if (isFile && size > MAX_CAPTURE_BYTES) throw tooLarge(`${size}`);
     return await readBounded(file, isFile ? size + 1 : 1 << 20);
   } catch (error) {
-    throw new Error(`Cannot read capture "${printable(path)}": ${reasonOf(error)}`);
+    throw new Error(`Cannot read capture "${printable(path)}": ${reasonOf(error, path)}`);
   }
 }
 
@@ -100,13 +101,5 @@ export class CaptureWriter implements Disposable {
 }
 
 function cannotWrite(path: string, error: unknown): Error {
-  return new Error(`Cannot write capture "${printable(path)}": ${reasonOf(error)}`);
-}
-
-function reasonOf(error: unknown): string {
-  if (error instanceof Deno.errors.NotFound) return "there is no such file or folder";
-  if (error instanceof Deno.errors.IsADirectory) return "it is a directory";
-  if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
-  if (error instanceof Deno.errors.NotCapable) return "this program may not do that";
-  return printable(error instanceof Error ? error.message : String(error));
+  return new Error(`Cannot write capture "${printable(path)}": ${reasonOf(error, path)}`);
 }

@@ -2,6 +2,7 @@
 import type { Policy } from "../tree/ast.ts";
 import { type Customs, formatError, MAX_POLICY_LENGTH, parse } from "../tree/parse.ts";
 import { printable } from "../tree/policy_error.ts";
+import { reasonOf } from "./file_error.ts";
 
 /** Largest file, in bytes. */
 export const MAX_FILE_BYTES: number = MAX_POLICY_LENGTH;
@@ -18,7 +19,7 @@ export async function readPolicyFile(path: string): Promise<string> {
   try {
     return decode(await readBounded(path));
   } catch (error) {
-    throw new Error(`Cannot read policy "${printable(path)}": ${reasonOf(error)}`);
+    throw new Error(`Cannot read policy "${printable(path)}": ${reasonOf(error, path)}`);
   }
 }
 
@@ -57,12 +58,4 @@ function decode(bytes: Uint8Array): string {
   } catch {
     throw new SyntaxError("expected text in UTF-8");
   }
-}
-
-function reasonOf(error: unknown): string {
-  if (error instanceof Deno.errors.NotFound) return "there is no such file";
-  if (error instanceof Deno.errors.IsADirectory) return "it is a directory";
-  if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
-  if (error instanceof Deno.errors.NotCapable) return "this program may not read it";
-  return printable(error instanceof Error ? error.message : String(error));
 }

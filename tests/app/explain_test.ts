@@ -276,7 +276,9 @@ async function command(config: Config, ...packets: string[]) {
 
 Deno.test("explainCommand prints the explanations with an empty line between, or one error", async () => {
   const { state } = Deno.permissions.querySync({ name: "read" });
-  const why = state === "granted" ? "there is no such file" : "this program may not read it";
+  const why = state === "granted"
+    ? "there is no such file or folder"
+    : "this program may not do that";
   const packets = ["icmp 192.168.0.254 > 192.168.0.100", "icmp 192.168.0.9 > 192.168.0.100"];
   assert.deepEqual(await command(CONFIG, ...packets), {
     code: 0,

@@ -41,7 +41,7 @@ Deno.test({
           name: "Error",
           message: `Cannot read policy "${directory}/a\\u000a": ${reason}`,
         });
-      await fails("there is no such file");
+      await fails("there is no such file or folder");
       await Deno.writeFile(path, Uint8Array.of(0x64, 0xc3, 0x28));
       await fails("expected text in UTF-8");
       await Deno.writeFile(path, new Uint8Array(MAX_FILE_BYTES + 1).fill(0x23));

@@ -379,7 +379,12 @@ fileTest("replay refuses files that it can't read or write in one line", async (
         ],
         ["in.pcap", "a/b", {}, 'Cannot write capture "a/b": there is no such file or folder'],
         ["in.pcap", ".", {}, 'Cannot write capture ".": it is a directory'],
-        ["in.pcap", null, { policy: "x" }, 'Cannot read policy "x": there is no such file'],
+        [
+          "in.pcap",
+          null,
+          { policy: "x" },
+          'Cannot read policy "x": there is no such file or folder',
+        ],
       ];
     for (const [pcap, out, config, message] of attempts) {
       let stderr = "";

@@ -1,6 +1,7 @@
 // deno-lint-ignore-file no-console
 // What the launcher's tests run in place of the proxy: `launcher_program.js ACT …`.
-const [act, ...rest] = Deno.args;
+const [word, ...rest] = Deno.args;
+const act = word?.replace(/^--/, "");
 const acts = {
   args: () => console.log(JSON.stringify(rest)),
   async stdin() {
@@ -16,6 +17,25 @@ const acts = {
     const names = ["env", "ffi", "net", "read", "run", "sys", "write"];
     const state = (name) => Deno.permissions.querySync({ name }).state;
     console.log(JSON.stringify(Object.fromEntries(names.map((name) => [name, state(name)]))));
+  },
+  /** Ends by itself if it may live on. */
+  late() {
+    for (const [, name] of rest.join().matchAll(/--kill=(\w+)/g)) Deno.kill(Deno.pid, name);
+    console.log("alive");
+  },
+  read() {
+    try {
+      Deno.readTextFileSync(rest[0]);
+    } catch (error) {
+      console.log(error.name, error.message);
+    }
+  },
+  write() {
+    try {
+      Deno.writeFileSync(rest[0], new Uint8Array(100_000));
+    } catch (error) {
+      console.log(error.message);
+    }
   },
   async signals() {
     for (const name of ["SIGUSR2", "SIGHUP", "SIGINT"]) {

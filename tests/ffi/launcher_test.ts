@@ -34,6 +34,11 @@ class SingleFile {
     return { code: result.code, out: text.decode(result.stdout), err: text.decode(result.stderr) };
   }
 
+  /** As `run`, by a shell that does `before` first; a code above 128 is a signal. */
+  runAfter(before: string, args: readonly string[]): ReturnType<SingleFile["run"]> {
+    return this.run(["-c", `${before}; "$0" "$@"`, this.path, ...args], {}, "/bin/bash");
+  }
+
   spawn(args: string[]): Deno.ChildProcess {
     const piped = { stdin: "piped", stdout: "piped", clearEnv: true } as const;
     return new Deno.Command(this.path, { args, ...piped }).spawn();
@@ -126,6 +131,85 @@ Deno.test({ name: "launcher, is its program", ignore: !permitted }, async (t) =>
     assert.equal((await child.status).code, 3);
     await reader.cancel();
   });
+
+  for (
+    const [flag, value, line] of [
+      [
+        "-v",
+        30_000_000,
+        "address space (ulimit -v) is 30000000 KiB: expected at least 54525952 KiB",
+      ],
+      [
+        "-v",
+        1_000_000,
+        "address space (ulimit -v) is 1000000 KiB: expected at least 54525952 KiB",
+      ],
+      ["-d", 100_000, "data (ulimit -d) is 100000 KiB: expected at least 1048576 KiB"],
+      ["-s", 128, "stack (ulimit -s) is 128 KiB: expected at least 2048 KiB"],
+      ["-n", 40, "open files (ulimit -n) is 40: expected at least 64"],
+    ] as const
+  ) {
+    await t.step(`ulimit ${flag} ${value} is said in one line`, () => {
+      assert.deepEqual(file.runAfter(`ulimit ${flag} ${value}`, ["args"]), {
+        code: 1,
+        out: "",
+        err: `Cannot start: the limit of ${line}\n`,
+      });
+    });
+  }
+
+  await t.step("it starts with the limits that it names", () => {
+    const enough = "ulimit -v 54525952 -d 1048576 -s 2048 -n 64";
+    assert.deepEqual(file.runAfter(enough, ["args"]), { code: 3, out: "[]\n", err: "" });
+  });
+
+  await t.step("a limit of file sizes holds for what it writes, and only for that", () => {
+    const { code, out, err } = file.runAfter("ulimit -S -f 20", ["write", "large"]);
+    assert.match(out, /^File too large /);
+    assert.deepEqual([code, err], [3, ""]);
+    assert.equal(Deno.statSync(`${file.folder}/large`).size, 20 * 1024);
+    Deno.removeSync(`${file.folder}/large`);
+    assert.deepEqual(file.runAfter("ulimit -f 20", ["args"]), {
+      code: 1,
+      out: "",
+      err: "Cannot start: the program could not be copied to memory " +
+        "(is the limit of file sizes, ulimit -f, too low?): File too large\n",
+    });
+  });
+
+  await t.step("it starts in a folder that has been removed", () => {
+    const gone = "mkdir gone && cd gone && rmdir ../gone";
+    assert.deepEqual(file.runAfter(gone, ["args", "x"]), { code: 3, out: '["x"]\n', err: "" });
+    assert.match(file.runAfter(gone, ["read", "x"]).out, /^NotCapable /);
+  });
+
+  await t.step("a closed standard stream is no other file", () => {
+    assert.deepEqual(file.runAfter("exec <&-", ["stdin"]), { code: 3, out: "", err: "" });
+    const { code, out } = file.runAfter("exec >&- 2>&-", ["args", "x"]);
+    assert.deepEqual([code, out], [3, ""]);
+  });
+
+  await t.step(
+    "SIGHUP and SIGUSR2 do nothing before a run listens, and end other commands",
+    () => {
+      const both = ["--kill=SIGHUP", "--kill=SIGUSR2"];
+      const alive = { code: 3, out: "alive\n", err: "" };
+      for (const flags of [[], ["--policy", "policy"], ["--preserve-source", "--net=replay"]]) {
+        assert.deepEqual(file.run(["--late", ...both, ...flags]), alive);
+      }
+      const ended = { SIGHUP: 129, SIGUSR2: 140 };
+      for (
+        const words of [["policy"], ["--dst-addrs", "x", "explain"], [
+          "--preserve-source",
+          "replay",
+        ]]
+      ) {
+        for (const [name, code] of Object.entries(ended)) {
+          assert.equal(file.run(["--late", `--kill=${name}`, ...words]).code, code, `${words}`);
+        }
+      }
+    },
+  );
 
   await t.step("a cut file says so", () => {
     const cut = `${file.folder}/cut`;
