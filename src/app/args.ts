@@ -257,10 +257,6 @@ function addReplayCommand(program: Program, take: (command: Command) => void): v
       mtu: read(own, `mtu${suffix}`, DEFAULT_MTU, parseMtu),
     }));
     refuseSidesB(own, config.links.length);
-    const [a, b] = captures.map(({ out }) => out);
-    if (a !== null && a === b) {
-      throw new RangeError(`--out-b: Cannot use "${b}" twice: expected another file`);
-    }
     take({ kind: "replay", config, captures });
   });
 }

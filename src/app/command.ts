@@ -13,13 +13,18 @@ export interface CommandOptions {
   readonly customs: Customs;
 }
 
-/** Runs a command to its exit code; an Error becomes a message, and 1. */
+/** Runs a command to its exit code; an Error, also of its output, becomes a message, and 1. */
 export async function reported(stderr: Writer, run: () => Promise<number>): Promise<number> {
   try {
     return await run();
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    await writeAll(stderr, `error: ${message}\n`);
+    await complain(stderr, `error: ${message}`);
     return 1;
   }
+}
+
+/** Writes the line to `stderr`; if that fails, there is nobody left to tell. */
+export async function complain(stderr: Writer, line: string): Promise<void> {
+  await writeAll(stderr, `${line}\n`).catch(() => {});
 }

@@ -2,13 +2,17 @@
 import manifest from "../../deno.json" with { type: "json" };
 import type { BuiltIn } from "../tree/demo.ts";
 import type { Customs } from "../tree/parse.ts";
-import { parseArgs } from "./args.ts";
+import { type Command, parseArgs } from "./args.ts";
+import { complain, reported } from "./command.ts";
 import { explainCommand } from "./explain.ts";
 import { openLog } from "./log.ts";
 import { Outlet } from "./outlet.ts";
 import { policyCommand } from "./policy_command.ts";
 import { replayCommand } from "./replay_command.ts";
 import { run } from "./run.ts";
+import { findSameFile, type NamedFile } from "./same_file.ts";
+import { ignoreSignals } from "./signals.ts";
+import { writeAll } from "./write_all.ts";
 
 /** How long a console that does not read may hold up the end. */
 const FLUSH_MS = 500;
@@ -31,52 +35,87 @@ export interface Program {
 export async function main(
   args: readonly string[],
   platform: Platform,
-  { policy: builtIn, customs }: Program,
+  program: Program,
 ): Promise<number> {
-  const stdout = new Outlet(Deno.stdout);
-  const stderr = new Outlet(Deno.stderr);
-  const log = openLog(stdout, stderr);
+  const { stdout, stderr } = Deno;
   const command = parseArgs(args, { version: manifest.version, build: platform.build });
+  if (command.kind === "run") ignoreSignals();
   const writes = command.kind === "replay" || platform.build === "source"; // sources make the shim
   if (!writes) Deno.permissions.revokeSync({ name: "write" });
-  let code = 0;
+  const { inputs, outputs } = filesOf(command);
+  const wrong = command.kind === "usage-error" ? command.message : findSameFile(inputs, outputs);
+  if (wrong !== null) {
+    await complain(stderr, wrong);
+    return 2;
+  }
+  const { policy: builtIn, customs } = program;
+  const options = { stdout, stderr, builtIn, customs };
   switch (command.kind) {
     case "print":
-      stdout.offer(command.text);
-      break;
-    case "usage-error":
-      stderr.offer(`${command.message}\n`);
-      code = 2;
-      break;
-    case "policy": {
-      const { stdout, stderr } = Deno;
-      code = await policyCommand(command, {
-        stdout,
-        stderr,
+      return await reported(stderr, async () => {
+        await writeAll(stdout, command.text);
+        return 0;
+      });
+    case "policy":
+      return await policyCommand(command, {
+        ...options,
         builtIn: builtIn(1),
-        customs,
         svg: platform.svg,
       });
-      break;
-    }
     case "explain":
-    case "replay": {
-      const { stdout, stderr } = Deno;
-      const options = { stdout, stderr, builtIn, customs };
-      code = command.kind === "explain"
-        ? await explainCommand(command, options)
-        : await replayCommand(command, options);
-      break;
-    }
+      return await explainCommand(command, options);
+    case "replay":
+      return await replayCommand(command, options);
     case "run":
-      try {
-        const { config, tap } = command;
-        await run({ config, tap, builtIn, customs, shim: platform.shim, stdout, log });
-      } catch (error) {
-        log.error(error instanceof Error ? error.message : String(error));
-        code = 1;
-      }
+      return await runCommand(command, platform, program);
+    case "usage-error":
+      return 2;
   }
-  await Promise.all([stdout.flush(FLUSH_MS), stderr.flush(FLUSH_MS)]);
+}
+
+/** What the command reads and writes; its own words go to standard output and error. */
+function filesOf(command: Command): { inputs: NamedFile[]; outputs: NamedFile[] } {
+  const inputs: NamedFile[] = [];
+  const outputs: NamedFile[] = [
+    { name: "standard output", file: 1 },
+    { name: "standard error", file: 2 },
+  ];
+  const policy = command.kind === "policy"
+    ? command.file
+    : "config" in command
+    ? command.config.policy
+    : null;
+  if (policy === "-") inputs.push({ name: "standard input", file: 0 });
+  else if (policy !== null) inputs.push({ name: "the policy", file: policy });
+  if (command.kind !== "replay") return { inputs, outputs };
+  for (const [i, { pcap, out }] of command.captures.entries()) {
+    const suffix = i === 0 ? "" : "-b";
+    inputs.push({ name: `--pcap${suffix}`, file: pcap });
+    if (out !== null) outputs.push({ name: `--out${suffix}`, file: out });
+  }
+  return { inputs, outputs };
+}
+
+/** A run: the console never holds it up, and when that fails the run goes on without. */
+async function runCommand(
+  { config, tap }: Extract<Command, { kind: "run" }>,
+  { shim }: Platform,
+  { policy: builtIn, customs }: Program,
+): Promise<number> {
+  let code = 0;
+  const stderr: Outlet = new Outlet(Deno.stderr, undefined, () => code = 1);
+  const stdout = new Outlet(Deno.stdout, undefined, (reason) => {
+    stderr.offer(`error: Cannot write output: ${reason}\n`);
+    code = 1;
+  });
+  const log = openLog(stdout, stderr);
+  try {
+    await run({ config, tap, builtIn, customs, shim, stdout, log });
+  } catch (error) {
+    log.error(error instanceof Error ? error.message : String(error));
+    code = 1;
+  }
+  await stdout.flush(FLUSH_MS);
+  await stderr.flush(FLUSH_MS);
   return code;
 }

@@ -5,8 +5,8 @@
  *     offer ──► filling half ──(swap when no write is in flight)──► half in flight ──► writer
  *
  * After a loss everything is lost up to the next swap; then one line with the count goes first, so
- * the gap stands where it happened. A writer that fails (the reader is gone: EPIPE) turns the outlet
- * off for good. Nothing here ever throws or rejects.
+ * the gap stands where it happened. A writer that fails turns the outlet off for good; of all failures
+ * but that the reader is gone (EPIPE) the owner is told. Nothing here ever throws or rejects.
  */
 
 /** The part of a stream that an outlet needs; `Deno.stdout` is one. */
@@ -25,6 +25,7 @@ const RETRY_MS = 5;
 
 export class Outlet {
   readonly #writer: Writer;
+  readonly #failed: (reason: string) => void;
   readonly #encoder = new TextEncoder();
   #filling: Uint8Array;
   #spare: Uint8Array;
@@ -36,12 +37,17 @@ export class Outlet {
   #closed = false;
   #draining: Promise<void> | null = null;
 
-  /** `sizeBytes` is the whole buffer; one entry can be half as long. */
-  constructor(writer: Writer, sizeBytes: number = DEFAULT_SIZE_BYTES) {
+  /** `sizeBytes` is the whole buffer; one entry can be half as long. `failed` is told once at most. */
+  constructor(
+    writer: Writer,
+    sizeBytes: number = DEFAULT_SIZE_BYTES,
+    failed: (reason: string) => void = () => {},
+  ) {
     if (sizeBytes < MIN_SIZE_BYTES) {
       throw new RangeError(`Cannot make outlet of ${sizeBytes} bytes: must be ≥ ${MIN_SIZE_BYTES}`);
     }
     this.#writer = writer;
+    this.#failed = failed;
     this.#filling = new Uint8Array(sizeBytes >> 1);
     this.#spare = new Uint8Array(sizeBytes >> 1);
   }
@@ -102,10 +108,12 @@ export class Outlet {
     try {
       await Promise.resolve(); // entries that are offered in one go leave in one write
       while (this.#usedBytes > 0 || this.#unreported > 0) await this.#writeAll(this.#swap());
-    } catch {
+    } catch (error) {
       this.#closed = true;
       this.#lost += this.#flightEntries + this.#fillingEntries;
       this.#usedBytes = 0;
+      const { name, message } = error instanceof Error ? error : new Error(String(error));
+      if (name !== "BrokenPipe") this.#failed(message);
     }
     this.#flightEntries = 0;
     this.#draining = null;
@@ -130,7 +138,7 @@ export class Outlet {
     for (let sent = 0; sent < bytes.length;) {
       try {
         const written = await this.#writer.write(bytes.subarray(sent));
-        if (written === 0) throw new Error("Cannot write to console: it takes no bytes");
+        if (written === 0) throw new Error("it takes no bytes");
         sent += written;
       } catch (error) {
         if (!(error instanceof Error && error.name === "WouldBlock")) throw error;

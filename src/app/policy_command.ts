@@ -19,6 +19,7 @@ import { formatAt, printable } from "../tree/policy_error.ts";
 import { print } from "../tree/print.ts";
 import { renderDot, renderMermaid } from "../tree/render.ts";
 import { SourceLimits } from "../tree/source_limits.ts";
+import { reported } from "./command.ts";
 import { DEFAULT_MAX_CONN, DEFAULT_MAX_LIMIT_SOURCES } from "./flags.ts";
 import { readPolicyFile } from "./policy_file.ts";
 import { writeAll } from "./write_all.ts";
@@ -57,7 +58,7 @@ export async function policyCommand(
   { view, file }: PolicyCommand,
   options: PolicyCommandOptions,
 ): Promise<number> {
-  try {
+  return await reported(options.stderr, async () => {
     const source = await load(file, options);
     if (Array.isArray(source)) {
       const text = `${source.map(formatError).join("\n")}\n`;
@@ -67,11 +68,7 @@ export async function policyCommand(
     if (view === "check") return await checkSource(source, options.stdout);
     await writeAll(options.stdout, await textOf(view, source.policy, options));
     return 0;
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    await writeAll(options.stderr, `error: ${message}\n`);
-    return 1;
-  }
+  });
 }
 
 async function load(

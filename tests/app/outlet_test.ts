@@ -142,20 +142,29 @@ Deno.test("Outlet turns itself off when a write fails, and counts what is lost",
   assert.equal(sink.writes, 1);
 });
 
-const failures: [string, () => Promise<number>][] = [
+const failures: [string, () => Promise<number>, told: string[]][] = [
   ["throws at once", () => {
     throw new Error("at once");
-  }],
-  ["takes no bytes", () => Promise.resolve(0)],
-  ["rejects with no Error", () => Promise.reject("no Error")],
+  }, ["at once"]],
+  ["takes no bytes", () => Promise.resolve(0), ["it takes no bytes"]],
+  ["rejects with no Error", () => Promise.reject("no Error"), ["no Error"]],
+  [
+    "has no reader",
+    () => Promise.reject(Object.assign(new Error("Broken pipe"), { name: "BrokenPipe" })),
+    [],
+  ],
 ];
-for (const [name, write] of failures) {
-  Deno.test(`Outlet turns itself off when the writer ${name}`, async () => {
-    const outlet = new Outlet({ write });
+for (const [name, write, wanted] of failures) {
+  Deno.test(`Outlet turns itself off when the writer ${name}, and says why`, async () => {
+    const told: string[] = [];
+    const outlet = new Outlet({ write }, undefined, (reason) => told.push(reason));
     outlet.offer("text");
     await outlet.flush(LONG_MS);
     assert.equal(outlet.closed, true);
     assert.equal(outlet.lost, 1);
+    outlet.offer("more");
+    await outlet.flush(LONG_MS);
+    assert.deepEqual(told, wanted);
   });
 }
 
