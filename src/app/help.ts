@@ -56,6 +56,8 @@ counted, in the order of time.
 Without --mac the proxy's MAC address is found in the capture. Frames from that address are not
 received but compared with those sent here, ARP requests excepted.
 A capture does not tell the MTU of its interface: --mtu and --mtu-b do.
+Of a pause only the first and the last minute are gone through: ARP requests between are not sent.
+A file that is read, or written already, is not written over, whatever the name it is given by.
 A neighbour of which the capture has packets, but none of ARP, is taken to have answered before.
 A TCP or UDP checksum that is the bare sum of the pseudo-header counts as not completed yet; in
 --out it is completed.

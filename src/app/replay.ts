@@ -5,11 +5,11 @@
  *     record ─┬─ from another station ──▶ appliance ──▶ what it sends ──┬──▶ events.sent
  *             └─ from the proxy's own MAC ────────────▶ compared with ──┘
  *
- * Each record is a burst of its own, and between two records time passes in ticks as in a real run. What
- * hangs on the moment of a tick can't be the same: ARP requests (probes and announcements are such) are
- * counted but not compared, and limits (of the policy, of ICMP errors) may differ by a packet.
+ * Each record is a burst of its own, and between two records time passes in ticks as in a real run, over
+ * long pauses in jumps (`capture_clock.ts`). What hangs on the moment of a tick can't be the same: ARP
+ * requests (probes and announcements are such) are counted but not compared, and limits (of the policy,
+ * of ICMP errors) may differ by a packet.
  */
-import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import { SeededRandom } from "../core/random.ts";
 import { MemoryDevice } from "../device/memory.ts";
@@ -18,16 +18,12 @@ import type { PcapRecord } from "../device/pcap.ts";
 import { DECISION_NAMES, type Policy } from "../tree/ast.ts";
 import { formatMac, type Mac } from "../wire/address.ts";
 import { Appliance } from "./appliance.ts";
+import { CaptureClock } from "./capture_clock.ts";
 import type { Config } from "./config.ts";
 import { isArpRequest, isFrom } from "./frame_kind.ts";
 import { firstDifference, FrameMatch, type MatchResult, type Sighting } from "./frame_match.ts";
 import { describeFrame } from "./packet_text.ts";
 import { Trace } from "./trace.ts";
-
-const TICK_MS = 100;
-
-/** Most ticks between two records; in a longer pause they are further apart. */
-const MAX_TICKS = 36_000;
 
 /** Whom a replay tells. Texts are whole lines. */
 export interface ReplayEvents {
@@ -185,41 +181,4 @@ export class Replay {
 
 function hexOf(byte: number | undefined): string {
   return byte === undefined ? "lacking" : byte.toString(16).padStart(2, "0");
-}
-
-/** The capture's time, which never goes back here; the appliance sees it from 0 on. */
-class CaptureClock implements Clock {
-  #startUs = 0;
-  #timeUs = 0;
-  #tickUs = 0;
-
-  get timeUs(): number {
-    return this.#timeUs;
-  }
-
-  begin(timeUs: number): void {
-    this.#startUs = this.#timeUs = timeUs;
-  }
-
-  /** Moves on to `timeUs`; true if there is a tick before, and then only to that. */
-  approach(timeUs: number): boolean {
-    const leftUs = timeUs - this.#timeUs;
-    if (this.#tickUs === 0) this.#tickUs = Math.max(TICK_MS * 1000, Math.ceil(leftUs / MAX_TICKS));
-    if (leftUs > this.#tickUs) {
-      this.#timeUs += this.#tickUs;
-      return true;
-    }
-    this.#timeUs = Math.max(timeUs, this.#timeUs);
-    this.#tickUs = 0;
-    return false;
-  }
-
-  nowMs(): number {
-    return (this.#timeUs - this.#startUs) / 1000;
-  }
-
-  /** Since the first record. */
-  secondsOf(timeUs: number): string {
-    return ((timeUs - this.#startUs) / 1_000_000).toFixed(6);
-  }
 }
