@@ -128,13 +128,17 @@ static int is_run(int argc, char **argv) {
   return 1;
 }
 
-/* What a signal did before main: a write beyond the limit of file sizes fails instead (EFBIG), and what a
- * run listens for does not end it before it does. */
-static void ignore_signals(int run) {
+/* A write beyond the limit of file sizes fails (EFBIG) instead of ending the process. What a run listens for
+ * waits until it does: tap_unblock in ffi/tap.c lets it in. Ignoring it would not do, because the runtime
+ * catches SIGHUP before anybody can listen, and then ends by it. */
+static void hold_signals(int run) {
   signal(SIGXFSZ, SIG_IGN);
   if (!run) return;
-  signal(SIGHUP, SIG_IGN);
-  signal(SIGUSR2, SIG_IGN);
+  sigset_t held;
+  sigemptyset(&held);
+  sigaddset(&held, SIGHUP);
+  sigaddset(&held, SIGUSR2);
+  sigprocmask(SIG_BLOCK, &held, NULL);
 }
 
 /* Deno does not start in a directory that has been removed. In this one relative paths are refused:
@@ -186,7 +190,7 @@ static void clean_environment(void) {
 int main(int argc, char **argv) {
   open_standard_streams();
   check_limits();
-  ignore_signals(is_run(argc, argv));
+  hold_signals(is_run(argc, argv));
   leave_removed_directory();
   int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
   struct stat stat;

@@ -21,6 +21,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -38,6 +39,17 @@ enum {
   WRITE_RETRY_MS = 1,
   RING_UNKNOWN = -2,
 };
+
+/* ---- signals ---------------------------------------------------------------------------------- */
+
+/* Lets in the signals that ffi/launcher.c holds back until the program listens for them. */
+int32_t tap_unblock(void) {
+  sigset_t held;
+  sigemptyset(&held);
+  sigaddset(&held, SIGHUP);
+  sigaddset(&held, SIGUSR2);
+  return -pthread_sigmask(SIG_UNBLOCK, &held, NULL);
+}
 
 /* ---- opening ---------------------------------------------------------------------------------- */
 

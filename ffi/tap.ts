@@ -7,6 +7,8 @@
 
 /** The shim's functions with its own parameter names. All but `tap_now` return a value ≥ 0, or `-errno`. */
 const symbols = {
+  /** () */
+  tap_unblock: { parameters: [], result: "i32" },
   tap_node: { parameters: [], result: "i32" },
   /** (name) */
   tap_kind: { parameters: ["buffer"], result: "i32" },

@@ -11,8 +11,8 @@ export function listen(handlers: Partial<Record<Deno.Signal, () => void>>): () =
 
 /**
  * From now on to the end of the process the signals that a run listens for do nothing by themselves.
- * `ffi/launcher.c` begins with that earlier. SIGHUP comes first: with the first listener of all the runtime
- * catches it, ignored or not, and lets it end the process if nobody listens.
+ * `ffi/launcher.c` holds them back before. SIGHUP comes first: with the first listener of all the runtime
+ * catches it, and lets it end the process if nobody listens.
  */
 export function ignoreSignals(): void {
   const nothing = () => {};

@@ -104,6 +104,7 @@ export class TapDevice implements Clock, Device {
   static open(name: string, options: TapOptions): TapDevice {
     const nameBytes = encodeDeviceName(name);
     const library = loadTap(options.shim);
+    library.symbols.tap_unblock(); // a run listens for its signals before it opens devices
     try {
       const kind = library.symbols.tap_kind(nameBytes);
       const fd = attach(library.symbols, name, kind, options.create, options.host);

@@ -18,10 +18,17 @@ const acts = {
     const state = (name) => Deno.permissions.querySync({ name }).state;
     console.log(JSON.stringify(Object.fromEntries(names.map((name) => [name, state(name)]))));
   },
-  /** Ends by itself if it may live on. */
-  late() {
-    for (const [, name] of rest.join().matchAll(/--kill=(\w+)/g)) Deno.kill(Deno.pid, name);
+  /** Sends itself signals, then listens for them. */
+  async late() {
+    const names = [...rest.join().matchAll(/--kill=(\w+)/g)].map(([, name]) => name);
+    for (const name of names) Deno.kill(Deno.pid, name);
     console.log("alive");
+    const heard = names.map((name) =>
+      new Promise((resolve) => Deno.addSignalListener(name, () => resolve(name)))
+    );
+    Deno.dlopen("/proc/self/fd/41", { tap_unblock: { parameters: [], result: "i32" } })
+      .symbols.tap_unblock();
+    console.log((await Promise.all(heard)).join(" "));
   },
   read() {
     try {

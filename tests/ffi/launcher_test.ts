@@ -190,10 +190,10 @@ Deno.test({ name: "launcher, is its program", ignore: !permitted }, async (t) =>
   });
 
   await t.step(
-    "SIGHUP and SIGUSR2 do nothing before a run listens, and end other commands",
+    "SIGHUP and SIGUSR2 wait until a run listens, and end other commands",
     () => {
       const both = ["--kill=SIGHUP", "--kill=SIGUSR2"];
-      const alive = { code: 3, out: "alive\n", err: "" };
+      const alive = { code: 3, out: "alive\nSIGHUP SIGUSR2\n", err: "" };
       for (const flags of [[], ["--policy", "policy"], ["--preserve-source", "--net=replay"]]) {
         assert.deepEqual(file.run(["--late", ...both, ...flags]), alive);
       }
