@@ -4,12 +4,13 @@
  *     launcher | Deno's executable | the program | the shim | what draws SVG | struct trailer
  *
  * It copies them into anonymous files in memory (the last only for `policy svg`) and becomes Deno, so
- * nothing is left on disk and the process id, standard streams, arguments and exit code are the program's own. The program gets
- * its least permissions here, and no variable of the caller's environment can configure the runtime.
+ * nothing is left on disk and the process id, standard streams, arguments and exit code are the
+ * program's own. The program gets its least permissions here, and no variable of the caller's
+ * environment can configure the runtime.
  *
- * What the runtime would end by with a dump or without a word is said or prevented here, in this order:
- * closed standard streams, too low limits, signals that come before the program listens, a working
- * directory that is gone.
+ * What the runtime would end by with a dump or without a word is said or prevented here, in this
+ * order: closed standard streams, too low limits, signals that come before the program listens, a
+ * working directory that has been removed.
  *
  * Read first: memfd_create(2), fexecve(3), getrlimit(2), proc(5) for /proc/self/exe and /proc/self/fd.
  */
@@ -71,9 +72,10 @@ enum { DENO_ARG_COUNT = sizeof DENO_ARGS / sizeof *DENO_ARGS };
 #define MIB (1024UL * 1024)
 
 /*
- * What the runtime takes for granted. V8 reserves addresses: a 32 GiB cage for its C++ objects, with half
- * as much around it to align it, and some smaller ones, 48.4 GiB at the peak. Of what is writable it takes
- * 0.7 GiB with a million connections, and it believes in a stack of 1 MiB. Descriptors: see PROGRAM_FD.
+ * What the runtime takes for granted. V8 reserves addresses: a cage of 32 GiB for its C++ objects, with
+ * half as much around it to align it, and some smaller ones, 48.4 GiB at the peak. Of what is writable
+ * it takes 0.7 GiB with a million connections, and it counts on a stack of 1 MiB. For the descriptors
+ * see PROGRAM_FD.
  */
 static const struct need {
   int resource;
@@ -94,8 +96,8 @@ static void fail(const char *what) {
   exit(1);
 }
 
-/* Closed standard streams lead to /dev/null, as the runtime would have it: no other file may get their
- * numbers. */
+/* Closed standard streams lead to /dev/null, as the runtime would have it: no other file may get
+ * their numbers. */
 static void open_standard_streams(void) {
   int fd;
   do fd = open("/dev/null", O_RDWR);
@@ -116,7 +118,8 @@ static void check_limits(void) {
   }
 }
 
-/* True if the arguments ask for a run: there is no word for another command, but as value of a flag. */
+/* True if the arguments ask for a run: all words are flags or values of flags. As isRun in
+ * src/app/signals.ts. */
 static int is_run(int argc, char **argv) {
   int is_value = 0;
   for (int i = 1; i < argc; i++) {
@@ -128,9 +131,9 @@ static int is_run(int argc, char **argv) {
   return 1;
 }
 
-/* A write beyond the limit of file sizes fails (EFBIG) instead of ending the process. What a run listens for
- * waits until it does: tap_unblock in ffi/tap.c lets it in. Ignoring it would not do, because the runtime
- * catches SIGHUP before anybody can listen, and then ends by it. */
+/* A write beyond the limit of file sizes fails (EFBIG) instead of ending the process. What a run listens
+ * for waits until it does: tap_unblock in ffi/tap.c lets it in. Ignoring it would not do, because the
+ * runtime catches SIGHUP before anybody can listen, and then ends by it. */
 static void hold_signals(int run) {
   signal(SIGXFSZ, SIG_IGN);
   if (!run) return;

@@ -37,7 +37,7 @@ export class Outlet {
   #closed = false;
   #draining: Promise<void> | null = null;
 
-  /** `sizeBytes` is the whole buffer; one entry can be half as long. `failed` is told once at most. */
+  /** `sizeBytes` is the whole buffer; one entry can be half as long. `failed` is called once at most. */
   constructor(
     writer: Writer,
     sizeBytes: number = DEFAULT_SIZE_BYTES,

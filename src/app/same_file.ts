@@ -1,7 +1,7 @@
 /**
- * Keeps a command from writing over what it reads, and from writing two outputs into one file. A file is
- * known by its device and inode, not by its name: links, hard links and `./` lead to the same one. Only
- * regular files count; a terminal, a pipe or `/dev/null` may be used any number of times.
+ * Keeps a command from writing over what it reads, and from writing two outputs into one file. A file
+ * is known by its device and inode, not by its name: links, hard links and `./` lead to the same one.
+ * Only regular files count; a terminal, a pipe or `/dev/null` may be used any number of times.
  */
 import { fstatSync } from "node:fs";
 import { dirname } from "node:path";
@@ -19,8 +19,8 @@ export interface NamedFile {
 const MAX_LINKS = 40;
 
 /**
- * One line about the first of `outputs` that is one of `inputs` or an earlier output; null if there is none.
- * Opens nothing. That the two standard outputs are one file is usual.
+ * One line about the first of `outputs` that is one of `inputs` or an earlier output; null if there is
+ * none. Opens nothing. That the two standard outputs are one file is usual.
  */
 export function findSameFile(
   inputs: readonly NamedFile[],
@@ -48,7 +48,7 @@ function sameFile({ name, file }: NamedFile, other: NamedFile): string {
   return `${name}: Cannot write${path}: it is the file of ${other.name}, expected another one`;
 }
 
-/** What tells the file from others, also one that will be made at that path; null: it may be shared. */
+/** What tells the file, or the one that will be made there, from others; null: it may be shared. */
 function identityOf(file: string | number): string | null {
   if (typeof file === "number") {
     const stat = attempt(() => fstatSync(file));

@@ -11,15 +11,15 @@ export function listen(handlers: Partial<Record<Deno.Signal, () => void>>): () =
 
 /**
  * From now on to the end of the process the signals that a run listens for do nothing by themselves.
- * `ffi/launcher.c` holds them back before. SIGHUP comes first: with the first listener of all the runtime
- * catches it, and lets it end the process if nobody listens.
+ * `ffi/launcher.c` holds them back before. SIGHUP comes first: with the first listener of all the
+ * runtime catches it, and lets it end the process if nobody listens.
  */
 export function ignoreSignals(): void {
   const nothing = () => {};
   listen({ SIGHUP: nothing, SIGUSR2: nothing });
 }
 
-/** True if the arguments ask for a run: there is no word for another command, but as value of a flag. */
+/** True if the arguments ask for a run: all words are flags or values of flags. */
 export function isRun(args: readonly string[]): boolean {
   let isValue = false;
   for (const word of args) {

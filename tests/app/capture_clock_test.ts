@@ -59,7 +59,7 @@ class Watched {
   #sent: Uint8Array[] = [];
   #timeUs = 0;
   readonly #replay: Replay;
-  /** Longest pause without a record: the proxy's own ARP requests, which change nothing, break longer ones. */
+  /** Longest pause without a record: longer ones are broken by ARP requests of the proxy's own. */
   readonly #longestUs: number;
 
   constructor(seed: number, longestUs: number) {
