@@ -170,8 +170,8 @@ export class Connections {
       pdu.steps |= STEP_B_TO_A;
       return 0;
     },
-    setTtl: (pdu, ttl) => {
-      pdu.newTtl = ttl;
+    setTtl: (pdu, ttl, raise) => {
+      pdu.newTtl = raise ? ttl : Math.min(ttl, pdu.ttl - 1);
       return 0;
     },
   };

@@ -149,8 +149,16 @@ export type Tree =
   | { readonly node: "translate-a-to-b"; readonly backend: BalanceMethod; readonly then: Tree }
   /** Modifier: back to the client. */
   | { readonly node: "translate-b-to-a"; readonly then: Tree }
-  /** Modifier: the packet leaves with this TTL, 1 … 255. */
-  | { readonly node: "set-ttl"; readonly ttl: number; readonly then: Tree }
+  /**
+   * Modifier: the packet leaves with this TTL, 1 … 255, but never with more than one below its own, so
+   * that loops end (RFC 1812 §5.3.1). `raise`: with this one whatever it came with.
+   */
+  | {
+    readonly node: "set-ttl";
+    readonly ttl: number;
+    readonly raise: boolean;
+    readonly then: Tree;
+  }
   /** End. The label shows in the log and in the counters. */
   | { readonly node: "decide"; readonly decision: Decision; readonly label: string | null }
   /** A subtree that is defined by name, as if it stood here. */

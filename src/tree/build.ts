@@ -148,8 +148,12 @@ export function bToA(then: Tree): Tree {
   return node({ node: "translate-b-to-a", then });
 }
 
-export function setTtl(ttl: number, then: Tree): Tree {
-  return node({ node: "set-ttl", ttl: integer("TTL", ttl, 1, 255), then });
+/**
+ * The packet leaves with this TTL, but never with more than one below its own, so that loops end. With
+ * `raise` it may; then nothing ends a loop.
+ */
+export function setTtl(ttl: number, then: Tree, { raise = false } = {}): Tree {
+  return node({ node: "set-ttl", ttl: integer("TTL", ttl, 1, 255), raise, then });
 }
 
 /** The subtree that the policy defines under this name. */

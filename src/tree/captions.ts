@@ -98,7 +98,7 @@ export function noteOf(tree: Tree, protocol: number | null): string | null {
     case "translate-a-to-b":
       return `Pick one of ${DST_ADDRS} ${PICKING[tree.backend]}`;
     case "set-ttl":
-      return `Set TTL to ${tree.ttl}`;
+      return `Set TTL to ${tree.raise ? "" : "at most "}${tree.ttl}`;
     case "decide": {
       const label = tree.label === null ? "" : ` ${JSON.stringify(tree.label)}`;
       return `Decision : ${DECISION_CAPTIONS[tree.decision]}${label}`;

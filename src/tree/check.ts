@@ -13,6 +13,7 @@ import { EVERYTHING, type Facts, Restrictor, withoutOpaque } from "./facts.ts";
 import { type Finding, type Path, quoted } from "./finding.ts";
 import {
   allExpired,
+  mayComeWithTtl,
   mayOpen,
   neverAnswered,
   othersThanEchoRequests,
@@ -22,6 +23,7 @@ import {
   valid,
 } from "./fit.ts";
 import { type Note, Place } from "./place.ts";
+import { printStep } from "./print.ts";
 import { Remaining } from "./remaining.ts";
 import { checkStructure } from "./structure.ts";
 
@@ -52,6 +54,8 @@ interface Way {
 interface Case extends Arm {
   readonly node: object;
 }
+
+type SetTtl = Extract<Tree, { node: "set-ttl" }>;
 
 /** Most arms, in all, that are looked at to find the one that makes another unreachable. */
 const MAX_SEARCHED = 50_000;
@@ -112,6 +116,7 @@ class Analysis {
       case "translate-b-to-a":
         return this.#step(place, tree, facts, way);
       case "set-ttl":
+        if (tree.raise) this.#raise(place, tree, facts, way);
         return this.#visit(place.child(0), tree.then, facts, way);
       case "use": {
         const definition = this.#definitions.get(tree.name);
@@ -277,6 +282,14 @@ class Analysis {
         place.note(warning("no-counterpart", tree, message, path));
       };
     }
+  }
+
+  /** A packet that comes round again leaves with the TTL it came with: only smaller ones are safe. */
+  #raise(place: Place, tree: SetTtl, facts: Facts, { path }: Way): void {
+    if (!mayComeWithTtl(facts, tree.ttl, this.#restrictor)) return;
+    const message = `${printStep(tree)} disables loop protection: ` +
+      "what two routers send to each other goes round for ever";
+    place.note(warning("raised-ttl", tree, message, path));
   }
 
   // Decisions

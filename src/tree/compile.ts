@@ -87,7 +87,7 @@ class Emitter {
       case "translate-b-to-a":
         return this.#step("translateBToA(p)", node, offset);
       case "set-ttl":
-        return this.#step(`setTtl(p, ${int(tree.ttl)})`, node, offset);
+        return this.#step(`setTtl(p, ${int(tree.ttl)}, ${tree.raise === true})`, node, offset);
       case "decide":
         return this.#exit(offset, int(DECISION_NUMBERS[tree.decision]));
     }

@@ -15,7 +15,8 @@ export interface Steps {
   /** `backend` says how a new connection gets its backend. */
   translateAToB(pdu: Pdu, backend: BalanceMethod): number;
   translateBToA(pdu: Pdu): number;
-  setTtl(pdu: Pdu, ttl: number): number;
+  /** `raise`: also above the TTL that the PDU came with. */
+  setTtl(pdu: Pdu, ttl: number, raise: boolean): number;
 }
 
 export interface Environment {

@@ -16,6 +16,7 @@ export type CheckName =
   | "always-holds"
   | "translated-twice"
   | "no-counterpart"
+  | "raised-ttl"
   | "decision-misfit";
 
 export interface Finding {

@@ -71,6 +71,12 @@ export function allExpired(facts: Facts, restrictor: Restrictor): boolean {
   return restrictor.restrictField(facts, FIELD.ttl, LIVING).boxes.length === 0;
 }
 
+/** True for a TTL that a packet can have and be forwarded: from 2 on, and up to `ttl`. */
+export function mayComeWithTtl(facts: Facts, ttl: number, restrictor: Restrictor): boolean {
+  if (ttl < 2) return false;
+  return restrictor.restrictField(facts, FIELD.ttl, interval(2, ttl)).boxes.length > 0;
+}
+
 export function neverAnswered(facts: Facts, restrictor: Restrictor): boolean {
   return restrictor.restrict(facts, NEVER_ANSWERED, false).boxes.length === 0;
 }

@@ -24,8 +24,8 @@
  *     arm    = predicate ( "->" chain [ below ] | below )        predicate: see parse_predicate.ts
  *     below  = the indented block: of arms; of branches, if the chain ended in a balancer
  *     chain  = item { "," item }                                 nothing stands behind an end
- *     item   = "track" | "translate-a-to-b" [ method ] | "translate-b-to-a" | "set-ttl" N
- *            | "limit" N "/second" "burst" N [ "per" "source" ]
+ *     item   = "track" | "translate-a-to-b" [ method ] | "translate-b-to-a"
+ *            | "set-ttl" N [ "raise" ] | "limit" N "/second" "burst" N [ "per" "source" ]
  *            | ( "drop" | "forward" | "echo" | "reject" ) [ LABEL ] | "use" NAME           ends
  *            | ( method [ "per" "connection" ] | "custom" NAME ) [ ":" share { "|" share } ]
  *     method = "in" "turn" | "at" "random" | "by" "hash"

@@ -111,7 +111,11 @@ function readStep(scope: Scope, cursor: Cursor): MakeNode | null {
   }
   if (cursor.take("set-ttl")) {
     const ttl = readNumber(scope, cursor, "a TTL", 1, 255);
-    return (then) => ({ node: "set-ttl", ttl, then });
+    const raise = cursor.take("raise");
+    if (!raise && cursor.token.kind === "word") {
+      cursor.fail(`"raise" or ","`, hintFor(cursor.token, ["raise"]));
+    }
+    return (then) => ({ node: "set-ttl", ttl, raise, then });
   }
   if (cursor.take("limit")) return readLimit(scope, cursor);
   return null;

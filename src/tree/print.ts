@@ -180,7 +180,7 @@ export function printStep(tree: Tree): string {
     case "translate-a-to-b":
       return tree.backend === "random" ? tree.node : `${tree.node} ${methodWords(tree.backend)}`;
     case "set-ttl":
-      return `set-ttl ${tree.ttl}`;
+      return `set-ttl ${tree.ttl}${tree.raise ? " raise" : ""}`;
     case "decide": {
       const word = decisionWord(tree.decision);
       return tree.label === null ? word : `${word} ${printLabel(tree.label)}`;

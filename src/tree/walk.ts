@@ -66,7 +66,7 @@ function walk(plan: Plan, node: PlanNode, pdu: Pdu, visitor: Visitor | undefined
     case "translate-b-to-a":
       return step(steps.translateBToA(pdu));
     case "set-ttl":
-      return step(steps.setTtl(pdu, tree.ttl));
+      return step(steps.setTtl(pdu, tree.ttl, tree.raise));
     case "decide":
       return end(DECISION_NUMBERS[tree.decision]);
   }

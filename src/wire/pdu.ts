@@ -70,7 +70,7 @@ export class Pdu {
   invalid = 0;
   /** What scanners and modifiers in the tree have asked for: STEP_… bits, done once it decided. */
   steps = 0;
-  /** TTL to leave with, if a modifier has set it; else 0. */
+  /** TTL to leave with, if a modifier has set it; else 0: one less than it came with. */
   newTtl = 0;
   /** 1 if the PDU's connection got its entry from this PDU. */
   opened = 0;

@@ -570,12 +570,26 @@ Deno.test("Connections gives new connections backends by the translator's method
 
 Deno.test("Connections notes the TTL that a PDU is to leave with, and forgets it with the next", () => {
   const world = new World(one);
-  const pdu = pduOf({ src: CLIENT, srcPort: 40_000, dstPort: 2000 });
+  const pdu = pduOf({ src: CLIENT, srcPort: 40_000, dstPort: 2000, ttl: 64 });
   world.connections.classify(NO_BYTES, pdu, 0);
-  assert.equal(world.connections.steps.setTtl(pdu, 7), 0);
+  assert.equal(world.connections.steps.setTtl(pdu, 7, false), 0);
   assert.deepEqual([pdu.newTtl, pdu.steps], [7, 0]);
   world.connections.classify(NO_BYTES, pdu, 0);
   assert.equal(pdu.newTtl, 0);
+});
+
+Deno.test("Connections raises no TTL unless told to, so that loops end (RFC 1812 §5.3.1)", () => {
+  const { steps } = new World(one).connections;
+  const newTtl = (ttl: number, to: number, raise: boolean): number => {
+    const pdu = pduOf({ src: CLIENT, srcPort: 40_000, dstPort: 2000, ttl });
+    assert.equal(steps.setTtl(pdu, to, raise), 0);
+    return pdu.newTtl;
+  };
+  const cases = [[255, 64, 64], [65, 64, 64], [64, 64, 63], [2, 64, 1], [64, 1, 1], [3, 255, 2]];
+  for (const [ttl, to, expected] of cases) {
+    assert.equal(newTtl(ttl!, to!, false), expected, `${to} for ${ttl}`);
+    assert.equal(newTtl(ttl!, to!, true), to, `${to} raise for ${ttl}`);
+  }
 });
 
 Deno.test("Connections notes on a PDU whether its connection got its entry from it", () => {

@@ -159,7 +159,7 @@ class Generator {
       case 12:
         return build.bToA(then());
       default:
-        return build.setTtl(this.#pick([1, 64, 255]), then());
+        return build.setTtl(this.#pick([1, 64, 255]), then(), { raise: this.#pick([false, true]) });
     }
   }
 

@@ -121,6 +121,7 @@ const CASES: [string, Tree, Tree, string][] = [
   ["another branch", roundRobin([drop, echo]), roundRobin([drop, forward]), "0 1 -"],
   ["another backend", build.aToB(forward), build.aToB(forward, "hash"), "- -"],
   ["another TTL", build.setTtl(1, forward), build.setTtl(2, forward), "- -"],
+  ["raise", build.setTtl(1, forward), build.setTtl(1, forward, { raise: true }), "- -"],
   [
     "another rate",
     build.limit({ perSecond: 1, burst: 1 }, drop),

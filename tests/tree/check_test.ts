@@ -605,6 +605,32 @@ from side b -> translate-b-to-a, limit 1/second burst 1, use out
     ],
   },
 
+  // TTLs
+  {
+    name: "set-ttl raise, where a packet may come round with the TTL it got",
+    text: `default drop
+from side a
+  ip.ttl in 3-9 -> set-ttl 3 raise, translate-a-to-b, forward
+  otherwise     -> set-ttl 64 raise, translate-a-to-b, forward
+from side b -> translate-b-to-a, forward
+`,
+    finds: [["3", "ip.ttl in 3-9", 3], ["4", "otherwise", 64]].map(([at, arm, ttl]) =>
+      `${at}: warning raised-ttl: from side a / ${arm}: set-ttl ${ttl} raise disables loop ` +
+      "protection: what two routers send to each other goes round for ever"
+    ),
+  },
+  {
+    name: "set-ttl without raise, or only for larger TTLs",
+    text: `default drop
+from side a
+  ip.ttl in 65-255 -> set-ttl 64 raise, translate-a-to-b, forward
+  tcp              -> set-ttl 1 raise, translate-a-to-b, forward
+  otherwise        -> set-ttl 64, translate-a-to-b, forward
+from side b -> translate-b-to-a, forward
+`,
+    finds: [],
+  },
+
   // Decisions
   {
     name: "forward without a translator",

@@ -53,8 +53,8 @@ export function environmentOf(options: EnvironmentOptions = {}): TestEnvironment
         step(pdu, "translateAToB", backend) ? noted(pdu, STEP_A_TO_B) : REFUSALS.translateAToB,
       translateBToA: (pdu) =>
         step(pdu, "translateBToA") ? noted(pdu, STEP_B_TO_A) : REFUSALS.translateBToA,
-      setTtl: (pdu, ttl) => {
-        if (!step(pdu, "setTtl", ttl)) return REFUSALS.setTtl;
+      setTtl: (pdu, ttl, raise) => {
+        if (!step(pdu, "setTtl", raise ? `${ttl} raise` : ttl)) return REFUSALS.setTtl;
         pdu.newTtl = ttl;
         return 0;
       },

@@ -115,7 +115,8 @@ const looks: readonly (readonly [Tree, kind: string, label: string, note: string
     "Pick one of dst-addrs in turn",
   ],
   [b.bToA(b.drop), "translator", "Translate B to A", null],
-  [b.setTtl(9, b.drop), "modifier", "Modifier", "Set TTL to 9"],
+  [b.setTtl(9, b.drop), "modifier", "Modifier", "Set TTL to at most 9"],
+  [b.setTtl(9, b.drop, { raise: true }), "modifier", "Modifier", "Set TTL to 9"],
   [b.decide("reject", 'no "way"'), "end", "End", 'Decision : Reject "no \\"way\\""'],
 ];
 for (const [tree, kind, label, note] of looks) {

@@ -61,7 +61,10 @@ const everything: Policy = (() => {
   const opening = build.firstMatch([
     [
       build.length.range(0, 1500),
-      build.random([[3, drop], build.setTtl(1, forward), use("web")], "connection"),
+      build.random(
+        [[3, drop], build.setTtl(1, forward, { raise: true }), use("web")],
+        "connection",
+      ),
     ],
     [build.ttl.eq(1), build.decide("drop", "")],
     [

@@ -135,6 +135,7 @@ const chains: readonly [Tree, step: string, chain: string][] = [
   [build.decide("drop", '"\n\u009b'), String.raw`drop "\"\n\u009b"`, String.raw`drop "\"\n\u009b"`],
   [build.use("reply"), "use reply", "use reply"],
   [track(build.setTtl(9, forward)), "track", "track, set-ttl 9, forward"],
+  [build.setTtl(9, drop, { raise: true }), "set-ttl 9 raise", "set-ttl 9 raise, drop"],
   [build.aToB(forward), "translate-a-to-b", "translate-a-to-b, forward"],
   [build.aToB(forward, "hash"), "translate-a-to-b by hash", "translate-a-to-b by hash, forward"],
   [build.bToA(build.filter(isTcp, drop)), "translate-b-to-a", "translate-b-to-a"],

@@ -184,10 +184,10 @@ for (const [name, make] of [["walker", walker], ["compile", compile]] as const) 
 
   Deno.test(`${name} does the steps on its way, and stops at one that refuses`, () => {
     const environment = environmentOf();
-    const tree = track(setTtl(9, aToB(bToA(forward), "hash")));
+    const tree = track(setTtl(9, aToB(bToA(forward), "hash"), { raise: true }));
     const plan = makePlan(policy("drop", tree), environment);
     const evaluate = make(plan);
-    const all = ["track", "setTtl 9", "translateAToB hash", "translateBToA"];
+    const all = ["track", "setTtl 9 raise", "translateAToB hash", "translateBToA"];
     const cases: [number, number, number, number][] = [
       // refused step, result, steps, node
       [0, FORWARD, STEP_TRACK | STEP_A_TO_B | STEP_B_TO_A, 4],
