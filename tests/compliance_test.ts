@@ -1,15 +1,17 @@
 /**
- * Keeps `tests/COMPLIANCE.md` true: it has a row for every requirement of the four RFCs, each row says
+ * Keeps `tests/COMPLIANCE.md` true: it has a row for every requirement of these RFCs, each row says
  * whether it is met, and every test that a row names exists.
  */
 import assert from "node:assert/strict";
 
-/** Every requirement and its lettered parts, as the RFCs number them; RFC 7857 has sections. */
+/** Every requirement and its lettered parts, as the RFCs number them; RFC 7857 and RFC 1812 have sections, RFC 768 has none. */
 const REQUIREMENTS: Readonly<Record<string, string>> = {
   "RFC 4787": "1 2 3 3a 4 5 5a 5b 5c 6 6a 7 8 8a 9 9a 10 10a 11 12 12a 12b 13 13a 14 14a",
   "RFC 5382": "1 2 2a 3 3a 3b 4 4a 5 5a 6 7 8 8a 9 10",
   "RFC 5508":
     "1 1a 2 2a 3 3a 3b 3c 3d 4 4a 4b 4c 5 5a 5b 5c 6 7 7a 8 9 10 10a 10b 10c 10d 10e 10f 11",
+  "RFC 768": "1",
+  "RFC 1812": "5.3.1",
   "RFC 7857": "2 2.1 2.2 3 4 5 6 7 7.1 8 9 10 11 12",
 };
 

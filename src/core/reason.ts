@@ -39,7 +39,7 @@ const TABLE = [
   ["tcp-checksum", "TCP checksum is wrong"],
   ["udp-truncated", "shorter than a UDP header, or than its own length field"],
   ["udp-checksum", "UDP checksum is wrong"],
-  ["port-zero", "TCP or UDP port 0"],
+  ["port-zero", "TCP port 0, or UDP destination port 0"],
   ["icmp-quote", "an ICMP error that does not quote an IPv4 header and 8 bytes behind it"],
   ["icmp-quote-checksum", "the IPv4 header that an ICMP error quotes has a wrong checksum"],
   ["invalid", "belongs to no connection and can't open one"],

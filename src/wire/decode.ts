@@ -177,7 +177,8 @@ function decodeUdp(view: DataView, pdu: Pdu): number {
   ) return Reason["udp-checksum"];
   pdu.srcPort = udp.sourcePort(view, datagram);
   pdu.dstPort = udp.destinationPort(view, datagram);
-  if (pdu.srcPort === 0 || pdu.dstPort === 0) return Reason["port-zero"];
+  // Source port 0: the sender wants no answer (RFC 768).
+  if (pdu.dstPort === 0) return Reason["port-zero"];
   pdu.payload = datagram + udp.UDP_BYTES;
   return 0;
 }

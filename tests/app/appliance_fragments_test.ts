@@ -186,7 +186,7 @@ Deno.test("Appliance checks the whole packet's checksum and header", () => {
     ["icmp-checksum", corrupted(buildIcmp({ payload: bytes(100), fragment: 0 }))],
     ["tcp-checksum", corrupted(buildTcp({ flags: "A", payload: bytes(100), fragment: 0 }))],
     ["tcp-flags", buildTcp({ flags: "FPU", payload: bytes(100), fragment: 0 })],
-    ["port-zero", buildUdp({ srcPort: 0, payload: bytes(100), fragment: 0 })],
+    ["port-zero", buildUdp({ dstPort: 0, payload: bytes(100), fragment: 0 })],
   ];
   for (const [reason, frame] of cases) {
     const world = openWorld();

@@ -110,6 +110,21 @@ Deno.test("Appliance: a backend's port unreachable about UDP comes to the client
   }
 });
 
+Deno.test("Appliance: errors about a datagram from source port 0, and about its answer, find their way", () => {
+  const world = World.settled({ ...ONE, policy: EVERYTHING });
+  const sent = buildUdp({ srcPort: 0 });
+  const [toB] = packetsOf(world.send(sent));
+  const [toA] = packetsOf(world.send(errorAbout(toB!, BACKEND, { code: 3 })));
+  assert.partialDeepStrictEqual(readIcmp(toA!), { dst: CLIENT, type: 3, code: 3 });
+  assert.deepEqual(readIcmp(toA!).payload, asQuoted(sent, 28));
+  const ports = { srcPort: 2000, dstPort: readUdp(toB!).srcPort };
+  const answer = buildUdp({ ...from(BACKEND), ...ports });
+  const [answered] = packetsOf(world.send(answer));
+  const [told] = packetsOf(world.send(errorAbout(answered!, CLIENT, { code: 3 })));
+  assert.partialDeepStrictEqual(readIcmp(told!), { dst: BACKEND, type: 3, code: 3 });
+  assert.deepEqual(readIcmp(told!).payload, asQuoted(answer, 28));
+});
+
 Deno.test("Appliance: time exceeded behind the proxy shows the router, for traceroute", () => {
   const world = World.settled(ONE);
   const [toB] = packetsOf(world.send(buildTcp({ ttl: 2 })));

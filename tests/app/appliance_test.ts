@@ -375,6 +375,22 @@ Deno.test("Appliance forwards UDP both ways where the policy does, without a che
   }
 });
 
+Deno.test("Appliance forwards UDP from source port 0, and an answer back to it", () => {
+  const world = World.settled({ policy: HAIRPIN, backends: BACKENDS.slice(0, 1) });
+  const [toB] = world.send(buildUdp({ srcPort: 0, payload: bytesOf("no answer wanted") }));
+  const sent = readUdp(toB!);
+  assert.partialDeepStrictEqual(sent, { src: PROXY, dstPort: 2000 });
+  assert.ok(sent.srcPort >= 1024, `from the range, so that an answer finds back: ${sent.srcPort}`);
+  const answer = { srcPort: 2000, dstPort: sent.srcPort, payload: bytesOf("all the same") };
+  const [toA] = world.send(buildUdp({ ...from(sent.dst), ...answer }));
+  assert.partialDeepStrictEqual(readUdp(toA!), { dst: CLIENT, srcPort: 2000, dstPort: 0 });
+  // Another client's is another connection; destination port 0 is nobody's.
+  const [other] = world.send(buildUdp({ ...from("192.168.0.253"), srcPort: 0 }));
+  assert.notEqual(readUdp(other!).srcPort, sent.srcPort);
+  assert.deepEqual(world.send(buildUdp({ dstPort: 0 })), []);
+  assert.deepEqual(world.drops(), { "port-zero": 1 });
+});
+
 Deno.test("Appliance forwards pings both ways where the policy does, one of zeroes as well", () => {
   for (const identifier of [0x4a49, 0]) {
     const world = World.settled({ policy: HAIRPIN, backends: BACKENDS.slice(0, 1) });

@@ -181,7 +181,7 @@ Deno.test("explain tells limits, custom functions and their failures", () => {
 const early: [packet: string, reason: string][] = [
   ["udp 192.168.0.254:1 > 192.168.0.101:2", "foreign-destination"],
   ["udp 192.168.0.100:1 > 192.168.0.100:2", "own-source"],
-  ["udp 192.168.0.254:0 > 192.168.0.100:2", "port-zero"],
+  ["udp 192.168.0.254:1 > 192.168.0.100:0", "port-zero"],
   ["tcp 192.168.0.254:1 > 192.168.0.100:2 none", "tcp-flags"],
   ["proto 47 224.0.0.1 > 192.168.0.100", "martian-source"],
 ];

@@ -184,9 +184,13 @@ const DROPS: [ReasonName, string, Uint8Array][] = [
   ["udp-checksum", "a flipped bit in the data", edit(VALID.UDP!, [L4 + 8, 0])],
   ["port-zero", "TCP source", buildTcp({ srcPort: 0 })],
   ["port-zero", "TCP destination", buildTcp({ dstPort: 0 })],
-  ["port-zero", "UDP source", buildUdp({ srcPort: 0 })],
   ["port-zero", "UDP destination", buildUdp({ dstPort: 0 })],
 ];
+
+Deno.test("decode takes UDP source port 0: no answer is wanted (RFC 768)", () => {
+  const { pdu } = decoded(buildUdp({ srcPort: 0 }));
+  assert.deepEqual([pdu.srcPort, pdu.dstPort], [0, 2000]);
+});
 
 for (const [reason, name, frame] of DROPS) {
   Deno.test(`decode gives ${reason} for ${name}`, () => assert.equal(reasonOf(frame), reason));
