@@ -1,20 +1,30 @@
 /** What the proxy itself says in ICMP (RFC 792): echo replies, and errors about packets it dropped. */
 import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
+import { SourceLimits } from "../core/source_limits.ts";
+import { TokenBucket } from "../core/token_bucket.ts";
 import { complement, delta16, sumBytes, updated } from "../wire/checksum.ts";
 import * as ethernet from "../wire/ethernet.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import { beginAnswer, sendAnswer } from "./answer.ts";
-import { TokenBucket } from "../core/token_bucket.ts";
 
 /** RFC 1812 §4.3.2.3: an error quotes as much as fits into a datagram of 576 bytes. */
 const ERROR_MAX_BYTES = 576;
 
-/** Errors a second, on average and at once (RFC 1812 §4.3.2.8). */
+/** Errors a second, on average and at once (RFC 1812 §4.3.2.8), and how many of them to one source. */
 const ERRORS_PER_SECOND = 100;
 const ERRORS_AT_ONCE = 50;
+const SOURCE_ERRORS_PER_SECOND = 20;
+const SOURCE_ERRORS_AT_ONCE = 20;
+
+/** "Fragmentation needed" to one connection, or to a source without one. */
+const TOO_LONG_PER_SECOND = 100;
+const TOO_LONG_AT_ONCE = 100;
+
+/** Connections and sources whose errors are limited each for itself. */
+const SOURCES = 1 << 14;
 
 /**
  * Turns the echo request into its reply, in place (RFC 1122 §3.2.2.6), and queues it to the station that
@@ -38,14 +48,34 @@ export function makeEchoReply(view: DataView, pdu: Pdu): void {
   icmpv4.updateChecksum(view, pdu.l4, pdu.end, types);
 }
 
-/** Sends ICMP errors, as rarely and as silently as RFC 1812 §4.3.2.7 wants. */
+/**
+ * Sends ICMP errors, as rarely and as silently as RFC 1812 §4.3.2.7 wants.
+ *
+ * Whoever misses "fragmentation needed" can't send at all (RFC 2923 §2.1), so nobody's other errors and
+ * nobody else's packets, from however many addresses, may use up what a sender can get of it. It has no
+ * limit in all: it is shorter than the packet that asks for it.
+ */
 export class IcmpErrors {
   readonly #random: Random;
-  readonly #bucket: TokenBucket;
+  readonly #all: TokenBucket;
+  readonly #bySource: SourceLimits;
+  readonly #tooLong: SourceLimits;
 
   constructor(random: Random, nowMs: number) {
     this.#random = random;
-    this.#bucket = new TokenBucket(ERRORS_PER_SECOND, ERRORS_AT_ONCE, nowMs);
+    this.#all = new TokenBucket(ERRORS_PER_SECOND, ERRORS_AT_ONCE, nowMs);
+    this.#bySource = new SourceLimits({
+      perSecond: SOURCE_ERRORS_PER_SECOND,
+      burst: SOURCE_ERRORS_AT_ONCE,
+      size: SOURCES,
+      random,
+    });
+    this.#tooLong = new SourceLimits({
+      perSecond: TOO_LONG_PER_SECOND,
+      burst: TOO_LONG_AT_ONCE,
+      size: SOURCES,
+      random,
+    });
   }
 
   /**
@@ -53,7 +83,7 @@ export class IcmpErrors {
    * proxy's address `own`; `rest` is bytes 4 to 7. A segment is quoted as it came, as Linux does: with the
    * length of what is to be cut up, and with a checksum that is still open.
    *
-   * Returns false when none is sent: about an ICMP error, above the rate, out of scratch.
+   * Returns false when none is sent: about an ICMP error, above a rate, out of scratch.
    */
   send(
     arena: Arena,
@@ -65,7 +95,7 @@ export class IcmpErrors {
     nowMs: number,
   ): boolean {
     if (pdu.protocol === ipv4.PROTOCOL_ICMP && !isQuery(pdu.icmpType)) return false;
-    if (!this.#bucket.take(nowMs)) return false;
+    if (!this.#mayTell(pdu, type, code, nowMs)) return false;
     const quotedMax = ERROR_MAX_BYTES - ipv4.IPV4_MIN_BYTES - icmpv4.ICMP_BYTES;
     const quoted = Math.min(quotedMax, pdu.end - pdu.ip);
     const l4Bytes = icmpv4.ICMP_BYTES + quoted;
@@ -83,6 +113,14 @@ export class IcmpErrors {
     bytes.copyWithin(icmp + icmpv4.ICMP_BYTES, pdu.ip, pdu.ip + quoted);
     icmpv4.setChecksum(view, icmp, complement(sumBytes(view, icmp, l4Bytes, 0)));
     return sendAnswer(arena, icmp, l4Bytes);
+  }
+
+  #mayTell(pdu: Pdu, type: number, code: number, nowMs: number): boolean {
+    if (type === icmpv4.ICMP_UNREACHABLE && code === icmpv4.CODE_FRAGMENTATION_NEEDED) {
+      // Addresses below 2²⁴ are nobody's (RFC 1122 §3.2.1.3 a), so these can't meet.
+      return this.#tooLong.take(pdu.flow >= 0 ? pdu.flow : pdu.src, nowMs);
+    }
+    return this.#bySource.take(pdu.src, nowMs) && this.#all.take(nowMs);
   }
 }
 

@@ -4,6 +4,7 @@
  *     traffic serve ADDRESS PORT                       answers, as `storm` expects it
  *     traffic storm ADDRESS PORT CONNECTIONS           opens connections until its input ends
  *     traffic flood DEVICE MAC ADDRESS PORT SECONDS    SYNs from random sources: packet(7), sendmmsg(2)
+ *             [ TTL PER_SECOND [ SOURCE ] ]            no faster, or all from one source
  *
  * A storm keeps CONNECTIONS of them open at a time. Each sends 8 bytes, gets them back and closes, so
  * that TIME_WAIT stays with the client (whose kernel may reuse the port after a second, where
@@ -251,8 +252,9 @@ static uint32_t random_source(void) {
   }
 }
 
+/* `per_second` 0: as fast as they go; `source` null: random ones. */
 static int flood(const char *device, const char *mac, const char *address, const char *port,
-                 int seconds) {
+                 int seconds, int ttl, int per_second, const char *source) {
   static struct syn frames[BURST];
   static struct mmsghdr messages[BURST];
   static struct iovec parts[BURST];
@@ -268,7 +270,7 @@ static int flood(const char *device, const char *mac, const char *address, const
       die("parse the MAC address");
     memcpy(frame->ethernet.ether_shost, "\x02\x66\x6c\x6f\x6f\x64", 6);
     frame->ethernet.ether_type = htons(ETHERTYPE_IP);
-    frame->ip = (struct iphdr){.version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_TCP,
+    frame->ip = (struct iphdr){.version = 4, .ihl = 5, .ttl = ttl, .protocol = IPPROTO_TCP,
                                .tot_len = htons(sizeof frame->ip + sizeof frame->tcp),
                                .daddr = to.sin_addr.s_addr};
     frame->tcp = (struct tcphdr){.dest = to.sin_port, .doff = 5, .syn = 1, .window = htons(65535)};
@@ -276,11 +278,16 @@ static int flood(const char *device, const char *mac, const char *address, const
     messages[i].msg_hdr = (struct msghdr){.msg_iov = &parts[i], .msg_iovlen = 1};
   }
   unsigned long sent = 0, refused = 0;
-  for (int64_t end_ms = now_ms() + seconds * 1000LL; now_ms() < end_ms;) {
+  int64_t start_ms = now_ms(), end_ms = start_ms + seconds * 1000LL;
+  for (int64_t ms; (ms = now_ms()) < end_ms;) {
+    if (per_second && (int64_t)sent > (ms - start_ms) * per_second / 1000) {
+      usleep(1000);
+      continue;
+    }
     for (int i = 0; i < BURST; i++) {
       struct syn *frame = &frames[i];
       uint64_t bits = random64();
-      frame->ip.saddr = random_source();
+      frame->ip.saddr = source ? inet_addr(source) : random_source();
       frame->ip.id = bits;
       frame->ip.check = 0;
       frame->ip.check = folded(sum16(&frame->ip, sizeof frame->ip, 0));
@@ -303,8 +310,9 @@ int main(int argc, char **argv) {
   if (getrandom(&random_state, sizeof random_state, 0) < 0 || random_state == 0) random_state = 1;
   if (argc == 4 && strcmp(argv[1], "serve") == 0) serve(argv[2], argv[3]);
   if (argc == 5 && strcmp(argv[1], "storm") == 0) return storm(argv[2], argv[3], atoi(argv[4]));
-  if (argc == 7 && strcmp(argv[1], "flood") == 0)
-    return flood(argv[2], argv[3], argv[4], argv[5], atoi(argv[6]));
+  if (argc >= 7 && argc <= 10 && argc != 8 && strcmp(argv[1], "flood") == 0)
+    return flood(argv[2], argv[3], argv[4], argv[5], atoi(argv[6]), argc > 8 ? atoi(argv[7]) : 64,
+                 argc > 8 ? atoi(argv[8]) : 0, argc > 9 ? argv[9] : NULL);
   fprintf(stderr, "Cannot run: expected serve, storm or flood\n");
   return 2;
 }

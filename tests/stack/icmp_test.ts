@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Arena } from "../../src/core/arena.ts";
-import { SeededRandom } from "../../src/core/random.ts";
+import { below, SeededRandom } from "../../src/core/random.ts";
 import { echoReply, IcmpErrors } from "../../src/stack/icmp.ts";
 import * as icmpv4 from "../../src/wire/icmpv4.ts";
 import { buildIcmp, buildIp, buildTcp, buildUdp, bytesOf, readIcmp } from "../support/frames.ts";
@@ -150,20 +150,70 @@ Deno.test("IcmpErrors.send takes a stale ICMP type for nothing in TCP", () => {
   assert.equal(makeErrors().send(arena, pdu, pdu.dst, 3, 1, 0, 0), true);
 });
 
-Deno.test("IcmpErrors.send sends 50 at once and 100 a second", () => {
-  const errors = makeErrors();
-  const { arena, pdu } = decoded(buildTcp());
-  const sent = (tries: number, nowMs: number): number => {
+/** Errors that are sent about packets of `source`: by default host unreachable, `tries` at a time. */
+class Asking {
+  readonly #errors = makeErrors();
+  readonly #placed = decoded(buildTcp());
+
+  constructor() {
+    this.#placed.pdu.flow = -1;
+  }
+
+  sent(source: number, tries: number, nowMs: number, { code = 1, flow = -1 } = {}): number {
+    const { arena, pdu } = this.#placed;
     let count = 0;
+    pdu.src = source;
+    pdu.flow = flow;
     for (let i = 0; i < tries; i++) {
-      if (errors.send(arena, pdu, pdu.dst, 3, 1, 0, nowMs)) count++;
+      if (this.#errors.send(arena, pdu, pdu.dst, 3, code, 0, nowMs)) count++;
       arena.sent();
     }
     return count;
-  };
-  assert.equal(sent(200, 0), 50);
-  assert.equal(sent(200, 100), 10);
-  assert.equal(sent(200, 10_000), 50);
+  }
+}
+
+const VICTIM = 0x0a00_0001;
+const ATTACKER = 0x0b00_0001;
+const TOO_LONG = { code: 4 };
+
+Deno.test("IcmpErrors.send sends 50 at once and 100 a second, 20 of them to one source", () => {
+  const asking = new Asking();
+  const all = (nowMs: number): number[] =>
+    [1, 2, 3, 4].map((source) => asking.sent(ATTACKER + source, 200, nowMs));
+  assert.deepEqual(all(0), [20, 20, 10, 0]);
+  assert.deepEqual(all(100), [2, 2, 2, 2]);
+  assert.deepEqual(all(10_000), [20, 20, 10, 0]);
+});
+
+Deno.test("IcmpErrors.send: other errors, to however many, take nothing of fragmentation needed", () => {
+  const asking = new Asking();
+  for (let i = 0; i < 1000; i++) asking.sent(ATTACKER + i, 1, 0);
+  asking.sent(VICTIM, 100, 0);
+  assert.equal(asking.sent(VICTIM, 1, 0), 0);
+  assert.equal(asking.sent(VICTIM, 200, 0, TOO_LONG), 100);
+  assert.equal(asking.sent(VICTIM, 200, 100, TOO_LONG), 10);
+});
+
+Deno.test("IcmpErrors.send: nor do 100,000 a second that ask for it from 1,000,000 addresses", () => {
+  const asking = new Asking();
+  const random = new SeededRandom(2);
+  let [told, attacker] = [0, 0];
+  for (let ms = 0; ms < 2000; ms++) {
+    for (let i = 0; i < 100; i++) {
+      attacker += asking.sent(ATTACKER + below(random, 1_000_000), 1, ms, TOO_LONG);
+    }
+    if (ms % 20 === 0) told += asking.sent(VICTIM, 1, ms, TOO_LONG);
+  }
+  assert.equal(told, 100);
+  assert.ok(attacker > 0);
+  assert.ok(asking.sent(ATTACKER, 300, 2000, TOO_LONG) <= 100, "per source");
+});
+
+Deno.test("IcmpErrors.send: nor those in the victim's name, once it has a connection", () => {
+  const asking = new Asking();
+  assert.equal(asking.sent(VICTIM, 1000, 0, TOO_LONG), 100);
+  assert.equal(asking.sent(VICTIM, 100, 0, { ...TOO_LONG, flow: 0 }), 100);
+  assert.equal(asking.sent(VICTIM, 100, 0, { ...TOO_LONG, flow: 2 }), 100);
 });
 
 Deno.test("IcmpErrors.send spends nothing of its rate on packets that it is silent about", () => {
