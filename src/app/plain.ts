@@ -90,6 +90,7 @@ export class PlainSegments {
     if (
       ethernet.destinationHi(view, frame) !== link.mac.hi ||
       ethernet.destinationLo(view, frame) !== link.mac.lo ||
+      !ethernet.isFromStation(view, frame, link.mac) ||
       (view.getInt32(ip - 2) >>> 8) !== IPV4_WITHOUT_OPTIONS
     ) return LEFT;
     const lengths = view.getInt32(ip);

@@ -108,9 +108,11 @@ export function formatMac(mac: Mac): string {
   return digits.match(/../g)!.join(":");
 }
 
-/** The I/G bit: set in group (multicast and broadcast) addresses. */
+/** The I/G bit in `Mac.hi`: set in group (multicast and broadcast) addresses (IEEE 802.3 §3.2.3). */
+export const GROUP_HI = 0x0100;
+
 export function isGroupMac(mac: Mac): boolean {
-  return (mac.hi & 0x0100) !== 0;
+  return (mac.hi & GROUP_HI) !== 0;
 }
 
 /**

@@ -7,18 +7,22 @@
  * fragments together.
  */
 import { Reason } from "../core/reason.ts";
-import type { Mac } from "./address.ts";
+import { GROUP_HI, type Mac } from "./address.ts";
 import { ARP_BYTES, isEthernetIpv4 } from "./arp.ts";
 import { CORRECT, fold, halves, pseudoHeaderSum, sumBytes } from "./checksum.ts";
 import * as ethernet from "./ethernet.ts";
 import * as icmpv4 from "./icmpv4.ts";
 import * as ipv4 from "./ipv4.ts";
 import type { Pdu } from "./pdu.ts";
+import { hasPriorityTag, stripTag, TAG_BYTES } from "./priority_tag.ts";
 import * as tcp from "./tcp.ts";
 import * as udp from "./udp.ts";
 import { decodeVnet } from "./vnet.ts";
 
-/** Ethernet header of the `frameBytes` bytes at `frame`; for ARP the packet behind it, too. */
+/**
+ * Ethernet header of the `frameBytes` bytes at `frame`; for ARP the packet behind it, too. A priority tag is
+ * taken out: `pdu.frame` then begins later.
+ */
 export function decodeFrame(
   view: DataView,
   frame: number,
@@ -31,17 +35,19 @@ export function decodeFrame(
   const lo = ethernet.destinationLo(view, frame);
   pdu.broadcastFrame = hi === 0xffff && lo === -1 ? 1 : 0;
   if ((hi !== own.hi || lo !== own.lo) && pdu.broadcastFrame === 0) {
-    return (hi & 0x0100) !== 0 ? Reason["multicast-mac"] : Reason["foreign-mac"];
+    return (hi & GROUP_HI) !== 0 ? Reason["multicast-mac"] : Reason["foreign-mac"];
   }
-  pdu.frame = frame;
-  pdu.frameBytes = frameBytes;
-  pdu.ip = frame + ethernet.ETHERNET_BYTES;
-  pdu.etherType = ethernet.etherType(view, frame);
+  const tagBytes = hasPriorityTag(view, frame, frameBytes) ? TAG_BYTES : 0;
+  if (tagBytes !== 0) stripTag(view, frame);
+  pdu.frame = frame + tagBytes;
+  pdu.frameBytes = frameBytes - tagBytes;
+  pdu.ip = pdu.frame + ethernet.ETHERNET_BYTES;
+  pdu.etherType = ethernet.etherType(view, pdu.frame);
   switch (pdu.etherType) {
     case ethernet.ETHERTYPE_IPV4:
-      return 0;
+      return ethernet.isFromStation(view, pdu.frame, own) ? 0 : Reason["source-mac"];
     case ethernet.ETHERTYPE_ARP:
-      return frameBytes >= ethernet.ETHERNET_BYTES + ARP_BYTES && isEthernetIpv4(view, pdu.ip)
+      return pdu.frameBytes >= ethernet.ETHERNET_BYTES + ARP_BYTES && isEthernetIpv4(view, pdu.ip)
         ? 0
         : Reason["arp-malformed"];
     case ethernet.ETHERTYPE_VLAN:

@@ -1,4 +1,5 @@
 /** Ethernet II header (IEEE 802.3). `frame` is the offset of the header's first byte. */
+import { GROUP_HI, type Mac } from "./address.ts";
 
 export const ETHERNET_BYTES = 14;
 
@@ -29,6 +30,12 @@ export function sourceHi(view: DataView, frame: number): number {
 
 export function sourceLo(view: DataView, frame: number): number {
   return view.getInt32(frame + SOURCE + 2);
+}
+
+/** True if another station than the receiver, `own`, can have sent the frame. */
+export function isFromStation(view: DataView, frame: number, own: Mac): boolean {
+  const hi = sourceHi(view, frame);
+  return (hi & GROUP_HI) === 0 && (hi !== own.hi || sourceLo(view, frame) !== own.lo);
 }
 
 export function setDestination(view: DataView, frame: number, hi: number, lo: number): void {

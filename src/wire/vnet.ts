@@ -60,6 +60,13 @@ export function clear(view: DataView, frame: number): void {
   view.setInt16(frame + CSUM_OFFSET, 0);
 }
 
+/** The frame has lost `bytes` bytes at its beginning: it and the header begin that much later. */
+export function cutFront(view: DataView, frame: number, bytes: number): void {
+  for (const field of [HEADER_LENGTH, CSUM_START]) {
+    view.setUint16(frame + field, Math.max(0, view.getUint16(frame + field, true) - bytes), true);
+  }
+}
+
 /** Leaves the checksum of the segment at `l4` to the interface, if it is one of TCP or UDP. */
 export function leaveChecksum(view: DataView, frame: number, l4: number, protocol: number): void {
   clear(view, frame);

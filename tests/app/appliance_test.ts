@@ -13,7 +13,9 @@ import {
   tcpDport,
   udpDport,
 } from "../../src/tree/build.ts";
+import { cut } from "../support/fragments.ts";
 import {
+  buildArp,
   buildIcmp,
   buildTcp,
   buildUdp,
@@ -23,6 +25,7 @@ import {
   readIcmp,
   readTcp,
   readUdp,
+  tagged,
   type Tcp,
 } from "../support/frames.ts";
 import {
@@ -256,6 +259,9 @@ Deno.test("Appliance never touches what is not for it: no answer, no PDU, one co
       frame: buildIcmp({ dst: "224.0.0.1", dstMac: "01:00:5e:00:00:01" }),
     },
     { reason: "multicast-destination", frame: buildIcmp({ dst: "224.0.0.1" }) },
+    { reason: "source-mac", frame: buildTcp({ srcMac: "01:00:5e:00:00:01" }) },
+    { reason: "source-mac", frame: buildIcmp({ srcMac: PROXY_MAC }) },
+    { reason: "vlan-tagged", frame: tagged(buildIcmp(), 7) },
     { reason: "broadcast-mac", frame: buildIcmp({ dstMac: BROADCAST_MAC }) },
     { reason: "own-source", frame: buildTcp({ src: PROXY }) },
     { reason: "martian-source", frame: buildTcp({ src: "0.0.0.0" }) },
@@ -268,6 +274,25 @@ Deno.test("Appliance never touches what is not for it: no answer, no PDU, one co
     assert.deepEqual(world.drops(), { [reason]: 1 });
     assert.equal(world.appliance.metrics.counts[Count.pdusIn], 0, reason);
   }
+});
+
+Deno.test("Appliance takes frames with a priority tag as those without, and answers untagged", () => {
+  const plain = World.settled({ policy: HAIRPIN, backends: BACKENDS.slice(0, 1) });
+  const urgent = World.settled({ policy: HAIRPIN, backends: BACKENDS.slice(0, 1) });
+  const exchange = [
+    buildArp({ targetAddress: PROXY }),
+    buildTcp({ flags: "S", tcpOptions: [2, 4, 5, 180] }),
+    buildUdp({ payload: bytesOf("urgent") }),
+    ...cut(buildUdp({ srcPort: 5, payload: new Uint8Array(3000), fragment: 0 }), 1480),
+    buildIcmp({ ttl: 1 }),
+  ];
+  for (const frame of exchange) {
+    const sent = urgent.send(tagged(frame, 0xc000));
+    assert.deepEqual(sent, plain.send(frame));
+  }
+  assert.deepEqual(urgent.drops(), plain.drops());
+  assert.deepEqual(urgent.drops(), { "ttl-expired": 1 });
+  assert.equal(urgent.appliance.connections.table.count, 3);
 });
 
 Deno.test("Appliance sends Time Exceeded at TTL 1, and commits nothing", () => {

@@ -292,6 +292,7 @@ class Comparison {
     const changed = Uint8Array.from([...frame, ...new Uint8Array(this.#pick([0, 0, 6]))]);
     if (this.#chance(4)) return changed.subarray(0, this.#below(frame.length));
     if (this.#chance(3)) return changed;
+    if (this.#chance(8)) changed.set(this.#chance(2) ? [1] : changed.subarray(0, 6), 6); // the source
     changed[this.#below(80) % changed.length]! ^= 1 << this.#below(8);
     if (this.#chance(4)) changed[L4 + 12] = this.#pick([0x40, 0x50, 0x60, 0xf0]);
     const view = new DataView(changed.buffer);
@@ -325,7 +326,13 @@ for (const [network, options] of Object.entries(NETWORKS)) {
         `${short.classified} of ${long.classified}`,
       );
       for (
-        const reason of ["ip-checksum", "tcp-checksum", "out-of-window", "ttl-expired"] as const
+        const reason of [
+          "source-mac",
+          "ip-checksum",
+          "tcp-checksum",
+          "out-of-window",
+          "ttl-expired",
+        ] as const
       ) {
         assert.ok(drops[Reason[reason]]! > 0, reason);
       }

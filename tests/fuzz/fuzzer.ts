@@ -15,6 +15,7 @@ import {
   naiveChecksum,
   readIp,
   readTcp,
+  tagged,
 } from "../support/frames.ts";
 import { cut } from "../support/fragments.ts";
 import { bareSum, vnetBytes } from "../support/nic.ts";
@@ -86,8 +87,10 @@ export class Fuzzer {
    */
   vnet(frame: Uint8Array): Uint8Array<ArrayBuffer> | null {
     if (!this.#chance(8)) return null;
-    const l4 = frame.length < L4 ? L4 : IP + (frame[IP]! & 15) * 4;
-    const own = frame[IP + 9] === 17 ? 6 : 16;
+    const isTagged = frame[12] === 0x81 && frame[13] === 0;
+    const bare = isTagged ? Uint8Array.of(...frame.slice(0, 12), ...frame.slice(16)) : frame;
+    const l4 = frame.length - bare.length + (bare.length < L4 ? L4 : IP + (bare[IP]! & 15) * 4);
+    const own = bare[IP + 9] === 17 ? 6 : 16;
     const fields = {
       flags: this.#pick([1, 1, 1, 1, 0, 2, this.#below(256)]),
       gsoType: this.#pick([0, 0, 0, 1, 1, 0x81, this.#below(256)]),
@@ -98,12 +101,18 @@ export class Fuzzer {
     };
     const field = fields.csumStart + fields.csumOffset;
     const isOwn = (fields.flags & 1) !== 0 && field === l4 + own && field + 2 <= frame.length;
-    if (isOwn) new DataView(frame.buffer, frame.byteOffset).setUint16(field, bareSum(frame));
+    if (isOwn) new DataView(frame.buffer, frame.byteOffset).setUint16(field, bareSum(bare));
     return vnetBytes(fields);
   }
 
-  /** The next frame. */
+  /** The next frame, now and then with a tag. */
   next(): Uint8Array<ArrayBuffer> {
+    const frame = this.#next();
+    if (frame.length < IP || !this.#chance(20)) return frame;
+    return tagged(frame, this.#pick([0, 0, 0, 0xe000, 1, this.#below(0x1_0000)]));
+  }
+
+  #next(): Uint8Array<ArrayBuffer> {
     this.#opening = null;
     const valid = this.#valid();
     const changes = this.#pick([0, 1, 1, 1, 2, 3]);
@@ -264,7 +273,9 @@ export class Fuzzer {
           })
           : this.#fragment();
       case 2:
-        return buildTcp({ ...this.#host(), dstMac: this.#pick(MACS) });
+        return this.#chance(2)
+          ? buildTcp({ ...this.#host(), dstMac: this.#pick(MACS) })
+          : buildTcp({ ...this.#host(), srcMac: this.#pick(MACS) });
       default:
         return frame;
     }

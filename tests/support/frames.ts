@@ -195,6 +195,16 @@ export function buildArp(fields: Partial<Arp> = {}): Uint8Array<ArrayBuffer> {
   ]);
 }
 
+/** The frame with an IEEE 802.1Q tag: priority, DEI and VLAN identifier in one word. */
+export function tagged(
+  frame: Uint8Array,
+  word: number,
+  etherType = 0x8100,
+): Uint8Array<ArrayBuffer> {
+  const tag = [...word16(etherType), ...word16(word)];
+  return Uint8Array.from([...frame.subarray(0, 12), ...tag, ...frame.subarray(12)]);
+}
+
 export function buildEthernet(f: Ethernet, payload: readonly number[]): Uint8Array<ArrayBuffer> {
   return Uint8Array.from([
     ...macBytes(f.dstMac),

@@ -16,6 +16,7 @@ import {
   bytesOf,
   naiveChecksum,
   readIp,
+  tagged,
 } from "../support/frames.ts";
 import { leaveToNic } from "../support/nic.ts";
 import { decodeAll, decoded, FRAME_OFFSET, OWN_MAC, place } from "./place.ts";
@@ -140,8 +141,20 @@ const DROPS: [ReasonName, string, Uint8Array][] = [
   ["multicast-mac", "almost broadcast", buildIcmp({ dstMac: "ff:ff:ff:ff:ff:fe" })],
   ["foreign-mac", "one bit off in the last octet", buildIcmp({ dstMac: "02:00:00:00:01:01" })],
   ["foreign-mac", "one bit off in the first octet", buildIcmp({ dstMac: "00:00:00:00:01:00" })],
-  ["vlan-tagged", "802.1Q", ether(0x8100)],
-  ["vlan-tagged", "802.1ad", ether(0x88a8)],
+  ["vlan-tagged", "802.1Q", tagged(buildTcp(), 0x0001)],
+  ["vlan-tagged", "802.1ad", tagged(buildTcp(), 0xefff, 0x88a8)],
+  ["vlan-tagged", "a priority tag before a VLAN's", tagged(tagged(buildTcp(), 5), 0)],
+  ["vlan-tagged", "two priority tags", tagged(tagged(buildTcp(), 0), 0)],
+  ["vlan-tagged", "a tag that is cut short", ether(0x8100, 3)],
+  ["ip-truncated", "a priority tag and nothing more", tagged(buildTcp(), 0).subarray(0, 18)],
+  ["source-mac", "a group's", buildTcp({ srcMac: "01:00:5e:00:00:01" })],
+  ["source-mac", "everybody's", buildUdp({ srcMac: "ff:ff:ff:ff:ff:ff" })],
+  ["source-mac", "the proxy's own", buildIcmp({ srcMac: "02:00:00:00:01:00" })],
+  [
+    "source-mac",
+    "the proxy's own behind a priority tag",
+    tagged(buildIcmp({ srcMac: "02:00:00:00:01:00" }), 0),
+  ],
   ["unknown-ethertype", "IPv6", ether(0x86dd)],
   ["unknown-ethertype", "an 802.3 length", ether(46)],
   ["unknown-ethertype", "no payload", ether(0x88cc, 0)],
@@ -190,6 +203,28 @@ const DROPS: [ReasonName, string, Uint8Array][] = [
 Deno.test("decode takes UDP source port 0: no answer is wanted (RFC 768)", () => {
   const { pdu } = decoded(buildUdp({ srcPort: 0 }));
   assert.deepEqual([pdu.srcPort, pdu.dstPort], [0, 2000]);
+});
+
+Deno.test("decode takes a priority tag out, and everything is as without it", () => {
+  for (const [name, frame] of Object.entries({ ...VALID, ARP: buildArp() })) {
+    for (const [word, etherType] of [[0, 0x8100], [0xf000, 0x8100], [0x6000, 0x88a8]]) {
+      const plain = decoded(frame);
+      const { arena, pdu } = decoded(tagged(frame, word!, etherType));
+      assert.equal(pdu.frame, FRAME_OFFSET + 4);
+      assert.deepEqual(arena.bytes.slice(pdu.frame, pdu.frame + frame.length), frame, name);
+      const moved = ["frame", "ip", "l4", "end", "payload"] as const;
+      for (const field of moved) if (pdu[field] !== 0) pdu[field] -= 4;
+      assert.deepEqual({ ...pdu }, { ...plain.pdu }, name);
+    }
+  }
+});
+
+Deno.test("decode leaves a frame alone that is not for the proxy, tag and all", () => {
+  const arena = new Arena();
+  const frame = tagged(buildTcp({ dstMac: "02:00:00:00:00:77" }), 0);
+  place(arena, frame);
+  assert.equal(reasonName(decodeAll(arena, frame.length, new Pdu())), "foreign-mac");
+  assert.deepEqual(arena.bytes.slice(FRAME_OFFSET, FRAME_OFFSET + frame.length), frame);
 });
 
 for (const [reason, name, frame] of DROPS) {

@@ -4,8 +4,8 @@ import { below, SeededRandom } from "../../src/core/random.ts";
 import { reasonName } from "../../src/core/reason.ts";
 import { Pdu } from "../../src/wire/pdu.ts";
 import { clear, leaveChecksum, leaveSegments } from "../../src/wire/vnet.ts";
-import { buildIcmp, buildIp, buildTcp, buildUdp } from "../support/frames.ts";
-import { leaveToNic, refusalOf, transmit, type Vnet, vnetBytes } from "../support/nic.ts";
+import { buildIcmp, buildIp, buildTcp, buildUdp, tagged } from "../support/frames.ts";
+import { leaveToNic, readVnet, refusalOf, transmit, type Vnet, vnetBytes } from "../support/nic.ts";
 import { decodeAll, FRAME_OFFSET, frameOf, place } from "./place.ts";
 
 const L4 = 34;
@@ -59,6 +59,29 @@ for (const [name, frame, fields] of refused) {
     assert.equal(decoded(frame, vnetBytes(fields)).reason, "vnet-header");
   });
 }
+
+Deno.test("decode moves the header with the frame when it takes a priority tag out", () => {
+  for (const open of [leaveToNic(TCP), leaveToNic(UDP), leaveToNic(TCP, 1460, true)]) {
+    const fields = readVnet(open.vnet);
+    const { csumStart, headerLength } = fields;
+    const vnet = vnetBytes({
+      ...fields,
+      csumStart: csumStart + 4,
+      headerLength: headerLength === 0 ? 0 : headerLength + 4,
+    });
+    const { arena, pdu, reason } = decoded(tagged(open.frame, 0xe000), vnet);
+    assert.deepEqual([reason, pdu.partialChecksum, pdu.frame], ["none", 1, FRAME_OFFSET + 4]);
+    assert.deepEqual(arena.bytes.slice(4, 4 + VNET_BYTES), open.vnet);
+    assert.deepEqual(frameOf(arena, pdu), open.frame);
+  }
+});
+
+Deno.test("decode gives vnet-header for a sum that begins in the priority tag", () => {
+  for (const csumStart of [0, 3, 4, 14, 17]) {
+    const vnet = vnetBytes({ flags: 1, csumStart, csumOffset: 16 });
+    assert.equal(decoded(tagged(TCP, 0), vnet).reason, "vnet-header", `${csumStart}`);
+  }
+});
 
 Deno.test("decode keeps the header of a segment that is to be cut up, ECN and all", () => {
   for (const ecn of [false, true]) {
