@@ -1,7 +1,7 @@
 /** What the proxy itself says in ICMP (RFC 792): echo replies, and errors about packets it dropped. */
 import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
-import { SourceLimits } from "../core/source_limits.ts";
+import { type Rate, rateOf, SourceBuckets } from "../core/source_buckets.ts";
 import { TokenBucket } from "../core/token_bucket.ts";
 import { complement, delta16, sumBytes, updated } from "../wire/checksum.ts";
 import * as ethernet from "../wire/ethernet.ts";
@@ -16,15 +16,18 @@ const ERROR_MAX_BYTES = 576;
 /** Errors a second, on average and at once (RFC 1812 §4.3.2.8), and how many of them to one source. */
 const ERRORS_PER_SECOND = 100;
 const ERRORS_AT_ONCE = 50;
-const SOURCE_ERRORS_PER_SECOND = 20;
-const SOURCE_ERRORS_AT_ONCE = 20;
+const TO_ONE = rateOf(20, 20);
 
 /** "Fragmentation needed" to one connection, or to a source without one. */
-const TOO_LONG_PER_SECOND = 100;
-const TOO_LONG_AT_ONCE = 100;
+const TOO_LONG = rateOf(100, 100);
 
 /** Connections and sources whose errors are limited each for itself. */
-const SOURCES = 1 << 14;
+const MAX_BUCKETS = 1 << 15;
+
+// What a bucket is of: the first word of its key; the second is an address, or a connection's reference.
+const OF_SOURCE = 0;
+const TOO_LONG_OF_SOURCE = 1;
+const TOO_LONG_OF_CONNECTION = 2;
 
 /**
  * Turns the echo request into its reply, in place (RFC 1122 §3.2.2.6), and queues it to the station that
@@ -58,24 +61,12 @@ export function makeEchoReply(view: DataView, pdu: Pdu): void {
 export class IcmpErrors {
   readonly #random: Random;
   readonly #all: TokenBucket;
-  readonly #bySource: SourceLimits;
-  readonly #tooLong: SourceLimits;
+  readonly #buckets: SourceBuckets;
 
   constructor(random: Random, nowMs: number) {
     this.#random = random;
     this.#all = new TokenBucket(ERRORS_PER_SECOND, ERRORS_AT_ONCE, nowMs);
-    this.#bySource = new SourceLimits({
-      perSecond: SOURCE_ERRORS_PER_SECOND,
-      burst: SOURCE_ERRORS_AT_ONCE,
-      size: SOURCES,
-      random,
-    });
-    this.#tooLong = new SourceLimits({
-      perSecond: TOO_LONG_PER_SECOND,
-      burst: TOO_LONG_AT_ONCE,
-      size: SOURCES,
-      random,
-    });
+    this.#buckets = new SourceBuckets({ keyWords: 2, maxBuckets: MAX_BUCKETS, random });
   }
 
   /**
@@ -117,10 +108,18 @@ export class IcmpErrors {
 
   #mayTell(pdu: Pdu, type: number, code: number, nowMs: number): boolean {
     if (type === icmpv4.ICMP_UNREACHABLE && code === icmpv4.CODE_FRAGMENTATION_NEEDED) {
-      // Addresses below 2²⁴ are nobody's (RFC 1122 §3.2.1.3 a), so these can't meet.
-      return this.#tooLong.take(pdu.flow >= 0 ? pdu.flow : pdu.src, nowMs);
+      return pdu.flow >= 0
+        ? this.#take(TOO_LONG_OF_CONNECTION, pdu.flow, TOO_LONG, nowMs)
+        : this.#take(TOO_LONG_OF_SOURCE, pdu.src, TOO_LONG, nowMs);
     }
-    return this.#bySource.take(pdu.src, nowMs) && this.#all.take(nowMs);
+    return this.#take(OF_SOURCE, pdu.src, TO_ONE, nowMs) && this.#all.take(nowMs);
+  }
+
+  #take(kind: number, of: number, rate: Rate, nowMs: number): boolean {
+    const { key } = this.#buckets;
+    key[0] = kind;
+    key[1] = of;
+    return this.#buckets.take(rate, nowMs);
   }
 }
 
