@@ -22,4 +22,9 @@ export class TokenBucket {
     this.#tokens -= 1;
     return true;
   }
+
+  /** Puts back `count` tokens: what they were taken for turned out to cost nothing. */
+  putBack(count: number): void {
+    this.#tokens = Math.min(this.#burst, this.#tokens + count);
+  }
 }

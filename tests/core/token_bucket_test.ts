@@ -34,3 +34,13 @@ Deno.test("TokenBucket never gives more than burst + rate in any span", () => {
   }
   assert.ok(count > 0.95 * nowMs / 100, `${count} in ${nowMs} ms`);
 });
+
+Deno.test("TokenBucket.putBack gives tokens back, up to the burst", () => {
+  const bucket = new TokenBucket(1, 3, 0);
+  for (let i = 0; i < 3; i++) assert.equal(bucket.take(0), true);
+  assert.equal(bucket.take(0), false);
+  bucket.putBack(1);
+  assert.deepEqual([bucket.take(0), bucket.take(0)], [true, false]);
+  bucket.putBack(100);
+  assert.deepEqual([1, 2, 3, 4].map(() => bucket.take(0)), [true, true, true, false]);
+});
