@@ -18,11 +18,12 @@ export interface Backend {
 
 export class Backends {
   readonly all: readonly Backend[];
-  /** How many have not answered. */
-  unanswered = 0;
   readonly #byAddress: ReadonlyMap<number, Backend>;
-  /** Those that new connections may get: kept whenever a status changes. */
-  #eligible: readonly Backend[];
+  /** Place in `all`. */
+  readonly #placeOf: ReadonlyMap<Backend, number>;
+  /** Those that answer and those not heard of yet, each in the order given. */
+  readonly #up: Backend[] = [];
+  readonly #resolving: Backend[];
   #turn = 0;
 
   constructor(addresses: readonly number[]) {
@@ -33,33 +34,57 @@ export class Backends {
       opened: 0,
     }));
     this.#byAddress = new Map(this.all.map((backend) => [backend.address, backend]));
-    this.#eligible = this.all;
+    this.#placeOf = new Map(this.all.map((backend, place) => [backend, place]));
+    this.#resolving = [...this.all];
   }
 
   get(address: number): Backend | undefined {
     return this.#byAddress.get(address);
   }
 
+  /** How many have not answered. */
+  get unanswered(): number {
+    return this.all.length - this.#up.length - this.#resolving.length;
+  }
+
   /** Connections go to backends that answer; while none does, to those not heard of yet; else to none. */
   setStatus(backend: Backend, status: BackendStatus): void {
+    if (backend.status === status) return;
+    const from = this.#withStatus(backend.status);
+    const to = this.#withStatus(status);
     backend.status = status;
-    const withStatus = (wanted: BackendStatus) => this.all.filter((b) => b.status === wanted);
-    const up = withStatus("up");
-    this.#eligible = up.length > 0 ? up : withStatus("resolving");
-    this.unanswered = withStatus("unanswered").length;
+    from?.splice(this.#placeIn(from, backend), 1);
+    to?.splice(this.#placeIn(to, backend), 0, backend);
+  }
+
+  #withStatus(status: BackendStatus): Backend[] | null {
+    return status === "up" ? this.#up : status === "resolving" ? this.#resolving : null;
+  }
+
+  /** Where the backend stands in a part of `all`, or would stand. */
+  #placeIn(part: readonly Backend[], backend: Backend): number {
+    const place = this.#placeOf.get(backend)!;
+    let low = 0;
+    for (let high = part.length; low < high;) {
+      const middle = (low + high) >>> 1;
+      if (this.#placeOf.get(part[middle]!)! < place) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   /** An eligible backend for the connection that `pdu` opens, or null if none has answered. */
   pick(method: BalanceMethod, pdu: Readonly<Pdu>, random: Random): Backend | null {
-    const count = this.#eligible.length;
-    if (count <= 1) return this.#eligible[0] ?? null;
+    const eligible = this.#up.length > 0 ? this.#up : this.#resolving;
+    const count = eligible.length;
+    if (count <= 1) return eligible[0] ?? null;
     switch (method) {
       case "random":
-        return this.#eligible[below(random, count)]!;
+        return eligible[below(random, count)]!;
       case "round-robin":
-        return this.#eligible[this.#turn++ % count]!;
+        return eligible[this.#turn++ % count]!;
       case "hash":
-        return this.#eligible[(tupleHash(pdu) >>> 0) % count]!;
+        return eligible[(tupleHash(pdu) >>> 0) % count]!;
     }
   }
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { SeededRandom } from "../../src/core/random.ts";
 import { Backends, type BackendStatus } from "../../src/flow/backends.ts";
 import { Pdu } from "../../src/wire/pdu.ts";
+import { tupleHash } from "../../src/wire/tuple_hash.ts";
 
 const PDU = new Pdu();
 
@@ -91,5 +92,21 @@ Deno.test("Backends.pick, whatever the method, gives none when none has answered
     assert.equal(backends.pick(method, PDU, new SeededRandom(1)), null);
     backends.setStatus(backends.all[1]!, "up");
     assert.equal(backends.pick(method, PDU, new SeededRandom(1)), backends.all[1]);
+  }
+});
+
+Deno.test("Backends.pick goes by the order given, in whatever order backends come and go", () => {
+  const count = 50;
+  const backends = new Backends(Array.from({ length: count }, (_, i) => 1000 - i));
+  const random = new SeededRandom(5);
+  const statuses: BackendStatus[] = ["up", "unanswered", "resolving"];
+  const pdu = Object.assign(new Pdu(), { src: 7, dst: 9, protocol: 6, srcPort: 11, dstPort: 80 });
+  for (let step = 0; step < 2000; step++) {
+    const backend = backends.all[random.uint32() % count]!;
+    backends.setStatus(backend, statuses[random.uint32() % 3]!);
+    const withStatus = (status: BackendStatus) => backends.all.filter((b) => b.status === status);
+    const eligible = withStatus("up").length > 0 ? withStatus("up") : withStatus("resolving");
+    const expected = eligible[(tupleHash(pdu) >>> 0) % eligible.length] ?? null;
+    assert.equal(backends.pick("hash", pdu, random), expected);
   }
 });
