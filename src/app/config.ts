@@ -21,6 +21,9 @@ import {
   subnetOf,
 } from "../wire/address.ts";
 
+/** Most backends that one line names. */
+const MOST_SHOWN = 20;
+
 /** Which PDUs the console shows: some of many, all, or none (see `trace.ts`). */
 export type TraceMode = "auto" | "all" | "off";
 
@@ -90,6 +93,13 @@ export function mapLinks(
 /** `192.168.0.100/24, MAC 02:…`. */
 export function formatLink({ address, prefixLength, mac }: LinkConfig): string {
   return `${formatAddress(address)}/${prefixLength}, MAC ${formatMac(mac)}`;
+}
+
+/** `192.168.0.1, 192.168.0.2`; of very many only the first. */
+export function formatBackends(backends: readonly number[]): string {
+  const shown = backends.slice(0, MOST_SHOWN).map(formatAddress).join(", ");
+  const more = backends.length - MOST_SHOWN;
+  return more > 0 ? `${shown} and ${more} more` : shown;
 }
 
 export function subnetOn({ address, prefixLength }: Own): Subnet {

@@ -7,7 +7,14 @@ import { printable } from "../tree/policy_error.ts";
 import { formatAddress, formatMac, inSubnet, type Mac, stableMac } from "../wire/address.ts";
 import { CaptureWriter, readCaptureFile } from "./capture_file.ts";
 import { type CommandOptions, reported } from "./command.ts";
-import { type Config, formatLink, type LinkConfig, mapLinks, subnetOn } from "./config.ts";
+import {
+  type Config,
+  formatBackends,
+  formatLink,
+  type LinkConfig,
+  mapLinks,
+  subnetOn,
+} from "./config.ts";
 import { arpReplyFrame, endsOf, isArp, isTo, ownerOf, senderOf } from "./frame_kind.ts";
 import { loadPolicy } from "./policy_file.ts";
 import { Replay } from "./replay.ts";
@@ -82,7 +89,7 @@ export async function replayCommand(
     };
     for (const [i, link] of links.entries()) {
       texts.stdout += `${printable(captures[i]!.pcap)}: ${formatLink(link)}, ` +
-        `backends ${config.dstAddrs.map(formatAddress).join(", ")}\n`;
+        `backends ${formatBackends(config.dstAddrs)}\n`;
     }
     for (const { address, mac } of silent.flat()) {
       const where = `${formatAddress(address)} to be at ${formatMac(mac)}`;

@@ -7,7 +7,7 @@ import type { BuiltIn } from "../tree/demo.ts";
 import type { Customs } from "../tree/parse.ts";
 import { formatAddress } from "../wire/address.ts";
 import { Appliance } from "./appliance.ts";
-import { type Config, formatLink, sideB, type TapConfig } from "./config.ts";
+import { type Config, formatBackends, formatLink, sideB, type TapConfig } from "./config.ts";
 import type { Outlet } from "./outlet.ts";
 import { loadPolicy } from "./policy_file.ts";
 import { pump } from "./pump.ts";
@@ -96,7 +96,7 @@ function announce(config: Config, devices: readonly TapDevice[], log: Log): void
   for (const [i, link] of config.links.entries()) {
     const { name, mtu, created } = devices[i]!;
     const backends = link === sideB(config.links)
-      ? `, backends ${config.dstAddrs.map(formatAddress).join(", ")}`
+      ? `, backends ${formatBackends(config.dstAddrs)}`
       : "";
     log.info(`${name}: ${formatLink(link)}, MTU ${mtu}${backends}`);
     if (link.host !== null) {
