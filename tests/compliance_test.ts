@@ -12,6 +12,8 @@ const REQUIREMENTS: Readonly<Record<string, string>> = {
     "1 1a 2 2a 3 3a 3b 3c 3d 4 4a 4b 4c 5 5a 5b 5c 6 7 7a 8 9 10 10a 10b 10c 10d 10e 10f 11",
   "RFC 768": "1",
   "RFC 1812": "4.3.2.8 5.3.1",
+  "RFC 826": "1 2 3",
+  "RFC 1122": "2.3.2.1 2.3.2.1a 2.3.2.2",
   "RFC 7857": "2 2.1 2.2 3 4 5 6 7 7.1 8 9 10 11 12",
 };
 

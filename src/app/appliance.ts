@@ -10,6 +10,7 @@
  * Nothing here throws for a packet's sake: each ends as a decision, a drop with a counted reason, or ARP.
  */
 import type { Clock } from "../core/clock.ts";
+import { LimitedLog } from "../core/limited_log.ts";
 import type { Log } from "../core/log.ts";
 import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
@@ -73,6 +74,7 @@ export class Appliance {
   readonly #b: Link;
   readonly #trace: Trace | null;
   readonly #backends: Backends;
+  readonly #limitedLog: LimitedLog;
   readonly #environment: Environment;
   readonly #evaluator: (plan: Plan) => Evaluate;
   #plan: Plan;
@@ -95,9 +97,11 @@ export class Appliance {
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
     this.#backends = new Backends(config.dstAddrs);
+    this.#limitedLog = new LimitedLog(log);
     this.links = makeLinks(config, devices, {
       backends: this.#backends,
       log,
+      limitedLog: this.#limitedLog,
       dropped: (reason, count) => this.metrics.drop(reason, count),
       nowMs: this.#nowMs,
     });
@@ -143,7 +147,14 @@ export class Appliance {
       maxConnections: config.maxConn,
       affinity: new Affinity(config.maxConn),
       sourceLimits: new SourceLimits(config.maxLimitSources, random),
-      customFailed: (name, error) => log.error(`custom ${name} threw: ${error}`),
+      customFailed: (name, error) =>
+        this.#limitedLog.write(
+          "error",
+          "custom",
+          10,
+          this.#nowMs,
+          () => `custom ${name} threw: ${error}`,
+        ),
     };
     this.#plan = makePlan(policy, this.#environment);
     this.#evaluator = evaluator;
@@ -353,6 +364,7 @@ export class Appliance {
     this.connections.expire(this.#nowMs);
     this.#reassembly.expire(this.#nowMs);
     this.#trace?.tick(this.#nowMs);
+    this.#limitedLog.tick(this.#nowMs);
   }
 
   /** The first fragment of a datagram that will not be whole, if it has come, says whom to tell. */

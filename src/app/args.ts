@@ -115,6 +115,7 @@ function makeProgram(about: About, print: (text: string) => void): Program {
     "--max-limit-sources <N>",
     `most sources that limits know at a time (default ${DEFAULT_MAX_LIMIT_SOURCES})`,
   );
+  flag("--max-neighbors <N>", "most hosts on a link that ARP remembers (default --max-conn)");
   for (const [name, text] of TIMEOUT_FLAGS) {
     const seconds = DEFAULT_TIMEOUTS[timeoutKey(name)];
     flag(`--timeout-${name} <SECONDS>`, `longest idle time: ${text} (default ${seconds})`);

@@ -55,6 +55,8 @@ export interface Config {
   readonly maxConn: number;
   /** Most buckets of limits per source, of all limits together, that are not full at the same time. */
   readonly maxLimitSources: number;
+  /** Most neighbours on a link whose MAC addresses are remembered, beside the next hops to backends. */
+  readonly maxNeighbors: number;
   /** Longest idle times of connections. */
   readonly timeouts: Timeouts;
   /** Makes a run repeatable; null: randomness is cryptographic. */

@@ -75,7 +75,7 @@ export class Dispatch {
     const nextHop = out.routes.nextHop(this.#options.related.translate(view, pdu, related));
     if (nextHop === 0) return -Reason["no-route"];
     setTtl(view, pdu, pdu.ttl - 1, 0);
-    return this.#leave(pdu, out, nextHop, nowMs);
+    return this.#leave(pdu, out, nextHop, nowMs, related >>> 1);
   }
 
   /**
@@ -114,6 +114,7 @@ export class Dispatch {
       answers.refuse(link, pdu, nowMs);
     }
     if (reason !== 0) return -reason;
+    if (pdu.opened !== 0) link.opened(pdu);
     const nextHop = out.routes.nextHop(to.dst);
     if (nextHop === 0) {
       this.#unreachable(link, pdu, icmpv4.CODE_NET_UNREACHABLE, 0, nowMs);
@@ -123,7 +124,22 @@ export class Dispatch {
     if (pdu.protocol === ipv4.PROTOCOL_TCP && (pdu.tcpFlags & tcp.SYN) !== 0) {
       this.#clamp(view, pdu);
     }
-    return this.#leave(pdu, out, nextHop, nowMs);
+    this.#noteAnswers(pdu, out, nextHop, nowMs);
+    return this.#leave(pdu, out, nextHop, nowMs, pdu.flow >> 1);
+  }
+
+  /**
+   * A SYN or a datagram to a backend wants an answer, and a SYN ACK, RST or datagram from there is one: a
+   * next hop that owes one for long is asked whether it is there.
+   */
+  #noteAnswers(pdu: Pdu, out: Link, nextHop: number, nowMs: number): void {
+    const flags = pdu.protocol === ipv4.PROTOCOL_TCP ? pdu.tcpFlags : tcp.SYN;
+    if ((pdu.steps & STEP_A_TO_B) !== 0) {
+      if ((flags & tcp.SYN) !== 0) out.arp.expectAnswer(nextHop, nowMs);
+    } else if ((flags & (tcp.SYN | tcp.RST)) !== 0) {
+      const { b } = this.#options;
+      b.arp.answered(b.routes.nextHop(pdu.src));
+    }
   }
 
   #unreachable(link: Link, pdu: Pdu, code: number, rest: number, nowMs: number): void {
@@ -138,16 +154,22 @@ export class Dispatch {
     if (isWanted ?? mtuA !== mtuB) clampMss(view, pdu, Math.min(mtuA, mtuB));
   }
 
-  /** Sends the rewritten PDU, in fragments if need be. */
-  #leave(pdu: Pdu, { arena, arp, device }: Link, nextHop: number, nowMs: number): number {
+  /** Sends the rewritten PDU of connection `entry`, in fragments if need be. */
+  #leave(
+    pdu: Pdu,
+    { arena, arp, device }: Link,
+    nextHop: number,
+    nowMs: number,
+    entry: number,
+  ): number {
     const lengthBytes = pdu.end - pdu.frame;
     const reason = leavesWhole(arena, pdu, device.mtu)
-      ? arp.send(pdu.frame, lengthBytes, nextHop, nowMs)
+      ? arp.send(pdu.frame, lengthBytes, nextHop, nowMs, entry)
       : this.#options.fragmenter.split(
         arena,
         pdu,
         device.mtu,
-        (frame, bytes) => arp.send(frame, bytes, nextHop, nowMs),
+        (frame, bytes) => arp.send(frame, bytes, nextHop, nowMs, entry),
       );
     if (reason !== 0) return -reason;
     this.#sent(pdu);

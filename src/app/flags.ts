@@ -37,6 +37,12 @@ export const TIMEOUT_FLAGS = [
 ] as const;
 
 export function readConfig(flags: Flags, nets: Nets, trace: TraceMode): Config {
+  const maxConn = read(
+    flags,
+    "max-conn",
+    DEFAULT_MAX_CONN,
+    (text) => parseInteger(text, "number of connections", 1, MAX_CONN),
+  );
   const links = readLinks(flags, nets);
   const dstAddrs = read(flags, "dst-addrs", null, (text) => {
     const parsed = text.split(",").map(parseAddress);
@@ -47,12 +53,12 @@ export function readConfig(flags: Flags, nets: Nets, trace: TraceMode): Config {
     links,
     dstAddrs,
     ports: read(flags, "ports", DEFAULT_PORTS, parsePorts),
-    maxConn: read(
+    maxConn,
+    maxNeighbors: readOptional(
       flags,
-      "max-conn",
-      DEFAULT_MAX_CONN,
-      (text) => parseInteger(text, "number of connections", 1, MAX_CONN),
-    ),
+      "max-neighbors",
+      (text) => parseInteger(text, "number of neighbours", 1, MAX_CONN),
+    ) ?? maxConn,
     maxLimitSources: read(
       flags,
       "max-limit-sources",

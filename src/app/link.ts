@@ -1,5 +1,6 @@
 /** The proxy on one interface: a device, the address answered for there, ARP, and the ways from there. */
 import { Arena } from "../core/arena.ts";
+import type { LimitedLog } from "../core/limited_log.ts";
 import type { Log } from "../core/log.ts";
 import { Reason } from "../core/reason.ts";
 import type { Device } from "../device/device.ts";
@@ -7,8 +8,10 @@ import type { Backends } from "../flow/backends.ts";
 import { admit, admitTransit, type OwnAddress } from "../stack/admit.ts";
 import { Arp, type ArpEvents } from "../stack/arp.ts";
 import { BackendWatch } from "../stack/backend_watch.ts";
+import { Openers } from "../stack/openers.ts";
 import type { Routes } from "../stack/route.ts";
-import type { Mac } from "../wire/address.ts";
+import { isGroupMac, type Mac } from "../wire/address.ts";
+import * as ethernet from "../wire/ethernet.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import { type Config, type LinkConfig, routesOn, sideB, subnetOn } from "./config.ts";
 
@@ -20,6 +23,9 @@ export interface LinkOptions {
   readonly isTransit: boolean;
   /** Next hops that ARP keeps an eye on. */
   readonly watched: readonly number[];
+  /** Most other neighbours. */
+  readonly maxNeighbors: number;
+  readonly openers: Openers;
   readonly events: ArpEvents;
   readonly log: Log;
   readonly nowMs: number;
@@ -32,13 +38,15 @@ export class Link {
   readonly own: OwnAddress;
   readonly routes: Routes;
   readonly arp: Arp;
+  readonly #openers: Openers;
   readonly isTransit: boolean;
   /** False while the device is down or gone. */
   isUp = true;
   /** The other side's, if that has an interface of its own. */
   other: Link | null = null;
 
-  constructor({ config, device, arena, isTransit, watched, events, log, nowMs }: LinkOptions) {
+  constructor(options: LinkOptions) {
+    const { config, device, arena, isTransit, openers } = options;
     const { mac, address } = config;
     this.device = device;
     this.arena = arena;
@@ -46,7 +54,8 @@ export class Link {
     this.mac = mac;
     this.own = { address, subnet: subnetOn(config) };
     this.routes = routesOn(config);
-    this.arp = new Arp({ arena, mac, own: this.own, watched, log, events, nowMs });
+    this.arp = new Arp({ ...options, mac, own: this.own });
+    this.#openers = openers;
   }
 
   /** 0 if the packet that came in here may enter the tree, else the reason to drop it. */
@@ -63,25 +72,43 @@ export class Link {
       ? Reason["wrong-side"]
       : 0;
   }
+
+  /**
+   * The PDU that came in here has opened its connection: what that sends back may go to the station that
+   * sent the frame until ARP has found the client, if the client is a host on this link.
+   */
+  opened({ frame, flow, src }: Pdu): void {
+    const { view } = this.arena;
+    const hi = ethernet.sourceHi(view, frame);
+    const lo = ethernet.sourceLo(view, frame);
+    const isOwn = (hi === this.mac.hi && lo === this.mac.lo) || src === this.own.address;
+    if (isOwn || isGroupMac({ hi, lo }) || !this.routes.isOnLinkHost(src)) {
+      this.#openers.forget(flow >>> 1);
+    } else {
+      this.#openers.note(flow >>> 1, hi, lo);
+    }
+  }
 }
 
 /** The links of a run, on one device or two; ARP on side B finds out which backends answer. */
 export function makeLinks(
-  { links, preserveSource }: Config,
+  { links, maxConn, maxNeighbors, preserveSource }: Config,
   devices: readonly Device[],
-  { backends, dropped, log, nowMs }: {
+  { backends, dropped, log, limitedLog, nowMs }: {
     readonly backends: Backends;
     /** Packets that waited for ARP were dropped. */
     readonly dropped: (reason: number, count: number) => void;
     readonly log: Log;
+    readonly limitedLog: LimitedLog;
     readonly nowMs: number;
   },
 ): readonly Link[] {
   const arenas = Arena.share(links.length);
-  const watch = new BackendWatch(backends, routesOn(sideB(links)), log);
+  const watch = new BackendWatch(backends, routesOn(sideB(links)), limitedLog);
+  const openers = new Openers(maxConn);
   const events: ArpEvents = {
-    resolved: (address, mac) => watch.resolved(address, mac),
-    unanswered: (address) => watch.unanswered(address),
+    resolved: (address, mac, atMs) => watch.resolved(address, mac, atMs),
+    unanswered: (address, atMs) => watch.unanswered(address, atMs),
     dropped,
   };
   const made = links.map((config, i) => {
@@ -92,6 +119,8 @@ export function makeLinks(
       arena: arenas[i]!,
       isTransit: preserveSource && isB,
       watched: isB ? watch.nextHops() : [],
+      maxNeighbors,
+      openers,
       events,
       log,
       nowMs,

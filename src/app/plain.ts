@@ -222,7 +222,8 @@ export class PlainSegments {
         : updated(checksum, changed + delta32(ports, newPorts)),
     );
     tcp.setPorts(view, l4, newPorts >>> 16, newPorts & 0xffff);
-    const reason = out.arp.send(frame, ethernet.ETHERNET_BYTES + totalLength, nextHop, nowMs);
+    const leavingBytes = ethernet.ETHERNET_BYTES + totalLength;
+    const reason = out.arp.send(frame, leavingBytes, nextHop, nowMs, flow >>> 1);
     if (reason !== 0) return -reason;
     counts[Count.pdusOut]!++;
     counts[Count.pduBytesOut]! += totalLength;

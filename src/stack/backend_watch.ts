@@ -1,40 +1,83 @@
 /** What ARP finds out about the next hops towards backends: it decides who gets new connections. */
-import type { Log } from "../core/log.ts";
+import type { LimitedLog } from "../core/limited_log.ts";
 import type { Backend, Backends } from "../flow/backends.ts";
 import { formatAddress, formatMac, type Mac } from "../wire/address.ts";
 import type { Routes } from "./route.ts";
 
+/** Lines at once, of those that tell of each next hop when it is found or lost. */
+const LINES_AT_ONCE = 100;
+
+/** A next hop that moves once has a new host; one that moves again so soon has two. */
+const CONFLICT_MS = 60_000;
+
+/** Where a next hop is, and when it moved there from elsewhere. */
+interface Place {
+  mac: Mac;
+  movedMs: number;
+}
+
 export class BackendWatch {
   readonly #backends: Backends;
-  readonly #routes: Routes;
-  readonly #log: Log;
+  readonly #log: LimitedLog;
+  readonly #reachedBy = new Map<number, Backend[]>();
+  readonly #places = new Map<number, Place>();
 
-  constructor(backends: Backends, routes: Routes, log: Log) {
+  constructor(backends: Backends, routes: Routes, log: LimitedLog) {
     this.#backends = backends;
-    this.#routes = routes;
     this.#log = log;
+    for (const backend of backends.all) {
+      const nextHop = routes.nextHop(backend.address);
+      const reached = this.#reachedBy.get(nextHop);
+      if (reached === undefined) this.#reachedBy.set(nextHop, [backend]);
+      else reached.push(backend);
+    }
   }
 
   /** The next hops to keep an eye on: backends on the link, and the gateway if others need it. */
   nextHops(): readonly number[] {
-    return [...new Set(this.#backends.all.map(({ address }) => this.#routes.nextHop(address)))];
+    return [...this.#reachedBy.keys()];
   }
 
-  resolved(nextHop: number, mac: Mac): void {
-    for (const backend of this.#behind(nextHop)) this.#backends.setStatus(backend, "up");
-    this.#log.info(`${this.#nameOf(nextHop)} is at ${formatMac(mac)}`);
+  resolved(nextHop: number, mac: Mac, nowMs: number): void {
+    for (const backend of this.#reachedBy.get(nextHop)!) this.#backends.setStatus(backend, "up");
+    const place = this.#places.get(nextHop);
+    const moved = place !== undefined && (place.mac.hi !== mac.hi || place.mac.lo !== mac.lo);
+    if (moved && nowMs - place.movedMs < CONFLICT_MS) {
+      const other = place.mac;
+      this.#log.write(
+        "warning",
+        "address conflict",
+        1,
+        nowMs,
+        () =>
+          `${this.#nameOf(nextHop)} is claimed by ${formatMac(other)} and by ${formatMac(mac)}: ` +
+          "address conflict, one of the two must be given another address",
+      );
+    } else {
+      this.#log.write(
+        "info",
+        "next hop found",
+        LINES_AT_ONCE,
+        nowMs,
+        () => `${this.#nameOf(nextHop)} is at ${formatMac(mac)}`,
+      );
+    }
+    const movedMs = moved ? nowMs : place?.movedMs ?? -Infinity;
+    this.#places.set(nextHop, { mac, movedMs });
   }
 
-  unanswered(nextHop: number): void {
-    for (const backend of this.#behind(nextHop)) this.#backends.setStatus(backend, "unanswered");
-    this.#log.warning(
-      `${this.#nameOf(nextHop)} does not answer ARP (3 requests): ` +
+  unanswered(nextHop: number, nowMs: number): void {
+    const reached = this.#reachedBy.get(nextHop)!;
+    for (const backend of reached) this.#backends.setStatus(backend, "unanswered");
+    this.#log.write(
+      "warning",
+      "next hop lost",
+      LINES_AT_ONCE,
+      nowMs,
+      () =>
+        `${this.#nameOf(nextHop)} does not answer ARP (3 requests): ` +
         "no new connections to it while another backend answers",
     );
-  }
-
-  #behind(nextHop: number): readonly Backend[] {
-    return this.#backends.all.filter(({ address }) => this.#routes.nextHop(address) === nextHop);
   }
 
   #nameOf(nextHop: number): string {

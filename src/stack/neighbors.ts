@@ -1,119 +1,377 @@
 /**
- * The ARP cache: which MAC address each neighbour on the link has, and the packets that wait for one.
+ * The neighbours on a link: who has which MAC address, whom to ask and when, and the packets that wait
+ * for an answer. It knows no protocol: `ask` in its options sends the question, `learn` takes the answer.
  *
- * *Watched* neighbours (backends and the gateway) are always kept and kept fresh; others come and go
- * with traffic, within a bound.
+ * Each stands in the queue of what is to happen next (`neighbor_queues.ts`), so that `tick` looks only at
+ * those whose time has come. Who does not answer is asked three times, a second apart.
+ *
+ * *Watched* neighbours are always kept. When there are too many others, the oldest unresolved one makes
+ * room, then the one that has not been used for longest. One that a packet needs and nobody knows is
+ * CLAIMED if the packet's connection was opened from the link: what this connection sends goes to the
+ * station that opened it, until somebody answers or nobody has.
+ *
+ * Questions to all stations are limited by what they bring: one that is answered counts for nothing, of
+ * the others there are 256 at once and 100 a second. So many clients that are there are found as fast
+ * as they answer, and addresses that somebody has made up cost the link little.
  */
-import { Reason } from "../core/reason.ts";
 import type { Arena } from "../core/arena.ts";
+import { Reason } from "../core/reason.ts";
+import { TokenBucket } from "../core/token_bucket.ts";
+import { Links, List } from "../flow/links.ts";
+import type { Mac } from "../wire/address.ts";
+import * as ethernet from "../wire/ethernet.ts";
+import { HeldPackets } from "./held_packets.ts";
+import {
+  ADDRESS,
+  atOf,
+  CONFIRMED,
+  FLAGS,
+  MAC_HI,
+  MAC_LO,
+  NeighborTable,
+  numberOf,
+  QUEUE,
+  REQUESTED,
+  SINCE,
+  UNANSWERED,
+  USED,
+} from "./neighbor_table.ts";
+import {
+  ASKED,
+  CLAIMED,
+  DUE,
+  FRESH,
+  LOST,
+  NeighborQueues,
+  RESTING,
+  WAITING,
+} from "./neighbor_queues.ts";
+import type { Openers } from "./openers.ts";
 
-/** Most neighbours that are not watched. */
-const MAX_UNWATCHED = 4096;
+/** RFC 1122 §2.3.2.1: at most one request a second for the same address. */
+const REQUEST_INTERVAL_MS = 1000;
+const MAX_UNANSWERED = 3;
+/** How often a watched neighbour that does not answer is asked, once it has been given up. */
+const RETRY_INTERVAL_MS = 5000;
 
-/** Packets held for one neighbour, and bytes held for all, while their MAC addresses are asked for. */
-const MAX_HELD_PACKETS = 32;
-const MAX_HELD_BYTES = 4 << 20;
+/** A watched neighbour is asked again this long after it last spoke; another one when it is used. */
+const FRESH_MS = 30_000;
+/**
+ * Or when it has owed an answer to something else for so long. One that has spoken as lately owes nothing yet,
+ * so that with three requests four to five seconds pass before it is given up.
+ */
+const OWED_MS = 1000;
+/** A neighbour that no packet was sent to for so long is forgotten. */
+const FORGET_MS = 10 * 60_000;
+/** Uses are told apart by this much. */
+const USE_INTERVAL_MS = 1000;
+/** Packets wait so long for the first question about a neighbour. */
+const WAIT_MS = 3000;
 
-/** Neighbours that are found at once, by the low bits of their addresses. */
-const RECENT = 256;
+/** Questions to all stations that are not answered: a second, and at once. */
+const UNANSWERED_PER_SECOND = 100;
+const UNANSWERED_AT_ONCE = 256;
+/** Questions about watched neighbours between two ticks: a burst that device and link can take. */
+const WATCHED_PER_TICK = 256;
 
-export class Neighbor {
-  readonly address: number;
-  readonly watched: boolean;
-  /** MAC address; meaningless until `known`. */
-  hi = 0;
-  lo = 0;
-  known = false;
-  /** When it last said so itself. */
-  confirmedMs = 0;
-  /** When it was last asked. */
-  requestedMs = -Infinity;
-  /** Requests since it last said anything. */
-  unanswered = 0;
-  /** Copies of packets that wait for the MAC address. */
-  readonly held: Uint8Array<ArrayBuffer>[] = [];
+/** Bits of a neighbour's FLAGS. */
+const KNOWN = 1;
+const WATCHED = 2;
+/** What a connection sends may go to the station that opened it. */
+const UNCONFIRMED = 4;
+/** It owes an answer, and stands among those that do. */
+const OWES = 8;
 
-  constructor(address: number, watched: boolean) {
-    this.address = address;
-    this.watched = watched;
-  }
+export interface NeighborsOptions {
+  readonly arena: Arena;
+  /** The own MAC address, from which packets are sent. */
+  readonly mac: Mac;
+  readonly watched: readonly number[];
+  /** Most neighbours that are not watched. */
+  readonly maxNeighbors: number;
+  readonly openers: Openers;
+  readonly nowMs: number;
+  /** Asks the station at `mac`, or all of them, for an address; false: there was no room to. */
+  ask(address: number, mac: Mac | null): boolean;
+  /** A watched neighbour answers (again), or its MAC address has changed. */
+  resolved(address: number, mac: Mac, nowMs: number): void;
+  /** Three requests to a watched neighbour in a row went unanswered. */
+  unanswered(address: number, nowMs: number): void;
+  /** Packets that waited for a neighbour were dropped. */
+  dropped(reason: number, count: number): void;
 }
 
 export class Neighbors {
-  readonly #lost: (packets: number) => void;
-  readonly #byAddress = new Map<number, Neighbor>();
-  readonly #recent = new Array<Neighbor | undefined>(RECENT).fill(undefined);
-  #watched = 0;
-  #heldBytes = 0;
+  readonly #options: NeighborsOptions;
+  readonly #arena: Arena;
+  readonly #hi: number;
+  readonly #lo: number;
+  readonly #table: NeighborTable;
+  readonly #words: Int32Array<ArrayBuffer>;
+  readonly #times: Float64Array<ArrayBuffer>;
+  readonly #held = new HeldPackets();
+  readonly #tokens: TokenBucket;
+  #watchedLeft = WATCHED_PER_TICK;
+  readonly #queues: NeighborQueues;
+  /** Which of WAITING and CLAIMED has its turn. */
+  #turn = WAITING;
+  // The others by who makes room first, and the watched ones that owe an answer, longest first.
+  readonly #orderLinks: Links;
+  readonly #unresolved = new List();
+  readonly #resolved = new List();
+  readonly #owing = new List();
 
-  /** `lost` is told of held packets that will never leave. */
-  constructor(lost: (packets: number) => void) {
-    this.#lost = lost;
-  }
-
-  get(address: number): Neighbor | undefined {
-    const recent = this.#recent[address & (RECENT - 1)];
-    if (recent !== undefined && recent.address === address) return recent;
-    const neighbor = this.#byAddress.get(address);
-    if (neighbor !== undefined) this.#recent[address & (RECENT - 1)] = neighbor;
-    return neighbor;
-  }
-
-  values(): Iterable<Neighbor> {
-    return this.#byAddress.values();
-  }
-
-  watch(address: number): Neighbor {
-    return this.#byAddress.get(address) ?? this.#add(new Neighbor(address, true));
-  }
-
-  /** The neighbour, made if need be; the one that came first makes room when there are too many. */
-  obtain(address: number): Neighbor {
-    const neighbor = this.#byAddress.get(address);
-    if (neighbor !== undefined) return neighbor;
-    if (this.#byAddress.size - this.#watched >= MAX_UNWATCHED) {
-      for (const oldest of this.#byAddress.values()) {
-        if (oldest.watched) continue;
-        this.remove(oldest);
-        break;
-      }
+  constructor(options: NeighborsOptions) {
+    const { arena, mac, watched, maxNeighbors, nowMs } = options;
+    const capacity = maxNeighbors + watched.length;
+    this.#options = options;
+    this.#arena = arena;
+    this.#hi = mac.hi;
+    this.#lo = mac.lo;
+    this.#table = new NeighborTable(capacity);
+    this.#words = this.#table.words;
+    this.#times = this.#table.times;
+    this.#queues = new NeighborQueues(this.#table);
+    this.#orderLinks = new Links(capacity);
+    this.#tokens = new TokenBucket(UNANSWERED_PER_SECOND, UNANSWERED_AT_ONCE, nowMs);
+    for (const address of watched) {
+      const at = this.#table.insert(address);
+      this.#words[at + FLAGS] = WATCHED;
+      this.#table.setTime(at, REQUESTED, -Infinity);
+      this.#queues.move(at, DUE);
     }
-    return this.#add(new Neighbor(address, false));
   }
 
-  remove(neighbor: Neighbor): void {
-    this.#byAddress.delete(neighbor.address);
-    this.#recent[neighbor.address & (RECENT - 1)] = undefined;
-    this.dropHeld(neighbor);
+  get count(): number {
+    return this.#table.count;
   }
 
-  /** Holds a copy of the frame until the neighbour is known. Returns 0 or a reason. */
-  hold(neighbor: Neighbor, arena: Arena, frame: number, lengthBytes: number): number {
-    if (
-      neighbor.held.length >= MAX_HELD_PACKETS || this.#heldBytes + lengthBytes > MAX_HELD_BYTES
-    ) return Reason["arp-queue-full"];
-    const record = arena.copyOut(frame, lengthBytes);
-    neighbor.held.push(record);
-    this.#heldBytes += record.length;
-    return 0;
+  /**
+   * Sends the packet at `frame` to the neighbour: queues it with its Ethernet header, or holds a copy of it
+   * and asks for the MAC address. `entry` is its connection's, or -1. Returns 0 or a reason.
+   */
+  send(frame: number, lengthBytes: number, address: number, nowMs: number, entry: number): number {
+    const at = this.#table.find(address);
+    const words = this.#words;
+    if (at < 0 || (words[at + FLAGS]! & KNOWN) === 0) {
+      return this.#sendUnknown(at, frame, lengthBytes, address, nowMs, entry);
+    }
+    if (nowMs - this.#times[(at >> 1) + USED]! > USE_INTERVAL_MS) this.#use(at, nowMs);
+    const { view } = this.#arena;
+    ethernet.setAddresses(
+      view,
+      frame,
+      words[at + MAC_HI]!,
+      words[at + MAC_LO]!,
+      this.#hi,
+      this.#lo,
+    );
+    return this.#arena.send(frame, lengthBytes) ? 0 : Reason["no-buffer"];
   }
 
-  /** The longest waiting packet, or undefined. */
-  takeHeld(neighbor: Neighbor): Uint8Array<ArrayBuffer> | undefined {
-    const record = neighbor.held.shift();
-    if (record !== undefined) this.#heldBytes -= record.length;
-    return record;
+  /** Something that a watched neighbour will answer, or pass to one who does, is sent to it. */
+  expectAnswer(address: number, nowMs: number): void {
+    const at = this.#table.find(address);
+    if (at < 0 || this.#words[at + QUEUE] !== FRESH || this.#table.has(at, OWES)) return;
+    if (nowMs - this.#table.time(at, CONFIRMED) < OWED_MS) return;
+    this.#words[at + FLAGS]! |= OWES;
+    this.#table.setTime(at, SINCE, nowMs);
+    this.#orderLinks.append(this.#owing, numberOf(at));
   }
 
-  dropHeld(neighbor: Neighbor): void {
-    const packets = neighbor.held.length;
-    while (this.takeHeld(neighbor) !== undefined);
-    if (packets > 0) this.#lost(packets);
+  /** It has sent something of the kind. */
+  answered(address: number): void {
+    const at = this.#table.find(address);
+    if (at >= 0) this.#owesNothing(at);
   }
 
-  #add(neighbor: Neighbor): Neighbor {
-    this.#byAddress.set(neighbor.address, neighbor);
-    if (neighbor.watched) this.#watched++;
-    return neighbor;
+  /** The neighbour has said where it is: `remember` one that is not there yet, too. */
+  learn(address: number, mac: Mac, nowMs: number, remember: boolean): void {
+    let at = this.#table.find(address);
+    if (at < 0 && !remember) return;
+    if (at < 0) at = this.#add(address, nowMs);
+    const words = this.#words;
+    const wasKnown = this.#table.has(at, KNOWN);
+    const isWatched = this.#table.has(at, WATCHED);
+    const changed = !wasKnown || words[at + MAC_HI] !== mac.hi || words[at + MAC_LO] !== mac.lo;
+    if (!wasKnown && !isWatched) {
+      this.#tokens.putBack(words[at + UNANSWERED]!);
+      this.#orderLinks.remove(this.#unresolved, numberOf(at));
+      this.#orderLinks.append(this.#resolved, numberOf(at));
+    }
+    words[at + MAC_HI] = mac.hi;
+    words[at + MAC_LO] = mac.lo;
+    this.#owesNothing(at);
+    words[at + FLAGS] = (words[at + FLAGS]! | KNOWN) & ~UNCONFIRMED;
+    words[at + UNANSWERED] = 0;
+    this.#table.setTime(at, CONFIRMED, nowMs);
+    this.#queues.move(at, isWatched ? FRESH : RESTING);
+    if (changed && isWatched) this.#options.resolved(address, mac, nowMs);
+    this.#release(at);
+    this.#askWaiting(nowMs);
+  }
+
+  /** Drops what waits: the link was down, it is too old. */
+  dropHeld(): void {
+    this.#lose(this.#held.clear());
+  }
+
+  /** To be called some times a second. */
+  tick(nowMs: number): void {
+    this.#watchedLeft = WATCHED_PER_TICK;
+    let at: number;
+    while ((at = this.#queues.due(ASKED, REQUESTED, REQUEST_INTERVAL_MS, nowMs)) >= 0) {
+      this.#timeOut(at, nowMs);
+    }
+    while ((at = this.#queues.due(FRESH, CONFIRMED, FRESH_MS, nowMs)) >= 0) {
+      if (!this.#request(at, nowMs)) break;
+    }
+    while ((at = this.#queues.due(LOST, REQUESTED, RETRY_INTERVAL_MS, nowMs)) >= 0) {
+      if (!this.#request(at, nowMs)) break;
+    }
+    while ((at = atOf(this.#owing.first)) >= 0) {
+      if (nowMs - this.#table.time(at, SINCE) < OWED_MS || !this.#request(at, nowMs)) break;
+    }
+    this.#askWaiting(nowMs);
+    while ((at = this.#queues.due(WAITING, SINCE, WAIT_MS, nowMs)) >= 0) this.#remove(at);
+    while ((at = atOf(this.#resolved.first)) >= 0) {
+      if (nowMs - this.#table.time(at, USED) <= FORGET_MS) break;
+      this.#remove(at);
+    }
+  }
+
+  /** A packet for one whose MAC address is not known. */
+  #sendUnknown(
+    found: number,
+    frame: number,
+    lengthBytes: number,
+    address: number,
+    nowMs: number,
+    entry: number,
+  ): number {
+    const { openers } = this.#options;
+    const at = found >= 0 ? found : this.#add(address, nowMs);
+    if (this.#words[at + QUEUE] === LOST) return Reason["arp-unanswered"];
+    if (!this.#table.has(at, WATCHED) && openers.spend(entry)) {
+      this.#words[at + FLAGS]! |= UNCONFIRMED;
+      if (this.#words[at + QUEUE] === WAITING) this.#queues.move(at, CLAIMED);
+    }
+    if (found < 0) this.#want(at, nowMs);
+    if (!this.#table.has(at, UNCONFIRMED) || !openers.has(entry)) {
+      return this.#held.hold(numberOf(at), this.#arena, frame, lengthBytes);
+    }
+    const { view } = this.#arena;
+    ethernet.setAddresses(view, frame, openers.hi(entry), openers.lo(entry), this.#hi, this.#lo);
+    return this.#arena.send(frame, lengthBytes) ? 0 : Reason["no-buffer"];
+  }
+
+  /** One whose MAC address is known is used, for the first time in a second. */
+  #use(at: number, nowMs: number): void {
+    this.#table.setTime(at, USED, nowMs);
+    if (this.#table.has(at, WATCHED)) return;
+    this.#orderLinks.remove(this.#resolved, numberOf(at));
+    this.#orderLinks.append(this.#resolved, numberOf(at));
+    const isOld = nowMs - this.#table.time(at, CONFIRMED) > FRESH_MS;
+    if (isOld && this.#words[at + QUEUE] === RESTING) this.#request(at, nowMs);
+  }
+
+  #add(address: number, nowMs: number): number {
+    const { first } = this.#unresolved;
+    if (this.#table.count === this.#table.capacity) {
+      this.#remove(atOf(first >= 0 ? first : this.#resolved.first));
+    }
+    const at = this.#table.insert(address);
+    this.#table.setTime(at, REQUESTED, -Infinity);
+    this.#table.setTime(at, USED, nowMs);
+    this.#orderLinks.append(this.#unresolved, numberOf(at));
+    return at;
+  }
+
+  #remove(at: number): void {
+    const number = numberOf(at);
+    this.#lose(this.#held.take(number).length);
+    this.#queues.move(at, RESTING);
+    this.#orderLinks.remove(this.#table.has(at, KNOWN) ? this.#resolved : this.#unresolved, number);
+    this.#table.remove(at);
+  }
+
+  /** Asks for it, now or when its turn comes. */
+  #want(at: number, nowMs: number): void {
+    if (this.#request(at, nowMs)) return;
+    this.#table.setTime(at, SINCE, nowMs);
+    const hasMac = this.#table.has(at, KNOWN | UNCONFIRMED);
+    this.#queues.move(at, this.#table.has(at, WATCHED) ? DUE : hasMac ? CLAIMED : WAITING);
+  }
+
+  /** Three seconds after the first question it is given up, else asked again. */
+  #timeOut(at: number, nowMs: number): void {
+    const unanswered = this.#words[at + UNANSWERED]!;
+    if (unanswered < MAX_UNANSWERED) return this.#want(at, nowMs);
+    if (!this.#table.has(at, WATCHED)) return this.#remove(at);
+    this.#words[at + FLAGS]! &= ~KNOWN;
+    this.#lose(this.#held.take(numberOf(at)).length);
+    this.#queues.move(at, LOST);
+    if (unanswered > MAX_UNANSWERED) return;
+    this.#options.unanswered(this.#words[at + ADDRESS]!, nowMs);
+  }
+
+  /** Asks those that wait for their turn, as far as the limits allow. */
+  #askWaiting(nowMs: number): void {
+    for (let at; (at = this.#queues.first(DUE)) >= 0;) {
+      if (!this.#request(at, nowMs)) break;
+    }
+    for (;;) {
+      this.#turn = WAITING + CLAIMED - this.#turn;
+      const mine = this.#queues.first(this.#turn);
+      const next = mine >= 0 ? mine : this.#queues.first(WAITING + CLAIMED - this.#turn);
+      if (next < 0 || !this.#request(next, nowMs)) return;
+    }
+  }
+
+  /**
+   * Asks: the neighbour itself while it is known, else everybody. False if the limits do not allow it or
+   * there is no room for the question; then it does not count.
+   */
+  #request(at: number, nowMs: number): boolean {
+    const words = this.#words;
+    const isWatched = this.#table.has(at, WATCHED);
+    const isKnown = this.#table.has(at, KNOWN);
+    if (isWatched ? this.#watchedLeft === 0 : !isKnown && !this.#tokens.take(nowMs)) return false;
+    const mac = isKnown ? { hi: words[at + MAC_HI]!, lo: words[at + MAC_LO]! } : null;
+    if (!this.#options.ask(words[at + ADDRESS]!, mac)) {
+      if (!isWatched && !isKnown) this.#tokens.putBack(1);
+      return false;
+    }
+    if (isWatched) this.#watchedLeft--;
+    this.#owesNothing(at);
+    this.#table.setTime(at, REQUESTED, nowMs);
+    words[at + UNANSWERED]!++;
+    this.#queues.move(at, ASKED);
+    return true;
+  }
+
+  /** Sends what waited for the neighbour. */
+  #release(at: number): void {
+    const words = this.#words;
+    for (const record of this.#held.take(numberOf(at))) {
+      const frame = this.#arena.sendCopy(record);
+      if (frame < 0) {
+        this.#options.dropped(Reason["no-buffer"], 1);
+        continue;
+      }
+      const { view } = this.#arena;
+      const [hi, lo] = [words[at + MAC_HI]!, words[at + MAC_LO]!];
+      ethernet.setAddresses(view, frame, hi, lo, this.#hi, this.#lo);
+    }
+  }
+
+  #lose(packets: number): void {
+    if (packets > 0) this.#options.dropped(Reason["arp-unanswered"], packets);
+  }
+
+  #owesNothing(at: number): void {
+    if (!this.#table.has(at, OWES)) return;
+    this.#words[at + FLAGS]! &= ~OWES;
+    this.#orderLinks.remove(this.#owing, numberOf(at));
   }
 }

@@ -17,6 +17,7 @@ export class Routes {
   readonly #prefixLengths: Int32Array;
   /** 0: the address itself, it is on the link. */
   readonly #nextHops: Int32Array;
+  readonly #gateways: ReadonlySet<number>;
 
   /** `onLink` is the link's own subnet. */
   constructor(onLink: Subnet, routes: readonly Route[]) {
@@ -26,6 +27,7 @@ export class Routes {
     this.#masks = Int32Array.from(all, ({ to }) => maskOf(to.prefixLength));
     this.#prefixLengths = Int32Array.from(all, ({ to }) => to.prefixLength);
     this.#nextHops = Int32Array.from(all, ({ nextHop }) => nextHop);
+    this.#gateways = new Set(routes.map(({ nextHop }) => nextHop));
   }
 
   /** The address to ask for by ARP, or 0: there is no way to `address`. */
@@ -34,6 +36,11 @@ export class Routes {
     if (route < 0) return 0;
     const nextHop = this.#nextHops[route]!;
     return nextHop === 0 ? address : nextHop;
+  }
+
+  /** True for the address of a host on the link that is no way to others. */
+  isOnLinkHost(address: number): boolean {
+    return this.nextHop(address) === address && !this.#gateways.has(address);
   }
 
   /** Prefix length of the route to `address`: the greater, the better the way; -1 if there is none. */

@@ -63,6 +63,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
     ["--ports", "5000-5000"],
     ["--max-conn", "1"],
     ["--max-limit-sources", "16"],
+    ["--max-neighbors", "2"],
     ["--timeout-half-open", "1"],
     ["--timeout-established", "1000000"],
     ["--timeout-half-closed", "2"],
@@ -90,6 +91,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
       dstAddrs: [0x0a000005, 0x0a090001],
       ports: { first: 5000, last: 5000 },
       maxConn: 1,
+      maxNeighbors: 2,
       maxLimitSources: 16,
       timeouts: {
         halfOpen: 1,
@@ -108,6 +110,12 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
     },
   );
   assert.deepEqual(configOf(...flags.flat()), config);
+});
+
+Deno.test("parseArgs remembers as many neighbours as there may be connections, unless told", () => {
+  assert.equal(configOf(NET, DST).maxNeighbors, 262_144);
+  assert.equal(configOf(NET, DST, "--max-conn=500").maxNeighbors, 500);
+  assert.equal(configOf(NET, DST, "--max-conn=500", "--max-neighbors=900").maxNeighbors, 900);
 });
 
 const SIDES = ["--net-b=tap101", "--ipv4-b=10.0.0.1/24"];
@@ -615,6 +623,12 @@ const errors: { name: string; argv: string[]; message: string }[] = [
     message: `--max-limit-sources: Cannot parse "${count}" as number of buckets: ` +
       "expected an integer 1 to 10000000",
   })),
+  ...["0", "1000001", "many"].map((count) => ({
+    name: `${count} as neighbours`,
+    argv: [NET, DST, `--max-neighbors=${count}`],
+    message: `--max-neighbors: Cannot parse "${count}" as number of neighbours: ` +
+      "expected an integer 1 to 1000000",
+  })),
   ...TIMEOUTS.flatMap((timeout) =>
     ["0", "1000001", "5s", ""].map((time) => ({
       name: `${time || "no time"} as ${timeout} timeout`,
@@ -677,6 +691,7 @@ Deno.test("parseArgs --help has every flag and its default on a page 100 columns
     "mac-b",
     "ports",
     "max-conn",
+    "max-neighbors",
     ...TIMEOUTS.map((name) => `timeout-${name}`),
     "seed",
     "trace",

@@ -112,7 +112,7 @@ function newAppliance(device: Device, clock: Clock, policy: Policy, maxConn: num
     clock,
     random: new SeededRandom(1),
     policy,
-    config: testConfig({ maxConn }),
+    config: testConfig({ maxConn, maxNeighbors: maxConn }),
     log: quiet,
     trace: null,
   });

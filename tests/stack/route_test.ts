@@ -61,3 +61,15 @@ Deno.test("Routes.prefixTo tells the better of two ways, -1 is none", () => {
   );
   assert.deepEqual(prefixes, [[24, -1], [32, -1], [8, 16], [0, -1]]);
 });
+
+Deno.test("Routes.isOnLinkHost is true for hosts of the link alone, not for gateways", () => {
+  const routes = new Routes(subnetOf(parseAddress("192.168.0.0"), 24), [
+    { to: subnetOf(0, 0), nextHop: parseAddress("192.168.0.1") },
+    { to: subnetOf(parseAddress("192.168.0.128"), 25), nextHop: parseAddress("192.168.0.2") },
+  ]);
+  const isHost = (address: string) => routes.isOnLinkHost(parseAddress(address));
+  assert.deepEqual(["192.168.0.3", "192.168.0.127"].map(isHost), [true, true]);
+  for (const other of ["192.168.0.1", "192.168.0.2", "192.168.0.129", "10.0.0.1"]) {
+    assert.equal(isHost(other), false, other);
+  }
+});

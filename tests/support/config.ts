@@ -49,6 +49,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     ports: { first: 1024, last: 65_535 },
     maxConn: 1000,
     maxLimitSources: 262_144,
+    maxNeighbors: 1000,
     timeouts: DEFAULT_TIMEOUTS,
     seed: 1,
     trace: "off",

@@ -48,6 +48,8 @@ export interface WorldOptions {
   readonly twoSided?: boolean;
   /** Side B's, if it is not the usual one. */
   readonly linkB?: LinkConfig;
+  /** Of the proxy's address on side A. */
+  readonly prefixLength?: number;
   readonly mtus?: readonly [a: number, b: number];
   readonly clampMss?: boolean;
   readonly preserveSource?: boolean;
@@ -56,6 +58,7 @@ export interface WorldOptions {
   /** `10.0.0.0/8 via 192.168.0.250`. */
   readonly routes?: readonly string[];
   readonly maxConn?: number;
+  readonly maxNeighbors?: number;
   readonly ports?: { readonly first: number; readonly last: number };
   readonly policy?: Policy;
   readonly seed?: number;
@@ -83,6 +86,7 @@ export class World {
     this.devices = mtus.slice(0, twoSided ? 2 : 1).map((mtu) => new MemoryDevice(mtu));
     this.clock = new ManualClock(options.startMs ?? 1_000_000);
     const linkA = linkConfig({
+      prefixLength: options.prefixLength ?? 24,
       routes: [
         ...(options.gateway === undefined ? [] : [gatewayOf(options.gateway)]),
         ...(options.routes ?? []).map(routeOf),
@@ -93,6 +97,7 @@ export class World {
       dstAddrs: this.backends.map(parseAddress),
       ports: options.ports ?? { first: 1024, last: 65_535 },
       maxConn: options.maxConn ?? 1000,
+      maxNeighbors: options.maxNeighbors ?? options.maxConn ?? 1000,
       seed: options.seed ?? 1,
       preserveSource: options.preserveSource ?? false,
       clampMss: options.clampMss ?? null,

@@ -1,0 +1,116 @@
+/**
+ * The neighbours on a link, found by address: 16 words each, one cache line.
+ *
+ *     | ADDRESS | MAC_HI | MAC_LO | FLAGS | UNANSWERED | QUEUE | NEXT | 0 | four times, as doubles |
+ *
+ * The index is chained, by the low bits of the address: the hosts of one subnet differ in these. All is
+ * laid out for the most neighbours there can be; the system gives memory only for what is touched.
+ */
+
+const SHIFT = 4;
+
+export const ADDRESS = 0;
+/** MAC address, meaningless until KNOWN. */
+export const MAC_HI = 1;
+export const MAC_LO = 2;
+export const FLAGS = 3;
+/** Requests since it last said anything. */
+export const UNANSWERED = 4;
+/** The number of the queue in which it waits, for `neighbors.ts`. */
+export const QUEUE = 5;
+/** The next of the same chain + 1; 0 ends it. */
+const NEXT = 6;
+
+/** Its times begin at half of where its words do; when it last said where it is. */
+export const CONFIRMED = 4;
+/** When it was last asked. */
+export const REQUESTED = 5;
+/** When a packet was last sent to it, to the second. */
+export const USED = 6;
+/** Since when it waits to be asked, or owes an answer. */
+export const SINCE = 7;
+
+/** A large ArrayBuffer begins 16 bytes into a page: skipping 48 puts each neighbour into one cache line. */
+const OFFSET_BYTES = 48;
+
+export class NeighborTable {
+  readonly capacity: number;
+  count = 0;
+  readonly words: Int32Array<ArrayBuffer>;
+  readonly times: Float64Array<ArrayBuffer>;
+  readonly #index: Int32Array<ArrayBuffer>;
+  /** Neighbours from here on have never been used. */
+  #untouched = 0;
+  /** Chain of freed ones through their NEXT word. */
+  #freed = 0;
+
+  constructor(capacity: number) {
+    const buffer = new ArrayBuffer(OFFSET_BYTES + 4 * (capacity << SHIFT));
+    this.capacity = capacity;
+    this.words = new Int32Array(buffer, OFFSET_BYTES);
+    this.times = new Float64Array(buffer, OFFSET_BYTES);
+    this.#index = new Int32Array(1 << Math.max(8, 32 - Math.clz32(capacity)));
+  }
+
+  /** Where the neighbour's words begin, or -1. */
+  find(address: number): number {
+    const { words } = this;
+    let at = this.#index[address & (this.#index.length - 1)]! - 1;
+    while (at >= 0 && words[at + ADDRESS] !== address) at = words[at + NEXT]! - 1;
+    return at;
+  }
+
+  /** Adds an address that is not there, all its other words 0; -1 when the table is full. */
+  insert(address: number): number {
+    if (this.count === this.capacity) return -1;
+    const { words } = this;
+    const freed = this.#freed;
+    const at = freed > 0 ? freed - 1 : this.#untouched++ << SHIFT;
+    if (freed > 0) this.#freed = words[at + NEXT]!;
+    words.fill(0, at, at + (1 << SHIFT));
+    const bucket = address & (this.#index.length - 1);
+    words[at + ADDRESS] = address;
+    words[at + NEXT] = this.#index[bucket]!;
+    this.#index[bucket] = at + 1;
+    this.count++;
+    return at;
+  }
+
+  remove(at: number): void {
+    const { words } = this;
+    const bucket = words[at + ADDRESS]! & (this.#index.length - 1);
+    const next = words[at + NEXT]!;
+    let before = this.#index[bucket]! - 1;
+    if (before === at) {
+      this.#index[bucket] = next;
+    } else {
+      while (words[before + NEXT] !== at + 1) before = words[before + NEXT]! - 1;
+      words[before + NEXT] = next;
+    }
+    words[at + NEXT] = this.#freed;
+    this.#freed = at + 1;
+    this.count--;
+  }
+
+  has(at: number, flag: number): boolean {
+    return (this.words[at + FLAGS]! & flag) !== 0;
+  }
+
+  time(at: number, which: number): number {
+    return this.times[(at >> 1) + which]!;
+  }
+
+  setTime(at: number, which: number, ms: number): void {
+    this.times[(at >> 1) + which] = ms;
+  }
+}
+
+/** A neighbour's number, from 0 on. */
+export function numberOf(at: number): number {
+  return at >> SHIFT;
+}
+
+/** Where the words of that number begin; -1 for -1. */
+export function atOf(number: number): number {
+  return number < 0 ? -1 : number << SHIFT;
+}
