@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { lastSummary, startTwoSided, summaryCount } from "./proxy.ts";
 import { labTests } from "./suite.ts";
-import { buildTraffic } from "./traffic.ts";
+import { buildFlood, sentBy, startFlood } from "./flood.ts";
 import { ownA, twoSides } from "./two_sides.ts";
 
 const labTest = await labTests("cc", "ping");
@@ -16,27 +16,28 @@ const forwardsAll = fileURLToPath(
 );
 const mac = "02:54:47:00:00:64";
 
-const attacks: readonly [name: string, perSecond: number, source: string[]][] = [
-  ["from one address", 200, ["172.16.0.66"]],
-  ["from the client's address", 200, ["192.168.0.254"]],
-  ["from random addresses", 2000, []],
+const attacks: readonly [name: string, perSecond: number, from: string | null][] = [
+  ["from one address", 200, "172.16.0.66"],
+  ["from the client's address", 200, "192.168.0.254"],
+  ["from random addresses", 2000, null],
 ];
 
-for (const [name, perSecond, source] of attacks) {
+for (const [name, perSecond, from] of attacks) {
   labTest(`proxy tells a client "fragmentation needed" although TTLs run out ${name}`, async () => {
     const seconds = 5;
     await using topology = await twoSides({ mtuA: 1500, mtuB: 1300 });
     const { lab, host, clients: [client], routerA } = topology;
-    const program = await buildTraffic(lab);
+    const program = await buildFlood(lab);
     const proxy = await startTwoSided(
       host,
       `--mac=${mac}`,
       `--policy=${forwardsAll}`,
       "--trace=off",
     );
-    const rate = ["1", String(perSecond), ...source]; // TTL 1
-    const words = [program, "flood", "eth0", mac, ownA, "2000", String(seconds), ...rate];
-    const flood = routerA.start(words);
+    const flood = startFlood(program, routerA, {
+      ...{ mac, address: ownA, seconds, ttl: 1, rate: perSecond },
+      ...(from === null ? {} : { from }),
+    });
     await new Promise((resolve) => setTimeout(resolve, 1000)); // what may be sent at once has been
 
     // With DF, and as long whatever the kernel hears (ip-route(8), mtu lock).
@@ -45,7 +46,7 @@ for (const [name, perSecond, source] of attacks) {
     const { stdout, stderr } = await client!.run([...ping, ownA]);
     assert.ok(!await flood.ended(0), "the attack goes on");
     const told = stdout.match(/Frag(mentation)? needed and DF set \(mtu = 1300\)/g) ?? [];
-    const { sent } = JSON.parse((await flood.result()).stdout);
+    const sent = await sentBy(flood);
     const summary = lastSummary((await proxy.stop()).stdout);
     assert.equal(told.length, 100, `${sent} SYNs of the attacker\n${stdout}${stderr}\n${summary}`);
     assert.ok(summaryCount(summary, "ttl-expired") > sent / 2, summary);

@@ -17,6 +17,7 @@ import {
 import { SteadyConnections } from "./steady.ts";
 import { labTests } from "./suite.ts";
 import { bridged, join, proxyAddress, tap, type Topology } from "./topology.ts";
+import { buildFlood, sentBy, startFlood } from "./flood.ts";
 import { buildTraffic, kernelCounter, residentKiB, Storm } from "./traffic.ts";
 
 const labTest = await labTests("cc", "nc", "nstat");
@@ -27,7 +28,7 @@ labTest("proxy, flooded with SYNs from random sources, keeps its connections", a
   const maxConn = 20_000;
   await using topology = await bridged("behind a port");
   const { lab, host, client, backends } = topology;
-  const program = await buildTraffic(lab);
+  const program = await buildFlood(lab);
   // It is the gateway as well: where answers to the random sources go.
   const attacker = await join(lab, host, "attacker", "port9", "192.168.0.66");
   for (const backend of backends) await startEcho(backend.host, backend.address, 2000);
@@ -35,8 +36,9 @@ labTest("proxy, flooded with SYNs from random sources, keeps its connections", a
   const proxy = await startProxy(host, [...usualOptions, ...options]);
   const steady = await SteadyConnections.open(client, proxyAddress, 2000, 100);
 
-  const words = [program, "flood", "eth0", mac, proxyAddress, "2000", String(floodSeconds)];
-  const flood = attacker.start(words);
+  const flood = startFlood(program, attacker, {
+    ...{ mac, address: proxyAddress, seconds: floodSeconds },
+  });
   const residentsKiB: number[] = [];
   for (let second = 1; !await flood.ended(1000); second++) {
     assert.ok(second < floodSeconds + 10, "the flood ends");
@@ -44,7 +46,7 @@ labTest("proxy, flooded with SYNs from random sources, keeps its connections", a
     assert.ok(tracked <= maxConn, `${tracked} connections of at most ${maxConn}`);
     residentsKiB.push(await residentKiB(proxy.pid));
   }
-  const { sent } = JSON.parse((await flood.result()).stdout);
+  const sent = await sentBy(flood);
   assert.ok(sent > 10_000 * floodSeconds, `${sent} SYNs are a flood`);
 
   // The device's own queue overflows before the proxy reads it, so that every connection loses

@@ -2,25 +2,20 @@
  * Traffic that a runtime is too slow for, as one program for the lab:
  *
  *     traffic serve ADDRESS PORT                       answers, as `storm` expects it
+ *     traffic answer ADDRESS PORT                      sends datagrams back that are longer than a byte
  *     traffic storm ADDRESS PORT CONNECTIONS           opens connections until its input ends
- *     traffic flood DEVICE MAC ADDRESS PORT SECONDS    SYNs from random sources: packet(7), sendmmsg(2)
- *             [ TTL PER_SECOND [ SOURCE ] ]            no faster, or all from one source
+ *     traffic crowd ADDRESS PORT FIRST COUNT ROUNDS    each of COUNT addresses opens a connection, ROUNDS times
  *
- * A storm keeps CONNECTIONS of them open at a time. Each sends 8 bytes, gets them back and closes, so
- * that TIME_WAIT stays with the client (whose kernel may reuse the port after a second, where
- * net.ipv4.tcp_tw_reuse is 1) and the server is free for the next. A storm prints a line of JSON four
- * times a second, flood one at its end. The server resets what is idle for half a second.
+ * A storm keeps CONNECTIONS of them open at a time, a crowd 200. Each sends 8 bytes, gets them back and
+ * closes, so that TIME_WAIT stays with the client (whose kernel may reuse the port after a second, where
+ * net.ipv4.tcp_tw_reuse is 1) and the server is free for the next. Both print a line of JSON four times a
+ * second. The server resets what is idle for half a second. `flood.c` does what needs no connections.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if_packet.h>
-#include <net/ethernet.h>
-#include <net/if.h>
 #include <netinet/in.h>
-#include <netinet/ip.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -32,7 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MESSAGE_BYTES = 8, MAX_FD = 4096, BURST = 64 };
+enum { MESSAGE_BYTES = 8, MAX_FD = 4096 };
 
 /* What is known of a socket, by its number. A time of 0 means: not in use. */
 static struct {
@@ -133,10 +128,15 @@ static void fail(int why) {
   failed_by[why & 255]++;
 }
 
-/* Starts a connection; false when that fails, or this host has no port left at the moment. */
-static int open_connection(int epoll, const struct sockaddr_in *to, int64_t ms) {
+/*
+ * Starts a connection, from an address in host order or, if that is 0, from any; false when that fails, or
+ * this host has no port left at the moment.
+ */
+static int open_connection(int epoll, const struct sockaddr_in *to, uint32_t from, int64_t ms) {
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
   if (fd < 0 || fd >= MAX_FD) die("make a socket");
+  struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(from)};
+  if (from != 0 && bind(fd, (struct sockaddr *)&at, sizeof at) != 0) die("bind to an address");
   if (connect(fd, (const struct sockaddr *)to, sizeof *to) != 0 && errno != EINPROGRESS) {
     if (errno != EADDRNOTAVAIL) fail(errno);
     close(fd);
@@ -187,14 +187,22 @@ static void report(void) {
   slowest_ms = 0;
 }
 
-static int storm(const char *address, const char *port, int wanted) {
+/* Connections until the input ends; or, with `count_from` > 0, `total` from as many addresses in turn. */
+static int storm(const char *address, const char *port, int wanted, uint32_t first, int count_from,
+                 long total) {
   const int64_t give_up_ms = 2000;
   int epoll = epoll_create1(0), open = 0, stopping = 0;
+  long opened = 0;
   struct sockaddr_in to = endpoint(address, port);
   int64_t told_ms = now_ms();
   while (!stopping || open > 0) {
     int64_t ms = now_ms();
-    while (!stopping && open < wanted && open_connection(epoll, &to, ms)) open++;
+    while (!stopping && open < wanted) {
+      uint32_t from = count_from > 0 ? first + opened % count_from : 0;
+      if (!open_connection(epoll, &to, from, ms)) break;
+      open++;
+      if (++opened == total) stopping = 1;
+    }
     struct epoll_event events[256];
     int count = epoll_wait(epoll, events, 256, 10);
     ms = now_ms();
@@ -216,6 +224,7 @@ static int storm(const char *address, const char *port, int wanted) {
       reset(fd);
       open--;
     }
+    if (count_from > 0) continue;
     struct pollfd input = {.fd = 0, .events = POLLIN};
     char ignored[64];
     if (poll(&input, 1, 0) > 0 && read(0, ignored, sizeof ignored) <= 0) stopping = 1;
@@ -224,95 +233,33 @@ static int storm(const char *address, const char *port, int wanted) {
   return 0;
 }
 
-struct syn {
-  struct ether_header ethernet;
-  struct iphdr ip;
-  struct tcphdr tcp;
-} __attribute__((packed));
-
-static uint32_t sum16(const void *bytes, int len, uint32_t sum) {
-  for (int at = 0; at < len; at += 2) {
-    uint16_t word;
-    memcpy(&word, (const char *)bytes + at, 2);
-    sum += word;
-  }
-  return sum;
-}
-
-static uint16_t folded(uint32_t sum) {
-  sum = (sum & 0xffff) + (sum >> 16);
-  return ~(sum + (sum >> 16));
-}
-
-/* An address that a host far away may have: neither 0/8, 10/8, 127/8, 192/8 nor multicast. */
-static uint32_t random_source(void) {
+_Noreturn static void answer(const char *address, const char *port) {
+  int fd = socket(AF_INET, SOCK_DGRAM, 0), buffer = 8 << 20;
+  struct sockaddr_in at = endpoint(address, port);
+  setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof buffer);
+  if (bind(fd, (struct sockaddr *)&at, sizeof at) != 0) die("bind");
+  printf("listening\n");
+  fflush(stdout);
   for (;;) {
-    uint32_t address = random64() >> 32, net = address >> 24;
-    if (net > 0 && net < 224 && net != 10 && net != 127 && net != 192) return htonl(address);
+    char data[2048];
+    struct sockaddr_in from;
+    socklen_t size = sizeof from;
+    ssize_t len = recvfrom(fd, data, sizeof data, 0, (struct sockaddr *)&from, &size);
+    if (len > 1) sendto(fd, data, len, 0, (struct sockaddr *)&from, size);
   }
-}
-
-/* `per_second` 0: as fast as they go; `source` null: random ones. */
-static int flood(const char *device, const char *mac, const char *address, const char *port,
-                 int seconds, int ttl, int per_second, const char *source) {
-  static struct syn frames[BURST];
-  static struct mmsghdr messages[BURST];
-  static struct iovec parts[BURST];
-  int fd = socket(AF_PACKET, SOCK_RAW, 0);
-  if (fd < 0) die("open a packet socket");
-  struct sockaddr_ll out = {.sll_family = AF_PACKET, .sll_ifindex = if_nametoindex(device)};
-  if (bind(fd, (struct sockaddr *)&out, sizeof out) != 0) die("bind to the device");
-  struct sockaddr_in to = endpoint(address, port);
-  for (int i = 0; i < BURST; i++) {
-    struct syn *frame = &frames[i];
-    uint8_t *at = frame->ethernet.ether_dhost;
-    if (sscanf(mac, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", at, at + 1, at + 2, at + 3, at + 4, at + 5) != 6)
-      die("parse the MAC address");
-    memcpy(frame->ethernet.ether_shost, "\x02\x66\x6c\x6f\x6f\x64", 6);
-    frame->ethernet.ether_type = htons(ETHERTYPE_IP);
-    frame->ip = (struct iphdr){.version = 4, .ihl = 5, .ttl = ttl, .protocol = IPPROTO_TCP,
-                               .tot_len = htons(sizeof frame->ip + sizeof frame->tcp),
-                               .daddr = to.sin_addr.s_addr};
-    frame->tcp = (struct tcphdr){.dest = to.sin_port, .doff = 5, .syn = 1, .window = htons(65535)};
-    parts[i] = (struct iovec){frame, sizeof *frame};
-    messages[i].msg_hdr = (struct msghdr){.msg_iov = &parts[i], .msg_iovlen = 1};
-  }
-  unsigned long sent = 0, refused = 0;
-  int64_t start_ms = now_ms(), end_ms = start_ms + seconds * 1000LL;
-  for (int64_t ms; (ms = now_ms()) < end_ms;) {
-    if (per_second && (int64_t)sent > (ms - start_ms) * per_second / 1000) {
-      usleep(1000);
-      continue;
-    }
-    for (int i = 0; i < BURST; i++) {
-      struct syn *frame = &frames[i];
-      uint64_t bits = random64();
-      frame->ip.saddr = source ? inet_addr(source) : random_source();
-      frame->ip.id = bits;
-      frame->ip.check = 0;
-      frame->ip.check = folded(sum16(&frame->ip, sizeof frame->ip, 0));
-      frame->tcp.source = htons(1024 + (bits >> 16) % 64512);
-      frame->tcp.seq = bits >> 32;
-      frame->tcp.check = 0;
-      uint32_t pseudo = htons(IPPROTO_TCP) + htons(sizeof frame->tcp);
-      frame->tcp.check = folded(sum16(&frame->tcp, sizeof frame->tcp,
-                                      sum16(&frame->ip.saddr, 8, pseudo)));
-    }
-    int count = sendmmsg(fd, messages, BURST, 0);
-    if (count > 0) sent += count;
-    else refused++;
-  }
-  printf("{\"sent\":%lu,\"refused\":%lu}\n", sent, refused);
-  return 0;
 }
 
 int main(int argc, char **argv) {
   if (getrandom(&random_state, sizeof random_state, 0) < 0 || random_state == 0) random_state = 1;
   if (argc == 4 && strcmp(argv[1], "serve") == 0) serve(argv[2], argv[3]);
-  if (argc == 5 && strcmp(argv[1], "storm") == 0) return storm(argv[2], argv[3], atoi(argv[4]));
-  if (argc >= 7 && argc <= 10 && argc != 8 && strcmp(argv[1], "flood") == 0)
-    return flood(argv[2], argv[3], argv[4], argv[5], atoi(argv[6]), argc > 8 ? atoi(argv[7]) : 64,
-                 argc > 8 ? atoi(argv[8]) : 0, argc > 9 ? argv[9] : NULL);
-  fprintf(stderr, "Cannot run: expected serve, storm or flood\n");
+  if (argc == 4 && strcmp(argv[1], "answer") == 0) answer(argv[2], argv[3]);
+  if (argc == 5 && strcmp(argv[1], "storm") == 0)
+    return storm(argv[2], argv[3], atoi(argv[4]), 0, 0, 0);
+  if (argc == 7 && strcmp(argv[1], "crowd") == 0) {
+    int count = atoi(argv[5]);
+    uint32_t first = ntohl(endpoint(argv[4], "0").sin_addr.s_addr);
+    return storm(argv[2], argv[3], 200, first, count, (long)count * atoi(argv[6]));
+  }
+  fprintf(stderr, "Cannot run: expected serve, answer, storm or crowd\n");
   return 2;
 }

@@ -1,5 +1,5 @@
 /**
- * Builds `traffic.c` and runs it in the hosts of a lab: floods of SYNs, storms of short connections,
+ * Builds `traffic.c` and runs it in the hosts of a lab: storms of short connections,
  * and the kernel's own counters beside them (nstat(8)).
  */
 import { fileURLToPath } from "node:url";

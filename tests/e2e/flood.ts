@@ -1,0 +1,38 @@
+/** Builds `flood.c` and runs it in the hosts of a lab: frames that nobody has asked for. */
+import { fileURLToPath } from "node:url";
+import { type Background, must } from "../support/shell.ts";
+import type { Host, Lab } from "./lab.ts";
+
+export interface Flood {
+  /** Of the proxy. */
+  readonly mac: string;
+  readonly address: string;
+  readonly seconds: number;
+  /** Default: SYNs. */
+  readonly kind?: "syn" | "datagram" | "ping";
+  /** Frames a second; default: as fast as they leave. */
+  readonly rate?: number;
+  /** An address or a network, `ADDRESS/LENGTH`; default: from anywhere far away. */
+  readonly from?: string;
+  readonly ttl?: number;
+}
+
+/** Compiles the program into the lab's folder. */
+export async function buildFlood(lab: Lab): Promise<string> {
+  const program = `${lab.folder}/flood`;
+  const source = fileURLToPath(new URL("flood.c", import.meta.url));
+  await must(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", program, source]);
+  return program;
+}
+
+/** Starts a flood to port 2000 through `eth0` of a host. */
+export function startFlood(program: string, host: Host, flood: Flood): Background {
+  const { mac, address, seconds, ...others } = flood;
+  const options = Object.entries(others).map(([name, value]) => `${name}=${value}`);
+  return host.start([program, "eth0", mac, address, "2000", String(seconds), ...options]);
+}
+
+/** Sees a flood to its end: how many frames it sent. */
+export async function sentBy(flood: Background): Promise<number> {
+  return JSON.parse((await flood.result()).stdout).sent;
+}
