@@ -38,7 +38,13 @@ const STRANGER = "192.168.0.7";
 /** Opens a connection from `client`; the backend's answer to it. */
 function synAckTo(world: World, client: { src: string; srcMac: string; srcPort: number }) {
   const [syn] = packetsOf(world.send(buildTcp(client))).map(readTcp);
-  return buildTcp({ ...from(syn!.dst), srcPort: 2000, dstPort: syn!.srcPort, flags: "SA" });
+  return buildTcp({
+    ...from(syn!.dst),
+    srcPort: 2000,
+    dstPort: syn!.srcPort,
+    flags: "SA",
+    ack: 1001,
+  });
 }
 
 Deno.test("Appliance answers a client on the link at once, and asks for it meanwhile", () => {
@@ -79,7 +85,13 @@ Deno.test("Appliance takes no MAC address of a gateway, of itself or of a group 
     const world = World.settled({ backends: ["192.168.0.2"], gateway: ROUTER });
     const [syn] = packetsOf(world.send(buildTcp({ ...client, srcPort: 41_000 }))).map(readTcp);
     if (syn === undefined) continue; // the frame was not taken at all
-    const answer = { ...from("192.168.0.2"), srcPort: 2000, dstPort: syn.srcPort, flags: "SA" };
+    const answer = {
+      ...from("192.168.0.2"),
+      srcPort: 2000,
+      dstPort: syn.srcPort,
+      flags: "SA",
+      ack: 1001,
+    };
     const sent = packetsOf(world.send(buildTcp(answer)));
     assert.deepEqual(sent.map(readTcp).map(({ dstMac }) => dstMac), [], name);
   }
@@ -130,7 +142,7 @@ Deno.test("Appliance notices within five seconds that a backend has died, by its
         if (dst === dead || dst === CLIENT) continue;
         const answer = { ...from(dst), srcPort: 2000, dstPort: srcPort };
         world.send(
-          protocol === "tcp" ? buildTcp({ ...answer, flags: "SA" }) : buildUdp(answer),
+          protocol === "tcp" ? buildTcp({ ...answer, flags: "SA", ack: 1001 }) : buildUdp(answer),
         );
       }
       alive(sent);
