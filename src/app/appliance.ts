@@ -115,6 +115,7 @@ export class Appliance {
     });
     this.connections = new Connections({
       maxConnections: config.maxConn,
+      maxPerSource: config.maxConnPerSource,
       ports: config.ports,
       timeouts: config.timeouts,
       ownAddress: this.#b.own.address,

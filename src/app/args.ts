@@ -116,6 +116,10 @@ function makeProgram(about: About, print: (text: string) => void): Program {
     `most sources that limits know at a time (default ${DEFAULT_MAX_LIMIT_SOURCES})`,
   );
   flag("--max-neighbors <N>", "most hosts on a link that ARP remembers (default --max-conn)");
+  flag(
+    "--max-conn-per-source <N>",
+    "most of one address, unanswered (default a quarter)",
+  );
   for (const [name, text] of TIMEOUT_FLAGS) {
     const seconds = DEFAULT_TIMEOUTS[timeoutKey(name)];
     flag(`--timeout-${name} <SECONDS>`, `longest idle time: ${text} (default ${seconds})`);

@@ -57,6 +57,8 @@ export interface Config {
   readonly maxLimitSources: number;
   /** Most neighbours on a link whose MAC addresses are remembered, beside the next hops to backends. */
   readonly maxNeighbors: number;
+  /** A source address's share of them, and of the ports towards each (backend, port); null: a quarter. */
+  readonly maxConnPerSource: number | null;
   /** Longest idle times of connections. */
   readonly timeouts: Timeouts;
   /** Makes a run repeatable; null: randomness is cryptographic. */

@@ -33,6 +33,7 @@ export const TIMEOUT_FLAGS = [
   ["closing", "TCP after a FIN of both sides"],
   ["reset", "TCP after an RST"],
   ["udp", "UDP"],
+  ["unanswered", "UDP and queries without an answer"],
   ["icmp", "ICMP queries"],
 ] as const;
 
@@ -64,6 +65,11 @@ export function readConfig(flags: Flags, nets: Nets, trace: TraceMode): Config {
       "max-limit-sources",
       DEFAULT_MAX_LIMIT_SOURCES,
       (text) => parseInteger(text, "number of buckets", 1, MAX_LIMIT_SOURCES),
+    ),
+    maxConnPerSource: readOptional(
+      flags,
+      "max-conn-per-source",
+      (text) => parseInteger(text, "number of connections", 1, MAX_CONN),
     ),
     timeouts: readTimeouts(flags),
     seed: readOptional(flags, "seed", (text) => parseInteger(text, "seed", 0, MAX_SEED)),

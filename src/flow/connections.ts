@@ -16,7 +16,6 @@
 import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
-import { TokenBucket } from "../core/token_bucket.ts";
 import type { BalanceMethod } from "../tree/ast.ts";
 import type { Steps } from "../tree/environment.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
@@ -33,30 +32,36 @@ import {
 import type { Backends } from "./backends.ts";
 import {
   KIND_OF_STATE,
+  ONE_SIDED_QUERY,
   QUERY_ANSWERED,
   QUERY_NEW,
   type Timeouts,
   timeoutsMs,
   UDP_ANSWERED,
   UDP_NEW,
+  UDP_ONGOING,
 } from "./lifetimes.ts";
 import { Links } from "./links.ts";
 import { Lookahead } from "./lookahead.ts";
-import { HALF_OPEN, LIVE, Population } from "./population.ts";
+import { LIVE, ONE_SIDED, Population } from "./population.ts";
 import { type PortRange, Ports } from "./ports.ts";
+import { Room } from "./room.ts";
+import { counts, Shares } from "./shares.ts";
 import { FlowTable, SIDE_A, SIDE_B } from "./table.ts";
 import * as tcpState from "./tcp_state.ts";
 import { TcpTracker, UNTOUCHED } from "./tcp_tracker.ts";
 import type { Translation } from "./translate.ts";
 
-/** A half-open connection is spared this long: a lost SYN or SYN ACK is sent again after a second. */
-const HANDSHAKE_MS = 2000;
+/** A source's share of the table, and of the ports towards each (backend, port), unless told otherwise. */
+const SHARE = 1 / 4;
 
-/** Half-open connections that are evicted a second. */
-const EVICTIONS_PER_SECOND = 5000;
+/** Where more than this is in use, a source's live connections count towards its share, too. */
+const FULL = 3 / 4;
 
 export interface ConnectionsOptions {
   readonly maxConnections: number;
+  /** A source's share of the table and of the ports towards each (backend, port); default a quarter. */
+  readonly maxPerSource?: number | null;
   readonly ports: PortRange;
   readonly timeouts: Timeouts;
   /** The address that forwarded packets leave with. */
@@ -78,14 +83,17 @@ export class Connections {
   readonly #everybody: Population;
   readonly #ports: Ports;
   readonly #tcp: TcpTracker;
+  readonly #room: Room;
+  readonly #shares: Shares;
+  readonly #shareOfTable: number;
+  readonly #shareOfPorts: number;
   readonly #lookahead = new Lookahead();
-  readonly #halfOpenEvictions = new TokenBucket(EVICTIONS_PER_SECOND, EVICTIONS_PER_SECOND, 0);
   readonly #remove = (entry: number): void => this.remove(entry);
   /** How the translator at hand picks a backend. */
   #method: BalanceMethod = "random";
 
   constructor(options: ConnectionsOptions) {
-    const { maxConnections, ports, random, timeouts } = options;
+    const { maxConnections, maxPerSource, ports, random, timeouts } = options;
     this.table = new FlowTable(maxConnections, random);
     this.#tcp = new TcpTracker(this.table);
     this.candidates = this.#lookahead.candidates;
@@ -93,6 +101,10 @@ export class Connections {
     this.#timeoutsMs = timeoutsMs(timeouts);
     this.#everybody = new Population(new Links(maxConnections));
     this.#ports = new Ports(this.table, new Links(maxConnections), ports, random);
+    this.#room = new Room(this.table);
+    this.#shares = new Shares(this.table);
+    this.#shareOfTable = maxPerSource ?? Math.ceil(maxConnections * SHARE);
+    this.#shareOfPorts = maxPerSource ?? Math.ceil(this.#ports.size * SHARE);
   }
 
   // Before the tree
@@ -184,7 +196,8 @@ export class Connections {
 
   /**
    * Does what the tree's steps noted: makes or refreshes the entry and tells in `to` what the PDU's
-   * addresses and ports become. Returns 0, or the reason why it can't be done; then nothing changed.
+   * addresses and ports become. Returns 0, or the reason why it can't be done; then the PDU has changed
+   * nothing.
    * `nowMs` is modulo 2³², a 32-bit integer: a fraction would be an object wherever it is passed on.
    */
   commit(view: DataView, pdu: Pdu, nowMs: number, to: Translation): number {
@@ -224,7 +237,11 @@ export class Connections {
     }
     this.table.setState(entry, state);
     this.#everybody.renew(entry, from, to);
-    if (this.#hasPort(entry)) this.#ports.renew(entry, from, to);
+    const isPooled = this.#hasPort(entry);
+    if (isPooled) this.#ports.renew(entry, from, to);
+    if (from === to) return;
+    this.#shares.note(entry, from, -1, isPooled);
+    this.#shares.note(entry, to, 1, isPooled);
   }
 
   #open(pdu: Pdu, nowMs: number): number {
@@ -236,20 +253,25 @@ export class Connections {
     const earlier = pdu.flow >> 1;
     const ports = this.#ports;
     const source = preservesSource?.(pdu) ?? false ? pdu.src : ownAddress;
+    const isPooled = source === ownAddress;
+    // An entry that is replaced and counts already leaves its source's count as it is.
+    if (earlier < 0 || !counts(KIND_OF_STATE[this.table.state(earlier)]!)) {
+      const reason = this.#holdToShare(pdu, isPooled ? address : 0);
+      if (reason !== 0) return reason;
+    }
+    const state = firstState(protocol);
+    const kind = KIND_OF_STATE[state]!;
     const avoid = address === pdu.src && dstPort === pdu.srcPort ? dstPort : -1;
-    let port = source !== ownAddress
-      ? pdu.srcPort
-      : ports.choose(protocol, address, ownAddress, dstPort, pdu.srcPort, earlier, avoid);
+    let port = isPooled
+      ? ports.choose(protocol, address, ownAddress, dstPort, pdu.srcPort, earlier, avoid)
+      : pdu.srcPort;
     if (port >= 0) {
-      const reason = earlier >= 0 ? 0 : this.#makeRoom(nowMs);
+      const reason = earlier >= 0 ? 0 : this.#makeRoom(kind, nowMs);
       if (reason !== 0) return reason;
     } else {
-      // Only a SYN can take over a tuple that the backend may still remember.
-      const young = this.#young(nowMs);
-      const victim = protocol === PROTOCOL_TCP
-        ? ports.oldest(protocol, address, dstPort, young)
-        : -1;
-      if (victim < 0 || !this.#mayGo(victim, nowMs)) return Reason["no-port"];
+      const pool = ports.pool(protocol, address, dstPort);
+      const victim = pool === null ? -1 : this.#room.victim(pool, kind, nowMs);
+      if (victim < 0) return Reason["no-port"];
       port = this.table.dstPort(victim, SIDE_B);
       if (victim !== earlier) this.#evict(victim);
     }
@@ -263,19 +285,52 @@ export class Connections {
       source,
       (dstPort << 16) | port,
     );
-    const state = protocol === PROTOCOL_TCP
-      ? tcpState.SYN_SENT
-      : protocol === PROTOCOL_UDP
-      ? UDP_NEW
-      : QUERY_NEW;
     this.table.setState(entry, state);
-    this.#everybody.add(entry, KIND_OF_STATE[state]!);
-    if (this.#hasPort(entry)) this.#ports.add(entry, KIND_OF_STATE[state]!);
+    this.#everybody.add(entry, kind);
+    if (isPooled) this.#ports.add(entry, kind);
+    this.#shares.note(entry, kind, 1, isPooled);
     backend.active++;
     backend.opened++;
     pdu.flow = (entry << 1) | SIDE_A;
     pdu.opened = 1;
     return 0;
+  }
+
+  /**
+   * Holds the source of a new connection to its share of the table, and of the ports towards `backend`
+   * (0: it needs none): 0, or the reason why it gets no more. What has no answer may have its share and
+   * no more, so a source that wants more loses its own oldest; a live one loses nothing, and may have
+   * more as long as there is plenty: many users may stand behind one address.
+   */
+  #holdToShare(pdu: Pdu, backend: number): number {
+    const { protocol, dstPort } = pdu;
+    const pool = backend === 0 ? null : this.#ports.pool(protocol, backend, dstPort);
+    if (pool !== null) {
+      const { size } = this.#ports;
+      const reason = this.#holdTo(this.#shareOfPorts, pool, size, pdu, protocol, backend, dstPort);
+      if (reason !== 0) return reason;
+    }
+    return this.#holdTo(this.#shareOfTable, this.#everybody, this.table.capacity, pdu, 0, 0, 0);
+  }
+
+  #holdTo(
+    share: number,
+    population: Population,
+    capacity: number,
+    { src }: Pdu,
+    protocol: number,
+    backend: number,
+    port: number,
+  ): number {
+    if (this.#shares.pending(protocol, src, backend, port) >= share) {
+      const own = this.#room.oldestOf(population, src);
+      if (own < 0) return Reason["source-limit"];
+      this.#evict(own);
+    }
+    return population.inUse >= capacity * FULL &&
+        this.#shares.total(protocol, src, backend, port) >= share
+      ? Reason["source-limit"]
+      : 0;
   }
 
   /** True if the connection leaves from the proxy's address, and so from a port of its range. */
@@ -287,12 +342,12 @@ export class Connections {
   /** An entry for a query that ends here: its addresses and identifier. */
   #track(pdu: Pdu, nowMs: number): number {
     if (pdu.flow < 0) {
-      const reason = this.#makeRoom(nowMs);
+      const reason = this.#makeRoom(ONE_SIDED, nowMs);
       if (reason !== 0) return reason;
       const ports = (pdu.srcPort << 16) | pdu.dstPort;
       const entry = this.table.insertOneSided(pdu.protocol, pdu.src, pdu.dst, ports);
-      this.table.setState(entry, QUERY_NEW);
-      this.#everybody.add(entry, KIND_OF_STATE[QUERY_NEW]!);
+      this.table.setState(entry, ONE_SIDED_QUERY);
+      this.#everybody.add(entry, ONE_SIDED);
       pdu.flow = (entry << 1) | SIDE_A;
       pdu.opened = 1;
     }
@@ -301,30 +356,13 @@ export class Connections {
     return 0;
   }
 
-  /** Sees to it that there is room for one more entry: 0, or the reason why not. */
-  #makeRoom(nowMs: number): number {
+  /** Sees to it that there is room for one more entry, of that class: 0, or the reason why not. */
+  #makeRoom(kind: number, nowMs: number): number {
     if (this.table.count < this.table.capacity) return 0;
-    const young = this.#young(nowMs);
-    const victim = this.#everybody.oldest(young);
-    if (victim < 0 || !this.#mayGo(victim, nowMs)) return Reason["table-full"];
+    const victim = this.#room.victim(this.#everybody, kind, nowMs);
+    if (victim < 0) return Reason["table-full"];
     this.#evict(victim);
     return 0;
-  }
-
-  /** Half-open for so short a time that the handshake may well be on its way. */
-  #young(nowMs: number): (entry: number) => boolean {
-    return (entry) =>
-      KIND_OF_STATE[this.table.state(entry)] === HALF_OPEN &&
-      this.table.idleMs(entry, nowMs) < HANDSHAKE_MS;
-  }
-
-  /**
-   * In a flood of SYNs, half-open connections make room for one another no faster than this, so that
-   * most of the flood costs one look at a full table.
-   */
-  #mayGo(victim: number, nowMs: number): boolean {
-    return KIND_OF_STATE[this.table.state(victim)] !== HALF_OPEN ||
-      this.#halfOpenEvictions.take(nowMs);
   }
 
   #evict(entry: number): void {
@@ -340,7 +378,9 @@ export class Connections {
   remove(entry: number): void {
     const kind = KIND_OF_STATE[this.table.state(entry)]!;
     this.#everybody.remove(entry, kind);
-    if (this.#hasPort(entry)) this.#ports.remove(entry, kind);
+    const isPooled = this.#hasPort(entry);
+    if (isPooled) this.#ports.remove(entry, kind);
+    this.#shares.note(entry, kind, -1, isPooled);
     if (this.table.hasSideB(entry)) {
       const backend = this.#options.backends.get(this.table.src(entry, SIDE_B));
       if (backend !== undefined) backend.active--;
@@ -362,8 +402,15 @@ function hasPorts(pdu: Pdu): boolean {
       (icmpv4.isRequest(pdu.icmpType) || icmpv4.isReply(pdu.icmpType)));
 }
 
+function firstState(protocol: number): number {
+  if (protocol === PROTOCOL_TCP) return tcpState.SYN_SENT;
+  return protocol === PROTOCOL_UDP ? UDP_NEW : QUERY_NEW;
+}
+
 /** The state of a UDP or query connection after this PDU. */
 function stateOfAnswer(pdu: Pdu, state: number): number {
-  if ((pdu.flow & 1) === SIDE_A) return state;
-  return pdu.protocol === PROTOCOL_UDP ? UDP_ANSWERED : QUERY_ANSWERED;
+  const isFromA = (pdu.flow & 1) === SIDE_A;
+  if (pdu.protocol !== PROTOCOL_UDP) return isFromA ? state : QUERY_ANSWERED;
+  if (isFromA) return state === UDP_ANSWERED ? UDP_ONGOING : state;
+  return state === UDP_NEW ? UDP_ANSWERED : state;
 }

@@ -7,6 +7,7 @@ export class List {
   /** Oldest and newest entry, -1 in an empty list. */
   first = -1;
   last = -1;
+  count = 0;
 }
 
 /** The links of all lists in which an entry can stand at most once at a time. */
@@ -25,6 +26,7 @@ export class Links {
     if (list.last < 0) list.first = entry;
     else this.#newer[list.last] = entry;
     list.last = entry;
+    list.count++;
   }
 
   remove(list: List, entry: number): void {
@@ -34,6 +36,7 @@ export class Links {
     else this.#newer[older] = newer;
     if (newer < 0) list.last = older;
     else this.#older[newer] = older;
+    list.count--;
   }
 
   /** The next newer entry of the same list, or -1. */

@@ -1,17 +1,23 @@
 /**
  * Some connections, each class of them in the order in which they were last heard of (but live ones, of
- * which nobody asks it): all of the flow table, or those towards one (backend, port). Tells which one
- * must go when there is no room.
+ * which nobody asks it): all of the flow table, or those towards one (backend, port). `room.ts` tells
+ * which one must go when there is no room.
  */
 import { type Links, List } from "./links.ts";
 
-/** Classes, in the order in which their oldest is evicted; the last is never evicted (see `oldest`). */
-export const HALF_OPEN = 0;
-export const RESET = 1;
-export const CLOSED = 2;
-export const LIVE = 3;
+/** A query that the proxy itself has answered: nobody waits for anything. */
+export const ONE_SIDED = 0;
+/** UDP and queries that the backend has not answered. */
+export const UNANSWERED = 1;
+/** TCP before its handshake is over. */
+export const HALF_OPEN = 2;
+export const RESET = 3;
+/** Over, as far as can be seen: TCP closed by both sides, a question that was answered. */
+export const CLOSED = 4;
+/** Established TCP, and UDP that went on after its first answer: never evicted. */
+export const LIVE = 5;
 
-const CLASSES = 4;
+const CLASSES = 6;
 
 export class Population {
   count = 0;
@@ -20,6 +26,25 @@ export class Population {
 
   constructor(links: Links) {
     this.#links = links;
+  }
+
+  /** Those that are live or may become it. */
+  get inUse(): number {
+    return this.size(UNANSWERED) + this.size(HALF_OPEN) + this.size(LIVE);
+  }
+
+  size(kind: number): number {
+    return this.#lists[kind]!.count;
+  }
+
+  /** The one of class `kind` that was not heard of for the longest time, or -1. */
+  oldest(kind: number): number {
+    return this.#lists[kind]!.first;
+  }
+
+  /** The next newer one of the same class, or -1. */
+  newer(entry: number): number {
+    return this.#links.newer(entry);
   }
 
   add(entry: number, kind: number): void {
@@ -36,19 +61,6 @@ export class Population {
   renew(entry: number, from: number, to: number): void {
     this.#links.remove(this.#lists[from]!, entry);
     this.#links.append(this.#lists[to]!, entry);
-  }
-
-  /**
-   * The entry to evict, or -1 if all are live. A half-open one that is `young` may be a handshake on its
-   * way, so it goes last.
-   */
-  oldest(young: (entry: number) => boolean): number {
-    const halfOpen = this.#lists[HALF_OPEN]!.first;
-    if (halfOpen >= 0 && !young(halfOpen)) return halfOpen;
-    const reset = this.#lists[RESET]!.first;
-    if (reset >= 0) return reset;
-    const closed = this.#lists[CLOSED]!.first;
-    return closed >= 0 ? closed : halfOpen;
   }
 
   *[Symbol.iterator](): Generator<number> {

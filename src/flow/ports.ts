@@ -7,8 +7,8 @@
  *      sees ports come round as slowly as the client lets them.
  *   2. A free port found from a random start (RFC 6056 §3.3.2). Connections that are over keep theirs
  *      until they expire, so a free port is one that has rested.
- *   3. When all are taken, the port of the connection that must go first: the oldest of the half-open,
- *      the reset, or the closed ones, which is the least recently released port. Never a live one's.
+ *   3. When all are taken, the port of the connection that must go first, as `room.ts` tells: of those
+ *      that are over the least recently released one. Never a live one's.
  *
  * No step searches the range: while few ports are taken a random one is free soon; where many are, a
  * PortSet knows them.
@@ -39,7 +39,8 @@ export class Ports {
   readonly #table: FlowTable;
   readonly #links: Links;
   readonly #range: PortRange;
-  readonly #size: number;
+  /** Ports that there are towards each (backend, port). */
+  readonly size: number;
   readonly #dense: number;
   readonly #random: Random;
   readonly #pools = new Map<number, Pool>();
@@ -48,8 +49,8 @@ export class Ports {
     this.#table = table;
     this.#links = links;
     this.#range = range;
-    this.#size = range.last - range.first + 1;
-    this.#dense = Math.min(DENSE, this.#size >> 1);
+    this.size = range.last - range.first + 1;
+    this.#dense = Math.min(DENSE, this.size >> 1);
     this.#random = random;
   }
 
@@ -77,7 +78,7 @@ export class Ports {
     if (preferred >= first && preferred <= last && isFree(preferred)) return preferred;
     const known = this.#pools.get(keyOf(protocol, backend, backendPort))?.ports ?? null;
     if (known !== null) {
-      let start = first + below(this.#random, this.#size);
+      let start = first + below(this.#random, this.size);
       for (let tries = TRIES; tries > 0; tries--) {
         let port = known.firstFree(start, last);
         if (port < 0) port = known.firstFree(first, start);
@@ -87,20 +88,15 @@ export class Ports {
       return -1;
     }
     for (let tries = TRIES; tries > 0; tries--) {
-      const port = first + below(this.#random, this.#size);
+      const port = first + below(this.#random, this.size);
       if (isFree(port)) return port;
     }
     return -1;
   }
 
-  /** The connection towards `backendPort` of `backend` to evict for its port, or -1. */
-  oldest(
-    protocol: number,
-    backend: number,
-    backendPort: number,
-    young: (entry: number) => boolean,
-  ): number {
-    return this.#pools.get(keyOf(protocol, backend, backendPort))?.oldest(young) ?? -1;
+  /** The connections towards `backendPort` of `backend`; null if there are none. */
+  pool(protocol: number, backend: number, backendPort: number): Population | null {
+    return this.#pools.get(keyOf(protocol, backend, backendPort)) ?? null;
   }
 
   /** The connection was heard of; its class was `from` and is `to`. */

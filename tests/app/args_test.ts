@@ -27,6 +27,7 @@ Deno.test("parseArgs fills in the defaults", () => {
   assert.deepEqual(config.ports, { first: 1024, last: 65_535 });
   assert.equal(config.maxConn, 262_144);
   assert.equal(config.maxLimitSources, 262_144);
+  assert.equal(config.maxConnPerSource, null);
   assert.deepEqual(config.timeouts, {
     halfOpen: 240,
     established: 7440,
@@ -34,6 +35,7 @@ Deno.test("parseArgs fills in the defaults", () => {
     closing: 240,
     reset: 240,
     udp: 300,
+    unanswered: 30,
     icmp: 60,
   });
   assert.equal(config.seed, null);
@@ -64,6 +66,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
     ["--max-conn", "1"],
     ["--max-limit-sources", "16"],
     ["--max-neighbors", "2"],
+    ["--max-conn-per-source", "1000000"],
     ["--timeout-half-open", "1"],
     ["--timeout-established", "1000000"],
     ["--timeout-half-closed", "2"],
@@ -71,6 +74,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
     ["--timeout-reset", "4"],
     ["--timeout-udp", "5"],
     ["--timeout-icmp", "6"],
+    ["--timeout-unanswered", "7"],
     ["--clamp-mss", "off"],
     ["--policy", "web.policy"],
     ["--seed", "4294967295"],
@@ -91,6 +95,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
       dstAddrs: [0x0a000005, 0x0a090001],
       ports: { first: 5000, last: 5000 },
       maxConn: 1,
+      maxConnPerSource: 1_000_000,
       maxNeighbors: 2,
       maxLimitSources: 16,
       timeouts: {
@@ -100,6 +105,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
         closing: 3,
         reset: 4,
         udp: 5,
+        unanswered: 7,
         icmp: 6,
       },
       seed: 0xffff_ffff,
@@ -611,12 +617,14 @@ const errors: { name: string; argv: string[]; message: string }[] = [
     argv: [NET, DST, "--ports=2000-1999"],
     message: `--ports: Cannot parse "2000-1999" as port range: first port must be ≤ last port`,
   },
-  ...["0", "1000001", "-1", "1e3", "", "12x"].map((count) => ({
-    name: `${count || "no number"} as connections`,
-    argv: [NET, DST, `--max-conn=${count}`],
-    message: `--max-conn: Cannot parse "${count}" as number of connections: ` +
-      "expected an integer 1 to 1000000",
-  })),
+  ...["max-conn", "max-conn-per-source"].flatMap((flag) =>
+    ["0", "1000001", "-1", "1e3", "", "12x"].map((count) => ({
+      name: `${count || "no number"} as ${flag}`,
+      argv: [NET, DST, `--${flag}=${count}`],
+      message: `--${flag}: Cannot parse "${count}" as number of connections: ` +
+        "expected an integer 1 to 1000000",
+    }))
+  ),
   ...["0", "10000001", "-1", "many"].map((count) => ({
     name: `${count} as buckets`,
     argv: [NET, DST, `--max-limit-sources=${count}`],
@@ -692,6 +700,7 @@ Deno.test("parseArgs --help has every flag and its default on a page 100 columns
     "ports",
     "max-conn",
     "max-neighbors",
+    "max-conn-per-source",
     ...TIMEOUTS.map((name) => `timeout-${name}`),
     "seed",
     "trace",

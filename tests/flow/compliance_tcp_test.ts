@@ -160,7 +160,9 @@ Deno.test("RFC 5382 REQ-5: a full table gives up half-open, reset, closed ones, 
 });
 
 Deno.test("RFC 5382 REQ-5 a, RFC 7857 2.1: open and closing idle times are flags of their own", () => {
-  const flags = ["half-open", "established", "half-closed", "closing", "reset", "udp", "icmp"];
+  const flags = [
+    ...["half-open", "established", "half-closed", "closing", "reset", "udp", "icmp", "unanswered"],
+  ];
   const argv = flags.map((name, i) => `--timeout-${name}=${i + 5}`);
   const command = parseArgs(["--net=tap100", `--dst-addrs=${BACKEND}`, ...argv], {
     version: "0",
@@ -169,6 +171,7 @@ Deno.test("RFC 5382 REQ-5 a, RFC 7857 2.1: open and closing idle times are flags
   assert.ok(command.kind === "run");
   assert.deepEqual(command.config.timeouts, {
     ...{ halfOpen: 5, established: 6, halfClosed: 7, closing: 8, reset: 9, udp: 10, icmp: 11 },
+    unanswered: 12,
   });
 });
 

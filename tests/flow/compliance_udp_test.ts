@@ -45,9 +45,25 @@ Deno.test("RFC 4787 REQ-3 a, REQ-4: a free port of the range is kept as it is", 
   assert.ok(ask(world, { srcPort: 500 })!.srcPort >= 1024, "below the range --ports");
 });
 
-Deno.test("RFC 4787 REQ-5, REQ-6: a mapping lives 5 min, and datagrams of either side refresh it", () => {
+Deno.test("RFC 4787 REQ-5: a mapping that nobody answers lives 30 s, or as long as its flag says", () => {
+  for (const seconds of [undefined, 120]) {
+    const timeouts = seconds === undefined ? {} : { unanswered: seconds };
+    const world = oneBackend({ policy: EVERYTHING, timeouts });
+    const got = ask(world)!;
+    for (let round = 0; round < 3; round++) {
+      idle(world, (seconds ?? 30) - 1);
+      assert.deepEqual(ask(world)?.srcPort, got.srcPort, "outbound refreshes");
+    }
+    idle(world, (seconds ?? 30) + 1);
+    assert.equal(tracked(world), 0);
+    assert.equal(answer(world, got), null);
+  }
+});
+
+Deno.test("RFC 4787 REQ-5, REQ-6: an answered mapping lives 5 min, and either side refreshes it", () => {
   const world = oneBackend({ policy: EVERYTHING });
   const got = ask(world)!;
+  assert.ok(answer(world, got));
   idle(world, 295);
   assert.deepEqual(ask(world)?.srcPort, got.srcPort, "outbound refreshes");
   idle(world, 295);
@@ -92,6 +108,8 @@ Deno.test("RFC 4787 REQ-9: a backend's datagram to the proxy reaches a backend, 
 Deno.test("RFC 4787 REQ-11: a mapping stays what it is, whatever else comes and goes", () => {
   const world = oneBackend({ policy: EVERYTHING, ports: { first: 5000, last: 5099 } });
   const got = ask(world, { srcPort: 77 })!;
+  assert.equal(answer(world, got)?.dstPort, 77);
+  assert.ok(ask(world, { srcPort: 77 }), "it goes on");
   for (let i = 0; i < 300; i++) ask(world, { srcPort: 1000 + i });
   assert.equal(ask(world, { srcPort: 77 })!.srcPort, got.srcPort);
   assert.equal(answer(world, got)?.dstPort, 77);

@@ -32,6 +32,7 @@ export class World {
     {
       seed = 1,
       maxConnections = 100,
+      maxPerSource = Infinity as number | null,
       first = 1024,
       last = 65_535,
       addresses = BACKENDS as readonly number[],
@@ -43,6 +44,7 @@ export class World {
     this.backends = new Backends(addresses);
     this.connections = new Connections({
       maxConnections,
+      maxPerSource,
       ports: { first, last },
       timeouts,
       ownAddress: PROXY,

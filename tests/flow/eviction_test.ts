@@ -109,18 +109,27 @@ Deno.test("Connections keeps established ones through 100,000 SYNs, and its boun
   assert.match(world.fromA({ srcPort: 999 }), /^192/, "after the flood new ones succeed");
 });
 
-Deno.test("Connections evicts the pings and UDP that nobody answers before what is answered", () => {
-  const world = new World({ ...one, maxConnections: 3 });
-  world.fromA({ protocol: 17 });
-  world.fromB({ protocol: 17 });
-  world.queryA();
+Deno.test("Connections evicts what nobody answers, then what was answered once, never what goes on", () => {
+  const world = new World({ ...one, maxConnections: 5 });
+  const UDP = { protocol: 17 };
+  world.fromA({ ...UDP, srcPort: 1 });
+  world.fromB(UDP);
+  world.fromA({ ...UDP, srcPort: 1 }); // goes on
+  world.fromA({ ...UDP, srcPort: 2 });
+  world.fromB(UDP);
+  world.fromB(UDP); // two answers to one question
+  world.queryA({ srcPort: 3 });
   world.queryB();
-  world.fromA({ protocol: 17, srcPort: 40_001 });
+  world.fromA({ ...UDP, srcPort: 4 });
+  world.queryA({ srcPort: 5 });
   world.nowMs += PATIENCE_MS;
-  world.establish({ srcPort: 1 });
-  world.establish({ srcPort: 2 });
-  assert.equal(world.fromA({ srcPort: 3 }), "table-full");
-  assert.deepEqual(clientsOf(world), new Set([40_000, 1, 2]), "the answered UDP is live");
+  const left: number[][] = [];
+  for (let srcPort = 101; srcPort <= 104; srcPort++) {
+    world.establish({ srcPort });
+    left.push([...clientsOf(world)].filter((port) => port < 100).sort());
+  }
+  assert.deepEqual(left, [[1, 2, 3, 5], [1, 2, 3], [1, 3], [1]]);
+  assert.equal(world.fromA({ srcPort: 105 }), "table-full");
 });
 
 Deno.test("Connections counts an evicted connection off at its backend", () => {
@@ -150,7 +159,14 @@ Deno.test("Connections keeps nothing in the way after a probe: SYN, SYN ACK, RST
 
 /** Each with a time of its own, so that a mix-up shows. */
 const SECONDS = {
-  ...{ halfOpen: 5, established: 6, halfClosed: 11, closing: 7, reset: 8, udp: 9, icmp: 10 },
+  halfOpen: 5,
+  established: 6,
+  halfClosed: 12,
+  closing: 7,
+  reset: 8,
+  udp: 9,
+  icmp: 10,
+  unanswered: 11,
 };
 
 const CLASSES: [keyof typeof SECONDS, (world: World) => void][] = [
@@ -173,12 +189,21 @@ const CLASSES: [keyof typeof SECONDS, (world: World) => void][] = [
     w.establish();
     w.fromA({ tcpFlags: RST });
   }],
-  ["udp", (w) => void w.fromA({ protocol: 17 })],
+  ["unanswered", (w) => void w.fromA({ protocol: 17 })],
   ["udp", (w) => {
     w.fromA({ protocol: 17 });
     w.fromB({ protocol: 17 });
   }],
-  ["icmp", (w) => void w.queryA()],
+  ["udp", (w) => {
+    w.fromA({ protocol: 17 });
+    w.fromB({ protocol: 17 });
+    w.fromA({ protocol: 17 });
+  }],
+  ["unanswered", (w) => void w.queryA()],
+  ["icmp", (w) => {
+    w.queryA();
+    w.queryB();
+  }],
   ["icmp", (w) => void w.track()],
 ];
 

@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { below, SeededRandom } from "../../src/core/random.ts";
 import { Links, List } from "../../src/flow/links.ts";
-import { CLOSED, HALF_OPEN, LIVE, Population, RESET } from "../../src/flow/population.ts";
+import {
+  CLOSED,
+  HALF_OPEN,
+  LIVE,
+  Population,
+  RESET,
+  UNANSWERED,
+} from "../../src/flow/population.ts";
 
 const CAPACITY = 40;
 
@@ -53,7 +60,7 @@ Deno.test("Links takes the only, first, middle and last entry out, and puts it b
 Deno.test("Population agrees with arrays over 20,000 random operations", () => {
   const random = new SeededRandom(2);
   const population = new Population(new Links(CAPACITY));
-  const classes: number[][] = [[], [], [], []];
+  const classes: number[][] = Array.from({ length: LIVE + 1 }, () => []);
   const kindOf = (entry: number) => classes.findIndex((array) => array.includes(entry));
   const drop = (entry: number, kind: number) => {
     classes[kind]!.splice(classes[kind]!.indexOf(entry), 1);
@@ -61,7 +68,7 @@ Deno.test("Population agrees with arrays over 20,000 random operations", () => {
   for (let i = 0; i < 20_000; i++) {
     const entry = below(random, CAPACITY);
     const from = kindOf(entry);
-    const to = below(random, 4);
+    const to = below(random, LIVE + 1);
     if (from < 0) {
       population.add(entry, to);
       classes[to]!.push(entry);
@@ -75,32 +82,21 @@ Deno.test("Population agrees with arrays over 20,000 random operations", () => {
     }
     assert.deepEqual([...population], classes.flat(), `operation ${i}`);
     assert.equal(population.count, classes.flat().length);
-    const [victim = -1] = classes.slice(0, LIVE).flat();
-    assert.equal(population.oldest(() => false), victim);
-    const [halfOpen = -1] = classes[HALF_OPEN]!;
-    const isYoung = below(random, 2) === 0;
-    const [over = halfOpen] = [...classes[RESET]!, ...classes[CLOSED]!];
-    const asked = population.oldest((entry) => {
-      assert.equal(entry, halfOpen, "only about the oldest half-open one");
-      return isYoung;
+    classes.forEach((entries, kind) => {
+      assert.equal(population.size(kind), entries.length);
+      assert.equal(population.oldest(kind), entries[0] ?? -1);
     });
-    assert.equal(asked, isYoung ? over : victim);
+    const inUse = [UNANSWERED, HALF_OPEN, LIVE].flatMap((kind) => classes[kind]!);
+    assert.equal(population.inUse, inUse.length);
   }
 });
 
-Deno.test("Population gives up half-open ones, then reset, then closed, the oldest first", () => {
+Deno.test("Population has the oldest of each class, and the next newer ones", () => {
   const population = new Population(new Links(CAPACITY));
   const kinds = [LIVE, CLOSED, CLOSED, RESET, HALF_OPEN, RESET, LIVE, HALF_OPEN];
   kinds.forEach((kind, entry) => population.add(entry, kind));
   population.renew(4, HALF_OPEN, HALF_OPEN); // heard of again: now the newest of its class
-  const order: number[] = [];
-  for (;;) {
-    const victim = population.oldest(() => false);
-    if (victim < 0) break;
-    order.push(victim);
-    population.remove(victim, kinds[victim]!);
-  }
-  assert.deepEqual(order, [7, 4, 3, 5, 1, 2]);
-  assert.equal(population.count, 2, "the live ones stay");
-  assert.deepEqual([...population], [0, 6]);
+  assert.deepEqual([HALF_OPEN, RESET, CLOSED].map((kind) => population.oldest(kind)), [7, 3, 1]);
+  assert.deepEqual([7, 4, 3, 5].map((entry) => population.newer(entry)), [4, -1, 5, -1]);
+  assert.deepEqual([...population], [7, 4, 3, 5, 1, 2, 0, 6]);
 });

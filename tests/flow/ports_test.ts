@@ -3,6 +3,7 @@ import { below, type Random, SeededRandom } from "../../src/core/random.ts";
 import { Links } from "../../src/flow/links.ts";
 import { CLOSED, HALF_OPEN, LIVE, RESET } from "../../src/flow/population.ts";
 import { type PortRange, Ports } from "../../src/flow/ports.ts";
+import { Room } from "../../src/flow/room.ts";
 import { FlowTable, SIDE_B } from "../../src/flow/table.ts";
 
 const TCP = 6;
@@ -17,6 +18,7 @@ class Pools {
   readonly table: FlowTable;
   readonly ports: Ports;
   readonly #range: PortRange;
+  readonly #room: Room;
   readonly #kinds = new Map<number, number>();
   #clients = 1000;
 
@@ -24,6 +26,7 @@ class Pools {
     this.#range = range;
     this.table = new FlowTable(capacity, new SeededRandom(2));
     this.ports = new Ports(this.table, new Links(capacity), range, random);
+    this.#room = new Room(this.table);
   }
 
   choose(
@@ -70,7 +73,8 @@ class Pools {
 
   /** The port of the connection that must go first, or -1. */
   oldest(young = false): number {
-    const entry = this.ports.oldest(TCP, BACKEND, 80, () => young);
+    const pool = this.ports.pool(TCP, BACKEND, 80);
+    const entry = pool === null ? -1 : this.#room.victim(pool, HALF_OPEN, young ? 0 : 10_000);
     return entry < 0 ? -1 : this.table.dstPort(entry, SIDE_B);
   }
 }
@@ -198,7 +202,7 @@ Deno.test("Ports gives up after a bounded search when randomness is stuck", () =
   assert.equal(draws, 64);
 });
 
-Deno.test("Ports names half-open ones first, then reset, then closed, oldest first, never live", () => {
+Deno.test("Ports has pools that name half-open ones first, then reset, then closed, oldest first, never live", () => {
   const pools = new Pools(ALL);
   const kinds = [LIVE, CLOSED, RESET, HALF_OPEN, CLOSED, RESET, HALF_OPEN, LIVE];
   const entries = new Map(kinds.map((kind, i) => [5000 + i, pools.add(5000 + i, kind)]));
@@ -213,7 +217,7 @@ Deno.test("Ports names half-open ones first, then reset, then closed, oldest fir
   assert.deepEqual(order, [5003, 5006, 5002, 5005, 5001, 5004]);
 });
 
-Deno.test("Ports names a handshake that may be on its way last", () => {
+Deno.test("Ports has pools that name a handshake that may be on its way last", () => {
   const pools = new Pools(ALL);
   const entries = [HALF_OPEN, CLOSED, RESET].map((kind, i) => pools.add(5000 + i, kind));
   assert.equal(pools.oldest(true), 5002);

@@ -50,6 +50,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     maxConn: 1000,
     maxLimitSources: 262_144,
     maxNeighbors: 1000,
+    maxConnPerSource: null,
     timeouts: DEFAULT_TIMEOUTS,
     seed: 1,
     trace: "off",

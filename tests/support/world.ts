@@ -19,6 +19,7 @@ import { Trace } from "../../src/app/trace.ts";
 import { ManualClock } from "../../src/core/clock.ts";
 import { SeededRandom } from "../../src/core/random.ts";
 import { reasonName } from "../../src/core/reason.ts";
+import { DEFAULT_TIMEOUTS, type Timeouts } from "../../src/flow/lifetimes.ts";
 import { MemoryDevice } from "../../src/device/memory.ts";
 import { DECISION_NAMES, type Policy } from "../../src/tree/ast.ts";
 import { builtIn } from "../../src/tree/demo.ts";
@@ -59,6 +60,10 @@ export interface WorldOptions {
   readonly routes?: readonly string[];
   readonly maxConn?: number;
   readonly maxNeighbors?: number;
+  /** No limit unless told otherwise: there are few clients here. */
+  readonly maxConnPerSource?: number | null;
+  /** Those that are not the usual ones. */
+  readonly timeouts?: Partial<Timeouts>;
   readonly ports?: { readonly first: number; readonly last: number };
   readonly policy?: Policy;
   readonly seed?: number;
@@ -98,6 +103,10 @@ export class World {
       ports: options.ports ?? { first: 1024, last: 65_535 },
       maxConn: options.maxConn ?? 1000,
       maxNeighbors: options.maxNeighbors ?? options.maxConn ?? 1000,
+      maxConnPerSource: options.maxConnPerSource === undefined
+        ? Infinity
+        : options.maxConnPerSource,
+      timeouts: { ...DEFAULT_TIMEOUTS, ...options.timeouts },
       seed: options.seed ?? 1,
       preserveSource: options.preserveSource ?? false,
       clampMss: options.clampMss ?? null,
