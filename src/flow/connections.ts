@@ -322,7 +322,11 @@ export class Connections {
     backend: number,
     port: number,
   ): number {
-    if (this.#shares.pending(protocol, src, backend, port) >= share) {
+    // Mostly there are fewer in all, and nobody need be counted.
+    if (
+      population.pending >= share &&
+      this.#shares.pending(protocol, src, backend, port) >= share
+    ) {
       const own = this.#room.oldestOf(population, src);
       if (own < 0) return Reason["source-limit"];
       this.#evict(own);

@@ -28,9 +28,14 @@ export class Population {
     this.#links = links;
   }
 
+  /** Those that wait for an answer. */
+  get pending(): number {
+    return this.size(UNANSWERED) + this.size(HALF_OPEN);
+  }
+
   /** Those that are live or may become it. */
   get inUse(): number {
-    return this.size(UNANSWERED) + this.size(HALF_OPEN) + this.size(LIVE);
+    return this.pending + this.size(LIVE);
   }
 
   size(kind: number): number {

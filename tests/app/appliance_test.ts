@@ -323,6 +323,14 @@ Deno.test("Appliance answers a ping whose TTL is 1: it goes no further", () => {
   assert.equal(world.send(buildIcmp({ ttl: 1 })).length, 1);
 });
 
+Deno.test("Appliance tells a client when it has its share of a table three quarters full", () => {
+  const world = World.settled({ maxConn: 4, maxConnPerSource: null });
+  for (const srcPort of [40_000, 40_001, 40_002]) complete(world, open(world, { srcPort }));
+  const reset = readTcp(world.send(buildTcp({ srcPort: 40_003 }))[0]!);
+  assert.deepEqual([reset.dst, reset.flags, reset.dstPort], [CLIENT, "RA", 40_003]);
+  assert.deepEqual(world.drops(), { "source-limit": 1 });
+});
+
 Deno.test("Appliance tells the client when the connection table is full; others go on", () => {
   const world = World.settled({ maxConn: 2 });
   const backends = [40_000, 40_001].map((srcPort) => {
