@@ -46,7 +46,7 @@ import { Lookahead } from "./lookahead.ts";
 import { LIVE, ONE_SIDED, Population } from "./population.ts";
 import { type PortRange, Ports } from "./ports.ts";
 import { Room } from "./room.ts";
-import { counts, Shares } from "./shares.ts";
+import { ALL, counts, Shares } from "./shares.ts";
 import { FlowTable, SIDE_A, SIDE_B } from "./table.ts";
 import * as tcpState from "./tcp_state.ts";
 import { TcpTracker, UNTOUCHED } from "./tcp_tracker.ts";
@@ -102,7 +102,7 @@ export class Connections {
     this.#everybody = new Population(new Links(maxConnections));
     this.#ports = new Ports(this.table, new Links(maxConnections), ports, random);
     this.#room = new Room(this.table);
-    this.#shares = new Shares(this.table);
+    this.#shares = new Shares(this.table, random);
     this.#shareOfTable = maxPerSource ?? Math.ceil(maxConnections * SHARE);
     this.#shareOfPorts = maxPerSource ?? Math.ceil(this.#ports.size * SHARE);
   }
@@ -239,9 +239,7 @@ export class Connections {
     this.#everybody.renew(entry, from, to);
     const isPooled = this.#hasPort(entry);
     if (isPooled) this.#ports.renew(entry, from, to);
-    if (from === to) return;
-    this.#shares.note(entry, from, -1, isPooled);
-    this.#shares.note(entry, to, 1, isPooled);
+    this.#shares.move(entry, from, to, isPooled);
   }
 
   #open(pdu: Pdu, nowMs: number): number {
@@ -288,7 +286,7 @@ export class Connections {
     this.table.setState(entry, state);
     this.#everybody.add(entry, kind);
     if (isPooled) this.#ports.add(entry, kind);
-    this.#shares.note(entry, kind, 1, isPooled);
+    this.#shares.move(entry, -1, kind, isPooled);
     backend.active++;
     backend.opened++;
     pdu.flow = (entry << 1) | SIDE_A;
@@ -303,36 +301,31 @@ export class Connections {
    * more as long as there is plenty: many users may stand behind one address.
    */
   #holdToShare(pdu: Pdu, backend: number): number {
-    const { protocol, dstPort } = pdu;
+    const { protocol, src, dstPort } = pdu;
     const pool = backend === 0 ? null : this.#ports.pool(protocol, backend, dstPort);
     if (pool !== null) {
       const { size } = this.#ports;
-      const reason = this.#holdTo(this.#shareOfPorts, pool, size, pdu, protocol, backend, dstPort);
+      const inPool = this.#shares.poolOf(protocol, backend, dstPort);
+      const reason = this.#holdTo(this.#shareOfPorts, pool, size, src, inPool);
       if (reason !== 0) return reason;
     }
-    return this.#holdTo(this.#shareOfTable, this.#everybody, this.table.capacity, pdu, 0, 0, 0);
+    return this.#holdTo(this.#shareOfTable, this.#everybody, this.table.capacity, src, ALL);
   }
 
   #holdTo(
     share: number,
     population: Population,
     capacity: number,
-    { src }: Pdu,
-    protocol: number,
-    backend: number,
-    port: number,
+    src: number,
+    pool: number,
   ): number {
     // Mostly there are fewer in all, and nobody need be counted.
-    if (
-      population.pending >= share &&
-      this.#shares.pending(protocol, src, backend, port) >= share
-    ) {
+    if (population.pending >= share && this.#shares.pending(src, pool) >= share) {
       const own = this.#room.oldestOf(population, src);
       if (own < 0) return Reason["source-limit"];
       this.#evict(own);
     }
-    return population.inUse >= capacity * FULL &&
-        this.#shares.total(protocol, src, backend, port) >= share
+    return population.inUse >= capacity * FULL && this.#shares.total(src, pool) >= share
       ? Reason["source-limit"]
       : 0;
   }
@@ -384,7 +377,7 @@ export class Connections {
     this.#everybody.remove(entry, kind);
     const isPooled = this.#hasPort(entry);
     if (isPooled) this.#ports.remove(entry, kind);
-    this.#shares.note(entry, kind, -1, isPooled);
+    this.#shares.move(entry, kind, -1, isPooled);
     if (this.table.hasSideB(entry)) {
       const backend = this.#options.backends.get(this.table.src(entry, SIDE_B));
       if (backend !== undefined) backend.active--;

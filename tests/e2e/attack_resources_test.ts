@@ -115,7 +115,7 @@ for (const [name, attack, maxConn] of onTcp) {
     }
     const options = [`--mac=${mac}`, `--gateway=${attackerAddress}`, `--max-conn=${maxConn}`];
     const proxy = await startProxy(host, [...usualOptions, ...options, "--trace=off"]);
-    const share = attack.source === attackerAddress ? maxConn / 4 : maxConn;
+    const share = attack.from === attackerAddress ? maxConn / 4 : maxConn;
     const failures = await failuresDuring(attack, share - 100, siege, proxy);
     const summary = lastSummary((await proxy.stop()).stdout);
     assert.deepEqual(failures, [], summary);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { below, SeededRandom } from "../../src/core/random.ts";
 import * as kinds from "../../src/flow/population.ts";
-import { Shares } from "../../src/flow/shares.ts";
+import { ALL, Shares } from "../../src/flow/shares.ts";
 import { FlowTable } from "../../src/flow/table.ts";
 
 const { ONE_SIDED, UNANSWERED, HALF_OPEN, LIVE } = kinds;
@@ -29,7 +29,7 @@ class Members {
 
   constructor(capacity: number, seed = 1) {
     this.table = new FlowTable(capacity, new SeededRandom(seed));
-    this.shares = new Shares(this.table);
+    this.shares = new Shares(this.table, new SeededRandom(seed + 100));
   }
 
   add(src: number, kind: number, { protocol = TCP, backend = 1, isPooled = true } = {}): Member {
@@ -38,20 +38,19 @@ class Members {
     const bDst = PROXY + (ports >> 16);
     const entry = this.table.insert(protocol, src, PROXY, ports, backend, bDst, bPorts);
     const member = { entry, src, protocol, backend, isPooled, kind };
-    this.shares.note(entry, kind, 1, isPooled);
+    this.shares.move(entry, -1, kind, isPooled);
     this.all.push(member);
     return member;
   }
 
   change(member: Member, kind: number): void {
-    this.shares.note(member.entry, member.kind, -1, member.isPooled);
+    this.shares.move(member.entry, member.kind, kind, member.isPooled);
     member.kind = kind;
-    this.shares.note(member.entry, member.kind, 1, member.isPooled);
   }
 
   remove(at: number): void {
     const [member] = this.all.splice(at, 1);
-    this.shares.note(member!.entry, member!.kind, -1, member!.isPooled);
+    this.shares.move(member!.entry, member!.kind, -1, member!.isPooled);
     this.table.remove(member!.entry);
   }
 
@@ -63,13 +62,9 @@ class Members {
     );
     const pending = own.filter(({ kind }) => kind === UNANSWERED || kind === HALF_OPEN).length;
     const total = pending + own.filter(({ kind }) => kind === LIVE).length;
-    const { protocol, backend } = pool ?? { protocol: 0, backend: 0 };
-    const port = pool === undefined ? 0 : PORT;
+    const where = pool === undefined ? ALL : this.shares.poolOf(pool.protocol, pool.backend, PORT);
     return {
-      counted: [
-        this.shares.pending(protocol, src, backend, port),
-        this.shares.total(protocol, src, backend, port),
-      ],
+      counted: [this.shares.pending(src, where), this.shares.total(src, where)],
       exact: [pending, total],
     };
   }
@@ -116,7 +111,7 @@ Deno.test("Shares in a full table of as many sources is too high by a handful, n
     for (let src = 0; src < capacity; src++) members.add(src, UNANSWERED);
     let most = 0;
     for (let src = 0; src < capacity; src += 7) {
-      const counted = members.shares.pending(0, src, 0, 0);
+      const counted = members.shares.pending(src, ALL);
       assert.ok(counted >= 1);
       most = Math.max(most, counted);
     }
@@ -130,7 +125,7 @@ Deno.test("Shares is keyed: which sources meet differs from run to run", () => {
     for (let i = 0; i < 4000; i++) members.add(9, HALF_OPEN);
     const met: number[] = [];
     for (let src = 10; src < 200_000; src++) {
-      if (members.shares.pending(0, src, 0, 0) > 0) met.push(src);
+      if (members.shares.pending(src, ALL) > 0) met.push(src);
     }
     assert.ok(met.length < 10, `of 200,000 ${met.length} share both cells with a heavy one`);
     return met.join();
