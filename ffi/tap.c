@@ -42,7 +42,7 @@ enum {
 
 /* ---- signals ---------------------------------------------------------------------------------- */
 
-/* Lets in the signals that ffi/launcher.c holds back until the program listens for them. */
+/* Lets in the signals that src/pack/launcher.c holds back until the program listens for them. */
 int32_t tap_unblock(void) {
   sigset_t held;
   sigemptyset(&held);

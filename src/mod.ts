@@ -16,16 +16,16 @@
  * assert.equal(own.next.node, "first-match");
  * ```
  */
-import { sourcePlatform } from "../ffi/source.ts";
-import { main } from "./app/main.ts";
-import type { BuiltIn } from "./tree/demo.ts";
-import type { Policy } from "./tree/ast.ts";
-import type { Customs } from "./tree/parse.ts";
+import { sourcePlatform } from "./pack/source.ts";
+import { main } from "./cli/main.ts";
+import type { BuiltIn } from "./policy/language/built_in.ts";
+import type { Policy } from "./policy/language/ast.ts";
+import type { Customs } from "./policy/notation/parse.ts";
 
-export * from "./tree/build.ts";
-export { builtIn, demo, demoTwoSided } from "./tree/demo.ts";
-export type { Arm, Branch, Decision, Policy, Predicate, Tree } from "./tree/ast.ts";
-export type { Customs } from "./tree/parse.ts";
+export * from "./policy/language/build.ts";
+export { builtIn, demo, demoTwoSided } from "./policy/language/built_in.ts";
+export type { Arm, Branch, Decision, Policy, Predicate, Tree } from "./policy/language/ast.ts";
+export type { Customs } from "./policy/notation/parse.ts";
 export type { Pdu } from "./wire/pdu.ts";
 
 /**

@@ -50,7 +50,7 @@ Deno.test({
 });
 
 Deno.test("README's policy text is the built-in policy's", async () => {
-  const { print } = await import("../src/tree/print.ts");
-  const { demo } = await import("../src/tree/demo.ts");
+  const { print } = await import("../src/policy/notation/print.ts");
+  const { demo } = await import("../src/policy/language/built_in.ts");
   assert.ok(readme.includes(`\`\`\`\n${print(demo)}\`\`\``));
 });

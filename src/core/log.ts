@@ -1,6 +1,6 @@
 /**
  * What the lower layers need of a log: one finished line for the operator at a time, without a line
- * break. `src/app/log.ts` implements it; nothing on the packet path may call it unbounded.
+ * break. `src/process/log.ts` implements it; nothing on the packet path may call it unbounded.
  */
 export interface Log {
   /** Something the operator waits for or will look up, e.g. `backend 192.168.0.1 is 02:00:…`. */

@@ -16,8 +16,8 @@
 import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
-import type { BalanceMethod } from "../tree/ast.ts";
-import type { Steps } from "../tree/environment.ts";
+import type { BalanceMethod } from "../policy/language/ast.ts";
+import type { Steps } from "../policy/engine/environment.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
 import {
@@ -29,7 +29,7 @@ import {
   STEP_B_TO_A,
   STEP_TRACK,
 } from "../wire/pdu.ts";
-import type { Backends } from "./backends.ts";
+import type { Backends } from "./backends/backends.ts";
 import {
   KIND_OF_STATE,
   ONE_SIDED_QUERY,
@@ -41,9 +41,9 @@ import {
   UDP_NEW,
   UDP_ONGOING,
 } from "./lifetimes.ts";
-import { Links } from "./links.ts";
+import { Links } from "../core/linked_lists.ts";
 import { Lookahead } from "./lookahead.ts";
-import { LIVE, ONE_SIDED, Population } from "./population.ts";
+import { LIVE, ONE_SIDED, Population } from "./eviction.ts";
 import { type PortRange, Ports } from "./ports.ts";
 import { Room } from "./room.ts";
 import { ALL, counts, Shares } from "./shares.ts";

@@ -7,7 +7,7 @@
  * they are forgotten after 30 s, as by Linux' nf_conntrack. All hold while there is room; see `room.ts`
  * for what goes first when there is none.
  */
-import { CLOSED, HALF_OPEN, LIVE, ONE_SIDED, RESET, UNANSWERED } from "./population.ts";
+import { CLOSED, HALF_OPEN, LIVE, ONE_SIDED, RESET, UNANSWERED } from "./eviction.ts";
 import * as tcp from "./tcp_state.ts";
 
 // States of connections without states of their own: whether the other side has answered.

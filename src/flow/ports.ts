@@ -14,8 +14,8 @@
  * PortSet knows them.
  */
 import { below, type Random } from "../core/random.ts";
-import type { Links } from "./links.ts";
-import { Population } from "./population.ts";
+import type { Links } from "../core/linked_lists.ts";
+import { Population } from "./eviction.ts";
 import { PortSet } from "./port_set.ts";
 import { type FlowTable, SIDE_B } from "./table.ts";
 

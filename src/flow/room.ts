@@ -14,7 +14,7 @@
  * has none: it gets no room that a handshake might need.
  */
 import { TokenBucket } from "../core/token_bucket.ts";
-import { CLOSED, HALF_OPEN, ONE_SIDED, type Population, RESET, UNANSWERED } from "./population.ts";
+import { CLOSED, HALF_OPEN, ONE_SIDED, type Population, RESET, UNANSWERED } from "./eviction.ts";
 import { type FlowTable, SIDE_A } from "./table.ts";
 
 /** What has no answer is spared this long: a lost SYN or SYN ACK is sent again after a second. */

@@ -6,11 +6,11 @@
  * It is a count-min sketch (Cormode and Muthukrishnan 2005): each count is kept in a cell of two rows,
  * which it may share with others, and read as the lower of the two. So it is never too low; it takes
  * eight bytes for each connection that the table has room for, whoever sends; and as the hashes are keyed
- * (simple tabulation of the address, as in `hash.ts`), nobody can choose addresses that meet. A count is
+ * (simple tabulation of the address, as in `keyed_hash.ts`), nobody can choose addresses that meet. A count is
  * too high by a handful when the table is full.
  */
 import type { Random } from "../core/random.ts";
-import { HALF_OPEN, LIVE, UNANSWERED } from "./population.ts";
+import { HALF_OPEN, LIVE, UNANSWERED } from "./eviction.ts";
 import { type FlowTable, SIDE_A, SIDE_B } from "./table.ts";
 
 const MIN_CELLS = 1024;

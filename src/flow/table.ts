@@ -8,7 +8,7 @@
  * side. Entries live in one Int32Array, the index is open addressing at a load of at most one half, and
  * removal shifts the slots behind it back, so that look-ups never meet tombstones.
  *
- * An entry takes 72 bytes here, 16 in the index, 16 in the lists of `population.ts`, and 8 in the counts
+ * An entry takes 72 bytes here, 16 in the index, 16 in the lists of `eviction.ts`, and 8 in the counts
  * of `shares.ts`: 112.
  *
  * A look-up in a large table waits twice for memory that no cache holds, for the slot and for the entry.
@@ -30,7 +30,7 @@ import {
   STATE_SHIFT,
   TUPLE_WORDS,
 } from "./entry.ts";
-import { TupleHash } from "./hash.ts";
+import { TupleHash } from "./keyed_hash.ts";
 
 /** Directions: which of an entry's tuples a packet matched. */
 export const SIDE_A = 0;

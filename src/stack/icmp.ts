@@ -8,7 +8,7 @@ import * as ethernet from "../wire/ethernet.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import type { Pdu } from "../wire/pdu.ts";
-import { beginAnswer, sendAnswer } from "./answer.ts";
+import { beginAnswer, sendAnswer } from "./reply.ts";
 
 /** RFC 1812 §4.3.2.3: an error quotes as much as fits into a datagram of 576 bytes. */
 const ERROR_MAX_BYTES = 576;

@@ -8,7 +8,7 @@
  *     WAITING ─┬▶ ASKED ──▶ RESTING ──(used after 30 s)──▶ ASKED ──▶ removed
  *     CLAIMED ─┘
  */
-import { Links, List } from "../flow/links.ts";
+import { Links, List } from "../core/linked_lists.ts";
 import { atOf, type NeighborTable, numberOf, QUEUE } from "./neighbor_table.ts";
 
 /** Nothing happens; there is no such queue. */

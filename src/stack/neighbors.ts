@@ -17,7 +17,7 @@
 import type { Arena } from "../core/arena.ts";
 import { Reason } from "../core/reason.ts";
 import { TokenBucket } from "../core/token_bucket.ts";
-import { Links, List } from "../flow/links.ts";
+import { Links, List } from "../core/linked_lists.ts";
 import type { Mac } from "../wire/address.ts";
 import * as ethernet from "../wire/ethernet.ts";
 import { HeldPackets } from "./held_packets.ts";

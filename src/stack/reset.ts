@@ -5,7 +5,7 @@ import { complement, pseudoHeaderSum, sumBytes } from "../wire/checksum.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
-import { beginAnswer, sendAnswer } from "./answer.ts";
+import { beginAnswer, sendAnswer } from "./reply.ts";
 
 /**
  * Queues an RST to the sender of `pdu`, a TCP segment that was not rewritten. Returns false when none is

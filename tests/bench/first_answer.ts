@@ -4,7 +4,7 @@
  *
  *     deno run -A first_answer.ts DEVICE ADDRESS
  */
-import { buildShim } from "../../ffi/build.ts";
+import { buildShim } from "../../src/pack/compile_c.ts";
 import { Arena } from "../../src/core/arena.ts";
 import { TapDevice } from "../../src/device/tap.ts";
 import { parseAddress, parseMac } from "../../src/wire/address.ts";

@@ -5,9 +5,9 @@
  *
  * Only for a proxy under load: an idle one would never sleep beside this.
  */
-import { sourcePlatform } from "../../ffi/source.ts";
-import { main } from "../../src/app/main.ts";
-import { builtIn } from "../../src/tree/demo.ts";
+import { sourcePlatform } from "../../src/pack/source.ts";
+import { main } from "../../src/cli/main.ts";
+import { builtIn } from "../../src/policy/language/built_in.ts";
 
 /** Waiting times in milliseconds. */
 export interface LoopDelay {

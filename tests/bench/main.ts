@@ -6,7 +6,7 @@
  *     deno task bench bulk --subjects=proxy,C
  */
 import { fileURLToPath } from "node:url";
-import { Lab } from "../e2e/lab.ts";
+import { Lab } from "../lab/lab.ts";
 import { memoryParts, runPart } from "./memory.ts";
 import { must } from "../support/shell.ts";
 import { chart, markdown, type Results } from "./report.ts";

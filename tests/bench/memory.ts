@@ -4,7 +4,7 @@
  * whether it is still the same.
  */
 import { fileURLToPath } from "node:url";
-import { V8_FLAGS } from "../../ffi/package.ts";
+import { V8_FLAGS } from "../../src/pack/package.ts";
 import { must } from "../support/shell.ts";
 
 export interface MemoryPart {

@@ -1,12 +1,12 @@
 /** The demo's packets for benchmarks: an appliance with established connections, and its traffic. */
-import { Appliance } from "../../src/app/appliance.ts";
+import { Appliance } from "../../src/datapath/appliance.ts";
 import type { Clock } from "../../src/core/clock.ts";
 import { BURST_FRAMES } from "../../src/core/arena.ts";
 import { below, SeededRandom } from "../../src/core/random.ts";
 import type { Device } from "../../src/device/device.ts";
 import { MemoryDevice } from "../../src/device/memory.ts";
-import type { Policy } from "../../src/tree/ast.ts";
-import { demo } from "../../src/tree/demo.ts";
+import type { Policy } from "../../src/policy/language/ast.ts";
+import { demo } from "../../src/policy/language/built_in.ts";
 import { testConfig } from "../support/config.ts";
 import { buildIcmp, buildTcp, readTcp } from "../support/frames.ts";
 import { arpReply, BACKENDS, CLIENT, from } from "../support/world.ts";

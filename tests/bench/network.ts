@@ -7,14 +7,14 @@
  *     └───────┼───────┼───────┼───────┼────────┘
  *          client  backend1 backend2 backend3
  */
-import { type Host, Lab } from "../e2e/lab.ts";
+import { type Host, Lab } from "../lab/lab.ts";
 import {
   backendAddresses,
   clientAddress,
   proxyAddress,
   tap,
   tapCommands,
-} from "../e2e/topology.ts";
+} from "../lab/topology.ts";
 
 export { proxyAddress, tap };
 

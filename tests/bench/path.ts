@@ -12,7 +12,7 @@
  * New connections are shown but not judged: there are few of them, and they may cost something.
  */
 import { Arena, BURST_FRAMES } from "../../src/core/arena.ts";
-import { Count } from "../../src/app/metrics.ts";
+import { Count } from "../../src/datapath/metrics.ts";
 import { ManualClock } from "../../src/core/clock.ts";
 import { Reason, reasonName } from "../../src/core/reason.ts";
 import { newConnections, type Subject, subject } from "./mix.ts";

@@ -6,9 +6,9 @@
  *     PROXY=./proxy deno run -A tests/bench/process.ts
  */
 import { fileURLToPath } from "node:url";
-import type { Host } from "../e2e/lab.ts";
-import { proxyCommand, startProxy } from "../e2e/proxy.ts";
-import { bridged, proxyAddress, tap, type Topology } from "../e2e/topology.ts";
+import type { Host } from "../lab/lab.ts";
+import { proxyCommand, startProxy } from "../lab/proxy.ts";
+import { bridged, proxyAddress, tap, type Topology } from "../lab/topology.ts";
 import type { LoopDelay } from "./loop_delay.ts";
 
 export interface ProcessFigures {

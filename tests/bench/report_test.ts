@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { parse } from "../../src/tree/parse.ts";
+import { parse } from "../../src/policy/notation/parse.ts";
 import { chart, isValid, markdown, median, type Results } from "./report.ts";
 import { subjects } from "./subjects.ts";
 import { type Outcome, policyOf, workloads } from "./workloads.ts";

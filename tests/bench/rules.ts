@@ -5,7 +5,7 @@
  *     deno task bench rules
  */
 import { ManualClock } from "../../src/core/clock.ts";
-import type { Policy, Predicate, Tree } from "../../src/tree/ast.ts";
+import type { Policy, Predicate, Tree } from "../../src/policy/language/ast.ts";
 import {
   always,
   aToB,
@@ -19,7 +19,7 @@ import {
   reject,
   src,
   tcpDport,
-} from "../../src/tree/build.ts";
+} from "../../src/policy/language/build.ts";
 import { subject } from "./mix.ts";
 
 const FLOWS = 65_536;

@@ -9,7 +9,7 @@
  */
 import { BURST_FRAMES } from "../../src/core/arena.ts";
 import { SeededRandom } from "../../src/core/random.ts";
-import { Backends } from "../../src/flow/backends.ts";
+import { Backends } from "../../src/flow/backends/backends.ts";
 import { Connections } from "../../src/flow/connections.ts";
 import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
 import { Translation } from "../../src/flow/translate.ts";

@@ -1,6 +1,6 @@
 /** The programs of the side-by-side benchmark: builds its own, and says which of the others are missing. */
 import { fileURLToPath } from "node:url";
-import { compileC } from "../../ffi/build.ts";
+import { compileC } from "../../src/pack/compile_c.ts";
 import { must, which } from "../support/shell.ts";
 
 /** Paths of what was built. */

@@ -1,5 +1,5 @@
 /** What is measured. A run has a network of its own, made before it and gone after it. */
-import { kernelCounter } from "../e2e/traffic.ts";
+import { kernelCounter } from "../lab/traffic.ts";
 import { makeNetwork, type Network } from "./network.ts";
 import type { Demand, Subject } from "./subjects.ts";
 import type { Tools } from "./tools.ts";

@@ -4,10 +4,10 @@
  */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { lastSummary, startTwoSided, summaryCount } from "./proxy.ts";
-import { labTests } from "./suite.ts";
-import { buildFlood, sentBy, startFlood } from "./flood.ts";
-import { ownA, twoSides } from "./two_sides.ts";
+import { lastSummary, startTwoSided, summaryCount } from "../lab/proxy.ts";
+import { labTests } from "../lab/suite.ts";
+import { buildFlood, sentBy, startFlood } from "../lab/flood.ts";
+import { ownA, twoSides } from "../lab/two_sides.ts";
 
 const labTest = await labTests("cc", "ping");
 

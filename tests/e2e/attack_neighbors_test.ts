@@ -6,12 +6,19 @@
  * each of them.
  */
 import assert from "node:assert/strict";
-import type { Host } from "./lab.ts";
-import { lastSummary, startProxy, summaryCount } from "./proxy.ts";
-import { labTests } from "./suite.ts";
-import { backendAddresses, bridged, join, proxyAddress, tap, type Topology } from "./topology.ts";
-import { buildFlood, sentBy, startFlood } from "./flood.ts";
-import { buildTraffic, Storm, type StormReport } from "./traffic.ts";
+import type { Host } from "../lab/lab.ts";
+import { lastSummary, startProxy, summaryCount } from "../lab/proxy.ts";
+import { labTests } from "../lab/suite.ts";
+import {
+  backendAddresses,
+  bridged,
+  join,
+  proxyAddress,
+  tap,
+  type Topology,
+} from "../lab/topology.ts";
+import { buildFlood, sentBy, startFlood } from "../lab/flood.ts";
+import { buildTraffic, Storm, type StormReport } from "../lab/traffic.ts";
 
 const labTest = await labTests("cc", "nft");
 const mac = "02:54:47:00:00:64";

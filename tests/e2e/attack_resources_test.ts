@@ -4,14 +4,14 @@
  */
 import assert from "node:assert/strict";
 import type { Background } from "../support/shell.ts";
-import type { Host } from "./lab.ts";
-import { buildFlood, type Flood, startFlood } from "./flood.ts";
-import { startEcho } from "./peer.ts";
-import { askSummary, lastSummary, startProxy, trackedIn, usualOptions } from "./proxy.ts";
-import { labTests } from "./suite.ts";
-import { bridged, join, proxyAddress, tap, type Topology } from "./topology.ts";
-import { buildTraffic } from "./traffic.ts";
-import { failuresOf } from "./victim.ts";
+import type { Host } from "../lab/lab.ts";
+import { buildFlood, type Flood, startFlood } from "../lab/flood.ts";
+import { startEcho } from "../lab/peer.ts";
+import { askSummary, lastSummary, startProxy, trackedIn, usualOptions } from "../lab/proxy.ts";
+import { labTests } from "../lab/suite.ts";
+import { bridged, join, proxyAddress, tap, type Topology } from "../lab/topology.ts";
+import { buildTraffic } from "../lab/traffic.ts";
+import { failuresOf } from "../lab/victim.ts";
 
 const labTest = await labTests("cc");
 const mac = "02:54:47:00:00:64";

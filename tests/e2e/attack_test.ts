@@ -4,8 +4,8 @@
  * proxy in between. With SOAK=true in the environment each lasts a minute, otherwise some seconds.
  */
 import assert from "node:assert/strict";
-import type { Host } from "./lab.ts";
-import { startEcho } from "./peer.ts";
+import type { Host } from "../lab/lab.ts";
+import { startEcho } from "../lab/peer.ts";
 import {
   askSummary,
   lastSummary,
@@ -13,12 +13,12 @@ import {
   summaryCount,
   trackedIn,
   usualOptions,
-} from "./proxy.ts";
-import { SteadyConnections } from "./steady.ts";
-import { labTests } from "./suite.ts";
-import { bridged, join, proxyAddress, tap, type Topology } from "./topology.ts";
-import { buildFlood, sentBy, startFlood } from "./flood.ts";
-import { buildTraffic, kernelCounter, residentKiB, Storm } from "./traffic.ts";
+} from "../lab/proxy.ts";
+import { SteadyConnections } from "../lab/steady.ts";
+import { labTests } from "../lab/suite.ts";
+import { bridged, join, proxyAddress, tap, type Topology } from "../lab/topology.ts";
+import { buildFlood, sentBy, startFlood } from "../lab/flood.ts";
+import { buildTraffic, kernelCounter, residentKiB, Storm } from "../lab/traffic.ts";
 
 const labTest = await labTests("cc", "nc", "nstat");
 const mac = "02:54:47:00:00:64";

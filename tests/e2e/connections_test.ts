@@ -5,13 +5,13 @@
  */
 import assert from "node:assert/strict";
 import type { Background } from "../support/shell.ts";
-import type { Host, Lab } from "./lab.ts";
-import { Capture, complaints } from "./capture.ts";
-import { echoDatagrams } from "./datagrams.ts";
-import { connectPeer, startEcho } from "./peer.ts";
-import { askSummary, startProxy, summaryCount, trackedIn, usualOptions } from "./proxy.ts";
-import { SteadyConnections } from "./steady.ts";
-import { labTests } from "./suite.ts";
+import type { Host, Lab } from "../lab/lab.ts";
+import { Capture, complaints } from "../lab/capture.ts";
+import { echoDatagrams } from "../lab/datagrams.ts";
+import { connectPeer, startEcho } from "../lab/peer.ts";
+import { askSummary, startProxy, summaryCount, trackedIn, usualOptions } from "../lab/proxy.ts";
+import { SteadyConnections } from "../lab/steady.ts";
+import { labTests } from "../lab/suite.ts";
 import {
   backendAddresses,
   bridged,
@@ -19,7 +19,7 @@ import {
   proxyAddress,
   routed,
   tap,
-} from "./topology.ts";
+} from "../lab/topology.ts";
 
 const onClientsPort = () => bridged("behind a port");
 

@@ -1,9 +1,9 @@
 /** The console and the signals: they tell the operator what happens, and never cost a packet. */
 import assert from "node:assert/strict";
-import type { Host } from "./lab.ts";
-import { lastSummary, proxyCommand, startProxy, summaryCount, usualOptions } from "./proxy.ts";
-import { labTests } from "./suite.ts";
-import { backendAddresses, bridged, proxyAddress, tap } from "./topology.ts";
+import type { Host } from "../lab/lab.ts";
+import { lastSummary, proxyCommand, startProxy, summaryCount, usualOptions } from "../lab/proxy.ts";
+import { labTests } from "../lab/suite.ts";
+import { backendAddresses, bridged, proxyAddress, tap } from "../lab/topology.ts";
 
 const labTest = await labTests("ping");
 

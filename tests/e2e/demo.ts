@@ -5,13 +5,13 @@
  */
 import { fileURLToPath } from "node:url";
 import { must, type Result } from "../support/shell.ts";
-import { Lab } from "./lab.ts";
-import { provide } from "./programs.ts";
-import type { Report } from "./peer.ts";
-import { lastSummary } from "./proxy.ts";
+import { Lab } from "../lab/lab.ts";
+import { provide } from "../lab/programs.ts";
+import type { Report } from "../lab/peer.ts";
+import { lastSummary } from "../lab/proxy.ts";
 import { playTwoSided } from "./demo_two_sided.ts";
-import { Transcript } from "./transcript.ts";
-import { twoSides } from "./two_sides.ts";
+import { Transcript } from "../lab/transcript.ts";
+import { twoSides } from "../lab/two_sides.ts";
 import {
   backendAddresses,
   bridged,
@@ -19,10 +19,10 @@ import {
   proxyAddress,
   tap,
   type Topology,
-} from "./topology.ts";
+} from "../lab/topology.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const peer = [Deno.execPath(), "run", "--allow-net", `${root}tests/e2e/peer.ts`];
+const peer = [Deno.execPath(), "run", "--allow-net", `${root}tests/lab/peer.ts`];
 const buildTimeoutMs = 300_000;
 const interruptedCode = 130;
 

@@ -1,8 +1,8 @@
 /** The general case of the demonstration: two subnets, two clients, three backends; see `two_sides.ts`. */
 import type { Background } from "../support/shell.ts";
-import { connectPeer, startEcho } from "./peer.ts";
-import { lastSummary } from "./proxy.ts";
-import type { Transcript } from "./transcript.ts";
+import { connectPeer, startEcho } from "../lab/peer.ts";
+import { lastSummary } from "../lab/proxy.ts";
+import type { Transcript } from "../lab/transcript.ts";
 import {
   backendAddresses,
   clientAddresses,
@@ -10,7 +10,7 @@ import {
   ownB,
   twoSidedOptions,
   type TwoSides,
-} from "./two_sides.ts";
+} from "../lab/two_sides.ts";
 
 /** `proxy` is the path of the executable. */
 export async function playTwoSided(

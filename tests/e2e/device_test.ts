@@ -1,10 +1,10 @@
 /** What happens to the proxy when its TAP device is missing, deleted or taken down, or not for it. */
 import assert from "node:assert/strict";
-import { Lab } from "./lab.ts";
-import { connectPeer, startEcho } from "./peer.ts";
-import { lastSummary, proxyCommand, startProxy, usualOptions } from "./proxy.ts";
-import { labTests, type Needs } from "./suite.ts";
-import { bridged, proxyAddress, tap, tapCommands, type Topology } from "./topology.ts";
+import { Lab } from "../lab/lab.ts";
+import { connectPeer, startEcho } from "../lab/peer.ts";
+import { lastSummary, proxyCommand, startProxy, usualOptions } from "../lab/proxy.ts";
+import { labTests, type Needs } from "../lab/suite.ts";
+import { bridged, proxyAddress, tap, tapCommands, type Topology } from "../lab/topology.ts";
 
 const labTest = await labTests("ping", "setpriv");
 

@@ -3,10 +3,10 @@
  * Neither answered, forwarded nor printed, and each counted under its reason.
  */
 import assert from "node:assert/strict";
-import { Capture } from "./capture.ts";
-import { lastSummary, startProxy, summaryCount, usualOptions } from "./proxy.ts";
-import { labTests } from "./suite.ts";
-import { bridged, proxyAddress, tap } from "./topology.ts";
+import { Capture } from "../lab/capture.ts";
+import { lastSummary, startProxy, summaryCount, usualOptions } from "../lab/proxy.ts";
+import { labTests } from "../lab/suite.ts";
+import { bridged, proxyAddress, tap } from "../lab/topology.ts";
 
 const labTest = await labTests("ping", "bridge", "dumpcap");
 const mac = "02:54:47:00:00:64";

@@ -1,14 +1,14 @@
 /** ARP on a real Ethernet: a second owner of the proxy's address, and backends that are not there. */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import type { Report } from "./peer.ts";
-import { lastSummary, startProxy, usualOptions } from "./proxy.ts";
-import { labTests } from "./suite.ts";
-import { bridged, join, proxyAddress } from "./topology.ts";
-import { kernelCounter } from "./traffic.ts";
+import type { Report } from "../lab/peer.ts";
+import { lastSummary, startProxy, usualOptions } from "../lab/proxy.ts";
+import { labTests } from "../lab/suite.ts";
+import { bridged, join, proxyAddress } from "../lab/topology.ts";
+import { kernelCounter } from "../lab/traffic.ts";
 
 const labTest = await labTests("ping", "nc");
-const peer = fileURLToPath(new URL("peer.ts", import.meta.url));
+const peer = fileURLToPath(new URL("../lab/peer.ts", import.meta.url));
 
 labTest("proxy reports another owner of its address, and defends it", async () => {
   await using topology = await bridged("on the bridge");

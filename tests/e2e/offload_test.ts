@@ -8,12 +8,12 @@
  */
 import assert from "node:assert/strict";
 import { run } from "../support/shell.ts";
-import { Capture, complaints, dissect } from "./capture.ts";
-import { echoDatagrams } from "./datagrams.ts";
-import type { Host } from "./lab.ts";
-import { askSummary, proxyCommand, startProxy, summaryCount } from "./proxy.ts";
-import { labTests } from "./suite.ts";
-import { bridged, proxyAddress, tap, type Topology } from "./topology.ts";
+import { Capture, complaints, dissect } from "../lab/capture.ts";
+import { echoDatagrams } from "../lab/datagrams.ts";
+import type { Host } from "../lab/lab.ts";
+import { askSummary, proxyCommand, startProxy, summaryCount } from "../lab/proxy.ts";
+import { labTests } from "../lab/suite.ts";
+import { bridged, proxyAddress, tap, type Topology } from "../lab/topology.ts";
 
 const programs = ["nc", "ss", "nstat", "sha256sum", "dumpcap", "tshark", "ethtool", "ping"];
 const labTest = await labTests(...programs);

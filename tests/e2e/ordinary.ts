@@ -6,10 +6,10 @@
  * Short tests can't see what this sees: what is wrong with a port, an entry or a neighbour minutes later.
  */
 import { fileURLToPath } from "node:url";
-import { askSummary, startProxy, usualOptions } from "./proxy.ts";
-import { bridged, proxyAddress } from "./topology.ts";
-import { startEcho } from "./peer.ts";
-import { kernelCounter, residentKiB } from "./traffic.ts";
+import { askSummary, startProxy, usualOptions } from "../lab/proxy.ts";
+import { bridged, proxyAddress } from "../lab/topology.ts";
+import { startEcho } from "../lab/peer.ts";
+import { kernelCounter, residentKiB } from "../lab/traffic.ts";
 
 /** A connection that takes longer waited for a SYN to be sent again at least twice. */
 const SLOW_MS = 3000;

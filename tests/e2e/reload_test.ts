@@ -1,11 +1,11 @@
 /** SIGHUP: the policy file is read again under a running proxy. */
 import assert from "node:assert/strict";
-import { print } from "../../src/tree/print.ts";
-import { demo } from "../../src/tree/demo.ts";
-import { startEcho } from "./peer.ts";
-import { lastSummary, startProxy, usualOptions } from "./proxy.ts";
-import { labTests } from "./suite.ts";
-import { backendAddresses, bridged, proxyAddress } from "./topology.ts";
+import { print } from "../../src/policy/notation/print.ts";
+import { demo } from "../../src/policy/language/built_in.ts";
+import { startEcho } from "../lab/peer.ts";
+import { lastSummary, startProxy, usualOptions } from "../lab/proxy.ts";
+import { labTests } from "../lab/suite.ts";
+import { backendAddresses, bridged, proxyAddress } from "../lab/topology.ts";
 
 const labTest = await labTests("ping", "nc");
 

@@ -5,14 +5,14 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { run } from "../support/shell.ts";
-import { Capture } from "./capture.ts";
-import type { Report } from "./peer.ts";
-import { proxyCommand, startProxy, usualOptions } from "./proxy.ts";
-import { labTests } from "./suite.ts";
-import { bridged, direct, proxyAddress, tap, type Topology } from "./topology.ts";
+import { Capture } from "../lab/capture.ts";
+import type { Report } from "../lab/peer.ts";
+import { proxyCommand, startProxy, usualOptions } from "../lab/proxy.ts";
+import { labTests } from "../lab/suite.ts";
+import { bridged, direct, proxyAddress, tap, type Topology } from "../lab/topology.ts";
 
 const labTest = await labTests("ping", "dumpcap");
-const peer = fileURLToPath(new URL("peer.ts", import.meta.url));
+const peer = fileURLToPath(new URL("../lab/peer.ts", import.meta.url));
 const [, dstAddrs] = usualOptions;
 const runFlags = [dstAddrs!, "--seed=7", "--trace=all"];
 

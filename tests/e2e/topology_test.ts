@@ -4,15 +4,22 @@
  */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { Capture, complaints, dissect, flipBit } from "./capture.ts";
-import type { Report } from "./peer.ts";
-import { lastSummary, startProxy, summaryCount, usualOptions } from "./proxy.ts";
-import { labTests } from "./suite.ts";
-import { backendAddresses, bridged, direct, proxyAddress, tap, type Topology } from "./topology.ts";
-import { kernelCounter } from "./traffic.ts";
+import { Capture, complaints, dissect, flipBit } from "../lab/capture.ts";
+import type { Report } from "../lab/peer.ts";
+import { lastSummary, startProxy, summaryCount, usualOptions } from "../lab/proxy.ts";
+import { labTests } from "../lab/suite.ts";
+import {
+  backendAddresses,
+  bridged,
+  direct,
+  proxyAddress,
+  tap,
+  type Topology,
+} from "../lab/topology.ts";
+import { kernelCounter } from "../lab/traffic.ts";
 
 const labTest = await labTests("ping", "nc", "ethtool", "dumpcap", "tshark");
-const peer = fileURLToPath(new URL("peer.ts", import.meta.url));
+const peer = fileURLToPath(new URL("../lab/peer.ts", import.meta.url));
 const mac = "02:54:47:00:00:64";
 
 interface Case {

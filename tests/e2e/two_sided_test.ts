@@ -5,12 +5,12 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import type { Background } from "../support/shell.ts";
-import { Capture, complaints, dissect } from "./capture.ts";
-import type { Host } from "./lab.ts";
-import { connectPeer, startEcho } from "./peer.ts";
-import { lastSummary, startTwoSided, summaryCount } from "./proxy.ts";
-import { SteadyConnections } from "./steady.ts";
-import { labTests } from "./suite.ts";
+import { Capture, complaints, dissect } from "../lab/capture.ts";
+import type { Host } from "../lab/lab.ts";
+import { connectPeer, startEcho } from "../lab/peer.ts";
+import { lastSummary, startTwoSided, summaryCount } from "../lab/proxy.ts";
+import { SteadyConnections } from "../lab/steady.ts";
+import { labTests } from "../lab/suite.ts";
 import {
   backendAddresses,
   clientAddresses,
@@ -21,7 +21,7 @@ import {
   tapB,
   type TwoSides,
   twoSides,
-} from "./two_sides.ts";
+} from "../lab/two_sides.ts";
 
 const labTest = await labTests("ping");
 const curlTest = await labTests("curl");

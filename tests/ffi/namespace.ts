@@ -2,7 +2,7 @@
  * Runs `tap_child.ts`, one scenario at a time, in a network namespace of its own, because a process
  * cannot move its own threads there. The namespace and all that is in it end with the child.
  */
-import { buildShim } from "../../ffi/build.ts";
+import { buildShim } from "../../src/pack/compile_c.ts";
 
 const NEEDED = ["read", "write", "run", "ffi", "env", "sys"] as const;
 

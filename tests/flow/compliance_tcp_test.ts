@@ -1,7 +1,15 @@
 /** RFC 5382 and the TCP part of RFC 7857, requirement by requirement: see tests/COMPLIANCE.md. */
 import assert from "node:assert/strict";
-import { always, aToB, bToA, firstMatch, forward, policy, tcpDport } from "../../src/tree/build.ts";
-import { parseArgs } from "../../src/app/args.ts";
+import {
+  always,
+  aToB,
+  bToA,
+  firstMatch,
+  forward,
+  policy,
+  tcpDport,
+} from "../../src/policy/language/build.ts";
+import { parseArgs } from "../../src/cli/args.ts";
 import { buildIcmp, buildTcp, bytesOf, readIcmp, readTcp, type Tcp } from "../support/frames.ts";
 import { from, packetsOf, PROXY } from "../support/world.ts";
 import { BACKEND, deliver, Dialogue, idle, oneBackend, tracked } from "./dialogue.ts";

@@ -1,6 +1,14 @@
 /** RFC 4787 and the UDP part of RFC 7857, requirement by requirement: see tests/COMPLIANCE.md. */
 import assert from "node:assert/strict";
-import { always, aToB, bToA, firstMatch, forward, policy, udpDport } from "../../src/tree/build.ts";
+import {
+  always,
+  aToB,
+  bToA,
+  firstMatch,
+  forward,
+  policy,
+  udpDport,
+} from "../../src/policy/language/build.ts";
 import {
   buildIcmp,
   buildTcp,

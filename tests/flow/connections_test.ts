@@ -9,7 +9,7 @@ import {
   SYN_RECEIVED,
   SYN_SENT,
 } from "../../src/flow/tcp_state.ts";
-import type { BalanceMethod } from "../../src/tree/ast.ts";
+import type { BalanceMethod } from "../../src/policy/language/ast.ts";
 import { type Pdu, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../../src/wire/pdu.ts";
 import { ACK, FIN, PSH, RST, SYN } from "../../src/wire/tcp.ts";
 import { BACKENDS, CLIENT, pduOf, World } from "./connections_world.ts";

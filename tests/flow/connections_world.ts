@@ -1,12 +1,12 @@
 /** Connections with hosts around them: what the appliance does with a PDU, less the bytes. */
 import { SeededRandom } from "../../src/core/random.ts";
 import { reasonName } from "../../src/core/reason.ts";
-import { type Backend, Backends } from "../../src/flow/backends.ts";
+import { type Backend, Backends } from "../../src/flow/backends/backends.ts";
 import { Connections } from "../../src/flow/connections.ts";
 import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
 import { SIDE_A, SIDE_B } from "../../src/flow/table.ts";
 import { Translation } from "../../src/flow/translate.ts";
-import type { BalanceMethod } from "../../src/tree/ast.ts";
+import type { BalanceMethod } from "../../src/policy/language/ast.ts";
 import { formatAddress, parseAddress } from "../../src/wire/address.ts";
 import { Pdu } from "../../src/wire/pdu.ts";
 import { ACK, SYN } from "../../src/wire/tcp.ts";

@@ -13,8 +13,8 @@ import {
   not,
   policy,
   src,
-} from "../../src/tree/build.ts";
-import type { Policy } from "../../src/tree/ast.ts";
+} from "../../src/policy/language/build.ts";
+import type { Policy } from "../../src/policy/language/ast.ts";
 import { buildTcp, readIp, readTcp, type Tcp } from "../support/frames.ts";
 import { CLIENT, from, packetsOf, PROXY, World, type WorldOptions } from "../support/world.ts";
 

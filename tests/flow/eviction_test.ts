@@ -1,7 +1,7 @@
 /** What goes when there is no room, and what goes when its time is over. */
 import assert from "node:assert/strict";
 import { SeededRandom } from "../../src/core/random.ts";
-import { Backends } from "../../src/flow/backends.ts";
+import { Backends } from "../../src/flow/backends/backends.ts";
 import { Connections } from "../../src/flow/connections.ts";
 import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
 import { SIDE_A } from "../../src/flow/table.ts";

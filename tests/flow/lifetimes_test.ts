@@ -1,13 +1,6 @@
 import assert from "node:assert/strict";
 import * as lifetimes from "../../src/flow/lifetimes.ts";
-import {
-  CLOSED,
-  HALF_OPEN,
-  LIVE,
-  ONE_SIDED,
-  RESET,
-  UNANSWERED,
-} from "../../src/flow/population.ts";
+import { CLOSED, HALF_OPEN, LIVE, ONE_SIDED, RESET, UNANSWERED } from "../../src/flow/eviction.ts";
 import * as tcp from "../../src/flow/tcp_state.ts";
 
 const { UDP_NEW, UDP_ANSWERED, UDP_ONGOING } = lifetimes;

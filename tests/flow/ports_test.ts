@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { below, type Random, SeededRandom } from "../../src/core/random.ts";
-import { Links } from "../../src/flow/links.ts";
-import { CLOSED, HALF_OPEN, LIVE, RESET } from "../../src/flow/population.ts";
+import { Links } from "../../src/core/linked_lists.ts";
+import { CLOSED, HALF_OPEN, LIVE, RESET } from "../../src/flow/eviction.ts";
 import { type PortRange, Ports } from "../../src/flow/ports.ts";
 import { Room } from "../../src/flow/room.ts";
 import { FlowTable, SIDE_B } from "../../src/flow/table.ts";

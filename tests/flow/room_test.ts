@@ -1,8 +1,8 @@
 /** Which connection goes for a new one, class by class; the whole of it is in `eviction_test.ts`. */
 import assert from "node:assert/strict";
 import { SeededRandom } from "../../src/core/random.ts";
-import { Links } from "../../src/flow/links.ts";
-import * as kinds from "../../src/flow/population.ts";
+import { Links } from "../../src/core/linked_lists.ts";
+import * as kinds from "../../src/flow/eviction.ts";
 import { Room } from "../../src/flow/room.ts";
 import { FlowTable } from "../../src/flow/table.ts";
 

@@ -1,7 +1,7 @@
 /** How many connections each source has: the sketch against exact counts. */
 import assert from "node:assert/strict";
 import { below, SeededRandom } from "../../src/core/random.ts";
-import * as kinds from "../../src/flow/population.ts";
+import * as kinds from "../../src/flow/eviction.ts";
 import { ALL, Shares } from "../../src/flow/shares.ts";
 import { FlowTable } from "../../src/flow/table.ts";
 

@@ -9,7 +9,7 @@ import assert from "node:assert/strict";
 import { below, SeededRandom } from "../../src/core/random.ts";
 import { Reason, reasonName } from "../../src/core/reason.ts";
 import { SIDE_A, SIDE_B } from "../../src/flow/table.ts";
-import { DECISION_NAMES } from "../../src/tree/ast.ts";
+import { DECISION_NAMES } from "../../src/policy/language/ast.ts";
 import {
   always,
   aToB,
@@ -27,7 +27,7 @@ import {
   src,
   tcpDport,
   track,
-} from "../../src/tree/build.ts";
+} from "../../src/policy/language/build.ts";
 import { parseMac } from "../../src/wire/address.ts";
 import { linkConfig } from "../support/config.ts";
 import { readArp } from "../support/frames.ts";

@@ -12,7 +12,7 @@
  * Which connection holds which tuple is followed here from the frames alone: a second opinion about the
  * table, not a look into it.
  */
-import type { Appliance } from "../../src/app/appliance.ts";
+import type { Appliance } from "../../src/datapath/appliance.ts";
 import { readArp, readIcmp, readTcp } from "../support/frames.ts";
 import type { HostAddress, SimHost } from "./host.ts";
 import type { Connection } from "./plan.ts";

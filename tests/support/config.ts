@@ -1,7 +1,7 @@
 /** Configurations for tests: one interface on the network of `world.ts`, and all defaults. */
-import type { Config, LinkConfig } from "../../src/app/config.ts";
+import type { Config, LinkConfig } from "../../src/datapath/config.ts";
 import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
-import type { Route } from "../../src/stack/route.ts";
+import type { Route } from "../../src/stack/routes.ts";
 import { parseAddress, parseInterface, parseMac, subnetOf } from "../../src/wire/address.ts";
 
 export const PROXY = "192.168.0.100";

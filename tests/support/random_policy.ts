@@ -13,8 +13,8 @@ import type {
   Policy,
   Predicate,
   Tree,
-} from "../../src/tree/ast.ts";
-import * as build from "../../src/tree/build.ts";
+} from "../../src/policy/language/ast.ts";
+import * as build from "../../src/policy/language/build.ts";
 import { maskOf, parseAddress } from "../../src/wire/address.ts";
 import { ICMP_TYPES } from "../../src/wire/icmpv4.ts";
 import type { Pdu } from "../../src/wire/pdu.ts";

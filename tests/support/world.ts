@@ -12,19 +12,20 @@
  * A host's MAC address is 02:00:00:00:00 and its last octet. Frames are those of `frames.ts`.
  */
 import assert from "node:assert/strict";
-import { Appliance } from "../../src/app/appliance.ts";
-import type { LinkConfig, TraceMode } from "../../src/app/config.ts";
-import { Outlet } from "../../src/app/outlet.ts";
-import { Trace } from "../../src/app/trace.ts";
+import { Appliance } from "../../src/datapath/appliance.ts";
+import type { LinkConfig } from "../../src/datapath/config.ts";
+import type { TraceMode } from "../../src/console/trace.ts";
+import { Outlet } from "../../src/process/outlet.ts";
+import { Trace } from "../../src/console/trace.ts";
 import { ManualClock } from "../../src/core/clock.ts";
 import { SeededRandom } from "../../src/core/random.ts";
 import { reasonName } from "../../src/core/reason.ts";
 import { DEFAULT_TIMEOUTS, type Timeouts } from "../../src/flow/lifetimes.ts";
 import { MemoryDevice } from "../../src/device/memory.ts";
-import { DECISION_NAMES, type Policy } from "../../src/tree/ast.ts";
-import { builtIn } from "../../src/tree/demo.ts";
-import type { Evaluate } from "../../src/tree/environment.ts";
-import type { Plan } from "../../src/tree/plan.ts";
+import { DECISION_NAMES, type Policy } from "../../src/policy/language/ast.ts";
+import { builtIn } from "../../src/policy/language/built_in.ts";
+import type { Evaluate } from "../../src/policy/engine/environment.ts";
+import type { Plan } from "../../src/policy/engine/plan.ts";
 import { parseAddress } from "../../src/wire/address.ts";
 import {
   BACKENDS,
@@ -68,7 +69,7 @@ export interface WorldOptions {
   readonly policy?: Policy;
   readonly seed?: number;
   readonly trace?: TraceMode;
-  /** No segment goes the short way of `plain.ts`. */
+  /** No segment goes the short way of `header_prediction.ts`. */
   readonly careful?: boolean;
   readonly evaluator?: (plan: Plan) => Evaluate;
   readonly startMs?: number;

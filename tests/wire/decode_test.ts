@@ -4,7 +4,7 @@ import { SeededRandom } from "../../src/core/random.ts";
 import { Reason, type ReasonName, reasonName } from "../../src/core/reason.ts";
 import { parseAddress } from "../../src/wire/address.ts";
 import { decodeFrame, decodeIpv4 } from "../../src/wire/decode.ts";
-import { formatPdu } from "../../src/wire/format.ts";
+import { formatPdu } from "../../src/console/pdu_text.ts";
 import { Pdu } from "../../src/wire/pdu.ts";
 import {
   buildArp,

@@ -1,0 +1,325 @@
+/**
+ * The command line: text in, one of three outcomes out. Nothing is printed and nobody exits here, so
+ * that `main.ts` alone decides about streams and exit codes, and a test can ask for every message.
+ *
+ * commander splits the flags, suggests the right spelling and lays out the help page; what they mean is
+ * decided in `flags.ts`, and what a value means in `values.ts`. A later subcommand is one more
+ * `program.command(…)` with its own action and its own member of `Command`.
+ */
+import { Command as Program, CommanderError } from "commander";
+import { DEFAULT_TIMEOUTS } from "../flow/lifetimes.ts";
+import type { Config, TapConfig } from "../datapath/config.ts";
+import type { ExplainCommand } from "./explain_command.ts";
+import {
+  camelCase,
+  type Flags,
+  isGiven,
+  kebabCase,
+  read,
+  readOptional,
+  type Values,
+} from "./flag_values.ts";
+import {
+  DEFAULT_MAX_CONN,
+  DEFAULT_MAX_LIMIT_SOURCES,
+  DEFAULT_OFFLOAD,
+  DEFAULT_SPIN,
+  readConfig,
+  readTapConfig,
+  TIMEOUT_FLAGS,
+  timeoutKey,
+} from "./flags.ts";
+import { DEFAULT_IPV4, type Nets, ONLY_B, SUFFIXES } from "./link_flags.ts";
+import { EXAMPLES, EXPLAIN_HELP, POLICY_HELP, REPLAY_HELP } from "./help.ts";
+import { parsePacket } from "../offline/packet_text.ts";
+import { POLICY_VIEWS, type PolicyCommand } from "./policy_command.ts";
+import type { ReplayCommand } from "./replay_command.ts";
+import { DEFAULT_MTU, DEFAULT_PORTS, parseDevice, parseMtu, parsePath } from "./values.ts";
+
+/** What the command line asks for. */
+export type Command =
+  /** Run the proxy. */
+  | { readonly kind: "run"; readonly config: Config; readonly tap: TapConfig }
+  /** Look at a policy without running it. */
+  | { readonly kind: "policy" } & PolicyCommand
+  /** Tell what would become of packets. */
+  | { readonly kind: "explain" } & ExplainCommand
+  /** Run a capture in memory. */
+  | { readonly kind: "replay" } & ReplayCommand
+  /** Print `text` (the help page or the version, line break included) and exit 0. */
+  | { readonly kind: "print"; readonly text: string }
+  /** Print `message`, which is one line, to stderr and exit 2. */
+  | { readonly kind: "usage-error"; readonly message: string };
+
+/** What `--version` tells. */
+export interface About {
+  /** E.g. `0.1.0`. */
+  readonly version: string;
+  /** How this program was made: `source`, `compiled` or `portable`. */
+  readonly build: string;
+}
+
+/** Reads the arguments after the program's name. */
+export function parseArgs(argv: readonly string[], about: About): Command {
+  let printed = "";
+  let command: Command | null = null;
+  const program = makeProgram(about, (text) => printed += text);
+  program.action(() => {
+    const flags = program.opts<Flags>();
+    refuseArguments(program.args);
+    const config = readConfig(flags, readNets(flags), "auto");
+    command = { kind: "run", config, tap: readTapConfig(flags) };
+  });
+  const take = (given: Command) => command = given;
+  addPolicyCommand(program, take);
+  addExplainCommand(program, take);
+  addReplayCommand(program, take);
+  try {
+    program.parse(argv.flatMap(splitFlag), { from: "user" });
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) {
+      return { kind: "print", text: printed };
+    }
+    if (error instanceof CommanderError) return usageError(ownWords(error));
+    if (error instanceof SyntaxError || error instanceof RangeError) {
+      return usageError(error.message);
+    }
+    throw error;
+  }
+  return command!;
+}
+
+function makeProgram(about: About, print: (text: string) => void): Program {
+  const flag = (flags: string, text: string) => addFlag(program, flags, text);
+  const program = new Program("proxy")
+    .usage("--net=DEVICE --dst-addrs=ADDR[,ADDR…] [flags]")
+    .description(
+      "A load-balancing proxy on a Linux TAP device: answers for one IPv4 address and runs\n" +
+        "every packet for it through a firewall tree.",
+    );
+  flag("--net <DEVICE>", "TAP device, 1 to 15 bytes (required)");
+  flag("--dst-addrs <ADDR,…>", "addresses of the backends, comma-separated (required)");
+  flag("--ipv4 <ADDR/LEN>", `own address; without /LEN, /24 (default ${DEFAULT_IPV4})`);
+  flag("--gateway <ADDR>", "next hop outside the own subnet (default none)");
+  flag("--host-ipv4 <ADDR/LEN>", "address of the device itself; brings it up (default none)");
+  flag("--route <CIDR,ADDR>", "way to a network over a neighbour, repeatable (default none)");
+  flag("--mac <MAC>", "own MAC address (default made from device and address)");
+  flag("--net-b <DEVICE>", "TAP device of side B, the backends' (default one for both sides)");
+  flag("--ipv4-b <ADDR/LEN>", "own address on side B (required with --net-b)");
+  flag("--gateway-b <ADDR>", "next hop outside side B's subnet (default none)");
+  flag("--host-ipv4-b <ADDR/LEN>", "address of side B's device itself (default none)");
+  flag("--mac-b <MAC>", "own MAC address on side B (default made from device and address)");
+  flag("--ports <FIRST-LAST>", `source ports towards backends (default ${DEFAULT_PORTS})`);
+  flag("--max-conn <N>", `most connections at a time (default ${DEFAULT_MAX_CONN})`);
+  flag(
+    "--max-limit-sources <N>",
+    `most sources that limits know at a time (default ${DEFAULT_MAX_LIMIT_SOURCES})`,
+  );
+  flag("--max-neighbors <N>", "most hosts on a link that ARP remembers (default --max-conn)");
+  flag(
+    "--max-conn-per-source <N>",
+    "most of one address, unanswered (default a quarter)",
+  );
+  for (const [name, text] of TIMEOUT_FLAGS) {
+    const seconds = DEFAULT_TIMEOUTS[timeoutKey(name)];
+    flag(`--timeout-${name} <SECONDS>`, `longest idle time: ${text} (default ${seconds})`);
+  }
+  program.option("--preserve-source", "backends see clients' addresses (default the proxy's own)");
+  flag(
+    "--clamp-mss <on|off>",
+    "lower TCP's MSS to the MTUs (default on if the sides' MTUs differ)",
+  );
+  flag("--policy <FILE>", "policy to run, read again at SIGHUP (default the built-in one)");
+  flag("--seed <N>", "makes a run repeatable, for replay and tests (default random)");
+  flag("--trace <MODE>", "PDUs shown: auto (50 a second), all or off (default auto)");
+  flag(
+    "--offload <on|off>",
+    `TCP segments of up to 64 KiB, checksums made last (default ${DEFAULT_OFFLOAD})`,
+  );
+  flag("--spin <MICROSECONDS>", `looks for more before it sleeps (default ${DEFAULT_SPIN})`);
+  program.helpCommand(false);
+  // The output settings keep commander away from the terminal and the environment.
+  return program
+    .helpOption("--help", "print this page")
+    .version(
+      `treegate ${about.version} (${about.build} build)`,
+      "--version",
+      "print version and build",
+    )
+    .addHelpText("after", EXAMPLES)
+    .configureHelp({
+      optionTerm: (option) => option.flags.replace(/ <(.*)>$/, "=$1"),
+      styleTitle: (title) => title === "Options:" ? "Flags:" : title,
+    })
+    .configureOutput({
+      writeOut: print,
+      writeErr: () => {},
+      getOutHelpWidth: () => 100,
+      getErrHelpWidth: () => 100,
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    })
+    .allowExcessArguments() // we have the better words for them
+    .exitOverride();
+}
+
+/** A flag with a value; all that are given are kept. */
+function addFlag(program: Program, flags: string, text: string): Program {
+  return program.option(flags, text, (value: string, previous?: Values) => {
+    if (value.startsWith("--")) {
+      throw new SyntaxError(`${flags.split(" ")[0]}: Missing value before "${value}"`);
+    }
+    return [...previous ?? [], value];
+  });
+}
+
+function addPolicyCommand(program: Program, take: (command: Command) => void): void {
+  program.command("policy")
+    .usage(`${POLICY_VIEWS.join("|")} [FILE]`)
+    .summary("check a policy, print it, or draw it: see proxy policy --help")
+    .description(
+      "Looks at the policy in FILE (-: standard input; none: the built-in policy) without running it.",
+    )
+    .argument("[VIEW]")
+    .argument("[FILE]")
+    .addHelpText("after", POLICY_HELP)
+    .configureHelp({ ...program.configureHelp(), visibleArguments: () => [] })
+    .action((_view, _file, _options, { args }: Program) => {
+      const [flag] = Object.keys(program.opts<Flags>());
+      if (flag !== undefined) {
+        throw new SyntaxError(`Cannot use --${kebabCase(flag)} with "policy": expected no flags`);
+      }
+      take({ kind: "policy", ...readPolicyCommand(args) });
+    });
+}
+
+function readPolicyCommand([view, file, ...rest]: Values): PolicyCommand {
+  const views = `${POLICY_VIEWS.slice(0, -1).join(", ")} or ${POLICY_VIEWS.at(-1)}`;
+  if (view === undefined) {
+    throw new SyntaxError(`Missing word after "policy": expected ${views}`);
+  }
+  const known = POLICY_VIEWS.find((name) => name === view);
+  if (known === undefined) {
+    throw new SyntaxError(`Cannot use "${view}" after "policy": expected ${views}`);
+  }
+  if (rest.length > 0) {
+    throw new SyntaxError(`Cannot use "${rest[0]}" as second file: expected one`);
+  }
+  return { view: known, file: file === undefined ? null : parsePath(file) };
+}
+
+function addExplainCommand(program: Program, take: (command: Command) => void): void {
+  program.command("explain")
+    .usage("--dst-addrs=ADDR[,ADDR…] [flags] PACKET…")
+    .summary("tell what would become of packets, and why: see proxy explain --help")
+    .description("Shows each packet's path through the policy, the decision, and what is sent.")
+    .argument("[PACKET...]")
+    .addHelpText("after", EXPLAIN_HELP)
+    .configureHelp({ ...program.configureHelp(), visibleArguments: () => [] })
+    .action((_packets, _options, { args }: Program) => {
+      const flags = program.opts<Flags>();
+      refuseFlags(flags, "explain", [...OF_DEVICES, "trace"]);
+      if (args.length === 0) {
+        throw new SyntaxError(
+          'Missing packet after "explain": expected one, as in ' +
+            "'icmp 192.168.0.254 > 192.168.0.100'",
+        );
+      }
+      const packets = args.map(parsePacket);
+      take({
+        kind: "explain",
+        config: readConfig(flags, memoryNets(flags, "memory"), "off"),
+        packets,
+      });
+    });
+}
+
+function addReplayCommand(program: Program, take: (command: Command) => void): void {
+  const replay = program.command("replay")
+    .usage("--dst-addrs=ADDR[,ADDR…] --pcap=FILE [flags]")
+    .summary("run a capture in memory, without a device: see proxy replay --help")
+    .description(
+      "Runs the frames of a capture through the proxy in memory, on the capture's clock.",
+    )
+    .addHelpText("after", REPLAY_HELP)
+    .configureHelp(program.configureHelp());
+  addFlag(replay, "--pcap <FILE>", "capture to run (required)");
+  addFlag(replay, "--out <FILE>", "capture to write: the frames that are sent (default none)");
+  addFlag(replay, "--pcap-b <FILE>", "capture of side B's interface (required with --ipv4-b)");
+  addFlag(replay, "--out-b <FILE>", "capture to write: what is sent to side B (default none)");
+  addFlag(replay, "--mtu <BYTES>", `MTU of the interface (default ${DEFAULT_MTU})`);
+  addFlag(replay, "--mtu-b <BYTES>", `MTU of side B's interface (default ${DEFAULT_MTU})`);
+  replay.action((_options, { args }: Program) => {
+    const flags = program.opts<Flags>();
+    const own = replay.opts<Flags>();
+    refuseFlags(flags, "replay", OF_DEVICES);
+    refuseArguments(args);
+    const config = readConfig(flags, memoryNets(flags, "memory"), "all");
+    const captures = SUFFIXES.slice(0, config.links.length).map((suffix) => ({
+      findMac: !isGiven(flags, `mac${suffix}`),
+      pcap: read(own, `pcap${suffix}`, null, parsePath),
+      out: readOptional(own, `out${suffix}`, parsePath),
+      mtu: read(own, `mtu${suffix}`, DEFAULT_MTU, parseMtu),
+    }));
+    refuseSidesB(own, config.links.length);
+    take({ kind: "replay", config, captures });
+  });
+}
+
+/** Flags that only a device gives a meaning. */
+const OF_DEVICES = ["net", "net-b", "host-ipv4", "host-ipv4-b", "offload", "spin"];
+
+function refuseFlags(flags: Flags, command: string, names: readonly string[]): void {
+  for (const name of names) {
+    if (flags[camelCase(name)] === undefined) continue;
+    throw new SyntaxError(`Cannot use --${name} with "${command}", see proxy ${command} --help`);
+  }
+}
+
+/** With one interface there is nothing to say of side B. */
+function refuseSidesB(flags: Flags, interfaces: number): void {
+  const alone = ["pcap-b", "out-b", "mtu-b"].find((name) => isGiven(flags, name));
+  if (interfaces === 2 || alone === undefined) return;
+  throw new SyntaxError(`--${alone}: Cannot use without --ipv4-b`);
+}
+
+function refuseArguments(positional: Values): void {
+  if (positional.length === 0) return;
+  throw new SyntaxError(`Cannot use argument "${positional[0]}": expected flags only, see --help`);
+}
+
+/** `--flag=value` as two arguments, so that an unknown flag is compared without its value. */
+function splitFlag(argument: string): string[] {
+  const split = /^(--[^=]+)=(.*)$/s.exec(argument);
+  return split === null ? [argument] : [split[1]!, split[2]!];
+}
+
+/** commander's message as one line of ours. */
+function ownWords(error: CommanderError): string {
+  const text = error.message.replace(/^error: /, "").replace(/ <(.*?)>/, "=$1").replaceAll(
+    /\s+/g,
+    " ",
+  ).trim();
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}, see --help`;
+}
+
+/** Control characters are escaped: a bad argument must neither break the line nor reach the terminal. */
+function usageError(message: string): Command {
+  const line = message.replaceAll(
+    /\p{Cc}/gu,
+    (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`,
+  );
+  return { kind: "usage-error", message: line };
+}
+
+function readNets(flags: Flags): Nets {
+  const a = read(flags, "net", null, parseDevice);
+  const b = readOptional(flags, "net-b", parseDevice);
+  if (a === b) throw new RangeError(`--net-b: Cannot use "${b}" twice: expected another device`);
+  return { a, b };
+}
+
+/** Without devices, flags of side B tell that there are two interfaces. */
+function memoryNets(flags: Flags, name: string): Nets {
+  return { a: name, b: ONLY_B.some((flag) => isGiven(flags, flag)) ? `${name}-b` : null };
+}

@@ -1,0 +1,110 @@
+/** From the flags of a run to its configuration: which are required, what the others default to. */
+import { DEFAULT_TIMEOUTS, type Timeouts } from "../flow/lifetimes.ts";
+import { parseAddress } from "../wire/address.ts";
+import { checkBackends, type Config, type TapConfig } from "../datapath/config.ts";
+import type { TraceMode } from "../console/trace.ts";
+import { type Nets, readLinks } from "./link_flags.ts";
+import { type Flags, isGiven, read, readOptional } from "./flag_values.ts";
+import {
+  DEFAULT_PORTS,
+  parseInteger,
+  parsePath,
+  parsePorts,
+  parseSwitch,
+  parseTrace,
+} from "./values.ts";
+
+export const DEFAULT_MAX_CONN = "262144";
+export const DEFAULT_MAX_LIMIT_SOURCES = "262144";
+export const DEFAULT_OFFLOAD = "on";
+export const DEFAULT_SPIN = "100";
+const MAX_CONN = 1_000_000;
+const MAX_LIMIT_SOURCES = 10_000_000;
+/** Signals and timers have their turn after it at the latest. */
+const MAX_SPIN_US = 1000;
+const MAX_SEED = 0xffff_ffff;
+
+const MAX_TIMEOUT_SECONDS = 1_000_000;
+
+/** Flag after `--timeout-`, and which connections it is about. */
+export const TIMEOUT_FLAGS = [
+  ["half-open", "TCP before the handshake is over"],
+  ["established", "TCP with both sides open"],
+  ["half-closed", "TCP after a FIN of one side"],
+  ["closing", "TCP after a FIN of both sides"],
+  ["reset", "TCP after an RST"],
+  ["udp", "UDP"],
+  ["unanswered", "UDP and queries without an answer"],
+  ["icmp", "ICMP queries"],
+] as const;
+
+export function readConfig(flags: Flags, nets: Nets, trace: TraceMode): Config {
+  const maxConn = read(
+    flags,
+    "max-conn",
+    DEFAULT_MAX_CONN,
+    (text) => parseInteger(text, "number of connections", 1, MAX_CONN),
+  );
+  const links = readLinks(flags, nets);
+  const dstAddrs = read(flags, "dst-addrs", null, (text) => {
+    const parsed = text.split(",").map(parseAddress);
+    checkBackends(parsed, links);
+    return parsed;
+  });
+  return {
+    links,
+    dstAddrs,
+    ports: read(flags, "ports", DEFAULT_PORTS, parsePorts),
+    maxConn,
+    maxNeighbors: readOptional(
+      flags,
+      "max-neighbors",
+      (text) => parseInteger(text, "number of neighbours", 1, MAX_CONN),
+    ) ?? maxConn,
+    maxLimitSources: read(
+      flags,
+      "max-limit-sources",
+      DEFAULT_MAX_LIMIT_SOURCES,
+      (text) => parseInteger(text, "number of buckets", 1, MAX_LIMIT_SOURCES),
+    ),
+    maxConnPerSource: readOptional(
+      flags,
+      "max-conn-per-source",
+      (text) => parseInteger(text, "number of connections", 1, MAX_CONN),
+    ),
+    timeouts: readTimeouts(flags),
+    seed: readOptional(flags, "seed", (text) => parseInteger(text, "seed", 0, MAX_SEED)),
+    trace: read(flags, "trace", trace, parseTrace),
+    preserveSource: isGiven(flags, "preserve-source"),
+    clampMss: readOptional(flags, "clamp-mss", parseSwitch),
+    policy: readOptional(flags, "policy", parsePath),
+  };
+}
+
+export function readTapConfig(flags: Flags): TapConfig {
+  return {
+    offload: read(flags, "offload", DEFAULT_OFFLOAD, parseSwitch),
+    spinUs: read(
+      flags,
+      "spin",
+      DEFAULT_SPIN,
+      (text) => parseInteger(text, "time in microseconds", 0, MAX_SPIN_US),
+    ),
+  };
+}
+
+function readTimeouts(flags: Flags): Timeouts {
+  const seconds = TIMEOUT_FLAGS.map(([name]) => [
+    timeoutKey(name),
+    readOptional(
+      flags,
+      `timeout-${name}`,
+      (text) => parseInteger(text, "time in seconds", 1, MAX_TIMEOUT_SECONDS),
+    ) ?? DEFAULT_TIMEOUTS[timeoutKey(name)],
+  ]);
+  return Object.fromEntries(seconds);
+}
+
+export function timeoutKey(name: typeof TIMEOUT_FLAGS[number][0]): keyof Timeouts {
+  return name.replace(/-(.)/, (_, letter: string) => letter.toUpperCase()) as keyof Timeouts;
+}

@@ -1,0 +1,121 @@
+/** From a command line to an exit code. */
+import manifest from "../../deno.json" with { type: "json" };
+import type { BuiltIn } from "../policy/language/built_in.ts";
+import type { Customs } from "../policy/notation/parse.ts";
+import { type Command, parseArgs } from "./args.ts";
+import { complain, reported } from "./command.ts";
+import { explainCommand } from "./explain_command.ts";
+import { openLog } from "../process/log.ts";
+import { Outlet } from "../process/outlet.ts";
+import { policyCommand } from "./policy_command.ts";
+import { replayCommand } from "./replay_command.ts";
+import { run } from "../process/run.ts";
+import { findSameFile, type NamedFile } from "../process/same_file.ts";
+import { ignoreSignals } from "../process/signals.ts";
+import { writeAll } from "../process/write_all.ts";
+
+/** How long a console that does not read may hold up the end. */
+const FLUSH_MS = 500;
+
+export interface Platform {
+  /** Path of the shim, built first where it must be. Throws an Error with the compiler's words. */
+  readonly shim: () => Promise<string>;
+  /** Loads what draws SVG: too large to be part of every run. */
+  readonly svg: () => Promise<typeof import("./svg.ts")>;
+  readonly build: "source" | "compiled" | "portable";
+}
+
+/** What makes the program this one: its own policy, and what `custom NAME` means in policy files. */
+export interface Program {
+  readonly policy: BuiltIn;
+  readonly customs: Customs;
+}
+
+/** Runs the command line; the exit code: 0, 1 for a failure at run time, 2 for wrong usage. */
+export async function main(
+  args: readonly string[],
+  platform: Platform,
+  program: Program,
+): Promise<number> {
+  const { stdout, stderr } = Deno;
+  const command = parseArgs(args, { version: manifest.version, build: platform.build });
+  if (command.kind === "run") ignoreSignals();
+  const writes = command.kind === "replay" || platform.build === "source"; // sources make the shim
+  if (!writes) Deno.permissions.revokeSync({ name: "write" });
+  const { inputs, outputs } = filesOf(command);
+  const wrong = command.kind === "usage-error" ? command.message : findSameFile(inputs, outputs);
+  if (wrong !== null) {
+    await complain(stderr, wrong);
+    return 2;
+  }
+  const { policy: builtIn, customs } = program;
+  const options = { stdout, stderr, builtIn, customs };
+  switch (command.kind) {
+    case "print":
+      return await reported(stderr, async () => {
+        await writeAll(stdout, command.text);
+        return 0;
+      });
+    case "policy":
+      return await policyCommand(command, {
+        ...options,
+        builtIn: builtIn(1),
+        svg: platform.svg,
+      });
+    case "explain":
+      return await explainCommand(command, options);
+    case "replay":
+      return await replayCommand(command, options);
+    case "run":
+      return await runCommand(command, platform, program);
+    case "usage-error":
+      return 2;
+  }
+}
+
+/** What the command reads and writes; its own words go to standard output and error. */
+function filesOf(command: Command): { inputs: NamedFile[]; outputs: NamedFile[] } {
+  const inputs: NamedFile[] = [];
+  const outputs: NamedFile[] = [
+    { name: "standard output", file: 1 },
+    { name: "standard error", file: 2 },
+  ];
+  const policy = command.kind === "policy"
+    ? command.file
+    : "config" in command
+    ? command.config.policy
+    : null;
+  if (policy === "-") inputs.push({ name: "standard input", file: 0 });
+  else if (policy !== null) inputs.push({ name: "the policy", file: policy });
+  if (command.kind !== "replay") return { inputs, outputs };
+  for (const [i, { pcap, out }] of command.captures.entries()) {
+    const suffix = i === 0 ? "" : "-b";
+    inputs.push({ name: `--pcap${suffix}`, file: pcap });
+    if (out !== null) outputs.push({ name: `--out${suffix}`, file: out });
+  }
+  return { inputs, outputs };
+}
+
+/** A run: the console never holds it up, and when that fails the run goes on without. */
+async function runCommand(
+  { config, tap }: Extract<Command, { kind: "run" }>,
+  { shim }: Platform,
+  { policy: builtIn, customs }: Program,
+): Promise<number> {
+  let code = 0;
+  const stderr: Outlet = new Outlet(Deno.stderr, undefined, () => code = 1);
+  const stdout = new Outlet(Deno.stdout, undefined, (reason) => {
+    stderr.offer(`error: Cannot write output: ${reason}\n`);
+    code = 1;
+  });
+  const log = openLog(stdout, stderr);
+  try {
+    await run({ config, tap, builtIn, customs, shim, stdout, log });
+  } catch (error) {
+    log.error(error instanceof Error ? error.message : String(error));
+    code = 1;
+  }
+  await stdout.flush(FLUSH_MS);
+  await stderr.flush(FLUSH_MS);
+  return code;
+}

@@ -1,0 +1,161 @@
+/**
+ * `proxy policy check|print|mermaid|dot|svg [FILE]`: looks at a policy without running it. The answer
+ * goes to stdout and is waited for; what keeps it from being given goes to stderr.
+ */
+import type { Policy } from "../policy/language/ast.ts";
+import type { Writer } from "../process/outlet.ts";
+import { check, type Finding } from "../policy/check/check.ts";
+import { footprintOf, formatBytes } from "../policy/engine/footprint.ts";
+import { graphOf } from "../policy/picture/graph.ts";
+import {
+  type Customs,
+  formatError,
+  parse,
+  type PolicyError,
+  type Position,
+} from "../policy/notation/parse.ts";
+import { tooLargeOf } from "../policy/engine/plan.ts";
+import { formatAt, printable } from "../policy/notation/policy_error.ts";
+import { print } from "../policy/notation/print.ts";
+import { renderDot, renderMermaid } from "../policy/picture/render.ts";
+import { SourceLimits } from "../policy/engine/source_limits.ts";
+import { reported } from "./command.ts";
+import { DEFAULT_MAX_CONN, DEFAULT_MAX_LIMIT_SOURCES } from "./flags.ts";
+import { readPolicyFile } from "../process/policy_file.ts";
+import { writeAll } from "../process/write_all.ts";
+
+export const POLICY_VIEWS = ["check", "print", "mermaid", "dot", "svg"] as const;
+export type PolicyView = typeof POLICY_VIEWS[number];
+
+export interface PolicyCommand {
+  readonly view: PolicyView;
+  /** Path, `-` for standard input, null: the program's own policy. */
+  readonly file: string | null;
+}
+
+export interface PolicyCommandOptions {
+  readonly stdout: Writer;
+  readonly stderr: Writer;
+  /** The program's own policy. */
+  readonly builtIn: Policy;
+  /** What `custom NAME` means in a policy file. */
+  readonly customs: Customs;
+  /** Loads `svg.ts`. */
+  readonly svg: () => Promise<typeof import("./svg.ts")>;
+  readonly read?: (path: string) => Promise<string>;
+}
+
+/** A policy, and where its parts stand if it came from a text. */
+interface Source {
+  readonly name: string;
+  readonly text: string;
+  readonly policy: Policy;
+  readonly positions: ReadonlyMap<object, Position>;
+}
+
+/** Runs the command; the exit code: 0, or 1 for a wrong policy or a failure. */
+export async function policyCommand(
+  { view, file }: PolicyCommand,
+  options: PolicyCommandOptions,
+): Promise<number> {
+  return await reported(options.stderr, async () => {
+    const source = await load(file, options);
+    if (Array.isArray(source)) {
+      const text = `${source.map(formatError).join("\n")}\n`;
+      await writeAll(view === "check" ? options.stdout : options.stderr, text);
+      return 1;
+    }
+    if (view === "check") return await checkSource(source, options.stdout);
+    await writeAll(options.stdout, await textOf(view, source.policy, options));
+    return 0;
+  });
+}
+
+async function load(
+  file: string | null,
+  { builtIn, customs, read = readPolicyFile }: PolicyCommandOptions,
+): Promise<Source | PolicyError[]> {
+  if (file === null) {
+    return { name: "built-in policy", text: "", policy: builtIn, positions: new Map() };
+  }
+  const text = await read(file);
+  const name = file === "-" ? "stdin" : file;
+  const parsed = parse(text, { file: name, customs });
+  return parsed.policy === null ? [...parsed.errors] : { name, text, ...parsed };
+}
+
+async function textOf(
+  view: Exclude<PolicyView, "check">,
+  policy: Policy,
+  options: PolicyCommandOptions,
+): Promise<string> {
+  switch (view) {
+    case "print":
+      return print(policy);
+    case "mermaid":
+      return renderMermaid(graphOf(policy));
+    case "dot":
+      return renderDot(graphOf(policy));
+    case "svg":
+      return await (await options.svg()).renderSvg(graphOf(policy));
+  }
+}
+
+/** A run without flags; backends are few beside everything else. */
+const DEFAULTS = {
+  dstAddrs: [],
+  maxConnections: Number(DEFAULT_MAX_CONN),
+  sourceLimits: { maxBytes: SourceLimits.bytesOf(Number(DEFAULT_MAX_LIMIT_SOURCES)) },
+};
+
+/** Most findings that are shown. */
+const MAX_SHOWN = 100;
+
+/**
+ * Says what the static checks found, one finding after the other, and last how many there are, and how
+ * large the policy is when it runs.
+ */
+async function checkSource(source: Source, stdout: Writer): Promise<number> {
+  const footprint = footprintOf(source.policy, DEFAULTS);
+  const findings = [...check(source.policy)];
+  const message = tooLargeOf(footprint);
+  if (message !== null && findings.every(({ check }) => check !== "too-large")) {
+    const { policy } = source;
+    findings.push({ level: "error", check: "too-large", node: policy, message, path: "start" });
+  }
+  const lines = source.text.split("\n");
+  const errors = findings.filter(({ level }) => level === "error");
+  const warnings = findings.filter(({ level }) => level === "warning");
+  // In writing order if all are shown; else a warning must not hide an error.
+  const left = findings.length - MAX_SHOWN;
+  const shown = left > 0 ? [...errors, ...warnings].slice(0, MAX_SHOWN) : findings;
+  const counts = [
+    counted(errors.length, "error"),
+    counted(warnings.length, "warning"),
+  ].filter((words) => words !== null);
+  const last = [
+    counts.length === 0 ? "no findings" : counts.join(", "),
+    counted(footprint.nodes, "node") ?? "no nodes",
+    `up to ${formatBytes(footprint.bytes)} of memory`,
+  ].join(", ");
+  const texts = shown.map((finding) => formatFinding(finding, source, lines));
+  if (left > 0) texts.push(`and ${left.toLocaleString("en-US")} more`);
+  await writeAll(stdout, `${[...texts, `${printable(source.name)}: ${last}`].join("\n")}\n`);
+  return errors.length > 0 ? 1 : 0;
+}
+
+/** With its line if it has one, else with its path in the tree. */
+function formatFinding(
+  { level, node, message, path }: Finding,
+  { name: file, positions }: Source,
+  lines: readonly string[],
+): string {
+  const position = positions.get(node);
+  if (position === undefined) return printable(`${file}: ${level}: ${message} (at ${path})`);
+  const source = (lines[position.line - 1] ?? "").replace(/\r$/, "");
+  return formatAt({ file, ...position, length: 1, source }, `${level}: ${message}`);
+}
+
+function counted(n: number, what: string): string | null {
+  return n === 0 ? null : `${n} ${what}${n === 1 ? "" : "s"}`;
+}

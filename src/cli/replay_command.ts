@@ -1,0 +1,176 @@
+/**
+ * `proxy replay --pcap=FILE …`: runs a capture through the appliance in memory, or one of each side's
+ * interface, merged by time. No TAP device, no root. Prints what a run prints, its summary, and how the frames compare with those of the capture.
+ */
+import { mergeByTime, type PcapRecord, readPcap } from "../device/capture/pcap.ts";
+import { printable } from "../policy/notation/policy_error.ts";
+import { formatAddress, formatMac, inSubnet, type Mac, stableMac } from "../wire/address.ts";
+import { CaptureWriter, readCaptureFile } from "../process/capture_file.ts";
+import { type CommandOptions, reported } from "./command.ts";
+import {
+  type Config,
+  formatBackends,
+  formatLink,
+  type LinkConfig,
+  mapLinks,
+  subnetOn,
+} from "../datapath/config.ts";
+import { arpReplyFrame, endsOf, isArp, isTo, ownerOf, senderOf } from "../device/capture/frame.ts";
+import { loadPolicy } from "../process/policy_file.ts";
+import { Replay } from "../offline/replay.ts";
+import { writeAll } from "../process/write_all.ts";
+
+export interface ReplayCommand {
+  readonly config: Config;
+  /** One for each of `config.links`. */
+  readonly captures: readonly CaptureFiles[];
+}
+
+export interface CaptureFiles {
+  /** Take the proxy's MAC address from the capture instead of the configuration. */
+  readonly findMac: boolean;
+  /** Path of the capture. */
+  readonly pcap: string;
+  /** Path for a capture of what is sent, or null. */
+  readonly out: string | null;
+  /** MTU of the interface. */
+  readonly mtu: number;
+}
+
+/** The console's text is written in pieces of about this length. */
+const PIECE_LENGTH = 1 << 16;
+
+/**
+ * Runs the command; the exit code: 0, or 1 for a failure, for a capture that can't be read to its end,
+ * and when frames differ.
+ */
+export async function replayCommand(
+  command: ReplayCommand,
+  { stdout, stderr, builtIn, customs }: CommandOptions,
+): Promise<number> {
+  return await reported(stderr, async () => {
+    const { config: given, captures } = command;
+    const policy = given.policy === null
+      ? builtIn(given.links.length)
+      : await loadPolicy(given.policy, customs);
+    const files = await Promise.all(captures.map(({ pcap }) => readCaptureFile(pcap)));
+    const records = mergeByTime(files.map(readPcap));
+    const links = mapLinks(
+      given.links,
+      (link, i) => captures[i]!.findMac ? withMacOf(files[i]!, link) : link,
+    );
+    const config: Config = { ...given, links };
+    const silent = links.map((link, i) => silentNeighbors(files[i]!, link));
+    using writers = new DisposableStack();
+    const outs: (CaptureWriter | null)[] = [];
+    for (const { out } of captures) {
+      outs.push(out === null ? null : writers.use(await CaptureWriter.create(out)));
+    }
+    const texts = { stdout: "", stderr: "" };
+    const replay = new Replay(
+      policy,
+      config,
+      {
+        print: (text) => texts.stdout += text,
+        complain: (text) => texts.stderr += text,
+        sent: (record, link) => outs[link]?.add(record),
+      },
+      links.map((link, i) => ({
+        mtu: captures[i]!.mtu,
+        first: silent[i]!.map((neighbor) => arpReplyFrame(neighbor, link)),
+      })),
+    );
+    const flush = async (all: boolean): Promise<void> => {
+      const { stdout: printed, stderr: complaints } = texts;
+      if (printed.length + complaints.length < PIECE_LENGTH && !all) return;
+      texts.stdout = texts.stderr = "";
+      await writeAll(stdout, printed);
+      await writeAll(stderr, complaints);
+    };
+    for (const [i, link] of links.entries()) {
+      texts.stdout += `${printable(captures[i]!.pcap)}: ${formatLink(link)}, ` +
+        `backends ${formatBackends(config.dstAddrs)}\n`;
+    }
+    for (const { address, mac } of silent.flat()) {
+      const where = `${formatAddress(address)} to be at ${formatMac(mac)}`;
+      texts.stdout += `taking ${where}: the capture has no ARP packet from it\n`;
+    }
+    const broken = await readable(records, async ([record, link]) => {
+      replay.take(record, link);
+      await flush(false);
+      for (const out of outs) await out?.flush(false);
+    });
+    for (const out of outs) await out?.flush(true);
+    texts.stdout += replay.summary();
+    if (broken !== null) texts.stderr += `error: ${broken}\n`;
+    await flush(true);
+    return broken !== null || replay.differs() ? 1 : 0;
+  });
+}
+
+/** Hands the records on; what is wrong with the one that can't be read, else null. */
+async function readable<T>(
+  records: Iterator<T>,
+  take: (record: T) => Promise<void>,
+): Promise<string | null> {
+  for (;;) {
+    let next: IteratorResult<T>;
+    try {
+      next = records.next();
+    } catch (error) {
+      if (error instanceof SyntaxError) return error.message;
+      throw error;
+    }
+    if (next.done) return null;
+    await take(next.value);
+  }
+}
+
+/** A host on the link. */
+interface Neighbor {
+  readonly address: number;
+  readonly mac: Mac;
+}
+
+/** Most neighbours that are introduced, as many as the ARP cache holds. */
+const MAX_SILENT = 4096;
+
+/**
+ * Hosts of the own subnet that have sent packets to the proxy or through it, but never an ARP packet: the
+ * capture did not begin early enough to show where they are.
+ */
+function silentNeighbors(bytes: Uint8Array, link: LinkConfig): readonly Neighbor[] {
+  const { address: own, mac: ownMac } = link;
+  const subnet = subnetOn(link);
+  const spoken = new Set<number>();
+  const silent = new Map<number, Mac>();
+  for (const { frame } of wholeRecords(bytes)) {
+    const ends = endsOf(frame);
+    if (ends === null || ends.src === own || !inSubnet(ends.src, subnet)) continue;
+    if (isArp(frame)) {
+      spoken.add(ends.src);
+      silent.delete(ends.src);
+    } else if (isTo(frame, ownMac) && !spoken.has(ends.src)) {
+      if (silent.size < MAX_SILENT) silent.set(ends.src, senderOf(frame));
+    }
+  }
+  return Array.from(silent, ([address, mac]) => ({ address, mac }));
+}
+
+/** The records up to one that can't be read, which is said when the replay comes to it. */
+function* wholeRecords(bytes: Uint8Array): Generator<PcapRecord> {
+  try {
+    yield* readPcap(bytes);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+}
+
+/** The link with the MAC address that the proxy's address has in the capture. */
+function withMacOf(bytes: Uint8Array, link: LinkConfig): LinkConfig {
+  for (const { frame } of wholeRecords(bytes)) {
+    const mac = ownerOf(frame, link.address);
+    if (mac !== null) return { ...link, mac };
+  }
+  return { ...link, mac: stableMac("replay", link.address) };
+}

@@ -1,0 +1,117 @@
+/** What the value of a flag means. Each function throws a SyntaxError or RangeError that quotes it. */
+import {
+  formatAddress,
+  isGroupMac,
+  type Mac,
+  parseAddress,
+  parseInterface,
+  parseMac,
+  subnetOf,
+} from "../wire/address.ts";
+import type { Route } from "../stack/routes.ts";
+import { checkOwnAddress } from "../datapath/config.ts";
+import type { TraceMode } from "../console/trace.ts";
+
+const DEFAULT_PREFIX = 24;
+export const DEFAULT_PORTS = "1024-65535";
+export const DEFAULT_MTU = "1500";
+const TRACE_MODES: readonly string[] = ["auto", "all", "off"] satisfies TraceMode[];
+
+/**
+ * The kernel's own rule (dev_valid_name in net/core/dev.c); `%` too, which the kernel would fill with
+ * a number.
+ */
+export function parseDevice(text: string): string {
+  const fail = `Cannot use "${text}" as device name`;
+  const lenBytes = new TextEncoder().encode(text).length;
+  if (lenBytes < 1 || lenBytes > 15) {
+    throw new RangeError(`${fail}: expected 1 to 15 bytes, found ${lenBytes}`);
+  }
+  if (text === "." || text === ".." || /[\s\p{Cc}/:%]/u.test(text)) {
+    throw new SyntaxError(
+      `${fail}: expected a name without "/", ":", "%" and white space, not "." or ".."`,
+    );
+  }
+  return text;
+}
+
+export function parseOwnAddress(text: string): { address: number; prefixLength: number } {
+  const { address, prefixLength } = parseInterface(text, DEFAULT_PREFIX);
+  checkOwnAddress(address, prefixLength);
+  return { address, prefixLength };
+}
+
+/** `10.0.0.0/8,192.168.0.1`: a network, and the next hop towards it. */
+export function parseRoute(text: string): Route {
+  const fail = `Cannot parse "${text}" as route`;
+  const [network, nextHop, ...rest] = text.split(",");
+  if (network === undefined || nextHop === undefined || rest.length > 0 || !network.includes("/")) {
+    throw new SyntaxError(`${fail}: expected CIDR,ADDR, as in 10.0.0.0/8,192.168.0.1`);
+  }
+  const { address, prefixLength } = parseInterface(network, 32);
+  const to = subnetOf(address, prefixLength);
+  if (to.network !== address) {
+    const meant = `${formatAddress(to.network)}/${prefixLength}`;
+    throw new RangeError(`${fail}: expected no bits behind the prefix; did you mean "${meant}"?`);
+  }
+  return { to, nextHop: parseAddress(nextHop) };
+}
+
+export function parseOwnMac(text: string): Mac {
+  const mac = parseMac(text);
+  const fail = `Cannot use "${text}" as MAC address`;
+  if (isGroupMac(mac)) {
+    throw new RangeError(`${fail}: expected a unicast address, the first octet even`);
+  }
+  if (mac.hi === 0 && mac.lo === 0) throw new RangeError(`${fail}: expected one that is not zero`);
+  return mac;
+}
+
+export function parsePorts(text: string): { first: number; last: number } {
+  const fail = `Cannot parse "${text}" as port range`;
+  const range = /^(\d+)-(\d+)$/.exec(text);
+  if (range === null) {
+    throw new SyntaxError(`${fail}: expected FIRST-LAST, as in ${DEFAULT_PORTS}`);
+  }
+  const first = Number(range[1]);
+  const last = Number(range[2]);
+  for (const port of [first, last]) {
+    if (port < 1 || port > 65_535) throw new RangeError(`${fail}: port must be 1 to 65535`);
+  }
+  if (first > last) throw new RangeError(`${fail}: first port must be ≤ last port`);
+  return { first, last };
+}
+
+export function parseInteger(text: string, what: string, min: number, max: number): number {
+  const value = /^\d+$/.test(text) ? Number(text) : NaN;
+  if (!(value >= min && value <= max)) {
+    throw new RangeError(`Cannot parse "${text}" as ${what}: expected an integer ${min} to ${max}`);
+  }
+  return value;
+}
+
+/** The least is what every IPv4 host takes (RFC 791 §3.2), the most what Linux gives a TAP device. */
+export function parseMtu(text: string): number {
+  return parseInteger(text, "MTU in bytes", 68, 65_521);
+}
+
+export function parsePath(text: string): string {
+  if (text === "" || text.includes("\0")) {
+    throw new SyntaxError(`Cannot use "${text}" as file name: expected a path`);
+  }
+  return text;
+}
+
+export function parseSwitch(text: string): boolean {
+  if (text !== "on" && text !== "off") {
+    throw new SyntaxError(`Cannot parse "${text}" as switch: expected on or off`);
+  }
+  return text === "on";
+}
+
+export function parseTrace(text: string): TraceMode {
+  if (!TRACE_MODES.includes(text)) {
+    throw new SyntaxError(`Cannot parse "${text}" as trace mode: expected auto, all or off`);
+  }
+  return text as TraceMode;
+}

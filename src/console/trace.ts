@@ -1,0 +1,123 @@
+/**
+ * Which PDUs the console shows. Printing everything would let any sender stop the proxy with a flood,
+ * so mode `auto` shows at most 50 PDUs in any second and counts the others, one line a second:
+ *
+ *     … 1234 more PDUs in the last second: 1000 Forward, 234 Drop
+ *
+ * On the packet path, in this order:
+ *
+ *     wants(nowMs) ─┬─ true ──► received(text) … decided(text)     one entry: PDU, decision, empty line
+ *                   └─ false ─► skipped(decision, nowMs)           a count; allocates nothing
+ *
+ * The text of a PDU is made in `src/console/pdu_text.ts`.
+ */
+
+/** Which PDUs the console shows: some of many, all, or none. */
+export type TraceMode = "auto" | "all" | "off";
+
+/** Where the text goes. Nothing here waits for it. */
+export interface Sink {
+  /** True while it takes nothing more. */
+  readonly full: boolean;
+  /** Takes the text whole, or false. */
+  offer(text: string): boolean;
+}
+
+/** PDUs that mode `auto` shows within any second. */
+const PDUS_PER_SECOND = 50;
+
+const SECOND_MS = 1000;
+
+/** Bytes of a PDU that are dumped. */
+const SHORT_DUMP_BYTES = 256;
+const WHOLE_DUMP_BYTES = 65_535;
+
+export class Trace {
+  /** Most bytes of one PDU to dump; what is left out shows as `… N more bytes`. */
+  readonly dumpLimitBytes: number;
+
+  readonly #mode: TraceMode;
+  readonly #outlet: Sink;
+  readonly #decisions: readonly string[];
+
+  /** When the last 50 PDUs were shown, a ring; `#next` is the oldest. */
+  readonly #shownMs = new Float64Array(PDUS_PER_SECOND).fill(-Infinity);
+  #next = 0;
+
+  /** PDUs not shown since `#sinceMs`, per decision. */
+  readonly #skipped: Float64Array;
+  #sinceMs = -Infinity;
+  #received = "";
+
+  /** `decisions` names the decisions that `skipped` counts by index. */
+  constructor(
+    mode: TraceMode,
+    outlet: Sink,
+    decisions: readonly string[],
+  ) {
+    this.dumpLimitBytes = mode === "all" ? WHOLE_DUMP_BYTES : SHORT_DUMP_BYTES;
+    this.#mode = mode;
+    this.#outlet = outlet;
+    this.#decisions = decisions;
+    this.#skipped = new Float64Array(decisions.length);
+  }
+
+  /** True while no PDU would be shown. */
+  isBusy(nowMs: number): boolean {
+    if (this.#mode === "off") return true;
+    const hadEnough = this.#mode === "auto" && nowMs - this.#shownMs[this.#next]! < SECOND_MS;
+    return hadEnough || this.#outlet.full;
+  }
+
+  /**
+   * Whether the PDU at hand is to be shown; if so, it takes one of the second's places. Never true
+   * while the console has no room. A true must be followed by `received` and `decided`, a false by
+   * `skipped`.
+   */
+  wants(nowMs: number): boolean {
+    if (this.isBusy(nowMs)) return false;
+    this.#shownMs[this.#next] = nowMs;
+    this.#next = (this.#next + 1) % PDUS_PER_SECOND;
+    return true;
+  }
+
+  /** Keeps the text of a PDU, lines with their breaks, until its decision is known. */
+  received(text: string): void {
+    this.#received = text;
+  }
+
+  /** Shows the PDU kept by `received` and its decision line, e.g. `Decision : Drop (no-mapping)`. */
+  decided(text: string): void {
+    const lineBreak = this.#received.endsWith("\n") ? "" : "\n";
+    this.#outlet.offer(`${this.#received}${lineBreak}${text}\n\n`);
+    this.#received = "";
+  }
+
+  /** Counts a PDU that is not shown by its decision, an index into the names. */
+  skipped(decision: number, nowMs: number): void {
+    if (this.#mode === "off") return;
+    if (this.#sinceMs === -Infinity) this.#sinceMs = nowMs;
+    this.#skipped[decision]!++;
+  }
+
+  /** Shows the counting line when it is due; to be called a few times a second or more often. */
+  tick(nowMs: number): void {
+    const elapsedMs = nowMs - this.#sinceMs;
+    if (elapsedMs === Infinity || elapsedMs < SECOND_MS || this.#outlet.full) return;
+    this.#outlet.offer(`${this.#countingLine(elapsedMs)}\n\n`);
+    this.#skipped.fill(0);
+    this.#sinceMs = -Infinity;
+  }
+
+  #countingLine(elapsedMs: number): string {
+    const counts = this.#decisions
+      .map((name, i) => ({ name, count: this.#skipped[i]! }))
+      .filter(({ count }) => count > 0)
+      .sort((a, b) => b.count - a.count);
+    const total = counts.reduce((sum, { count }) => sum + count, 0);
+    const seconds = Math.round(elapsedMs / SECOND_MS);
+    const when = seconds === 1 ? "in the last second" : `in the last ${seconds} seconds`;
+    const list = counts.map(({ name, count }) => `${count} ${name}`).join(", ");
+    return `… ${total} more ${total === 1 ? "PDU" : "PDUs"} ${when}: ${list}`;
+  }
+}

@@ -1,0 +1,392 @@
+/**
+ * The appliance: everything between the device's bursts. With an in-memory device, a manual clock and
+ * seeded randomness it is the whole world of a test.
+ *
+ *     read ─ decode ─ admit ─ classify ─ tree ─┬─ forward: TTL, commit, route, translate, ARP ─┐
+ *              │       │ └─ reassemble         ├─ echo reply in place ─────────────────────────┼─ write
+ *              └─ ARP  └─ dropped              └─ drop                                         │
+ *                  └───────────────────────────────────────────────────────────────────────────┘
+ *
+ * Nothing here throws for a packet's sake: each ends as a decision, a drop with a counted reason, or ARP.
+ */
+import type { Clock } from "../core/clock.ts";
+import { LimitedLog } from "../core/limited_log.ts";
+import type { Log } from "../core/log.ts";
+import type { Random } from "../core/random.ts";
+import { Reason } from "../core/reason.ts";
+import type { Device } from "../device/device.ts";
+import { Backends } from "../flow/backends/backends.ts";
+import { Connections } from "../flow/connections.ts";
+import { RelatedErrors, UNRELATED } from "../flow/icmp_error.ts";
+import { SIDE_A, SIDE_B } from "../flow/table.ts";
+import { Fragmenter, MAX_PACKET_FRAGMENTS } from "../stack/fragmentation.ts";
+import { Reassembly } from "../stack/reassembly.ts";
+import { Affinity } from "../policy/engine/affinity.ts";
+import { DROP, ECHO_REPLY, FORWARD, type Policy } from "../policy/language/ast.ts";
+import { annotate } from "../policy/engine/annotate.ts";
+import { compile } from "../policy/engine/compile.ts";
+import type { Environment, Evaluate } from "../policy/engine/environment.ts";
+import { adopt, makePlan, type Plan } from "../policy/engine/plan.ts";
+import { SourceLimits } from "../policy/engine/source_limits.ts";
+import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
+import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
+import { formatPdu } from "../console/pdu_text.ts";
+import * as ipv4 from "../wire/ipv4.ts";
+import { Pdu } from "../wire/pdu.ts";
+import { Answers } from "./answers.ts";
+import type { Config } from "./config.ts";
+import { Dispatch } from "./dispatch.ts";
+import { type Link, makeLinks } from "./link.ts";
+import { Count, formatDecision, formatSummary, Metrics } from "./metrics.ts";
+import { LEFT, PlainSegments } from "./header_prediction.ts";
+import type { Trace } from "../console/trace.ts";
+
+/** How often timers are looked at. */
+const TICK_MS = 100;
+
+/** Scratch space for the longest datagram, once whole and once in fragments. */
+const REASSEMBLY_ROOM_BYTES = 3 << 16;
+
+/** What `#fragment` gives for a fragment that is held: no reason. */
+const HELD = -1;
+
+export interface ApplianceOptions {
+  /** One for each of `config.links`. */
+  readonly devices: readonly Device[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly policy: Policy;
+  readonly config: Config;
+  readonly log: Log;
+  /** Shows PDUs on the console; null: none. */
+  readonly trace: Trace | null;
+  /** Makes the function that runs the tree: `compile`, or one that can tell what it does. */
+  readonly evaluator?: (plan: Plan) => Evaluate;
+}
+
+export class Appliance {
+  readonly links: readonly Link[];
+  readonly metrics = new Metrics();
+  readonly connections: Connections;
+  readonly #clock: Clock;
+  /** Side A's link and side B's, which may be one and the same. */
+  readonly #a: Link;
+  readonly #b: Link;
+  readonly #trace: Trace | null;
+  readonly #backends: Backends;
+  readonly #limitedLog: LimitedLog;
+  readonly #environment: Environment;
+  readonly #evaluator: (plan: Plan) => Evaluate;
+  #plan: Plan;
+  #evaluate: Evaluate;
+  readonly #answers: Answers;
+  readonly #reassembly: Reassembly;
+  readonly #related: RelatedErrors;
+  readonly #dispatch: Dispatch;
+  readonly #plain: PlainSegments;
+  readonly #pdu = new Pdu();
+  /** Where the PDU at hand came in. */
+  #in: Link;
+  #nowMs: number;
+  #nextTickMs: number;
+
+  constructor(options: ApplianceOptions) {
+    const { devices, clock, random, policy, config, log, trace, evaluator = compile } = options;
+    this.#clock = clock;
+    this.#trace = trace;
+    this.#nowMs = clock.nowMs();
+    this.#nextTickMs = this.#nowMs;
+    this.#backends = new Backends(config.dstAddrs);
+    this.#limitedLog = new LimitedLog(log);
+    this.links = makeLinks(config, devices, {
+      backends: this.#backends,
+      log,
+      limitedLog: this.#limitedLog,
+      dropped: (reason, count) => this.metrics.drop(reason, count),
+      nowMs: this.#nowMs,
+    });
+    this.#a = this.#in = this.links[0]!;
+    this.#b = this.links.at(-1)!;
+    const fragmenter = new Fragmenter(random);
+    this.#answers = new Answers(fragmenter, random, this.#nowMs);
+    this.#reassembly = new Reassembly({
+      dropped: (reason, count) => this.metrics.drop(reason, count),
+      timedOut: (start) => this.#reassemblyTimedOut(start),
+    });
+    this.connections = new Connections({
+      maxConnections: config.maxConn,
+      maxPerSource: config.maxConnPerSource,
+      ports: config.ports,
+      timeouts: config.timeouts,
+      ownAddress: this.#b.own.address,
+      preservesSource: (pdu) => config.preserveSource && this.#isFromA(pdu),
+      backends: this.#backends,
+      random,
+    });
+    this.#related = new RelatedErrors(this.connections.table);
+    this.#dispatch = new Dispatch({
+      a: this.#a,
+      b: this.#b,
+      connections: this.connections,
+      related: this.#related,
+      answers: this.#answers,
+      fragmenter,
+      metrics: this.metrics,
+      clampMss: config.clampMss,
+    });
+    this.#plain = new PlainSegments({
+      connections: this.connections,
+      metrics: this.metrics,
+      dispatch: this.#dispatch,
+    });
+    this.#environment = {
+      dstAddrs: config.dstAddrs,
+      steps: this.connections.steps,
+      sideOf: (pdu) => this.#sideOf(pdu),
+      random,
+      clock: { nowMs: () => this.#nowMs },
+      maxConnections: config.maxConn,
+      affinity: new Affinity(config.maxConn),
+      sourceLimits: new SourceLimits(config.maxLimitSources, random),
+      customFailed: (name, error) =>
+        this.#limitedLog.write(
+          "error",
+          "custom",
+          10,
+          this.#nowMs,
+          () => `custom ${name} threw: ${error}`,
+        ),
+    };
+    this.#plan = makePlan(policy, this.#environment);
+    this.#evaluator = evaluator;
+    this.#evaluate = evaluator(this.#plan);
+  }
+
+  /** The time as `poll` has read it. */
+  get nowMs(): number {
+    return this.#nowMs;
+  }
+
+  /**
+   * Reads one burst from each device that is up, handles it and sends what came of it. A single device is
+   * waited for up to `waitMs`. Returns the number of frames read, or `-errno`.
+   */
+  poll(waitMs: number): number {
+    const links = this.links;
+    let outcome = 0;
+    let up = 0;
+    for (let i = 0; i < links.length; i++) {
+      const link = links[i]!;
+      if (!link.isUp) continue;
+      up++;
+      const { arena } = link;
+      const count = link.device.read(arena, links.length === 1 ? waitMs : 0);
+      this.#nowMs = this.#clock.nowMs();
+      this.#in = link;
+      if (count > 0) this.#burst(link, count);
+      outcome = count < 0 || outcome < 0 ? Math.min(count, outcome) : outcome + count;
+    }
+    if (up === 0) this.#nowMs = this.#clock.nowMs();
+    this.#tick();
+    this.#flush();
+    return outcome;
+  }
+
+  /** The device of that number is down or gone: it is left alone. */
+  linkDown(number: number): void {
+    this.links[number]!.isUp = false;
+  }
+
+  /** It has come (back) up: makes the proxy's address known again. */
+  linkUp(number: number): void {
+    const link = this.links[number]!;
+    link.isUp = true;
+    link.arp.restart(this.#clock.nowMs());
+  }
+
+  /**
+   * Runs `policy` from the next PDU on. Connections stay; so do positions and counters of nodes that
+   * both policies have. Throws a RangeError for a policy that can't run; then the old one goes on.
+   */
+  setPolicy(policy: Policy): void {
+    const plan = makePlan(policy, this.#environment);
+    adopt(plan, this.#plan);
+    this.#evaluate = this.#evaluator(plan);
+    this.#plan = plan;
+  }
+
+  summary(): string {
+    return formatSummary(this.metrics, this.connections, this.#backends.all) +
+      annotate(this.#plan);
+  }
+
+  // A frame's way
+
+  #burst(link: Link, count: number): void {
+    const { candidates } = this.connections;
+    const { rx } = link.arena;
+    const pdu = this.#pdu;
+    this.metrics.counts[Count.framesIn]! += count;
+    this.connections.lookAhead(link.arena);
+    this.#environment.affinity.settle(-1); // for an evaluation that has thrown
+    const isUnseen = this.#trace === null || this.#trace.isBusy(this.#nowMs);
+    for (let i = 0; i < count; i++) {
+      const frame = rx[2 * i]!;
+      const frameBytes = rx[2 * i + 1]!;
+      const flow = candidates[i]!;
+      const outcome = isUnseen
+        ? this.#plain.take(link, frame, frameBytes, flow, pdu, this.#evaluate, this.#nowMs)
+        : LEFT;
+      if (outcome === LEFT) {
+        pdu.flow = flow;
+        this.#frame(link, frame, frameBytes);
+      } else {
+        this.#settle(pdu, outcome);
+        this.#conclude(outcome);
+        this.#trace?.skipped(outcome < 0 ? DROP : outcome, this.#nowMs);
+      }
+    }
+  }
+
+  #frame(link: Link, frame: number, frameBytes: number): void {
+    const pdu = this.#pdu;
+    const { view } = link.arena;
+    let reason = decodeFrame(view, frame, frameBytes, link.mac, pdu);
+    if (reason === 0 && pdu.etherType === ETHERTYPE_ARP) {
+      this.metrics.counts[Count.arpIn]!++;
+      reason = link.arp.receive(pdu, this.#nowMs);
+    } else if (reason === 0) {
+      reason = decodeIpv4(view, pdu);
+      if (reason === 0) reason = link.admit(pdu);
+      if (reason === 0 && pdu.fragment !== 0) reason = this.#fragment(link, pdu);
+      if (reason === HELD) return;
+      if (reason === 0) reason = decodeTransport(view, pdu);
+      if (reason === 0 && link.isTransit && pdu.dst !== link.own.address) {
+        reason = this.#isTracked(pdu) ? 0 : Reason["foreign-destination"];
+      }
+      if (reason === 0) return this.#received(pdu);
+    }
+    if (reason !== 0) this.metrics.drop(reason);
+  }
+
+  /**
+   * Gives a fragment to the reassembly: HELD, a reason, or 0 when `pdu` has become the whole datagram,
+   * decoded as far as the fragment was.
+   */
+  #fragment({ arena, mac }: Link, pdu: Pdu): number {
+    // Room for a whole datagram and its fragments: what is queued so far leaves now.
+    const roomy = this.links.every(({ arena }) =>
+      arena.hasRoom(MAX_PACKET_FRAGMENTS, REASSEMBLY_ROOM_BYTES)
+    );
+    if (!roomy) this.#flush();
+    const frame = this.#reassembly.add(arena, pdu, this.#nowMs);
+    if (frame <= 0) return frame === 0 ? HELD : -frame;
+    const frameBytes = ETHERNET_BYTES + ipv4.totalLength(arena.view, frame + ETHERNET_BYTES);
+    const reason = decodeFrame(arena.view, frame, frameBytes, mac, pdu) ||
+      decodeIpv4(arena.view, pdu);
+    pdu.fragment = 1;
+    pdu.fragmentBytes = this.#reassembly.longestBytes;
+    return reason;
+  }
+
+  /** True if a backend's packet to another host belongs to a connection, or is an error about one. */
+  #isTracked(pdu: Pdu): boolean {
+    const { table } = this.connections;
+    const ports = (pdu.srcPort << 16) | pdu.dstPort;
+    const related = this.#related.find(this.#in.arena.view, pdu);
+    const reference = related === UNRELATED
+      ? table.find(pdu.protocol, pdu.src, pdu.dst, ports)
+      : related;
+    return reference >= 0 && table.dst(reference >>> 1, reference & 1) === pdu.dst;
+  }
+
+  #received(pdu: Pdu): void {
+    const { counts } = this.metrics;
+    counts[Count.pdusIn]!++;
+    counts[Count.pduBytesIn]! += pdu.totalLength;
+    const trace = this.#trace;
+    const shown = trace !== null && trace.wants(this.#nowMs);
+    if (shown) trace.received(formatPdu(this.#in.arena.view, pdu, trace.dumpLimitBytes));
+    const related = this.#related.find(this.#in.arena.view, pdu);
+    const asked = related === UNRELATED;
+    const outcome = asked ? this.#decide(pdu) : this.#dispatch.relay(pdu, related, this.#nowMs);
+    if (asked) this.#settle(pdu, outcome);
+    const reason = this.#conclude(outcome);
+    const decision = outcome < 0 ? DROP : outcome;
+    if (shown) trace.decided(formatDecision(decision, reason, this.#label(pdu, related)));
+    else if (trace !== null) trace.skipped(decision, this.#nowMs);
+  }
+
+  /** Counts what became of a PDU; the reason if it was dropped. */
+  #conclude(outcome: number): number {
+    const reason = outcome < 0 ? -outcome : outcome === DROP ? Reason.policy : 0;
+    this.metrics.decisions[outcome < 0 ? DROP : outcome]!++;
+    if (reason !== 0) this.metrics.drop(reason);
+    return reason;
+  }
+
+  /** The decision that was carried out, or the negative of the reason for which the PDU was dropped. */
+  #decide(pdu: Pdu): number {
+    this.connections.classify(this.#in.arena.view, pdu, this.#nowMs);
+    return this.#dispatch.carryOut(this.#in, pdu, this.#evaluate(pdu), this.#nowMs);
+  }
+
+  /** Where the PDU came from; with one interface for both sides its connection knows best. */
+  #sideOf(pdu: Readonly<Pdu>): number {
+    if (this.#a === this.#b && pdu.flow >= 0) return pdu.flow & 1;
+    return this.#isFromA(pdu) ? SIDE_A : SIDE_B;
+  }
+
+  /** By the interface; if it serves both sides, by whether the source is a backend. */
+  #isFromA(pdu: Readonly<Pdu>): boolean {
+    return this.#a === this.#b ? this.#backends.get(pdu.src) === undefined : this.#in === this.#a;
+  }
+
+  /** Tells balancers which connection they have chosen for, if it has an entry now. */
+  #settle(pdu: Pdu, outcome: number): void {
+    const { affinity } = this.#environment;
+    if (pdu.opened !== 0) affinity.opened(pdu.flow >> 1);
+    affinity.settle(outcome === FORWARD || outcome === ECHO_REPLY ? pdu.flow >> 1 : -1);
+  }
+
+  /** Label of the decision at which the PDU ended, if it has one; "related" if the tree was not asked. */
+  #label(pdu: Pdu, related: number): string | null {
+    if (related !== UNRELATED) return related < 0 ? null : "related";
+    const { tree } = this.#plan.nodes[pdu.exit]!;
+    return tree.node === "decide" ? tree.label : null;
+  }
+
+  // Between bursts
+
+  #tick(): void {
+    if (this.#nowMs < this.#nextTickMs) return;
+    this.#nextTickMs = this.#nowMs + TICK_MS;
+    for (const link of this.links) if (link.isUp) link.arp.tick(this.#nowMs);
+    this.connections.expire(this.#nowMs);
+    this.#reassembly.expire(this.#nowMs);
+    this.#trace?.tick(this.#nowMs);
+    this.#limitedLog.tick(this.#nowMs);
+  }
+
+  /** The first fragment of a datagram that will not be whole, if it has come, says whom to tell. */
+  #reassemblyTimedOut(start: Uint8Array<ArrayBuffer> | null): void {
+    if (start === null) return;
+    const own = ipv4.destination(new DataView(start.buffer), ETHERNET_BYTES);
+    const link = own === this.#a.own.address ? this.#a : this.#b;
+    this.#answers.reassemblyTimedOut(link, start, this.#nowMs);
+  }
+
+  #flush(): void {
+    for (let i = 0; i < this.links.length; i++) {
+      const { arena, device } = this.links[i]!;
+      const queued = arena.txCount;
+      if (queued === 0) {
+        arena.sent(); // what was made in its scratch space may have left by the other link
+        continue;
+      }
+      const taken = Math.max(0, device.write(arena));
+      this.metrics.counts[Count.framesOut]! += taken;
+      if (taken < queued) this.metrics.drop(Reason["send-failed"], queued - taken);
+    }
+  }
+}

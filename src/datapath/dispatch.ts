@@ -1,0 +1,197 @@
+/**
+ * What is done with a PDU once something has been decided about it: it leaves, changed, by the link where
+ * its receiver is, or its sender hears why not.
+ *
+ *     carryOut ─┬─ forward: TTL, link, MTU ─ commit ─ route ─ translate ─ MSS ─┐
+ *               ├─ echo reply: commit ─ turn round                            ├─ whole or in fragments ─ ARP
+ *               └─ reject                                                     │
+ *     relay      an ICMP error about a connection ─ translate ────────────────┘
+ *
+ * Nothing is committed for what TTL, link or MTU keep here. Functions return the decision that was
+ * carried out, or the negative of a reason.
+ */
+import { Reason } from "../core/reason.ts";
+import type { Connections } from "../flow/connections.ts";
+import type { RelatedErrors } from "../flow/icmp_error.ts";
+import { SIDE_A } from "../flow/table.ts";
+import { setTtl, translate, Translation } from "../flow/translate.ts";
+import { dontFragment, type Fragmenter, leavesWhole } from "../stack/fragmentation.ts";
+import { clampMss } from "../stack/mss.ts";
+import { ECHO_REPLY, FORWARD, REJECT } from "../policy/language/ast.ts";
+import * as icmpv4 from "../wire/icmpv4.ts";
+import * as ipv4 from "../wire/ipv4.ts";
+import { type Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
+import * as tcp from "../wire/tcp.ts";
+import type { Answers } from "./answers.ts";
+import type { Link } from "./link.ts";
+import { Count, type Metrics } from "./metrics.ts";
+
+export interface DispatchOptions {
+  /** Side A's link and side B's, which may be one and the same. */
+  readonly a: Link;
+  readonly b: Link;
+  readonly connections: Connections;
+  readonly related: RelatedErrors;
+  readonly answers: Answers;
+  readonly fragmenter: Fragmenter;
+  readonly metrics: Metrics;
+  /** Null: if the sides' MTUs differ. */
+  readonly clampMss: boolean | null;
+}
+
+export class Dispatch {
+  readonly #options: DispatchOptions;
+  readonly #translation = new Translation();
+
+  constructor(options: DispatchOptions) {
+    this.#options = options;
+  }
+
+  /** Does what the tree said, its `outcome`, about the PDU that came in by `link`. */
+  carryOut(link: Link, pdu: Pdu, outcome: number, nowMs: number): number {
+    switch (outcome) {
+      case FORWARD:
+        return this.#forward(link, pdu, nowMs);
+      case ECHO_REPLY:
+        return this.#echo(link, pdu, nowMs);
+      case REJECT:
+        this.#options.answers.reject(link, pdu, nowMs);
+        return REJECT;
+      default:
+        return outcome;
+    }
+  }
+
+  /**
+   * Sends an ICMP error about connection `related` on to its other end; the tree is not asked, it
+   * admitted the connection. A negative `related` is why the error can't be used.
+   */
+  relay(pdu: Pdu, related: number, nowMs: number): number {
+    if (related < 0) return related;
+    if (pdu.ttl <= 1) return -Reason["ttl-expired"];
+    const out = this.linkTowards(related ^ 1);
+    if (!out.isUp) return -Reason["link-down"];
+    const { view } = out.arena;
+    const nextHop = out.routes.nextHop(this.#options.related.translate(view, pdu, related));
+    if (nextHop === 0) return -Reason["no-route"];
+    setTtl(view, pdu, pdu.ttl - 1, 0);
+    return this.#leave(pdu, out, nextHop, nowMs, related >>> 1);
+  }
+
+  /**
+   * The link over which an end of a connection is reached, given by its reference: a backend over side
+   * B's, a client over the one whose address it asked for.
+   */
+  linkTowards(reference: number): Link {
+    const { a, b, connections } = this.#options;
+    if (a === b || (reference & 1) !== SIDE_A) return b;
+    return connections.table.dst(reference >>> 1, SIDE_A) === a.own.address ? a : b;
+  }
+
+  #forward(link: Link, pdu: Pdu, nowMs: number): number {
+    const { answers, b, connections } = this.#options;
+    if ((pdu.steps & (STEP_A_TO_B | STEP_B_TO_A)) === 0) return -Reason["not-translated"];
+    if (pdu.ttl <= 1) {
+      answers.error(link, pdu, icmpv4.ICMP_TIME_EXCEEDED, 0, 0, nowMs);
+      return -Reason["ttl-expired"];
+    }
+    const out = (pdu.steps & STEP_A_TO_B) !== 0 ? b : this.linkTowards(pdu.flow ^ 1);
+    if (!out.isUp) {
+      this.#unreachable(link, pdu, icmpv4.CODE_NET_UNREACHABLE, 0, nowMs);
+      return -Reason["link-down"];
+    }
+    const { view } = out.arena;
+    const { mtu } = out.device;
+    if (!leavesWhole(out.arena, pdu, mtu) && dontFragment(view, pdu)) {
+      this.#unreachable(link, pdu, icmpv4.CODE_FRAGMENTATION_NEEDED, mtu, nowMs);
+      return -Reason["mtu-exceeded"];
+    }
+    const to = this.#translation;
+    const reason = connections.commit(view, pdu, nowMs | 0, to);
+    if (reason === Reason["no-backend"]) {
+      this.#unreachable(link, pdu, icmpv4.CODE_HOST_UNREACHABLE, 0, nowMs);
+    } else if (reason !== 0) {
+      answers.refuse(link, pdu, nowMs);
+    }
+    if (reason !== 0) return -reason;
+    if (pdu.opened !== 0) link.opened(pdu);
+    const nextHop = out.routes.nextHop(to.dst);
+    if (nextHop === 0) {
+      this.#unreachable(link, pdu, icmpv4.CODE_NET_UNREACHABLE, 0, nowMs);
+      return -Reason["no-route"];
+    }
+    translate(view, pdu, to, pdu.newTtl === 0 ? pdu.ttl - 1 : pdu.newTtl);
+    if (pdu.protocol === ipv4.PROTOCOL_TCP && (pdu.tcpFlags & tcp.SYN) !== 0) {
+      this.#clamp(view, pdu);
+    }
+    this.#noteAnswers(pdu, out, nextHop, nowMs);
+    return this.#leave(pdu, out, nextHop, nowMs, pdu.flow >> 1);
+  }
+
+  /**
+   * A SYN or a datagram to a backend wants an answer, and a SYN ACK, RST or datagram from there is one: a
+   * next hop that owes one for long is asked whether it is there.
+   */
+  #noteAnswers(pdu: Pdu, out: Link, nextHop: number, nowMs: number): void {
+    const flags = pdu.protocol === ipv4.PROTOCOL_TCP ? pdu.tcpFlags : tcp.SYN;
+    if ((pdu.steps & STEP_A_TO_B) !== 0) {
+      if ((flags & tcp.SYN) !== 0) out.arp.expectAnswer(nextHop, nowMs);
+    } else if ((flags & (tcp.SYN | tcp.RST)) !== 0) {
+      const { b } = this.#options;
+      b.arp.answered(b.routes.nextHop(pdu.src));
+    }
+  }
+
+  #unreachable(link: Link, pdu: Pdu, code: number, rest: number, nowMs: number): void {
+    this.#options.answers.error(link, pdu, icmpv4.ICMP_UNREACHABLE, code, rest, nowMs);
+  }
+
+  /** Lowers the MSS that the SYN announces to what both interfaces take, if that is wanted. */
+  #clamp(view: DataView, pdu: Pdu): void {
+    const { a, b, clampMss: isWanted } = this.#options;
+    const mtuA = a.device.mtu;
+    const mtuB = b.device.mtu;
+    if (isWanted ?? mtuA !== mtuB) clampMss(view, pdu, Math.min(mtuA, mtuB));
+  }
+
+  /** Sends the rewritten PDU of connection `entry`, in fragments if need be. */
+  #leave(
+    pdu: Pdu,
+    { arena, arp, device }: Link,
+    nextHop: number,
+    nowMs: number,
+    entry: number,
+  ): number {
+    const lengthBytes = pdu.end - pdu.frame;
+    const reason = leavesWhole(arena, pdu, device.mtu)
+      ? arp.send(pdu.frame, lengthBytes, nextHop, nowMs, entry)
+      : this.#options.fragmenter.split(
+        arena,
+        pdu,
+        device.mtu,
+        (frame, bytes) => arp.send(frame, bytes, nextHop, nowMs, entry),
+      );
+    if (reason !== 0) return -reason;
+    this.#sent(pdu);
+    return FORWARD;
+  }
+
+  #echo(link: Link, pdu: Pdu, nowMs: number): number {
+    const { answers, connections } = this.#options;
+    const isRequest = pdu.protocol === ipv4.PROTOCOL_ICMP &&
+      pdu.icmpType === icmpv4.ICMP_ECHO_REQUEST;
+    if (!isRequest || pdu.dst !== link.own.address) return -Reason["not-echo-request"];
+    const reason = connections.commit(link.arena.view, pdu, nowMs | 0, this.#translation);
+    if (reason !== 0) return -reason;
+    const unsent = answers.echo(link, pdu);
+    if (unsent !== 0) return -unsent;
+    this.#sent(pdu);
+    return ECHO_REPLY;
+  }
+
+  #sent(pdu: Pdu): void {
+    const { counts } = this.#options.metrics;
+    counts[Count.pdusOut]!++;
+    counts[Count.pduBytesOut]! += pdu.totalLength;
+  }
+}

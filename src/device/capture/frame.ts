@@ -1,0 +1,76 @@
+/** What can be told about a frame of a capture without the appliance, whatever its bytes are. */
+import { isGroupMac, type Mac } from "../../wire/address.ts";
+import * as arp from "../../wire/arp.ts";
+import * as ethernet from "../../wire/ethernet.ts";
+import * as ipv4 from "../../wire/ipv4.ts";
+
+/** Sender and target address of an IPv4 packet or an ARP packet; null for anything else. */
+export function endsOf(frame: Uint8Array): { readonly src: number; readonly dst: number } | null {
+  const at = ethernet.ETHERNET_BYTES;
+  if (frame.length < at + ipv4.IPV4_MIN_BYTES) return null;
+  const view = viewOf(frame);
+  if (isArp(frame)) return { src: arp.senderAddress(view, at), dst: arp.targetAddress(view, at) };
+  return ethernet.etherType(view, 0) === ethernet.ETHERTYPE_IPV4
+    ? { src: ipv4.source(view, at), dst: ipv4.destination(view, at) }
+    : null;
+}
+
+/** The station that has sent the frame. */
+export function senderOf(frame: Uint8Array): Mac {
+  const view = viewOf(frame);
+  return { hi: ethernet.sourceHi(view, 0), lo: ethernet.sourceLo(view, 0) };
+}
+
+/** An ARP reply, as `sender` would give it to `target`. */
+export function arpReplyFrame(
+  sender: { readonly mac: Mac; readonly address: number },
+  target: { readonly mac: Mac; readonly address: number },
+): Uint8Array<ArrayBuffer> {
+  const view = new DataView(new ArrayBuffer(ethernet.ETHERNET_BYTES + arp.ARP_BYTES));
+  arp.writeArp(view, 0, arp.ARP_REPLY, sender, target);
+  return new Uint8Array(view.buffer);
+}
+
+/** Whose `address` is, as far as one frame tells: an ARP sender, or where a packet for it goes. */
+export function ownerOf(frame: Uint8Array, address: number): Mac | null {
+  const at = ethernet.ETHERNET_BYTES;
+  if (frame.length < at + ipv4.IPV4_MIN_BYTES) return null;
+  const view = viewOf(frame);
+  let mac: Mac | null = null;
+  if (ethernet.etherType(view, 0) === ethernet.ETHERTYPE_IPV4) {
+    if (ipv4.destination(view, at) !== address) return null;
+    mac = { hi: ethernet.destinationHi(view, 0), lo: ethernet.destinationLo(view, 0) };
+  } else if (isArp(frame)) {
+    if (arp.senderAddress(view, at) !== address) return null;
+    mac = { hi: arp.senderHi(view, at), lo: arp.senderLo(view, at) };
+  }
+  return mac === null || isGroupMac(mac) ? null : mac;
+}
+
+export function isFrom(frame: Uint8Array, mac: Mac): boolean {
+  if (frame.length < ethernet.ETHERNET_BYTES) return false;
+  const { hi, lo } = senderOf(frame);
+  return hi === mac.hi && lo === mac.lo;
+}
+
+export function isTo(frame: Uint8Array, mac: Mac): boolean {
+  if (frame.length < ethernet.ETHERNET_BYTES) return false;
+  const view = viewOf(frame);
+  return ethernet.destinationHi(view, 0) === mac.hi && ethernet.destinationLo(view, 0) === mac.lo;
+}
+
+export function isArp(frame: Uint8Array): boolean {
+  const at = ethernet.ETHERNET_BYTES;
+  const view = viewOf(frame);
+  return frame.length >= at + arp.ARP_BYTES &&
+    ethernet.etherType(view, 0) === ethernet.ETHERTYPE_ARP && arp.isEthernetIpv4(view, at);
+}
+
+export function isArpRequest(frame: Uint8Array): boolean {
+  return isArp(frame) &&
+    arp.operation(viewOf(frame), ethernet.ETHERNET_BYTES) === arp.ARP_REQUEST;
+}
+
+function viewOf(frame: Uint8Array): DataView {
+  return new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
+}

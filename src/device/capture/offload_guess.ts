@@ -1,0 +1,112 @@
+/**
+ * What a sender left to its network interface, as a capture on that sender's machine shows it: checksum
+ * fields that hold the sum of the pseudo-header alone, and TCP segments that are longer than the link
+ * takes. A capture file has no virtio_net_hdr that would say so (see `wire/vnet.ts`), so it is told from
+ * the bytes.
+ */
+import { VNET_BYTES } from "../../core/arena.ts";
+import { complement, pseudoHeaderSum, sumBytes } from "../../wire/checksum.ts";
+import * as ethernet from "../../wire/ethernet.ts";
+import * as ipv4 from "../../wire/ipv4.ts";
+import * as tcp from "../../wire/tcp.ts";
+import * as udp from "../../wire/udp.ts";
+import { leaveChecksum, leaveSegments } from "../../wire/vnet.ts";
+
+/** Sum of a segment whose checksum is right. */
+const CORRECT = 0xffff;
+
+/** A TCP or UDP segment in a frame. */
+interface Segment {
+  readonly isTcp: boolean;
+  /** Offset in the frame. */
+  readonly l4: number;
+  readonly lengthBytes: number;
+  readonly pseudoSum: number;
+  readonly checksum: number;
+}
+
+/** Finds out which frames of one capture are still to be completed. */
+export class OffloadGuess {
+  readonly #mtuBytes: number;
+
+  /** Whether the last frame that leaves no doubt was left to the interface, by source MAC address. */
+  readonly #habits = new Map<number, boolean>();
+
+  /** `mtuBytes` is the MTU of the link: a longer TCP segment was to be cut up for it. */
+  constructor(mtuBytes: number) {
+    this.#mtuBytes = mtuBytes;
+  }
+
+  /**
+   * The frame's vnet header if its checksum is to be completed, else null. A field that holds the bare
+   * sum and is right at the same time (one of 65,536) counts as its sender's frames do otherwise.
+   */
+  vnetOf(frame: Uint8Array): Uint8Array<ArrayBuffer> | null {
+    const view = viewOf(frame);
+    const segment = segmentOf(view);
+    if (segment === null) return null;
+    const { isTcp, l4, lengthBytes, pseudoSum, checksum } = segment;
+    const sender = ethernet.sourceHi(view, 0) * 2 ** 32 + (ethernet.sourceLo(view, 0) >>> 0);
+    const bare = checksum === pseudoSum;
+    const right = sumBytes(view, l4, lengthBytes, pseudoSum) === CORRECT;
+    if (!bare || (right && this.#habits.get(sender) === false)) {
+      if (right) this.#habits.set(sender, false);
+      return null;
+    }
+    if (!right) this.#habits.set(sender, true);
+    const vnet = new DataView(new ArrayBuffer(VNET_BYTES));
+    const at = VNET_BYTES; // of the frame, if it stood behind its header
+    leaveChecksum(vnet, at, at + l4, isTcp ? ipv4.PROTOCOL_TCP : ipv4.PROTOCOL_UDP);
+    const ip = ethernet.ETHERNET_BYTES;
+    if (isTcp && l4 + lengthBytes - ip > this.#mtuBytes) {
+      const payload = l4 + tcp.headerBytes(view, l4);
+      leaveSegments(vnet, at, at + payload, this.#mtuBytes - (payload - ip));
+    }
+    return new Uint8Array(vnet.buffer);
+  }
+}
+
+/** Completes the frame's checksum in place, as a network interface does. */
+export function completeChecksum(frame: Uint8Array): void {
+  const view = viewOf(frame);
+  const segment = segmentOf(view);
+  if (segment === null) return;
+  const { isTcp, l4, lengthBytes } = segment;
+  // The field holds the pseudo-header's sum and is summed with the rest.
+  const checksum = complement(sumBytes(view, l4, lengthBytes, 0));
+  if (isTcp) tcp.setChecksum(view, l4, checksum);
+  else udp.setChecksum(view, l4, checksum);
+}
+
+function viewOf(frame: Uint8Array): DataView {
+  return new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
+}
+
+/** The frame's whole, unfragmented TCP or UDP segment, or null. */
+function segmentOf(view: DataView): Segment | null {
+  const ip = ethernet.ETHERNET_BYTES;
+  if (view.byteLength < ip + ipv4.IPV4_MIN_BYTES) return null;
+  if (ethernet.etherType(view, 0) !== ethernet.ETHERTYPE_IPV4) return null;
+  const l4 = ip + ipv4.headerBytes(view, ip);
+  const end = ip + ipv4.totalLength(view, ip);
+  const parts = ipv4.flagsAndOffset(view, ip) & (ipv4.MORE_FRAGMENTS | ipv4.FRAGMENT_OFFSET);
+  if (ipv4.version(view, ip) !== 4 || parts !== 0 || end > view.byteLength) return null;
+  const protocol = ipv4.protocol(view, ip);
+  const isTcp = protocol === ipv4.PROTOCOL_TCP;
+  if (!isTcp && protocol !== ipv4.PROTOCOL_UDP) return null;
+  if (end - l4 < (isTcp ? tcp.TCP_MIN_BYTES : udp.UDP_BYTES)) return null;
+  const lengthBytes = isTcp ? end - l4 : udp.length(view, l4);
+  if (lengthBytes > end - l4 || lengthBytes < udp.UDP_BYTES) return null;
+  return {
+    isTcp,
+    l4,
+    lengthBytes,
+    pseudoSum: pseudoHeaderSum(
+      ipv4.source(view, ip),
+      ipv4.destination(view, ip),
+      protocol,
+      lengthBytes,
+    ),
+    checksum: isTcp ? tcp.checksum(view, l4) : udp.checksum(view, l4),
+  };
+}

@@ -1,0 +1,87 @@
+/** What ARP finds out about the next hops towards backends: it decides who gets new connections. */
+import type { LimitedLog } from "../../core/limited_log.ts";
+import type { Backend, Backends } from "./backends.ts";
+import { formatAddress, formatMac, type Mac } from "../../wire/address.ts";
+
+/** Lines at once, of those that tell of each next hop when it is found or lost. */
+const LINES_AT_ONCE = 100;
+
+/** A next hop that moves once has a new host; one that moves again so soon has two. */
+const CONFLICT_MS = 60_000;
+
+/** Where a next hop is, and when it moved there from elsewhere. */
+interface Place {
+  mac: Mac;
+  movedMs: number;
+}
+
+export class BackendWatch {
+  readonly #backends: Backends;
+  readonly #log: LimitedLog;
+  readonly #reachedBy = new Map<number, Backend[]>();
+  readonly #places = new Map<number, Place>();
+
+  /** `nextHop` tells by which next hop an address is reached. */
+  constructor(backends: Backends, nextHop: (address: number) => number, log: LimitedLog) {
+    this.#backends = backends;
+    this.#log = log;
+    for (const backend of backends.all) {
+      const hop = nextHop(backend.address);
+      const reached = this.#reachedBy.get(hop);
+      if (reached === undefined) this.#reachedBy.set(hop, [backend]);
+      else reached.push(backend);
+    }
+  }
+
+  /** The next hops to keep an eye on: backends on the link, and the gateway if others need it. */
+  nextHops(): readonly number[] {
+    return [...this.#reachedBy.keys()];
+  }
+
+  resolved(nextHop: number, mac: Mac, nowMs: number): void {
+    for (const backend of this.#reachedBy.get(nextHop)!) this.#backends.setStatus(backend, "up");
+    const place = this.#places.get(nextHop);
+    const moved = place !== undefined && (place.mac.hi !== mac.hi || place.mac.lo !== mac.lo);
+    if (moved && nowMs - place.movedMs < CONFLICT_MS) {
+      const other = place.mac;
+      this.#log.write(
+        "warning",
+        "address conflict",
+        1,
+        nowMs,
+        () =>
+          `${this.#nameOf(nextHop)} is claimed by ${formatMac(other)} and by ${formatMac(mac)}: ` +
+          "address conflict, one of the two must be given another address",
+      );
+    } else {
+      this.#log.write(
+        "info",
+        "next hop found",
+        LINES_AT_ONCE,
+        nowMs,
+        () => `${this.#nameOf(nextHop)} is at ${formatMac(mac)}`,
+      );
+    }
+    const movedMs = moved ? nowMs : place?.movedMs ?? -Infinity;
+    this.#places.set(nextHop, { mac, movedMs });
+  }
+
+  unanswered(nextHop: number, nowMs: number): void {
+    const reached = this.#reachedBy.get(nextHop)!;
+    for (const backend of reached) this.#backends.setStatus(backend, "unanswered");
+    this.#log.write(
+      "warning",
+      "next hop lost",
+      LINES_AT_ONCE,
+      nowMs,
+      () =>
+        `${this.#nameOf(nextHop)} does not answer ARP (3 requests): ` +
+        "no new connections to it while another backend answers",
+    );
+  }
+
+  #nameOf(nextHop: number): string {
+    const role = this.#backends.get(nextHop) === undefined ? "gateway" : "backend";
+    return `${role} ${formatAddress(nextHop)}`;
+  }
+}

@@ -1,0 +1,90 @@
+/** The backends: `--dst-addrs`, whether each can be reached, and how many connections it has had. */
+import { below, type Random } from "../../core/random.ts";
+import type { BalanceMethod } from "../../policy/language/ast.ts";
+import type { Pdu } from "../../wire/pdu.ts";
+import { tupleHash } from "../../wire/stable_hash.ts";
+
+/** Not heard of yet / answers ARP / has not answered. */
+export type BackendStatus = "resolving" | "up" | "unanswered";
+
+export interface Backend {
+  readonly address: number;
+  status: BackendStatus;
+  /** Connections in the flow table. */
+  active: number;
+  /** Connections ever opened. */
+  opened: number;
+}
+
+export class Backends {
+  readonly all: readonly Backend[];
+  readonly #byAddress: ReadonlyMap<number, Backend>;
+  /** Place in `all`. */
+  readonly #placeOf: ReadonlyMap<Backend, number>;
+  /** Those that answer and those not heard of yet, each in the order given. */
+  readonly #up: Backend[] = [];
+  readonly #resolving: Backend[];
+  #turn = 0;
+
+  constructor(addresses: readonly number[]) {
+    this.all = addresses.map((address) => ({
+      address,
+      status: "resolving",
+      active: 0,
+      opened: 0,
+    }));
+    this.#byAddress = new Map(this.all.map((backend) => [backend.address, backend]));
+    this.#placeOf = new Map(this.all.map((backend, place) => [backend, place]));
+    this.#resolving = [...this.all];
+  }
+
+  get(address: number): Backend | undefined {
+    return this.#byAddress.get(address);
+  }
+
+  /** How many have not answered. */
+  get unanswered(): number {
+    return this.all.length - this.#up.length - this.#resolving.length;
+  }
+
+  /** Connections go to backends that answer; while none does, to those not heard of yet; else to none. */
+  setStatus(backend: Backend, status: BackendStatus): void {
+    if (backend.status === status) return;
+    const from = this.#withStatus(backend.status);
+    const to = this.#withStatus(status);
+    backend.status = status;
+    from?.splice(this.#placeIn(from, backend), 1);
+    to?.splice(this.#placeIn(to, backend), 0, backend);
+  }
+
+  #withStatus(status: BackendStatus): Backend[] | null {
+    return status === "up" ? this.#up : status === "resolving" ? this.#resolving : null;
+  }
+
+  /** Where the backend stands in a part of `all`, or would stand. */
+  #placeIn(part: readonly Backend[], backend: Backend): number {
+    const place = this.#placeOf.get(backend)!;
+    let low = 0;
+    for (let high = part.length; low < high;) {
+      const middle = (low + high) >>> 1;
+      if (this.#placeOf.get(part[middle]!)! < place) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** An eligible backend for the connection that `pdu` opens, or null if none has answered. */
+  pick(method: BalanceMethod, pdu: Readonly<Pdu>, random: Random): Backend | null {
+    const eligible = this.#up.length > 0 ? this.#up : this.#resolving;
+    const count = eligible.length;
+    if (count <= 1) return eligible[0] ?? null;
+    switch (method) {
+      case "random":
+        return eligible[below(random, count)]!;
+      case "round-robin":
+        return eligible[this.#turn++ % count]!;
+      case "hash":
+        return eligible[(tupleHash(pdu) >>> 0) % count]!;
+    }
+  }
+}

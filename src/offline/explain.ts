@@ -1,0 +1,177 @@
+/**
+ * What the proxy would do with packets, and why. The packets go one after
+ * the other, all at one instant, through a whole appliance in memory, whose tree is run by the walker
+ * and tells its path. Nothing outside is touched.
+ *
+ *     tcp 192.168.0.254:40000 > 192.168.0.100:2000 syn ttl 64
+ *     new, from side a
+ *
+ *     not ip.src in $dst-addrs  true
+ *     …
+ *     Decision : Forward
+ *     sent     : tcp 192.168.0.100:40000 > 192.168.0.2:2000 syn ttl 63
+ *
+ * Every neighbour has answered ARP, the sender, too.
+ */
+import { ManualClock } from "../core/clock.ts";
+import { SeededRandom } from "../core/random.ts";
+import { reasonName, reasonText } from "../core/reason.ts";
+import { MemoryDevice } from "../device/memory.ts";
+import { DECISION_NAMES, type Policy } from "../policy/language/ast.ts";
+import { explaining, formatPath, type PathLine } from "../policy/engine/path.ts";
+import type { Plan } from "../policy/engine/plan.ts";
+import type { Evaluate } from "../policy/engine/environment.ts";
+import { inSubnet, type Mac } from "../wire/address.ts";
+import { isStray, STATE_ESTABLISHED, STATE_NEW } from "../wire/pdu.ts";
+import { Appliance } from "../datapath/appliance.ts";
+import { type Config, isBehind, type LinkConfig, routesOn, subnetOn } from "../datapath/config.ts";
+import { arpReplyFrame, isArp } from "../device/capture/frame.ts";
+import { frameOf, type Packet } from "../device/capture/packet.ts";
+import { describeFrame, formatPacket } from "./packet_text.ts";
+import { Trace } from "../console/trace.ts";
+
+/** What became of one packet. */
+export interface Explanation {
+  /** `new, from side a`; null if the packet did not come to the tree. */
+  readonly seen: string | null;
+  readonly path: readonly PathLine[];
+  /** The console's line, e.g. `Decision : Drop (no-mapping)`. */
+  readonly decision: string;
+  /** What the reason means, if the policy did not choose the drop; else null. */
+  readonly why: string | null;
+  /** Frames that were sent because of it. */
+  readonly sent: readonly Sent[];
+}
+
+interface Sent {
+  readonly frame: Uint8Array;
+  /** ` to side b`; empty where one interface serves both sides. */
+  readonly side: string;
+}
+
+/** The lines about one packet, each ended by a newline. */
+export function formatExplanation(packet: Packet, explanation: Explanation): string {
+  const { seen, path, decision, why, sent } = explanation;
+  const parts = [
+    `${formatPacket(packet)}\n`,
+    seen === null ? "" : `${seen}\n\n${formatPath(path)}`,
+    `\n${decision}\n`,
+    why === null ? "" : `because  : ${why}\n`,
+    ...sent.map(({ frame, side }) => `sent     : ${describeFrame(frame)}${side}\n`),
+  ];
+  return parts.join("");
+}
+
+/** An appliance in memory that tells what it does. Throws a RangeError for a policy that can't run. */
+export class Explainer {
+  readonly #devices: readonly MemoryDevice[];
+  readonly #appliance: Appliance;
+  readonly #config: Config;
+  #seen: string | null = null;
+  #path: PathLine[] = [];
+  #printed = "";
+
+  /** `hosts` are addresses that packets will come from. */
+  constructor(policy: Policy, config: Config, hosts: readonly number[]) {
+    this.#config = config;
+    this.#devices = config.links.map(() => new MemoryDevice());
+    const console = { full: false, offer: (text: string) => (this.#printed = text) !== "" };
+    this.#appliance = new Appliance({
+      devices: this.#devices,
+      clock: new ManualClock(),
+      random: new SeededRandom(config.seed ?? 0),
+      policy,
+      config,
+      log: {
+        info: () => {},
+        warning: () => {},
+        error: (text) => this.#path.push({ depth: 0, text, outcome: "error" }),
+      },
+      trace: new Trace("all", console, DECISION_NAMES),
+      evaluator: (plan) => this.#evaluator(plan),
+    });
+    const own = new Set(config.links.map(({ address }) => address));
+    const nextHops = config.links.flatMap(({ routes }) => routes.map(({ nextHop }) => nextHop));
+    const neighbors = [...config.dstAddrs, ...hosts, ...nextHops];
+    this.#meet(neighbors.filter((address) => !own.has(address)));
+  }
+
+  /** Sends the packet through. Later ones meet what this one has changed. */
+  explain(packet: Packet): Explanation {
+    const { drops } = this.#appliance.metrics;
+    const before = drops.slice();
+    this.#seen = null;
+    this.#path = [];
+    this.#printed = "";
+    const number = this.#linkOf(packet);
+    const link = this.#config.links[number]!;
+    this.#devices[number]!.inbox.push(frameOf(packet, macTowards(packet.src, link), link.mac));
+    const sent = this.#poll().filter(({ frame }) => !isArp(frame));
+    const reason = drops.findIndex((count, reason) => count > before[reason]!);
+    const isPdu = this.#printed !== ""; // an ICMP error about a connection is one that no tree is asked for
+    const dropped = reason > 0 && reasonName(reason) !== "policy";
+    return {
+      seen: this.#seen,
+      path: this.#path,
+      decision: isPdu
+        ? this.#printed.trimEnd().split("\n").at(-1)!
+        : `Dropped before the policy was asked (${reasonName(reason)})`,
+      why: dropped ? reasonText(reason) : null,
+      sent,
+    };
+  }
+
+  #evaluator(plan: Plan): Evaluate {
+    const evaluate = explaining(plan, (line) => this.#path.push(line));
+    return (pdu) => {
+      const state = pdu.state === STATE_NEW
+        ? "new"
+        : pdu.state === STATE_ESTABLISHED
+        ? "established"
+        : isStray(pdu)
+        ? "invalid, stray"
+        : "invalid";
+      this.#seen = `${state}, from side ${plan.environment.sideOf(pdu) === 1 ? "b" : "a"}`;
+      return evaluate(pdu);
+    };
+  }
+
+  /** Lets those that are on a link say where they are. */
+  #meet(addresses: readonly number[]): void {
+    for (const [i, link] of this.#config.links.entries()) {
+      const subnet = subnetOn(link);
+      const onLink = addresses.filter((host) => inSubnet(host, subnet));
+      this.#devices[i]!.inbox.push(
+        ...onLink.map((host) => arpReplyFrame({ mac: macOf(host, link), address: host }, link)),
+      );
+    }
+    this.#poll();
+  }
+
+  /** Lets the appliance handle what waits for it. */
+  #poll(): readonly Sent[] {
+    do this.#appliance.poll(0); while (this.#devices.some(({ inbox }) => inbox.length > 0));
+    return this.#devices.flatMap((device, i) => {
+      const side = this.#devices.length === 1 ? "" : ` to side ${i === 0 ? "a" : "b"}`;
+      return device.take().map((frame) => ({ frame, side }));
+    });
+  }
+
+  /** Number of the link by which the packet comes: that of its destination, else of its source. */
+  #linkOf({ src, dst }: Packet): number {
+    const { links } = this.#config;
+    if (links.length === 1) return 0;
+    const own = links.findIndex(({ address }) => address === dst);
+    return own >= 0 ? own : isBehind(src, links, 1) ? 1 : 0;
+  }
+}
+
+/** Of the station that a packet from this address comes from. */
+function macTowards(address: number, link: LinkConfig): Mac {
+  return macOf(routesOn(link).nextHop(address) || address, link);
+}
+
+/** An invented one, never the proxy's own. */
+function macOf(host: number, { mac }: LinkConfig): Mac {
+  return { hi: mac.hi === 0x0200 ? 0x0202 : 0x0200, lo: host };
+}

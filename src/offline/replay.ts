@@ -1,0 +1,189 @@
+/**
+ * A capture run through the whole appliance in memory, on the capture's own clock: the same capture,
+ * configuration and policy give the same run every time.
+ *
+ *     record ─┬─ from another station ──▶ appliance ──▶ what it sends ──┬──▶ events.sent
+ *             └─ from the proxy's own MAC ────────────▶ compared with ──┘
+ *
+ * Each record is a burst of its own, and between two records time passes in ticks as in a real run, over
+ * long pauses in jumps (`capture_clock.ts`). What hangs on the moment of a tick can't be the same: ARP
+ * requests (probes and announcements are such) are counted but not compared, and limits (of the policy,
+ * of ICMP errors) may differ by a packet.
+ */
+import type { Log } from "../core/log.ts";
+import { SeededRandom } from "../core/random.ts";
+import { MemoryDevice } from "../device/memory.ts";
+import { completeChecksum, OffloadGuess } from "../device/capture/offload_guess.ts";
+import type { PcapRecord } from "../device/capture/pcap.ts";
+import { DECISION_NAMES, type Policy } from "../policy/language/ast.ts";
+import { formatMac, type Mac } from "../wire/address.ts";
+import { Appliance } from "../datapath/appliance.ts";
+import { CaptureClock } from "./capture_clock.ts";
+import type { Config } from "../datapath/config.ts";
+import { isArpRequest, isFrom } from "../device/capture/frame.ts";
+import {
+  firstDifference,
+  FrameMatch,
+  type MatchResult,
+  type Sighting,
+} from "../device/capture/frame_match.ts";
+import { describeFrame } from "./packet_text.ts";
+import { Trace } from "../console/trace.ts";
+
+/** Whom a replay tells. Texts are whole lines. */
+export interface ReplayEvents {
+  print(text: string): void;
+  complain(text: string): void;
+  /** A frame was sent over the link of that number; its checksum is complete. */
+  sent(record: PcapRecord, link: number): void;
+}
+
+/** One interface of the run that was captured. */
+export interface ReplaySide {
+  readonly mtu: number;
+  /** Frames that the proxy receives before the capture begins. */
+  readonly first: readonly Uint8Array[];
+}
+
+/** One run over a capture, or over one of each link, a record at a time. */
+export class Replay {
+  readonly #events: ReplayEvents;
+  readonly #macs: readonly Mac[];
+  readonly #clock = new CaptureClock();
+  readonly #devices: readonly MemoryDevice[];
+  readonly #appliance: Appliance;
+  readonly #offloads: readonly OffloadGuess[];
+  readonly #match = new FrameMatch();
+  #records = 0;
+  #cutShort = 0;
+  #ownRecords = 0;
+  readonly #arpRequests = { captured: 0, sent: 0 };
+
+  /**
+   * There is a side for each link of `config`. Throws a RangeError for a policy that can't run.
+   */
+  constructor(
+    policy: Policy,
+    config: Config,
+    events: ReplayEvents,
+    sides: readonly ReplaySide[],
+  ) {
+    this.#events = events;
+    this.#macs = config.links.map(({ mac }) => mac);
+    this.#devices = sides.map(({ mtu }) => new MemoryDevice(mtu));
+    this.#offloads = this.#devices.map(({ mtu }) => new OffloadGuess(mtu));
+    for (const [i, { first }] of sides.entries()) this.#devices[i]!.inbox.push(...first);
+    const console = { full: false, offer: (text: string) => (events.print(text), true) };
+    const log: Log = {
+      info: (message) => events.print(`${message}\n`),
+      warning: (message) => events.complain(`warning: ${message}\n`),
+      error: (message) => events.complain(`error: ${message}\n`),
+    };
+    this.#appliance = new Appliance({
+      devices: this.#devices,
+      clock: this.#clock,
+      random: new SeededRandom(config.seed ?? 0),
+      policy,
+      config,
+      log,
+      trace: config.trace === "off" ? null : new Trace(config.trace, console, DECISION_NAMES),
+    });
+  }
+
+  /** The next record, from the capture of the link of that number. */
+  take(record: PcapRecord, link = 0): void {
+    const device = this.#devices[link]!;
+    const { frame, lengthBytes, timeUs } = record;
+    if (this.#records++ === 0) this.#clock.begin(timeUs);
+    if (frame.length < lengthBytes) this.#cutShort++;
+    while (this.#clock.approach(timeUs) || this.#isWaiting()) this.#poll();
+    if (isFrom(frame, this.#macs[link]!)) {
+      this.#ownRecords++;
+      if (isArpRequest(frame)) this.#arpRequests.captured++;
+      else this.#match.captured({ frame, record: this.#records, timeUs });
+      return;
+    }
+    const vnet = this.#offloads[link]!.vnetOf(frame);
+    if (vnet !== null) device.vnet.set(frame, vnet);
+    device.inbox.push(frame);
+    do this.#poll(); while (this.#isWaiting());
+  }
+
+  #isWaiting(): boolean {
+    return this.#devices.some(({ inbox }) => inbox.length > 0);
+  }
+
+  /** True if the capture has frames of the proxy and they are not those that were sent here. */
+  differs(): boolean {
+    const { missing, unexpected } = this.#match.result();
+    return this.#ownRecords > 0 && missing.length + unexpected.length > 0;
+  }
+
+  /** The appliance's summary and the comparison, as lines. */
+  summary(): string {
+    return this.#appliance.summary() + this.#comparison(this.#match.result());
+  }
+
+  #poll(): void {
+    this.#appliance.poll(0);
+    for (const [link, device] of this.#devices.entries()) {
+      for (const frame of device.take()) this.#sent(frame, device.vnet.has(frame), link);
+    }
+  }
+
+  /** Takes what was sent; `isOpen`: its checksum is still to be completed. */
+  #sent(frame: Uint8Array<ArrayBuffer>, isOpen: boolean, link: number): void {
+    const { timeUs } = this.#clock;
+    if (isArpRequest(frame)) this.#arpRequests.sent++;
+    else this.#match.sent({ frame, record: this.#records, timeUs });
+    const complete = isOpen ? frame.slice() : frame;
+    if (isOpen) completeChecksum(complete);
+    this.#events.sent({ timeUs, frame: complete, lengthBytes: frame.length }, link);
+  }
+
+  #comparison({ equal, outOfOrder, missing, unexpected }: MatchResult): string {
+    const cut = this.#cutShort === 0 ? "" : `, ${this.#cutShort} cut short by the capture`;
+    const lines = [
+      [
+        "Capture",
+        `${this.#records} frames${cut}, ${this.#ownRecords} from ` +
+        this.#macs.map(formatMac).join(" and "),
+      ],
+    ];
+    if (this.#ownRecords === 0) {
+      lines.push(["Compared", "nothing: the capture has no frames of the proxy"]);
+    } else {
+      const { captured, sent } = this.#arpRequests;
+      const order = outOfOrder === 0 ? "" : ` (${outOfOrder} in another order)`;
+      lines.push(
+        [
+          "Compared",
+          `${equal} equal${order}, ${missing.length} missing, ${unexpected.length} unexpected`,
+        ],
+        ["Left out", `ARP requests, ${captured} in the capture, ${sent} sent here`],
+        ...this.#differences(missing[0], unexpected[0]),
+      );
+    }
+    return lines.map(([name, text]) => `${name!.padEnd(11)} : ${text}\n`).join("");
+  }
+
+  #differences(missing: Sighting | undefined, unexpected: Sighting | undefined): string[][] {
+    const place = ({ record, timeUs, frame }: Sighting): string =>
+      `${record}, ${this.#clock.secondsOf(timeUs)} s: ${describeFrame(frame)}`;
+    const lines: string[][] = [];
+    if (missing !== undefined) lines.push(["Missing", `first in record ${place(missing)}`]);
+    if (unexpected !== undefined) {
+      lines.push(["Unexpected", `first after record ${place(unexpected)}`]);
+    }
+    if (missing !== undefined && unexpected !== undefined) {
+      const at = firstDifference(missing.frame, unexpected.frame);
+      const [there, here] = [missing.frame[at], unexpected.frame[at]].map(hexOf);
+      lines.push(["Difference", `byte ${at} of the two is ${there} in the capture, ${here} here`]);
+    }
+    return lines;
+  }
+}
+
+function hexOf(byte: number | undefined): string {
+  return byte === undefined ? "lacking" : byte.toString(16).padStart(2, "0");
+}

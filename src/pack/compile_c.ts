@@ -1,0 +1,66 @@
+/**
+ * Builds the shim: `ffi/tap.c` → `ffi/build/libtap.so`, with the system's C compiler. Does nothing when
+ * the shim is newer than its source. `deno task shim` runs it; `main.ts` calls it when run from source.
+ */
+
+const FLAGS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror"];
+const NO_COMPILER =
+  'there is no C compiler "cc"; install one, on Debian and Ubuntu with: sudo apt-get install gcc libc6-dev';
+
+/** Builds the shim where needed and returns its path. Throws an Error with the compiler's words. */
+export function buildShim(): string {
+  const source = pathOf("tap.c");
+  const target = pathOf("build/libtap.so");
+  if (modifiedMs(target) > modifiedMs(source)) return target;
+  Deno.mkdirSync(pathOf("build"), { recursive: true });
+  compileC(source, target, ["-shared", "-fPIC"]);
+  return target;
+}
+
+/** Compiles one C file to `target`, which is replaced at once or not at all. */
+export function compileC(source: string, target: string, flags: readonly string[]): void {
+  const unfinished = `${target}.${Deno.pid}.tmp`;
+  const result = runCompiler([...FLAGS, ...flags, "-o", unfinished, source]);
+  if (!result.success) {
+    throw new Error(
+      `Cannot compile "${source}": ${new TextDecoder().decode(result.stderr).trim()}`,
+    );
+  }
+  Deno.renameSync(unfinished, target);
+}
+
+function runCompiler(args: string[]): Deno.CommandOutput {
+  try {
+    return new Deno.Command("cc", { args, stdout: "null", stderr: "piped" }).outputSync();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) {
+      throw new Error(`Cannot compile the C sources: ${NO_COMPILER}`);
+    }
+    throw error;
+  }
+}
+
+/** File system path of a file next to this one. */
+function pathOf(relative: string): string {
+  return decodeURIComponent(new URL(`../../ffi/${relative}`, import.meta.url).pathname);
+}
+
+/** Time of last change in ms; 0 when there is no such file. */
+function modifiedMs(path: string): number {
+  try {
+    return Deno.statSync(path).mtime?.getTime() ?? 0;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return 0;
+    throw error;
+  }
+}
+
+if (import.meta.main) {
+  try {
+    buildShim();
+  } catch (error) {
+    // deno-lint-ignore no-console
+    console.error(error instanceof Error ? error.message : error);
+    Deno.exit(1);
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * Makes the single file `./proxy` (`deno task build`): with `deno compile` where Deno's base runtime
+ * can be had, else the portable build, which carries Deno's own executable (see `src/pack/launcher.c`).
+ * `deno task build --portable` makes that one at once.
+ */
+import { buildShim, compileC } from "./compile_c.ts";
+
+const ROOT = decodeURIComponent(new URL("../..", import.meta.url).pathname);
+const TARGET = `${ROOT}proxy`;
+const UNFINISHED = `${TARGET}.${Deno.pid}.tmp`;
+
+/** What a compiled program may do; `src/pack/launcher.c` says the same of a portable one. */
+const PERMISSIONS = [
+  "--allow-ffi",
+  "--allow-read",
+  "--allow-write",
+  "--allow-env=NO_COLOR,FORCE_COLOR,CLICOLOR_FORCE",
+];
+
+/**
+ * Builds `./proxy` and returns which kind it became; with `portable` that kind without trying the
+ * other. Throws an Error with the compiler's or Deno's words.
+ */
+export function buildProxy(portable: boolean): "compiled" | "portable" {
+  const shim = buildShim();
+  try {
+    if (!portable && compile()) return "compiled";
+    packPortable(shim);
+    return "portable";
+  } finally {
+    removeIfThere(UNFINISHED);
+  }
+}
+
+/** How the packet path is made fast; why, says `src/pack/launcher.c`, which has the same. */
+export const V8_FLAGS =
+  "--v8-flags=--max-inlined-bytecode-size=1000,--max-inlined-bytecode-size-cumulative=5000";
+
+/** Makes `./proxy` with `deno compile`; false where Deno's base runtime cannot be had. */
+function compile(): boolean {
+  const failure = deno(
+    [
+      "compile",
+      "--quiet",
+      "--no-prompt",
+      V8_FLAGS,
+      ...PERMISSIONS,
+      "--include",
+      "ffi/build/libtap.so",
+    ]
+      .concat("--output", UNFINISHED, "main.ts"),
+  );
+  if (failure === "") {
+    Deno.renameSync(UNFINISHED, TARGET);
+    return true;
+  }
+  const noRuntime = failure.split("\n").find((line) => line.includes("denort"));
+  if (noRuntime === undefined) throw new Error(`Cannot compile the program: ${failure}`);
+  say(`No base runtime for deno compile, making the portable build instead (${noRuntime.trim()})`);
+  return false;
+}
+
+/** Makes `./proxy` from the launcher, this Deno, the bundled program and the shim. */
+function packPortable(shim: string): void {
+  const launcher = `${ROOT}ffi/build/launcher`;
+  const program = `${ROOT}ffi/build/proxy.js`;
+  const svg = `${ROOT}ffi/build/svg.js`;
+  compileC(`${ROOT}src/pack/launcher.c`, launcher, ["-s"]);
+  bundle("src/pack/portable.ts", program);
+  bundle("src/cli/svg.ts", svg);
+  joinParts(launcher, [Deno.execPath(), program, shim, svg], UNFINISHED);
+  Deno.renameSync(UNFINISHED, TARGET);
+}
+
+function bundle(entry: string, target: string): void {
+  // Minified: where there are no caches, Deno looks through all of it at each start.
+  const failure = deno(["bundle", "--quiet", "--minify", "--output", target, entry]);
+  if (failure !== "") throw new Error(`Cannot bundle "${entry}": ${failure}`);
+}
+
+/**
+ * Writes the executable `target`: the launcher, the parts (Deno, program, shim, SVG), and at the end their
+ * sizes and a magic word, which are `struct trailer` in `src/pack/launcher.c`.
+ */
+export function joinParts(launcher: string, parts: readonly string[], target: string): void {
+  const trailer = new DataView(new ArrayBuffer(8 * parts.length + 8));
+  new TextEncoder().encodeInto("treegate", new Uint8Array(trailer.buffer, 8 * parts.length));
+  Deno.writeFileSync(target, Deno.readFileSync(launcher), { mode: 0o755 });
+  parts.forEach((path, i) => {
+    const bytes = Deno.readFileSync(path);
+    trailer.setBigUint64(8 * i, BigInt(bytes.length), true);
+    Deno.writeFileSync(target, bytes, { append: true });
+  });
+  Deno.writeFileSync(target, new Uint8Array(trailer.buffer), { append: true });
+}
+
+/** Runs this Deno in the project; its error output when it failed, else nothing. */
+function deno(args: string[]): string {
+  const { success, stderr } = new Deno.Command(Deno.execPath(), {
+    args,
+    cwd: ROOT,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+  }).outputSync();
+  if (success) return "";
+  const [words] = new TextDecoder().decode(stderr).split("\nStack backtrace:");
+  return words!.trim() || "it gave no reason";
+}
+
+function removeIfThere(path: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+function say(line: string): void {
+  // deno-lint-ignore no-console
+  console.error(line);
+}
+
+if (import.meta.main) {
+  try {
+    say(`Built ./proxy (${buildProxy(Deno.args.includes("--portable"))})`);
+  } catch (error) {
+    say(error instanceof Error ? error.message : String(error));
+    Deno.exit(1);
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * The running tree as text, with how many PDUs came to each node:
+ *
+ *         PDUs  Tree
+ *           18  not ip.src in $dst-addrs
+ *           18    icmp
+ *           18      echo-request -> in turn
+ *            9        | drop
+ *            9        | track, echo
+ *
+ * A chain is one line, with how often a step in it refused. PDUs for which a selector had no branch are
+ * counted at its end, as `default`.
+ */
+import type { Plan, PlanNode } from "./plan.ts";
+import { visits } from "./plan.ts";
+import { printPredicate, printStep } from "../notation/print.ts";
+
+/** Most lines; where a tree has more, only those that were visited are shown, up to this many. */
+const MAX_LINES = 200;
+
+const COUNT_WIDTH = 12;
+const INDENT = "  ";
+
+interface Line {
+  readonly count: number;
+  readonly text: string;
+}
+
+/** The annotated tree's lines, each ended by a newline. */
+export function annotate(plan: Plan): string {
+  const counts = visits(plan);
+  const all = [...linesOf(plan, counts, plan.root, "", "")];
+  const lines = all.length <= MAX_LINES ? all : all.filter(({ count }) => count > 0);
+  const shown = lines.slice(0, MAX_LINES)
+    .map(({ count, text }) => `${String(count).padStart(COUNT_WIDTH)}  ${text}\n`);
+  const hidden = all.length - shown.length;
+  if (hidden > 0) shown.push(`${" ".repeat(COUNT_WIDTH)}  … ${hidden} more lines\n`);
+  return `${"PDUs".padStart(COUNT_WIDTH)}  Tree\n${shown.join("")}`;
+}
+
+/** Lines of the subtree; `head` is what leads to it, e.g. a predicate or `|`. */
+function* linesOf(
+  plan: Plan,
+  counts: Float64Array,
+  node: PlanNode,
+  head: string,
+  indent: string,
+): Generator<Line> {
+  const count = counts[node.number]!;
+  const items: string[] = [];
+  let last = node;
+  while (last.children.length === 1 && last.tree.node !== "filter") {
+    const refused = plan.exits[last.number]!;
+    items.push(printStep(last.tree) + (refused > 0 ? ` (${refused} refused)` : ""));
+    last = last.children[0]!;
+  }
+  const { tree } = last;
+  if (tree.node !== "first-match" && tree.node !== "filter") items.push(printStep(tree));
+  const chain = items.join(", ");
+  const arrow = chain === "" || head === "|" ? " " : " -> ";
+  const text = head === "" ? chain && `-> ${chain}` : `${head}${arrow}${chain}`.trimEnd();
+  if (text !== "") yield { count, text: indent + text };
+  if (tree.node === "decide") return;
+  const inner = text === "" ? indent : indent + INDENT;
+  for (const [index, child] of last.children.entries()) {
+    yield* linesOf(plan, counts, child, headOf(last, index), inner);
+  }
+  const none = plan.exits[last.number]!;
+  if (none > 0) yield { count: none, text: `${inner}default ${plan.policy.default}` };
+}
+
+function headOf({ tree }: PlanNode, index: number): string {
+  if (tree.node === "first-match") return printPredicate(tree.arms[index]!.when);
+  if (tree.node === "filter") return printPredicate(tree.when);
+  const weight = tree.node === "balance" ? tree.branches[index]!.weight : 1;
+  return weight === 1 ? "|" : `| ${weight}x`;
+}

@@ -1,0 +1,145 @@
+/**
+ * The nodes with a memory: balancers and rate limits. Each has one chooser, which both the walker and
+ * the compiled function ask for the branch to take, so that they cannot differ in what they remember.
+ */
+import { below } from "../../core/random.ts";
+import { rateOf } from "../../core/source_buckets.ts";
+import { TokenBucket } from "../../core/token_bucket.ts";
+import { type Pdu, STATE_NEW } from "../../wire/pdu.ts";
+import { tupleHash } from "../../wire/stable_hash.ts";
+import type { Affinity, Sticky } from "./affinity.ts";
+import type { BalanceMethod, CustomSelector, Tree } from "../language/ast.ts";
+import type { Environment } from "./environment.ts";
+
+export interface Chooser {
+  /** Index of the branch to take; -1: the default decision. */
+  choose(pdu: Pdu): number;
+}
+
+type Balance = Extract<Tree, { node: "balance" }>;
+type Limit = Extract<Tree, { node: "limit" }>;
+type Select = Extract<Tree, { node: "select" }>;
+
+export function balancer(tree: Balance, environment: Environment): Chooser {
+  const weights = tree.branches.map((branch) => branch.weight);
+  const draw = drawer(tree.by, weights.reduce((sum, weight) => sum + weight, 0), environment);
+  const choose = (pdu: Pdu): number => {
+    let rest = draw(pdu);
+    let index = 0;
+    while (rest >= weights[index]!) rest -= weights[index++]!;
+    return index;
+  };
+  return tree.per === "pdu" ? { choose } : new PerConnection(choose, tree, environment);
+}
+
+/** A function that returns a place in the cycle of `total` shares. */
+function drawer(
+  by: BalanceMethod,
+  total: number,
+  { random }: Environment,
+): (pdu: Pdu) => number {
+  let next = 0;
+  switch (by) {
+    case "round-robin":
+      return () => {
+        const place = next;
+        next = place + 1 === total ? 0 : place + 1;
+        return place;
+      };
+    case "random":
+      return () => below(random, total);
+    case "hash":
+      return (pdu) => (tupleHash(pdu) >>> 0) % total;
+  }
+}
+
+/** Remembers the branch of every tracked connection; one that is not tracked chooses each time. */
+class PerConnection implements Chooser, Sticky {
+  readonly #choose: (pdu: Pdu) => number;
+  readonly #affinity: Affinity;
+  /**
+   * By entry, branch + 1 and below it the entry's number of openings; 0: none. After 256 openings none
+   * of which came here, what was another connection's counts: a branch, too, which is then kept.
+   */
+  readonly #remembered: Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
+  /** Branch + 1 chosen for the PDU at hand. */
+  #chosen = 0;
+
+  constructor(choose: (pdu: Pdu) => number, tree: Balance, environment: Environment) {
+    const { affinity, maxConnections } = environment;
+    this.#choose = choose;
+    this.#affinity = affinity;
+    this.#remembered = cellBytes(tree) === 2
+      ? new Uint16Array(maxConnections)
+      : new Uint32Array(maxConnections);
+  }
+
+  choose(pdu: Pdu): number {
+    if (this.#chosen === 0) this.#affinity.ask(this);
+    const tracked = pdu.flow >= 0 && pdu.state !== STATE_NEW;
+    const remembered = tracked ? this.#recall(pdu.flow >>> 1) : 0;
+    const branch = remembered > 0 ? remembered - 1 : this.#choose(pdu);
+    this.#chosen = branch + 1;
+    return branch;
+  }
+
+  settle(entry: number): void {
+    if (entry >= 0) {
+      this.#remembered[entry] = (this.#chosen << OPENINGS_BITS) | this.#affinity.openings[entry]!;
+    }
+    this.#chosen = 0;
+  }
+
+  #recall(entry: number): number {
+    const cell = this.#remembered[entry]!;
+    return (cell & OPENINGS) === this.#affinity.openings[entry]! ? cell >>> OPENINGS_BITS : 0;
+  }
+}
+
+const OPENINGS_BITS = 8;
+const OPENINGS = (1 << OPENINGS_BITS) - 1;
+
+/** What a balancer per connection remembers of one. */
+export function cellBytes({ branches }: Balance): number {
+  return branches.length < 1 << (16 - OPENINGS_BITS) ? 2 : 4;
+}
+
+export function limiter(tree: Limit, { clock, sourceLimits }: Environment): Chooser {
+  const { perSecond, burst } = tree;
+  if (tree.per === "rule") {
+    const bucket = new TokenBucket(perSecond, burst, clock.nowMs());
+    return { choose: () => bucket.take(clock.nowMs()) ? 0 : -1 };
+  }
+  const take = sourceLimits.add(rateOf(perSecond, burst), clock);
+  return { choose: (pdu) => take(pdu.src) ? 0 : -1 };
+}
+
+/** A user's selector; what it returns beyond the branches, or throws, means the default decision. */
+export function customSelector(tree: Select, environment: Environment): Chooser {
+  const index = guarded(tree.name, tree.index as CustomSelector, -1, environment);
+  return {
+    choose: (pdu) => {
+      const branch = index(pdu);
+      return Number.isInteger(branch) && branch >= 0 && branch < tree.branches.length ? branch : -1;
+    },
+  };
+}
+
+/** Calls a user's function; if it throws, `otherwise` counts, and the first time is told. */
+export function guarded<T>(
+  name: string,
+  call: (pdu: Readonly<Pdu>) => T,
+  otherwise: T,
+  { customFailed }: Environment,
+): (pdu: Readonly<Pdu>) => T {
+  let told = false;
+  return (pdu) => {
+    try {
+      return call(pdu);
+    } catch (error) {
+      if (!told) customFailed(name, error);
+      told = true;
+      return otherwise;
+    }
+  };
+}

@@ -1,0 +1,43 @@
+/** What a policy needs around it to run, and what comes out. */
+import type { Clock } from "../../core/clock.ts";
+import type { Random } from "../../core/random.ts";
+import type { Pdu } from "../../wire/pdu.ts";
+import type { Affinity } from "./affinity.ts";
+import type { BalanceMethod } from "../language/ast.ts";
+import type { SourceLimits } from "./source_limits.ts";
+
+/**
+ * What scanners and modifiers ask of the flow layer. A step checks that it can be done and notes it on
+ * the PDU; it changes nothing else until the whole tree has decided. Returns 0 or the reason to drop.
+ */
+export interface Steps {
+  track(pdu: Pdu): number;
+  /** `backend` says how a new connection gets its backend. */
+  translateAToB(pdu: Pdu, backend: BalanceMethod): number;
+  translateBToA(pdu: Pdu): number;
+  /** `raise`: also above the TTL that the PDU came with. */
+  setTtl(pdu: Pdu, ttl: number, raise: boolean): number;
+}
+
+export interface Environment {
+  /** The list `$dst-addrs`. */
+  readonly dstAddrs: readonly number[];
+  readonly steps: Steps;
+  /** 1 if the PDU came from side B, else 0. */
+  readonly sideOf: (pdu: Readonly<Pdu>) => number;
+  readonly random: Random;
+  readonly clock: Clock;
+  /** Connections are numbered below this by `pdu.flow >> 1`. */
+  readonly maxConnections: number;
+  /** To be told of each connection that is opened, and what became of each PDU. */
+  readonly affinity: Affinity;
+  readonly sourceLimits: SourceLimits;
+  /** A user's function threw; it counts as false, or as no branch. Told once a name. */
+  readonly customFailed: (name: string, error: unknown) => void;
+}
+
+/**
+ * The decision's number, or the negative of the reason for which a step refused the PDU. Notes on the
+ * PDU which node it ended at and counts that.
+ */
+export type Evaluate = (pdu: Pdu) => number;

@@ -1,0 +1,118 @@
+/**
+ * The reference: what a tree means, in the fewest words. The compiled function must agree with it on
+ * every tree and packet, and `explain` shows what it does.
+ */
+import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../../wire/ipv4.ts";
+import { isStray, type Pdu, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../../wire/pdu.ts";
+import { DECISION_NUMBERS, type Interval, type Predicate } from "../language/ast.ts";
+import type { Evaluate } from "./environment.ts";
+import { intervalsOf, type Plan, type PlanNode } from "./plan.ts";
+
+/** Told of everything the walk does, in order. */
+export interface Visitor {
+  /** The walk has come to this node. */
+  enter(node: PlanNode): void;
+  /** A selector has asked this, for its branch number `index`. */
+  asked(node: PlanNode, index: number, predicate: Predicate, value: boolean): void;
+  /** The node has chosen this branch; -1: none, so the default decision. */
+  chose(node: PlanNode, index: number): void;
+  /** The node's step was taken (0) or refused for this reason. */
+  stepped(node: PlanNode, reason: number): void;
+}
+
+/** Evaluates one node at a time, as `Evaluate` says. */
+export function walker(plan: Plan, visitor?: Visitor): Evaluate {
+  return (pdu) => walk(plan, plan.root, pdu, visitor);
+}
+
+function walk(plan: Plan, node: PlanNode, pdu: Pdu, visitor: Visitor | undefined): number {
+  visitor?.enter(node);
+  const { tree, number } = node;
+  const { steps } = plan.environment;
+  const end = (value: number): number => {
+    pdu.exit = number;
+    plan.exits[number]!++;
+    return value;
+  };
+  const branch = (index: number): number => {
+    visitor?.chose(node, index);
+    const child = node.children[index];
+    return child === undefined
+      ? end(DECISION_NUMBERS[plan.policy.default])
+      : walk(plan, child, pdu, visitor);
+  };
+  const ask = (when: Predicate, index: number): boolean => {
+    const value = holds(when, pdu, plan);
+    visitor?.asked(node, index, when, value);
+    return value;
+  };
+  const step = (reason: number): number => {
+    visitor?.stepped(node, reason);
+    return reason === 0 ? walk(plan, node.children[0]!, pdu, visitor) : end(-reason);
+  };
+  switch (tree.node) {
+    case "first-match":
+      return branch(tree.arms.findIndex((arm, index) => ask(arm.when, index)));
+    case "filter":
+      return branch(ask(tree.when, 0) ? 0 : -1);
+    case "balance":
+    case "limit":
+    case "select":
+      return branch(plan.choosers[number]!.choose(pdu));
+    case "track":
+      return step(steps.track(pdu));
+    case "translate-a-to-b":
+      return step(steps.translateAToB(pdu, tree.backend));
+    case "translate-b-to-a":
+      return step(steps.translateBToA(pdu));
+    case "set-ttl":
+      return step(steps.setTtl(pdu, tree.ttl, tree.raise));
+    case "decide":
+      return end(DECISION_NUMBERS[tree.decision]);
+  }
+}
+
+const STATES = {
+  "new": STATE_NEW,
+  "established": STATE_ESTABLISHED,
+  "invalid": STATE_INVALID,
+} as const;
+
+export function holds(predicate: Predicate, pdu: Pdu, plan: Plan): boolean {
+  switch (predicate.test) {
+    case "always":
+      return true;
+    case "not":
+      return !holds(predicate.of, pdu, plan);
+    case "all":
+      return predicate.of.every((part) => holds(part, pdu, plan));
+    case "any":
+      return predicate.of.some((part) => holds(part, pdu, plan));
+    case "protocol":
+      return pdu.protocol === predicate.number;
+    case "address":
+      return within(pdu[predicate.field] >>> 0, intervalsOf(predicate.in, plan.lists));
+    case "port":
+      return pdu.protocol === predicate.protocol && within(pdu[predicate.field], predicate.in);
+    case "tcp-flags":
+      return pdu.protocol === PROTOCOL_TCP &&
+        (pdu.tcpFlags & (predicate.set | predicate.clear)) === predicate.set;
+    case "icmp":
+      return pdu.protocol === PROTOCOL_ICMP && pdu.icmpType === predicate.type &&
+        (predicate.code === null || pdu.icmpCode === predicate.code);
+    case "number":
+      return within(pdu[predicate.field], predicate.in);
+    case "fragment":
+      return pdu.fragment !== 0;
+    case "state":
+      return predicate.state === "stray" ? isStray(pdu) : pdu.state === STATES[predicate.state];
+    case "side":
+      return plan.environment.sideOf(pdu) === (predicate.side === "b" ? 1 : 0);
+    case "custom":
+      return plan.customs.get(predicate)!(pdu) === true;
+  }
+}
+
+function within(value: number, ranges: readonly Interval[]): boolean {
+  return ranges.some(({ first, last }) => first <= value && value <= last);
+}

@@ -1,0 +1,191 @@
+/**
+ * The firewall tree as plain frozen data: the one thing that all notations of a policy describe and all
+ * ways of running it obey.
+ *
+ *     text ─ parse.ts ─┐                        ┌─ plan.ts ─ walk.ts     what it means
+ *     code ─ build.ts ─┴─▶  Policy (this AST) ──┤       └── compile.ts  the same, fast
+ *                                               ├─ check.ts             what is wrong with it
+ *                                               └─ print.ts, render.ts  text, Mermaid, DOT
+ */
+import type { Pdu } from "../../wire/pdu.ts";
+
+// Decisions
+
+export type Decision = "drop" | "forward" | "echo-reply" | "reject";
+
+/** Number of a decision: what evaluation returns and counters are indexed by. */
+export const DROP = 0;
+export const FORWARD = 1;
+export const ECHO_REPLY = 2;
+export const REJECT = 3;
+
+export const DECISION_NUMBERS: Readonly<Record<Decision, number>> = {
+  "drop": DROP,
+  "forward": FORWARD,
+  "echo-reply": ECHO_REPLY,
+  "reject": REJECT,
+};
+
+/** Number of a decision → its name on the console. */
+export const DECISION_NAMES = ["Drop", "Forward", "Echo_reply", "Reject"] as const;
+
+// Predicates
+
+/** `first` to `last`, both unsigned and included; ports, lengths or TTLs. */
+export interface Interval {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Addresses of one network (`/32`: one address; host bits are 0), or of a named list. */
+export type AddressTerm =
+  | { readonly network: number; readonly prefixLength: number }
+  | { readonly list: string };
+
+/** The list that always exists: the backends, `--dst-addrs`. Written `$dst-addrs` in text. */
+export const DST_ADDRS = "dst-addrs";
+
+/** A pure question about a PDU or its connection. It never changes state. */
+export type Predicate =
+  | { readonly test: "always" }
+  | { readonly test: "not"; readonly of: Predicate }
+  /** Every one of two or more. */
+  | { readonly test: "all"; readonly of: readonly Predicate[] }
+  /** At least one of two or more. */
+  | { readonly test: "any"; readonly of: readonly Predicate[] }
+  | { readonly test: "protocol"; readonly number: number }
+  | {
+    readonly test: "address";
+    readonly field: "src" | "dst";
+    /** One or more. */
+    readonly in: readonly AddressTerm[];
+  }
+  /** False for any other protocol. */
+  | {
+    readonly test: "port";
+    readonly protocol: number;
+    readonly field: "srcPort" | "dstPort";
+    readonly in: readonly Interval[];
+  }
+  /** All flags of `set` are 1 and all of `clear` are 0 (bits of the TCP header); false unless TCP. */
+  | { readonly test: "tcp-flags"; readonly set: number; readonly clear: number }
+  /** `code` null: any. False unless ICMP. */
+  | { readonly test: "icmp"; readonly type: number; readonly code: number | null }
+  /** Length of the IP packet in bytes, or its TTL as received. */
+  | {
+    readonly test: "number";
+    readonly field: "totalLength" | "ttl";
+    readonly in: readonly Interval[];
+  }
+  /** Part of a fragmented packet. */
+  | { readonly test: "fragment" }
+  | { readonly test: "state"; readonly state: ConnectionState }
+  | { readonly test: "side"; readonly side: "a" | "b" }
+  /** A user's pure function; text can only name one that is registered. */
+  | { readonly test: "custom"; readonly name: string; readonly holds: CustomPredicate };
+
+/**
+ * `new`: may open a connection. `established`: belongs to one. `invalid`: neither. `stray`: an invalid one
+ * whose addresses and ports are no connection's, so that a reset can't harm any.
+ */
+export type ConnectionState = "new" | "established" | "invalid" | "stray";
+
+export type CustomPredicate = (pdu: Readonly<Pdu>) => boolean;
+
+/** Index of the branch to take; negative or out of range: the default decision. */
+export type CustomSelector = (pdu: Readonly<Pdu>) => number;
+
+// Trees
+
+export interface Arm {
+  readonly when: Predicate;
+  readonly then: Tree;
+}
+
+export interface Branch {
+  /** Share of this branch, 1 … 65,535. */
+  readonly weight: number;
+  readonly then: Tree;
+}
+
+export type BalanceMethod = "round-robin" | "random" | "hash";
+
+export type Tree =
+  /** Selector: the first arm whose predicate holds; none: the default decision. Two arms or more. */
+  | { readonly node: "first-match"; readonly arms: readonly Arm[] }
+  /** Selector with one branch. */
+  | { readonly node: "filter"; readonly when: Predicate; readonly then: Tree }
+  /**
+   * Load balancer. `per` PDU: each one chooses anew; `per` connection: a tracked connection keeps its
+   * branch. `hash` is over addresses, protocol and ports; of the connection's opening side, if `per`
+   * connection.
+   */
+  | {
+    readonly node: "balance";
+    readonly by: BalanceMethod;
+    readonly per: "pdu" | "connection";
+    readonly branches: readonly Branch[];
+  }
+  /** Selector: on while there are tokens, else the default decision. One bucket, or one a source. */
+  | {
+    readonly node: "limit";
+    /** Tokens a second, above 0. */
+    readonly perSecond: number;
+    /** Most tokens at once, at least 1. */
+    readonly burst: number;
+    readonly per: "rule" | "source";
+    readonly then: Tree;
+  }
+  /** Selector by a user's pure function; text can only name one that is registered. */
+  | {
+    readonly node: "select";
+    readonly name: string;
+    readonly index: CustomSelector;
+    readonly branches: readonly Tree[];
+  }
+  /** Scanner: makes or refreshes the connection's entry. */
+  | { readonly node: "track"; readonly then: Tree }
+  /** Modifier: to the connection's backend; `backend` says how a new connection gets its own. */
+  | { readonly node: "translate-a-to-b"; readonly backend: BalanceMethod; readonly then: Tree }
+  /** Modifier: back to the client. */
+  | { readonly node: "translate-b-to-a"; readonly then: Tree }
+  /**
+   * Modifier: the packet leaves with this TTL, 1 … 255, but never with more than one below its own, so
+   * that loops end (RFC 1812 §5.3.1). `raise`: with this one whatever it came with.
+   */
+  | {
+    readonly node: "set-ttl";
+    readonly ttl: number;
+    readonly raise: boolean;
+    readonly then: Tree;
+  }
+  /** End. The label shows in the log and in the counters. */
+  | { readonly node: "decide"; readonly decision: Decision; readonly label: string | null }
+  /** A subtree that is defined by name, as if it stood here. */
+  | { readonly node: "use"; readonly name: string };
+
+export interface Policy {
+  readonly default: Decision;
+  /** Named address lists, in order of definition; one may use those before it. */
+  readonly lists: Readonly<Record<string, readonly AddressTerm[]>>;
+  /** Named subtrees, likewise. */
+  readonly subtrees: Readonly<Record<string, Tree>>;
+  readonly next: Tree;
+}
+
+/** The trees directly below a node, in order; those of a `use` are its definition's. */
+export function childrenOf(tree: Tree): readonly Tree[] {
+  switch (tree.node) {
+    case "first-match":
+      return tree.arms.map((arm) => arm.then);
+    case "balance":
+      return tree.branches.map((branch) => branch.then);
+    case "select":
+      return tree.branches;
+    case "decide":
+    case "use":
+      return [];
+    default:
+      return [tree.then];
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * The words of the policy text that `parse.ts` and `print.ts` share, each with the part of the AST that
+ * it stands for. The grammar itself is at the head of `parse.ts`.
+ */
+import { ICMP_TYPES } from "../../wire/icmpv4.ts";
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
+import { FLAG_NAMES } from "../../wire/tcp.ts";
+import type { BalanceMethod, ConnectionState, Decision, Interval, Predicate } from "./ast.ts";
+
+/** How a chain ends, as in `-> drop`. `default` takes the decision's own name: `default echo-reply`. */
+export const DECISION_WORDS: ReadonlyMap<string, Decision> = new Map([
+  ["drop", "drop"],
+  ["forward", "forward"],
+  ["echo", "echo-reply"],
+  ["reject", "reject"],
+]);
+
+/** Two words each: how a balancer or a translator chooses. */
+export const METHOD_WORDS: ReadonlyMap<string, BalanceMethod> = new Map([
+  ["in turn", "round-robin"],
+  ["at random", "random"],
+  ["by hash", "hash"],
+]);
+
+export const PROTOCOL_WORDS: ReadonlyMap<string, number> = new Map([
+  ["icmp", PROTOCOL_ICMP],
+  ["tcp", PROTOCOL_TCP],
+  ["udp", PROTOCOL_UDP],
+]);
+
+export const STATE_WORDS: readonly ConnectionState[] = ["new", "established", "invalid", "stray"];
+
+/** Stand in front of `a` or `b`. */
+export const SIDE_WORDS: readonly [string, string] = "from side".split(" ") as [string, string];
+
+export const ADDRESS_WORDS: ReadonlyMap<string, "src" | "dst"> = new Map([
+  ["ip.src", "src"],
+  ["ip.dst", "dst"],
+]);
+
+/** A field that is compared with numbers and ranges of numbers. */
+export interface NumberField {
+  /** What its values are called in messages. */
+  readonly what: string;
+  readonly max: number;
+  readonly test: (ranges: readonly Interval[]) => Predicate;
+}
+
+export const NUMBER_WORDS: ReadonlyMap<string, NumberField> = new Map([
+  ["tcp.sport", portField(PROTOCOL_TCP, "srcPort")],
+  ["tcp.dport", portField(PROTOCOL_TCP, "dstPort")],
+  ["udp.sport", portField(PROTOCOL_UDP, "srcPort")],
+  ["udp.dport", portField(PROTOCOL_UDP, "dstPort")],
+  ["ip.length", {
+    what: "length",
+    max: 65_535,
+    test: (ranges) => ({ test: "number", field: "totalLength", in: ranges }),
+  }],
+  ["ip.ttl", {
+    what: "TTL",
+    max: 255,
+    test: (ranges) => ({ test: "number", field: "ttl", in: ranges }),
+  }],
+]);
+
+function portField(protocol: number, field: "srcPort" | "dstPort"): NumberField {
+  return {
+    what: "port",
+    max: 65_535,
+    test: (ranges) => ({ test: "port", protocol, field, in: ranges }),
+  };
+}
+
+/** The field of a port or number test. */
+export function numberWordOf(predicate: Predicate & { test: "port" | "number" }): string {
+  if (predicate.test === "number") return predicate.field === "ttl" ? "ip.ttl" : "ip.length";
+  const side = predicate.field === "srcPort" ? "sport" : "dport";
+  if (predicate.protocol === PROTOCOL_TCP) return `tcp.${side}`;
+  if (predicate.protocol === PROTOCOL_UDP) return `udp.${side}`;
+  throw new RangeError(
+    `Cannot print a port test of protocol ${predicate.protocol}: expected 6 or 17`,
+  );
+}
+
+/** Bit n of the TCP flags → its word. */
+export const FLAG_WORDS: readonly string[] = FLAG_NAMES.map((name) => name.toLowerCase());
+
+/** `echo-request` → 8: every ICMP type that has a name. */
+export const ICMP_TYPE_WORDS: ReadonlyMap<string, number> = new Map(
+  Object.entries(ICMP_TYPES).map(([type, { name }]) => [oneWord(name), Number(type)]),
+);
+
+/** Code n of an ICMP type → its word; an empty list where codes have no names. */
+export function icmpCodeWords(type: number): readonly string[] {
+  return (ICMP_TYPES[type]?.codes ?? []).map(oneWord);
+}
+
+export function icmpTypeWord(type: number): string | null {
+  const known = ICMP_TYPES[type];
+  return known === undefined ? null : oneWord(known.name);
+}
+
+function oneWord(name: string): string {
+  return name.toLowerCase().replaceAll(" ", "-");
+}
+
+/** Everything that a predicate can begin with. */
+export const PREDICATE_WORDS: readonly string[] = [
+  "otherwise",
+  "not",
+  ...PROTOCOL_WORDS.keys(),
+  "protocol",
+  ...ADDRESS_WORDS.keys(),
+  ...NUMBER_WORDS.keys(),
+  "tcp.flags",
+  "icmp.type",
+  ...ICMP_TYPE_WORDS.keys(),
+  "fragment",
+  ...STATE_WORDS,
+  SIDE_WORDS[0],
+  "custom",
+];
+
+/** Everything that an item of a chain can begin with. */
+export const CHAIN_WORDS: readonly string[] = [
+  ...DECISION_WORDS.keys(),
+  "track",
+  "translate-a-to-b",
+  "translate-b-to-a",
+  "set-ttl",
+  "limit",
+  "use",
+  "in",
+  "at",
+  "by",
+  "custom",
+];
+
+/** What people write who come from another language → what it is called here. */
+export const OTHER_WORDS: ReadonlyMap<string, string> = new Map([
+  ["accept", "forward"],
+  ["allow", "forward"],
+  ["pass", "forward"],
+  ["deny", "drop"],
+  ["block", "drop"],
+  ["discard", "drop"],
+  ["echo-reply", "echo"],
+  ["echo_reply", "echo"],
+  ["round-robin", "in turn"],
+  ["random", "at random"],
+  ["hash", "by hash"],
+  ["else", "otherwise"],
+  ["always", "otherwise"],
+  ["any", "otherwise"],
+  ["all", "otherwise"],
+  ["true", "otherwise"],
+  ["ping", "echo-request"],
+  ["icmpv4", "icmp"],
+  ["sport", "tcp.sport"],
+  ["dport", "tcp.dport"],
+  ["port", "tcp.dport"],
+  ["src", "ip.src"],
+  ["dst", "ip.dst"],
+  ["ttl", "ip.ttl"],
+  ["length", "ip.length"],
+  ["side", "from side"],
+  ["related", "established"],
+  ["&&", "and"],
+  ["||", "or"],
+  ["!", "not"],
+  ["==", "="],
+  ["=>", "->"],
+]);
+
+/** Names of lists (after `$`), subtrees and custom functions. */
+export const NAME = /^[a-z][a-z0-9-]{0,62}$/;

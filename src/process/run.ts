@@ -1,0 +1,118 @@
+/** One run of the proxy on a real device: puts the parts together, and takes them apart at a signal. */
+import type { Log } from "../core/log.ts";
+import { CryptoRandom, SeededRandom } from "../core/random.ts";
+import { OFFLOAD, TapDevice } from "../device/tap.ts";
+import { DECISION_NAMES } from "../policy/language/ast.ts";
+import type { BuiltIn } from "../policy/language/built_in.ts";
+import type { Customs } from "../policy/notation/parse.ts";
+import { formatAddress } from "../wire/address.ts";
+import { Appliance } from "../datapath/appliance.ts";
+import {
+  type Config,
+  formatBackends,
+  formatLink,
+  sideB,
+  type TapConfig,
+} from "../datapath/config.ts";
+import type { Outlet } from "./outlet.ts";
+import { loadPolicy } from "./policy_file.ts";
+import { pump } from "./pump.ts";
+import { listen } from "./signals.ts";
+import { Trace } from "../console/trace.ts";
+
+export interface RunOptions {
+  readonly config: Config;
+  readonly tap: TapConfig;
+  /** The program's own policy, for when the command line names no file. */
+  readonly builtIn: BuiltIn;
+  /** What `custom NAME` means in a policy file. */
+  readonly customs: Customs;
+  /** Gives the path of the built shim. */
+  readonly shim: () => Promise<string>;
+  readonly stdout: Outlet;
+  readonly log: Log;
+}
+
+/** Runs until SIGINT or SIGTERM. Throws an Error with a clear message when the device can't be had. */
+export async function run(options: RunOptions): Promise<void> {
+  const { config, tap, builtIn, customs, shim, stdout, log } = options;
+  const stop = new AbortController();
+  let summary = () => "";
+  let reload = () => {};
+  const unlisten = listen({
+    SIGINT: () => stop.abort(),
+    SIGTERM: () => stop.abort(),
+    SIGHUP: () => reload(),
+    SIGUSR2: () => stdout.offer(`${summary()}\n`),
+  });
+  try {
+    const policy = config.policy === null
+      ? builtIn(config.links.length)
+      : await loadPolicy(config.policy, customs);
+    const path = await shim();
+    const devices = config.links.map(({ net, host }) =>
+      TapDevice.open(net, {
+        shim: path,
+        create: true,
+        host,
+        offload: tap.offload ? OFFLOAD : 0,
+        offloadRefused: (errno) =>
+          log.warning(`${net} gives no offload (${errno}): bulk transfers are slower`),
+        spinUs: tap.spinUs,
+      })
+    );
+    const appliance = new Appliance({
+      devices,
+      clock: devices[0]!,
+      random: config.seed === null ? new CryptoRandom() : new SeededRandom(config.seed),
+      policy,
+      config,
+      log,
+      trace: config.trace === "off" ? null : new Trace(config.trace, stdout, DECISION_NAMES),
+    });
+    summary = () => appliance.summary();
+    reload = () => void reloadPolicy(appliance, config.policy, customs, log);
+    announce(config, devices, log);
+    await pump({ appliance, devices, log, stop: stop.signal });
+    await Promise.all(devices.map((device) => device.close()));
+    stdout.offer(summary());
+  } finally {
+    unlisten();
+  }
+}
+
+/** Reads the policy file again; if that fails, the policy stays and the log says why. Never rejects. */
+async function reloadPolicy(
+  appliance: Appliance,
+  file: string | null,
+  customs: Customs,
+  log: Log,
+): Promise<void> {
+  if (file === null) return log.info("SIGHUP: there is no policy file to read again");
+  try {
+    appliance.setPolicy(await loadPolicy(file, customs));
+    log.info(`policy "${file}" read again`);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    log.error(`the policy stays as it was: ${reason}`);
+  }
+}
+
+function announce(config: Config, devices: readonly TapDevice[], log: Log): void {
+  for (const [i, link] of config.links.entries()) {
+    const { name, mtu, created } = devices[i]!;
+    const backends = link === sideB(config.links)
+      ? `, backends ${formatBackends(config.dstAddrs)}`
+      : "";
+    log.info(`${name}: ${formatLink(link)}, MTU ${mtu}${backends}`);
+    if (link.host !== null) {
+      const host = `${formatAddress(link.host.address)}/${link.host.prefixLength}`;
+      log.info(`${name}${created ? " was created and" : ""} is up with ${host}`);
+    } else if (created) {
+      log.info(
+        `${name} did not exist and was created, until the proxy ends; to bring it up: ` +
+          `ip addr add ADDRESS/${link.prefixLength} dev ${name} && ip link set ${name} up`,
+      );
+    }
+  }
+}

@@ -1,0 +1,80 @@
+import assert from "node:assert/strict";
+import { LimitedLog } from "../../../src/core/limited_log.ts";
+import { SeededRandom } from "../../../src/core/random.ts";
+import { Backends } from "../../../src/flow/backends/backends.ts";
+import { BackendWatch } from "../../../src/flow/backends/arp_watch.ts";
+import { Routes } from "../../../src/stack/routes.ts";
+import { parseAddress, parseMac, subnetOf } from "../../../src/wire/address.ts";
+import { Pdu } from "../../../src/wire/pdu.ts";
+import { gatewayOf } from "../../support/config.ts";
+
+const BACKEND = parseAddress("192.168.0.1");
+const [A, B, C] = ["02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:0c"].map(parseMac);
+
+function make(addresses: readonly number[]): {
+  readonly backends: Backends;
+  readonly watch: BackendWatch;
+  readonly lines: string[];
+} {
+  const lines: string[] = [];
+  const line = (text: string) => void lines.push(text);
+  const backends = new Backends(addresses);
+  const routes = new Routes(subnetOf(BACKEND, 16), [gatewayOf("192.168.255.254")]);
+  const log = new LimitedLog({ info: line, warning: line, error: line });
+  return {
+    backends,
+    watch: new BackendWatch(backends, (address) => routes.nextHop(address), log),
+    lines,
+  };
+}
+
+Deno.test("BackendWatch calls two stations with one backend's address a conflict, with few lines", () => {
+  const { watch, lines } = make([BACKEND]);
+  for (let i = 0; i < 2000; i++) watch.resolved(BACKEND, i % 2 === 0 ? A! : B!, i);
+  assert.deepEqual(lines, [
+    "backend 192.168.0.1 is at 02:00:00:00:00:0a",
+    "backend 192.168.0.1 is at 02:00:00:00:00:0b",
+    "backend 192.168.0.1 is claimed by 02:00:00:00:00:0b and by 02:00:00:00:00:0a: " +
+    "address conflict, one of the two must be given another address",
+  ]);
+});
+
+Deno.test("BackendWatch does not call it a conflict when a backend moves, and comes and goes", () => {
+  const { watch, lines } = make([BACKEND]);
+  watch.resolved(BACKEND, A!, 0);
+  watch.unanswered(BACKEND, 10);
+  watch.resolved(BACKEND, A!, 20);
+  watch.resolved(BACKEND, B!, 1000);
+  watch.resolved(BACKEND, C!, 62_000);
+  assert.equal(lines.filter((line) => line.includes("conflict")).length, 0);
+  watch.resolved(BACKEND, A!, 63_000);
+  assert.match(lines.at(-1)!, /claimed by 02:00:00:00:00:0c and by 02:00:00:00:00:0a/);
+});
+
+Deno.test("BackendWatch tells all backends behind a gateway by one next hop", () => {
+  const { watch, lines, backends } = make([1, 2, BACKEND]);
+  const gateway = parseAddress("192.168.255.254");
+  assert.deepEqual(watch.nextHops(), [gateway, BACKEND]);
+  watch.unanswered(gateway, 0);
+  assert.deepEqual(backends.all.map(({ status }) => status), [
+    "unanswered",
+    "unanswered",
+    "resolving",
+  ]);
+  watch.resolved(gateway, A!, 1);
+  assert.deepEqual(backends.all.map(({ status }) => status), ["up", "up", "resolving"]);
+  assert.match(lines[0]!, /^gateway 192.168.255.254 does not answer ARP/);
+});
+
+Deno.test("BackendWatch of 10,000 backends that come and go writes a hundred lines of each kind", () => {
+  const addresses = Array.from({ length: 10_000 }, (_, i) => (BACKEND & 0xffff_0000) + 1 + i | 0);
+  const { watch, lines, backends } = make(addresses);
+  const random = new SeededRandom(1);
+  for (const [i, address] of addresses.entries()) {
+    watch.resolved(address, A!, 0);
+    assert.ok(addresses.indexOf(backends.pick("random", new Pdu(), random)!.address) <= i);
+  }
+  for (const address of addresses) watch.unanswered(address, 0);
+  assert.equal(lines.length, 200);
+  assert.equal(backends.pick("random", new Pdu(), random), null);
+});

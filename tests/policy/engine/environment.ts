@@ -1,0 +1,76 @@
+/** Environments for tests: steps that note themselves on the PDU, and refuse it when told to. */
+import { ManualClock } from "../../../src/core/clock.ts";
+import { type Random, SeededRandom } from "../../../src/core/random.ts";
+import { Affinity } from "../../../src/policy/engine/affinity.ts";
+import type { Environment, Steps } from "../../../src/policy/engine/environment.ts";
+import { SourceLimits } from "../../../src/policy/engine/source_limits.ts";
+import { Pdu, STEP_A_TO_B, STEP_B_TO_A, STEP_TRACK } from "../../../src/wire/pdu.ts";
+
+/** A PDU with this bit of `seq` comes from side B; no predicate asks for `seq`. */
+export const FROM_B = 1;
+/** The n-th step that is asked refuses a PDU whose `seq` is this times n, and perhaps FROM_B. */
+export const REFUSED_AT = 2;
+
+/** The reasons for which steps refuse. */
+export const REFUSALS = { track: 7, translateAToB: 8, translateBToA: 9, setTtl: 10 } as const;
+
+export interface TestEnvironment extends Environment {
+  readonly clock: ManualClock;
+  /**
+   * What was asked of the steps, with their arguments, e.g. `translateAToB random`. To be emptied before
+   * each PDU that is to be refused.
+   */
+  readonly asked: string[];
+  /** Names for which `customFailed` was called. */
+  readonly failed: string[];
+}
+
+export interface EnvironmentOptions {
+  readonly dstAddrs?: readonly number[];
+  readonly random?: Random;
+  readonly maxConnections?: number;
+  readonly maxLimitSources?: number;
+}
+
+export function environmentOf(options: EnvironmentOptions = {}): TestEnvironment {
+  const { dstAddrs = [], random = new SeededRandom(1), maxConnections = 8 } = options;
+  const { maxLimitSources = 65_536 } = options;
+  const asked: string[] = [];
+  const failed: string[] = [];
+  const step = (pdu: Pdu, name: keyof Steps, argument: string | number = ""): boolean => {
+    asked.push(argument === "" ? name : `${name} ${argument}`);
+    return asked.length * REFUSED_AT !== (pdu.seq & ~FROM_B);
+  };
+  const noted = (pdu: Pdu, bit: number): number => {
+    pdu.steps |= bit;
+    return 0;
+  };
+  return {
+    dstAddrs,
+    steps: {
+      track: (pdu) => step(pdu, "track") ? noted(pdu, STEP_TRACK) : REFUSALS.track,
+      translateAToB: (pdu, backend) =>
+        step(pdu, "translateAToB", backend) ? noted(pdu, STEP_A_TO_B) : REFUSALS.translateAToB,
+      translateBToA: (pdu) =>
+        step(pdu, "translateBToA") ? noted(pdu, STEP_B_TO_A) : REFUSALS.translateBToA,
+      setTtl: (pdu, ttl, raise) => {
+        if (!step(pdu, "setTtl", raise ? `${ttl} raise` : ttl)) return REFUSALS.setTtl;
+        pdu.newTtl = ttl;
+        return 0;
+      },
+    },
+    sideOf: (pdu) => pdu.seq & FROM_B,
+    random,
+    clock: new ManualClock(1000),
+    maxConnections,
+    affinity: new Affinity(maxConnections),
+    sourceLimits: new SourceLimits(maxLimitSources, new SeededRandom(2)),
+    customFailed: (name) => void failed.push(name),
+    asked,
+    failed,
+  };
+}
+
+export function pduOf(fields: Partial<Pdu> = {}): Pdu {
+  return Object.assign(new Pdu(), { flow: -1 }, fields);
+}
