@@ -169,7 +169,8 @@ for (
   const [name, end] of [
     ["closed", (w: World) => {
       w.fromA({ tcpFlags: FIN | ACK });
-      w.fromB({ tcpFlags: FIN | ACK });
+      w.fromB({ tcpFlags: FIN | ACK, ack: 2 });
+      w.fromA({ tcpFlags: ACK, seq: 2, ack: 2 });
     }],
     ["reset", (w: World) => void w.fromB({ tcpFlags: RST })],
   ] as const
