@@ -1,14 +1,16 @@
 /**
- * A host off the path that forges segments and ICMP errors under the names of a connection's two ends. It
- * knows addresses and ports, and when the connection is opened, but no sequence number: so what it sends
- * would do nothing on a wire between two hosts that keep to RFC 9293 and RFC 5961, and must do nothing
- * here. Its numbers are random, or near those that would do, which the simulation knows, but never them.
+ * A host off the path that forges segments and ICMP errors under the names of a connection's two
+ * ends. It knows addresses and ports, and when the connection is opened, but no sequence number: so
+ * what it sends would do nothing on a wire between two hosts that keep to RFC 9293 and RFC 5961,
+ * and must do nothing here. Its numbers are random, or near those that would do, which the
+ * simulation knows, but never them.
  *
- * What no wire is safe from is left out: a SYN in place of the client's own, before that comes, and a SYN
- * from the server for a client that knows the simultaneous open: those here do not.
+ * What no wire is safe from is left out: a SYN in place of the client's own, before that comes, and
+ * a SYN from the server for a client that knows the simultaneous open: those here do not.
  */
 import { below, type Random } from "../../src/core/random.ts";
 import { type FlowTable, SIDE_B } from "../../src/flow/table.ts";
+import { isHandshake } from "../../src/flow/tcp_state.ts";
 import { PROTOCOL_TCP } from "../../src/wire/ipv4.ts";
 import { buildIcmp, buildIp } from "../support/frames.ts";
 import type { Endpoint } from "./endpoint.ts";
@@ -16,7 +18,9 @@ import type { HostAddress, SimHost } from "./host.ts";
 import type { Connection } from "./plan.ts";
 import { ACK, FIN, RST, Segment, SYN, writeSegment } from "./segment.ts";
 
-/** What an end of a connection is, seen from the attacker: whose name to take, and its true numbers. */
+/**
+ * What an end of a connection is, seen from the attacker: whose name to take, and its true numbers.
+ */
 interface Target {
   readonly from: HostAddress;
   readonly proxy: HostAddress;
@@ -26,8 +30,12 @@ interface Target {
   readonly own: Endpoint | null;
   readonly peer: Endpoint | null;
   readonly isClient: boolean;
+  /** The client's own SYN has come. */
+  readonly hasBegun: boolean;
 }
 
+/** Where the table keeps it, apart from the entry. */
+const ISN = 0;
 /** Segments during the handshake, which takes 6 ms on a calm LAN; soon after; and long after. */
 const MOMENTS: readonly [count: number, withinMs: number][] = [[8, 7], [6, 600], [4, 60_000]];
 const GUESS_BYTES = 0xffff;
@@ -68,7 +76,15 @@ export class Attacker {
     );
   }
 
-  /** A frame about what is now between a client's port and a server, under the name of either end. */
+  /** True if a SYN of the attacker has come between these ports, and no answer. */
+  isHalfOpen({ serverPort }: Connection, host: SimHost, port: number, table: FlowTable): boolean {
+    const entry = entryOf(host, port, serverPort, table);
+    return entry >= 0 && isHandshake(table.state(entry));
+  }
+
+  /**
+   * A frame about what is now between a client's port and a server, under the name of either end.
+   */
   forge(
     { serverPort }: Connection,
     host: SimHost,
@@ -76,21 +92,22 @@ export class Attacker {
     backends: readonly SimHost[],
     table: FlowTable,
   ): Uint8Array<ArrayBuffer> {
-    const tuple = (port << 16) | serverPort;
-    const entry = table.find(PROTOCOL_TCP, host.at.address, host.proxy.address, tuple) >> 1;
+    const entry = entryOf(host, port, serverPort, table);
     const address = entry < 0 ? 0 : table.src(entry, SIDE_B);
     const backend = backends.find(({ at }) => at.address === address);
     const client = host.endpoint(port, serverPort) ?? null;
     const proxyPort = backend === undefined ? 0 : table.dstPort(entry, SIDE_B);
     const server = backend?.endpoint(serverPort, proxyPort) ?? null;
+    const isWaiting = client?.state === "syn-sent" && !isIsnOf(table, entry, client.iss);
+    const hasBegun = client !== null && !client.over && !isWaiting;
     const ofClient: Target = {
       ...{ from: host.at, proxy: host.proxy, srcPort: port, dstPort: serverPort },
-      ...{ own: client, peer: server, isClient: true },
+      ...{ own: client, peer: server, isClient: true, hasBegun },
     };
     if (backend === undefined || below(this.#random, 2) === 0) return this.#forgeFor(ofClient);
     return this.#forgeFor({
       ...{ from: backend.at, proxy: backend.proxy, srcPort: serverPort, dstPort: proxyPort },
-      ...{ own: server, peer: client, isClient: false },
+      ...{ own: server, peer: client, isClient: false, hasBegun },
     });
   }
 
@@ -116,7 +133,7 @@ export class Attacker {
     s.payload = 0;
     s.flags = [SYN, RST, RST, RST | ACK, RST | ACK, SYN | ACK, ACK, FIN | ACK][below(random, 8)]!;
     // A SYN before the client's own would hold it up on a wire, too.
-    if (s.flags === SYN && target.isClient && (own === null || own.over)) s.flags = ACK;
+    if (s.flags === SYN && target.isClient && !target.hasBegun) s.flags = ACK;
     s.payloadBytes = (s.flags & (SYN | RST)) === 0 ? below(random, 600) : 0;
     s.seq = this.#guess(own?.sendNext, own === null ? undefined : peer?.receiveNext);
     s.ack = this.#guess(peer?.sendNext, peer === null ? undefined : own?.receiveNext);
@@ -152,7 +169,10 @@ export class Attacker {
     }
   }
 
-  /** An error about a segment that the proxy has sent to `from`, with a sequence number that it had not. */
+  /**
+   * An error about a segment that the proxy has sent to `from`, with a sequence number that it had
+   * not.
+   */
   #error({ from, proxy, srcPort, dstPort, peer }: Target): Uint8Array<ArrayBuffer> {
     const random = this.#random;
     const [type, code] = ERRORS[below(random, ERRORS.length)]!;
@@ -176,6 +196,21 @@ export class Attacker {
       payload: quote,
     });
   }
+}
+
+/** The number of side A's SYN, as the table has it. */
+function isIsnOf(table: FlowTable, entry: number, iss: number): boolean {
+  return entry >= 0 && table.extra(entry, ISN) === iss;
+}
+
+/** The entry of a client's port, or -1. */
+function entryOf(
+  { at, proxy }: SimHost,
+  port: number,
+  serverPort: number,
+  table: FlowTable,
+): number {
+  return table.find(PROTOCOL_TCP, at.address, proxy.address, (port << 16) | serverPort) >> 1;
 }
 
 const NO_BYTES = new Uint8Array(600);

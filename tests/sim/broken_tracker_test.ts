@@ -1,13 +1,13 @@
 /**
- * The test of the test, second part: trackers that are broken on purpose must be caught by the runs in
- * which ports come round and backends die, or by those with an attacker. Each is a right one whose
- * verdict about a packet is changed.
+ * The test of the test, second part: trackers that are broken on purpose must be caught by the runs
+ * in which ports come round and backends die, or by those with an attacker. Each is a right one
+ * whose verdict about a packet is changed.
  */
 import assert from "node:assert/strict";
 import { Reason } from "../../src/core/reason.ts";
 import type { Connections } from "../../src/flow/connections.ts";
 import { SIDE_A, SIDE_B } from "../../src/flow/table.ts";
-import { ESTABLISHED, isFirstSyn, isOver, SYN_SENT } from "../../src/flow/tcp_state.ts";
+import { isFirstSyn, isHandshake, isOver } from "../../src/flow/tcp_state.ts";
 import { type Pdu, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../../src/wire/pdu.ts";
 import { PROTOCOL_TCP, PROTOCOL_UDP } from "../../src/wire/ipv4.ts";
 import { ACK, RST, SYN } from "../../src/wire/tcp.ts";
@@ -75,14 +75,14 @@ const AFTER_HOURS: [name: string, caught: RegExp, misread: (memory: Memory) => M
 
 /** What harm looks like. */
 const HARM =
-  /is incomplete|not aborted|not refused|ended as|held up|times more|never sent on|has not ended|busy/;
+  /is incomplete|not aborted|not refused|ended as|held up|times more|never sent on|has not ended|busy|missing/;
 
 const UNDER_ATTACK: [name: string, caught: RegExp, misread: (memory: Memory) => Misreading][] = [
   [
     "an RST anywhere ends a handshake",
     HARM,
     () => (pdu, connections) => {
-      if (isHandshake(pdu, connections) && isReset(pdu)) forget(pdu, connections);
+      if (opens(pdu, connections) && isReset(pdu)) forget(pdu, connections);
     },
   ],
   [
@@ -91,7 +91,7 @@ const UNDER_ATTACK: [name: string, caught: RegExp, misread: (memory: Memory) => 
     (memory) => (pdu, connections) => {
       const { table } = connections;
       if (isSynFromA(pdu)) memory.set(tupleOf(pdu), pdu.seq);
-      if (!isHandshake(pdu, connections) || !isReset(pdu) || (pdu.flow & 1) !== SIDE_B) return;
+      if (!opens(pdu, connections) || !isReset(pdu) || (pdu.flow & 1) !== SIDE_B) return;
       const entry = pdu.flow >>> 1;
       const key = [table.src(entry, 0), table.srcPort(entry, 0), table.dstPort(entry, 0)].join();
       const below = ((memory.get(key) ?? 0) + 1 - pdu.ack) | 0;
@@ -103,7 +103,7 @@ const UNDER_ATTACK: [name: string, caught: RegExp, misread: (memory: Memory) => 
     HARM,
     (memory) => (pdu, connections) => {
       if (pdu.flow < 0 || pdu.protocol !== PROTOCOL_TCP || (pdu.flow & 1) !== SIDE_B) return;
-      if (isFirstSyn(pdu.tcpFlags) && isHandshake(pdu, connections)) {
+      if (isFirstSyn(pdu.tcpFlags) && opens(pdu, connections)) {
         memory.set(tupleOf(pdu), pdu.seq);
       }
       const noted = memory.get(tupleOf(pdu));
@@ -195,10 +195,8 @@ function isReset(pdu: Pdu): boolean {
   return pdu.protocol === PROTOCOL_TCP && (pdu.tcpFlags & RST) !== 0;
 }
 
-function isHandshake(pdu: Pdu, { table }: Connections): boolean {
-  if (pdu.protocol !== PROTOCOL_TCP || pdu.flow < 0) return false;
-  const state = table.state(pdu.flow >>> 1);
-  return state >= SYN_SENT && state < ESTABLISHED;
+function opens(pdu: Pdu, { table }: Connections): boolean {
+  return pdu.protocol === PROTOCOL_TCP && pdu.flow >= 0 && isHandshake(table.state(pdu.flow >>> 1));
 }
 
 /** Of a client's segment; of a backend's its own. */

@@ -1,10 +1,11 @@
 /**
- * UDP clients with one socket each, as a sender of logs or statistics has: now and then a datagram, to
- * which the backend answers. Once the proxy knows which backends are dead, every datagram must reach a
- * living one and be answered, whatever backend the ones before went to. These frames are never lost.
+ * UDP clients with one socket each, as a sender of logs or statistics has: now and then a datagram,
+ * to which the backend answers. Once the proxy knows which backends are dead, every datagram must
+ * reach a living one and be answered, whatever backend the ones before went to. These frames, and
+ * ARP's, are never lost.
  */
 import { below, type Random } from "../../src/core/random.ts";
-import type { Policy } from "../../src/tree/ast.ts";
+import type { Policy } from "../../src/policy/language/ast.ts";
 import {
   always,
   any,
@@ -21,7 +22,7 @@ import {
   policy,
   src,
   tcpDport,
-} from "../../src/tree/build.ts";
+} from "../../src/policy/language/build.ts";
 import { buildUdp, readUdp, type Udp } from "../support/frames.ts";
 import type { HostAddress, SimHost } from "./host.ts";
 
@@ -29,7 +30,7 @@ const SERVICE_PORT = 514;
 const CLIENT_PORT = 7000;
 const SHORTEST_PAUSE_MS = 5000;
 const LONGEST_PAUSE_MS = 25_000;
-/** Time for ARP, which may be lost. */
+/** Time for ARP, which may be late. */
 const ANSWERED_MS = 4000;
 
 /** The built-in policy without its ping, and with UDP. */

@@ -1,7 +1,7 @@
 /**
- * Backends that lose their power, one at a time, and come back without a memory. The proxy learns of it
- * from ARP. What had a connection with it may fail in any way; what begins while the proxy can't know yet
- * may wait; all else must do as if nothing had happened.
+ * Backends that lose their power, one at a time, and come back without a memory. The proxy learns
+ * of it from ARP. What had a connection with it may fail in any way; what begins while the proxy
+ * can't know yet may wait; all else must do as if nothing had happened.
  */
 import { below, type Random } from "../../src/core/random.ts";
 import type { Connection } from "./plan.ts";

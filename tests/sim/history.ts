@@ -5,7 +5,10 @@ import { read16, readSegment, Segment } from "./segment.ts";
 /** Frames that are remembered, and how many of the first and the last of them are shown. */
 const FRAMES = 1 << 15;
 const SHOWN = 30;
-/** How long before and after a connection its tuples are looked at: something may be left of another one. */
+/**
+ * How long before and after a connection its tuples are looked at: something may be left of another
+ * one.
+ */
 const MARGIN_MS = 500;
 
 interface Seen {

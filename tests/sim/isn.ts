@@ -1,7 +1,7 @@
 /**
- * Initial sequence numbers as Linux makes them (RFC 6528): a keyed hash of addresses and ports, plus a
- * clock of 64 ns ticks, which comes round in 274.9 s. So the numbers of one tuple grow, and after more
- * than 137 s a later one looks like an earlier one.
+ * Initial sequence numbers as Linux makes them (RFC 6528): a keyed hash of addresses and ports,
+ * plus a clock of 64 ns ticks, which comes round in 274.9 s. So the numbers of one tuple grow, and
+ * after more than 137 s a later one looks like an earlier one.
  */
 import type { Random } from "../../src/core/random.ts";
 

@@ -1,4 +1,6 @@
-/** What the simulator can be told to play: each makes one run of a seed, every other one two-sided. */
+/**
+ * What the simulator can be told to play: each makes one run of a seed, every other one two-sided.
+ */
 import { CALM, ROUGH, Sim, type SimResult } from "./sim.ts";
 import { runUnderAttack } from "./under_attack.ts";
 
@@ -11,14 +13,14 @@ export const MODES: Readonly<Record<Mode, (seed: number) => SimResult>> = {
   returning: (seed) =>
     new Sim({
       seed,
-      connections: 100,
+      connections: 70,
       twoSided: isTwoSided(seed),
       returning: true,
       mortal: (seed & 2) !== 0,
       impairments: (seed & 4) !== 0 ? CALM : ROUGH,
     }).run(),
   /** A calm network with an attacker off the path, compared with the same one without. */
-  attacked: (seed) => runUnderAttack({ seed, connections: 60, twoSided: isTwoSided(seed) }),
+  attacked: (seed) => runUnderAttack({ seed, connections: 50, twoSided: isTwoSided(seed) }),
 };
 
 function isTwoSided(seed: number): boolean {

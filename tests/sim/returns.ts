@@ -1,11 +1,13 @@
 /**
- * Clients with few ports: each port comes round 1 s to 300 s after its last connection ended, for hours.
- * Half of the clients make their numbers as Linux does, the others at random; with timestamps or without.
+ * Clients with few ports: each port comes round 1 s to 300 s after its last connection ended, for
+ * hours. Half of the clients make their numbers as Linux does, the others at random; with
+ * timestamps or without.
  *
- * A connection that would be opened on a wire to its backend must be opened through the proxy, and wait
- * for no more than one SYN sent again more than there. What else explains one is counted while it
- * happens: a frame lost during the handshake, a backend that has something left of the client's own
- * last connection, a late duplicate of an old SYN, a backend whose death the proxy can't know yet.
+ * A connection that would be opened on a wire to its backend must be opened through the proxy, and
+ * wait for no more than one SYN sent again more than there. What else explains one is counted while
+ * it happens: a frame lost during the handshake, a backend that has something left of the client's
+ * own last connection, a late duplicate of an old SYN, a backend whose death the proxy can't know
+ * yet.
  */
 import { below, type Random } from "../../src/core/random.ts";
 import type { SimHost } from "./host.ts";
@@ -13,7 +15,9 @@ import { isnAfter, LinuxIsns } from "./isn.ts";
 import type { Connection, Style } from "./plan.ts";
 
 const CLIENT_PORT = 30_001;
-/** After which longest pauses a port comes round: within TIME-WAIT, about its end, and much later. */
+/**
+ * After which longest pauses a port comes round: within TIME-WAIT, about its end, and much later.
+ */
 const LONGEST_PAUSES_MS = [10_000, 65_000, 300_000, 300_000];
 const SHORTEST_PAUSE_MS = 1000;
 /** How late a duplicate of a SYN may come, and how often one does. */
@@ -58,7 +62,9 @@ export class Returns {
   /** Connections go round the clients, and what one draws for its own. */
   styleOf(number: number): Style {
     const { timestamps } = this.#clients[number % this.#clients.length]!;
-    return { returns: true, timestamps, deafToSyn: false };
+    // Else a server that opens at the same time, upon a late duplicate, confuses it: on a wire,
+    // too.
+    return { returns: true, timestamps, deafToSyn: true };
   }
 
   start(connections: readonly Connection[]): void {
@@ -68,7 +74,9 @@ export class Returns {
     });
   }
 
-  /** Something has happened that explains so many SYNs sent again, of those that wait for an answer. */
+  /**
+   * Something has happened that explains so many SYNs sent again, of those that wait for an answer.
+   */
   excuse(of: (connection: Connection) => boolean, retries = 1): void {
     for (const connection of this.opening) {
       if (connection.clientEnd!.state !== "syn-sent") this.opening.delete(connection);
