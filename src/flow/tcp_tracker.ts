@@ -112,9 +112,11 @@ export class TcpTracker {
     if (tcpState.isHandshake(state)) {
       return side === SIDE_A ? this.#judgeOpening(pdu, next) : this.#judgeAnswer(pdu, next);
     }
+    // After a SYN, a backend that remembers yet another connection is told so, as in SYN_SENT.
+    const mayTell = tcpState.isOver(state) && tcpWindow.isChallenged(table, entry);
     if (state === tcpState.ABORTED) {
       // One side may not have heard of it, and the other answers.
-      const fits = side === SIDE_A || tcpWindow.answersSyn(table, entry, pdu);
+      const fits = side === SIDE_A || mayTell || tcpWindow.answersSyn(table, entry, pdu);
       return fits ? UNTOUCHED : OUT_OF_WINDOW;
     }
     if (tcpState.isFirstSyn(pdu.tcpFlags)) {
@@ -122,9 +124,13 @@ export class TcpTracker {
       const isLate = side === SIDE_A && tcpWindow.isOwnSyn(table, entry, pdu);
       return isLate ? tcpState.INVALID : UNTOUCHED; // any other's endpoint is the judge (RFC 5961 §4)
     }
-    if (isReset) return this.#judgeReset(pdu, next === state ? UNTOUCHED : next);
+    if (isReset) {
+      const verdict = this.#judgeReset(pdu, next === state ? UNTOUCHED : next);
+      return verdict === OUT_OF_WINDOW && side === SIDE_A && mayTell ? UNTOUCHED : verdict;
+    }
     const fit = tcpWindow.fit(table, entry, side, pdu);
-    if (fit !== tcpWindow.IN) return fit === tcpWindow.OLD ? UNTOUCHED : OUT_OF_WINDOW;
+    if (fit === tcpWindow.OUT) return side === SIDE_B && mayTell ? UNTOUCHED : OUT_OF_WINDOW;
+    if (fit === tcpWindow.OLD) return UNTOUCHED;
     // Only news revive after an RST.
     const revives = tcpState.isReset(state) && !tcpState.isReset(next);
     return revives && !tcpWindow.isNews(table, entry, side, pdu) ? state : next;

@@ -137,7 +137,8 @@ export function acceptChallenge(table: FlowTable, entry: number, end: number): v
   setOffer(table, entry, 0, (offer & SCALE_OFFERED) === 0 ? 0 : offer);
 }
 
-function isChallenged(table: FlowTable, entry: number): boolean {
+/** True if such a SYN has come since the connection began. */
+export function isChallenged(table: FlowTable, entry: number): boolean {
   return table.offers(entry) >>> CHALLENGE_SHIFT !== 0;
 }
 

@@ -1,6 +1,6 @@
 /**
- * What RFC 9293 §3.10.7, RFC 5961, RFC 7413 and RFC 5927 have an endpoint do with a segment or an error,
- * as far as it concerns what is in the middle: see tests/COMPLIANCE.md.
+ * What RFC 9293 §3.10.7, RFC 5961, RFC 7413 and RFC 5927 have an endpoint do with a segment or an
+ * error, as far as it concerns what is in the middle: see tests/COMPLIANCE.md.
  */
 import assert from "node:assert/strict";
 import { buildIcmp, bytesOf, readTcp, type Tcp } from "../support/frames.ts";
@@ -81,6 +81,22 @@ Deno.test("RFC 9293 3.10.7.3: a backend that remembers another connection is tol
     if (forged) talk.deliverB(talk.fromB("S", { seq: 123_456_789 }));
     const memory = { seq: 77_000, ack: 55_000 };
     assert.ok(talk.deliverB(talk.fromB("A", memory)), "its ACK reaches the client");
+    assert.ok(talk.deliverA(talk.fromA("R", { seq: memory.ack })), "the client's RST the backend");
+    talk.seqA--;
+    assert.ok(talk.a("S") && talk.b("SA") && talk.a("A"));
+    assertAlive(talk);
+  }
+});
+
+Deno.test("RFC 9293 3.10.7.3: so is one that remembers neither the last connection nor the next", () => {
+  for (const end of ["closed", "reset"]) {
+    const talk = end === "closed" ? closed() : new Dialogue(oneBackend()).open();
+    if (end === "reset") assert.ok(talk.b("R"));
+    talk.seqA = 500;
+    assert.ok(talk.a("S"), "a lower number: the backend is the judge");
+    // A late duplicate of an older SYN has come to it, and its SYN ACK was lost.
+    const memory = { seq: 77_000, ack: 2_000_000_000 };
+    assert.ok(talk.deliverB(talk.fromB("A", memory)), `${end}: its ACK reaches the client`);
     assert.ok(talk.deliverA(talk.fromA("R", { seq: memory.ack })), "the client's RST the backend");
     talk.seqA--;
     assert.ok(talk.a("S") && talk.b("SA") && talk.a("A"));
