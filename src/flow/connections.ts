@@ -142,8 +142,10 @@ export class Connections {
     if (pdu.protocol !== PROTOCOL_ICMP) return 0;
     // Requests come from side A, replies from side B. With identifier 0 all messages of a host have the
     // same tuple, errors and other types, too.
-    const fits = (pdu.flow & 1) === SIDE_A ? icmpv4.isRequest : icmpv4.isReply;
-    return fits(pdu.icmpType) ? 0 : Reason.invalid;
+    const fits = (pdu.flow & 1) === SIDE_A
+      ? icmpv4.isRequest(pdu.icmpType)
+      : icmpv4.isReply(pdu.icmpType);
+    return fits ? 0 : Reason.invalid;
   }
 
   /**
@@ -152,11 +154,13 @@ export class Connections {
    */
   #reopens(view: DataView, pdu: Pdu, nowMs: number): boolean {
     const { backends } = this.#options;
+    const isTcp = pdu.protocol === PROTOCOL_TCP;
+    const mayBeLost = backends.unanswered > 0;
+    if ((pdu.flow & 1) !== SIDE_A || !(isTcp || mayBeLost) || !asks(pdu)) return false;
     const entry = pdu.flow >>> 1;
-    if ((pdu.flow & 1) !== SIDE_A || !asks(pdu)) return false;
-    const isLost = backends.unanswered > 0 && this.table.hasSideB(entry) &&
+    const isLost = mayBeLost && this.table.hasSideB(entry) &&
       backends.get(this.table.src(entry, SIDE_B))?.status === "unanswered";
-    return isLost || (pdu.protocol === PROTOCOL_TCP && this.#tcp.beginsNext(view, pdu, nowMs));
+    return isLost || (isTcp && this.#tcp.beginsNext(view, pdu, nowMs));
   }
 
   // In the tree
@@ -302,9 +306,12 @@ export class Connections {
    */
   #holdToShare(pdu: Pdu, backend: number): number {
     const { protocol, src, dstPort } = pdu;
-    const pool = backend === 0 ? null : this.#ports.pool(protocol, backend, dstPort);
+    const { size } = this.#ports;
+    // Where all pools together hold less than would count in one, none is looked at.
+    const mayCount = this.#everybody.pending >= this.#shareOfPorts ||
+      this.#everybody.inUse >= size * FULL;
+    const pool = backend === 0 || !mayCount ? null : this.#ports.pool(protocol, backend, dstPort);
     if (pool !== null) {
-      const { size } = this.#ports;
       const inPool = this.#shares.poolOf(protocol, backend, dstPort);
       const reason = this.#holdTo(this.#shareOfPorts, pool, size, src, inPool);
       if (reason !== 0) return reason;
