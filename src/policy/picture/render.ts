@@ -88,7 +88,7 @@ export function renderDot(graph: Graph): string {
           const middle = `${to}_rows`;
           for (const { path } of table) for (const { id } of path) inRows.add(id);
           shown.push(`${middle} [shape=plain, fixedsize=false, label=<${dotTable(table)}>]`);
-          edges.push(`  ${from}:e -> ${middle}:w [arrowhead=none]`);
+          edges.push(`  ${from}:e -> ${middle}:w [arrowhead=none, weight=99]`);
         } else if (label === null) {
           edges.push(`  ${from}:e -> ${to}:w`);
         } else {

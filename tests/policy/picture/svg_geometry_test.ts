@@ -238,13 +238,12 @@ function meet(a: Box, b: Box): boolean {
 /**
  * A selector of `arms` arms: a limit, paths to an end, ends with labels, something that branches.
  */
-function policyOf(arms: number): Policy {
+function policyOf(arms: number, last: Tree = b.random([[3, b.drop], b.bToA(b.forward)])): Policy {
   const between = Array.from({ length: arms - 2 }, (_, i): [Predicate, Tree] => [
     b.tcpDport.eq(i + 80),
     i % 3 === 0 ? b.track(b.aToB(b.forward)) : b.decide("drop", `rule ${i}, MWMWMWMW`),
   ]);
   const limited = b.limit({ perSecond: 5, burst: 9, per: "source" }, b.echo);
-  const last = b.random([[3, b.drop], b.bToA(b.forward)]);
   return b.policy("drop", b.firstMatch([[b.isIcmp, limited], ...between, [b.always, last]]));
 }
 
@@ -259,6 +258,7 @@ function branching(arms: number): Policy {
 const pictures: readonly (readonly [name: string, policy: Policy])[] = [
   ["the built-in policy", demo],
   ...[3, 6, 7, 30, 300].map((arms) => [`${arms} arms`, policyOf(arms)] as const),
+  ["30 arms, the first of which branches", policyOf(30, b.bToA(b.forward))],
   ...[3, 30].map((arms) => [`${arms} arms that branch`, branching(arms)] as const),
 ];
 for (const [name, policy] of pictures) {
@@ -324,6 +324,11 @@ for (const [name, policy] of pictures) {
     for (const { title, line } of edges) {
       for (const { x, y } of line) {
         const crossed = texts.find((box) => meet(box, { left: x, right: x, top: y, bottom: y }));
+        const cell = tables.flatMap(({ cells }) => cells)
+          .find(({ left, right, top, bottom }) =>
+            x > left + 3 && x < right - 3 && y > top && y < bottom
+          );
+        assert.equal(cell, undefined, `${title} crosses a table`);
         assert.equal(crossed, undefined, `${title} crosses ${crossed?.text}`);
       }
     }
