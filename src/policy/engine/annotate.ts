@@ -8,8 +8,8 @@
  *            9        | drop
  *            9        | track, echo
  *
- * A chain is one line, with how often a step in it refused. PDUs for which a selector had no branch are
- * counted at its end, as `default`.
+ * A chain is one line, with how often a step in it refused. PDUs for which a selector had no branch
+ * are counted at its end, as `default`.
  */
 import type { Plan, PlanNode } from "./plan.ts";
 import { visits } from "./plan.ts";

@@ -1,6 +1,7 @@
 /**
- * The nodes with a memory: balancers and rate limits. Each has one chooser, which both the walker and
- * the compiled function ask for the branch to take, so that they cannot differ in what they remember.
+ * The nodes with a memory: balancers and rate limits. Each has one chooser, which both the walker
+ * and the compiled function ask for the branch to take, so that they cannot differ in what they
+ * remember.
  */
 import { below } from "../../core/random.ts";
 import { rateOf } from "../../core/source_buckets.ts";
@@ -58,8 +59,9 @@ class PerConnection implements Chooser, Sticky {
   readonly #choose: (pdu: Pdu) => number;
   readonly #affinity: Affinity;
   /**
-   * By entry, branch + 1 and below it the entry's number of openings; 0: none. After 256 openings none
-   * of which came here, what was another connection's counts: a branch, too, which is then kept.
+   * By entry, branch + 1 and below it the entry's number of openings; 0: none. After 256 openings
+   * none of which came here, what was another connection's counts: a branch, too, which is then
+   * kept.
    */
   readonly #remembered: Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
   /** Branch + 1 chosen for the PDU at hand. */
@@ -114,7 +116,9 @@ export function limiter(tree: Limit, { clock, sourceLimits }: Environment): Choo
   return { choose: (pdu) => take(pdu.src) ? 0 : -1 };
 }
 
-/** A user's selector; what it returns beyond the branches, or throws, means the default decision. */
+/**
+ * A user's selector; what it returns beyond the branches, or throws, means the default decision.
+ */
 export function customSelector(tree: Select, environment: Environment): Chooser {
   const index = guarded(tree.name, tree.index as CustomSelector, -1, environment);
   return {

@@ -1,6 +1,6 @@
 /**
- * What one PDU meets in the tree, as lines beside one another: the policy's own words, and what came of
- * them. Only what is asked at run time is shown; the walker does the walking.
+ * What one PDU meets in the tree, as lines beside one another: the policy's own words, and what
+ * came of them. Only what is asked at run time is shown; the walker does the walking.
  *
  *     not ip.src in $dst-addrs   true
  *       icmp                     false

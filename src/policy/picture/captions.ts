@@ -1,6 +1,7 @@
 /**
- * Words of the picture: what stands at an edge or beside a node. Where a question has a name in a
- * firewall's own language it gets that ("Side A to B", "Port = 80"); any other shows as in a policy file.
+ * Texts of the picture: labels of edges and notes of nodes. Where a test has a name in the
+ * firewall's picture it gets that ("Side A to B", "Port = 80"); any other shows as in a policy
+ * file.
  */
 import { ICMP_TYPES } from "../../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
@@ -76,7 +77,7 @@ export function protocolBelow(when: Predicate, protocol: number | null): number 
   }
 }
 
-/** What stands beside a node, in one line; null: nothing. */
+/** The note of a node, in one line; null: none. */
 export function noteOf(tree: Tree, protocol: number | null): string | null {
   switch (tree.node) {
     case "filter":

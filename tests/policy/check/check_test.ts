@@ -596,7 +596,7 @@ from side a -> translate-a-to-b in turn, use out
 from side b -> translate-b-to-a, limit 1/second burst 1, use out
 `,
     finds: [
-      "4: warning translated-twice: from side a / use out / otherwise: translate-a-to-b stands " +
+      "4: warning translated-twice: from side a / use out / otherwise: translate-a-to-b is " +
       "below another one: a PDU is translated only once",
       "4: error translated-twice: from side b / use out / otherwise: translate-a-to-b below " +
       "translate-b-to-a drops every PDU: each comes from one side only",
@@ -639,7 +639,7 @@ icmp -> track, forward "lost"
 ${ROUND_TRIP}`,
     finds: [
       "2: warning decision-misfit: icmp: forward drops every PDU here (not-translated): no " +
-      "translator stands above it",
+      "translator is above it",
     ],
   },
   {
@@ -774,7 +774,7 @@ Deno.test("check, nodes that code shares: each place is judged on its own", () =
   ]);
   assert.deepEqual(lines(build.policy("drop", tree)), [
     "warning decision-misfit: fragment / tcp: forward drops every PDU here (not-translated): " +
-    "no translator stands above it",
+    "no translator is above it",
     'error never-holds: udp / tcp: "tcp" can never hold below "udp"',
   ]);
 });

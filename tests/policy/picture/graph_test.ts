@@ -20,7 +20,10 @@ Deno.test("graphOf gives the built-in policy's nodes and edges", () => {
   assert.equal(linesOf(graphOf(demo)), expected);
 });
 
-/** Every arrow of the seed's picture, read off it: from, words at the arrow, to, words beside that. */
+/**
+ * Every arrow of the seed's picture, read off it: from, label, to, note of that. The seed has both
+ * "Translator" and "Translate"; here it is one word.
+ */
 const SEED: readonly (readonly [string, string | null, string, string | null])[] = [
   ["PDU", null, "Selector", null],
   ["Selector", "Side A to B", "Selector", null],
@@ -32,8 +35,8 @@ const SEED: readonly (readonly [string, string | null, string, string | null])[]
   ["Selector", "Port = 80", "End", "Decision : Drop"],
   ["Selector", "Else", "Translator A to B", "Pick one of dst-addrs randomly"],
   ["Translator A to B", null, "End", "Decision : Forward"],
-  ["Selector", "Else", "Translate B to A", null],
-  ["Translate B to A", null, "End", "Decision : Forward"],
+  ["Selector", "Else", "Translator B to A", null],
+  ["Translator B to A", null, "End", "Decision : Forward"],
 ];
 
 Deno.test("graphOf has the seed's picture, arrow by arrow, but for the scanner it leaves out", () => {
@@ -114,7 +117,7 @@ const looks: readonly (readonly [Tree, kind: string, label: string, note: string
     "Translator A to B",
     "Pick one of dst-addrs in turn",
   ],
-  [b.bToA(b.drop), "translator", "Translate B to A", null],
+  [b.bToA(b.drop), "translator", "Translator B to A", null],
   [b.setTtl(9, b.drop), "modifier", "Modifier", "Set TTL to at most 9"],
   [b.setTtl(9, b.drop, { raise: true }), "modifier", "Modifier", "Set TTL to 9"],
   [b.decide("reject", 'no "way"'), "end", "End", 'Decision : Reject "no \\"way\\""'],
@@ -157,10 +160,17 @@ Deno.test("graphOf draws a named subtree wherever it is used, in frames, what is
   ]);
 });
 
-Deno.test("graphOf numbers nodes depth first, the root 0, for counts", () => {
-  const { nodes } = graphOf(demo, { counts: (number) => number * 10 });
-  assert.deepEqual(nodes.map(({ count }) => count).slice(0, 4), [null, 0, 10, 20]);
-  assert.equal(nodes.at(-1)!.count, 120);
+Deno.test("graphOf numbers nodes depth first, as the plan, an end for what a limit refuses apart", () => {
+  const limited = b.limit({ perSecond: 5, burst: 9 }, b.echo);
+  const { nodes, edges } = graphOf(
+    b.policy("reject", b.firstMatch([[b.isIcmp, limited], [b.always, b.drop]])),
+  );
+  assert.deepEqual(nodes.map(({ id }) => id), ["pdu", "n0", "n1", "n2", "n1d", "n3"]);
+  assert.equal(nodes.find(({ id }) => id === "n1d")!.note, "Default decision : Reject");
+  assert.deepEqual(edges.filter(({ from }) => from === "n1"), [
+    { from: "n1", to: "n2", label: "Within limit" },
+    { from: "n1", to: "n1d", label: "Above limit" },
+  ]);
 });
 
 const impossible: readonly (readonly [name: string, policy: Policy, message: RegExp])[] = [
