@@ -52,10 +52,10 @@ import {
   type Token,
   TooManyErrors,
 } from "./lex.ts";
-import { hintFor, readAddressTerm } from "./parse_predicate.ts";
+import { readAddressTerm } from "./parse_predicate.ts";
 import { readBelow, readBlock, refuseBlock } from "./parse_tree.ts";
 import { formatError, oneOf, type PolicyError, type Position, quote } from "./policy_error.ts";
-import { type Customs, Scope, UNREADABLE } from "./scope.ts";
+import { type Customs, hintFor, Scope, UNREADABLE } from "./scope.ts";
 import { DECISION_WORDS, NAME, OTHER_WORDS, PREDICATE_WORDS } from "../language/words.ts";
 
 export { type Customs, formatError, type PolicyError, type Position };

@@ -19,8 +19,8 @@ import { MAX_TEXT_DEPTH } from "../language/limits.ts";
 import { formatAddress, maskOf, parseInterface } from "../../wire/address.ts";
 import { type AddressTerm, DST_ADDRS, type Interval, type Predicate } from "../language/ast.ts";
 import { type Cursor, describe, type Token } from "./lex.ts";
-import { closest, type Position, quote } from "./policy_error.ts";
-import type { Scope } from "./scope.ts";
+import { type Position, quote } from "./policy_error.ts";
+import { definedLater, hintFor, MAX_GUESSES, ownOf, readNumber, type Scope } from "./scope.ts";
 import {
   ADDRESS_WORDS,
   CHAIN_WORDS,
@@ -29,7 +29,6 @@ import {
   icmpCodeWords,
   NUMBER_WORDS,
   type NumberField,
-  OTHER_WORDS,
   PREDICATE_WORDS,
   PROTOCOL_WORDS,
   SIDE_WORDS,
@@ -156,14 +155,6 @@ function readCustom(scope: Scope, cursor: Cursor): Predicate {
   return { test: "custom", name: name.text, holds: holds ?? (() => false) };
 }
 
-/** A property of one's own: text that names `constructor` must find nothing. */
-export function ownOf<Value>(
-  record: Readonly<Record<string, Value>> | undefined,
-  name: string,
-): Value | undefined {
-  return record !== undefined && Object.hasOwn(record, name) ? record[name] : undefined;
-}
-
 // Addresses
 
 function readAddresses(scope: Scope, cursor: Cursor): readonly AddressTerm[] {
@@ -228,15 +219,6 @@ export function readAddressTerm(scope: Scope, cursor: Cursor): AddressTerm {
   return scope.mark({ network: masked, prefixLength }, position);
 }
 
-/** Most names that are compared with a misspelt one. */
-export const MAX_GUESSES = 1000;
-
-/** For a name that is defined, but not above. */
-export function definedLater(scope: Scope, name: Token): string | null {
-  const line = scope.definedIn.get(name.text);
-  return line === undefined ? null : `its definition begins in line ${line}`;
-}
-
 // Numbers
 
 function readRanges(scope: Scope, cursor: Cursor, field: NumberField): readonly Interval[] {
@@ -283,22 +265,6 @@ function readSet<Term>(cursor: Cursor, readTerm: () => Term): readonly Term[] {
   do terms.push(readTerm()); while (cursor.take(","));
   if (!cursor.take("}")) cursor.fail(`"," or "}"`);
   return Object.freeze(terms);
-}
-
-/** A whole number; one that is out of bounds is reported. */
-export function readNumber(
-  scope: Scope,
-  cursor: Cursor,
-  what: string,
-  min: number,
-  max: number,
-): number {
-  const expected = `${what}, ${min} to ${max}`;
-  const token = cursor.word(expected);
-  const number = /^\d{1,12}$/.test(token.text) ? Number(token.text) : NaN;
-  if (number >= min && number <= max) return number;
-  scope.report(cursor.line, token.start, token.end, { found: describe(token), expected });
-  return min;
 }
 
 // TCP flags and ICMP
@@ -354,16 +320,4 @@ function operatorHint(cursor: Cursor): string | null {
   if (cursor.token.text === "!=" || cursor.at("!")) return `write "not" in front of the test`;
   if (/^[<>]=?$/.test(cursor.token.text)) return `write a range, as in "in 0-1023"`;
   return hintFor(cursor.token, ["in", "="]);
-}
-
-/** The word or sign that was meant, if that can be guessed. */
-export function hintFor(token: Token, words: readonly string[]): string | null {
-  if (token.kind === "string" || token.kind === "open-string") return null;
-  const other = OTHER_WORDS.get(token.text.toLowerCase());
-  const guess = closest(token.text, words) ??
-    (other !== undefined && (words.length === 0 || words.includes(other) ||
-        words.includes(other.split(" ")[0]!))
-      ? other
-      : null);
-  return guess === null ? null : `did you mean "${guess}"?`;
 }

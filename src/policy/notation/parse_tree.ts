@@ -5,10 +5,10 @@
 import type { Arm, Branch, Tree } from "../language/ast.ts";
 import { Cursor, describe, type Line } from "./lex.ts";
 import { fold, type OpenChoice, readChain, readWeight, refuseRest } from "./parse_chain.ts";
-import { hintFor, readPredicate } from "./parse_predicate.ts";
+import { readPredicate } from "./parse_predicate.ts";
 import { quote } from "./policy_error.ts";
 import { CHAIN_WORDS } from "../language/words.ts";
-import { type Scope, UNREADABLE } from "./scope.ts";
+import { hintFor, type Scope, UNREADABLE } from "./scope.ts";
 
 /** The tree in the block below a line, which must be there. */
 export function readBelow(scope: Scope, line: Line, depth: number, expected: string): Tree {

@@ -4,8 +4,9 @@
  */
 import { MAX_TEXT_DEPTH } from "../language/limits.ts";
 import type { AddressTerm, CustomPredicate, CustomSelector, Tree } from "../language/ast.ts";
-import { type Line, LineError, type Report } from "./lex.ts";
-import type { Position } from "./policy_error.ts";
+import { type Cursor, describe, type Line, LineError, type Report, type Token } from "./lex.ts";
+import { closest, type Position } from "./policy_error.ts";
+import { OTHER_WORDS } from "../language/words.ts";
 
 /** A user's functions that a policy text may name. */
 export interface Customs {
@@ -73,4 +74,49 @@ export class Scope {
     }
     this.deepest = Math.max(this.deepest, depth + 1);
   }
+}
+
+/** A property of one's own: text that names `constructor` must find nothing. */
+export function ownOf<Value>(
+  record: Readonly<Record<string, Value>> | undefined,
+  name: string,
+): Value | undefined {
+  return record !== undefined && Object.hasOwn(record, name) ? record[name] : undefined;
+}
+
+/** Most names that are compared with a misspelt one. */
+export const MAX_GUESSES = 1000;
+
+/** For a name that is defined, but not above. */
+export function definedLater(scope: Scope, name: Token): string | null {
+  const line = scope.definedIn.get(name.text);
+  return line === undefined ? null : `its definition begins in line ${line}`;
+}
+
+/** A whole number; one that is out of bounds is reported. */
+export function readNumber(
+  scope: Scope,
+  cursor: Cursor,
+  what: string,
+  min: number,
+  max: number,
+): number {
+  const expected = `${what}, ${min} to ${max}`;
+  const token = cursor.word(expected);
+  const number = /^\d{1,12}$/.test(token.text) ? Number(token.text) : NaN;
+  if (number >= min && number <= max) return number;
+  scope.report(cursor.line, token.start, token.end, { found: describe(token), expected });
+  return min;
+}
+
+/** The word or sign that was meant, if that can be guessed. */
+export function hintFor(token: Token, words: readonly string[]): string | null {
+  if (token.kind === "string" || token.kind === "open-string") return null;
+  const other = OTHER_WORDS.get(token.text.toLowerCase());
+  const guess = closest(token.text, words) ??
+    (other !== undefined && (words.length === 0 || words.includes(other) ||
+        words.includes(other.split(" ")[0]!))
+      ? other
+      : null);
+  return guess === null ? null : `did you mean "${guess}"?`;
 }
