@@ -138,7 +138,7 @@ function readSide(cursor: Cursor): Predicate {
 }
 
 function wrongPredicate(token: Token): string | null {
-  if (CHAIN_WORDS.includes(token.text)) return `steps and decisions stand behind "->"`;
+  if (CHAIN_WORDS.includes(token.text)) return `steps and decisions come after "->"`;
   return hintFor(token, PREDICATE_WORDS);
 }
 
@@ -171,6 +171,11 @@ function readAddresses(scope: Scope, cursor: Cursor): readonly AddressTerm[] {
     return Object.freeze([term]);
   }
   if (!cursor.take("in")) cursor.fail(`"=" or "in"`, operatorHint(cursor));
+  return Object.freeze(readAddressSet(scope, cursor));
+}
+
+/** One address or network, or several in braces. */
+export function readAddressSet(scope: Scope, cursor: Cursor): AddressTerm[] {
   return readSet(cursor, () => readAddressTerm(scope, cursor));
 }
 
@@ -212,7 +217,7 @@ export function readAddressTerm(scope: Scope, cursor: Cursor): AddressTerm {
   const masked = network & maskOf(prefixLength);
   if (masked !== network) {
     wrong(
-      "a network, with no bits set behind its prefix",
+      "a network: host bits must be zero",
       `did you mean "${formatAddress(masked)}/${prefixLength}"?`,
     );
   }
@@ -235,7 +240,7 @@ function readRanges(scope: Scope, cursor: Cursor, field: NumberField): readonly 
     return Object.freeze([range]);
   }
   if (!cursor.take("in")) cursor.fail(`"=" or "in"`, operatorHint(cursor));
-  return readSet(cursor, () => readRange(scope, cursor, field));
+  return Object.freeze(readSet(cursor, () => readRange(scope, cursor, field)));
 }
 
 /** `80` or `8000-8080`. */
@@ -259,12 +264,13 @@ function readRange(scope: Scope, cursor: Cursor, { what, max }: NumberField): In
 }
 
 /** One term, or several in braces. */
-function readSet<Term>(cursor: Cursor, readTerm: () => Term): readonly Term[] {
-  if (!cursor.take("{")) return Object.freeze([readTerm()]);
-  const terms: Term[] = [];
-  do terms.push(readTerm()); while (cursor.take(","));
+function readSet<Term>(cursor: Cursor, readTerm: () => Term): Term[] {
+  if (!cursor.take("{")) return [readTerm()];
+  const terms = [readTerm()];
+  // A comma may follow the last one, too.
+  while (cursor.take(",") && !cursor.at("}")) terms.push(readTerm());
   if (!cursor.take("}")) cursor.fail(`"," or "}"`);
-  return Object.freeze(terms);
+  return terms;
 }
 
 // TCP flags and ICMP
@@ -317,7 +323,7 @@ function expectSign(cursor: Cursor, sign: string): void {
 }
 
 function operatorHint(cursor: Cursor): string | null {
-  if (cursor.token.text === "!=" || cursor.at("!")) return `write "not" in front of the test`;
+  if (cursor.token.text === "!=" || cursor.at("!")) return `write "not" before the test`;
   if (/^[<>]=?$/.test(cursor.token.text)) return `write a range, as in "in 0-1023"`;
   return hintFor(cursor.token, ["in", "="]);
 }

@@ -8,15 +8,15 @@
 
 /** Line and column count from 1; a column is a UTF-16 unit, as in most editors. */
 export interface Position {
+  readonly file: string;
   readonly line: number;
   readonly column: number;
 }
 
 export interface PolicyError extends Position {
-  readonly file: string;
   /** Columns it is about, at least 1. */
   readonly length: number;
-  /** The whole line as it stands in the file. */
+  /** The whole line of the file. */
   readonly source: string;
   readonly found: string;
   readonly expected: string;
@@ -32,7 +32,7 @@ export function formatError(error: PolicyError): string {
 
 /** A message about a place in a policy text, with its line and a caret below. */
 export function formatAt(
-  at: Position & { readonly file: string; readonly length: number; readonly source: string },
+  at: Position & { readonly length: number; readonly source: string },
   message: string,
 ): string {
   const head = `${at.file}:${at.line}:${at.column}: ${message}`;

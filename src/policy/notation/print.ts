@@ -102,7 +102,7 @@ function printRest(rest: Tree | null, indent: string, lines: string[]): void {
   }
 }
 
-/** A tree as far as one line goes, and what must stand in the block below. */
+/** A tree as far as one line goes, and what must be in the block below. */
 function chainOf(tree: Tree): { readonly items: readonly string[]; readonly rest: Tree | null } {
   const items: string[] = [];
   for (let at = tree;;) {
