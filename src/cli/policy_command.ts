@@ -1,5 +1,5 @@
 /**
- * `proxy policy check|print|mermaid|dot|svg [FILE]`: looks at a policy without running it. The answer
+ * `proxy policy check|print|format|mermaid|dot|svg [FILE]`: looks at a policy without running it. The answer
  * goes to stdout and is waited for; what keeps it from being given goes to stderr.
  */
 import type { Policy } from "../policy/language/ast.ts";
@@ -16,6 +16,7 @@ import {
 } from "../policy/notation/parse.ts";
 import { tooLargeOf } from "../policy/engine/plan.ts";
 import { formatAt, printable } from "../policy/notation/policy_error.ts";
+import { format } from "../policy/notation/format.ts";
 import { print } from "../policy/notation/print.ts";
 import { renderDot, renderMermaid } from "../policy/picture/render.ts";
 import { SourceLimits } from "../policy/engine/source_limits.ts";
@@ -24,7 +25,7 @@ import { DEFAULT_MAX_CONN, DEFAULT_MAX_LIMIT_SOURCES } from "./flags.ts";
 import { type ReadFile, readPolicy } from "../process/policy_file.ts";
 import { writeAll } from "../process/write_all.ts";
 
-export const POLICY_VIEWS = ["check", "print", "mermaid", "dot", "svg"] as const;
+export const POLICY_VIEWS = ["check", "print", "format", "mermaid", "dot", "svg"] as const;
 export type PolicyView = typeof POLICY_VIEWS[number];
 
 export interface PolicyCommand {
@@ -60,12 +61,20 @@ export async function policyCommand(
   options: PolicyCommandOptions,
 ): Promise<number> {
   return await reported(options.stderr, async () => {
-    const source = await load(file, options);
-    if (Array.isArray(source)) {
-      const text = `${source.map(formatError).join("\n")}\n`;
+    const refuse = async (errors: readonly PolicyError[]) => {
+      const text = `${errors.map(formatError).join("\n")}\n`;
       await writeAll(view === "check" ? options.stdout : options.stderr, text);
       return 1;
+    };
+    if (view === "format" && file !== null) {
+      const source = await readPolicy(file, options.read);
+      const { text, errors } = format(source.text, source.file);
+      if (text === null) return await refuse(errors);
+      await writeAll(options.stdout, text);
+      return 0;
     }
+    const source = await load(file, options);
+    if (Array.isArray(source)) return await refuse(source);
     if (view === "check") return await checkSource(source, options.stdout);
     await writeAll(options.stdout, await textOf(view, source.policy, options));
     return 0;
@@ -92,6 +101,7 @@ async function textOf(
 ): Promise<string> {
   switch (view) {
     case "print":
+    case "format":
       return print(policy);
     case "mermaid":
       return renderMermaid(graphOf(policy));

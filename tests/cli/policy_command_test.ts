@@ -146,6 +146,22 @@ Deno.test("policyCommand takes a policy with includes, and shows findings in the
   assert.match(wrong.stderr, /^d\/lists:1:13: Found "x", expected an address/);
 });
 
+Deno.test("policyCommand format spaces a file with its comments, without what it includes", async () => {
+  const files = {
+    "main": 'default   drop # c\ninclude   "lists"\nip.src in $a->drop',
+    "tab": "default drop\n\ttcp -> drop",
+  };
+  assert.deepEqual(await run("format", "main", files), {
+    code: 0,
+    stdout: 'default drop  # c\ninclude "lists"\nip.src in $a -> drop\n',
+    stderr: "",
+  });
+  const { code, stdout, stderr } = await run("format", "tab", files);
+  assert.deepEqual([code, stdout], [1, ""]);
+  assert.match(stderr, /^tab:2:1: Found a tab, expected spaces as indentation\n/);
+  assert.deepEqual(await run("format", null), { code: 0, stdout: print(demo), stderr: "" });
+});
+
 Deno.test("policyCommand refuses an include in a policy from standard input", async () => {
   const { code, stdout } = await run("check", "-", { "-": 'default drop\ninclude "a"\n-> drop\n' });
   assert.match(stdout, /^stdin:2:9: Found the file "a", expected no include; only a policy/);

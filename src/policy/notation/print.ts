@@ -44,10 +44,10 @@ export function print(policy: Policy): string {
   return lines.map((line) => `${line}\n`).join("");
 }
 
-const INDENT = "  ";
+export const INDENT = "  ";
 
 /** Heads up to this long have their arrows below one another. */
-const MAX_ALIGNED = 32;
+export const MAX_ALIGNED = 32;
 
 function printBlock(tree: Tree, indent: string, lines: string[]): void {
   if (tree.node === "filter") return printArms([tree], indent, lines);
