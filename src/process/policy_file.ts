@@ -1,6 +1,6 @@
 /**
- * A policy file as text, with the files that it includes: UTF-8 of a bounded size, or one clear line
- * about what is wrong with it.
+ * A policy file as text, with the files that it includes: UTF-8 of a bounded size, or one clear
+ * line about what is wrong with it.
  */
 import type { Policy } from "../policy/language/ast.ts";
 import {
@@ -26,10 +26,14 @@ export interface PolicySource {
   readonly include?: Include;
 }
 
-/** Gives a file's text, and what tells the file from others, whatever the path. Rejects if it can't. */
+/**
+ * Gives a file's text, and what tells the file from others, whatever the path. Rejects if it can't.
+ */
 export type ReadFile = (path: string) => Promise<{ readonly text: string; readonly id: string }>;
 
-/** Reads and parses the file. Throws an Error whose message has the lines that say what is wrong. */
+/**
+ * Reads and parses the file. Throws an Error whose message has the lines that say what is wrong.
+ */
 export async function loadPolicy(path: string, customs: Customs): Promise<Policy> {
   const { text, ...options } = await readPolicy(path);
   const { policy, errors } = parse(text, { ...options, customs });
@@ -38,8 +42,8 @@ export async function loadPolicy(path: string, customs: Customs): Promise<Policy
 }
 
 /**
- * Reads the file, `-` is standard input, and what it includes. Throws an Error of one line if the file
- * itself can't be read; what is wrong with an included file is for `parse` to report.
+ * Reads the file, `-` is standard input, and what it includes. Throws an Error of one line if the
+ * file itself can't be read; what is wrong with an included file is for `parse` to report.
  */
 export async function readPolicy(path: string, read: ReadFile = readFile): Promise<PolicySource> {
   let main: Awaited<ReturnType<ReadFile>>;

@@ -28,7 +28,9 @@ export class ErrorList {
     if (this.#errors.length === MAX_ERRORS) throw new TooManyErrors();
   };
 
-  /** In the order of the text; of several files, in the order in which the first error was found. */
+  /**
+   * In the order of the text; of several files, in the order in which the first error was found.
+   */
   sorted(): PolicyError[] {
     const files = [...new Set(this.#errors.map(({ file }) => file))];
     const errors = this.#errors.toSorted((a, b) =>

@@ -1,6 +1,7 @@
 /**
- * Policy text → the same text, evenly spaced. It keeps every word, comment and line break; of several
- * empty lines it keeps one. What is spaced so already does not change, and what `print` writes is.
+ * Policy text → the same text, evenly spaced. It keeps every word, comment and line break; of
+ * several empty lines it keeps one. What is spaced so already does not change, and what `print`
+ * writes is.
  *
  * It looks at lines, indentation and tokens only, so that it can format an included file by itself.
  */

@@ -16,7 +16,9 @@ export interface Line {
   readonly breaks: readonly number[];
   /** The lines indented below it. */
   readonly block: Line[];
-  /** Its position or its block is already reported as wrong; don't report a missing block as well. */
+  /**
+   * Its position or its block is already reported as wrong; don't report a missing block as well.
+   */
   doubtful: boolean;
 }
 
@@ -39,8 +41,8 @@ export function placeOf(line: Line, offset: number): Position & { readonly sourc
 export type Report = (line: Line, start: number, end: number, complaint: Complaint) => void;
 
 /**
- * Splits a text at LF or CRLF, without empty lines and comments. A byte order mark is left out. Within
- * braces a line break is a space: only the line in which the brace opens has an indentation.
+ * Splits a text at LF or CRLF, without empty lines and comments. A byte order mark is left out.
+ * Within braces a line break is a space: only the line in which the brace opens has an indentation.
  */
 export function readLines(text: string, file: string, report: Report): Line[] {
   const top: Line[] = [];
@@ -130,7 +132,9 @@ function withoutReturn(text: string, start: number, end: number): string {
   return text.slice(start, text[end - 1] === "\r" && end > start ? end - 1 : end);
 }
 
-/** The lines that follow one in which a brace is open, as far as they can be its list; null: none. */
+/**
+ * The lines that follow one in which a brace is open, as far as they can be its list; null: none.
+ */
 function readOn(
   text: string,
   first: string,
@@ -158,8 +162,9 @@ function readOn(
 }
 
 /**
- * True if a list in braces is open at the end of a line, in which one was open or not at the beginning.
- * In a list there are words and commas only; null: what was open at the beginning is no list.
+ * True if a list in braces is open at the end of a line, in which one was open or not at the
+ * beginning. In a list there are words and commas only; null: what was open at the beginning is no
+ * list.
  */
 function opensList(raw: string, open: boolean): boolean | null {
   let inherited = open;

@@ -1,6 +1,6 @@
 /**
- * Policy text → AST: `parse`. The indentation is the tree. README.md of the folder above has the whole
- * language, with examples; this is its grammar, that of predicates is at the head of
+ * Policy text → AST: `parse`. The indentation is the tree. README.md of the folder above has the
+ * whole language, with examples; this is its grammar, that of predicates is at the head of
  * `parse_predicate.ts`:
  *
  *     file     = "default" DECISION { definition | include } block       in any order
@@ -19,8 +19,9 @@
  *     share    = [ N "x" ] chain without balancers
  *     branch   = "|" [ N "x" ] [ chain ] [ below ]               a line
  *
- * A block of one arm is a filter, of several a first match. A STRING is a JSON string. All errors are
- * found in one go: a line that can't be read is reported once, and reading goes on with the next.
+ * A block of one arm is a filter, of several a first match. A STRING is a JSON string. All errors
+ * are found in one go: a line that can't be read is reported once, and reading goes on with the
+ * next.
  */
 import { type Decision, DECISION_NUMBERS, type Policy } from "../language/ast.ts";
 import { DECISION_WORDS, OTHER_WORDS } from "../language/words.ts";
@@ -48,8 +49,8 @@ export type Parsed =
     readonly policy: Policy;
     readonly errors: readonly [];
     /**
-     * Where each tree, arm, branch, predicate, address term and range is written. The policy itself is
-     * at its `default`; a list's array and a subtree's root are at their `define`.
+     * Where each tree, arm, branch, predicate, address term and range is written. The policy itself
+     * is at its `default`; a list's array and a subtree's root are at their `define`.
      */
     readonly positions: ReadonlyMap<object, Position>;
     /** Each file and its text: this one, and those that it includes. */

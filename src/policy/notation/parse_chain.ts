@@ -1,6 +1,6 @@
 /**
- * Tokens → the steps of a chain and what ends it, as far as its line goes. The grammar is at the head of
- * `parse.ts`: `chain`, `item`, `method` and `share`.
+ * Tokens → the steps of a chain and what ends it, as far as its line goes. The grammar is at the
+ * head of `parse.ts`: `chain`, `item`, `method` and `share`.
  */
 import type { BalanceMethod, Branch, CustomSelector, Tree } from "../language/ast.ts";
 import { type Cursor, describe } from "./lex.ts";

@@ -1,8 +1,8 @@
 /**
  * The definitions of a policy text, its top level but for the tree, and the files that it includes.
  *
- * An included file has definitions and includes only. They mean what they would mean in the place of the
- * `include`; a file that is already read is not read a second time.
+ * An included file has definitions and includes only. They mean what they would mean in the place
+ * of the `include`; a file that is already read is not read a second time.
  */
 import { DST_ADDRS } from "../language/ast.ts";
 import { MAX_TEXT_DEPTH } from "../language/limits.ts";

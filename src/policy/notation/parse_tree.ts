@@ -127,7 +127,9 @@ function readChainLine(scope: Scope, cursor: Cursor, depth: number): Tree {
   return fold(scope, chain, tree);
 }
 
-/** Reads the block of a line only for what is wrong in it; its first line tells of what kind it is. */
+/**
+ * Reads the block of a line only for what is wrong in it; its first line tells of what kind it is.
+ */
 function readForErrors(scope: Scope, line: Line, depth: number): void {
   if (line.block.length === 0) return;
   if (!new Cursor(line.block[0]!).at("|")) readBlock(scope, line.block, depth);

@@ -1,5 +1,6 @@
 /**
- * What is wrong with a policy text, and where: one error as data, and as the lines that a person reads.
+ * What is wrong with a policy text, and where: one error as data, and as the lines that a person
+ * reads.
  *
  *     web.policy:5:23: Found "drpo", expected a step or a decision; did you mean "drop"?
  *       5 |     tcp.dport = 80 -> drpo
@@ -71,8 +72,8 @@ export function oneOf(words: readonly string[]): string {
 }
 
 /**
- * The text with everything that isn't plainly visible as `\u....`: controls, line separators, spaces
- * other than the common one, direction marks, halves of surrogate pairs.
+ * The text with everything that isn't plainly visible as `\u....`: controls, line separators,
+ * spaces other than the common one, direction marks, halves of surrogate pairs.
  */
 export function printable(text: string): string {
   return text.replace(/[\p{C}\p{Z}]/gu, (char) => {

@@ -1,6 +1,7 @@
 /**
- * AST → policy text in its one canonical form, which `parse` reads back as the same AST. The grammar is
- * at the head of `parse.ts`. Only what `parse` bounds, depth and length, is not bounded here.
+ * AST → policy text in its one canonical form, which `parse` reads back as the same AST. The
+ * grammar is at the head of `parse.ts`. Only what `parse` bounds, depth and length, is not bounded
+ * here.
  */
 import { formatAddress } from "../../wire/address.ts";
 import type {
@@ -152,11 +153,6 @@ function shareOf({ weight, then }: Branch): string | null {
         at = at.then;
     }
   }
-}
-
-/** A chain as text, as far as one line of a policy goes; empty for a selector by predicates. */
-export function printChain(tree: Tree): string {
-  return chainOf(tree).items.join(", ");
 }
 
 /** One node in words, without what is below it. */

@@ -1,6 +1,6 @@
 /**
- * What the readers of a policy text share: what is defined so far, where each node is written, where
- * errors go, and how numbers are read and words guessed.
+ * What the readers of a policy text share: what is defined so far, where each node is written,
+ * where errors go, and how numbers are read and words guessed.
  */
 import { MAX_TEXT_DEPTH } from "../language/limits.ts";
 import type { AddressTerm, CustomPredicate, CustomSelector, Tree } from "../language/ast.ts";
