@@ -1,6 +1,7 @@
 /**
- * AST → policy text in its one canonical form, which `parse` reads back as the same AST. The grammar is
- * at the head of `parse.ts`. Only what `parse` bounds, depth and length, is not bounded here.
+ * AST → policy text in its one canonical form, which `parse` reads back as the same AST. The
+ * grammar is at the head of `parse.ts`. Only what `parse` bounds, depth and length, is not bounded
+ * here.
  */
 import { formatAddress } from "../../wire/address.ts";
 import type {
@@ -44,10 +45,10 @@ export function print(policy: Policy): string {
   return lines.map((line) => `${line}\n`).join("");
 }
 
-const INDENT = "  ";
+export const INDENT = "  ";
 
 /** Heads up to this long have their arrows below one another. */
-const MAX_ALIGNED = 32;
+export const MAX_ALIGNED = 32;
 
 function printBlock(tree: Tree, indent: string, lines: string[]): void {
   if (tree.node === "filter") return printArms([tree], indent, lines);
@@ -102,7 +103,7 @@ function printRest(rest: Tree | null, indent: string, lines: string[]): void {
   }
 }
 
-/** A tree as far as one line goes, and what must stand in the block below. */
+/** A tree as far as one line goes, and what must be in the block below. */
 function chainOf(tree: Tree): { readonly items: readonly string[]; readonly rest: Tree | null } {
   const items: string[] = [];
   for (let at = tree;;) {
@@ -152,11 +153,6 @@ function shareOf({ weight, then }: Branch): string | null {
         at = at.then;
     }
   }
-}
-
-/** A chain as text, as far as one line of a policy goes; empty for a selector by predicates. */
-export function printChain(tree: Tree): string {
-  return chainOf(tree).items.join(", ");
 }
 
 /** One node in words, without what is below it. */

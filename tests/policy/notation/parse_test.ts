@@ -174,7 +174,7 @@ for (const [text, canonical] of sameAs) {
   });
 }
 
-Deno.test("parse says where each node stands", () => {
+Deno.test("parse says where each node is written", () => {
   const text = `default drop
 define $web = 10.0.0.1, 10.0.0.2
 define one
@@ -313,7 +313,7 @@ Deno.test("parse stops at 100 errors, and says so", () => {
   assert.equal(
     messages.at(-1),
     'test.policy:101:1: Found "tpc", expected a predicate; did you mean "tcp"?; ' +
-      "this is error 100, and the last that is shown",
+      "this is error 100; further errors are not shown",
   );
 });
 
