@@ -1,9 +1,8 @@
 /** What the appliance counts, and the summary that shows it. */
-import { Reason, REASON_COUNT, reasonName } from "../core/reason.ts";
+import { REASON_COUNT, reasonName } from "../core/reason.ts";
 import type { Backend } from "../flow/backends/backends.ts";
 import type { Connections } from "../flow/connections.ts";
 import { DECISION_NAMES } from "../policy/language/ast.ts";
-import { printLabel } from "../policy/notation/print.ts";
 import { formatAddress } from "../wire/address.ts";
 
 /** Places in `Metrics.counts`. */
@@ -63,11 +62,4 @@ export function formatSummary(
     ]),
   ];
   return "Summary\n" + lines.map(([name, text]) => `${name!.padEnd(11)} : ${text}\n`).join("");
-}
-
-/** The console's line about a PDU: the decision, its label, and why where the policy did not choose it. */
-export function formatDecision(decision: number, reason: number, label: string | null): string {
-  const why = reason === 0 || reason === Reason.policy ? "" : ` (${reasonName(reason)})`;
-  const labelled = label === null ? "" : ` ${printLabel(label)}`;
-  return `Decision : ${DECISION_NAMES[decision]}${labelled}${why}`;
 }

@@ -15,7 +15,7 @@ import { SeededRandom } from "../core/random.ts";
 import { MemoryDevice } from "../device/memory.ts";
 import { completeChecksum, OffloadGuess } from "../device/capture/offload_guess.ts";
 import type { PcapRecord } from "../device/capture/pcap.ts";
-import { DECISION_NAMES, type Policy } from "../policy/language/ast.ts";
+import type { Policy } from "../policy/language/ast.ts";
 import { formatMac, type Mac } from "../wire/address.ts";
 import { Appliance } from "../datapath/appliance.ts";
 import { CaptureClock } from "./capture_clock.ts";
@@ -86,7 +86,7 @@ export class Replay {
       policy,
       config,
       log,
-      trace: config.trace === "off" ? null : new Trace(config.trace, console, DECISION_NAMES),
+      observer: config.trace === "off" ? null : new Trace(config.trace, console),
     });
   }
 

@@ -2,7 +2,6 @@
 import type { Log } from "../core/log.ts";
 import { CryptoRandom, SeededRandom } from "../core/random.ts";
 import { OFFLOAD, TapDevice } from "../device/tap.ts";
-import { DECISION_NAMES } from "../policy/language/ast.ts";
 import type { BuiltIn } from "../policy/language/built_in.ts";
 import type { Customs } from "../policy/notation/parse.ts";
 import { formatAddress } from "../wire/address.ts";
@@ -68,7 +67,7 @@ export async function run(options: RunOptions): Promise<void> {
       policy,
       config,
       log,
-      trace: config.trace === "off" ? null : new Trace(config.trace, stdout, DECISION_NAMES),
+      observer: config.trace === "off" ? null : new Trace(config.trace, stdout),
     });
     summary = () => appliance.summary();
     reload = () => void reloadPolicy(appliance, config.policy, customs, log);

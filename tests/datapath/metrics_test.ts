@@ -1,32 +1,11 @@
 import assert from "node:assert/strict";
-import { Count, formatDecision, formatSummary, Metrics } from "../../src/datapath/metrics.ts";
+import { Count, formatSummary, Metrics } from "../../src/datapath/metrics.ts";
 import { SeededRandom } from "../../src/core/random.ts";
 import { Reason } from "../../src/core/reason.ts";
 import { Backends } from "../../src/flow/backends/backends.ts";
 import { Connections } from "../../src/flow/connections.ts";
 import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
 import { parseAddress } from "../../src/wire/address.ts";
-
-Deno.test("formatDecision adds the label, and the reason where the policy did not choose", () => {
-  const cases: [number, number, string | null, string][] = [
-    [0, Reason.policy, null, "Decision : Drop"],
-    [0, Reason.policy, "naive http", 'Decision : Drop "naive http"'],
-    [0, Reason.policy, "", 'Decision : Drop ""'],
-    [0, Reason["no-mapping"], null, "Decision : Drop (no-mapping)"],
-    [0, Reason["ttl-expired"], "web", 'Decision : Drop "web" (ttl-expired)'],
-    [1, 0, null, "Decision : Forward"],
-    [2, 0, null, "Decision : Echo_reply"],
-    [3, 0, "closed", 'Decision : Reject "closed"'],
-  ];
-  for (const [decision, reason, label, text] of cases) {
-    assert.equal(formatDecision(decision, reason, label), text);
-  }
-});
-
-Deno.test("formatDecision lets no label drive the terminal", () => {
-  const text = formatDecision(0, Reason.policy, "a\u001b[31m\n\u009b0m\u202e");
-  assert.doesNotMatch(text, /[^ -~]/);
-});
 
 /** Ten at most, of which so many are there and so many had to go. */
 function connections(count = 0, evicted = 0): Connections {
