@@ -11,13 +11,12 @@
  *
  * The text of a PDU is made in `src/console/pdu_text.ts`.
  */
-import { Reason, reasonName } from "../core/reason.ts";
 import type { TraceMode } from "../datapath/config.ts";
 import type { Observer, Outcome } from "../datapath/observer.ts";
 import { DECISION_NAMES } from "../policy/language/ast.ts";
-import { printLabel } from "../policy/notation/print.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import { formatPdu } from "./pdu_text.ts";
+import { formatDecision } from "./summary.ts";
 
 /** Where the text goes. Nothing here waits for it. */
 export interface Sink {
@@ -118,17 +117,4 @@ export class Trace implements Observer {
     const list = counts.map(({ name, count }) => `${count} ${name}`).join(", ");
     return `… ${total} more ${total === 1 ? "PDU" : "PDUs"} ${when}: ${list}`;
   }
-}
-
-/** The console's line about a PDU: the decision, its label, and why where the policy did not choose it. */
-export function formatDecision(
-  { decision, reason, label, isRelated }: Pick<
-    Outcome,
-    "decision" | "reason" | "label" | "isRelated"
-  >,
-): string {
-  const why = reason === 0 || reason === Reason.policy ? "" : ` (${reasonName(reason)})`;
-  const shownLabel = isRelated ? "related" : label;
-  const labelled = shownLabel === null ? "" : ` ${printLabel(shownLabel)}`;
-  return `Decision : ${DECISION_NAMES[decision]}${labelled}${why}`;
 }

@@ -75,6 +75,9 @@ export const Reason: Readonly<Record<ReasonName, number>> = Object.freeze(
 
 export const REASON_COUNT: number = TABLE.length;
 
+/** By number. */
+export const REASON_NAMES: readonly ReasonName[] = TABLE.map(([name]) => name);
+
 export function reasonName(reason: number): ReasonName {
   return TABLE[reason]![0];
 }

@@ -13,7 +13,7 @@ import type { Clock } from "../core/clock.ts";
 import { LimitedLog } from "../core/limited_log.ts";
 import type { Log } from "../core/log.ts";
 import type { Random } from "../core/random.ts";
-import { Reason } from "../core/reason.ts";
+import { Reason, REASON_NAMES } from "../core/reason.ts";
 import type { Device } from "../device/device.ts";
 import { Backends } from "../flow/backends/backends.ts";
 import { Connections } from "../flow/connections.ts";
@@ -21,7 +21,7 @@ import { RelatedErrors, UNRELATED } from "../flow/icmp_error.ts";
 import { SIDE_A, SIDE_B } from "../flow/table.ts";
 import { Fragmenter, MAX_PACKET_FRAGMENTS } from "../stack/fragmentation.ts";
 import { Reassembly } from "../stack/reassembly.ts";
-import { DROP, FORWARD, type Policy } from "../policy/language/ast.ts";
+import { DECISION_NAMES, DROP, FORWARD, type Policy } from "../policy/language/ast.ts";
 import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
 import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
@@ -30,9 +30,10 @@ import { Answers } from "./answers.ts";
 import type { Config } from "./config.ts";
 import { Dispatch } from "./dispatch.ts";
 import { type Link, makeLinks } from "./link.ts";
-import { Count, formatSummary, Metrics } from "./metrics.ts";
+import { Count, Metrics } from "./metrics.ts";
 import { LEFT, PlainSegments } from "./header_prediction.ts";
 import type { Observer, SentFrame } from "./observer.ts";
+import { frozen, named, type Snapshot } from "./snapshot.ts";
 import { type Evaluator, RunningPolicy } from "./running_policy.ts";
 
 /** How often timers are looked at. */
@@ -191,9 +192,30 @@ export class Appliance {
     this.#policy.replace(policy);
   }
 
-  summary(): string {
-    return formatSummary(this.metrics, this.connections, this.#backends.all) +
-      this.#policy.annotated();
+  /** What has been counted so far, as plain frozen data. */
+  snapshot(): Snapshot {
+    const { counts, decisions, drops } = this.metrics;
+    const { table, evicted } = this.connections;
+    return frozen<Snapshot>({
+      frames: {
+        in: counts[Count.framesIn]!,
+        out: counts[Count.framesOut]!,
+        arpIn: counts[Count.arpIn]!,
+        arpOut: this.links.reduce((sum, { arp }) => sum + arp.sent, 0),
+      },
+      pdusIn: { count: counts[Count.pdusIn]!, bytes: counts[Count.pduBytesIn]! },
+      pdusOut: { count: counts[Count.pdusOut]!, bytes: counts[Count.pduBytesOut]! },
+      decisions: named(DECISION_NAMES, decisions),
+      drops: named(REASON_NAMES, drops),
+      connections: { tracked: table.count, capacity: table.capacity, evicted },
+      backends: this.#backends.all.map(({ address, status, opened, active }) => ({
+        address,
+        status,
+        opened,
+        tracked: active,
+      })),
+      policy: this.#policy.annotated(),
+    });
   }
 
   // A frame's way

@@ -2,7 +2,7 @@
 import type { LimitedLog } from "../core/limited_log.ts";
 import type { Random } from "../core/random.ts";
 import { Affinity } from "../policy/engine/affinity.ts";
-import { annotate } from "../policy/engine/annotate.ts";
+import { annotate, type AnnotatedTree } from "../policy/engine/annotate.ts";
 import { compile } from "../policy/engine/compile.ts";
 import type { Environment, Evaluate, Steps } from "../policy/engine/environment.ts";
 import { adopt, makePlan, type Plan } from "../policy/engine/plan.ts";
@@ -85,8 +85,8 @@ export class RunningPolicy {
     return tree.node === "decide" ? tree.label : null;
   }
 
-  /** The tree as text, with how many PDUs came to each node. */
-  annotated(): string {
+  /** The lines of the tree, with how many PDUs came to each node. */
+  annotated(): AnnotatedTree {
     return annotate(this.#plan);
   }
 }

@@ -28,7 +28,7 @@ import { type Config, isBehind, type LinkConfig, routesOn, subnetOn } from "../d
 import { arpReplyFrame, isArp } from "../device/capture/frame.ts";
 import { frameOf, type Packet } from "../device/capture/packet.ts";
 import { describeFrame, formatPacket } from "./packet_text.ts";
-import { formatDecision } from "../console/trace.ts";
+import { formatDecision } from "../console/summary.ts";
 import type { Outcome } from "../datapath/observer.ts";
 
 /** What became of one packet. */

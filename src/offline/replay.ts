@@ -28,6 +28,7 @@ import {
   type Sighting,
 } from "../device/capture/frame_match.ts";
 import { describeFrame } from "./packet_text.ts";
+import { formatSummary } from "../console/summary.ts";
 import { Trace } from "../console/trace.ts";
 
 /** Whom a replay tells. Texts are whole lines. */
@@ -121,7 +122,7 @@ export class Replay {
 
   /** The appliance's summary and the comparison, as lines. */
   summary(): string {
-    return this.#appliance.summary() + this.#comparison(this.#match.result());
+    return formatSummary(this.#appliance.snapshot()) + this.#comparison(this.#match.result());
   }
 
   #poll(): void {

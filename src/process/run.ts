@@ -17,6 +17,7 @@ import type { Outlet } from "./outlet.ts";
 import { loadPolicy } from "./policy_file.ts";
 import { pump } from "./pump.ts";
 import { listen } from "./signals.ts";
+import { formatSummary } from "../console/summary.ts";
 import { Trace } from "../console/trace.ts";
 
 export interface RunOptions {
@@ -69,7 +70,7 @@ export async function run(options: RunOptions): Promise<void> {
       log,
       observer: config.trace === "off" ? null : new Trace(config.trace, stdout),
     });
-    summary = () => appliance.summary();
+    summary = () => formatSummary(appliance.snapshot());
     reload = () => void reloadPolicy(appliance, config.policy, customs, log);
     announce(config, devices, log);
     await pump({ appliance, devices, log, stop: stop.signal });

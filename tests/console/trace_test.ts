@@ -1,7 +1,8 @@
 import type { TraceMode } from "../../src/datapath/config.ts";
 import assert from "node:assert/strict";
 import { Outlet } from "../../src/process/outlet.ts";
-import { formatDecision, Trace } from "../../src/console/trace.ts";
+import { formatDecision } from "../../src/console/summary.ts";
+import { Trace } from "../../src/console/trace.ts";
 import { Reason } from "../../src/core/reason.ts";
 import type { Outcome } from "../../src/datapath/observer.ts";
 import { DROP, ECHO_REPLY, FORWARD, REJECT } from "../../src/policy/language/ast.ts";

@@ -17,6 +17,7 @@ import type { LinkConfig } from "../../src/datapath/config.ts";
 import type { TraceMode } from "../../src/datapath/config.ts";
 import type { Observer } from "../../src/datapath/observer.ts";
 import { Outlet } from "../../src/process/outlet.ts";
+import { formatSummary } from "../../src/console/summary.ts";
 import { Trace } from "../../src/console/trace.ts";
 import { ManualClock } from "../../src/core/clock.ts";
 import { SeededRandom } from "../../src/core/random.ts";
@@ -197,6 +198,10 @@ export class World {
       if (count > 0) drops[reasonName(reason)] = count;
     });
     return drops;
+  }
+
+  summary(): string {
+    return formatSummary(this.appliance.snapshot());
   }
 
   /** What the console shows since the last call. */
