@@ -18,14 +18,14 @@ import type { Device } from "../device/device.ts";
 import { Backends } from "../flow/backends/backends.ts";
 import { Connections } from "../flow/connections.ts";
 import { RelatedErrors, UNRELATED } from "../flow/icmp_error.ts";
-import { SIDE_A, SIDE_B } from "../flow/table.ts";
+import { SIDE_B } from "../flow/table.ts";
 import { Fragmenter, MAX_PACKET_FRAGMENTS } from "../stack/fragmentation.ts";
 import { Reassembly } from "../stack/reassembly.ts";
 import { DECISION_NAMES, DROP, FORWARD, type Policy } from "../policy/language/ast.ts";
 import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
 import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
-import { Pdu } from "../wire/pdu.ts";
+import { FROM_A, FROM_B, Pdu } from "../wire/pdu.ts";
 import { Answers } from "./answers.ts";
 import type { Config } from "./config.ts";
 import { Dispatch } from "./dispatch.ts";
@@ -134,7 +134,6 @@ export class Appliance {
       policy,
       config,
       steps: this.connections.steps,
-      sideOf: (pdu) => this.#sideOf(pdu),
       random,
       nowMs: () => this.#nowMs,
       limitedLog: this.#limitedLog,
@@ -365,13 +364,14 @@ export class Appliance {
   /** The decision that was carried out, or the negative of the reason for which the PDU was dropped. */
   #decide(pdu: Pdu): number {
     this.connections.classify(this.#in.arena.view, pdu, this.#nowMs);
+    pdu.side = this.#sideOf(pdu);
     return this.#dispatch.carryOut(this.#in, pdu, this.#policy.evaluate(pdu), this.#nowMs);
   }
 
-  /** Where the PDU came from; with one interface for both sides its connection knows best. */
+  /** The side that the PDU came from; with one interface for both sides its connection knows best. */
   #sideOf(pdu: Readonly<Pdu>): number {
-    if (this.#a === this.#b && pdu.flow >= 0) return pdu.flow & 1;
-    return this.#isFromA(pdu) ? SIDE_A : SIDE_B;
+    if (pdu.flow >= 0) return this.#dispatch.sideOf(this.#in, pdu.flow);
+    return this.#isFromA(pdu) ? FROM_A : FROM_B;
   }
 
   /** By the interface; if it serves both sides, by whether the source is a backend. */

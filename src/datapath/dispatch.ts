@@ -20,7 +20,7 @@ import { clampMss } from "../stack/mss.ts";
 import { ECHO_REPLY, FORWARD, REJECT } from "../policy/language/ast.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
-import { type Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
+import { FROM_A, FROM_B, type Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 import type { Answers } from "./answers.ts";
 import type { Link } from "./link.ts";
@@ -76,6 +76,12 @@ export class Dispatch {
     if (nextHop === 0) return -Reason["no-route"];
     setTtl(view, pdu, pdu.ttl - 1, 0);
     return this.#leave(pdu, out, nextHop, nowMs, related >>> 1);
+  }
+
+  /** The side of a PDU that came in by `link` and whose connection is `flow`. */
+  sideOf(link: Link, flow: number): number {
+    const { a, b } = this.#options;
+    return a === b ? flow & 1 : link === a ? FROM_A : FROM_B;
   }
 
   /**

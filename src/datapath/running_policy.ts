@@ -18,7 +18,6 @@ export interface RunningPolicyOptions {
   readonly policy: Policy;
   readonly config: Config;
   readonly steps: Steps;
-  readonly sideOf: (pdu: Readonly<Pdu>) => number;
   readonly random: Random;
   /** The time as the appliance has read it. */
   readonly nowMs: () => number;
@@ -37,12 +36,11 @@ export class RunningPolicy {
 
   /** Throws a RangeError for a policy that can't run. */
   constructor(options: RunningPolicyOptions) {
-    const { policy, config, steps, sideOf, random, nowMs, limitedLog } = options;
+    const { policy, config, steps, random, nowMs, limitedLog } = options;
     this.#affinity = new Affinity(config.maxConn);
     this.#environment = {
       dstAddrs: config.dstAddrs,
       steps,
-      sideOf,
       random,
       clock: { nowMs },
       maxConnections: config.maxConn,

@@ -19,10 +19,8 @@ import { Reason, reasonName, reasonText } from "../core/reason.ts";
 import { MemoryDevice } from "../device/memory.ts";
 import type { Policy } from "../policy/language/ast.ts";
 import { explaining, formatPath, type PathLine } from "../policy/engine/path.ts";
-import type { Plan } from "../policy/engine/plan.ts";
-import type { Evaluate } from "../policy/engine/environment.ts";
 import { formatAddress, inSubnet, type Mac } from "../wire/address.ts";
-import { isStray, STATE_ESTABLISHED, STATE_NEW } from "../wire/pdu.ts";
+import { FROM_B, isStray, type Pdu, STATE_ESTABLISHED, STATE_NEW } from "../wire/pdu.ts";
 import { Appliance } from "../datapath/appliance.ts";
 import { type Config, isBehind, type LinkConfig, routesOn, subnetOn } from "../datapath/config.ts";
 import { arpReplyFrame, isArp } from "../device/capture/frame.ts";
@@ -71,7 +69,6 @@ export class Explainer {
   readonly #devices: readonly MemoryDevice[];
   readonly #appliance: Appliance;
   readonly #config: Config;
-  #seen: string | null = null;
   #path: PathLine[] = [];
   #outcome: Outcome | null = null;
   /** Why the frame did not become a PDU; else 0. */
@@ -101,7 +98,7 @@ export class Explainer {
         refused: (_, reason) => this.#refused = reason,
         tick: () => {},
       },
-      evaluator: (plan) => this.#evaluator(plan),
+      evaluator: (plan) => explaining(plan, (line) => this.#path.push(line)),
     });
     const own = new Set(config.links.map(({ address }) => address));
     const nextHops = config.links.flatMap(({ routes }) => routes.map(({ nextHop }) => nextHop));
@@ -111,7 +108,6 @@ export class Explainer {
 
   /** Sends the packet through. Later ones meet what this one has changed. */
   explain(packet: Packet): Explanation {
-    this.#seen = null;
     this.#path = [];
     this.#outcome = null;
     this.#refused = 0;
@@ -122,7 +118,7 @@ export class Explainer {
     const outcome = this.#outcome as Outcome | null; // set by the observer meanwhile
     const reason = outcome?.reason ?? this.#refused;
     return {
-      seen: this.#seen,
+      seen: outcome === null || outcome.node === null ? null : seenAs(outcome.pdu),
       path: this.#path,
       decision: outcome === null
         ? `Dropped before the policy was asked (${reasonName(reason)})`
@@ -130,21 +126,6 @@ export class Explainer {
       why: reason === 0 || reason === Reason.policy ? null : reasonText(reason),
       backend: outcome?.backend ?? null,
       sent,
-    };
-  }
-
-  #evaluator(plan: Plan): Evaluate {
-    const evaluate = explaining(plan, (line) => this.#path.push(line));
-    return (pdu) => {
-      const state = pdu.state === STATE_NEW
-        ? "new"
-        : pdu.state === STATE_ESTABLISHED
-        ? "established"
-        : isStray(pdu)
-        ? "invalid, stray"
-        : "invalid";
-      this.#seen = `${state}, from side ${plan.environment.sideOf(pdu) === 1 ? "b" : "a"}`;
-      return evaluate(pdu);
     };
   }
 
@@ -176,6 +157,18 @@ export class Explainer {
     const own = links.findIndex(({ address }) => address === dst);
     return own >= 0 ? own : isBehind(src, links, 1) ? 1 : 0;
   }
+}
+
+/** How the tree saw the PDU: `new, from side a`. */
+function seenAs(pdu: Readonly<Pdu>): string {
+  const state = pdu.state === STATE_NEW
+    ? "new"
+    : pdu.state === STATE_ESTABLISHED
+    ? "established"
+    : isStray(pdu)
+    ? "invalid, stray"
+    : "invalid";
+  return `${state}, from side ${pdu.side === FROM_B ? "b" : "a"}`;
 }
 
 /** Of the station that a packet from this address comes from. */

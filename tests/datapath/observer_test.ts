@@ -8,7 +8,7 @@ import { formatAddress } from "../../src/wire/address.ts";
 import { describeFrame } from "../../src/offline/packet_text.ts";
 import { buildIcmp, buildTcp, buildUdp, readTcp } from "../support/frames.ts";
 import { cut } from "../support/fragments.ts";
-import { from, packetsOf, World, type WorldOptions } from "../support/world.ts";
+import { from, fromB, packetsOf, World, type WorldOptions } from "../support/world.ts";
 
 interface Seen {
   readonly decision: string;
@@ -26,6 +26,7 @@ class Notes implements Observer {
   readonly seen: Seen[] = [];
   /** Source addresses as they came in. */
   readonly sources: string[] = [];
+  readonly sides: string[] = [];
   readonly skips: string[] = [];
   readonly refusals: string[] = [];
   ticks = 0;
@@ -43,8 +44,9 @@ class Notes implements Observer {
   }
 
   decided(
-    { decision, reason, backend, sent, pdu: _, ...rest }: Parameters<Observer["decided"]>[0],
+    { decision, reason, backend, sent, pdu, ...rest }: Parameters<Observer["decided"]>[0],
   ) {
+    this.sides.push("ab"[pdu.side]!);
     this.seen.push({
       ...rest,
       decision: DECISION_NAMES[decision]!,
@@ -201,4 +203,15 @@ Deno.test("Observer: what it does not want is told by its decision; each link's 
     /^1: tcp 10\.0\.0\.100:\d+ > 10\.0\.0\.1:80 syn ttl 63$/,
   );
   assert.ok(notes.ticks > 10);
+});
+
+Deno.test("Observer: a PDU's side is its interface's, or on a shared one its connection's or source's", () => {
+  for (const backend of [BACKEND, "10.0.0.1"]) {
+    const { world, notes } = watched({ twoSided: backend !== BACKEND, backends: [backend] });
+    const syn = packetsOf(world.send(buildTcp({ srcPort: 40_000, dstPort: 80 }))).map(readTcp)[0]!;
+    const back = backend === BACKEND ? from(backend) : fromB(backend);
+    world.send(buildTcp({ ...back, srcPort: 80, dstPort: syn.srcPort, flags: "SA" }));
+    world.send(buildTcp({ ...back, srcPort: 9, dstPort: 9 }));
+    assert.deepEqual(notes.sides, ["a", "b", "b"], backend);
+  }
 });
