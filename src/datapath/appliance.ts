@@ -13,7 +13,7 @@ import type { Clock } from "../core/clock.ts";
 import { LimitedLog } from "../core/limited_log.ts";
 import type { Log } from "../core/log.ts";
 import type { Random } from "../core/random.ts";
-import { Reason, REASON_NAMES } from "../core/reason.ts";
+import { Reason } from "../core/reason.ts";
 import type { Device } from "../device/device.ts";
 import { Backends } from "../flow/backends/backends.ts";
 import { Connections } from "../flow/connections.ts";
@@ -21,7 +21,7 @@ import { RelatedErrors, UNRELATED } from "../flow/icmp_error.ts";
 import { SIDE_B } from "../flow/table.ts";
 import { Fragmenter, MAX_PACKET_FRAGMENTS } from "../stack/fragmentation.ts";
 import { Reassembly } from "../stack/reassembly.ts";
-import { DECISION_NAMES, DROP, FORWARD, type Policy } from "../policy/language/ast.ts";
+import { DROP, FORWARD, type Policy } from "../policy/language/ast.ts";
 import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
 import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
@@ -33,7 +33,7 @@ import { type Link, makeLinks } from "./link.ts";
 import { Count, Metrics } from "./metrics.ts";
 import { LEFT, PlainSegments } from "./header_prediction.ts";
 import type { Observer, SentFrame } from "./observer.ts";
-import { frozen, named, type Snapshot } from "./snapshot.ts";
+import { type Snapshot, snapshotOf } from "./snapshot.ts";
 import { type Evaluator, RunningPolicy } from "./running_policy.ts";
 
 /** How often timers are looked at. */
@@ -193,28 +193,9 @@ export class Appliance {
 
   /** What has been counted so far, as plain frozen data. */
   snapshot(): Snapshot {
-    const { counts, decisions, drops } = this.metrics;
-    const { table, evicted } = this.connections;
-    return frozen<Snapshot>({
-      frames: {
-        in: counts[Count.framesIn]!,
-        out: counts[Count.framesOut]!,
-        arpIn: counts[Count.arpIn]!,
-        arpOut: this.links.reduce((sum, { arp }) => sum + arp.sent, 0),
-      },
-      pdusIn: { count: counts[Count.pdusIn]!, bytes: counts[Count.pduBytesIn]! },
-      pdusOut: { count: counts[Count.pdusOut]!, bytes: counts[Count.pduBytesOut]! },
-      decisions: named(DECISION_NAMES, decisions),
-      drops: named(REASON_NAMES, drops),
-      connections: { tracked: table.count, capacity: table.capacity, evicted },
-      backends: this.#backends.all.map(({ address, status, opened, active }) => ({
-        address,
-        status,
-        opened,
-        tracked: active,
-      })),
-      policy: this.#policy.annotated(),
-    });
+    const { connections, links, metrics } = this;
+    const tree = this.#policy.annotated();
+    return snapshotOf(metrics, connections, links, this.#backends.all, tree);
   }
 
   // A frame's way

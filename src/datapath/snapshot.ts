@@ -1,7 +1,11 @@
 /** Everything the summary shows, as plain frozen data that can be written as JSON. */
-import type { BackendStatus } from "../flow/backends/backends.ts";
-import type { ReasonName } from "../core/reason.ts";
+import { REASON_NAMES, type ReasonName } from "../core/reason.ts";
+import type { Backend, BackendStatus } from "../flow/backends/backends.ts";
+import type { Connections } from "../flow/connections.ts";
+import { DECISION_NAMES } from "../policy/language/ast.ts";
 import type { AnnotatedTree } from "../policy/engine/annotate.ts";
+import type { Link } from "./link.ts";
+import { Count, type Metrics } from "./metrics.ts";
 
 /** Counts are since the start; addresses are 32-bit integers, as everywhere here. */
 export interface Snapshot {
@@ -43,8 +47,37 @@ export interface BackendSnapshot {
   readonly tracked: number;
 }
 
+export function snapshotOf(
+  { counts, decisions, drops }: Metrics,
+  { table, evicted }: Connections,
+  links: readonly Link[],
+  backends: readonly Backend[],
+  policy: AnnotatedTree,
+): Snapshot {
+  return frozen<Snapshot>({
+    frames: {
+      in: counts[Count.framesIn]!,
+      out: counts[Count.framesOut]!,
+      arpIn: counts[Count.arpIn]!,
+      arpOut: links.reduce((sum, { arp }) => sum + arp.sent, 0),
+    },
+    pdusIn: { count: counts[Count.pdusIn]!, bytes: counts[Count.pduBytesIn]! },
+    pdusOut: { count: counts[Count.pdusOut]!, bytes: counts[Count.pduBytesOut]! },
+    decisions: named(DECISION_NAMES, decisions),
+    drops: named(REASON_NAMES, drops),
+    connections: { tracked: table.count, capacity: table.capacity, evicted },
+    backends: backends.map(({ address, status, opened, active }) => ({
+      address,
+      status,
+      opened,
+      tracked: active,
+    })),
+    policy,
+  });
+}
+
 /** The names with their counts, in the order of the numbers. */
-export function named<Name extends string>(
+function named<Name extends string>(
   names: readonly Name[],
   counts: Float64Array,
 ): Record<Name, number> {
@@ -52,7 +85,7 @@ export function named<Name extends string>(
 }
 
 /** Freezes the data and all that it holds. */
-export function frozen<T>(data: T): T {
+function frozen<T>(data: T): T {
   if (typeof data === "object" && data !== null) {
     for (const value of Object.values(data)) frozen(value);
     Object.freeze(data);
