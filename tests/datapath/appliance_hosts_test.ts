@@ -185,5 +185,5 @@ Deno.test("Appliance finds 10,000 backends, and loses none that answers", () => 
   assert.equal(found, 10_000);
   assert.deepEqual(world.log.filter((line) => line.startsWith("warning")), []);
   assert.ok(world.log.length <= 110, `${world.log.length} lines`);
-  assert.equal(world.appliance.summary().match(/ up, /g)!.length, 10_000);
+  assert.equal(world.summary().match(/ up, /g)!.length, 10_000);
 });

@@ -200,7 +200,7 @@ class Comparison {
     assert.deepEqual(a.metrics, b.metrics);
     if (this.#rounds++ % COMPARE_TABLES_EVERY === 0) {
       assert.deepEqual(a.connections.table.words, b.connections.table.words);
-      assert.equal(a.summary(), b.summary());
+      assert.deepEqual(a.snapshot(), b.snapshot());
     }
     return sent;
   }

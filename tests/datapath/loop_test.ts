@@ -37,7 +37,7 @@ function loop(ttl: number, raise: boolean): number[] {
         dstAddrs: [parseAddress(i === 0 ? OTHER : PROXY)],
       }),
       log: { info: () => {}, warning: () => {}, error: () => {} },
-      trace: null,
+      observer: null,
     })
   );
   const ttls: number[] = [];

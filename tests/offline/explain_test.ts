@@ -62,7 +62,7 @@ not ip.src in $dst-addrs  true
       forward             Forward
 
 Decision : Forward
-sent     : tcp 192.168.0.100:40000 > 192.168.0.3:2000 syn ttl 63
+sent     : tcp 192.168.0.100:40000 > 192.168.0.3:2000 syn ttl 63 (backend 192.168.0.3)
 `,
   );
   assert.equal(
@@ -76,7 +76,7 @@ otherwise                 true
   forward                 Forward
 
 Decision : Forward
-sent     : tcp 192.168.0.100:2000 > 192.168.0.254:40000 syn ack ttl 63
+sent     : tcp 192.168.0.100:2000 > 192.168.0.254:40000 syn ack ttl 63 (backend 192.168.0.3)
 `,
   );
   assert.equal(
@@ -229,10 +229,13 @@ Deno.test("explain reaches clients and backends behind the gateway", () => {
     dstAddrs: [parseAddress("10.9.0.1")],
     links: [linkConfig({ routes: [gatewayOf("192.168.0.7")] })],
   });
-  assert.match(syn!, /\nsent {5}: tcp 192\.168\.0\.100:40000 > 10\.9\.0\.1:2000 syn ttl 63\n$/);
+  assert.match(
+    syn!,
+    /\nsent {5}: tcp 192\.168\.0\.100:40000 > 10\.9\.0\.1:2000 syn ttl 63 \(backend 10\.9\.0\.1\)\n$/,
+  );
   assert.match(
     reply!,
-    /\nsent {5}: tcp 192\.168\.0\.100:2000 > 1\.2\.3\.4:40000 syn ack ttl 63\n$/,
+    /\nsent {5}: tcp 192\.168\.0\.100:2000 > 1\.2\.3\.4:40000 syn ack ttl 63 \(backend 10\.9\.0\.1\)\n$/,
   );
 });
 
@@ -252,12 +255,12 @@ Deno.test("explain tells by which side a packet comes and goes", () => {
   assert.match(syn!, /\nnew, from side a\n\nfrom side a {13}true\n/);
   assert.match(
     syn!,
-    /sent {5}: tcp 10\.0\.0\.100:40000 > 10\.0\.0\.1:2000 syn ttl 63 to side b\n$/,
+    /sent {5}: tcp 10\.0\.0\.100:40000 > 10\.0\.0\.1:2000 syn ttl 63 to side b \(backend 10\.0\.0\.1\)\n$/,
   );
   assert.match(reply!, /\nestablished, from side b\n/);
   assert.match(
     reply!,
-    /\nsent {5}: tcp .*:2000 > 192\.168\.0\.254:40000 syn ack ttl 63 to side a\n$/,
+    /\nsent {5}: tcp .*:2000 > 192\.168\.0\.254:40000 syn ack ttl 63 to side a \(backend 10\.0\.0\.1\)\n$/,
   );
   assert.match(liar!, /\nDropped before the policy was asked \(wrong-side\)\n/);
 });

@@ -3,6 +3,7 @@
  * of it from ARP. What had a connection with it may fail in any way; what begins while the proxy
  * can't know yet may wait; all else must do as if nothing had happened.
  */
+import type { BackendSnapshot } from "../../src/datapath/snapshot.ts";
 import { below, type Random } from "../../src/core/random.ts";
 import type { Connection } from "./plan.ts";
 import type { SimHost } from "./host.ts";
@@ -14,8 +15,8 @@ const LONGEST_DEATH_MS = 240_000;
 export interface DeathsOptions {
   readonly random: Random;
   readonly backends: readonly SimHost[];
-  /** What the proxy says of itself. */
-  readonly summary: () => string;
+  /** The backends as the proxy sees them. */
+  readonly known: () => readonly BackendSnapshot[];
   readonly at: (inMs: number, run: () => void) => void;
   /** Someone has died, or come back. */
   readonly changed: () => void;
@@ -35,10 +36,9 @@ export class Deaths {
 
   /** The proxy knows who is dead and who is not. */
   isKnown(): boolean {
-    const { backends, summary } = this.#options;
-    const text = summary();
-    return backends.every(({ at, isDead }) =>
-      text.includes(`${at.text} ${isDead ? "unanswered" : "up"},`)
+    const status = new Map(this.#options.known().map(({ address, status }) => [address, status]));
+    return this.#options.backends.every(({ at, isDead }) =>
+      status.get(at.address) === (isDead ? "unanswered" : "up")
     );
   }
 

@@ -222,7 +222,7 @@ export class Sim implements Surroundings {
     const deaths = !mortal ? null : new Deaths({
       random,
       backends: this.backends,
-      summary: () => this.world.appliance.summary(),
+      known: () => this.world.appliance.snapshot().backends,
       at: inMs,
       changed: () => {
         this.#datagrams!.disturb();
@@ -284,8 +284,8 @@ export class Sim implements Surroundings {
     this.watch.checkTable();
     this.#drain();
     if (table.count !== 0) this.fail(`${table.count} entries are left after all timers`);
-    if (/[1-9]\d* tracked/.test(world.appliance.summary())) {
-      this.fail(`a backend still counts connections:\n${world.appliance.summary()}`);
+    if (/[1-9]\d* tracked/.test(world.summary())) {
+      this.fail(`a backend still counts connections:\n${world.summary()}`);
     }
     if (this.#fewPorts) {
       const [backend] = this.backends;

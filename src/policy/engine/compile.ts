@@ -14,7 +14,7 @@
  * that comes from outside, such as a label, a name or a file, is ever written into it.
  */
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../../wire/ipv4.ts";
-import { STATE_INVALID } from "../../wire/pdu.ts";
+import { FROM_A, FROM_B, STATE_INVALID } from "../../wire/pdu.ts";
 import { type Arm, DECISION_NUMBERS, type Interval, type Predicate } from "../language/ast.ts";
 import { ArmIndex, indexable } from "./arm_index.ts";
 import type { Evaluate } from "./environment.ts";
@@ -42,13 +42,13 @@ const SWITCH_CASES = 16;
 export function compile(plan: Plan): Evaluate {
   const emitter = new Emitter(plan);
   const body = emitter.subtree(plan.root, 0);
-  const { steps, sideOf } = plan.environment;
+  const { steps } = plan.environment;
   const make = new Function(
-    ...["steps", "sideOf", "exits", "choosers", "tables"],
+    ...["steps", "exits", "choosers", "tables"],
     `"use strict"; ${emitter.functions.join(" ")} ` +
       `return function evaluate(p) { const b = 0; let r = 0; ${body} };`,
   );
-  return make(steps, sideOf, plan.exits, plan.choosers, emitter.tables);
+  return make(steps, plan.exits, plan.choosers, emitter.tables);
 }
 
 /** An arm, the node below it, and that node's number relative to the base. */
@@ -219,7 +219,7 @@ class Emitter {
           ? `(p.state === ${int(STATE_INVALID)} && p.flow < 0)`
           : `p.state === ${int(STATE_NUMBERS[predicate.state])}`;
       case "side":
-        return `sideOf(p) === ${predicate.side === "b" ? 1 : 0}`;
+        return `p.side === ${int(predicate.side === "b" ? FROM_B : FROM_A)}`;
       case "custom":
         return `${this.#table(this.#plan.customs.get(predicate))}(p) === true`;
     }

@@ -24,8 +24,6 @@ export interface Environment {
   /** The list `$dst-addrs`. */
   readonly dstAddrs: readonly number[];
   readonly steps: Steps;
-  /** 1 if the PDU came from side B, else 0. */
-  readonly sideOf: (pdu: Readonly<Pdu>) => number;
   readonly random: Random;
   readonly clock: Clock;
   /** Connections are numbered below this by `pdu.flow >> 1`. */

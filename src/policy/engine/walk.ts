@@ -3,7 +3,7 @@
  * on every tree and packet, and `explain` shows what it does.
  */
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../../wire/ipv4.ts";
-import { isStray, type Pdu } from "../../wire/pdu.ts";
+import { FROM_A, FROM_B, isStray, type Pdu } from "../../wire/pdu.ts";
 import { DECISION_NUMBERS, type Interval, type Predicate } from "../language/ast.ts";
 import type { Evaluate } from "./environment.ts";
 import { intervalsOf, type Plan, type PlanNode } from "./plan.ts";
@@ -104,7 +104,7 @@ export function holds(predicate: Predicate, pdu: Pdu, plan: Plan): boolean {
         ? isStray(pdu)
         : pdu.state === STATE_NUMBERS[predicate.state];
     case "side":
-      return plan.environment.sideOf(pdu) === (predicate.side === "b" ? 1 : 0);
+      return pdu.side === (predicate.side === "b" ? FROM_B : FROM_A);
     case "custom":
       return plan.customs.get(predicate)!(pdu) === true;
   }

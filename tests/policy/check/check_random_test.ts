@@ -84,8 +84,6 @@ function environment(random: Random): Environment {
       translateBToA: (pdu) => isFromB(pdu) ? refused(pdu) : Reason["no-mapping"],
       setTtl: () => 0,
     },
-    // Side and source are independent, as they are with two interfaces.
-    sideOf: (pdu) => (pdu.seq & 1),
     random,
     clock: new ManualClock(),
     maxConnections: 1,
@@ -269,10 +267,10 @@ function fill(pdu: Pdu, pool: Pool, random: Random): void {
   pdu.totalLength = within(near(pool.numbers), shortest, 65_535);
   pdu.flow = hasTuple(pdu) ? [-1, -1, 4, 5][below(random, 4)]! : -1;
   pdu.state = stateOf(pdu, random);
-  pdu.seq = below(random, 2);
+  pdu.side = below(random, 2);
   if (!isFromB(pdu)) return;
   pdu.src = BACKENDS[below(random, BACKENDS.length)]!;
-  pdu.seq = 1;
+  pdu.side = 1;
 }
 
 /** Not 0/8, 127/8, nor from 224.0.0.0 on. */

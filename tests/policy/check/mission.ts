@@ -10,7 +10,7 @@ import { holds } from "../../../src/policy/engine/walk.ts";
 import type { Pdu } from "../../../src/wire/pdu.ts";
 import { tupleHash } from "../../../src/wire/stable_hash.ts";
 import type { Branch } from "../engine/branches.ts";
-import { FROM_B, REFUSED_AT } from "../engine/environment.ts";
+import { REFUSED_AT } from "../engine/environment.ts";
 import { LEVELS } from "./prune.ts";
 import { fillWithin, type Ranges, rangesOf } from "../engine/random_pdu.ts";
 
@@ -78,7 +78,7 @@ export class Mission {
     }
     const steps = this.#path.filter(({ node: { tree } }) => STEPS.includes(tree.node));
     const refused = this.target.index < 0 && steps.at(-1) === this.target;
-    pdu.seq = (pdu.seq & FROM_B) + (refused ? REFUSED_AT * steps.length : 0);
+    pdu.seq = refused ? REFUSED_AT * steps.length : 0;
   }
 
   /** What must hold for the branch to be taken that its facts do not say, and that changes nothing. */

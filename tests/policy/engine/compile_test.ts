@@ -311,14 +311,14 @@ function captured<Result>(action: () => Result): { texts: string[]; result: Resu
 
 /** All words that the compiler may write, and its own names and numbers. */
 const WORDS = [
-  ..."steps sideOf exits choosers tables function evaluate return const let if switch case".split(
+  ..."steps exits choosers tables function evaluate return const let if switch case".split(
     " ",
   ),
   ..."true false find has choose track translateAToB translateBToA setTtl exit".split(" "),
   ..."src dst protocol ttl totalLength fragment srcPort dstPort tcpFlags icmpType icmpCode".split(
     " ",
   ),
-  ..."state flow p b r".split(" "),
+  ..."state side flow p b r".split(" "),
 ];
 const TEXT = new RegExp(
   `^(?:"use strict"|\\b(?:${WORDS.join("|")}|[fc]\\d+|\\d+)\\b|[\\s{}()\\[\\];:,.!=&|<>+~-])*$`,

@@ -13,6 +13,7 @@ import { makePlan, visits } from "../../../src/policy/engine/plan.ts";
 import { holds, type Visitor, walker } from "../../../src/policy/engine/walk.ts";
 import { parseAddress } from "../../../src/wire/address.ts";
 import {
+  FROM_B,
   type Pdu,
   STATE_ESTABLISHED,
   STATE_INVALID,
@@ -21,7 +22,7 @@ import {
   STEP_B_TO_A,
   STEP_TRACK,
 } from "../../../src/wire/pdu.ts";
-import { environmentOf, FROM_B, pduOf, REFUSALS, REFUSED_AT } from "./environment.ts";
+import { environmentOf, pduOf, REFUSALS, REFUSED_AT } from "./environment.ts";
 
 const { always, aToB, bToA, drop, dstAddrs, echo, filter, firstMatch, forward, policy } = build;
 const { isEchoRequest, isTcp, isUdp, not, roundRobin, setTtl, tcpDport, track } = build;
@@ -102,8 +103,8 @@ Deno.test("holds answers each question about a PDU", () => {
     [build.isStray, { state: STATE_NEW }, false],
     [build.isStray, { state: STATE_ESTABLISHED }, false],
     [build.fromSide("a"), {}, true],
-    [build.fromSide("a"), { seq: FROM_B }, false],
-    [build.fromSide("b"), { seq: FROM_B }, true],
+    [build.fromSide("a"), { side: FROM_B }, false],
+    [build.fromSide("b"), { side: FROM_B }, true],
     [build.fromSide("b"), {}, false],
     [isLong, { totalLength: 101 }, true],
     [isLong, { totalLength: 100 }, false],
