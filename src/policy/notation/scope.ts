@@ -7,9 +7,11 @@ import type { AddressTerm, CustomPredicate, CustomSelector, Tree } from "../lang
 import { type Line, LineError, type Report } from "./lex.ts";
 import type { Position } from "./policy_error.ts";
 
-/** A user's functions that a policy text may name. */
+/** A user's functions that a policy text may name: what `custom NAME` means in it. */
 export interface Customs {
+  /** By the name that the text writes in front of `->`. */
   readonly predicates?: Readonly<Record<string, CustomPredicate>>;
+  /** By the name that the text writes in front of `:` and branches. */
   readonly selectors?: Readonly<Record<string, CustomSelector>>;
 }
 

@@ -13,7 +13,7 @@ import framesMermaid from "../../golden/render/frames.mmd" with { type: "text" }
 const frames = graphOf(
   b.policy(
     "reject",
-    b.firstMatch([[b.isTcp, b.use("web")], [b.isUdp, b.drop], [b.always, b.use("outer")]]),
+    b.firstMatch([[b.isTcp, b.use("web")], [b.isUdp, b.drop], [b.otherwise, b.use("outer")]]),
     { subtrees: { web: b.filter(b.tcpDport.eq(80), b.drop), outer: b.track(b.use("web")) } },
   ),
   { counts: (number) => number },
