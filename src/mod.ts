@@ -1,10 +1,10 @@
 /**
- * Treegate as a library: the policy language, and `run`, which makes a whole program of a policy. To
- * import it starts nothing.
+ * Treegate as a library: the policy language, and `run`, which makes a whole program of a policy.
+ * To import it starts nothing.
  *
- * A policy is a tree of frozen nodes. The functions that make them have the names of the text notation
- * (`src/policy/README.md`) in camel case, and throw for what can't be built. A user's own functions see a
- * `Packet`, with addresses as `parseAddress` gives them.
+ * A policy is a tree of frozen nodes. The functions that make them have the names of the text
+ * notation (`src/policy/README.md`) in camel case, and throw for what can't be built. A user's own
+ * functions see a `Packet`, with addresses as `parseAddress` gives them.
  *
  * @example A policy of one's own; `await run(own)` then makes a program of it
  * ```ts
@@ -69,12 +69,12 @@ export { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "./wire/ipv4.ts";
 export { ACK, CWR, ECE, FIN, PSH, RST, SYN, URG } from "./wire/tcp.ts";
 
 /**
- * Runs the program with `policy` in place of the built-in one, or with one for each number of interfaces:
- * reads the command line, does what it says, and ends the process with the exit code. It does not return.
- * `customs` are what `custom NAME` means in policy files.
+ * Runs the program with `policy` in place of the built-in one, or with one for each number of
+ * interfaces: reads the command line, does what it says, and ends the process with the exit code.
+ * It does not return. `customs` are what `custom NAME` means in policy files.
  *
- * It needs the permissions of `deno task proxy`. Failures are messages on standard error and exit codes:
- * 1 at run time, 2 for a wrong command line.
+ * It needs the permissions of `deno task proxy`. Failures are messages on standard error and exit
+ * codes: 1 at run time, 2 for a wrong command line.
  */
 export async function run(policy: Policy | BuiltIn, customs: Customs = {}): Promise<never> {
   const own = typeof policy === "function" ? policy : () => policy;

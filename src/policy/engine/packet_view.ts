@@ -1,6 +1,6 @@
 /**
- * A PDU as a user's function sees it. One view serves all packets, so a call allocates nothing; a policy
- * without such a function has no view.
+ * A PDU as a user's function sees it. One view serves all packets, so a call allocates nothing; a
+ * policy without such a function has no view.
  */
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
 import { isStray, Pdu, STATE_ESTABLISHED, STATE_NEW } from "../../wire/pdu.ts";
@@ -45,7 +45,7 @@ export class PacketView implements Packet {
     return this.#pdu.fragment !== 0;
   }
 
-  // A PDU keeps the fields of other protocols from packets before, and has ICMP identifiers as ports.
+  // A PDU keeps fields of other protocols from earlier packets, and has ICMP identifiers as ports.
 
   get srcPort(): number {
     return this.#hasPorts() ? this.#pdu.srcPort : 0;

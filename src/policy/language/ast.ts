@@ -1,6 +1,6 @@
 /**
- * The firewall tree as plain frozen data: the one thing that all notations of a policy describe and all
- * ways of running it obey.
+ * The firewall tree as plain frozen data: the one thing that all notations of a policy describe and
+ * all ways of running it obey.
  *
  *     text ─ parse.ts ─┐                        ┌─ plan.ts ─ walk.ts     what it means
  *     code ─ build.ts ─┴─▶  Policy (this AST) ──┤       └── compile.ts  the same, fast
@@ -13,8 +13,8 @@ import type { Packet } from "./packet.ts";
 
 /**
  * What becomes of a packet: `drop` says nothing to the sender, `forward` sends it on as translated,
- * `echo-reply` answers a ping (RFC 792), and `reject` refuses with a reset (TCP), port unreachable (UDP) or
- * administratively prohibited (RFC 1812 §5.2.7.1).
+ * `echo-reply` answers a ping (RFC 792), and `reject` refuses with a reset (TCP), port unreachable
+ * (UDP) or administratively prohibited (RFC 1812 §5.2.7.1).
  */
 export type Decision = "drop" | "forward" | "echo-reply" | "reject";
 
@@ -74,7 +74,9 @@ export type Predicate =
     readonly field: "srcPort" | "dstPort";
     readonly in: readonly Interval[];
   }
-  /** All flags of `set` are 1 and all of `clear` are 0 (bits of the TCP header); false unless TCP. */
+  /**
+   * All flags of `set` are 1 and all of `clear` are 0 (bits of the TCP header); false unless TCP.
+   */
   | { readonly test: "tcp-flags"; readonly set: number; readonly clear: number }
   /** `code` null: any. False unless ICMP. */
   | { readonly test: "icmp"; readonly type: number; readonly code: number | null }
@@ -92,17 +94,19 @@ export type Predicate =
   | { readonly test: "custom"; readonly name: string; readonly holds: CustomPredicate };
 
 /**
- * `new`: may open a connection. `established`: belongs to one. `invalid`: neither. `stray`: an invalid one
- * whose addresses and ports are no connection's, so that a reset can't harm any.
+ * `new`: may open a connection. `established`: belongs to one. `invalid`: neither. `stray`: an
+ * invalid one whose addresses and ports are no connection's, so that a reset can't harm any.
  */
 export type ConnectionState = "new" | "established" | "invalid" | "stray";
 
-/** A user's predicate: true if it holds; to throw or return anything else means that it does not. */
+/**
+ * A user's predicate: true if it holds; to throw or return anything else means that it does not.
+ */
 export type CustomPredicate = (packet: Packet) => boolean;
 
 /**
- * A user's selector: index of the branch to take. To throw or return anything but the index of a branch
- * means the default decision.
+ * A user's selector: index of the branch to take. To throw or return anything but the index of a
+ * branch means the default decision.
  */
 export type CustomSelector = (packet: Packet) => number;
 
@@ -125,24 +129,26 @@ export interface Branch {
 }
 
 /**
- * How a balancer chooses a branch, or a translator a backend, in the words of the text: `in turn`, one
- * counter for all clients; `at random`; `by hash` of addresses, protocol and ports.
+ * How a balancer chooses a branch, or a translator a backend, in the words of the text: `in turn`,
+ * one counter for all clients; `at random`; `by hash` of addresses, protocol and ports.
  */
 export type BalanceMethod = "in turn" | "at random" | "by hash";
 
 /**
- * A node with everything below it. A packet enters the tree at its root and goes on, node by node, until
- * one decides.
+ * A node with everything below it. A packet enters the tree at its root and goes on, node by node,
+ * until one decides.
  */
 export type Tree =
-  /** Selector: the first arm whose predicate holds; none: the default decision. Two arms or more. */
+  /**
+   * Selector: the first arm whose predicate holds; none: the default decision. Two arms or more.
+   */
   | { readonly node: "first-match"; readonly arms: readonly Arm[] }
   /** Selector with one branch. */
   | { readonly node: "filter"; readonly when: Predicate; readonly then: Tree }
   /**
-   * Load balancer. `per` PDU: each one chooses anew; `per` connection: a tracked connection keeps its
-   * branch. `by hash` is over addresses, protocol and ports; of the connection's opening side, if `per`
-   * connection.
+   * Load balancer. `per` PDU: each one chooses anew; `per` connection: a tracked connection keeps
+   * its branch. `by hash` is over addresses, protocol and ports; of the connection's opening side,
+   * if `per` connection.
    */
   | {
     readonly node: "balance";
@@ -150,7 +156,9 @@ export type Tree =
     readonly per: "pdu" | "connection";
     readonly branches: readonly Branch[];
   }
-  /** Selector: on while there are tokens, else the default decision. One bucket, or one a source. */
+  /**
+   * Selector: on while there are tokens, else the default decision. One bucket, or one a source.
+   */
   | {
     readonly node: "limit";
     /** Tokens a second, above 0. */
@@ -174,8 +182,8 @@ export type Tree =
   /** Modifier: back to the client. */
   | { readonly node: "translate-b-to-a"; readonly then: Tree }
   /**
-   * Modifier: the packet leaves with this TTL, 1 … 255, but never with more than one below its own, so
-   * that loops end (RFC 1812 §5.3.1). `raise`: with this one whatever it came with.
+   * Modifier: the packet leaves with this TTL, 1 … 255, but never with more than one below its own,
+   * so that loops end (RFC 1812 §5.3.1). `raise`: with this one whatever it came with.
    */
   | {
     readonly node: "set-ttl";

@@ -1,14 +1,15 @@
 /**
- * The policy language inside TypeScript: each function makes one frozen node, so that a policy reads in
- * code as it does in a picture. Names are those of the text in camel case: `tcp.dport` is `tcpDport`, `in
- * turn` is `inTurn`, `translate-a-to-b` is `translateAToB`. What the text can ask in one word begins with
- * `is`: `isTcp`, `isNew`. Every function throws a RangeError, SyntaxError or TypeError for what can't be
- * built.
+ * The policy language inside TypeScript: each function makes one frozen node, so that a policy
+ * reads in code as it does in a picture. Names are those of the text in camel case: `tcp.dport` is
+ * `tcpDport`, `in turn` is `inTurn`, `translate-a-to-b` is `translateAToB`. What the text can ask
+ * in one word begins with `is`: `isTcp`, `isNew`. Every function throws a RangeError, SyntaxError
+ * or TypeError for what can't be built.
  *
  * @example
  * ```ts
  * import assert from "node:assert/strict";
- * import { drop, firstMatch, forward, otherwise, policy, tcpDport, translateAToB } from "./build.ts";
+ * import { drop, firstMatch, forward, otherwise, policy } from "./build.ts";
+ * import { tcpDport, translateAToB } from "./build.ts";
  *
  * const web = policy(
  *   "drop",
@@ -67,8 +68,8 @@ export function policy(
 // Selectors
 
 /**
- * The first arm whose predicate holds; none: the default decision. One arm makes a filter, which is the
- * same thing.
+ * The first arm whose predicate holds; none: the default decision. One arm makes a filter, which is
+ * the same thing.
  *
  * @throws {RangeError} without an arm
  */
@@ -84,19 +85,19 @@ export function firstMatch(arms: readonly (readonly [when: Predicate, then: Tree
   });
 }
 
-/** On where the predicate holds; else the default decision. */
+/** Goes on where the predicate holds; else the default decision. */
 export function filter(when: Predicate, then: Tree): Tree {
   return node({ node: "filter", when, then });
 }
 
-/** A tree, or one with its share as `[weight, tree]`; weights are 1 to 65,535, that of a tree alone 1. */
+/** A tree, or one with its share as `[weight, tree]`, 1 to 65,535; without one its share is 1. */
 export type BranchLike = Tree | readonly [weight: number, then: Tree];
 
 /** How long a balancer keeps to its choice. */
 export interface BalanceOptions {
   /**
-   * `pdu`, the default: each packet chooses anew. `connection`: a tracked connection keeps its branch, as
-   * `per connection` in the text.
+   * `pdu`, the default: each packet chooses anew. `connection`: a tracked connection keeps its
+   * branch, as `per connection` in the text.
    */
   readonly per?: "pdu" | "connection";
 }
@@ -120,8 +121,8 @@ export function atRandom(branches: readonly BranchLike[], options: BalanceOption
 }
 
 /**
- * A branch by hash of addresses, protocol and ports, by weight; with `per: "connection"` those of the
- * side that opened it, so that both directions get the same.
+ * A branch by hash of addresses, protocol and ports, by weight; with `per: "connection"` those of
+ * the side that opened it, so that both directions get the same.
  *
  * @throws {RangeError} without a branch, or for a weight that is not 1 to 65,535
  */
@@ -163,7 +164,7 @@ export interface LimitOptions {
 }
 
 /**
- * On while there are tokens; else the default decision.
+ * Goes on while there are tokens; else the default decision.
  *
  * @throws {RangeError} for a rate or burst out of range
  */
@@ -175,8 +176,8 @@ export function limit(options: LimitOptions, then: Tree): Tree {
 }
 
 /**
- * The branch whose index a user's function returns; written `custom NAME: … | …`. The function must be
- * pure: change nothing, and depend on nothing but the packet.
+ * The branch whose index a user's function returns; written `custom NAME: … | …`. The function must
+ * be pure: change nothing, and depend on nothing but the packet.
  *
  * @throws {SyntaxError} for a name that the text could not write
  * @throws {RangeError} without a branch
@@ -221,8 +222,8 @@ export interface SetTtlOptions {
 }
 
 /**
- * The packet leaves with this TTL, 1 to 255, but never with more than one below its own, so that loops end
- * (RFC 1812 §5.3.1), unless `raise` is told.
+ * The packet leaves with this TTL, 1 to 255, but never with more than one below its own, so that
+ * loops end (RFC 1812 §5.3.1), unless `raise` is told.
  *
  * @throws {RangeError} for a TTL out of range
  */
@@ -365,8 +366,8 @@ export function fromSide(side: "a" | "b"): Predicate {
 }
 
 /**
- * A user's function; written `custom NAME`. It must be pure: change nothing, and depend on nothing but the
- * packet.
+ * A user's function; written `custom NAME`. It must be pure: change nothing, and depend on nothing
+ * but the packet.
  *
  * @throws {SyntaxError} for a name that the text could not write
  */
@@ -380,8 +381,8 @@ export function customPredicate(name: string, holds: CustomPredicate): Predicate
 export type AddressLike = string | AddressTerm;
 
 /**
- * An address of the IPv4 header, to be compared. Each throws a SyntaxError for what is no address, and a
- * RangeError for a network whose host bits are not zero.
+ * An address of the IPv4 header, to be compared. Each throws a SyntaxError for what is no address,
+ * and a RangeError for a network whose host bits are not zero.
  */
 export interface AddressField {
   /** The address is this one, as `192.168.0.1`. */
@@ -402,8 +403,8 @@ export const ipDst: AddressField = addressField("dst");
 export const dstAddrs: AddressTerm = Object.freeze({ list: DST_ADDRS });
 
 /**
- * A field with a number, to be compared. Each throws a RangeError for what the field can't hold: ports and
- * lengths are 0 to 65,535, a TTL 0 to 255.
+ * A field with a number, to be compared. Each throws a RangeError for what the field can't hold:
+ * ports and lengths are 0 to 65,535, a TTL 0 to 255.
  */
 export interface NumberField {
   /** The field is this number. */

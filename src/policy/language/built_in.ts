@@ -1,9 +1,9 @@
 /**
- * The built-in policy, exactly the one of the demo that this project descends from: every other ping is
- * answered, HTTP is blocked naively, all other TCP is spread over the backends.
+ * The built-in policy, exactly the one of the demo that this project descends from: every other
+ * ping is answered, HTTP is blocked naively, all other TCP is spread over the backends.
  *
- * With one interface for both sides a packet's source address tells which it comes from; with one for
- * each, the interface does.
+ * With one interface for both sides a packet's source address tells which it comes from; with one
+ * for each, the interface does.
  */
 import type { Policy, Predicate } from "./ast.ts";
 import {

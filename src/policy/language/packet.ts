@@ -1,12 +1,12 @@
 /** What a user's predicate or selector sees of a packet. */
 
 /**
- * A packet, read-only: its header fields as received, before any translation, and how it relates to the
- * connections that are tracked. Every field says something about this packet only; one that its protocol
- * does not have is 0, or −1 where 0 has a meaning.
+ * A packet, read-only: its header fields as received, before any translation, and how it relates to
+ * the connections that are tracked. Every field says something about this packet only; one that its
+ * protocol does not have is 0, or −1 where 0 has a meaning.
  *
- * There is one such object for all packets: read what is needed during the call, and don't keep it. To
- * write to it throws a TypeError.
+ * There is one such object for all packets: read what is needed during the call, and don't keep it.
+ * To write to it throws a TypeError.
  *
  * @example
  * ```ts
@@ -21,8 +21,8 @@
  */
 export interface Packet {
   /**
-   * Source address (RFC 791 §3.1) as a signed 32-bit integer: compare it with `parseAddress(…)`, print it
-   * with `formatAddress`. `src >>> 0` is unsigned, for comparisons by order.
+   * Source address (RFC 791 §3.1) as a signed 32-bit integer: compare it with `parseAddress(…)`,
+   * print it with `formatAddress`. `src >>> 0` is unsigned, for comparisons by order.
    */
   readonly src: number;
   /** Destination address, likewise. */
@@ -31,7 +31,7 @@ export interface Packet {
   readonly protocol: number;
   /** Time to live, 0 to 255. */
   readonly ttl: number;
-  /** Length of the IP packet in bytes, headers included, 20 to 65,535; of the datagram, if reassembled. */
+  /** Length of the IP packet in bytes, headers included, 20 to 65,535; once reassembled. */
   readonly length: number;
   /** True for a packet that came in fragments. */
   readonly isFragment: boolean;
@@ -49,6 +49,8 @@ export interface Packet {
   readonly state: "new" | "established" | "invalid";
   /** True for an invalid packet whose addresses and ports are no connection's. */
   readonly isStray: boolean;
-  /** The side whose interface it arrived on; with one interface for both, `b` is the backends' side. */
+  /**
+   * The side whose interface it arrived on; with one interface for both, `b` is the backends' side.
+   */
   readonly side: "a" | "b";
 }

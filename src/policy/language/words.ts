@@ -1,13 +1,15 @@
 /**
- * The words of the policy text, each with the part of the AST that it means: `build.ts`, `parse.ts` and
- * `print.ts` share them. The grammar itself is at the head of `parse.ts`.
+ * The words of the policy text, each with the part of the AST that it means: `build.ts`, `parse.ts`
+ * and `print.ts` share them. The grammar itself is at the head of `parse.ts`.
  */
 import { ICMP_TYPES } from "../../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
 import { FLAG_NAMES } from "../../wire/tcp.ts";
 import type { BalanceMethod, ConnectionState, Decision, Interval, Predicate } from "./ast.ts";
 
-/** How a chain ends, as in `-> drop`. `default` takes the decision's own name: `default echo-reply`. */
+/**
+ * How a chain ends, as in `-> drop`. `default` takes the decision's own name: `default echo-reply`.
+ */
 export const DECISION_WORDS: ReadonlyMap<string, Decision> = new Map([
   ["drop", "drop"],
   ["forward", "forward"],
