@@ -90,7 +90,7 @@ export class Connections {
   readonly #lookahead = new Lookahead();
   readonly #remove = (entry: number): void => this.remove(entry);
   /** How the translator at hand picks a backend. */
-  #method: BalanceMethod = "random";
+  #method: BalanceMethod = "at random";
 
   constructor(options: ConnectionsOptions) {
     const { maxConnections, maxPerSource, ports, random, timeouts } = options;

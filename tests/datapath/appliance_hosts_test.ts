@@ -1,15 +1,15 @@
 /** Appliance and the hosts on its links: clients that it does not know, backends that die or are many. */
 import assert from "node:assert/strict";
 import {
-  always,
-  aToB,
-  bToA,
   dstAddrs,
   firstMatch,
   forward,
+  ipSrc,
   not,
+  otherwise,
   policy,
-  src,
+  translateAToB,
+  translateBToA,
 } from "../../src/policy/language/build.ts";
 import { buildTcp, buildUdp, readTcp, readUdp } from "../support/frames.ts";
 import {
@@ -28,7 +28,10 @@ import {
 const ROUTER = "192.168.0.1";
 const everything = policy(
   "drop",
-  firstMatch([[not(src.oneOf(dstAddrs)), aToB(forward)], [always, bToA(forward)]]),
+  firstMatch([[not(ipSrc.oneOf(dstAddrs)), translateAToB(forward)], [
+    otherwise,
+    translateBToA(forward),
+  ]]),
 );
 
 // Clients that nobody knows yet
@@ -98,7 +101,7 @@ Deno.test("Appliance takes no MAC address of a gateway, of itself or of a group 
 });
 
 Deno.test("Appliance takes no backend's MAC address from a frame", () => {
-  const world = new World({ policy: policy("drop", aToB(forward)) });
+  const world = new World({ policy: policy("drop", translateAToB(forward)) });
   world.poll();
   world.answer(BACKENDS[1]!);
   const client = { src: BACKENDS[0]!, srcMac: "02:00:00:00:00:66", srcPort: 41_000 };

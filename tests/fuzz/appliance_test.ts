@@ -11,22 +11,22 @@ import { Reason, reasonName } from "../../src/core/reason.ts";
 import { SIDE_A, SIDE_B } from "../../src/flow/table.ts";
 import { DECISION_NAMES } from "../../src/policy/language/ast.ts";
 import {
-  always,
-  aToB,
-  bToA,
   drop,
   dstAddrs,
   echo,
   firstMatch,
   forward,
+  inTurn,
+  ipSrc,
   isEchoRequest,
   not,
+  otherwise,
   policy,
   reject,
-  roundRobin,
-  src,
   tcpDport,
   track,
+  translateAToB,
+  translateBToA,
 } from "../../src/policy/language/build.ts";
 import { parseMac } from "../../src/wire/address.ts";
 import { linkConfig } from "../support/config.ts";
@@ -52,15 +52,15 @@ const POLICY = policy(
   "drop",
   firstMatch([
     [
-      not(src.oneOf(dstAddrs)),
+      not(ipSrc.oneOf(dstAddrs)),
       firstMatch([
-        [isEchoRequest, roundRobin([drop, track(echo), aToB(forward)])],
+        [isEchoRequest, inTurn([drop, track(echo), translateAToB(forward)])],
         [tcpDport.eq(80), drop],
         [tcpDport.eq(443), reject],
-        [always, aToB(forward)],
+        [otherwise, translateAToB(forward)],
       ]),
     ],
-    [always, bToA(forward)],
+    [otherwise, translateBToA(forward)],
   ]),
 );
 

@@ -12,13 +12,13 @@ import { describeFrame, formatPacket, parsePacket } from "../../src/offline/pack
 import { below, SeededRandom } from "../../src/core/random.ts";
 import type { Policy } from "../../src/policy/language/ast.ts";
 import {
+  customPredicate,
+  customSelector,
   decide,
   drop,
   firstMatch,
   limit,
   policy,
-  predicate,
-  select,
 } from "../../src/policy/language/build.ts";
 import { demo, demoTwoSided } from "../../src/policy/language/built_in.ts";
 import { parse } from "../../src/policy/notation/parse.ts";
@@ -147,7 +147,7 @@ Deno.test("explain asks the parts of a predicate only up to the one that settles
 });
 
 Deno.test("explain tells limits, custom functions and their failures", () => {
-  const fails = predicate("fails", () => {
+  const fails = customPredicate("fails", () => {
     throw new Error("oh");
   });
   const tree = policy(
@@ -155,10 +155,13 @@ Deno.test("explain tells limits, custom functions and their failures", () => {
     firstMatch([
       [fails, drop],
       [
-        predicate("big", ({ totalLength }) => totalLength > 40),
+        customPredicate("big", ({ length }) => length > 40),
         limit({ perSecond: 1, burst: 1 }, decide("reject")),
       ],
-      [predicate("all", () => true), select("pick", ({ dstPort }) => dstPort - 1, [drop, drop])],
+      [
+        customPredicate("all", () => true),
+        customSelector("pick", ({ dstPort }) => dstPort - 1, [drop, drop]),
+      ],
     ]),
   );
   const packet = (port: number, length: number) =>

@@ -7,21 +7,21 @@
 import { below, type Random } from "../../src/core/random.ts";
 import type { Policy } from "../../src/policy/language/ast.ts";
 import {
-  always,
-  any,
-  aToB,
-  bToA,
   drop,
   dstAddrs,
   firstMatch,
   forward,
   fromSide,
+  ipSrc,
   isTcp,
   isUdp,
   not,
+  or,
+  otherwise,
   policy,
-  src,
   tcpDport,
+  translateAToB,
+  translateBToA,
 } from "../../src/policy/language/build.ts";
 import { buildUdp, readUdp, type Udp } from "../support/frames.ts";
 import type { HostAddress, SimHost } from "./host.ts";
@@ -35,12 +35,12 @@ const ANSWERED_MS = 4000;
 
 /** The built-in policy without its ping, and with UDP. */
 export function withDatagrams(twoSided: boolean): Policy {
-  const fromA = twoSided ? fromSide("a") : not(src.oneOf(dstAddrs));
+  const fromA = twoSided ? fromSide("a") : not(ipSrc.oneOf(dstAddrs));
   return policy(
     "drop",
     firstMatch([
-      [fromA, firstMatch([[tcpDport.eq(80), drop], [any(isTcp, isUdp), aToB(forward)]])],
-      [always, bToA(forward)],
+      [fromA, firstMatch([[tcpDport.eq(80), drop], [or(isTcp, isUdp), translateAToB(forward)]])],
+      [otherwise, translateBToA(forward)],
     ]),
   );
 }

@@ -77,11 +77,11 @@ export class Backends {
     const count = eligible.length;
     if (count <= 1) return eligible[0] ?? null;
     switch (method) {
-      case "random":
+      case "at random":
         return eligible[below(random, count)]!;
-      case "round-robin":
+      case "in turn":
         return eligible[this.#turn++ % count]!;
-      case "hash":
+      case "by hash":
         return eligible[(tupleHash(pdu) >>> 0) % count]!;
     }
   }

@@ -29,7 +29,7 @@ export interface PathLine {
 
 /** Evaluates like the walker and tells each PDU's path, line by line. */
 export function explaining(plan: Plan, tell: (line: PathLine) => void): Evaluate {
-  const path = new Path(plan, tell);
+  const path = new PathVisitor(plan, tell);
   const walk = walker(plan, path);
   return (pdu) => {
     path.begin(pdu);
@@ -37,7 +37,7 @@ export function explaining(plan: Plan, tell: (line: PathLine) => void): Evaluate
   };
 }
 
-class Path implements Visitor {
+class PathVisitor implements Visitor {
   readonly #plan: Plan;
   readonly #tell: (line: PathLine) => void;
   #pdu: Pdu | null = null;

@@ -17,7 +17,7 @@ import {
   type Tree,
 } from "../language/ast.ts";
 import { MAX_DEPTH, MAX_NODES } from "../language/limits.ts";
-import { balancer, type Chooser, customSelector, guarded, limiter } from "./chooser.ts";
+import { balancer, type Chooser, guarded, limiter, selector } from "./chooser.ts";
 import type { Environment } from "./environment.ts";
 import { type Footprint, footprintOf, formatBytes } from "./footprint.ts";
 import type { Interval } from "../language/ast.ts";
@@ -208,7 +208,7 @@ function chooserOf(tree: Tree, environment: Environment): Chooser | undefined {
     case "limit":
       return limiter(tree, environment);
     case "select":
-      return customSelector(tree, environment);
+      return selector(tree, environment);
     default:
       return undefined;
   }

@@ -105,7 +105,7 @@ function readStep(scope: Scope, cursor: Cursor): MakeNode | null {
   if (cursor.take("track")) return (then) => ({ node: "track", then });
   if (cursor.take("translate-b-to-a")) return (then) => ({ node: "translate-b-to-a", then });
   if (cursor.take("translate-a-to-b")) {
-    const backend = cursor.token.kind === "word" ? readMethod(cursor) : "random";
+    const backend = cursor.token.kind === "word" ? readMethod(cursor) : "at random";
     return (then) => ({ node: "translate-a-to-b", backend, then });
   }
   if (cursor.take("set-ttl")) {
@@ -197,18 +197,17 @@ export function readString(scope: Scope, cursor: Cursor): string {
 // Choices: balancers and custom selectors
 
 function readMethod(cursor: Cursor): BalanceMethod {
-  for (const [words, method] of METHOD_WORDS) {
-    const [first, second] = words.split(" ") as [string, string];
+  for (const method of METHOD_WORDS) {
+    const [first, second] = method.split(" ") as [string, string];
     if (!cursor.take(first)) continue;
     if (!cursor.take(second)) {
-      cursor.fail(quote(second), hintFor(cursor.token, [second]) ?? `"${words}"`);
+      cursor.fail(quote(second), hintFor(cursor.token, [second]) ?? quote(method));
     }
     return method;
   }
-  const words = [...METHOD_WORDS.keys()];
   return cursor.fail(
-    `",", ${oneOf(words)}, or the end of the line`,
-    hintFor(cursor.token, words),
+    `",", ${oneOf(METHOD_WORDS)}, or the end of the line`,
+    hintFor(cursor.token, METHOD_WORDS),
   );
 }
 
@@ -224,10 +223,9 @@ function readChoice(scope: Scope, cursor: Cursor): OpenChoice {
   }
   const by = readMethod(cursor);
   const per = cursor.at("per") && readPer(cursor, "connection") ? "connection" : "pdu";
-  const word = [...METHOD_WORDS].find(([, method]) => method === by)![0];
   return {
     position,
-    word,
+    word: by,
     weighted: true,
     make: (branches) => ({ node: "balance", by, per, branches: Object.freeze(branches) }),
   };

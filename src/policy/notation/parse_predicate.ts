@@ -25,13 +25,13 @@ import {
   ADDRESS_WORDS,
   CHAIN_WORDS,
   FLAG_WORDS,
+  FROM_SIDE,
   ICMP_TYPE_WORDS,
   icmpCodeWords,
   NUMBER_WORDS,
-  type NumberField,
+  type NumberSyntax,
   PREDICATE_WORDS,
   PROTOCOL_WORDS,
-  SIDE_WORDS,
   STATE_WORDS,
 } from "../language/words.ts";
 
@@ -95,7 +95,7 @@ function readTest(scope: Scope, cursor: Cursor): Predicate {
   for (const state of STATE_WORDS) if (word === state) return mark({ test: "state", state });
   const number = PROTOCOL_WORDS.get(word);
   if (number !== undefined) return mark({ test: "protocol", number });
-  if (word === SIDE_WORDS[0]) return mark(readSide(cursor));
+  if (word === FROM_SIDE[0]) return mark(readSide(cursor));
   const addressField = ADDRESS_WORDS.get(word);
   if (addressField !== undefined) {
     return mark({ test: "address", field: addressField, in: readAddresses(scope, cursor) });
@@ -130,7 +130,7 @@ function readTest(scope: Scope, cursor: Cursor): Predicate {
 }
 
 function readSide(cursor: Cursor): Predicate {
-  if (!cursor.take(SIDE_WORDS[1])) cursor.fail(quote(SIDE_WORDS[1]));
+  if (!cursor.take(FROM_SIDE[1])) cursor.fail(quote(FROM_SIDE[1]));
   const side = cursor.token.text;
   if (side !== "a" && side !== "b") cursor.fail(`"a" or "b"`);
   cursor.next();
@@ -226,7 +226,7 @@ export function readAddressTerm(scope: Scope, cursor: Cursor): AddressTerm {
 
 // Numbers
 
-function readRanges(scope: Scope, cursor: Cursor, field: NumberField): readonly Interval[] {
+function readRanges(scope: Scope, cursor: Cursor, field: NumberSyntax): readonly Interval[] {
   if (cursor.take("=")) {
     const token = cursor.token;
     const range = readRange(scope, cursor, field);
@@ -244,7 +244,7 @@ function readRanges(scope: Scope, cursor: Cursor, field: NumberField): readonly 
 }
 
 /** `80` or `8000-8080`. */
-function readRange(scope: Scope, cursor: Cursor, { what, max }: NumberField): Interval {
+function readRange(scope: Scope, cursor: Cursor, { what, max }: NumberSyntax): Interval {
   const position = cursor.position;
   const expected = `a ${what}, 0 to ${max}, or a range as in 20-30`;
   const token = cursor.word(expected);

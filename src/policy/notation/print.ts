@@ -6,7 +6,6 @@
 import { formatAddress } from "../../wire/address.ts";
 import type {
   AddressTerm,
-  BalanceMethod,
   Branch,
   Decision,
   Interval,
@@ -19,12 +18,11 @@ import {
   ADDRESS_WORDS,
   DECISION_WORDS,
   FLAG_WORDS,
+  FROM_SIDE,
   icmpCodeWords,
   icmpTypeWord,
-  METHOD_WORDS,
   numberWordOf,
   PROTOCOL_WORDS,
-  SIDE_WORDS,
 } from "../language/words.ts";
 
 /** The whole policy; ends with a newline. */
@@ -163,7 +161,7 @@ export function printStep(tree: Tree): string {
     case "filter":
       return printPredicate(tree.when);
     case "balance":
-      return `${methodWords(tree.by)}${tree.per === "connection" ? " per connection" : ""}`;
+      return `${tree.by}${tree.per === "connection" ? " per connection" : ""}`;
     case "limit": {
       const per = tree.per === "source" ? " per source" : "";
       return `limit ${tree.perSecond}/second burst ${tree.burst}${per}`;
@@ -174,7 +172,7 @@ export function printStep(tree: Tree): string {
     case "translate-b-to-a":
       return tree.node;
     case "translate-a-to-b":
-      return tree.backend === "random" ? tree.node : `${tree.node} ${methodWords(tree.backend)}`;
+      return tree.backend === "at random" ? tree.node : `${tree.node} ${tree.backend}`;
     case "set-ttl":
       return `set-ttl ${tree.ttl}${tree.raise ? " raise" : ""}`;
     case "decide": {
@@ -184,10 +182,6 @@ export function printStep(tree: Tree): string {
     case "use":
       return `use ${tree.name}`;
   }
-}
-
-function methodWords(method: BalanceMethod): string {
-  return keyOf(METHOD_WORDS, method)!;
 }
 
 function decisionWord(decision: Decision): string {
@@ -242,7 +236,7 @@ export function printPredicate(predicate: Predicate): string {
     case "state":
       return predicate.state;
     case "side":
-      return `${SIDE_WORDS.join(" ")} ${predicate.side}`;
+      return `${FROM_SIDE.join(" ")} ${predicate.side}`;
     case "custom":
       return `custom ${predicate.name}`;
   }

@@ -10,9 +10,11 @@ import type { Line, Report } from "./lines.ts";
 import { closest, type Position } from "./policy_error.ts";
 import { OTHER_WORDS } from "../language/words.ts";
 
-/** A user's functions that a policy text may name. */
+/** A user's functions that a policy text may name: what `custom NAME` means in it. */
 export interface Customs {
+  /** By the name that the text writes in front of `->`. */
   readonly predicates?: Readonly<Record<string, CustomPredicate>>;
+  /** By the name that the text writes in front of `:` and branches. */
   readonly selectors?: Readonly<Record<string, CustomSelector>>;
 }
 

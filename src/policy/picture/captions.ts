@@ -23,14 +23,14 @@ const PROTOCOL_NAMES: Readonly<Record<number, string>> = {
 
 /** How a balancer or a translator chooses, at the end of a sentence. */
 const BALANCING: Readonly<Record<BalanceMethod, string>> = {
-  "round-robin": "round robin",
-  "random": "random",
-  "hash": "hash",
+  "in turn": "round robin",
+  "at random": "random",
+  "by hash": "hash",
 };
 const PICKING: Readonly<Record<BalanceMethod, string>> = {
-  "round-robin": "in turn",
-  "random": "randomly",
-  "hash": "by hash",
+  "in turn": "in turn",
+  "at random": "randomly",
+  "by hash": "by hash",
 };
 const DECISION_CAPTIONS: Readonly<Record<Decision, string>> = {
   "drop": "Drop",

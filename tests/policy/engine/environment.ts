@@ -15,7 +15,7 @@ export const REFUSALS = { track: 7, translateAToB: 8, translateBToA: 9, setTtl: 
 export interface TestEnvironment extends Environment {
   readonly clock: ManualClock;
   /**
-   * What was asked of the steps, with their arguments, e.g. `translateAToB random`. To be emptied before
+   * What was asked of the steps, with their arguments, e.g. `translateAToB at random`. To be emptied before
    * each PDU that is to be refused.
    */
   readonly asked: string[];

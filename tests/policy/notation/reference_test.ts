@@ -68,7 +68,7 @@ Deno.test("the reference has every word of the language, in an example or a tabl
     ...PREDICATE_WORDS,
     ...CHAIN_WORDS,
     ...FLAG_WORDS,
-    ...METHOD_WORDS.keys(),
+    ...METHOD_WORDS,
     ...[...ICMP_TYPE_WORDS.values()].flatMap((type) => icmpCodeWords(type)),
   ];
   const missing = words.filter((word) =>

@@ -14,7 +14,7 @@ import framesMermaid from "../../golden/render/frames.mmd" with { type: "text" }
 const frames = graphOf(
   b.policy(
     "reject",
-    b.firstMatch([[b.isTcp, b.use("web")], [b.isUdp, b.drop], [b.always, b.use("outer")]]),
+    b.firstMatch([[b.isTcp, b.use("web")], [b.isUdp, b.drop], [b.otherwise, b.use("outer")]]),
     { subtrees: { web: b.filter(b.tcpDport.eq(80), b.drop), outer: b.track(b.use("web")) } },
   ),
 );
@@ -29,12 +29,12 @@ const arms = graphOf(
         i === 1
           ? b.use("web")
           : i === 2
-          ? b.random([b.drop, b.echo])
+          ? b.atRandom([b.drop, b.echo])
           : i === 3
-          ? b.track(b.aToB(b.forward))
+          ? b.track(b.translateAToB(b.forward))
           : b.decide("drop", `rule ${i}`),
       ]),
-      [b.always, b.drop],
+      [b.otherwise, b.drop],
     ]),
     { subtrees: { web: b.reject } },
   ),

@@ -238,13 +238,16 @@ function meet(a: Box, b: Box): boolean {
 /**
  * A selector of `arms` arms: a limit, paths to an end, ends with labels, something that branches.
  */
-function policyOf(arms: number, last: Tree = b.random([[3, b.drop], b.bToA(b.forward)])): Policy {
+function policyOf(
+  arms: number,
+  last: Tree = b.atRandom([[3, b.drop], b.translateBToA(b.forward)]),
+): Policy {
   const between = Array.from({ length: arms - 2 }, (_, i): [Predicate, Tree] => [
     b.tcpDport.eq(i + 80),
-    i % 3 === 0 ? b.track(b.aToB(b.forward)) : b.decide("drop", `rule ${i}, MWMWMWMW`),
+    i % 3 === 0 ? b.track(b.translateAToB(b.forward)) : b.decide("drop", `rule ${i}, MWMWMWMW`),
   ]);
   const limited = b.limit({ perSecond: 5, burst: 9, per: "source" }, b.echo);
-  return b.policy("drop", b.firstMatch([[b.isIcmp, limited], ...between, [b.always, last]]));
+  return b.policy("drop", b.firstMatch([[b.isIcmp, limited], ...between, [b.otherwise, last]]));
 }
 
 /** As many arms, none of which is a single path to an end. */
@@ -258,7 +261,7 @@ function branching(arms: number): Policy {
 const pictures: readonly (readonly [name: string, policy: Policy])[] = [
   ["the built-in policy", demo],
   ...[3, 6, 7, 30, 300].map((arms) => [`${arms} arms`, policyOf(arms)] as const),
-  ["30 arms, the first of which branches", policyOf(30, b.bToA(b.forward))],
+  ["30 arms, the first of which branches", policyOf(30, b.translateBToA(b.forward))],
   ...[3, 30].map((arms) => [`${arms} arms that branch`, branching(arms)] as const),
 ];
 for (const [name, policy] of pictures) {
