@@ -14,9 +14,11 @@ import { LimitedLog } from "../core/limited_log.ts";
 import type { Log } from "../core/log.ts";
 import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
+import type { Slices } from "../core/slices.ts";
 import type { Device } from "../device/device.ts";
 import { Backends } from "../flow/backends/backends.ts";
 import { Connections } from "../flow/connections.ts";
+import type { Timeouts } from "../flow/lifetimes.ts";
 import { RelatedErrors, UNRELATED } from "../flow/icmp_error.ts";
 import { SIDE_B } from "../flow/table.ts";
 import { Fragmenter, MAX_PACKET_FRAGMENTS } from "../stack/fragmentation.ts";
@@ -58,6 +60,13 @@ export interface ApplianceOptions {
   readonly evaluator?: Evaluator;
 }
 
+/** What can change while the appliance runs. */
+export interface Change {
+  readonly policy?: Policy;
+  readonly timeouts?: Timeouts;
+  readonly observer?: Observer | null;
+}
+
 export class Appliance {
   readonly links: readonly Link[];
   readonly metrics = new Metrics();
@@ -66,7 +75,7 @@ export class Appliance {
   /** Side A's link and side B's, which may be one and the same. */
   readonly #a: Link;
   readonly #b: Link;
-  readonly #observer: Observer | null;
+  #observer: Observer | null;
   readonly #backends: Backends;
   readonly #limitedLog: LimitedLog;
   readonly #policy: RunningPolicy;
@@ -184,11 +193,17 @@ export class Appliance {
   }
 
   /**
-   * Runs `policy` from the next PDU on. Connections stay; so do positions and counters of nodes that
-   * both policies have. Throws a RangeError for a policy that can't run; then the old one goes on.
+   * Makes a change ready while all goes on as it was. What is returned makes it, in one step, between two
+   * bursts. Connections stay; so do positions and counters of nodes that both policies have. Throws a
+   * RangeError for a policy that can't run. One change at a time.
    */
-  setPolicy(policy: Policy): void {
-    this.#policy.replace(policy);
+  *prepare({ policy, timeouts, observer }: Change): Slices<() => void> {
+    const runPolicy = policy === undefined ? null : yield* this.#policy.prepare(policy);
+    return () => {
+      runPolicy?.();
+      if (timeouts !== undefined) this.connections.setTimeouts(timeouts);
+      if (observer !== undefined) this.#observer = observer;
+    };
   }
 
   /** What has been counted so far, as plain frozen data. */

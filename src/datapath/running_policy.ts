@@ -1,17 +1,24 @@
 /** The policy that runs: its plan, the function made of it, what its balancers remember, and its reload. */
 import type { LimitedLog } from "../core/limited_log.ts";
 import type { Random } from "../core/random.ts";
+import { finish, type Slices } from "../core/slices.ts";
 import { Affinity } from "../policy/engine/affinity.ts";
 import { annotate, type AnnotatedTree } from "../policy/engine/annotate.ts";
-import { compile } from "../policy/engine/compile.ts";
+import { compileInSlices } from "../policy/engine/compile.ts";
 import type { Environment, Evaluate, Steps } from "../policy/engine/environment.ts";
-import { adopt, makePlan, type Plan } from "../policy/engine/plan.ts";
+import {
+  adoptInSlices,
+  makePlan,
+  type Plan,
+  planInSlices,
+  takeCounts,
+} from "../policy/engine/plan.ts";
 import { SourceLimits } from "../policy/engine/source_limits.ts";
 import { ECHO_REPLY, FORWARD, type Policy } from "../policy/language/ast.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import type { Config } from "./config.ts";
 
-/** Makes the function that runs the tree: `compile`, or one that can tell what it does. */
+/** Makes the function that runs the tree: as `compile`, or one that can tell what it does. */
 export type Evaluator = (plan: Plan) => Evaluate;
 
 export interface RunningPolicyOptions {
@@ -31,7 +38,7 @@ export class RunningPolicy {
   evaluate: Evaluate;
   readonly #affinity: Affinity;
   readonly #environment: Environment;
-  readonly #evaluator: Evaluator;
+  readonly #evaluator: Evaluator | null;
   #plan: Plan;
 
   /** Throws a RangeError for a policy that can't run. */
@@ -49,20 +56,30 @@ export class RunningPolicy {
       customFailed: (name, error) =>
         limitedLog.write("error", "custom", 10, nowMs(), () => `custom ${name} threw: ${error}`),
     };
-    this.#evaluator = options.evaluator ?? compile;
+    this.#evaluator = options.evaluator ?? null;
     this.#plan = makePlan(policy, this.#environment);
-    this.evaluate = this.#evaluator(this.#plan);
+    this.evaluate = finish(this.#evaluatorOf(this.#plan));
   }
 
   /**
-   * Runs `policy` from the next PDU on; positions and counters of nodes that both policies have stay.
-   * Throws a RangeError for a policy that can't run; then the old one goes on.
+   * Makes `policy` ready while the old one goes on. What is returned runs it from the next PDU on;
+   * positions and counters of nodes that both policies have stay. Throws a RangeError for a policy that
+   * can't run. One at a time.
    */
-  replace(policy: Policy): void {
-    const plan = makePlan(policy, this.#environment);
-    adopt(plan, this.#plan);
-    this.evaluate = this.#evaluator(plan);
-    this.#plan = plan;
+  *prepare(policy: Policy): Slices<() => void> {
+    const old = this.#plan;
+    const plan = yield* planInSlices(policy, this.#environment);
+    const numbers = yield* adoptInSlices(plan, old);
+    const evaluate = yield* this.#evaluatorOf(plan);
+    return () => {
+      takeCounts(plan, old, numbers);
+      this.evaluate = evaluate;
+      this.#plan = plan;
+    };
+  }
+
+  *#evaluatorOf(plan: Plan): Slices<Evaluate> {
+    return this.#evaluator === null ? yield* compileInSlices(plan) : this.#evaluator(plan);
   }
 
   /** Forgets what balancers chose in an evaluation that has thrown. */

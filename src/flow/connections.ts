@@ -107,6 +107,11 @@ export class Connections {
     this.#shareOfPorts = maxPerSource ?? Math.ceil(this.#ports.size * SHARE);
   }
 
+  /** Those that have been idle for longer end when `expire` comes to them. */
+  setTimeouts(timeouts: Timeouts): void {
+    this.#timeoutsMs.set(timeoutsMs(timeouts));
+  }
+
   // Before the tree
 
   /** Sees where the connections of a burst's frames are: `candidates[i]` for frame i. */

@@ -10,9 +10,15 @@ import {
   MAX_INCLUDED_FILES,
   pathOf,
 } from "../policy/notation/include.ts";
-import { type Customs, formatError, MAX_POLICY_LENGTH, parse } from "../policy/notation/parse.ts";
+import {
+  type Customs,
+  formatError,
+  MAX_POLICY_LENGTH,
+  parseInSlices,
+} from "../policy/notation/parse.ts";
 import { printable } from "../policy/notation/policy_error.ts";
 import { reasonOf } from "./file_error.ts";
+import { atOnce, type Work } from "./turns.ts";
 
 /** Largest file, in bytes; included files together with it have no more characters. */
 export const MAX_FILE_BYTES: number = MAX_POLICY_LENGTH;
@@ -34,9 +40,15 @@ export type ReadFile = (path: string) => Promise<{ readonly text: string; readon
 /**
  * Reads and parses the file. Throws an Error whose message has the lines that say what is wrong.
  */
-export async function loadPolicy(path: string, customs: Customs): Promise<Policy> {
-  const { text, ...options } = await readPolicy(path);
-  const { policy, errors } = parse(text, { ...options, customs });
+export async function loadPolicy(
+  path: string,
+  customs: Customs,
+  work: Work = atOnce,
+): Promise<Policy> {
+  const { text, ...options } = await readPolicy(path, readFile, work);
+  const { policy, errors } = await work(
+    parseInSlices(text, { ...options, customs, locate: false }),
+  );
   if (policy === null) throw new Error(errors.map(formatError).join("\n"));
   return policy;
 }
@@ -45,7 +57,11 @@ export async function loadPolicy(path: string, customs: Customs): Promise<Policy
  * Reads the file, `-` is standard input, and what it includes. Throws an Error of one line if the
  * file itself can't be read; what is wrong with an included file is for `parse` to report.
  */
-export async function readPolicy(path: string, read: ReadFile = readFile): Promise<PolicySource> {
+export async function readPolicy(
+  path: string,
+  read: ReadFile = readFile,
+  work: Work = atOnce,
+): Promise<PolicySource> {
   let main: Awaited<ReturnType<ReadFile>>;
   try {
     main = await read(path);
@@ -59,7 +75,7 @@ export async function readPolicy(path: string, read: ReadFile = readFile): Promi
   const sources = [{ file: path, text }];
   let left = MAX_POLICY_LENGTH - text.length;
   for (const source of sources) {
-    for (const name of includesOf(source.text)) {
+    for (const name of await work(includesOf(source.text))) {
       const at = pathOf(source.file, name);
       if (included.has(at) || included.size === MAX_INCLUDED_FILES || left < 0) continue;
       try {
@@ -84,7 +100,7 @@ export async function readPolicy(path: string, read: ReadFile = readFile): Promi
 const readFile: ReadFile = async (path) => {
   const file = path === "-" ? Deno.stdin : await Deno.open(path);
   try {
-    const text = decode(await readBounded(file));
+    const text = await readText(file);
     if (file === Deno.stdin) return { text, id: path };
     const { isFile, dev, ino } = await (file as Deno.FsFile).stat();
     return { text, id: isFile ? `${dev} ${ino}` : path };
@@ -93,34 +109,25 @@ const readFile: ReadFile = async (path) => {
   }
 };
 
-/** At most one byte more than a policy may have. A pipe, too: its end is where it says so. */
-async function readBounded(file: Pick<Deno.FsFile, "read">): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  for (let lenBytes = 0; lenBytes <= MAX_FILE_BYTES;) {
-    const chunk = new Uint8Array(65_536);
-    const read = await file.read(chunk);
-    if (read === null) return concat(chunks, lenBytes);
-    chunks.push(chunk.subarray(0, read));
-    lenBytes += read;
+/**
+ * Its text, decoded as it comes. A pipe, too: its end is where it says so. A byte order mark stays,
+ * so that columns are counted in one place.
+ */
+async function readText(file: Pick<Deno.FsFile, "read">): Promise<string> {
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  let text = "";
+  let lenBytes = 0;
+  try {
+    for (const chunk = new Uint8Array(65_536);;) {
+      const read = await file.read(chunk);
+      if (read === null) return text + decoder.decode();
+      lenBytes += read;
+      if (lenBytes > MAX_FILE_BYTES) break;
+      text += decoder.decode(chunk.subarray(0, read), { stream: true });
+    }
+  } catch (error) {
+    if (error instanceof TypeError) throw new SyntaxError("expected text in UTF-8");
+    throw error;
   }
   throw new RangeError("expected at most 4 MiB");
-}
-
-function concat(chunks: readonly Uint8Array[], lenBytes: number): Uint8Array {
-  const bytes = new Uint8Array(lenBytes);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
-}
-
-/** Keeps a byte order mark, so that columns are counted in one place. */
-function decode(bytes: Uint8Array): string {
-  try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    throw new SyntaxError("expected text in UTF-8");
-  }
 }

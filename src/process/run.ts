@@ -16,6 +16,7 @@ import {
 import type { Outlet } from "./outlet.ts";
 import { loadPolicy } from "./policy_file.ts";
 import { pump } from "./pump.ts";
+import { inTurns, type Work } from "./turns.ts";
 import { listen } from "./signals.ts";
 import { formatSummary } from "../console/summary.ts";
 import { Trace } from "../console/trace.ts";
@@ -71,7 +72,7 @@ export async function run(options: RunOptions): Promise<void> {
       observer: config.trace === "off" ? null : new Trace(config.trace, stdout),
     });
     summary = () => formatSummary(appliance.snapshot());
-    reload = () => void reloadPolicy(appliance, config.policy, customs, log);
+    reload = () => void reloadPolicy(appliance, config.policy, customs, inTurns(devices[0]!), log);
     announce(config, devices, log);
     await pump({ appliance, devices, log, stop: stop.signal });
     await Promise.all(devices.map((device) => device.close()));
@@ -86,11 +87,13 @@ async function reloadPolicy(
   appliance: Appliance,
   file: string | null,
   customs: Customs,
+  work: Work,
   log: Log,
 ): Promise<void> {
   if (file === null) return log.info("SIGHUP: there is no policy file to read again");
   try {
-    appliance.setPolicy(await loadPolicy(file, customs));
+    const policy = await loadPolicy(file, customs, work);
+    (await work(appliance.prepare({ policy })))();
     log.info(`policy "${file}" read again`);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

@@ -17,6 +17,7 @@ export const memoryParts: readonly MemoryPart[] = [
   { name: "parts", runs: [""] },
   { name: "table", runs: [""] },
   { name: "rules", runs: [""] },
+  { name: "reload", runs: [""] },
   { name: "path", runs: ["1000", "65536", "1000000"] },
 ];
 
@@ -29,7 +30,7 @@ export async function runPart({ name, runs }: MemoryPart): Promise<string> {
     const program = `${folder}/${name}.js`;
     const entry = fileURLToPath(new URL(`${name}.ts`, import.meta.url));
     await must([Deno.execPath(), "bundle", "--quiet", "--output", program, entry], { timeoutMs });
-    const flags = [`${V8_FLAGS},--expose-gc`, "--no-config", "--quiet"];
+    const flags = [`${V8_FLAGS},--expose-gc`, "--no-config", "--quiet", "--allow-ffi"];
     const texts: string[] = [];
     for (const run of runs) {
       const text = await must([Deno.execPath(), "run", ...flags, program, run], { timeoutMs });

@@ -1,5 +1,6 @@
 /** What nodes with a memory cost the appliance, and what stays of them when a policy is read again. */
 import assert from "node:assert/strict";
+import { finish } from "../../src/core/slices.ts";
 import { Affinity, type Sticky } from "../../src/policy/engine/affinity.ts";
 import type { Predicate, Tree } from "../../src/policy/language/ast.ts";
 import * as build from "../../src/policy/language/build.ts";
@@ -116,19 +117,19 @@ function tooLarge() {
   return policy("forward", drop, { lists });
 }
 
-Deno.test("Appliance.setPolicy keeps buckets, and the old policy if the new one takes too much", () => {
+Deno.test("Appliance.prepare keeps buckets, and the old policy if the new one takes too much", () => {
   const tree = () => limit({ perSecond: 1, burst: 2, per: "source" }, track(build.echo));
   const world = worldOf(tree());
   const answers = (src: string, count: number) =>
     Array.from({ length: count }, (_, i) => packetsOf(world.send(buildIcmp({ src, rest: [1, i] }))))
       .flat().length;
   assert.equal(answers("192.168.0.254", 5), 2);
-  assert.throws(() => world.appliance.setPolicy(tooLarge()), {
+  assert.throws(() => finish(world.appliance.prepare({ policy: tooLarge() })), {
     name: "RangeError",
     message: /^Cannot run policy: it would hold up to \d\.\d GiB, /,
   });
   assert.equal(answers("192.168.0.254", 1), 0);
-  world.appliance.setPolicy(both(tree()));
+  finish(world.appliance.prepare({ policy: both(tree()) }))();
   assert.equal(answers("192.168.0.254", 1), 0);
   world.clock.advance(1000);
   assert.equal(answers("192.168.0.254", 2), 1);

@@ -3,6 +3,7 @@
  * used, definitions that contain themselves, trees that get too large when expanded. Text can't
  * have most of these mistakes, a policy made in code can.
  */
+import { finish } from "../../core/slices.ts";
 import {
   type AddressTerm,
   childrenOf,
@@ -133,7 +134,7 @@ class StructureCheck {
   }
 
   #checkTree(tree: Tree, position: Position): void {
-    const { size, height } = this.#measureTree(tree, position);
+    const { size, height } = finish(this.#measureTree(tree, position));
     if (size > MAX_NODES) {
       const message = `The tree has more than ${decimal(MAX_NODES)} nodes` +
         " when every use of a subtree is written out";
@@ -205,7 +206,7 @@ class StructureCheck {
 
   /** What to call the predicate in a path. */
   #checkPredicate(predicate: Predicate, path: Path): Predicate | string {
-    const { size, height }: Measure = this.#measurePredicate(predicate, path);
+    const { size, height }: Measure = finish(this.#measurePredicate(predicate, path));
     if (size <= MAX_PARTS && height <= MAX_DEPTH && this.sound) return predicate;
     if (size > MAX_PARTS) {
       const message = `The predicate has more than ${decimal(MAX_PARTS)} parts`;

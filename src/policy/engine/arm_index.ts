@@ -2,11 +2,12 @@
  * The first arm that holds, out of a run of arms that each ask for one address or one port: a
  * look-up or two for each field that they ask for, however many arms there are.
  */
+import type { Slices } from "../../core/slices.ts";
 import type { Pdu } from "../../wire/pdu.ts";
 import type { Predicate } from "../language/ast.ts";
 import { IntervalMap, NOWHERE } from "./interval_map.ts";
 import type { Interval } from "../language/ast.ts";
-import { intervalsOf } from "./plan.ts";
+import { intervalsInSlices } from "./plan.ts";
 import { PointMap } from "./point_map.ts";
 
 type Indexable = Extract<Predicate, { test: "address" | "port" }>;
@@ -26,29 +27,39 @@ export class ArmIndex {
   readonly #dst: FieldIndex;
   readonly #ports: readonly PortFields[];
 
+  private constructor(src: FieldIndex, dst: FieldIndex, ports: readonly PortFields[]) {
+    this.#src = src;
+    this.#dst = dst;
+    this.#ports = ports;
+  }
+
   /** `predicates` are all `indexable`; an arm's number is its place among them. */
-  constructor(
+  static *of(
     predicates: readonly Predicate[],
     lists: ReadonlyMap<string, readonly Interval[]>,
-  ) {
-    const index = (wanted: (predicate: Indexable) => boolean): FieldIndex =>
-      new FieldIndex(predicates.flatMap((predicate, id) => {
-        if (!indexable(predicate) || !wanted(predicate)) return [];
-        const intervals = predicate.test === "port"
-          ? predicate.in
-          : intervalsOf(predicate.in, lists);
-        return intervals.map((interval) => ({ interval, id }));
-      }));
-    const ports = (protocol: number, field: "srcPort" | "dstPort"): FieldIndex =>
-      index((p) => p.test === "port" && p.protocol === protocol && p.field === field);
-    this.#src = index((p) => p.test === "address" && p.field === "src");
-    this.#dst = index((p) => p.test === "address" && p.field === "dst");
-    const protocols = new Set(predicates.flatMap((p) => p.test === "port" ? [p.protocol] : []));
-    this.#ports = [...protocols].map((protocol) => ({
-      protocol,
-      src: ports(protocol, "srcPort"),
-      dst: ports(protocol, "dstPort"),
-    }));
+  ): Slices<ArmIndex> {
+    const src = new FieldRanges();
+    const dst = new FieldRanges();
+    const ports = new Map<number, { srcPort: FieldRanges; dstPort: FieldRanges }>();
+    for (const [id, predicate] of predicates.entries()) {
+      yield;
+      if (!indexable(predicate)) continue;
+      if (predicate.test === "address") {
+        const intervals = yield* intervalsInSlices(predicate.in, lists);
+        yield* (predicate.field === "src" ? src : dst).add(intervals, id);
+      } else {
+        const { protocol, field } = predicate;
+        const fields = ports.get(protocol) ??
+          { srcPort: new FieldRanges(), dstPort: new FieldRanges() };
+        ports.set(protocol, fields);
+        yield* fields[field].add(predicate.in, id);
+      }
+    }
+    const portFields: PortFields[] = [];
+    for (const [protocol, { srcPort, dstPort }] of ports) {
+      portFields.push({ protocol, src: yield* srcPort.index(), dst: yield* dstPort.index() });
+    }
+    return new ArmIndex(yield* src.index(), yield* dst.index(), portFields);
   }
 
   /** Number of the first arm that holds, or NOWHERE. */
@@ -63,18 +74,36 @@ export class ArmIndex {
   }
 }
 
+/** What arms ask of one field. */
+class FieldRanges {
+  readonly #single: { readonly value: number; readonly id: number }[] = [];
+  readonly #wide: { readonly interval: Interval; readonly id: number }[] = [];
+
+  *add(intervals: readonly Interval[], id: number): Slices<void> {
+    for (const interval of intervals) {
+      yield;
+      const { first, last } = interval;
+      if (first === last) this.#single.push({ value: first, id });
+      else this.#wide.push({ interval, id });
+    }
+  }
+
+  *index(): Slices<FieldIndex> {
+    return new FieldIndex(
+      this.#single.length === 0 ? null : yield* PointMap.of(this.#single),
+      this.#wide.length === 0 ? null : yield* IntervalMap.of(this.#wide),
+    );
+  }
+}
+
 /** One field's values → arms: single values by hash, ranges by binary search. */
 class FieldIndex {
   readonly #points: PointMap | null;
   readonly #ranges: IntervalMap | null;
 
-  constructor(ranges: readonly { readonly interval: Interval; readonly id: number }[]) {
-    const single = ranges.filter(({ interval: { first, last } }) => first === last);
-    const wide = ranges.filter(({ interval: { first, last } }) => first !== last);
-    this.#points = single.length === 0
-      ? null
-      : new PointMap(single.map(({ interval, id }) => ({ value: interval.first, id })));
-    this.#ranges = wide.length === 0 ? null : new IntervalMap(wide);
+  constructor(points: PointMap | null, ranges: IntervalMap | null) {
+    this.#points = points;
+    this.#ranges = ranges;
   }
 
   find(value: number): number {

@@ -10,16 +10,20 @@
  *   - a run of arms that each ask for one address or port is not evaluated one by one: `arm_index.ts`
  *     finds the first one that holds by binary search, however many there are.
  *
+ * The functions are made in pieces of some PIECE_LENGTH characters, each all at once: the engine would else
+ * translate a function when the first packet comes to it, and that packet would wait.
+ *
  * The text of the functions consists of fixed words and of integers that `int` has checked. No text
  * that comes from outside, such as a label, a name or a file, is ever written into it.
  */
+import { finish, type Slices } from "../../core/slices.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../../wire/ipv4.ts";
-import { FROM_A, FROM_B, STATE_INVALID } from "../../wire/pdu.ts";
+import { FROM_A, FROM_B, type Pdu, STATE_INVALID } from "../../wire/pdu.ts";
 import { type Arm, DECISION_NUMBERS, type Interval, type Predicate } from "../language/ast.ts";
 import { ArmIndex, indexable } from "./arm_index.ts";
 import type { Evaluate } from "./environment.ts";
 import { IntervalMap, NOWHERE } from "./interval_map.ts";
-import { intervalsOf, type Plan, type PlanNode } from "./plan.ts";
+import { intervalsInSlices, type Plan, type PlanNode } from "./plan.ts";
 import { STATE_NUMBERS } from "./state_numbers.ts";
 
 /** Longest list of ranges that is written out as comparisons; longer ones are looked up. */
@@ -39,58 +43,87 @@ const INLINE_NODES = 24;
  */
 const SWITCH_CASES = 16;
 
+/** Characters after which a list of statements is cut, and functions are made of what has come together. */
+const PIECE_LENGTH = 8192;
+
+/** Most parts of a predicate in one function. */
+const PARTS_PER_FUNCTION = 64;
+
+/** Nodes between two places where the work can be interrupted: below 500 others each costs something. */
+const NODES_AT_ONCE = 16;
+
 export function compile(plan: Plan): Evaluate {
-  const emitter = new Emitter(plan);
-  const body = emitter.subtree(plan.root, 0);
-  const { steps } = plan.environment;
-  const make = new Function(
-    ...["steps", "exits", "choosers", "tables"],
-    `"use strict"; ${emitter.functions.join(" ")} ` +
-      `return function evaluate(p) { const b = 0; let r = 0; ${body} };`,
-  );
-  return make(steps, plan.exits, plan.choosers, emitter.tables);
+  return finish(compileInSlices(plan));
 }
 
-/** An arm, the node below it, and that node's number relative to the base. */
-interface PlannedArm {
-  readonly arm: Arm;
+export function* compileInSlices(plan: Plan): Slices<Evaluate> {
+  return yield* new Emitter(plan).evaluate();
+}
+
+/** A function of the PDU and the base. */
+type Made = (pdu: Pdu, base: number) => number | boolean;
+
+/** A node, and its number relative to the base. */
+interface Below {
   readonly node: PlanNode;
   readonly offset: number;
 }
 
+/** An arm, and the node below it. */
+interface PlannedArm extends Below {
+  readonly arm: Arm;
+}
+
 class Emitter {
-  /** Texts of the functions made so far. */
-  readonly functions: string[] = [];
-  /** Objects that the text refers to as `tables[i]`. */
-  readonly tables: unknown[] = [];
   readonly #plan: Plan;
   readonly #names = new Map<string, string>();
+  /** By number; all but the last few, which are still to be made. */
+  readonly #functions: Made[] = [];
+  /** Bodies of functions that are still to be made, and their length. */
+  #bodies: string[] = [];
+  #length = 0;
+  /** Objects that the text refers to as `tables[i]`. */
+  readonly #tables: unknown[] = [];
   readonly #tableNumbers = new Map<unknown, number>();
+  #nodes = 0;
 
   constructor(plan: Plan) {
     this.#plan = plan;
   }
 
+  *evaluate(): Slices<Evaluate> {
+    const body = yield* this.#subtree(this.#plan.root, 0);
+    yield;
+    this.#make();
+    const [evaluate] = this.#run([`function evaluate(p) { const b = 0; let r = 0; ${body} }`]);
+    return evaluate as Evaluate;
+  }
+
   /** Statements that always return; `offset` is the node's number relative to the base `b`. */
-  subtree(node: PlanNode, offset: number): string {
+  *#subtree(node: PlanNode, offset: number): Slices<string> {
+    if (++this.#nodes % NODES_AT_ONCE === 0) yield;
     const { tree } = node;
     switch (tree.node) {
       case "first-match":
-        return this.#firstMatch(node, offset, tree.arms);
+        return yield* this.#firstMatch(node, offset, tree.arms);
       case "filter":
-        return this.#firstMatch(node, offset, [{ when: tree.when, then: tree.then }]);
+        return yield* this.#firstMatch(node, offset, [{ when: tree.when, then: tree.then }]);
       case "balance":
       case "limit":
       case "select":
-        return this.#choice(node, offset);
+        return yield* this.#choice(node, offset);
       case "track":
-        return this.#step("track(p)", node, offset);
+        return yield* this.#step("track(p)", node, offset);
       case "translate-a-to-b":
-        return this.#step(`translateAToB(p, ${this.#table(tree.backend)})`, node, offset);
+        return yield* this.#step(`translateAToB(p, ${this.#table(tree.backend)})`, node, offset);
       case "translate-b-to-a":
-        return this.#step("translateBToA(p)", node, offset);
+        return yield* this.#step("translateBToA(p)", node, offset);
       case "set-ttl":
-        return this.#step(`setTtl(p, ${int(tree.ttl)}, ${tree.raise === true})`, node, offset);
+        return yield* this.#step(
+          `setTtl(p, ${int(tree.ttl)}, ${tree.raise === true})`,
+          node,
+          offset,
+        );
       case "decide":
         return this.#exit(offset, int(DECISION_NUMBERS[tree.decision]));
     }
@@ -98,77 +131,110 @@ class Emitter {
 
   // Selectors
 
-  #firstMatch(node: PlanNode, offset: number, arms: readonly Arm[]): string {
-    const planned = arms.map((arm, i): PlannedArm => {
+  *#firstMatch(node: PlanNode, offset: number, arms: readonly Arm[]): Slices<string> {
+    const planned: PlannedArm[] = [];
+    for (const [i, arm] of arms.entries()) {
       const child = node.children[i]!;
-      return { arm, node: child, offset: offset + child.number - node.number };
-    });
-    return this.#cut(this.#segments(planned)) + this.#default(offset);
+      planned.push({ arm, node: child, offset: offset + child.number - node.number });
+      if (i % NODES_AT_ONCE === 0) yield;
+    }
+    return (yield* this.#cut(yield* this.#segments(planned))) + this.#default(offset);
   }
 
   /** Statements for the arms, in order: each returns if its arm holds, or one of its arms does. */
-  #segments(arms: readonly PlannedArm[]): string[] {
+  *#segments(arms: readonly PlannedArm[]): Slices<string[]> {
     const segments: string[] = [];
     for (let start = 0; start < arms.length;) {
       let end = start;
-      while (end < arms.length && indexable(arms[end]!.arm.when)) end++;
+      while (end < arms.length && indexable(arms[end]!.arm.when)) {
+        if (++end % 1024 === 0) yield;
+      }
       if (end - start >= INDEXED_ARMS) {
-        segments.push(this.#indexed(arms.slice(start, end)));
+        segments.push(yield* this.#indexed(arms.slice(start, end)));
         start = end;
       } else {
         const { arm, node, offset } = arms[start++]!;
-        segments.push(`if (${this.#predicate(arm.when)}) { ${this.#branch(node, offset)} } `);
+        const when = yield* this.#predicate(arm.when);
+        segments.push(`if (${when}) { ${yield* this.#branch(node, offset)} } `);
       }
     }
     return segments;
   }
 
   /** Cuts a long list of statements into functions, which say NOWHERE to go on. */
-  #cut(segments: readonly string[]): string {
-    if (segments.length <= ARMS_PER_FUNCTION) return segments.join("");
-    const calls: string[] = [];
-    for (let i = 0; i < segments.length; i += ARMS_PER_FUNCTION) {
-      const body = segments.slice(i, i + ARMS_PER_FUNCTION).join("") + `return ${NOWHERE};`;
-      calls.push(`r = ${this.#function(body)}(p, b); if (r !== ${NOWHERE}) return r; `);
+  *#cut(segments: readonly string[]): Slices<string> {
+    const groups: string[][] = [[]];
+    let length = 0;
+    for (const segment of segments) {
+      if (groups.at(-1)!.length === ARMS_PER_FUNCTION || length > PIECE_LENGTH) {
+        groups.push([]);
+        length = 0;
+      }
+      groups.at(-1)!.push(segment);
+      length += segment.length;
     }
-    return this.#cut(calls);
+    if (groups.length === 1) return segments.join("");
+    const calls: string[] = [];
+    for (const group of groups) {
+      yield;
+      const name = this.#function(`${group.join("")}return ${NOWHERE};`);
+      calls.push(`r = ${name}(p, b); if (r !== ${NOWHERE}) return r; `);
+    }
+    return yield* this.#cut(calls);
   }
 
-  #indexed(arms: readonly PlannedArm[]): string {
-    const { lists } = this.#plan;
-    const index = this.#table(new ArmIndex(arms.map(({ arm }) => arm.when), lists));
-    const offsets = this.#table(Int32Array.from(arms, ({ offset }) => offset));
-    const shapes = arms.map(({ node }) => this.#function(this.subtree(node, 0)));
-    const names = [...new Set(shapes)];
-    const numbers = new Map(names.map((name, number) => [name, number]));
-    const shape = this.#table(Int32Array.from(shapes, (name) => numbers.get(name)!));
-    const call = (name: string) => `return ${name}(p, b + ${offsets}[r]); `;
-    const dispatch = names.length === 1
-      ? call(names[0]!)
-      : names.length <= SWITCH_CASES
-      ? `switch (${shape}[r]) { ${names.map((n, i) => `case ${int(i)}: ${call(n)}`).join("")} } `
-      : call(`${this.#constant(`[${names.join(", ")}]`)}[${shape}[r]]`);
-    return `r = ${index}.find(p); if (r !== ${NOWHERE}) { ${dispatch} } `;
+  *#indexed(arms: readonly PlannedArm[]): Slices<string> {
+    const whens = arms.map(({ arm }) => arm.when);
+    const index = this.#table(yield* ArmIndex.of(whens, this.#plan.lists));
+    return `r = ${index}.find(p); if (r !== ${NOWHERE}) { ${yield* this.#called(arms)} } `;
   }
 
-  #choice(node: PlanNode, offset: number): string {
-    const cases = node.children.map((child, i) =>
-      `case ${int(i)}: { ${this.#branch(child, offset + child.number - node.number)} } `
-    );
-    return `r = choosers[b + ${int(offset)}].choose(p); ` +
-      `switch (r) { ${cases.join("")} } ${this.#default(offset)}`;
+  /** Calls the function for what is below, whose place among them is `r`. */
+  *#called(below: readonly Below[]): Slices<string> {
+    const [offsets, shapes] = [new Int32Array(below.length), new Int32Array(below.length)];
+    const numbers = new Map<string, number>(); // of the functions
+    for (const [i, { node, offset }] of below.entries()) {
+      const name = this.#function(yield* this.#subtree(node, 0));
+      if (!numbers.has(name)) numbers.set(name, numbers.size);
+      offsets[i] = offset;
+      shapes[i] = numbers.get(name)!;
+    }
+    const names = [...numbers.keys()];
+    const at = this.#table(offsets);
+    const shape = this.#table(shapes);
+    const call = (name: string) => `return ${name}(p, b + ${at}[r]); `;
+    if (names.length === 1) return call(names[0]!);
+    if (names.length > SWITCH_CASES) return call(`${yield* this.#callable(names)}[${shape}[r]]`);
+    return `switch (${shape}[r]) { ${
+      names.map((n, i) => `case ${int(i)}: ${call(n)}`).join("")
+    } } `;
+  }
+
+  *#choice(node: PlanNode, offset: number): Slices<string> {
+    const below = node.children.map((child): Below => (
+      { node: child, offset: offset + child.number - node.number }
+    ));
+    const choose = `r = choosers[b + ${int(offset)}].choose(p); `;
+    if (below.length > INLINE_NODES) {
+      return `${choose}if (r >= 0) { ${yield* this.#called(below)} } ${this.#default(offset)}`;
+    }
+    let cases = "";
+    for (const [i, { node, offset }] of below.entries()) {
+      cases += `case ${int(i)}: { ${yield* this.#branch(node, offset)} } `;
+    }
+    return `${choose}switch (r) { ${cases} } ${this.#default(offset)}`;
   }
 
   /** The subtree inline, or a call if it is large. */
-  #branch(node: PlanNode, offset: number): string {
-    if (node.size <= INLINE_NODES) return this.subtree(node, offset);
-    return `return ${this.#function(this.subtree(node, 0))}(p, b + ${int(offset)}); `;
+  *#branch(node: PlanNode, offset: number): Slices<string> {
+    if (node.size <= INLINE_NODES) return yield* this.#subtree(node, offset);
+    return `return ${this.#function(yield* this.#subtree(node, 0))}(p, b + ${int(offset)}); `;
   }
 
-  #step(call: string, node: PlanNode, offset: number): string {
+  *#step(call: string, node: PlanNode, offset: number): Slices<string> {
     const refused = this.#exit(offset, "-r");
     return `r = steps.${call}; if (r !== 0) { ${refused} } ` +
-      this.#branch(node.children[0]!, offset + 1);
+      (yield* this.#branch(node.children[0]!, offset + 1));
   }
 
   #default(offset: number): string {
@@ -181,26 +247,26 @@ class Emitter {
 
   // Predicates
 
-  #predicate(predicate: Predicate): string {
+  *#predicate(predicate: Predicate): Slices<string> {
     switch (predicate.test) {
       case "always":
         return "true";
       case "not":
-        return `!(${this.#predicate(predicate.of)})`;
+        return `!(${yield* this.#predicate(predicate.of)})`;
       case "all":
-        return `(${predicate.of.map((part) => this.#predicate(part)).join(" && ")})`;
+        return yield* this.#parts(predicate.of, " && ");
       case "any":
-        return `(${predicate.of.map((part) => this.#predicate(part)).join(" || ")})`;
+        return yield* this.#parts(predicate.of, " || ");
       case "protocol":
         return `p.protocol === ${int(predicate.number)}`;
       case "address":
-        return this.#addressIn(
+        return yield* this.#addressIn(
           predicate.field === "src" ? "p.src" : "p.dst",
-          intervalsOf(predicate.in, this.#plan.lists),
+          yield* intervalsInSlices(predicate.in, this.#plan.lists),
         );
       case "port": {
         const field = predicate.field === "srcPort" ? "p.srcPort" : "p.dstPort";
-        const within = this.#numberIn(field, predicate.in);
+        const within = yield* this.#numberIn(field, predicate.in);
         return `(p.protocol === ${int(predicate.protocol)} && ${within})`;
       }
       case "tcp-flags":
@@ -211,7 +277,10 @@ class Emitter {
         return `(p.protocol === ${PROTOCOL_ICMP} && p.icmpType === ${int(predicate.type)}${code})`;
       }
       case "number":
-        return this.#numberIn(predicate.field === "ttl" ? "p.ttl" : "p.totalLength", predicate.in);
+        return yield* this.#numberIn(
+          predicate.field === "ttl" ? "p.ttl" : "p.totalLength",
+          predicate.in,
+        );
       case "fragment":
         return "p.fragment !== 0";
       case "state":
@@ -225,8 +294,25 @@ class Emitter {
     }
   }
 
-  #addressIn(value: string, intervals: readonly Interval[]): string {
-    if (intervals.length > INLINE_RANGES) return `${this.#intervalMap(intervals)}.has(${value})`;
+  *#parts(of: readonly Predicate[], operator: string): Slices<string> {
+    let parts: string[] = [];
+    for (const part of of) parts.push(yield* this.#predicate(part));
+    while (parts.length > PARTS_PER_FUNCTION) {
+      const calls: string[] = [];
+      for (let i = 0; i < parts.length; i += PARTS_PER_FUNCTION) {
+        yield;
+        const some = parts.slice(i, i + PARTS_PER_FUNCTION).join(operator);
+        calls.push(`${this.#function(`return ${some};`)}(p, b)`);
+      }
+      parts = calls;
+    }
+    return `(${parts.join(operator)})`;
+  }
+
+  *#addressIn(value: string, intervals: readonly Interval[]): Slices<string> {
+    if (intervals.length > INLINE_RANGES) {
+      return `${yield* this.#intervalMap(intervals)}.has(${value})`;
+    }
     const tests = intervals.map(({ first, last }) =>
       first === last
         ? `${value} === ${int(first | 0)}`
@@ -235,8 +321,8 @@ class Emitter {
     return `(${tests.join(" || ") || "false"})`;
   }
 
-  #numberIn(value: string, ranges: readonly Interval[]): string {
-    if (ranges.length > INLINE_RANGES) return `${this.#intervalMap(ranges)}.has(${value})`;
+  *#numberIn(value: string, ranges: readonly Interval[]): Slices<string> {
+    if (ranges.length > INLINE_RANGES) return `${yield* this.#intervalMap(ranges)}.has(${value})`;
     const tests = ranges.map(({ first, last }) =>
       first === last
         ? `${value} === ${int(first)}`
@@ -245,22 +331,20 @@ class Emitter {
     return `(${tests.join(" || ")})`;
   }
 
-  #intervalMap(intervals: readonly Interval[]): string {
-    return this.#table(new IntervalMap(intervals.map((interval) => ({ interval, id: 0 }))));
-  }
-
-  /** Name of a constant beside the functions. */
-  #constant(value: string): string {
-    const name = `c${int(this.functions.length)}`;
-    this.functions.push(`const ${name} = ${value};`);
-    return name;
+  *#intervalMap(intervals: readonly Interval[]): Slices<string> {
+    const ranges: { interval: Interval; id: number }[] = [];
+    for (const interval of intervals) {
+      ranges.push({ interval, id: 0 });
+      yield;
+    }
+    return this.#table(yield* IntervalMap.of(ranges));
   }
 
   /** How the text refers to an object. */
   #table(value: unknown): string {
     let number = this.#tableNumbers.get(value);
     if (number === undefined) {
-      number = this.tables.push(value) - 1;
+      number = this.#tables.push(value) - 1;
       this.#tableNumbers.set(value, number);
     }
     return `tables[${int(number)}]`;
@@ -274,9 +358,52 @@ class Emitter {
     if (name === undefined) {
       name = `f${int(this.#names.size)}`;
       this.#names.set(body, name);
-      this.functions.push(`function ${name}(p, b) { let r = 0; ${body} }`);
+      this.#bodies.push(body);
+      this.#length += body.length;
+      if (this.#length > PIECE_LENGTH) this.#make();
     }
     return name;
+  }
+
+  /** How the text refers to an array of these functions. */
+  *#callable(names: readonly string[]): Slices<string> {
+    this.#make();
+    const functions: Made[] = [];
+    for (const name of names) {
+      functions.push(this.#functions[Number(name.slice(1))]!);
+      if (functions.length % NODES_AT_ONCE === 0) yield;
+    }
+    return this.#table(functions);
+  }
+
+  /** Makes functions of all bodies. */
+  #make(): void {
+    const first = this.#functions.length;
+    const texts = this.#bodies.map((body, i) =>
+      `function f${int(first + i)}(p, b) { let r = 0; ${body} }`
+    );
+    this.#bodies = [];
+    this.#length = 0;
+    this.#functions.push(...this.#run(texts));
+  }
+
+  /** Makes these functions, the first of which has the next number. */
+  #run(texts: readonly string[]): readonly Made[] {
+    const first = this.#functions.length;
+    const used = texts.flatMap((text) =>
+      [...text.matchAll(/\bf(\d+)\b/g)].map(([, n]) => Number(n))
+    );
+    const others = [...new Set(used)].filter((number) => number < first)
+      .map((number) => `const f${int(number)} = functions[${int(number)}]; `);
+    // In brackets the engine translates each function now, not when it is first called.
+    const own = texts.map((text, i) => `const f${int(first + i)} = (${text}); `);
+    const names = texts.map((_, i) => `f${int(first + i)}`);
+    const make = new Function(
+      ...["steps", "exits", "choosers", "tables", "functions"],
+      `"use strict"; ${others.join("")}${own.join("")}return [${names.join(", ")}];`,
+    );
+    const { environment: { steps }, exits, choosers } = this.#plan;
+    return make(steps, exits, choosers, this.#tables, this.#functions);
   }
 }
 

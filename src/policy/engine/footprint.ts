@@ -3,6 +3,7 @@
  * stand for a million nodes. Memory is estimated from above; most of it is touched only when
  * traffic comes there.
  */
+import { finish, type Slices } from "../../core/slices.ts";
 import {
   type AddressTerm,
   childrenOf,
@@ -39,63 +40,73 @@ interface Around {
   readonly sourceLimits: { readonly maxBytes: number };
 }
 
-export function footprintOf(
-  policy: Policy,
-  { dstAddrs, maxConnections, sourceLimits }: Around,
-): Footprint {
-  const lists = listSizes(policy, dstAddrs.length);
-  const total = (own: (tree: Tree) => number): number => measured(policy, own);
-  const rangesIn = rangeCounter(lists);
-  const nodes = total(() => 1);
-  const perConnectionBytes = maxConnections *
-    total((tree) => tree.node === "balance" && tree.per === "connection" ? cellBytes(tree) : 0);
-  const perSource = total((tree) => tree.node === "limit" && tree.per === "source" ? 1 : 0);
-  const ranges = total((tree) => sum(conditionsOf(tree), rangesIn)) + sum(lists.values(), (n) => n);
-  return {
-    nodes,
-    lists,
-    bytes: NODE_BYTES * nodes + RANGE_BYTES * ranges + perConnectionBytes +
-      (perSource > 0 ? sourceLimits.maxBytes : 0),
-    perConnectionBytes,
-    maxConnections,
-  };
+export function footprintOf(policy: Policy, around: Around): Footprint {
+  return finish(footprintInSlices(policy, around));
 }
 
-/** `own` of all nodes that the policy has when every use is written out. */
-function measured({ subtrees, next }: Policy, own: (tree: Tree) => number): number {
-  const measure = measurer<Tree, null>({
-    enter: (tree) => {
-      if (tree.node !== "use") return { size: own(tree), below: below(childrenOf(tree)) };
-      const used = Object.hasOwn(subtrees, tree.name) ? [subtrees[tree.name]!] : [];
+export function* footprintInSlices(
+  policy: Policy,
+  { dstAddrs, maxConnections, sourceLimits }: Around,
+): Slices<Footprint> {
+  const lists = listSizes(policy, dstAddrs.length);
+  const total = (own: (tree: Tree) => number) => measured(policy, own, null);
+  let perSource = false;
+  const nodes = yield* total((tree) => {
+    perSource ||= tree.node === "limit" && tree.per === "source";
+    return 1;
+  });
+  const perConnectionBytes = maxConnections *
+    (yield* total((tree) =>
+      tree.node === "balance" && tree.per === "connection" ? cellBytes(tree) : 0
+    ));
+  const ranges = yield* measured(policy, () => 0, (predicate) => rangesOf(predicate, lists));
+  const bytes = NODE_BYTES * nodes +
+    RANGE_BYTES * (ranges + sum(lists.values(), (n) => n)) +
+    perConnectionBytes + (perSource ? sourceLimits.maxBytes : 0);
+  return { nodes, lists, bytes, perConnectionBytes, maxConnections };
+}
+
+/**
+ * The sum of what all nodes and predicates have that the policy has when every use is written out.
+ */
+function* measured(
+  { subtrees, next }: Policy,
+  ownOfTree: (tree: Tree) => number,
+  ownOfPredicate: ((predicate: Predicate) => number) | null,
+): Slices<number> {
+  const measure = measurer<Tree | Predicate, null>({
+    enter: (part) => {
+      if ("test" in part) return { size: ownOfPredicate!(part), below: below(partsOf(part)) };
+      if (part.node !== "use") {
+        return {
+          size: ownOfTree(part),
+          below: below(ownOfPredicate === null ? [] : conditionsOf(part), childrenOf(part)),
+        };
+      }
+      const used = Object.hasOwn(subtrees, part.name) ? [subtrees[part.name]!] : [];
       return { size: 0, below: below(used) };
     },
     circle: () => {},
   });
-  return measure(next, null).size;
+  return (yield* measure(next, null)).size;
 }
 
-/** A function that counts the ranges of a predicate and of its parts. */
-function rangeCounter(lists: ReadonlyMap<string, number>): (predicate: Predicate) => number {
-  const measure = measurer<Predicate, null>({
-    enter: (predicate) => {
-      switch (predicate.test) {
-        case "not":
-          return { size: 1, below: below([predicate.of]) };
-        case "all":
-        case "any":
-          return { size: 1, below: below(predicate.of) };
-        case "address":
-          return { size: networksOf(predicate.in, lists), below: [] };
-        case "port":
-        case "number":
-          return { size: predicate.in.length, below: [] };
-        default:
-          return { size: 1, below: [] };
-      }
-    },
-    circle: () => {},
-  });
-  return (predicate) => measure(predicate, null).size;
+function partsOf(predicate: Predicate): readonly Predicate[] {
+  if (predicate.test === "not") return [predicate.of];
+  return predicate.test === "all" || predicate.test === "any" ? predicate.of : [];
+}
+
+/** Ranges of a predicate, without those of its parts. */
+function rangesOf(predicate: Predicate, lists: ReadonlyMap<string, number>): number {
+  switch (predicate.test) {
+    case "address":
+      return networksOf(predicate.in, lists);
+    case "port":
+    case "number":
+      return predicate.in.length;
+    default:
+      return 1;
+  }
 }
 
 function listSizes(policy: Policy, backends: number): ReadonlyMap<string, number> {
@@ -111,12 +122,16 @@ function networksOf(terms: readonly AddressTerm[], lists: ReadonlyMap<string, nu
 }
 
 function conditionsOf(tree: Tree): readonly Predicate[] {
-  if (tree.node === "first-match") return tree.arms.map(({ when }) => when);
-  return tree.node === "filter" ? [tree.when] : [];
+  const whens: Predicate[] = [];
+  if (tree.node === "filter") whens.push(tree.when);
+  if (tree.node === "first-match") { for (const { when } of tree.arms) whens.push(when); }
+  return whens;
 }
 
-function below<Node>(nodes: readonly Node[]): readonly (readonly [Node, null])[] {
-  return nodes.map((node) => [node, null] as const);
+function* below(
+  ...groups: (readonly (Tree | Predicate)[])[]
+): Generator<readonly [Tree | Predicate, null], undefined> {
+  for (const parts of groups) for (const part of parts) yield [part, null];
 }
 
 function sum<Item>(items: Iterable<Item>, of: (item: Item) => number): number {

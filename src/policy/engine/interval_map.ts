@@ -6,39 +6,61 @@
  *                 0 ├──┤
  *     boundaries  │0   │1     │-      │2  │-
  */
+import { type Slices, sortInSlices } from "../../core/slices.ts";
 import type { Interval } from "../language/ast.ts";
 
 /** What `find` returns where no range holds the value: above every id. */
 export const NOWHERE = 0x7fffffff;
+
+/** How many are handled in one go. */
+const STRIDE = 256;
 
 export class IntervalMap {
   /** Where each stretch starts, with the sign bit flipped: signed order is then unsigned order. */
   readonly #starts: Int32Array<ArrayBuffer>;
   readonly #ids: Int32Array<ArrayBuffer>;
 
+  private constructor(starts: Int32Array<ArrayBuffer>, ids: Int32Array<ArrayBuffer>) {
+    this.#starts = starts;
+    this.#ids = ids;
+  }
+
   /** `ids` are 0 … 2³¹ - 2; of several ranges that hold a value the lowest id counts. */
-  constructor(ranges: readonly { readonly interval: Interval; readonly id: number }[]) {
-    const events = ranges.flatMap(({ interval, id }) => [
-      { at: interval.first, id, opens: true },
-      { at: interval.last + 1, id, opens: false },
-    ]).sort((a, b) => a.at - b.at);
+  static *of(
+    ranges: readonly { readonly interval: Interval; readonly id: number }[],
+  ): Slices<IntervalMap> {
+    // Each range opens at one place, and closes at the next; both have its number.
+    const places = new Float64Array(2 * ranges.length);
+    for (let i = 0; i < ranges.length; i++) {
+      const { first, last } = ranges[i]!.interval;
+      places[2 * i] = first;
+      places[2 * i + 1] = last + 1;
+      if (i % STRIDE === 0) yield;
+    }
+    const order = yield* sortInSlices(Uint32Array.from(places.keys()), places);
     const open: number[] = []; // ids of ranges that hold the current value, ascending
     const starts = [0];
     const ids = [NOWHERE];
-    for (const [i, event] of events.entries()) {
-      const index = lowerBound(open, event.id);
-      if (event.opens) open.splice(index, 0, event.id);
+    for (let i = 0; i < order.length; i++) {
+      if (i % STRIDE === 0) yield;
+      const event = order[i]!;
+      const at = places[event]!;
+      const { id } = ranges[event >> 1]!;
+      const index = lowerBound(open, id);
+      if (event % 2 === 0) open.splice(index, 0, id);
       else open.splice(index, 1);
-      if (events[i + 1]?.at === event.at || event.at > 0xffff_ffff) continue;
-      const id = open[0] ?? NOWHERE;
-      if (starts.at(-1) === event.at) ids[ids.length - 1] = id;
-      else if (ids.at(-1) !== id) {
-        starts.push(event.at);
-        ids.push(id);
+      if (places[order[i + 1]!] === at || at > 0xffff_ffff) continue;
+      const lowest = open[0] ?? NOWHERE;
+      if (starts.at(-1) === at) ids[ids.length - 1] = lowest;
+      else if (ids.at(-1) !== lowest) {
+        starts.push(at);
+        ids.push(lowest);
       }
     }
-    this.#starts = Int32Array.from(starts, (start) => start ^ 0x8000_0000);
-    this.#ids = Int32Array.from(ids);
+    return new IntervalMap(
+      Int32Array.from(starts, (start) => start ^ 0x8000_0000),
+      Int32Array.from(ids),
+    );
   }
 
   /** The lowest id whose range holds `value` (any 32 bits, signed or not), or NOWHERE. */

@@ -2,6 +2,8 @@
  * Size and height of what nodes would be if each were written out in every place where it is used:
  * once for each node, without recursion, so that neither sharing, depth nor a circle can do harm.
  */
+import type { Slices } from "../../core/slices.ts";
+
 export interface Measure {
   /** Infinity where numbers end. */
   readonly size: number;
@@ -13,7 +15,8 @@ export interface Measured<Node, Context> {
   /** Called once for each node, in writing order: its own size, and the nodes below it. */
   enter(node: Node, context: Context): {
     readonly size: number;
-    readonly below: readonly (readonly [Node, Context])[];
+    /** Is gone through once. */
+    readonly below: Iterable<readonly [Node, Context]>;
   };
   /**
    * `node` has itself somewhere below it; `context` is the lower one. It counts as nothing there.
@@ -24,39 +27,41 @@ export interface Measured<Node, Context> {
 /** A function that measures; what it has measured before, it knows. */
 export function measurer<Node extends object, Context>(
   { enter, circle }: Measured<Node, Context>,
-): (root: Node, context: Context) => Measure {
+): (root: Node, context: Context) => Slices<Measure> {
   const known = new Map<Node, Measure>();
   const open = new Set<Node>();
-  return (root, context) => {
+  return function* (root, context) {
+    const measured = known.get(root);
+    if (measured !== undefined) return measured;
     const stack = [frame(root, context)];
     for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
-      const next = top.below[top.next++];
-      if (next === undefined) {
+      yield;
+      const { done, value } = top.next;
+      if (done) {
         known.set(top.node, { size: top.size, height: top.height });
         open.delete(top.node);
         stack.pop();
         continue;
       }
-      const [child, childContext] = next;
+      const [child, childContext] = value;
       const measure = known.get(child);
+      if (measure === undefined && !open.has(child)) {
+        stack.push(frame(child, childContext)); // it is known the next time
+        continue;
+      }
       if (measure !== undefined) {
         top.size += measure.size;
         top.height = Math.max(top.height, measure.height + 1);
-      } else if (open.has(child)) {
-        circle(child, childContext);
-      } else {
-        top.next--; // it is known the next time
-        stack.push(frame(child, childContext));
-      }
+      } else circle(child, childContext);
+      top.next = top.below.next();
     }
     return known.get(root)!;
   };
 
   function frame(node: Node, context: Context) {
-    const measure = known.get(node);
-    if (measure !== undefined) return { node, below: [], next: 0, ...measure };
     open.add(node);
     const { size, below } = enter(node, context);
-    return { node, below, next: 0, size, height: 0 };
+    const iterator = below[Symbol.iterator]();
+    return { node, below: iterator, next: iterator.next(), size, height: 0 };
   }
 }

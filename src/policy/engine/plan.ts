@@ -6,10 +6,12 @@
  * Nodes are numbered depth first in writing order, the root 0. A PDU is counted once, at the node
  * where it ended; how often a node was visited is the sum over the nodes below it and itself.
  */
+import { finish, type Slices } from "../../core/slices.ts";
 import { maskOf } from "../../wire/address.ts";
 import type { Pdu } from "../../wire/pdu.ts";
 import {
   type AddressTerm,
+  type Arm,
   childrenOf,
   DST_ADDRS,
   type Policy,
@@ -19,7 +21,7 @@ import {
 import { MAX_DEPTH, MAX_NODES } from "../language/limits.ts";
 import { balancer, type Chooser, guarded, limiter, selector } from "./chooser.ts";
 import type { Environment } from "./environment.ts";
-import { type Footprint, footprintOf, formatBytes } from "./footprint.ts";
+import { type Footprint, footprintInSlices, formatBytes } from "./footprint.ts";
 import type { Interval } from "../language/ast.ts";
 import { samePredicate } from "./same.ts";
 
@@ -51,21 +53,36 @@ export interface Plan {
 /** Most memory that a policy may take, by `footprint.ts`. */
 export const MAX_BYTES: number = 3 * 2 ** 30;
 
+/** Nodes between two places where the work can be interrupted: below 500 others each costs something. */
+const NODES_AT_ONCE = 16;
+
+/** Most parts of a list that its key names. */
+const MAX_KEY_PARTS = 8;
+
 /**
  * Throws a RangeError for a policy that can't run: an unknown or self-containing definition, or
  * more than MAX_NODES nodes, MAX_DEPTH levels or MAX_BYTES when expanded.
  */
 export function makePlan(policy: Policy, environment: Environment): Plan {
-  const tooLarge = tooLargeOf(footprintOf(policy, environment));
+  return finish(planInSlices(policy, environment));
+}
+
+export function* planInSlices(policy: Policy, environment: Environment): Slices<Plan> {
+  const tooLarge = tooLargeOf(yield* footprintInSlices(policy, environment));
   if (tooLarge !== null) throw new RangeError(tooLarge);
-  const lists = resolveLists(policy, environment.dstAddrs);
+  const lists = yield* resolveLists(policy, environment.dstAddrs);
   const nodes: PlanNode[] = [];
   const choosers: (Chooser | undefined)[] = [];
-  const root = expand(policy, policy.next, 0, nodes);
-  for (const { tree, number } of nodes) choosers[number] = chooserOf(tree, environment);
+  const root = yield* expand(policy, policy.next, 0, nodes);
+  for (const { tree, number } of nodes) {
+    choosers.push(chooserOf(tree, environment));
+    if (choosers[number] !== undefined || number % NODES_AT_ONCE === 0) yield;
+  }
   const customs = new Map<Predicate, (pdu: Readonly<Pdu>) => boolean>();
   for (const { tree } of nodes) {
+    yield;
     for (const predicate of predicatesOf(tree)) {
+      yield;
       if (predicate.test !== "custom") continue;
       customs.set(predicate, guarded(predicate.name, predicate.holds, false, environment));
     }
@@ -111,15 +128,29 @@ export function intervalsOf(
   terms: readonly AddressTerm[],
   lists: ReadonlyMap<string, readonly Interval[]>,
 ): readonly Interval[] {
-  return terms.flatMap((term) => {
+  return finish(intervalsInSlices(terms, lists));
+}
+
+export function* intervalsInSlices(
+  terms: readonly AddressTerm[],
+  lists: ReadonlyMap<string, readonly Interval[]>,
+): Slices<readonly Interval[]> {
+  const intervals: Interval[] = [];
+  for (const term of terms) {
+    yield;
     if ("network" in term) {
       const first = term.network >>> 0;
-      return [{ first, last: (first | ~maskOf(term.prefixLength)) >>> 0 }];
+      intervals.push({ first, last: (first | ~maskOf(term.prefixLength)) >>> 0 });
+      continue;
     }
     const list = lists.get(term.list);
     if (list === undefined) throw new RangeError(`Cannot use list "$${term.list}": not defined`);
-    return list;
-  });
+    for (const interval of list) {
+      intervals.push(interval);
+      if (intervals.length % NODES_AT_ONCE === 0) yield;
+    }
+  }
+  return intervals;
 }
 
 /**
@@ -128,38 +159,78 @@ export function intervalsOf(
  * order.
  */
 export function adopt(plan: Plan, old: Plan): void {
-  adoptNode(plan, plan.root, old, old.root);
+  takeCounts(plan, old, finish(adoptInSlices(plan, old)));
 }
 
-function adoptNode(plan: Plan, node: PlanNode, old: Plan, oldNode: PlanNode): void {
+/**
+ * Takes positions and buckets over, which both plans then share, so that `old` may go on; for each node of
+ * `plan` the number of the unchanged one in `old`, or -1.
+ */
+export function* adoptInSlices(plan: Plan, old: Plan): Slices<Int32Array> {
+  const numbers = new Int32Array(plan.nodes.length).fill(-1);
+  yield* adoptNode(plan, plan.root, old, old.root, numbers);
+  return numbers;
+}
+
+/** Takes the counters over, when `old` counts no more. */
+export function takeCounts(plan: Plan, old: Plan, numbers: Int32Array): void {
+  for (let number = 0; number < numbers.length; number++) {
+    const from = numbers[number]!;
+    if (from >= 0) plan.exits[number] = old.exits[from]!;
+  }
+}
+
+function* adoptNode(
+  plan: Plan,
+  node: PlanNode,
+  old: Plan,
+  oldNode: PlanNode,
+  numbers: Int32Array,
+): Slices<void> {
+  if (node.number % NODES_AT_ONCE === 0) yield;
   if (!sameNode(node.tree, oldNode.tree)) return;
-  plan.exits[node.number] = old.exits[oldNode.number]!;
+  numbers[node.number] = oldNode.number;
   plan.choosers[node.number] = old.choosers[oldNode.number];
-  const [whens, oldWhens] = [whensOf(node.tree), whensOf(oldNode.tree)];
-  if (whens === null || oldWhens === null) {
-    node.children.forEach((child, i) => adoptNode(plan, child, old, oldNode.children[i]!));
+  const [arms, oldArms] = [armsOf(node.tree), armsOf(oldNode.tree)];
+  if (arms === null || oldArms === null) {
+    for (const [i, child] of node.children.entries()) {
+      yield* adoptNode(plan, child, old, oldNode.children[i]!, numbers);
+    }
     return;
   }
   const places = new Map<string, number[]>(); // of the old arms, by what they ask
-  for (const [place, when] of oldWhens.entries()) {
-    const text = JSON.stringify(when);
+  for (const [place, { when }] of oldArms.entries()) {
+    yield;
+    const text = keyOf(when);
     const known = places.get(text);
     if (known === undefined) places.set(text, [place]);
     else known.push(place);
   }
-  for (const [i, when] of whens.entries()) {
-    const candidates = places.get(JSON.stringify(when)) ?? [];
-    const at = candidates.findIndex((place) => samePredicate(when, oldWhens[place]!));
+  for (const [i, { when }] of arms.entries()) {
+    yield;
+    const candidates = places.get(keyOf(when)) ?? [];
+    const at = candidates.findIndex((place) => samePredicate(when, oldArms[place]!.when));
     if (at < 0) continue;
     const [place] = candidates.splice(at, 1);
-    adoptNode(plan, node.children[i]!, old, oldNode.children[place!]!);
+    yield* adoptNode(plan, node.children[i]!, old, oldNode.children[place!]!, numbers);
   }
 }
 
-/** What the arms of a selector by predicates ask; null: it is none. */
-function whensOf(tree: Tree): readonly Predicate[] | null {
-  if (tree.node === "first-match") return tree.arms.map(({ when }) => when);
-  return tree.node === "filter" ? [tree.when] : null;
+/** Equal for predicates that ask the same, and short. */
+function keyOf(when: Predicate): string {
+  return JSON.stringify(
+    when,
+    (_, value) =>
+      Array.isArray(value) && value.length > MAX_KEY_PARTS
+        ? [value.length, ...value.slice(0, MAX_KEY_PARTS)]
+        : value,
+  );
+}
+
+/** The arms of a selector by predicates; null: it is none. */
+function armsOf(tree: Tree): readonly Arm[] | null {
+  if (tree.node === "first-match") return tree.arms;
+  return tree.node === "filter" ? [tree] : null;
 }
 
 /** True if the two nodes say the same, whatever is below them. */
@@ -170,18 +241,21 @@ function sameNode(a: Tree, b: Tree): boolean {
   }
   if (a.node === "select" && b.node === "select" && a.index !== b.index) return false;
   if (childrenOf(a).length !== childrenOf(b).length) return false;
-  return JSON.stringify(a, ownFields) === JSON.stringify(b, ownFields);
+  return ownText(a) === ownText(b);
 }
 
-function ownFields(key: string, value: unknown): unknown {
-  return key === "then" || (key === "branches" && isTrees(value)) ? undefined : value;
+/** What a node says for itself. */
+function ownText(tree: Tree): string {
+  if (tree.node !== "balance") return JSON.stringify({ ...tree, then: null, branches: null });
+  return JSON.stringify({ ...tree, branches: tree.branches.map(({ weight }) => weight) });
 }
 
-function isTrees(value: unknown): boolean {
-  return Array.isArray(value) && value.every((item) => "node" in item);
-}
-
-function expand(policy: Policy, tree: Tree, depth: number, nodes: PlanNode[]): PlanNode {
+function* expand(
+  policy: Policy,
+  tree: Tree,
+  depth: number,
+  nodes: PlanNode[],
+): Slices<PlanNode> {
   if (depth > MAX_DEPTH) {
     throw new RangeError(`Cannot run policy: nested more than ${MAX_DEPTH} levels deep`);
   }
@@ -190,13 +264,16 @@ function expand(policy: Policy, tree: Tree, depth: number, nodes: PlanNode[]): P
       ? policy.subtrees[tree.name]
       : undefined;
     if (subtree === undefined) throw new RangeError(`Cannot use "${tree.name}": not defined`);
-    return expand(policy, subtree, depth + 1, nodes);
+    return yield* expand(policy, subtree, depth + 1, nodes);
   }
   const number = nodes.length;
+  if (number % NODES_AT_ONCE === 0) yield;
   const children: PlanNode[] = [];
   const node = { number, tree, children, size: 0 };
   nodes.push(node);
-  for (const child of childrenOf(tree)) children.push(expand(policy, child, depth + 1, nodes));
+  for (const child of childrenOf(tree)) {
+    children.push(yield* expand(policy, child, depth + 1, nodes));
+  }
   node.size = nodes.length - number;
   return node;
 }
@@ -215,12 +292,7 @@ function chooserOf(tree: Tree, environment: Environment): Chooser | undefined {
 }
 
 function* predicatesOf(tree: Tree): Generator<Predicate> {
-  const roots = tree.node === "first-match"
-    ? tree.arms.map((arm) => arm.when)
-    : tree.node === "filter"
-    ? [tree.when]
-    : [];
-  for (const root of roots) yield* withParts(root);
+  for (const { when } of armsOf(tree) ?? []) yield* withParts(when);
 }
 
 function* withParts(predicate: Predicate): Generator<Predicate> {
@@ -231,17 +303,17 @@ function* withParts(predicate: Predicate): Generator<Predicate> {
   }
 }
 
-function resolveLists(
+function* resolveLists(
   policy: Policy,
   dstAddrs: readonly number[],
-): ReadonlyMap<string, readonly Interval[]> {
+): Slices<ReadonlyMap<string, readonly Interval[]>> {
   const lists = new Map<string, readonly Interval[]>();
   lists.set(DST_ADDRS, dstAddrs.map((a) => ({ first: a >>> 0, last: a >>> 0 })));
   for (const [name, terms] of Object.entries(policy.lists)) {
     if (name === DST_ADDRS) {
       throw new RangeError(`Cannot define list "$${name}": it exists already`);
     }
-    lists.set(name, intervalsOf(terms, lists));
+    lists.set(name, yield* intervalsInSlices(terms, lists));
   }
   return lists;
 }

@@ -1,24 +1,37 @@
 /**
  * Ids by exact 32-bit value: open addressing at a load of at most one half, one multiply a look-up.
  */
+import type { Slices } from "../../core/slices.ts";
 import { NOWHERE } from "./interval_map.ts";
+
+/** How many are handled in one go. */
+const STRIDE = 256;
 
 export class PointMap {
   readonly #keys: Int32Array<ArrayBuffer>;
   readonly #ids: Int32Array<ArrayBuffer>;
   readonly #shift: number;
 
-  /** Of several points with the same value the lowest id counts. */
-  constructor(points: readonly { readonly value: number; readonly id: number }[]) {
-    const bits = Math.max(2, Math.ceil(Math.log2(2 * points.length + 1)));
+  private constructor(points: number) {
+    const bits = Math.max(2, Math.ceil(Math.log2(2 * points + 1)));
     this.#keys = new Int32Array(1 << bits);
     this.#ids = new Int32Array(1 << bits).fill(NOWHERE);
     this.#shift = 32 - bits;
-    for (const { value, id } of points) {
-      const slot = this.#slot(value | 0);
-      this.#keys[slot] = value;
-      this.#ids[slot] = Math.min(this.#ids[slot]!, id);
+  }
+
+  /** Of several points with the same value the lowest id counts. */
+  static *of(
+    points: readonly { readonly value: number; readonly id: number }[],
+  ): Slices<PointMap> {
+    const map = new PointMap(points.length);
+    for (let i = 0; i < points.length; i++) {
+      if (i % STRIDE === 0) yield;
+      const { value, id } = points[i]!;
+      const slot = map.#slot(value | 0);
+      map.#keys[slot] = value;
+      map.#ids[slot] = Math.min(map.#ids[slot]!, id);
     }
+    return map;
   }
 
   /** The lowest id at `value` (any 32 bits, signed), or NOWHERE. */

@@ -2,8 +2,9 @@
  * `include "file"`: what a reader of files must know. The parser reads none itself: it is given a
  * function from path to text.
  */
+import type { Slices } from "../../core/slices.ts";
 import { Cursor } from "./lex.ts";
-import { readLines } from "./lines.ts";
+import { readLinesInSlices } from "./lines.ts";
 
 /** Longest text that is read, included files together with it: 4 Mi characters. */
 export const MAX_POLICY_LENGTH = 4 * 1024 * 1024;
@@ -36,15 +37,18 @@ export function pathOf(from: string, name: string): string {
  * The names of the files that a text includes, as written. What is wrong in the text is passed
  * over.
  */
-export function includesOf(text: string): string[] {
-  if (!/^\ufeff?[ \t]*include\b/m.test(text)) return [];
-  return readLines(text, "", () => {}).flatMap((line) => {
+export function* includesOf(text: string): Slices<string[]> {
+  const names: string[] = [];
+  if (!text.includes("include")) return names;
+  for (const line of yield* readLinesInSlices(text, "", () => {})) {
+    yield;
     const cursor = new Cursor(line);
-    if (!cursor.take("include") || cursor.token.kind !== "string") return [];
+    if (!cursor.take("include") || cursor.token.kind !== "string") continue;
     try {
-      return [JSON.parse(cursor.token.text) as string];
+      names.push(JSON.parse(cursor.token.text) as string);
     } catch {
-      return [];
+      // what is wrong with it is said when the text is parsed
     }
-  });
+  }
+  return names;
 }

@@ -1,4 +1,5 @@
 /** Policy text → lines with the lines below them, by indentation. */
+import { finish, type Slices } from "../../core/slices.ts";
 import { MAX_TEXT_DEPTH } from "../language/limits.ts";
 import { type Complaint, tokenAt } from "./lex.ts";
 import type { Position } from "./policy_error.ts";
@@ -45,6 +46,10 @@ export type Report = (line: Line, start: number, end: number, complaint: Complai
  * Within braces a line break is a space: only the line in which the brace opens has an indentation.
  */
 export function readLines(text: string, file: string, report: Report): Line[] {
+  return finish(readLinesInSlices(text, file, report));
+}
+
+export function* readLinesInSlices(text: string, file: string, report: Report): Slices<Line[]> {
   const top: Line[] = [];
   /** The blocks that the current line is in, outermost first. */
   const levels: { width: number; readonly lines: Line[] }[] = [];
@@ -53,6 +58,7 @@ export function readLines(text: string, file: string, report: Report): Line[] {
   let skipWider = Infinity;
   let number = 0;
   for (let at = text.charCodeAt(0) === 0xfeff ? 1 : 0; at <= text.length;) {
+    yield;
     const newline = text.indexOf("\n", at);
     const end = newline < 0 ? text.length : newline;
     const raw = withoutReturn(text, at, end);
@@ -62,7 +68,7 @@ export function readLines(text: string, file: string, report: Report): Line[] {
     const { start, width, tabs } = indentOf(raw);
     if (start === raw.length || raw[start] === "#") continue;
     let line: Line = { file, number, start, text: raw, breaks: [], block: [], doubtful: false };
-    const open = raw.includes("{") ? readOn(text, raw, end) : null;
+    const open = raw.includes("{") ? yield* readOn(text, raw, end) : null;
     if (open !== null) {
       const breaks = open.starts.map((start) => start - begin);
       line = { ...line, text: text.slice(begin, open.end), breaks };
@@ -135,22 +141,22 @@ function withoutReturn(text: string, start: number, end: number): string {
 /**
  * The lines that follow one in which a brace is open, as far as they can be its list; null: none.
  */
-function readOn(
+function* readOn(
   text: string,
   first: string,
   end: number,
-): { readonly starts: number[]; readonly end: number; readonly next: number } | null {
+): Slices<{ readonly starts: number[]; readonly end: number; readonly next: number } | null> {
   const starts: number[] = [];
   /** Of the lines that hold something. */
   let [taken, takenEnd] = [0, end];
-  let open = opensList(first, false);
+  let open = yield* opensList(first, false);
   for (let at = end + 1; open === true && at < text.length;) {
     const newline = text.indexOf("\n", at);
     const stop = newline < 0 ? text.length : newline;
     const raw = withoutReturn(text, at, stop);
     starts.push(at);
     if (!/^[ \t]*(#|$)/.test(raw)) {
-      open = /^[ \t]*(define|default|include)\b/.test(raw) ? null : opensList(raw, true);
+      open = /^[ \t]*(define|default|include)\b/.test(raw) ? null : yield* opensList(raw, true);
       if (open !== null) [taken, takenEnd] = [starts.length, at + raw.length];
     }
     at = stop + 1;
@@ -166,9 +172,10 @@ function readOn(
  * beginning. In a list there are words and commas only; null: what was open at the beginning is no
  * list.
  */
-function opensList(raw: string, open: boolean): boolean | null {
+function* opensList(raw: string, open: boolean): Slices<boolean | null> {
   let inherited = open;
   for (let token = tokenAt(raw, 0); token.kind !== "end"; token = tokenAt(raw, token.end)) {
+    yield;
     if (!open) open = token.kind === "sign" && token.text === "{";
     else if (token.kind !== "word" && token.text !== ",") {
       if (inherited && token.text !== "}") return null;

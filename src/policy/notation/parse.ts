@@ -23,12 +23,13 @@
  * are found in one go: a line that can't be read is reported once, and reading goes on with the
  * next.
  */
+import { finish, type Slices } from "../../core/slices.ts";
 import { type Decision, DECISION_NUMBERS, type Policy } from "../language/ast.ts";
 import { DECISION_WORDS, OTHER_WORDS } from "../language/words.ts";
 import { ErrorList, TooManyErrors } from "./error_list.ts";
 import { type Include, MAX_POLICY_LENGTH } from "./include.ts";
 import { Cursor, describe } from "./lex.ts";
-import { type Line, readLines } from "./lines.ts";
+import { type Line, readLinesInSlices } from "./lines.ts";
 import { readDefinitions, readKeyword, startsWith } from "./parse_definition.ts";
 import { readBlock, refuseBlock } from "./parse_tree.ts";
 import { formatError, oneOf, type PolicyError, type Position } from "./policy_error.ts";
@@ -42,6 +43,8 @@ export interface ParseOptions {
   readonly customs?: Customs;
   /** Gives the files that `include` names; without it the text can include none. */
   readonly include?: Include;
+  /** Whether to remember `positions`; else there are none. Default true. */
+  readonly locate?: boolean;
 }
 
 export type Parsed =
@@ -60,10 +63,14 @@ export type Parsed =
 
 /** Reads a policy, or says everything that is wrong with it. Never throws, whatever the text. */
 export function parse(text: string, options: ParseOptions): Parsed {
+  return finish(parseInSlices(text, options));
+}
+
+export function* parseInSlices(text: string, options: ParseOptions): Slices<Parsed> {
   const errors = new ErrorList();
   const scope = new Scope(options, text, errors.report);
   try {
-    const policy = readText(scope, text, options.file);
+    const policy = yield* readText(scope, text, options.file);
     const { positions, sources } = scope;
     if (errors.empty) return { policy, errors: [], positions, sources };
   } catch (error) {
@@ -72,7 +79,7 @@ export function parse(text: string, options: ParseOptions): Parsed {
   return { policy: null, errors: errors.sorted() };
 }
 
-function readText(scope: Scope, text: string, file: string): Policy {
+function* readText(scope: Scope, text: string, file: string): Slices<Policy> {
   const nowhere: Line = {
     file,
     number: 1,
@@ -88,8 +95,8 @@ function readText(scope: Scope, text: string, file: string): Policy {
       expected: `at most ${MAX_POLICY_LENGTH}`,
     });
   } else {
-    const lines = readLines(text, file, scope.report);
-    if (lines.length > 0) return readFile(scope, lines);
+    const lines = yield* readLinesInSlices(text, file, scope.report);
+    if (lines.length > 0) return yield* readFile(scope, lines);
     scope.report(nowhere, 0, 0, {
       found: "an empty file",
       expected: `"default" and a decision, and a tree below`,
@@ -98,10 +105,10 @@ function readText(scope: Scope, text: string, file: string): Policy {
   return { default: "drop", lists: {}, subtrees: {}, next: UNREADABLE };
 }
 
-function readFile(scope: Scope, lines: readonly Line[]): Policy {
+function* readFile(scope: Scope, lines: readonly Line[]): Slices<Policy> {
   const first = lines[0]!;
   const { position, token } = new Cursor(first);
-  const hasDefault = startsWith(first, "default", lines.length > 1);
+  const hasDefault = startsWith(first, "default", () => lines.length > 1);
   const decision = hasDefault ? readDefault(scope, first) : "drop";
   if (!hasDefault) {
     scope.report(first, token.start, token.end, {
@@ -109,7 +116,7 @@ function readFile(scope: Scope, lines: readonly Line[]): Policy {
       expected: `"default" and a decision in the first line, as in "default drop"`,
     });
   }
-  const tree = readDefinitions(scope, hasDefault ? lines.slice(1) : lines);
+  const tree = yield* readDefinitions(scope, hasDefault ? lines.slice(1) : lines);
   if (tree.length === 0) {
     const last = lines.at(-1)!;
     scope.report(last, last.text.length, last.text.length, {
@@ -118,7 +125,7 @@ function readFile(scope: Scope, lines: readonly Line[]): Policy {
     });
   }
   scope.deepest = 0;
-  const next = tree.length === 0 ? UNREADABLE : readBlock(scope, tree, 0);
+  const next = tree.length === 0 ? UNREADABLE : yield* readBlock(scope, tree, 0);
   const policy: Policy = {
     default: decision,
     lists: recordOf(scope.lists, (list) => list.terms),

@@ -2,6 +2,7 @@
  * Tokens → the steps of a chain and what ends it, as far as its line goes. The grammar is at the
  * head of `parse.ts`: `chain`, `item`, `method` and `share`.
  */
+import type { Slices } from "../../core/slices.ts";
 import type { BalanceMethod, Branch, CustomSelector, Tree } from "../language/ast.ts";
 import { type Cursor, describe } from "./lex.ts";
 import { oneOf, type Position, quote } from "./policy_error.ts";
@@ -36,14 +37,15 @@ export interface OpenChoice {
 }
 
 /** `within`: the balancer whose branch this is; a branch must end, and not in a balancer. */
-export function readChain(
+export function* readChain(
   scope: Scope,
   cursor: Cursor,
   depth: number,
   within: string | null,
-): Chain {
+): Slices<Chain> {
   const steps: { make: MakeNode; position: Position }[] = [];
   for (;;) {
+    yield;
     const { token, position } = cursor;
     scope.enter(cursor.line, depth + steps.length);
     const make = readStep(scope, cursor);
@@ -61,7 +63,7 @@ export function readChain(
         );
       }
       if (cursor.atEnd) return { steps, end: null, endWord: open.word, open };
-      const shares = readShares(scope, cursor, open, depth + steps.length);
+      const shares = yield* readShares(scope, cursor, open, depth + steps.length);
       return { steps, end: scope.mark(shares, position), endWord: open.word, open: null };
     }
     steps.push({ make, position });
@@ -255,7 +257,12 @@ function readCustom(scope: Scope, cursor: Cursor, position: Position): OpenChoic
 }
 
 /** `: CHAIN | CHAIN`. */
-function readShares(scope: Scope, cursor: Cursor, open: OpenChoice, depth: number): Tree {
+function* readShares(
+  scope: Scope,
+  cursor: Cursor,
+  open: OpenChoice,
+  depth: number,
+): Slices<Tree> {
   if (!cursor.take(":")) {
     const per = open.weighted ? `"per connection", ` : "";
     cursor.fail(`${per}":" and branches, or the end of the line and branches below`);
@@ -264,7 +271,7 @@ function readShares(scope: Scope, cursor: Cursor, open: OpenChoice, depth: numbe
   do {
     const position = cursor.position;
     const weight = readWeight(scope, cursor, open.weighted);
-    const chain = readChain(scope, cursor, depth + 1, open.word);
+    const chain = yield* readChain(scope, cursor, depth + 1, open.word);
     if (!cursor.atEnd && !cursor.at("|")) refuseRest(cursor, chain);
     branches.push(scope.mark({ weight, then: fold(scope, chain, chain.end!) }, position));
   } while (cursor.take("|"));

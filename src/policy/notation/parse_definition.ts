@@ -4,12 +4,13 @@
  * An included file has definitions and includes only. They mean what they would mean in the place
  * of the `include`; a file that is already read is not read a second time.
  */
+import type { Slices } from "../../core/slices.ts";
 import { DST_ADDRS } from "../language/ast.ts";
 import { MAX_TEXT_DEPTH } from "../language/limits.ts";
 import { NAME, PREDICATE_WORDS } from "../language/words.ts";
 import { MAX_INCLUDE_DEPTH, MAX_INCLUDED_FILES, MAX_POLICY_LENGTH, pathOf } from "./include.ts";
 import { Cursor, describe, type Token } from "./lex.ts";
-import { type Line, readLines } from "./lines.ts";
+import { type Line, readLinesInSlices } from "./lines.ts";
 import { readString } from "./parse_chain.ts";
 import { readAddressSet, readAddressTerm } from "./parse_predicate.ts";
 import { readBelow, refuseBlock } from "./parse_tree.ts";
@@ -19,9 +20,14 @@ import { hintFor, type Scope, UNREADABLE } from "./scope.ts";
 /** Most addresses and networks in a list, those of its lists included. */
 const MAX_LIST_TERMS = 1_000_000;
 
+/** What comes after `define` and `include`, whatever the word in their place. */
+const DEFINITION = /^\s*\S+\s+\$?[a-z0-9-]+(\s*=|\s*$)/;
+const INCLUDE = /^\s*\S+\s+"/;
+
 /** Reads the definitions and includes of a file's top level; gives the other lines. */
-export function readDefinitions(scope: Scope, lines: readonly Line[]): Line[] {
+export function* readDefinitions(scope: Scope, lines: readonly Line[]): Slices<Line[]> {
   for (const line of lines) {
+    yield;
     const name = /^define[ \t]+(\$?[a-z0-9-]+)/.exec(line.text.slice(line.start))?.[1];
     if (name !== undefined && !scope.definedIn.has(name)) {
       scope.definedIn.set(name, new Cursor(line).position);
@@ -29,20 +35,21 @@ export function readDefinitions(scope: Scope, lines: readonly Line[]): Line[] {
   }
   const others: Line[] = [];
   for (const line of lines) {
-    if (startsWith(line, "define", /\s\$?[a-z0-9-]+(\s*=|\s*$)/.test(line.text))) {
-      readDefinition(scope, line);
-    } else if (startsWith(line, "include", /^\s*\S+\s+"/.test(line.text))) {
-      readInclude(scope, line);
+    yield;
+    if (startsWith(line, "define", () => DEFINITION.test(line.text))) {
+      yield* readDefinition(scope, line);
+    } else if (startsWith(line, "include", () => INCLUDE.test(line.text))) {
+      yield* readInclude(scope, line);
     } else others.push(line);
   }
   return others;
 }
 
 /** True also for a misspelt word, if the line can hardly be anything else. */
-export function startsWith(line: Line, word: string, likely: boolean): boolean {
+export function startsWith(line: Line, word: string, likely: () => boolean): boolean {
   const { kind, text } = new Cursor(line).token;
   if (text === word) return true;
-  return likely && kind === "word" && !PREDICATE_WORDS.includes(text) &&
+  return kind === "word" && !PREDICATE_WORDS.includes(text) && likely() &&
     hintFor({ kind, text, start: 0, end: 0 }, [...PREDICATE_WORDS, word]) ===
       `did you mean "${word}"?`;
 }
@@ -59,30 +66,34 @@ export function readKeyword(scope: Scope, cursor: Cursor, word: string): void {
   }
 }
 
-function readDefinition(scope: Scope, line: Line): void {
+function* readDefinition(scope: Scope, line: Line): Slices<void> {
   const cursor = new Cursor(line);
   readKeyword(scope, cursor, "define");
   const token = cursor.token;
-  if (token.text.startsWith("$")) readListDefinition(scope, line, cursor);
-  else readSubtreeDefinition(scope, line, cursor);
+  if (token.text.startsWith("$")) yield* readListDefinition(scope, line, cursor);
+  else yield* readSubtreeDefinition(scope, line, cursor);
 }
 
-function readListDefinition(scope: Scope, line: Line, cursor: Cursor): void {
+function* readListDefinition(scope: Scope, line: Line, cursor: Cursor): Slices<void> {
   const position = cursor.position;
   const name = cursor.next();
   const word = name.text.slice(1);
   const fresh = checkName(scope, line, name, word, scope.lists);
-  const terms = scope.attempt(line, () => {
+  const terms = yield* scope.attemptInSlices(line, function* () {
     if (!cursor.take("=")) cursor.fail(`"="`, hintFor(cursor.token, []));
     const braces = cursor.at("{");
-    const terms = braces ? readAddressSet(scope, cursor) : [readAddressTerm(scope, cursor)];
-    while (!braces && cursor.take(",")) terms.push(readAddressTerm(scope, cursor));
+    const terms = braces ? yield* readAddressSet(scope, cursor) : [readAddressTerm(scope, cursor)];
+    while (!braces && cursor.take(",")) {
+      yield;
+      terms.push(readAddressTerm(scope, cursor));
+    }
     if (!cursor.atEnd) cursor.fail(braces ? "the end of the line" : `"," or the end of the line`);
     return terms;
   }, []);
   let size = 0;
   let depth = 1;
   for (const term of terms) {
+    yield;
     const inner = "list" in term ? scope.lists.get(term.list) : undefined;
     size += inner?.size ?? 1;
     depth = Math.max(depth, 1 + (inner?.depth ?? 0));
@@ -102,7 +113,7 @@ function readListDefinition(scope: Scope, line: Line, cursor: Cursor): void {
   refuseBlock(scope, line, "a list");
 }
 
-function readSubtreeDefinition(scope: Scope, line: Line, cursor: Cursor): void {
+function* readSubtreeDefinition(scope: Scope, line: Line, cursor: Cursor): Slices<void> {
   const position = cursor.position;
   const name = scope.attempt(line, () => {
     const name = cursor.word(`a name for a subtree, or "$" and a name for a list of addresses`);
@@ -116,7 +127,7 @@ function readSubtreeDefinition(scope: Scope, line: Line, cursor: Cursor): void {
   }, null);
   if (name === null) line.doubtful = true;
   scope.deepest = 0;
-  const tree = readBelow(scope, line, 0, "the subtree as an indented block below");
+  const tree = yield* readBelow(scope, line, 0, "the subtree as an indented block below");
   const depth = scope.deepest;
   if (name === null) {
     // `define web -> drop`: don't report each use of the name as well.
@@ -157,7 +168,7 @@ function checkName(
 
 // Includes
 
-function readInclude(scope: Scope, line: Line): void {
+function* readInclude(scope: Scope, line: Line): Slices<void> {
   const cursor = new Cursor(line);
   readKeyword(scope, cursor, "include");
   const { kind, start, end } = cursor.token;
@@ -195,7 +206,7 @@ function readInclude(scope: Scope, line: Line): void {
   }
   scope.sources.set(file, text);
   scope.reading.push(file);
-  const [other] = readDefinitions(scope, readLines(text, file, scope.report));
+  const [other] = yield* readDefinitions(scope, yield* readLinesInSlices(text, file, scope.report));
   if (other !== undefined) {
     const { token } = new Cursor(other);
     scope.report(other, token.start, token.end, {

@@ -15,6 +15,7 @@
  * What is wrong but leaves no doubt how to go on is reported and read past; the rest is thrown as
  * LineError.
  */
+import type { Slices } from "../../core/slices.ts";
 import { MAX_TEXT_DEPTH } from "../language/limits.ts";
 import { formatAddress, maskOf, parseInterface } from "../../wire/address.ts";
 import { type AddressTerm, DST_ADDRS, type Interval, type Predicate } from "../language/ast.ts";
@@ -35,25 +36,31 @@ import {
   STATE_WORDS,
 } from "../language/words.ts";
 
-export function readPredicate(scope: Scope, cursor: Cursor): Predicate {
-  return readOr(scope, cursor, 0);
+export function* readPredicate(scope: Scope, cursor: Cursor): Slices<Predicate> {
+  return yield* readOr(scope, cursor, 0);
 }
 
-function readOr(scope: Scope, cursor: Cursor, depth: number): Predicate {
+function* readOr(scope: Scope, cursor: Cursor, depth: number): Slices<Predicate> {
   const position = cursor.position;
-  const of = [readAnd(scope, cursor, depth)];
-  while (cursor.take("or")) of.push(readAnd(scope, cursor, depth));
+  const of = [yield* readAnd(scope, cursor, depth)];
+  while (cursor.take("or")) {
+    yield;
+    of.push(yield* readAnd(scope, cursor, depth));
+  }
   return of.length === 1 ? of[0]! : scope.mark({ test: "any", of: Object.freeze(of) }, position);
 }
 
-function readAnd(scope: Scope, cursor: Cursor, depth: number): Predicate {
+function* readAnd(scope: Scope, cursor: Cursor, depth: number): Slices<Predicate> {
   const position = cursor.position;
-  const of = [readUnary(scope, cursor, depth)];
-  while (cursor.take("and")) of.push(readUnary(scope, cursor, depth));
+  const of = [yield* readUnary(scope, cursor, depth)];
+  while (cursor.take("and")) {
+    yield;
+    of.push(yield* readUnary(scope, cursor, depth));
+  }
   return of.length === 1 ? of[0]! : scope.mark({ test: "all", of: Object.freeze(of) }, position);
 }
 
-function readUnary(scope: Scope, cursor: Cursor, depth: number): Predicate {
+function* readUnary(scope: Scope, cursor: Cursor, depth: number): Slices<Predicate> {
   const nots: Position[] = [];
   while (cursor.at("not")) {
     nots.push(cursor.position);
@@ -66,13 +73,13 @@ function readUnary(scope: Scope, cursor: Cursor, depth: number): Predicate {
       cursor.fail(`at most ${MAX_TEXT_DEPTH} levels of "not" and parentheses`);
     }
     cursor.next();
-    predicate = readOr(scope, cursor, inner);
+    predicate = yield* readOr(scope, cursor, inner);
     if (!cursor.take(")")) cursor.fail(`"and", "or" or ")"`, hintFor(cursor.token, ["and", "or"]));
   } else {
     if (inner > MAX_TEXT_DEPTH + 1) {
       cursor.fail(`at most ${MAX_TEXT_DEPTH} levels of "not" and parentheses`);
     }
-    predicate = readTest(scope, cursor);
+    predicate = yield* readTest(scope, cursor);
   }
   return nots.reduceRight<Predicate>(
     (of, position) => scope.mark({ test: "not", of }, position),
@@ -80,7 +87,7 @@ function readUnary(scope: Scope, cursor: Cursor, depth: number): Predicate {
   );
 }
 
-function readTest(scope: Scope, cursor: Cursor): Predicate {
+function* readTest(scope: Scope, cursor: Cursor): Slices<Predicate> {
   const position = cursor.position;
   const token = cursor.token;
   if (token.kind !== "word") {
@@ -98,11 +105,11 @@ function readTest(scope: Scope, cursor: Cursor): Predicate {
   if (word === FROM_SIDE[0]) return mark(readSide(cursor));
   const addressField = ADDRESS_WORDS.get(word);
   if (addressField !== undefined) {
-    return mark({ test: "address", field: addressField, in: readAddresses(scope, cursor) });
+    return mark({ test: "address", field: addressField, in: yield* readAddresses(scope, cursor) });
   }
   const numberField = NUMBER_WORDS.get(word);
   if (numberField !== undefined) {
-    return mark(numberField.test(readRanges(scope, cursor, numberField)));
+    return mark(numberField.test(yield* readRanges(scope, cursor, numberField)));
   }
   const icmpType = ICMP_TYPE_WORDS.get(word);
   if (icmpType !== undefined) return mark(withCode(scope, cursor, icmpType));
@@ -157,7 +164,7 @@ function readCustom(scope: Scope, cursor: Cursor): Predicate {
 
 // Addresses
 
-function readAddresses(scope: Scope, cursor: Cursor): readonly AddressTerm[] {
+function* readAddresses(scope: Scope, cursor: Cursor): Slices<readonly AddressTerm[]> {
   if (cursor.take("=")) {
     const token = cursor.token;
     const term = readAddressTerm(scope, cursor);
@@ -171,12 +178,12 @@ function readAddresses(scope: Scope, cursor: Cursor): readonly AddressTerm[] {
     return Object.freeze([term]);
   }
   if (!cursor.take("in")) cursor.fail(`"=" or "in"`, operatorHint(cursor));
-  return Object.freeze(readAddressSet(scope, cursor));
+  return Object.freeze(yield* readAddressSet(scope, cursor));
 }
 
 /** One address or network, or several in braces. */
-export function readAddressSet(scope: Scope, cursor: Cursor): AddressTerm[] {
-  return readSet(cursor, () => readAddressTerm(scope, cursor));
+export function* readAddressSet(scope: Scope, cursor: Cursor): Slices<AddressTerm[]> {
+  return yield* readSet(cursor, () => readAddressTerm(scope, cursor));
 }
 
 /** `10.0.0.1`, `10.0.0.0/8` or `$list`. */
@@ -226,7 +233,11 @@ export function readAddressTerm(scope: Scope, cursor: Cursor): AddressTerm {
 
 // Numbers
 
-function readRanges(scope: Scope, cursor: Cursor, field: NumberSyntax): readonly Interval[] {
+function* readRanges(
+  scope: Scope,
+  cursor: Cursor,
+  field: NumberSyntax,
+): Slices<readonly Interval[]> {
   if (cursor.take("=")) {
     const token = cursor.token;
     const range = readRange(scope, cursor, field);
@@ -240,7 +251,7 @@ function readRanges(scope: Scope, cursor: Cursor, field: NumberSyntax): readonly
     return Object.freeze([range]);
   }
   if (!cursor.take("in")) cursor.fail(`"=" or "in"`, operatorHint(cursor));
-  return Object.freeze(readSet(cursor, () => readRange(scope, cursor, field)));
+  return Object.freeze(yield* readSet(cursor, () => readRange(scope, cursor, field)));
 }
 
 /** `80` or `8000-8080`. */
@@ -264,11 +275,14 @@ function readRange(scope: Scope, cursor: Cursor, { what, max }: NumberSyntax): I
 }
 
 /** One term, or several in braces. */
-function readSet<Term>(cursor: Cursor, readTerm: () => Term): Term[] {
+function* readSet<Term>(cursor: Cursor, readTerm: () => Term): Slices<Term[]> {
   if (!cursor.take("{")) return [readTerm()];
   const terms = [readTerm()];
   // A comma may follow the last one, too.
-  while (cursor.take(",") && !cursor.at("}")) terms.push(readTerm());
+  while (cursor.take(",") && !cursor.at("}")) {
+    yield;
+    terms.push(readTerm());
+  }
   if (!cursor.take("}")) cursor.fail(`"," or "}"`);
   return terms;
 }

@@ -2,6 +2,7 @@
  * Lines → the trees in the block that they make. The grammar is at the head of `parse.ts`: `block`,
  * `arm`, `below` and `branch`.
  */
+import type { Slices } from "../../core/slices.ts";
 import type { Arm, Branch, Tree } from "../language/ast.ts";
 import { Cursor, describe } from "./lex.ts";
 import type { Line } from "./lines.ts";
@@ -12,8 +13,13 @@ import { CHAIN_WORDS } from "../language/words.ts";
 import { hintFor, type Scope, UNREADABLE } from "./scope.ts";
 
 /** The tree in the block below a line, which must be there. */
-export function readBelow(scope: Scope, line: Line, depth: number, expected: string): Tree {
-  if (line.block.length > 0) return readBlock(scope, line.block, depth);
+export function* readBelow(
+  scope: Scope,
+  line: Line,
+  depth: number,
+  expected: string,
+): Slices<Tree> {
+  if (line.block.length > 0) return yield* readBlock(scope, line.block, depth);
   if (!line.doubtful) {
     const end = endOf(line);
     scope.report(line, end, end, { found: "the end of the line", expected });
@@ -32,7 +38,7 @@ export function refuseBlock(scope: Scope, line: Line, above: string): void {
   });
 }
 
-export function readBlock(scope: Scope, lines: readonly Line[], depth: number): Tree {
+export function* readBlock(scope: Scope, lines: readonly Line[], depth: number): Slices<Tree> {
   const first = lines[0]!;
   const [cursor, second] = [new Cursor(first), lines[1]];
   if (cursor.at("->")) {
@@ -44,28 +50,32 @@ export function readBlock(scope: Scope, lines: readonly Line[], depth: number): 
         hint: arrow ? null : `did you mean "otherwise ->"?`,
       });
       for (const line of lines.slice(1)) {
-        if (!new Cursor(line).at("->")) readArm(scope, line, depth);
+        if (!new Cursor(line).at("->")) yield* readArm(scope, line, depth);
       }
     }
     cursor.next();
-    return readChainLine(scope, cursor, depth);
+    return yield* readChainLine(scope, cursor, depth);
   }
   const { position } = cursor;
-  const arms = lines.map((line) => readArm(scope, line, depth));
+  const arms: Arm[] = [];
+  for (const line of lines) {
+    yield;
+    arms.push(yield* readArm(scope, line, depth));
+  }
   scope.enter(first, depth);
   return lines.length === 1
     ? scope.mark({ node: "filter", ...arms[0]! }, position)
     : scope.mark({ node: "first-match", arms: Object.freeze(arms) }, position);
 }
 
-function readArm(scope: Scope, line: Line, depth: number): Arm {
+function* readArm(scope: Scope, line: Line, depth: number): Slices<Arm> {
   const cursor = new Cursor(line);
   const position = cursor.position;
   let readable = true;
-  const when = scope.attempt(line, () => {
+  const when = yield* scope.attemptInSlices(line, function* () {
     readable = false;
     refuseNonArm(cursor);
-    const when = readPredicate(scope, cursor);
+    const when = yield* readPredicate(scope, cursor);
     if (!cursor.atEnd && !cursor.at("->")) {
       const hint = CHAIN_WORDS.includes(cursor.token.text)
         ? `did you mean "-> ${cursor.token.text}"?`
@@ -80,8 +90,8 @@ function readArm(scope: Scope, line: Line, depth: number): Arm {
     cursor.skipTo("->");
   }
   const then = cursor.take("->")
-    ? readChainLine(scope, cursor, depth + 1)
-    : readBelow(scope, line, depth + 1, `"->", "and", "or" or an indented block below`);
+    ? yield* readChainLine(scope, cursor, depth + 1)
+    : yield* readBelow(scope, line, depth + 1, `"->", "and", "or" or an indented block below`);
   return scope.mark({ when, then }, position);
 }
 
@@ -96,28 +106,28 @@ function refuseNonArm(cursor: Cursor): void {
 }
 
 /** A chain that goes to the end of its line, and the block below. */
-function readChainLine(scope: Scope, cursor: Cursor, depth: number): Tree {
+function* readChainLine(scope: Scope, cursor: Cursor, depth: number): Slices<Tree> {
   const { line } = cursor;
-  const chain = scope.attempt(line, () => {
-    const chain = readChain(scope, cursor, depth, null);
+  const chain = yield* scope.attemptInSlices(line, function* () {
+    const chain = yield* readChain(scope, cursor, depth, null);
     if (!cursor.atEnd) refuseRest(cursor, chain);
     return chain;
   }, null);
   if (chain === null) {
     line.doubtful = true;
-    readForErrors(scope, line, depth);
+    yield* readForErrors(scope, line, depth);
     return UNREADABLE;
   }
   const below = depth + chain.steps.length;
   let tree: Tree;
   if (chain.end !== null) {
     refuseBlock(scope, line, `${quote(chain.endWord)}, which ends its chain`);
-    readForErrors(scope, line, below);
+    yield* readForErrors(scope, line, below);
     tree = chain.end;
   } else if (chain.open !== null) {
-    tree = readBranches(scope, line, chain.open, below);
+    tree = yield* readBranches(scope, line, chain.open, below);
   } else {
-    tree = readBelow(
+    tree = yield* readBelow(
       scope,
       line,
       below,
@@ -130,18 +140,18 @@ function readChainLine(scope: Scope, cursor: Cursor, depth: number): Tree {
 /**
  * Reads the block of a line only for what is wrong in it; its first line tells of what kind it is.
  */
-function readForErrors(scope: Scope, line: Line, depth: number): void {
+function* readForErrors(scope: Scope, line: Line, depth: number): Slices<void> {
   if (line.block.length === 0) return;
-  if (!new Cursor(line.block[0]!).at("|")) readBlock(scope, line.block, depth);
+  if (!new Cursor(line.block[0]!).at("|")) yield* readBlock(scope, line.block, depth);
   else {
     for (const branch of line.block) {
-      if (new Cursor(branch).at("|")) readBranch(scope, branch, true, depth);
+      if (new Cursor(branch).at("|")) yield* readBranch(scope, branch, true, depth);
     }
   }
 }
 
 /** The lines of a block, each a branch. */
-function readBranches(scope: Scope, line: Line, open: OpenChoice, depth: number): Tree {
+function* readBranches(scope: Scope, line: Line, open: OpenChoice, depth: number): Slices<Tree> {
   if (line.block.length === 0 && !line.doubtful) {
     const end = endOf(line);
     scope.report(line, end, end, {
@@ -152,8 +162,9 @@ function readBranches(scope: Scope, line: Line, open: OpenChoice, depth: number)
   const branches: Branch[] = [];
   let told = false;
   for (const branch of line.block) {
+    yield;
     const cursor = new Cursor(branch);
-    if (cursor.at("|")) branches.push(readBranch(scope, branch, open.weighted, depth));
+    if (cursor.at("|")) branches.push(yield* readBranch(scope, branch, open.weighted, depth));
     else if (!told) {
       told = true;
       const { start, end } = cursor.token;
@@ -166,14 +177,14 @@ function readBranches(scope: Scope, line: Line, open: OpenChoice, depth: number)
   return scope.mark(open.make(branches), open.position);
 }
 
-function readBranch(scope: Scope, line: Line, weighted: boolean, depth: number): Branch {
+function* readBranch(scope: Scope, line: Line, weighted: boolean, depth: number): Slices<Branch> {
   const cursor = new Cursor(line);
   const position = cursor.position;
   cursor.next();
   const weight = scope.attempt(line, () => readWeight(scope, cursor, weighted), 1);
   const then = cursor.atEnd
-    ? readBelow(scope, line, depth + 1, "a chain, or an indented block below")
-    : readChainLine(scope, cursor, depth + 1);
+    ? yield* readBelow(scope, line, depth + 1, "a chain, or an indented block below")
+    : yield* readChainLine(scope, cursor, depth + 1);
   return scope.mark({ weight, then }, position);
 }
 

@@ -2,6 +2,7 @@
  * What the readers of a policy text share: what is defined so far, where each node is written,
  * where errors go, and how numbers are read and words guessed.
  */
+import type { Slices } from "../../core/slices.ts";
 import { MAX_TEXT_DEPTH } from "../language/limits.ts";
 import type { AddressTerm, CustomPredicate, CustomSelector, Tree } from "../language/ast.ts";
 import { type Cursor, describe, LineError, type Token } from "./lex.ts";
@@ -44,7 +45,7 @@ export class Scope {
   readonly reading: string[];
   /** Every file that is read, and its text. */
   readonly sources: Map<string, string>;
-  /** Where each node is written. */
+  /** Where each node is written, if that is asked for. */
   readonly positions: Map<object, Position> = new Map();
   /** Lists that are defined above, by name without `$`. */
   readonly lists: Map<string, List> = new Map();
@@ -54,18 +55,21 @@ export class Scope {
   readonly definedIn: Map<string, Position> = new Map();
   /** Nodes on the longest path of the tree or definition that is being read. */
   deepest = 0;
+  readonly #locate: boolean;
 
   constructor(
-    { file, customs = {}, include = null }: {
+    { file, customs = {}, include = null, locate = true }: {
       readonly file: string;
       readonly customs?: Customs;
       readonly include?: Include | null;
+      readonly locate?: boolean;
     },
     text: string,
     readonly report: Report,
   ) {
     this.customs = customs;
     this.include = include;
+    this.#locate = locate;
     this.reading = [file];
     this.sources = new Map([[file, text]]);
   }
@@ -79,7 +83,7 @@ export class Scope {
 
   /** Freezes a node and remembers where it is written. */
   mark<Node extends object>(node: Node, position: Position): Node {
-    this.positions.set(node, position);
+    if (this.#locate) this.positions.set(node, position);
     return Object.freeze(node);
   }
 
@@ -88,10 +92,27 @@ export class Scope {
     try {
       return read();
     } catch (error) {
-      if (!(error instanceof LineError)) throw error;
-      this.report(line, error.token.start, error.token.end, error.complaint);
+      this.#complain(line, error);
       return otherwise;
     }
+  }
+
+  *attemptInSlices<Result>(
+    line: Line,
+    read: () => Slices<Result>,
+    otherwise: Result,
+  ): Slices<Result> {
+    try {
+      return yield* read();
+    } catch (error) {
+      this.#complain(line, error);
+      return otherwise;
+    }
+  }
+
+  #complain(line: Line, error: unknown): void {
+    if (!(error instanceof LineError)) throw error;
+    this.report(line, error.token.start, error.token.end, error.complaint);
   }
 
   /** Counts a node with `depth` nodes above it; too deep a tree is reported once. */

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { finish } from "../../../src/core/slices.ts";
 import { below, SeededRandom } from "../../../src/core/random.ts";
 import { ArmIndex, indexable } from "../../../src/policy/engine/arm_index.ts";
 import type { Predicate } from "../../../src/policy/language/ast.ts";
@@ -54,7 +55,7 @@ Deno.test("ArmIndex finds the first arm that holds, whatever field it asks for",
     build.tcpDport.range(0, 65_535), // 7
     build.ipSrc.in("0.0.0.0/0"), // 8
   ];
-  const index = new ArmIndex(predicates, plan.lists);
+  const index = finish(ArmIndex.of(predicates, plan.lists));
   const [ten, other] = [0x0a00_0001, 0x0b00_0001];
   const cases: [string, Partial<Pdu>, number][] = [
     ["a port before an address", { protocol: 6, dstPort: 80, src: ten }, 0],
@@ -72,16 +73,19 @@ Deno.test("ArmIndex finds the first arm that holds, whatever field it asks for",
     assert.equal(index.find(pdu), expected, what);
     assert.equal(scan(predicates, pdu, plan), expected, what);
   }
-  assert.equal(new ArmIndex(predicates.slice(0, 7), plan.lists).find(pduOf({ src: 1 })), NOWHERE);
-  assert.equal(new ArmIndex([], plan.lists).find(pduOf()), NOWHERE);
+  assert.equal(
+    finish(ArmIndex.of(predicates.slice(0, 7), plan.lists)).find(pduOf({ src: 1 })),
+    NOWHERE,
+  );
+  assert.equal(finish(ArmIndex.of([], plan.lists)).find(pduOf()), NOWHERE);
 });
 
 Deno.test("ArmIndex takes a list without addresses for one that never holds", () => {
   const plan = makePlan(build.policy("drop", build.drop), environmentOf());
-  const index = new ArmIndex(
+  const index = finish(ArmIndex.of(
     [build.ipSrc.oneOf("$dst-addrs"), build.ipDst.eq("0.0.0.0")],
     plan.lists,
-  );
+  ));
   assert.equal(index.find(pduOf()), 1);
 });
 
@@ -107,7 +111,7 @@ Deno.test("ArmIndex agrees with a scan, for arms that overlap in every way", () 
       const terms = Array.from({ length: 1 + below(random, 3) }, network);
       return pick([build.ipSrc, build.ipDst]).oneOf(below(random, 20) > 0 ? terms : "$web");
     });
-    const index = new ArmIndex(predicates, plan.lists);
+    const index = finish(ArmIndex.of(predicates, plan.lists));
     for (let i = 0; i < 300; i++) {
       const pdu = pduOf({
         protocol: pick([1, 6, 6, 17, 17, 47]),

@@ -312,9 +312,10 @@ function captured<Result>(action: () => Result): { texts: string[]; result: Resu
 
 /** All words that the compiler may write, and its own names and numbers. */
 const WORDS = [
-  ..."steps exits choosers tables function evaluate return const let if switch case".split(
-    " ",
-  ),
+  ..."steps exits choosers tables functions function evaluate return const let if switch case"
+    .split(
+      " ",
+    ),
   ..."true false find has choose track translateAToB translateBToA setTtl exit".split(" "),
   ..."src dst protocol ttl totalLength fragment srcPort dstPort tcpFlags icmpType icmpCode".split(
     " ",

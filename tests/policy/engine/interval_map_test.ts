@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { finish } from "../../../src/core/slices.ts";
 import { below, type Random, SeededRandom } from "../../../src/core/random.ts";
 import { IntervalMap, NOWHERE } from "../../../src/policy/engine/interval_map.ts";
 import type { Interval } from "../../../src/policy/language/ast.ts";
@@ -30,7 +31,7 @@ function valuesOf(entries: readonly Entry[], random: Random): number[] {
 }
 
 function check(entries: readonly Entry[], random: Random, what: string): void {
-  const map = new IntervalMap(entries);
+  const map = finish(IntervalMap.of(entries));
   for (const value of valuesOf(entries, random)) {
     const expected = naive(entries, value);
     assert.equal(map.find(value), expected, `${value} of ${what}`);
@@ -76,7 +77,7 @@ Deno.test("IntervalMap agrees with looking at all ranges, of any number and nest
 
 Deno.test("IntervalMap takes 20,000 ranges that all overlap, in reasonable time", () => {
   const entries = Array.from({ length: 20_000 }, (_, i) => range(i, 0xffff_ffff - i, 20_000 - i));
-  const map = new IntervalMap(entries);
+  const map = finish(IntervalMap.of(entries));
   assert.equal(map.find(0), 20_000);
   assert.equal(map.find(19_999), 1);
   assert.equal(map.find(0x8000_0000 | 0), 1);

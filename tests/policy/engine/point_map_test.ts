@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { finish } from "../../../src/core/slices.ts";
 import { below, SeededRandom } from "../../../src/core/random.ts";
 import { NOWHERE } from "../../../src/policy/engine/interval_map.ts";
 import { PointMap } from "../../../src/policy/engine/point_map.ts";
@@ -13,7 +14,7 @@ function naive(points: Points, value: number): number {
 }
 
 function check(points: Points, others: readonly number[], what: string): void {
-  const map = new PointMap(points);
+  const map = finish(PointMap.of(points));
   const near = points.flatMap(({ value }) => [value - 1, value, value + 1]);
   for (const value of [0, -1, 1, 0x7fff_ffff, -0x8000_0000, ...near, ...others]) {
     assert.equal(map.find(value | 0), naive(points, value), `${value} of ${what}`);
@@ -47,7 +48,7 @@ Deno.test("PointMap agrees with looking at all points, for every size to 260 and
     const others = Array.from({ length: 50 }, () => random.uint32());
     check(points.slice(0, 500), others, `size ${size}`);
     if (size <= 500) continue;
-    const map = new PointMap(points);
+    const map = finish(PointMap.of(points));
     for (const value of [...others, ...points.slice(-100).map((point) => point.value)]) {
       assert.equal(map.find(value | 0), naive(points, value), `${value} of ${size}`);
     }

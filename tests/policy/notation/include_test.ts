@@ -1,5 +1,6 @@
 /** `include "file"`, with files in memory. */
 import assert from "node:assert/strict";
+import { finish } from "../../../src/core/slices.ts";
 import {
   type Included,
   includesOf,
@@ -275,6 +276,6 @@ include open "x
 include "\\q"
 tcp -> drop "include"
 `;
-  assert.deepEqual(includesOf(text), ["a", "b c!"]);
-  assert.deepEqual(includesOf("tcp -> drop"), []);
+  assert.deepEqual(finish(includesOf(text)), ["a", "b c!"]);
+  assert.deepEqual(finish(includesOf("tcp -> drop")), []);
 });
