@@ -8,10 +8,12 @@
  */
 import { Command as Program, CommanderError } from "commander";
 import { DEFAULT_TIMEOUTS } from "../flow/lifetimes.ts";
+import { ConfigError, ConfigFile, type ConfigText } from "./config_file.ts";
 import type { Config, TapConfig } from "../datapath/config.ts";
 import type { ExplainCommand } from "./explain_command.ts";
 import {
   camelCase,
+  FlagError,
   type Flags,
   isGiven,
   kebabCase,
@@ -34,7 +36,14 @@ import { EXAMPLES, EXPLAIN_HELP, POLICY_HELP, REPLAY_HELP } from "./help.ts";
 import { parsePacket } from "../offline/packet_text.ts";
 import { POLICY_VIEWS, type PolicyCommand } from "./policy_command.ts";
 import type { ReplayCommand } from "./replay_command.ts";
-import { DEFAULT_MTU, DEFAULT_PORTS, parseDevice, parseMtu, parsePath } from "./values.ts";
+import {
+  DEFAULT_MTU,
+  DEFAULT_PORTS,
+  parseConfigPath,
+  parseDevice,
+  parseMtu,
+  parsePath,
+} from "./values.ts";
 
 /** What the command line asks for. */
 export type Command =
@@ -48,7 +57,9 @@ export type Command =
   | { readonly kind: "replay" } & ReplayCommand
   /** Print `text` (the help page or the version, line break included) and exit 0. */
   | { readonly kind: "print"; readonly text: string }
-  /** Print `message`, which is one line, to stderr and exit 2. */
+  /** Read this file, and then the arguments again, with it. */
+  | { readonly kind: "read-config"; readonly path: string }
+  /** Print `message` to stderr and exit 2. */
   | { readonly kind: "usage-error"; readonly message: string };
 
 /** What `--version` tells. */
@@ -59,21 +70,26 @@ export interface About {
   readonly build: string;
 }
 
-/** Reads the arguments after the program's name. */
-export function parseArgs(argv: readonly string[], about: About): Command {
+/** Reads the arguments after the program's name; `config` is the file that `read-config` has asked for. */
+export function parseArgs(
+  argv: readonly string[],
+  about: About,
+  config: ConfigText | null = null,
+): Command {
   let printed = "";
   let command: Command | null = null;
   const program = makeProgram(about, (text) => printed += text);
+  const files = new ConfigFiles(program, config);
   program.action(() => {
-    const flags = program.opts<Flags>();
     refuseArguments(program.args);
+    const flags = files.flags([]);
     const config = readConfig(flags, readNets(flags), "auto");
     command = { kind: "run", config, tap: readTapConfig(flags) };
   });
   const take = (given: Command) => command = given;
   addPolicyCommand(program, take);
-  addExplainCommand(program, take);
-  addReplayCommand(program, take);
+  addExplainCommand(program, files, take);
+  addReplayCommand(program, files, take);
   try {
     program.parse(argv.flatMap(splitFlag), { from: "user" });
   } catch (error) {
@@ -81,12 +97,51 @@ export function parseArgs(argv: readonly string[], about: About): Command {
       return { kind: "print", text: printed };
     }
     if (error instanceof CommanderError) return usageError(ownWords(error));
-    if (error instanceof SyntaxError || error instanceof RangeError) {
-      return usageError(error.message);
+    if (error instanceof MissingConfig) return { kind: "read-config", path: error.message };
+    const own = error instanceof FlagError ? files.located(error) ?? error : error;
+    if (own instanceof ConfigError) return { kind: "usage-error", message: own.message };
+    if (own instanceof FlagError || own instanceof SyntaxError || own instanceof RangeError) {
+      return usageError(own.message);
     }
     throw error;
   }
   return command!;
+}
+
+/** The file that has to be read first; its path is the message. */
+class MissingConfig extends Error {}
+
+/** The flags of the command line, and those of the file that `--config` names. */
+class ConfigFiles {
+  readonly #program: Program;
+  readonly #text: ConfigText | null;
+  #file: ConfigFile | null = null;
+  #given: Flags = {};
+
+  constructor(program: Program, text: ConfigText | null) {
+    this.#program = program;
+    this.#text = text;
+  }
+
+  /** Those of the command line win; of the file's those of `unused` don't count. */
+  flags(unused: readonly string[]): Flags {
+    this.#given = this.#program.opts<Flags>();
+    const path = readOptional(this.#given, "config", parseConfigPath);
+    if (path === null) return this.#given;
+    if (this.#text === null) throw new MissingConfig(path);
+    const known = this.#program.options.map(({ long, required }) => (
+      { name: long!.slice(2), takesValue: required }
+    ));
+    this.#file = new ConfigFile(this.#text, known);
+    const left = Object.entries(this.#file.flags)
+      .filter(([key]) => !unused.some((name) => camelCase(name) === key));
+    return { ...Object.fromEntries(left), ...this.#given };
+  }
+
+  /** What is wrong with a flag of the file, with its place. */
+  located(error: FlagError): ConfigError | null {
+    return isGiven(this.#given, error.flag) ? null : this.#file?.located(error) ?? null;
+  }
 }
 
 function makeProgram(about: About, print: (text: string) => void): Program {
@@ -129,6 +184,7 @@ function makeProgram(about: About, print: (text: string) => void): Program {
     "--clamp-mss <on|off>",
     "lower TCP's MSS to the MTUs (default on if the sides' MTUs differ)",
   );
+  flag("--config <FILE>", "more flags, one a line, read again at SIGHUP (default none)");
   flag("--policy <FILE>", "policy to run, read again at SIGHUP (default the built-in one)");
   flag("--seed <N>", "makes a run repeatable, for replay and tests (default random)");
   flag("--trace <MODE>", "PDUs shown: auto (50 a second), all or off (default auto)");
@@ -208,7 +264,11 @@ function readPolicyCommand([view, file, ...rest]: Values): PolicyCommand {
   return { view: known, file: file === undefined ? null : parsePath(file) };
 }
 
-function addExplainCommand(program: Program, take: (command: Command) => void): void {
+function addExplainCommand(
+  program: Program,
+  files: ConfigFiles,
+  take: (command: Command) => void,
+): void {
   program.command("explain")
     .usage("--dst-addrs=ADDR[,ADDR…] [flags] PACKET…")
     .summary("tell what would become of packets, and why: see proxy explain --help")
@@ -217,8 +277,8 @@ function addExplainCommand(program: Program, take: (command: Command) => void): 
     .addHelpText("after", EXPLAIN_HELP)
     .configureHelp({ ...program.configureHelp(), visibleArguments: () => [] })
     .action((_packets, _options, { args }: Program) => {
-      const flags = program.opts<Flags>();
-      refuseFlags(flags, "explain", [...OF_DEVICES, "trace"]);
+      const unused = [...OF_DEVICES, "trace"];
+      refuseFlags(program.opts<Flags>(), "explain", unused);
       if (args.length === 0) {
         throw new SyntaxError(
           'Missing packet after "explain": expected one, as in ' +
@@ -226,6 +286,7 @@ function addExplainCommand(program: Program, take: (command: Command) => void): 
         );
       }
       const packets = args.map(parsePacket);
+      const flags = files.flags(unused);
       take({
         kind: "explain",
         config: readConfig(flags, memoryNets(flags, "memory"), "off"),
@@ -234,7 +295,11 @@ function addExplainCommand(program: Program, take: (command: Command) => void): 
     });
 }
 
-function addReplayCommand(program: Program, take: (command: Command) => void): void {
+function addReplayCommand(
+  program: Program,
+  files: ConfigFiles,
+  take: (command: Command) => void,
+): void {
   const replay = program.command("replay")
     .usage("--dst-addrs=ADDR[,ADDR…] --pcap=FILE [flags]")
     .summary("run a capture in memory, without a device: see proxy replay --help")
@@ -250,10 +315,10 @@ function addReplayCommand(program: Program, take: (command: Command) => void): v
   addFlag(replay, "--mtu <BYTES>", `MTU of the interface (default ${DEFAULT_MTU})`);
   addFlag(replay, "--mtu-b <BYTES>", `MTU of side B's interface (default ${DEFAULT_MTU})`);
   replay.action((_options, { args }: Program) => {
-    const flags = program.opts<Flags>();
     const own = replay.opts<Flags>();
-    refuseFlags(flags, "replay", OF_DEVICES);
+    refuseFlags(program.opts<Flags>(), "replay", OF_DEVICES);
     refuseArguments(args);
+    const flags = files.flags(OF_DEVICES);
     const config = readConfig(flags, memoryNets(flags, "memory"), "all");
     const captures = SUFFIXES.slice(0, config.links.length).map((suffix) => ({
       findMac: !isGiven(flags, `mac${suffix}`),
@@ -280,7 +345,7 @@ function refuseFlags(flags: Flags, command: string, names: readonly string[]): v
 function refuseSidesB(flags: Flags, interfaces: number): void {
   const alone = ["pcap-b", "out-b", "mtu-b"].find((name) => isGiven(flags, name));
   if (interfaces === 2 || alone === undefined) return;
-  throw new SyntaxError(`--${alone}: Cannot use without --ipv4-b`);
+  throw new FlagError(alone, "Cannot use without --ipv4-b");
 }
 
 function refuseArguments(positional: Values): void {
@@ -315,7 +380,7 @@ function usageError(message: string): Command {
 function readNets(flags: Flags): Nets {
   const a = read(flags, "net", null, parseDevice);
   const b = readOptional(flags, "net-b", parseDevice);
-  if (a === b) throw new RangeError(`--net-b: Cannot use "${b}" twice: expected another device`);
+  if (a === b) throw new FlagError("net-b", `Cannot use "${b}" twice: expected another device`);
   return { a, b };
 }
 

@@ -5,6 +5,13 @@ export type Values = readonly string[];
 /** `true`: a flag without a value is given. */
 export type Flags = Readonly<Record<string, Values | true | undefined>>;
 
+/** What is wrong with a flag. */
+export class FlagError extends Error {
+  constructor(readonly flag: string, readonly reason: string) {
+    super(`--${flag}: ${reason}`);
+  }
+}
+
 /** How a flag that must be given is written. */
 const SHAPE: Readonly<Record<string, string>> = {
   net: "--net=DEVICE, as in --net=tap100",
@@ -23,10 +30,10 @@ export function read<T>(
 ): T {
   const values = valuesOf(flags, name);
   if (values.length > 1) {
-    throw new SyntaxError(`--${name}: Cannot use "${values[1]}" as second value: expected one`);
+    throw new FlagError(name, `Cannot use "${values[1]}" as second value: expected one`);
   }
   const text = values[0] ?? fallback;
-  if (text === null) throw new SyntaxError(`--${name}: Required: expected ${SHAPE[name]}`);
+  if (text === null) throw new FlagError(name, `Required: expected ${SHAPE[name]}`);
   return named(name, () => parse(text));
 }
 
@@ -48,13 +55,14 @@ export function named<T>(name: string, read: () => T): T {
   try {
     return read();
   } catch (error) {
-    if (error instanceof SyntaxError) throw new SyntaxError(`--${name}: ${error.message}`);
-    if (error instanceof RangeError) throw new RangeError(`--${name}: ${error.message}`);
+    if (error instanceof SyntaxError || error instanceof RangeError) {
+      throw new FlagError(name, error.message);
+    }
     throw error;
   }
 }
 
-function valuesOf(flags: Flags, name: string): Values {
+export function valuesOf(flags: Flags, name: string): Values {
   const values = flags[camelCase(name)];
   return values === undefined || values === true ? [] : values;
 }

@@ -10,8 +10,11 @@ Examples:
     proxy --net=tap100 --net-b=tap101 --ipv4-b=10.0.0.1/24 --route=10.7.0.0/16,10.0.0.254 \\
       --dst-addrs=10.0.0.2,10.7.0.5
 
-Signals: SIGUSR2 prints the summary; SIGHUP reads the policy again; SIGINT and SIGTERM print the
-summary and exit.
+A file for --config has these flags without their dashes, one a line, as "net = tap100" or
+"preserve-source"; "#" begins a comment. A flag on the command line wins.
+
+Signals: SIGUSR2 prints the summary; SIGHUP reads the config file and the policy again; SIGINT and
+SIGTERM print the summary and exit.
 Exit codes: 0 after a signal, 1 for a failure at run time, 2 for a wrong command line.`;
 
 export const POLICY_HELP = `
@@ -37,7 +40,7 @@ PACKET is one argument, in the words of the policy notation:
   'proto N ADDR > ADDR'
 and behind each: ttl N, length N (of the whole IP packet), id N (of an ICMP query).
 Several packets are one small scene: each meets the connections that those before it have opened.
-Flags --policy, --ipv4, --gateway, --route, --mac, --preserve-source, --clamp-mss, --ports,
+Flags --config, --policy, --ipv4, --gateway, --route, --mac, --preserve-source, --clamp-mss, --ports,
 --max-conn, --max-neighbors, --max-limit-sources, --seed are those of a run (seed default 0), and so
 are those of side B: --ipv4-b makes it two-sided, without --net-b. Every neighbour has answered ARP.
 Nothing outside is touched.

@@ -12,7 +12,15 @@ import {
   type Links,
   subnetOn,
 } from "../datapath/config.ts";
-import { type Flags, isGiven, named, read, readAll, readOptional } from "./flag_values.ts";
+import {
+  FlagError,
+  type Flags,
+  isGiven,
+  named,
+  read,
+  readAll,
+  readOptional,
+} from "./flag_values.ts";
 import { parseOwnAddress, parseOwnMac, parseRoute } from "./values.ts";
 
 export const DEFAULT_IPV4 = "192.168.0.100/24";
@@ -36,7 +44,7 @@ export function readLinks(flags: Flags, nets: Nets): Links {
   const routes = readAll(flags, "route", parseRoute);
   if (nets.b === null) {
     const alone = ONLY_B.find((name) => isGiven(flags, name));
-    if (alone !== undefined) throw new SyntaxError(`--${alone}: Cannot use without --net-b`);
+    if (alone !== undefined) throw new FlagError(alone, "Cannot use without --net-b");
     checkHosts([a]);
     return [withRoutes(a, routes, [a])];
   }
@@ -66,9 +74,9 @@ function readLink(flags: Flags, net: string, suffix: string, ipv4: string | null
 function checkHosts(links: Links): void {
   for (const [i, { host }] of links.entries()) {
     if (links.every(({ address }) => address !== host?.address)) continue;
-    throw new RangeError(
-      `--host-ipv4${SUFFIXES[i]}: Cannot use "${formatAddress(host!.address)}": ` +
-        "expected another address than the proxy's",
+    throw new FlagError(
+      `host-ipv4${SUFFIXES[i]}`,
+      `Cannot use "${formatAddress(host!.address)}": expected another address than the proxy's`,
     );
   }
 }

@@ -2,9 +2,12 @@
 import manifest from "../../deno.json" with { type: "json" };
 import type { BuiltIn } from "../policy/language/built_in.ts";
 import type { Customs } from "../policy/notation/parse.ts";
-import { type Command, parseArgs } from "./args.ts";
+import { printable } from "../policy/notation/policy_error.ts";
+import { type About, type Command, parseArgs } from "./args.ts";
 import { complain, reported } from "./command.ts";
+import { MAX_CONFIG_BYTES } from "./config_file.ts";
 import { explainCommand } from "./explain_command.ts";
+import { reasonOf } from "../process/file_error.ts";
 import { openLog } from "../process/log.ts";
 import { Outlet } from "../process/outlet.ts";
 import { policyCommand } from "./policy_command.ts";
@@ -12,6 +15,7 @@ import { replayCommand } from "./replay_command.ts";
 import { run } from "../process/run.ts";
 import { findSameFile, type NamedFile } from "../process/same_file.ts";
 import { ignoreSignals } from "../process/signals.ts";
+import { readTextFile } from "../process/text_file.ts";
 import { writeAll } from "../process/write_all.ts";
 
 /** How long a console that does not read may hold up the end. */
@@ -31,6 +35,11 @@ export interface Program {
   readonly customs: Customs;
 }
 
+/** A command, once the file of `--config` is read; or why that can't be. */
+type GivenCommand =
+  | Exclude<Command, { kind: "read-config" }>
+  | { readonly kind: "failure"; readonly message: string };
+
 /** Runs the command line; the exit code: 0, 1 for a failure at run time, 2 for wrong usage. */
 export async function main(
   args: readonly string[],
@@ -38,11 +47,16 @@ export async function main(
   program: Program,
 ): Promise<number> {
   const { stdout, stderr } = Deno;
-  const command = parseArgs(args, { version: manifest.version, build: platform.build });
+  const about = { version: manifest.version, build: platform.build };
+  const command = await readCommand(args, about);
   if (command.kind === "run") ignoreSignals();
   const writes = command.kind === "replay" || platform.build === "source"; // sources make the shim
   if (!writes) Deno.permissions.revokeSync({ name: "write" });
   const { inputs, outputs } = filesOf(command);
+  if (command.kind === "failure") {
+    await complain(stderr, `error: ${command.message}`);
+    return 1;
+  }
   const wrong = command.kind === "usage-error" ? command.message : findSameFile(inputs, outputs);
   if (wrong !== null) {
     await complain(stderr, wrong);
@@ -67,14 +81,29 @@ export async function main(
     case "replay":
       return await replayCommand(command, options);
     case "run":
-      return await runCommand(command, platform, program);
+      return await runCommand(command, platform, program, () => readCommand(args, about));
     case "usage-error":
       return 2;
   }
 }
 
+/** What the command line, and the file of `--config`, ask for. */
+async function readCommand(args: readonly string[], about: About): Promise<GivenCommand> {
+  const command = parseArgs(args, about);
+  if (command.kind !== "read-config") return command;
+  const { path } = command;
+  let text: string;
+  try {
+    ({ text } = await readTextFile(path, MAX_CONFIG_BYTES));
+  } catch (error) {
+    const message = `Cannot read config "${printable(path)}": ${reasonOf(error, path)}`;
+    return { kind: "failure", message };
+  }
+  return parseArgs(args, about, { file: path, text }) as GivenCommand;
+}
+
 /** What the command reads and writes; its own words go to standard output and error. */
-function filesOf(command: Command): { inputs: NamedFile[]; outputs: NamedFile[] } {
+function filesOf(command: GivenCommand): { inputs: NamedFile[]; outputs: NamedFile[] } {
   const inputs: NamedFile[] = [];
   const outputs: NamedFile[] = [
     { name: "standard output", file: 1 },
@@ -101,6 +130,7 @@ async function runCommand(
   { config, tap }: Extract<Command, { kind: "run" }>,
   { shim }: Platform,
   { policy: builtIn, customs }: Program,
+  reread: () => Promise<GivenCommand>,
 ): Promise<number> {
   let code = 0;
   const stderr: Outlet = new Outlet(Deno.stderr, undefined, () => code = 1);
@@ -110,7 +140,12 @@ async function runCommand(
   });
   const log = openLog(stdout, stderr);
   try {
-    await run({ config, tap, builtIn, customs, shim, stdout, log });
+    const settings = async () => {
+      const command = await reread();
+      if (command.kind === "run") return command;
+      throw new Error("message" in command ? command.message : "it asks for no run");
+    };
+    await run({ config, tap, reread: settings, builtIn, customs, shim, stdout, log });
   } catch (error) {
     log.error(error instanceof Error ? error.message : String(error));
     code = 1;

@@ -102,6 +102,12 @@ export function parsePath(text: string): string {
   return text;
 }
 
+/** Standard input can't be read a second time. */
+export function parseConfigPath(text: string): string {
+  if (text === "-") throw new SyntaxError(`Cannot use "-" as config file: expected a path`);
+  return parsePath(text);
+}
+
 export function parseSwitch(text: string): boolean {
   if (text !== "on" && text !== "off") {
     throw new SyntaxError(`Cannot parse "${text}" as switch: expected on or off`);

@@ -18,6 +18,7 @@ import {
 } from "../policy/notation/parse.ts";
 import { printable } from "../policy/notation/policy_error.ts";
 import { reasonOf } from "./file_error.ts";
+import { readTextFile } from "./text_file.ts";
 import { atOnce, type Work } from "./turns.ts";
 
 /** Largest file, in bytes; included files together with it have no more characters. */
@@ -97,37 +98,4 @@ export async function readPolicy(
   return { file: path, text, include: (at) => included.get(at) ?? { problem } };
 }
 
-const readFile: ReadFile = async (path) => {
-  const file = path === "-" ? Deno.stdin : await Deno.open(path);
-  try {
-    const text = await readText(file);
-    if (file === Deno.stdin) return { text, id: path };
-    const { isFile, dev, ino } = await (file as Deno.FsFile).stat();
-    return { text, id: isFile ? `${dev} ${ino}` : path };
-  } finally {
-    if (file !== Deno.stdin) file.close();
-  }
-};
-
-/**
- * Its text, decoded as it comes. A pipe, too: its end is where it says so. A byte order mark stays,
- * so that columns are counted in one place.
- */
-async function readText(file: Pick<Deno.FsFile, "read">): Promise<string> {
-  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  let text = "";
-  let lenBytes = 0;
-  try {
-    for (const chunk = new Uint8Array(65_536);;) {
-      const read = await file.read(chunk);
-      if (read === null) return text + decoder.decode();
-      lenBytes += read;
-      if (lenBytes > MAX_FILE_BYTES) break;
-      text += decoder.decode(chunk.subarray(0, read), { stream: true });
-    }
-  } catch (error) {
-    if (error instanceof TypeError) throw new SyntaxError("expected text in UTF-8");
-    throw error;
-  }
-  throw new RangeError("expected at most 4 MiB");
-}
+const readFile: ReadFile = (path) => readTextFile(path, MAX_FILE_BYTES);

@@ -16,7 +16,8 @@ import {
 import type { Outlet } from "./outlet.ts";
 import { loadPolicy } from "./policy_file.ts";
 import { pump } from "./pump.ts";
-import { inTurns, type Work } from "./turns.ts";
+import { Reloads, type Settings } from "./reload.ts";
+import { inTurns } from "./turns.ts";
 import { listen } from "./signals.ts";
 import { formatSummary } from "../console/summary.ts";
 import { Trace } from "../console/trace.ts";
@@ -24,6 +25,8 @@ import { Trace } from "../console/trace.ts";
 export interface RunOptions {
   readonly config: Config;
   readonly tap: TapConfig;
+  /** Reads the flags again, as `Reloads` wants it. */
+  readonly reread: () => Promise<Settings>;
   /** The program's own policy, for when the command line names no file. */
   readonly builtIn: BuiltIn;
   /** What `custom NAME` means in a policy file. */
@@ -36,7 +39,7 @@ export interface RunOptions {
 
 /** Runs until SIGINT or SIGTERM. Throws an Error with a clear message when the device can't be had. */
 export async function run(options: RunOptions): Promise<void> {
-  const { config, tap, builtIn, customs, shim, stdout, log } = options;
+  const { config, tap, reread, builtIn, customs, shim, stdout, log } = options;
   const stop = new AbortController();
   let summary = () => "";
   let reload = () => {};
@@ -62,6 +65,7 @@ export async function run(options: RunOptions): Promise<void> {
         spinUs: tap.spinUs,
       })
     );
+    const observerOf = ({ trace }: Config) => trace === "off" ? null : new Trace(trace, stdout);
     const appliance = new Appliance({
       devices,
       clock: devices[0]!,
@@ -69,35 +73,26 @@ export async function run(options: RunOptions): Promise<void> {
       policy,
       config,
       log,
-      observer: config.trace === "off" ? null : new Trace(config.trace, stdout),
+      observer: observerOf(config),
     });
     summary = () => formatSummary(appliance.snapshot());
-    reload = () => void reloadPolicy(appliance, config.policy, customs, inTurns(devices[0]!), log);
+    const reloads = new Reloads({
+      appliance,
+      settings: { config, tap },
+      reread,
+      builtIn,
+      customs,
+      observerOf,
+      work: inTurns(devices[0]!),
+      log,
+    });
+    reload = () => void reloads.request();
     announce(config, devices, log);
     await pump({ appliance, devices, log, stop: stop.signal });
     await Promise.all(devices.map((device) => device.close()));
     stdout.offer(summary());
   } finally {
     unlisten();
-  }
-}
-
-/** Reads the policy file again; if that fails, the policy stays and the log says why. Never rejects. */
-async function reloadPolicy(
-  appliance: Appliance,
-  file: string | null,
-  customs: Customs,
-  work: Work,
-  log: Log,
-): Promise<void> {
-  if (file === null) return log.info("SIGHUP: there is no policy file to read again");
-  try {
-    const policy = await loadPolicy(file, customs, work);
-    (await work(appliance.prepare({ policy })))();
-    log.info(`policy "${file}" read again`);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    log.error(`the policy stays as it was: ${reason}`);
   }
 }
 

@@ -39,7 +39,7 @@ labTest(
 
     await Deno.writeTextFile(file, "default drop\ntpc -> drop\n");
     proxy.signal("SIGHUP");
-    await proxy.waitFor("the policy stays as it was");
+    await proxy.waitFor("nothing has changed");
     await proxy.waitFor('did you mean "tcp"?');
     await connection.write("and now\n");
     await connection.waitFor("and now");
@@ -50,5 +50,60 @@ labTest(
     assert.match(summary, /^ +2 +echo-request -> in turn$/m, "both pings, before and after");
     assert.match(summary, /^ +1 +tcp\.dport = 80 -> reject "no http"$/m);
     for (const address of backendAddresses) assert.ok(summary.includes(address));
+  },
+);
+
+/** Policies of so many short rules before those of the demo, one of them wrong or none. */
+function longPolicy(rules: number, wrong: boolean): string {
+  const lines = Array.from(
+    { length: rules },
+    (_, i) => `    icmp and ip.src = 10.${i >> 16}.${(i >> 8) & 255}.${i & 255} -> drop`,
+  );
+  if (wrong) lines[rules >> 1] = "    tpc -> drop";
+  return [
+    "default drop",
+    "not ip.src in $dst-addrs",
+    "    echo-request -> track, echo",
+    ...lines,
+    "    tcp -> translate-a-to-b, forward",
+    "otherwise -> translate-b-to-a, forward",
+  ].join("\n");
+}
+
+labTest(
+  "30 reloads of right, wrong and long files under traffic: no ping is lost, no connection ends",
+  async () => {
+    await using topology = await bridged("on the bridge");
+    const { client, lab } = topology;
+    for (const { address, host } of topology.backends) await startEcho(host, address, 2000);
+    const [file, config] = [`${lab.folder}/long.policy`, `${lab.folder}/proxy.conf`];
+    const usual = [...usualOptions].map((flag) => flag.replace(/^--/, ""));
+    const write = (udp: number) =>
+      Deno.writeTextFile(
+        config,
+        [...usual, "policy = long.policy", `timeout-udp = ${udp}`, "trace = off"].join("\n"),
+      );
+    await Deno.writeTextFile(file, longPolicy(10, false));
+    await write(300);
+    const proxy = await startProxy(topology.host, [`--config=${config}`]);
+    await using connection = client.start(["nc", proxyAddress, "2000"], { stdin: "" });
+    await connection.waitFor("from 192.168.0.");
+    await using pings = client.start(["ping", "-i", "0.02", "-c", "1000", "-W", "2", proxyAddress]);
+    const counts = { right: 0, wrong: 0 };
+    for (let i = 1; i <= 30; i++) {
+      const kind = i % 5 === 0 ? "wrong" : "right";
+      await Deno.writeTextFile(file, longPolicy(i % 3 === 0 ? 5000 : 50, kind === "wrong"));
+      await write(300 + i);
+      proxy.signal("SIGHUP");
+      const line = kind === "wrong" ? "nothing has changed" : "timeouts changed";
+      await proxy.waitFor(new RegExp(`(${line}[^]*?){${++counts[kind]}}`));
+      await connection.write(`round ${i}\n`);
+      await connection.waitFor(`round ${i}\n`);
+    }
+    assert.deepEqual(counts, { right: 24, wrong: 6 });
+    assert.equal(proxy.stdout.split("timeouts changed").length, 25);
+    const { stdout } = await pings.result();
+    assert.match(stdout, /1000 packets transmitted, 1000 received/);
+    assert.equal((await proxy.stop()).code, 0);
   },
 );
