@@ -35,14 +35,16 @@ export class ArmIndex {
 
   /** `predicates` are all `indexable`; an arm's number is its place among them. */
   static *of(
-    predicates: readonly Predicate[],
+    predicates: Iterable<Predicate>,
     lists: ReadonlyMap<string, readonly Interval[]>,
   ): Slices<ArmIndex> {
     const src = new FieldRanges();
     const dst = new FieldRanges();
     const ports = new Map<number, { srcPort: FieldRanges; dstPort: FieldRanges }>();
-    for (const [id, predicate] of predicates.entries()) {
+    let id = -1;
+    for (const predicate of predicates) {
       yield;
+      id++;
       if (!indexable(predicate)) continue;
       if (predicate.test === "address") {
         const intervals = yield* intervalsInSlices(predicate.in, lists);

@@ -165,7 +165,8 @@ class Emitter {
   *#cut(segments: readonly string[]): Slices<string> {
     const groups: string[][] = [[]];
     let length = 0;
-    for (const segment of segments) {
+    for (const [i, segment] of segments.entries()) {
+      if (i % NODES_AT_ONCE === 0) yield;
       if (groups.at(-1)!.length === ARMS_PER_FUNCTION || length > PIECE_LENGTH) {
         groups.push([]);
         length = 0;
@@ -184,8 +185,7 @@ class Emitter {
   }
 
   *#indexed(arms: readonly PlannedArm[]): Slices<string> {
-    const whens = arms.map(({ arm }) => arm.when);
-    const index = this.#table(yield* ArmIndex.of(whens, this.#plan.lists));
+    const index = this.#table(yield* ArmIndex.of(whensOf(arms), this.#plan.lists));
     return `r = ${index}.find(p); if (r !== ${NOWHERE}) { ${yield* this.#called(arms)} } `;
   }
 
@@ -405,6 +405,10 @@ class Emitter {
     const { environment: { steps }, exits, choosers } = this.#plan;
     return make(steps, exits, choosers, this.#tables, this.#functions);
   }
+}
+
+function* whensOf(arms: readonly PlannedArm[]): Generator<Predicate, undefined> {
+  for (const { arm } of arms) yield arm.when;
 }
 
 /** The only way from data into the functions' text. */

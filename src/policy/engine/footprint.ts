@@ -6,8 +6,8 @@
 import { finish, type Slices } from "../../core/slices.ts";
 import {
   type AddressTerm,
-  childrenOf,
   DST_ADDRS,
+  eachChildOf,
   type Policy,
   type Predicate,
   type Tree,
@@ -78,10 +78,8 @@ function* measured(
     enter: (part) => {
       if ("test" in part) return { size: ownOfPredicate!(part), below: below(partsOf(part)) };
       if (part.node !== "use") {
-        return {
-          size: ownOfTree(part),
-          below: below(ownOfPredicate === null ? [] : conditionsOf(part), childrenOf(part)),
-        };
+        const conditions = ownOfPredicate === null ? [] : conditionsOf(part);
+        return { size: ownOfTree(part), below: below(conditions, eachChildOf(part)) };
       }
       const used = Object.hasOwn(subtrees, part.name) ? [subtrees[part.name]!] : [];
       return { size: 0, below: below(used) };
@@ -121,15 +119,13 @@ function networksOf(terms: readonly AddressTerm[], lists: ReadonlyMap<string, nu
   return sum(terms, (term) => "list" in term ? lists.get(term.list) ?? 0 : 1);
 }
 
-function conditionsOf(tree: Tree): readonly Predicate[] {
-  const whens: Predicate[] = [];
-  if (tree.node === "filter") whens.push(tree.when);
-  if (tree.node === "first-match") { for (const { when } of tree.arms) whens.push(when); }
-  return whens;
+function* conditionsOf(tree: Tree): Generator<Predicate, undefined> {
+  if (tree.node === "filter") yield tree.when;
+  if (tree.node === "first-match") { for (const { when } of tree.arms) yield when; }
 }
 
 function* below(
-  ...groups: (readonly (Tree | Predicate)[])[]
+  ...groups: Iterable<Tree | Predicate>[]
 ): Generator<readonly [Tree | Predicate, null], undefined> {
   for (const parts of groups) for (const part of parts) yield [part, null];
 }

@@ -2,7 +2,11 @@
  * Size and height of what nodes would be if each were written out in every place where it is used:
  * once for each node, without recursion, so that neither sharing, depth nor a circle can do harm.
  */
+import { GrowingMap } from "../../core/growing_map.ts";
 import type { Slices } from "../../core/slices.ts";
+
+/** Steps between two places where the work can be interrupted. */
+const STEPS_AT_ONCE = 16;
 
 export interface Measure {
   /** Infinity where numbers end. */
@@ -28,17 +32,18 @@ export interface Measured<Node, Context> {
 export function measurer<Node extends object, Context>(
   { enter, circle }: Measured<Node, Context>,
 ): (root: Node, context: Context) => Slices<Measure> {
-  const known = new Map<Node, Measure>();
+  const known = new GrowingMap<Node, Measure>();
   const open = new Set<Node>();
   return function* (root, context) {
     const measured = known.get(root);
     if (measured !== undefined) return measured;
     const stack = [frame(root, context)];
+    let steps = 0;
     for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
-      yield;
+      if (++steps % STEPS_AT_ONCE === 0) yield;
       const { done, value } = top.next;
       if (done) {
-        known.set(top.node, { size: top.size, height: top.height });
+        known.add(top.node, { size: top.size, height: top.height });
         open.delete(top.node);
         stack.pop();
         continue;

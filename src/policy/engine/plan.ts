@@ -6,6 +6,7 @@
  * Nodes are numbered depth first in writing order, the root 0. A PDU is counted once, at the node
  * where it ended; how often a node was visited is the sum over the nodes below it and itself.
  */
+import { GrowingMap } from "../../core/growing_map.ts";
 import { finish, type Slices } from "../../core/slices.ts";
 import { maskOf } from "../../wire/address.ts";
 import type { Pdu } from "../../wire/pdu.ts";
@@ -14,6 +15,7 @@ import {
   type Arm,
   childrenOf,
   DST_ADDRS,
+  eachChildOf,
   type Policy,
   type Predicate,
   type Tree,
@@ -198,12 +200,12 @@ function* adoptNode(
     }
     return;
   }
-  const places = new Map<string, number[]>(); // of the old arms, by what they ask
+  const places = new GrowingMap<string, number[]>(); // of the old arms, by what they ask
   for (const [place, { when }] of oldArms.entries()) {
     yield;
     const text = keyOf(when);
     const known = places.get(text);
-    if (known === undefined) places.set(text, [place]);
+    if (known === undefined) places.add(text, [place]);
     else known.push(place);
   }
   for (const [i, { when }] of arms.entries()) {
@@ -271,7 +273,7 @@ function* expand(
   const children: PlanNode[] = [];
   const node = { number, tree, children, size: 0 };
   nodes.push(node);
-  for (const child of childrenOf(tree)) {
+  for (const child of eachChildOf(tree)) {
     children.push(yield* expand(policy, child, depth + 1, nodes));
   }
   node.size = nodes.length - number;
