@@ -11,7 +11,7 @@ export class List {
 }
 
 /** The links of all lists in which an entry can stand at most once at a time. */
-export class Links {
+export class LinkedLists {
   readonly #older: Int32Array<ArrayBuffer>;
   readonly #newer: Int32Array<ArrayBuffer>;
 

@@ -41,7 +41,7 @@ import {
   UDP_NEW,
   UDP_ONGOING,
 } from "./lifetimes.ts";
-import { Links } from "../core/linked_lists.ts";
+import { LinkedLists } from "../core/linked_lists.ts";
 import { Lookahead } from "./lookahead.ts";
 import { LIVE, ONE_SIDED, Population } from "./eviction.ts";
 import { type PortRange, Ports } from "./ports.ts";
@@ -99,8 +99,8 @@ export class Connections {
     this.candidates = this.#lookahead.candidates;
     this.#options = options;
     this.#timeoutsMs = timeoutsMs(timeouts);
-    this.#everybody = new Population(new Links(maxConnections));
-    this.#ports = new Ports(this.table, new Links(maxConnections), ports, random);
+    this.#everybody = new Population(new LinkedLists(maxConnections));
+    this.#ports = new Ports(this.table, new LinkedLists(maxConnections), ports, random);
     this.#room = new Room(this.table);
     this.#shares = new Shares(this.table, random);
     this.#shareOfTable = maxPerSource ?? Math.ceil(maxConnections * SHARE);

@@ -3,7 +3,7 @@
  * which nobody asks it): all of the flow table, or those towards one (backend, port). `room.ts` tells
  * which one must go when there is no room.
  */
-import { type Links, List } from "../core/linked_lists.ts";
+import { type LinkedLists, List } from "../core/linked_lists.ts";
 
 /** A query that the proxy itself has answered: nobody waits for anything. */
 export const ONE_SIDED = 0;
@@ -21,10 +21,10 @@ const CLASSES = 6;
 
 export class Population {
   count = 0;
-  readonly #links: Links;
+  readonly #links: LinkedLists;
   readonly #lists: readonly List[] = Array.from({ length: CLASSES }, () => new List());
 
-  constructor(links: Links) {
+  constructor(links: LinkedLists) {
     this.#links = links;
   }
 

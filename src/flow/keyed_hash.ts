@@ -10,7 +10,7 @@ import type { Random } from "../core/random.ts";
 
 const KEY_BYTES = 13;
 
-export class TupleHash {
+export class KeyedHash {
   readonly #table: Int32Array<ArrayBuffer> = new Int32Array(256 * KEY_BYTES);
   #protocol = 0;
   #dst = 0;

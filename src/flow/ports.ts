@@ -14,7 +14,7 @@
  * PortSet knows them.
  */
 import { below, type Random } from "../core/random.ts";
-import type { Links } from "../core/linked_lists.ts";
+import type { LinkedLists } from "../core/linked_lists.ts";
 import { Population } from "./eviction.ts";
 import { PortSet } from "./port_set.ts";
 import { type FlowTable, SIDE_B } from "./table.ts";
@@ -37,7 +37,7 @@ class Pool extends Population {
 
 export class Ports {
   readonly #table: FlowTable;
-  readonly #links: Links;
+  readonly #links: LinkedLists;
   readonly #range: PortRange;
   /** Ports that there are towards each (backend, port). */
   readonly size: number;
@@ -45,7 +45,7 @@ export class Ports {
   readonly #random: Random;
   readonly #pools = new Map<number, Pool>();
 
-  constructor(table: FlowTable, links: Links, range: PortRange, random: Random) {
+  constructor(table: FlowTable, links: LinkedLists, range: PortRange, random: Random) {
     this.#table = table;
     this.#links = links;
     this.#range = range;

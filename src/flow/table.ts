@@ -30,7 +30,7 @@ import {
   STATE_SHIFT,
   TUPLE_WORDS,
 } from "./entry.ts";
-import { TupleHash } from "./keyed_hash.ts";
+import { KeyedHash } from "./keyed_hash.ts";
 
 /** Directions: which of an entry's tuples a packet matched. */
 export const SIDE_A = 0;
@@ -57,7 +57,7 @@ export class FlowTable {
   readonly #extra: Int32Array<ArrayBuffer>;
   readonly #index: Int32Array<ArrayBuffer>;
   readonly #indexScale: number;
-  readonly #hash: TupleHash;
+  readonly #hash: KeyedHash;
   /** Entries from here on have never been used. */
   #untouched = 0;
   /** Chain of freed entries through their SRC word; -1 ends it. */
@@ -82,7 +82,7 @@ export class FlowTable {
     this.#extra = new Int32Array(EXTRA_WORDS * capacity);
     this.#index = new Int32Array(4 * capacity);
     this.#indexScale = this.#index.length / 0x1_0000_0000;
-    this.#hash = new TupleHash(random);
+    this.#hash = new KeyedHash(random);
   }
 
   /** Reference of the entry with this tuple, or -1. `ports` is `srcPort << 16 | dstPort`. */

@@ -20,12 +20,12 @@ import type { Pdu } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 import type { FlowTable } from "./table.ts";
 
-// Words of an entry's data; those of side s start at s * SIDE_WORDS.
+// Words of an entry's data; those of side s start at s * WORDS_PER_SIDE.
 export const END = 0;
 export const MAX_END = 1;
 export const MAX_WIN = 2;
 export const ACK = 3;
-export const SIDE_WORDS = 4;
+export const WORDS_PER_SIDE = 4;
 
 // Words that are kept apart from the entry.
 /** Initial sequence number of side A. */
@@ -56,7 +56,7 @@ export const OLD = 2;
 
 /** True if nothing was heard from `side` yet. */
 export function isSilent(table: FlowTable, entry: number, side: number): boolean {
-  return table.data(entry, side * SIDE_WORDS + MAX_WIN) === 0;
+  return table.data(entry, side * WORDS_PER_SIDE + MAX_WIN) === 0;
 }
 
 /** Notes the first SYN or SYN ACK of `side`: its sequence number, window and what it offers. */
@@ -67,8 +67,8 @@ export function openWindow(
   side: number,
   pdu: Pdu,
 ): void {
-  const own = side * SIDE_WORDS;
-  const peer = (1 - side) * SIDE_WORDS;
+  const own = side * WORDS_PER_SIDE;
+  const peer = (1 - side) * WORDS_PER_SIDE;
   const end = endOf(pdu);
   const answers = (pdu.tcpFlags & tcp.ACK) !== 0;
   const peerWindow = table.data(entry, peer + MAX_WIN);
@@ -125,7 +125,7 @@ export function acceptChallenge(table: FlowTable, entry: number): void {
   table.setData(entry, END, end);
   table.setData(entry, MAX_END, end);
   table.setData(entry, MAX_WIN, 0xffff);
-  table.setData(entry, SIDE_WORDS + MAX_WIN, 0);
+  table.setData(entry, WORDS_PER_SIDE + MAX_WIN, 0);
   const offer = (table.offers(entry) >>> CHALLENGE_SHIFT) & OFFER;
   setOffer(table, entry, CHALLENGE_SHIFT, 0);
   setOffer(table, entry, 0, (offer & SCALE_OFFERED) === 0 ? 0 : offer);
@@ -160,13 +160,13 @@ export function isLaterSyn(
 
 /** True if the segment brings sequence numbers that `side` had not sent before. */
 export function isNews(table: FlowTable, entry: number, side: number, pdu: Pdu): boolean {
-  return ((endOf(pdu) - table.data(entry, side * SIDE_WORDS + END)) | 0) > 0;
+  return ((endOf(pdu) - table.data(entry, side * WORDS_PER_SIDE + END)) | 0) > 0;
 }
 
 /** OUT, IN or OLD, once both sides have spoken; for an RST see `isRstInWindow`. Changes nothing. */
 export function fit(table: FlowTable, entry: number, side: number, pdu: Pdu): number {
-  const own = side * SIDE_WORDS;
-  const peer = (1 - side) * SIDE_WORDS;
+  const own = side * WORDS_PER_SIDE;
+  const peer = (1 - side) * WORDS_PER_SIDE;
   if (((pdu.seq - table.data(entry, own + MAX_END)) | 0) > 0) return OUT;
   if ((pdu.tcpFlags & tcp.ACK) !== 0) {
     const behind = (table.data(entry, peer + END) - pdu.ack) | 0;
@@ -183,7 +183,7 @@ export function fit(table: FlowTable, entry: number, side: number, pdu: Pdu): nu
  */
 export function proves(table: FlowTable, entry: number, side: number, pdu: Pdu): boolean {
   return (pdu.tcpFlags & tcp.ACK) !== 0 &&
-    ((pdu.ack - table.data(entry, side * SIDE_WORDS + ACK)) | 0) > 0;
+    ((pdu.ack - table.data(entry, side * WORDS_PER_SIDE + ACK)) | 0) > 0;
 }
 
 /** True if side B's initial sequence number, which side A has not acknowledged yet, is another one. */
@@ -193,8 +193,9 @@ export function isOtherIsn(table: FlowTable, entry: number, pdu: Pdu): boolean {
 
 /** True if an RST of `side` can be in its receiver's window, which may then challenge it (RFC 5961 §3.2). */
 export function isRstInWindow(table: FlowTable, entry: number, side: number, pdu: Pdu): boolean {
-  const beyond = (pdu.seq - table.data(entry, side * SIDE_WORDS + MAX_END)) | 0;
-  return beyond <= 0 && ((beyond + table.data(entry, (1 - side) * SIDE_WORDS + MAX_WIN)) | 0) >= 0;
+  const beyond = (pdu.seq - table.data(entry, side * WORDS_PER_SIDE + MAX_END)) | 0;
+  return beyond <= 0 &&
+    ((beyond + table.data(entry, (1 - side) * WORDS_PER_SIDE + MAX_WIN)) | 0) >= 0;
 }
 
 /**
@@ -202,8 +203,8 @@ export function isRstInWindow(table: FlowTable, entry: number, side: number, pdu
  * ends that the side has sent, or what the other side has acknowledged last, if it has missed some.
  */
 export function isRstExact(table: FlowTable, entry: number, side: number, pdu: Pdu): boolean {
-  return pdu.seq === table.data(entry, side * SIDE_WORDS + END) ||
-    pdu.seq === table.data(entry, (1 - side) * SIDE_WORDS + ACK);
+  return pdu.seq === table.data(entry, side * WORDS_PER_SIDE + END) ||
+    pdu.seq === table.data(entry, (1 - side) * WORDS_PER_SIDE + ACK);
 }
 
 /**
@@ -211,16 +212,16 @@ export function isRstExact(table: FlowTable, entry: number, side: number, pdu: P
  * about any other is old or forged (RFC 5927 §4.1).
  */
 export function isUnderWay(table: FlowTable, entry: number, side: number, seq: number): boolean {
-  const ahead = (seq - table.data(entry, side * SIDE_WORDS + END)) | 0;
-  const acknowledged = (seq - table.data(entry, (1 - side) * SIDE_WORDS + ACK)) | 0;
+  const ahead = (seq - table.data(entry, side * WORDS_PER_SIDE + END)) | 0;
+  const acknowledged = (seq - table.data(entry, (1 - side) * WORDS_PER_SIDE + ACK)) | 0;
   return (ahead <= 0 && acknowledged >= 0) ||
     (side === 0 && isChallenged(table, entry) && seq === table.extra(entry, CHALLENGE));
 }
 
 /** Moves the window on by a segment that is in it, and no RST: that announces nothing. */
 export function advanceWindow(table: FlowTable, entry: number, side: number, pdu: Pdu): void {
-  const own = side * SIDE_WORDS;
-  const peer = (1 - side) * SIDE_WORDS;
+  const own = side * WORDS_PER_SIDE;
+  const peer = (1 - side) * WORDS_PER_SIDE;
   const end = endOf(pdu);
   if (((end - table.data(entry, own + END)) | 0) > 0) table.setData(entry, own + END, end);
   const isSyn = (pdu.tcpFlags & tcp.SYN) !== 0; // a SYN's window is not scaled
@@ -235,11 +236,9 @@ export function advanceWindow(table: FlowTable, entry: number, side: number, pdu
   }
 }
 
-/** One past the last sequence number of the segment: SYN and FIN count one each. */
+/** One past the last sequence number of the segment. */
 function endOf(pdu: Pdu): number {
-  const syn = (pdu.tcpFlags & tcp.SYN) !== 0 ? 1 : 0;
-  const fin = (pdu.tcpFlags & tcp.FIN) !== 0 ? 1 : 0;
-  return (pdu.seq + (pdu.end - pdu.payload + syn + fin)) | 0;
+  return (pdu.seq + tcp.segmentLength(pdu)) | 0;
 }
 
 /** The shift of windows that `side` announces: in use only if both have offered one (RFC 7323 §2.2). */

@@ -19,9 +19,6 @@ import * as ipv4 from "../wire/ipv4.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import * as vnet from "../wire/vnet.ts";
 
-/** Every link carries packets of 68 bytes: the longest header and 8 bytes of data (RFC 791 §3.2). */
-const MIN_MTU_BYTES = 68;
-
 /**
  * What came in fragments leaves in fragments no longer than those (a router on the way may have needed
  * them so short), but never shorter than what every host takes (RFC 791 §3.1).
@@ -46,7 +43,7 @@ export function leavesWhole({ view }: Arena, pdu: Pdu, mtuBytes: number): boolea
 
 /** Longest packet that the PDU may leave in. */
 function limitOf(pdu: Pdu, mtuBytes: number): number {
-  const mtu = Math.max(MIN_MTU_BYTES, mtuBytes);
+  const mtu = Math.max(ipv4.MIN_MTU_BYTES, mtuBytes);
   return pdu.fragmentBytes === 0
     ? mtu
     : Math.min(mtu, Math.max(MIN_FRAGMENT_BYTES, pdu.fragmentBytes));

@@ -8,10 +8,10 @@ import * as ethernet from "../wire/ethernet.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import type { Pdu } from "../wire/pdu.ts";
-import { beginAnswer, sendAnswer } from "./reply.ts";
+import { beginReply, sendReply } from "./reply.ts";
 
 /** RFC 1812 §4.3.2.3: an error quotes as much as fits into a datagram of 576 bytes. */
-const ERROR_MAX_BYTES = 576;
+export const MAX_QUOTE_BYTES: number = 576 - ipv4.IPV4_MIN_BYTES - icmpv4.ICMP_BYTES;
 
 /** Errors a second, on average and at once (RFC 1812 §4.3.2.8), and how many of them to one source. */
 const ERRORS_PER_SECOND = 100;
@@ -87,10 +87,9 @@ export class IcmpErrors {
   ): boolean {
     if (pdu.protocol === ipv4.PROTOCOL_ICMP && !isQuery(pdu.icmpType)) return false;
     if (!this.#mayTell(pdu, type, code, nowMs)) return false;
-    const quotedMax = ERROR_MAX_BYTES - ipv4.IPV4_MIN_BYTES - icmpv4.ICMP_BYTES;
-    const quoted = Math.min(quotedMax, pdu.end - pdu.ip);
+    const quoted = Math.min(MAX_QUOTE_BYTES, pdu.end - pdu.ip);
     const l4Bytes = icmpv4.ICMP_BYTES + quoted;
-    const icmp = beginAnswer(arena, pdu, {
+    const icmp = beginReply(arena, pdu, {
       src: own,
       protocol: ipv4.PROTOCOL_ICMP,
       l4Bytes,
@@ -103,7 +102,7 @@ export class IcmpErrors {
     icmpv4.writeHeader(view, icmp, type, code, rest);
     bytes.copyWithin(icmp + icmpv4.ICMP_BYTES, pdu.ip, pdu.ip + quoted);
     icmpv4.setChecksum(view, icmp, complement(sumBytes(view, icmp, l4Bytes, 0)));
-    return sendAnswer(arena, icmp, l4Bytes);
+    return sendReply(arena, icmp, l4Bytes);
   }
 
   #mayTell(pdu: Pdu, type: number, code: number, nowMs: number): boolean {

@@ -3,14 +3,12 @@
  * side's interface. Path MTU discovery would find out, too, but firewalls like to drop its messages.
  */
 import { delta16, updated } from "../wire/checksum.ts";
+import { MIN_MTU_BYTES } from "../wire/ipv4.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 
 /** IPv4 and TCP headers without options: what RFC 6691 §2 leaves out of an MSS. */
 const HEADER_BYTES = 40;
-
-/** Every link carries packets of 68 bytes (RFC 791 §3.2). */
-const MIN_MTU_BYTES = 68;
 
 /** `pdu` is a TCP segment with SYN. An MSS that fits `mtuBytes` stays, and none is added. */
 export function clampMss(view: DataView, pdu: Pdu, mtuBytes: number): void {

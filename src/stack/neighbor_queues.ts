@@ -8,7 +8,7 @@
  *     WAITING ─┬▶ ASKED ──▶ RESTING ──(used after 30 s)──▶ ASKED ──▶ removed
  *     CLAIMED ─┘
  */
-import { Links, List } from "../core/linked_lists.ts";
+import { LinkedLists, List } from "../core/linked_lists.ts";
 import { atOf, type NeighborTable, numberOf, QUEUE } from "./neighbor_table.ts";
 
 /** Nothing happens; there is no such queue. */
@@ -30,12 +30,12 @@ const QUEUES = 7;
 
 export class NeighborQueues {
   readonly #table: NeighborTable;
-  readonly #links: Links;
+  readonly #links: LinkedLists;
   readonly #queues: readonly List[] = Array.from({ length: QUEUES }, () => new List());
 
   constructor(table: NeighborTable) {
     this.#table = table;
-    this.#links = new Links(table.capacity);
+    this.#links = new LinkedLists(table.capacity);
   }
 
   /** The first neighbour of a queue, or -1. */

@@ -17,7 +17,7 @@
 import type { Arena } from "../core/arena.ts";
 import { Reason } from "../core/reason.ts";
 import { TokenBucket } from "../core/token_bucket.ts";
-import { Links, List } from "../core/linked_lists.ts";
+import { LinkedLists, List } from "../core/linked_lists.ts";
 import type { Mac } from "../wire/address.ts";
 import * as ethernet from "../wire/ethernet.ts";
 import { HeldPackets } from "./held_packets.ts";
@@ -116,7 +116,7 @@ export class Neighbors {
   /** Which of WAITING and CLAIMED has its turn. */
   #turn = WAITING;
   // The others by who makes room first, and the watched ones that owe an answer, longest first.
-  readonly #orderLinks: Links;
+  readonly #orderLinks: LinkedLists;
   readonly #unresolved = new List();
   readonly #resolved = new List();
   readonly #owing = new List();
@@ -132,7 +132,7 @@ export class Neighbors {
     this.#words = this.#table.words;
     this.#times = this.#table.times;
     this.#queues = new NeighborQueues(this.#table);
-    this.#orderLinks = new Links(capacity);
+    this.#orderLinks = new LinkedLists(capacity);
     this.#tokens = new TokenBucket(UNANSWERED_PER_SECOND, UNANSWERED_AT_ONCE, nowMs);
     for (const address of watched) {
       const at = this.#table.insert(address);

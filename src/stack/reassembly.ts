@@ -22,6 +22,7 @@ import { ETHERNET_BYTES } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
+import { MAX_QUOTE_BYTES } from "./icmp.ts";
 
 /** From the first fragment that came; RFC 1122 §3.3.2 asks for 60 s, Linux takes 30. */
 export const REASSEMBLY_TIMEOUT_MS = 30_000;
@@ -43,9 +44,6 @@ const PLACE_BYTES = 2048;
 const EXPIRED_AT_ONCE = 64;
 
 const MAX_PACKET_BYTES = 65_535;
-
-/** Bytes of IP that an ICMP error quotes at most (RFC 1812 §4.3.2.3). */
-const QUOTED_BYTES = 548;
 
 const CONGESTION_EXPERIENCED = 3;
 
@@ -365,6 +363,6 @@ function startOf({ parts }: Datagram): Uint8Array<ArrayBuffer> | null {
   if (first === undefined || first.start !== 0) return null;
   return first.bytes.slice(
     0,
-    Math.min(first.headerBytes + first.end, ETHERNET_BYTES + QUOTED_BYTES),
+    Math.min(first.headerBytes + first.end, ETHERNET_BYTES + MAX_QUOTE_BYTES),
   );
 }

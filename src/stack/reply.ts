@@ -11,7 +11,7 @@ const HEADER_BYTES = ethernet.ETHERNET_BYTES + ipv4.IPV4_MIN_BYTES;
  * Takes room for an answer to `pdu`, which must not have been rewritten yet, and writes its Ethernet and
  * IPv4 headers. Returns the offset where its `l4Bytes` bytes of layer 4 go, or -1 if there is no room.
  */
-export function beginAnswer(
+export function beginReply(
   arena: Arena,
   pdu: Pdu,
   answer: {
@@ -44,6 +44,6 @@ export function beginAnswer(
 }
 
 /** Queues an answer whose layer 4 has been written at `l4`; false when the list is full. */
-export function sendAnswer(arena: Arena, l4: number, l4Bytes: number): boolean {
+export function sendReply(arena: Arena, l4: number, l4Bytes: number): boolean {
   return arena.send(l4 - HEADER_BYTES, HEADER_BYTES + l4Bytes);
 }

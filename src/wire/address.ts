@@ -17,7 +17,6 @@ export interface Subnet {
 }
 
 export const BROADCAST_ADDRESS = -1;
-export const BROADCAST_MAC: Mac = Object.freeze({ hi: 0xffff, lo: -1 });
 
 /** Reads dotted-decimal text (RFC 6943 §3.1.1, strict form). Throws SyntaxError or RangeError. */
 export function parseAddress(text: string): number {

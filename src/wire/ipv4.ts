@@ -2,6 +2,9 @@
 
 export const IPV4_MIN_BYTES = 20;
 
+/** Every link carries packets of 68 bytes: the longest header and 8 bytes of data (RFC 791 §3.2). */
+export const MIN_MTU_BYTES = 68;
+
 export const PROTOCOL_ICMP = 1;
 export const PROTOCOL_TCP = 6;
 export const PROTOCOL_UDP = 17;

@@ -8,16 +8,14 @@
  * layer 4 checksum is not looked at: the quote is mostly too short for it.
  */
 import { Reason } from "../core/reason.ts";
-import { sumBytes } from "./checksum.ts";
+import { CORRECT, sumBytes } from "./checksum.ts";
 import * as icmpv4 from "./icmpv4.ts";
 import * as ipv4 from "./ipv4.ts";
 import type { Pdu } from "./pdu.ts";
 import * as udp from "./udp.ts";
 
 /** Bytes of layer 4 that every error quotes (RFC 792). */
-export const QUOTED_L4_BYTES = 8;
-
-const CORRECT = 0xffff;
+const QUOTED_L4_BYTES = 8;
 
 /** Where a quoted packet stands in the arena, and its tuple. */
 export class Quoted {

@@ -1,4 +1,5 @@
 /** TCP header (RFC 9293 §3.1). `tcp` is the offset of the header's first byte. */
+import type { Pdu } from "./pdu.ts";
 
 export const TCP_MIN_BYTES = 20;
 
@@ -116,6 +117,13 @@ export function writeHeader(
   view.setUint16(tcp + WINDOW, 0);
   view.setUint16(tcp + CHECKSUM, 0);
   view.setUint16(tcp + URGENT, 0);
+}
+
+/** Sequence numbers that a segment takes (SEG.LEN): its data, and one for each of SYN and FIN. */
+export function segmentLength(pdu: Readonly<Pdu>): number {
+  const syn = (pdu.tcpFlags & SYN) !== 0 ? 1 : 0;
+  const fin = (pdu.tcpFlags & FIN) !== 0 ? 1 : 0;
+  return pdu.end - pdu.payload + syn + fin;
 }
 
 /**

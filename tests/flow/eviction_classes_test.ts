@@ -1,19 +1,19 @@
 import assert from "node:assert/strict";
 import { below, SeededRandom } from "../../src/core/random.ts";
-import { Links, List } from "../../src/core/linked_lists.ts";
+import { LinkedLists, List } from "../../src/core/linked_lists.ts";
 import { CLOSED, HALF_OPEN, LIVE, Population, RESET, UNANSWERED } from "../../src/flow/eviction.ts";
 
 const CAPACITY = 40;
 
-function entriesOf(links: Links, list: List): number[] {
+function entriesOf(links: LinkedLists, list: List): number[] {
   const entries: number[] = [];
   for (let entry = list.first; entry >= 0; entry = links.newer(entry)) entries.push(entry);
   return entries;
 }
 
-Deno.test("Links keeps several lists in the order of arrays, over 20,000 random operations", () => {
+Deno.test("LinkedLists keeps several lists in the order of arrays, over 20,000 random operations", () => {
   const random = new SeededRandom(1);
-  const links = new Links(CAPACITY);
+  const links = new LinkedLists(CAPACITY);
   const lists = Array.from({ length: 3 }, () => new List());
   const arrays: number[][] = lists.map(() => []);
   for (let i = 0; i < 20_000; i++) {
@@ -35,10 +35,10 @@ Deno.test("Links keeps several lists in the order of arrays, over 20,000 random 
   }
 });
 
-Deno.test("Links takes the only, first, middle and last entry out, and puts it back", () => {
+Deno.test("LinkedLists takes the only, first, middle and last entry out, and puts it back", () => {
   for (const entries of [[7], [3, 9], [0, 1, 2], [39, 0, 20, 1]]) {
     for (const gone of entries) {
-      const links = new Links(CAPACITY);
+      const links = new LinkedLists(CAPACITY);
       const list = new List();
       for (const entry of entries) links.append(list, entry);
       links.remove(list, gone);
@@ -52,7 +52,7 @@ Deno.test("Links takes the only, first, middle and last entry out, and puts it b
 
 Deno.test("Population agrees with arrays over 20,000 random operations", () => {
   const random = new SeededRandom(2);
-  const population = new Population(new Links(CAPACITY));
+  const population = new Population(new LinkedLists(CAPACITY));
   const classes: number[][] = Array.from({ length: LIVE + 1 }, () => []);
   const kindOf = (entry: number) => classes.findIndex((array) => array.includes(entry));
   const drop = (entry: number, kind: number) => {
@@ -85,7 +85,7 @@ Deno.test("Population agrees with arrays over 20,000 random operations", () => {
 });
 
 Deno.test("Population has the oldest of each class, and the next newer ones", () => {
-  const population = new Population(new Links(CAPACITY));
+  const population = new Population(new LinkedLists(CAPACITY));
   const kinds = [LIVE, CLOSED, CLOSED, RESET, HALF_OPEN, RESET, LIVE, HALF_OPEN];
   kinds.forEach((kind, entry) => population.add(entry, kind));
   population.renew(4, HALF_OPEN, HALF_OPEN); // heard of again: now the newest of its class

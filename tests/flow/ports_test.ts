@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { below, type Random, SeededRandom } from "../../src/core/random.ts";
-import { Links } from "../../src/core/linked_lists.ts";
+import { LinkedLists } from "../../src/core/linked_lists.ts";
 import { CLOSED, HALF_OPEN, LIVE, RESET } from "../../src/flow/eviction.ts";
 import { type PortRange, Ports } from "../../src/flow/ports.ts";
 import { Room } from "../../src/flow/room.ts";
@@ -25,7 +25,7 @@ class Pools {
   constructor(range: PortRange, { capacity = 2000, random = new SeededRandom(1) as Random } = {}) {
     this.#range = range;
     this.table = new FlowTable(capacity, new SeededRandom(2));
-    this.ports = new Ports(this.table, new Links(capacity), range, random);
+    this.ports = new Ports(this.table, new LinkedLists(capacity), range, random);
     this.#room = new Room(this.table);
   }
 

@@ -1,7 +1,7 @@
 /** Which connection goes for a new one, class by class; the whole of it is in `eviction_test.ts`. */
 import assert from "node:assert/strict";
 import { SeededRandom } from "../../src/core/random.ts";
-import { Links } from "../../src/core/linked_lists.ts";
+import { LinkedLists } from "../../src/core/linked_lists.ts";
 import * as kinds from "../../src/flow/eviction.ts";
 import { Room } from "../../src/flow/room.ts";
 import { FlowTable } from "../../src/flow/table.ts";
@@ -11,7 +11,7 @@ const CAPACITY = 20_000;
 
 class Crowd {
   readonly table = new FlowTable(CAPACITY, new SeededRandom(1));
-  readonly population = new kinds.Population(new Links(CAPACITY));
+  readonly population = new kinds.Population(new LinkedLists(CAPACITY));
   readonly room = new Room(this.table);
   #port = 0;
 

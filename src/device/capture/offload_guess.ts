@@ -5,15 +5,12 @@
  * the bytes.
  */
 import { VNET_BYTES } from "../../core/arena.ts";
-import { complement, pseudoHeaderSum, sumBytes } from "../../wire/checksum.ts";
+import { complement, CORRECT, pseudoHeaderSum, sumBytes } from "../../wire/checksum.ts";
 import * as ethernet from "../../wire/ethernet.ts";
 import * as ipv4 from "../../wire/ipv4.ts";
 import * as tcp from "../../wire/tcp.ts";
 import * as udp from "../../wire/udp.ts";
 import { leaveChecksum, leaveSegments } from "../../wire/vnet.ts";
-
-/** Sum of a segment whose checksum is right. */
-const CORRECT = 0xffff;
 
 /** A TCP or UDP segment in a frame. */
 interface Segment {

@@ -64,18 +64,6 @@ export function pcapRecord({ timeUs, frame, lengthBytes }: PcapRecord): Uint8Arr
   return bytes;
 }
 
-/** A whole capture file. */
-export function writePcap(records: Iterable<PcapRecord>): Uint8Array<ArrayBuffer> {
-  const parts = [pcapHeader(), ...Array.from(records, pcapRecord)];
-  const file = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    file.set(part, at);
-    at += part.length;
-  }
-  return file;
-}
-
 /**
  * The records of a capture file, in order; their frames are views of `file`. Nanoseconds are cut to
  * microseconds.

@@ -2,7 +2,7 @@
 import { below, type Random } from "../../core/random.ts";
 import type { BalanceMethod } from "../../policy/language/ast.ts";
 import type { Pdu } from "../../wire/pdu.ts";
-import { tupleHash } from "../../wire/stable_hash.ts";
+import { stableHash } from "../../wire/stable_hash.ts";
 
 /** Not heard of yet / answers ARP / has not answered. */
 export type BackendStatus = "resolving" | "up" | "unanswered";
@@ -84,7 +84,7 @@ export class Backends {
       case "round-robin":
         return eligible[this.#turn++ % count]!;
       case "hash":
-        return eligible[(tupleHash(pdu) >>> 0) % count]!;
+        return eligible[(stableHash(pdu) >>> 0) % count]!;
     }
   }
 }
