@@ -1,13 +1,13 @@
 /**
- * How many connections a source address has: in all, and towards each (backend, port), the *pool* whose
- * ports they take. Counted are those that deny others room: live ones, and *pending* ones, which wait
- * for an answer.
+ * How many connections a source address has: in all, and towards each (backend, port), the *pool*
+ * whose ports they take. Counted are those that can't be evicted at once: live ones, and *pending*
+ * ones, which wait for an answer.
  *
- * It is a count-min sketch (Cormode and Muthukrishnan 2005): each count is kept in a cell of two rows,
- * which it may share with others, and read as the lower of the two. So it is never too low; it takes
- * eight bytes for each connection that the table has room for, whoever sends; and as the hashes are keyed
- * (simple tabulation of the address, as in `keyed_hash.ts`), nobody can choose addresses that meet. A count is
- * too high by a handful when the table is full.
+ * It is a count-min sketch (Cormode and Muthukrishnan 2005): each count is kept in one cell of each
+ * of two rows, shared with other counts, and read as the lower of the two, so it is never too low.
+ * It takes eight bytes for each entry of the table, however many sources there are. The hashes are
+ * keyed (simple tabulation of the address, as in `keyed_hash.ts`), so nobody can choose addresses
+ * that collide. With a full table a count is too high by a few.
  */
 import type { Random } from "../core/random.ts";
 import { HALF_OPEN, LIVE, UNANSWERED } from "./eviction.ts";
@@ -40,13 +40,13 @@ export class Shares {
     this.#counts = new Int32Array(4 * this.#cells);
   }
 
-  /** What tells the pool of `port` of `backend` from others here; never ALL. */
+  /** Key of the pool of `port` of `backend`; never ALL. */
   poolOf(protocol: number, backend: number, port: number): number {
     return (Math.imul(backend ^ this.#salt, 0x9e3779b1) ^
       Math.imul((port << 8) | protocol, 0x85ebca6b)) | 1;
   }
 
-  /** The connection is of class `to` now, after `from`; -1: it begins or ends. */
+  /** The connection's class changed from `from` to `to`; -1: it begins or ends. */
   move(entry: number, from: number, to: number, isPooled: boolean): void {
     const less = counterOf(from);
     const more = counterOf(to);
@@ -55,26 +55,26 @@ export class Shares {
     const src = table.src(entry, SIDE_A);
     const first = this.#first(src);
     const second = this.#second(src);
-    this.#change(this.#place(first), less, more);
-    this.#change(this.#place(second) + this.#cells, less, more);
+    this.#change(this.#cellOf(first), less, more);
+    this.#change(this.#cellOf(second) + this.#cells, less, more);
     if (!isPooled) return;
     const backend = table.src(entry, SIDE_B);
     const pool = this.poolOf(table.protocol(entry), backend, table.srcPort(entry, SIDE_B));
-    this.#change(this.#place(first ^ pool), less, more);
-    this.#change(this.#place(second ^ pool) + this.#cells, less, more);
+    this.#change(this.#cellOf(first ^ pool), less, more);
+    this.#change(this.#cellOf(second ^ pool) + this.#cells, less, more);
   }
 
-  /** Connections of `src` in that pool, or ALL, that wait for an answer. */
+  /** Pending connections of `src` in that pool, or in ALL. */
   pending(src: number, pool: number): number {
-    const first = this.#place(this.#first(src) ^ pool);
-    const second = this.#place(this.#second(src) ^ pool) + this.#cells;
+    const first = this.#cellOf(this.#first(src) ^ pool);
+    const second = this.#cellOf(this.#second(src) ^ pool) + this.#cells;
     return Math.min(this.#counts[2 * first]!, this.#counts[2 * second]!);
   }
 
-  /** Those and the live ones. */
+  /** Pending and live ones. */
   total(src: number, pool: number): number {
-    const first = 2 * this.#place(this.#first(src) ^ pool);
-    const second = 2 * (this.#place(this.#second(src) ^ pool) + this.#cells);
+    const first = 2 * this.#cellOf(this.#first(src) ^ pool);
+    const second = 2 * (this.#cellOf(this.#second(src) ^ pool) + this.#cells);
     const counts = this.#counts;
     return Math.min(counts[first]! + counts[first + 1]!, counts[second]! + counts[second + 1]!);
   }
@@ -84,7 +84,7 @@ export class Shares {
     if (more >= 0) this.#counts[2 * cell + more]!++;
   }
 
-  #place(hash: number): number {
+  #cellOf(hash: number): number {
     return ((hash >>> 0) * this.#scale) | 0;
   }
 
@@ -102,11 +102,15 @@ export class Shares {
 }
 
 /** True for a class whose connections are counted. */
-export function counts(kind: number): boolean {
-  return counterOf(kind) >= 0;
+export function isCounted(evictionClass: number): boolean {
+  return counterOf(evictionClass) >= 0;
 }
 
-/** Word of a cell; -1: none. */
-function counterOf(kind: number): number {
-  return kind === LIVE ? 1 : kind === UNANSWERED || kind === HALF_OPEN ? 0 : -1;
+/** The word of a cell that counts a class; -1: none. */
+function counterOf(evictionClass: number): number {
+  return evictionClass === LIVE
+    ? 1
+    : evictionClass === UNANSWERED || evictionClass === HALF_OPEN
+    ? 0
+    : -1;
 }

@@ -283,7 +283,9 @@ Deno.test("RelatedErrors believes only what quotes a sequence number under way (
   }
 });
 
-/** The quote is the beginning of `sent`. Half a TCP checksum says nothing, nor can it be adjusted. */
+/**
+ * The quote is the beginning of `sent`. Half a TCP checksum says nothing, nor can it be adjusted.
+ */
 function checkQuote(quote: Uint8Array, sent: Uint8Array, name: string): void {
   const checksum = (quote[0]! & 15) * 4 + 16;
   const half = quote[9] === 6 && quote.length === checksum + 1;
