@@ -107,7 +107,9 @@ export function formatMac(mac: Mac): string {
   return digits.match(/../g)!.join(":");
 }
 
-/** The I/G bit in `Mac.hi`: set in group (multicast and broadcast) addresses (IEEE 802.3 §3.2.3). */
+/**
+ * The I/G bit in `Mac.hi`: set in group (multicast and broadcast) addresses (IEEE 802.3 §3.2.3).
+ */
 export const GROUP_HI = 0x0100;
 
 export function isGroupMac(mac: Mac): boolean {

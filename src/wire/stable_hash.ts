@@ -1,4 +1,6 @@
-/** A hash that is the same in every run, so that instances of the proxy agree without talking. */
+/**
+ * A hash that is the same in every run, so that instances of the proxy agree without communicating.
+ */
 import type { Pdu } from "./pdu.ts";
 
 /** Hash of addresses, protocol and ports: any 32 bits, signed. */
