@@ -1,4 +1,4 @@
-/** Refuses a TCP segment with an RST of our own, as a closed port does (RFC 9293 §3.10.7.1). */
+/** Rejects a TCP segment with an RST, as a closed port does (RFC 9293 §3.10.7.1). */
 import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
 import { complement, pseudoHeaderSum, sumBytes } from "../wire/checksum.ts";
@@ -8,8 +8,8 @@ import * as tcp from "../wire/tcp.ts";
 import { beginReply, sendReply } from "./reply.ts";
 
 /**
- * Queues an RST to the sender of `pdu`, a TCP segment that was not rewritten. Returns false when none is
- * sent: about an RST, or out of scratch.
+ * Queues an RST to the sender of `pdu`, a TCP segment that was not rewritten. Returns false when
+ * none is sent: for an RST, or without buffer space.
  */
 export function sendReset(arena: Arena, pdu: Pdu, random: Random): boolean {
   if ((pdu.tcpFlags & tcp.RST) !== 0) return false;
