@@ -105,7 +105,8 @@ export class Connection {
       case "blocked":
         return clientEnd.end === "timeout" ? "" : `was not blocked: ${clientEnd.end}`;
       default:
-        // Aborted on purpose, which the other end need not hear of; what was delivered has been checked.
+        // Aborted on purpose, which the other end need not hear of; what was delivered has been
+        // checked.
         return clientEnd.end === "aborted" || clientEnd.end === "reset" || served || fetched ||
             serverEnds.some(({ end }) => end === "aborted")
           ? ""

@@ -1,7 +1,7 @@
 /**
  * `deno task soak [SEEDS [FIRST]]`: the simulator over many seeds (2,000 unless told otherwise),
- * every other one two-sided. Prints what it did and how long it took; every seed that fails is named,
- * and the exit code is then 1.
+ * every other one two-sided. Prints what it did and how long it took; every seed that fails is
+ * named, and the exit code is then 1.
  */
 import { Sim } from "./sim.ts";
 
