@@ -15,8 +15,6 @@
  * first of a source above its own bound: a datagram whose fragments arrive in succession gets
  * through a flood of incomplete ones. Fragments are rare, so unlike elsewhere objects are allocated
  * for a packet; but the buffers are reused, so that a flood leaves little garbage.
- *
- * One file although it is longer than most: it has one purpose and one public class.
  */
 import type { Arena } from "../core/arena.ts";
 import { Reason } from "../core/reason.ts";
@@ -25,7 +23,16 @@ import { ETHERNET_BYTES } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
-import { MAX_QUOTE_BYTES } from "./icmp.ts";
+import {
+  BUFFER_BYTES,
+  Datagram,
+  DATAGRAM_COST_BYTES,
+  isContradiction,
+  isDuplicate,
+  Part,
+  type Source,
+  startOf,
+} from "./datagram.ts";
 
 /** From the first fragment received; RFC 1122 §3.3.2 asks for 60 s, Linux uses 30. */
 export const REASSEMBLY_TIMEOUT_MS = 30_000;
@@ -35,15 +42,6 @@ export const MAX_DATAGRAMS = 1024;
 export const MAX_SOURCE_DATAGRAMS = 256;
 export const MAX_HELD_BYTES = 4 << 20;
 export const MAX_SOURCE_BYTES = 1 << 20;
-
-/** Memory that a datagram and a fragment are assumed to take in addition to their buffers. */
-const DATAGRAM_COST_BYTES = 512;
-const PART_COST_BYTES = 64;
-
-/**
- * Buffer for one fragment of a link with the usual MTU; a longer one gets a buffer of its own size.
- */
-const PLACE_BYTES = 2048;
 
 /** Most datagrams that one call of `expire` times out. */
 const EXPIRED_AT_ONCE = 64;
@@ -60,66 +58,6 @@ export interface ReassemblyEvents {
    * never came.
    */
   timedOut(start: Uint8Array<ArrayBuffer> | null): void;
-}
-
-/** A fragment's data; the first fragment's Ethernet and IP headers precede it. */
-class Part {
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Where it begins and ends in the datagram's data, in bytes. */
-  start = 0;
-  end = 0;
-  headerBytes = 0;
-
-  constructor(capacityBytes: number) {
-    this.bytes = new Uint8Array(capacityBytes);
-  }
-
-  get costBytes(): number {
-    return this.bytes.length + PART_COST_BYTES;
-  }
-}
-
-/** The datagrams of one source address. */
-interface Source {
-  readonly address: number;
-  /** The oldest first. */
-  readonly datagrams: Datagram[];
-  heldBytes: number;
-}
-
-class Datagram {
-  /** In the order of `start`; they never overlap. */
-  parts: Part[] = [];
-  /** Bytes of data in `parts`. */
-  dataBytes = 0;
-  /** Length of the whole data, or -1 while the last fragment is missing. */
-  endBytes = -1;
-  /** Longest fragment as IP packet. */
-  longestBytes = 0;
-  /** A router has marked a fragment (RFC 3168 §5.3). */
-  congested = false;
-  costBytes = 0;
-  /** The reason to drop every further fragment, or 0. */
-  verdict = 0;
-
-  constructor(
-    readonly key: string,
-    readonly source: Source,
-    readonly startedMs: number,
-  ) {}
-
-  /** Index of the first part that starts at `start` or after it. */
-  indexOf(start: number): number {
-    let low = 0;
-    let high = this.parts.length;
-    if (high > 0 && this.parts[high - 1]!.start < start) return high;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.parts[middle]!.start < start) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
 }
 
 export class Reassembly {
@@ -220,8 +158,8 @@ export class Reassembly {
   #keep({ bytes }: Arena, pdu: Pdu, start: number, end: number): Part {
     const from = start === 0 ? pdu.frame : pdu.l4;
     const lengthBytes = pdu.end - from;
-    const part = (lengthBytes <= PLACE_BYTES ? this.#spare.pop() : undefined) ??
-      new Part(Math.max(lengthBytes, PLACE_BYTES));
+    const part = (lengthBytes <= BUFFER_BYTES ? this.#spare.pop() : undefined) ??
+      new Part(Math.max(lengthBytes, BUFFER_BYTES));
     part.bytes.set(bytes.subarray(from, pdu.end));
     part.start = start;
     part.end = end;
@@ -306,7 +244,7 @@ export class Reassembly {
   /** Releases the buffers of the datagram's parts. */
   #release(datagram: Datagram): void {
     for (const part of datagram.parts) {
-      if (part.bytes.length === PLACE_BYTES) this.#spare.push(part);
+      if (part.bytes.length === BUFFER_BYTES) this.#spare.push(part);
     }
     datagram.parts = [];
   }
@@ -330,50 +268,4 @@ function faultOf(view: DataView, pdu: Pdu, start: number, isLast: boolean): numb
   const isWhole = start === 0 && lengthBytes >= tcp.TCP_MIN_BYTES &&
     lengthBytes >= tcp.headerBytes(view, pdu.l4);
   return isWhole ? 0 : Reason["fragment-tiny"];
-}
-
-/** True if the part at `index` is the same fragment, byte for byte. */
-function isDuplicate(
-  arena: Arena,
-  pdu: Pdu,
-  datagram: Datagram,
-  index: number,
-  start: number,
-  end: number,
-  isLast: boolean,
-): boolean {
-  const held = datagram.parts[index];
-  if (held === undefined || held.start !== start || held.end !== end) return false;
-  if (isLast !== (datagram.endBytes === end)) return false;
-  for (let i = 0; i < end - start; i++) {
-    if (held.bytes[held.headerBytes + i] !== arena.bytes[pdu.l4 + i]) return false;
-  }
-  return true;
-}
-
-/**
- * True if `start` … `end` overlaps a part next to `index`, or contradicts the datagram's length.
- */
-function isContradiction(
-  datagram: Datagram,
-  index: number,
-  start: number,
-  end: number,
-  isLast: boolean,
-): boolean {
-  const before = datagram.parts[index - 1];
-  const after = datagram.parts[index];
-  if (before !== undefined && before.end > start) return true;
-  if (after !== undefined && (isLast || after.start < end)) return true;
-  return datagram.endBytes >= 0 && (isLast || end > datagram.endBytes);
-}
-
-/** The part of the first fragment's frame that an ICMP error quotes, or null. */
-function startOf({ parts }: Datagram): Uint8Array<ArrayBuffer> | null {
-  const [first] = parts;
-  if (first === undefined || first.start !== 0) return null;
-  return first.bytes.slice(
-    0,
-    Math.min(first.headerBytes + first.end, ETHERNET_BYTES + MAX_QUOTE_BYTES),
-  );
 }
