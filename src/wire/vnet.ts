@@ -3,9 +3,9 @@
  * interface which work the frame's sender has left to it. `frame` is the offset of the Ethernet
  * header, right after it.
  *
- *     NEEDS_CSUM   the layer 4 checksum field holds the sum of the pseudo-header; the interface sums
- *                  from csum_start to the packet's end and writes the complement at csum_start +
- *                  csum_offset
+ *     NEEDS_CSUM   the layer 4 checksum field holds the sum of the pseudo-header; the interface
+ *                  sums from csum_start to the packet's end and writes the complement at
+ *                  csum_start + csum_offset
  *     GSO          the interface also splits the TCP segment into packets of gso_size bytes of data
  *
  * The kernel passes on what the sender requested, and that may be a virtual machine or a program
