@@ -316,11 +316,11 @@ export class Connections {
    */
   #holdToShare(pdu: Pdu, backend: number): number {
     const { protocol, src, dstPort } = pdu;
+    // Mostly all have less than a share together, or this source has.
+    const least = Math.min(this.#shareOfTable, this.#shareOfPorts);
+    if (this.#everybody.inUse < least || this.#shares.total(src, ALL) < least) return 0;
     const { size } = this.#ports;
-    // Where all pools together hold less than would count in one, none is looked at.
-    const mayCount = this.#everybody.pending >= this.#shareOfPorts ||
-      this.#everybody.inUse >= size * FULL;
-    const pool = backend === 0 || !mayCount ? null : this.#ports.pool(protocol, backend, dstPort);
+    const pool = backend === 0 ? null : this.#ports.pool(protocol, backend, dstPort);
     if (pool !== null) {
       const inPool = this.#shares.poolOf(protocol, backend, dstPort);
       const reason = this.#holdTo(this.#shareOfPorts, pool, size, src, inPool);
@@ -336,7 +336,6 @@ export class Connections {
     src: number,
     pool: number,
   ): number {
-    // Mostly there are fewer in all, and nobody need be counted.
     if (population.pending >= share && this.#shares.pending(src, pool) >= share) {
       const own = this.#room.oldestOf(population, src);
       if (own < 0) return Reason["source-limit"];
