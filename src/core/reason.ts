@@ -1,7 +1,13 @@
 /**
- * Why a packet was dropped. A function on the packet path returns 0 or one of these numbers; each is
- * counted, named in the log and the summary, and explained here once, in the order in which a packet
- * can meet them.
+ * Why a packet was dropped: each reason is counted, named in the log and the summary, and explained here
+ * once, in the order in which a packet can meet them.
+ *
+ * One rule holds for what a function of the packet path returns:
+ *
+ *     ≥ 0        the packet goes on: 0, or what was found (a decision, an offset, a connection's reference)
+ *     < 0        it is dropped, for this reason
+ *     NOT_MINE   it is another function's affair; nothing was done
+ *     HELD       it was kept, for now
  */
 
 const TABLE = [
@@ -68,20 +74,24 @@ const TABLE = [
 
 export type ReasonName = typeof TABLE[number][0];
 
-/** Name → number, e.g. `Reason["no-route"]`. */
+/** See above; below all reasons. */
+export const NOT_MINE = -(1 << 30);
+export const HELD: number = NOT_MINE - 1;
+
+/** Name → number, e.g. `Reason["no-route"]`: `none` is 0, the others are negative. */
 export const Reason: Readonly<Record<ReasonName, number>> = Object.freeze(
-  Object.fromEntries(TABLE.map(([name], number) => [name, number])),
+  Object.fromEntries(TABLE.map(([name], place) => [name, 0 - place])),
 ) as Record<ReasonName, number>;
 
 export const REASON_COUNT: number = TABLE.length;
 
-/** By number. */
+/** In the order above. */
 export const REASON_NAMES: readonly ReasonName[] = TABLE.map(([name]) => name);
 
 export function reasonName(reason: number): ReasonName {
-  return TABLE[reason]![0];
+  return TABLE[-reason]![0];
 }
 
 export function reasonText(reason: number): string {
-  return TABLE[reason]![1];
+  return TABLE[-reason]![1];
 }

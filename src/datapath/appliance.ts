@@ -13,11 +13,11 @@ import type { Clock } from "../core/clock.ts";
 import { LimitedLog } from "../core/limited_log.ts";
 import type { Log } from "../core/log.ts";
 import type { Random } from "../core/random.ts";
-import { Reason } from "../core/reason.ts";
+import { HELD, NOT_MINE, Reason } from "../core/reason.ts";
 import type { Device } from "../device/device.ts";
 import { Backends } from "../flow/backends/backends.ts";
 import { Connections } from "../flow/connections.ts";
-import { RelatedErrors, UNRELATED } from "../flow/icmp_error.ts";
+import { RelatedErrors } from "../flow/icmp_error.ts";
 import { SIDE_B } from "../flow/table.ts";
 import { Fragmenter, MAX_PACKET_FRAGMENTS } from "../stack/fragmentation.ts";
 import { Reassembly } from "../stack/reassembly.ts";
@@ -31,7 +31,7 @@ import type { Config } from "./config.ts";
 import { Dispatch } from "./dispatch.ts";
 import { type Link, makeLinks } from "./link.ts";
 import { Count, Metrics } from "./metrics.ts";
-import { LEFT, PlainSegments } from "./header_prediction.ts";
+import { PlainSegments } from "./header_prediction.ts";
 import type { Observer, SentFrame } from "./observer.ts";
 import { type Snapshot, snapshotOf } from "./snapshot.ts";
 import { type Evaluator, RunningPolicy } from "./running_policy.ts";
@@ -41,9 +41,6 @@ const TICK_MS = 100;
 
 /** Scratch space for the longest datagram, once whole and once in fragments. */
 const REASSEMBLY_ROOM_BYTES = 3 << 16;
-
-/** What `#fragment` gives for a fragment that is held: no reason. */
-const HELD = -1;
 
 export interface ApplianceOptions {
   /** One for each of `config.links`. */
@@ -217,8 +214,8 @@ export class Appliance {
       const flow = candidates[i]!;
       const outcome = isUnseen
         ? this.#plain.take(link, frame, frameBytes, flow, pdu, evaluate, this.#nowMs)
-        : LEFT;
-      if (outcome === LEFT) {
+        : NOT_MINE;
+      if (outcome === NOT_MINE) {
         pdu.flow = flow;
         this.#frame(link, frame, frameBytes);
       } else {
@@ -264,7 +261,7 @@ export class Appliance {
     );
     if (!roomy) this.#flush();
     const frame = this.#reassembly.add(arena, pdu, this.#nowMs);
-    if (frame <= 0) return frame === 0 ? HELD : -frame;
+    if (frame < 0) return frame;
     const frameBytes = ETHERNET_BYTES + ipv4.totalLength(arena.view, frame + ETHERNET_BYTES);
     const reason = decodeFrame(arena.view, frame, frameBytes, mac, pdu) ||
       decodeIpv4(arena.view, pdu);
@@ -278,7 +275,7 @@ export class Appliance {
     const { table } = this.connections;
     const ports = (pdu.srcPort << 16) | pdu.dstPort;
     const related = this.#related.find(this.#in.arena.view, pdu);
-    const reference = related === UNRELATED
+    const reference = related === NOT_MINE
       ? table.find(pdu.protocol, pdu.src, pdu.dst, ports)
       : related;
     return reference >= 0 && table.dst(reference >>> 1, reference & 1) === pdu.dst;
@@ -293,9 +290,9 @@ export class Appliance {
     else this.#observed(this.#observer, pdu, related);
   }
 
-  /** Decides about the PDU and does it: the decision carried out, or the negative of a reason. */
+  /** Decides about the PDU and does it: the decision carried out, or a reason. */
   #handle(pdu: Pdu, related: number): number {
-    if (related !== UNRELATED) return this.#dispatch.relay(pdu, related, this.#nowMs);
+    if (related !== NOT_MINE) return this.#dispatch.relay(pdu, related, this.#nowMs);
     const outcome = this.#decide(pdu);
     this.#policy.settle(pdu, outcome);
     return outcome;
@@ -310,8 +307,8 @@ export class Appliance {
     const reason = this.#conclude(outcome);
     const decision = outcome < 0 ? DROP : outcome;
     if (!isWanted) return observer.skipped(decision, this.#nowMs);
-    const node = related === UNRELATED ? pdu.exit : null;
-    const entry = (related === UNRELATED ? pdu.flow : related) >>> 1;
+    const node = related === NOT_MINE ? pdu.exit : null;
+    const entry = (related === NOT_MINE ? pdu.flow : related) >>> 1;
     observer.decided({
       pdu,
       decision,
@@ -336,13 +333,13 @@ export class Appliance {
 
   /** Counts what became of a PDU; the reason if it was dropped. */
   #conclude(outcome: number): number {
-    const reason = outcome < 0 ? -outcome : outcome === DROP ? Reason.policy : 0;
+    const reason = outcome < 0 ? outcome : outcome === DROP ? Reason.policy : 0;
     this.metrics.decisions[outcome < 0 ? DROP : outcome]!++;
     if (reason !== 0) this.metrics.drop(reason);
     return reason;
   }
 
-  /** The decision that was carried out, or the negative of the reason for which the PDU was dropped. */
+  /** The decision that was carried out, or the reason for which the PDU was dropped. */
   #decide(pdu: Pdu): number {
     this.connections.classify(this.#in.arena.view, pdu, this.#nowMs);
     pdu.side = this.#sideOf(pdu);

@@ -21,7 +21,7 @@ import { formatSummary } from "../../src/console/summary.ts";
 import { Trace } from "../../src/console/trace.ts";
 import { ManualClock } from "../../src/core/clock.ts";
 import { SeededRandom } from "../../src/core/random.ts";
-import { reasonName } from "../../src/core/reason.ts";
+import { REASON_NAMES } from "../../src/core/reason.ts";
 import { DEFAULT_TIMEOUTS, type Timeouts } from "../../src/flow/lifetimes.ts";
 import { MemoryDevice } from "../../src/device/memory.ts";
 import type { Policy } from "../../src/policy/language/ast.ts";
@@ -194,8 +194,8 @@ export class World {
   /** How often each reason has dropped a PDU, those above 0. */
   drops(): Record<string, number> {
     const drops: Record<string, number> = {};
-    this.appliance.metrics.drops.forEach((count, reason) => {
-      if (count > 0) drops[reasonName(reason)] = count;
+    this.appliance.metrics.drops.forEach((count, place) => {
+      if (count > 0) drops[REASON_NAMES[place]!] = count;
     });
     return drops;
   }

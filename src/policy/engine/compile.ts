@@ -166,7 +166,7 @@ class Emitter {
   }
 
   #step(call: string, node: PlanNode, offset: number): string {
-    const refused = this.#exit(offset, "-r");
+    const refused = this.#exit(offset, "r");
     return `r = steps.${call}; if (r !== 0) { ${refused} } ` +
       this.#branch(node.children[0]!, offset + 1);
   }

@@ -49,7 +49,7 @@ function walk(plan: Plan, node: PlanNode, pdu: Pdu, visitor: Visitor | undefined
   };
   const step = (reason: number): number => {
     visitor?.stepped(node, reason);
-    return reason === 0 ? walk(plan, node.children[0]!, pdu, visitor) : end(-reason);
+    return reason === 0 ? walk(plan, node.children[0]!, pdu, visitor) : end(reason);
   };
   switch (tree.node) {
     case "first-match":
