@@ -1,5 +1,5 @@
 /**
- * `proxy policy check|print|mermaid|dot|svg [FILE]`: looks at a policy without running it. The answer
+ * `proxy policy check|print|format|mermaid|dot|svg [FILE]`: looks at a policy without running it. The answer
  * goes to stdout and is waited for; what keeps it from being given goes to stderr.
  */
 import type { Policy } from "../policy/language/ast.ts";
@@ -16,15 +16,16 @@ import {
 } from "../policy/notation/parse.ts";
 import { tooLargeOf } from "../policy/engine/plan.ts";
 import { formatAt, printable } from "../policy/notation/policy_error.ts";
+import { format } from "../policy/notation/format.ts";
 import { print } from "../policy/notation/print.ts";
 import { renderDot, renderMermaid } from "../policy/picture/render.ts";
 import { SourceLimits } from "../policy/engine/source_limits.ts";
 import { reported } from "./command.ts";
 import { DEFAULT_MAX_CONN, DEFAULT_MAX_LIMIT_SOURCES } from "./flags.ts";
-import { readPolicyFile } from "../process/policy_file.ts";
+import { type ReadFile, readPolicy } from "../process/policy_file.ts";
 import { writeAll } from "../process/write_all.ts";
 
-export const POLICY_VIEWS = ["check", "print", "mermaid", "dot", "svg"] as const;
+export const POLICY_VIEWS = ["check", "print", "format", "mermaid", "dot", "svg"] as const;
 export type PolicyView = typeof POLICY_VIEWS[number];
 
 export interface PolicyCommand {
@@ -42,15 +43,16 @@ export interface PolicyCommandOptions {
   readonly customs: Customs;
   /** Loads `svg.ts`. */
   readonly svg: () => Promise<typeof import("./svg.ts")>;
-  readonly read?: (path: string) => Promise<string>;
+  readonly read?: ReadFile;
 }
 
-/** A policy, and where its parts stand if it came from a text. */
+/** A policy, and where its parts are written if it came from a text. */
 interface Source {
   readonly name: string;
-  readonly text: string;
   readonly policy: Policy;
   readonly positions: ReadonlyMap<object, Position>;
+  /** Each file and its text. */
+  readonly sources: ReadonlyMap<string, string>;
 }
 
 /** Runs the command; the exit code: 0, or 1 for a wrong policy or a failure. */
@@ -59,12 +61,20 @@ export async function policyCommand(
   options: PolicyCommandOptions,
 ): Promise<number> {
   return await reported(options.stderr, async () => {
-    const source = await load(file, options);
-    if (Array.isArray(source)) {
-      const text = `${source.map(formatError).join("\n")}\n`;
+    const refuse = async (errors: readonly PolicyError[]) => {
+      const text = `${errors.map(formatError).join("\n")}\n`;
       await writeAll(view === "check" ? options.stdout : options.stderr, text);
       return 1;
+    };
+    if (view === "format" && file !== null) {
+      const source = await readPolicy(file, options.read);
+      const { text, errors } = format(source.text, source.file);
+      if (text === null) return await refuse(errors);
+      await writeAll(options.stdout, text);
+      return 0;
     }
+    const source = await load(file, options);
+    if (Array.isArray(source)) return await refuse(source);
     if (view === "check") return await checkSource(source, options.stdout);
     await writeAll(options.stdout, await textOf(view, source.policy, options));
     return 0;
@@ -73,15 +83,15 @@ export async function policyCommand(
 
 async function load(
   file: string | null,
-  { builtIn, customs, read = readPolicyFile }: PolicyCommandOptions,
+  { builtIn, customs, read }: PolicyCommandOptions,
 ): Promise<Source | PolicyError[]> {
   if (file === null) {
-    return { name: "built-in policy", text: "", policy: builtIn, positions: new Map() };
+    const [positions, sources] = [new Map(), new Map()];
+    return { name: "built-in policy", policy: builtIn, positions, sources };
   }
-  const text = await read(file);
-  const name = file === "-" ? "stdin" : file;
-  const parsed = parse(text, { file: name, customs });
-  return parsed.policy === null ? [...parsed.errors] : { name, text, ...parsed };
+  const { text, ...options } = await readPolicy(file, read);
+  const parsed = parse(text, { ...options, customs });
+  return parsed.policy === null ? [...parsed.errors] : { name: options.file, ...parsed };
 }
 
 async function textOf(
@@ -91,6 +101,7 @@ async function textOf(
 ): Promise<string> {
   switch (view) {
     case "print":
+    case "format":
       return print(policy);
     case "mermaid":
       return renderMermaid(graphOf(policy));
@@ -123,7 +134,7 @@ async function checkSource(source: Source, stdout: Writer): Promise<number> {
     const { policy } = source;
     findings.push({ level: "error", check: "too-large", node: policy, message, path: "start" });
   }
-  const lines = source.text.split("\n");
+  const lines = new Map([...source.sources].map(([file, text]) => [file, text.split("\n")]));
   const errors = findings.filter(({ level }) => level === "error");
   const warnings = findings.filter(({ level }) => level === "warning");
   // In writing order if all are shown; else a warning must not hide an error.
@@ -147,13 +158,13 @@ async function checkSource(source: Source, stdout: Writer): Promise<number> {
 /** With its line if it has one, else with its path in the tree. */
 function formatFinding(
   { level, node, message, path }: Finding,
-  { name: file, positions }: Source,
-  lines: readonly string[],
+  { name, positions }: Source,
+  lines: ReadonlyMap<string, readonly string[]>,
 ): string {
   const position = positions.get(node);
-  if (position === undefined) return printable(`${file}: ${level}: ${message} (at ${path})`);
-  const source = (lines[position.line - 1] ?? "").replace(/\r$/, "");
-  return formatAt({ file, ...position, length: 1, source }, `${level}: ${message}`);
+  if (position === undefined) return printable(`${name}: ${level}: ${message} (at ${path})`);
+  const source = (lines.get(position.file)?.[position.line - 1] ?? "").replace(/\r$/, "");
+  return formatAt({ ...position, length: 1, source }, `${level}: ${message}`);
 }
 
 function counted(n: number, what: string): string | null {

@@ -10,7 +10,7 @@ import {
 } from "../wire/address.ts";
 import type { Route } from "../stack/routes.ts";
 import { checkOwnAddress } from "../datapath/config.ts";
-import type { TraceMode } from "../console/trace.ts";
+import type { TraceMode } from "../datapath/config.ts";
 
 const DEFAULT_PREFIX = 24;
 export const DEFAULT_PORTS = "1024-65535";

@@ -1,6 +1,13 @@
 /**
- * Why a packet was dropped. A function on the packet path returns 0 or one of these numbers; each
- * is counted, named in the log and the summary, and explained here, in the order of the checks.
+ * Why a packet was dropped: each reason is counted, named in the log and the summary, and explained
+ * here, in the order of the checks.
+ *
+ * One rule holds for the result of a function on the packet path:
+ *
+ *     ≥ 0        the packet goes on: 0, or a result (a decision, an offset, a connection's reference)
+ *     < 0        it is dropped, for this reason
+ *     NOT_MINE   it is for another function; nothing was done
+ *     HELD       it was kept, for now
  */
 
 const TABLE = [
@@ -58,10 +65,10 @@ const TABLE = [
   ["mtu-exceeded", "longer than the MTU, and DF forbids fragmentation"],
   ["link-down", "the outgoing device is down or gone"],
   ["no-backend", "no backend answers ARP"],
+  ["no-route", "no route to the destination"],
   ["source-limit", "its source has reached its limit of connections (--max-conn-per-source)"],
   ["no-port", "every source port towards this backend and port is in use by a live connection"],
   ["table-full", "the connection table is full of live connections"],
-  ["no-route", "no route to the destination"],
   ["arp-queue-full", "too many packets are waiting for ARP replies"],
   ["arp-unanswered", "no ARP reply came"],
   ["no-buffer", "no buffer space left in this burst"],
@@ -70,17 +77,24 @@ const TABLE = [
 
 export type ReasonName = typeof TABLE[number][0];
 
-/** Name → number, e.g. `Reason["no-route"]`. */
+/** See above; below all reasons. */
+export const NOT_MINE = -(1 << 30);
+export const HELD: number = NOT_MINE - 1;
+
+/** Name → number, e.g. `Reason["no-route"]`: `none` is 0, the others are negative. */
 export const Reason: Readonly<Record<ReasonName, number>> = Object.freeze(
-  Object.fromEntries(TABLE.map(([name], number) => [name, number])),
+  Object.fromEntries(TABLE.map(([name], place) => [name, 0 - place])),
 ) as Record<ReasonName, number>;
 
 export const REASON_COUNT: number = TABLE.length;
 
+/** In the order above. */
+export const REASON_NAMES: readonly ReasonName[] = TABLE.map(([name]) => name);
+
 export function reasonName(reason: number): ReasonName {
-  return TABLE[reason]![0];
+  return TABLE[-reason]![0];
 }
 
 export function reasonText(reason: number): string {
-  return TABLE[reason]![1];
+  return TABLE[-reason]![1];
 }

@@ -16,7 +16,7 @@
  * anyone who guesses the tuple can forge such an error (RFC 5927). For TCP it must quote a sequence
  * number that is in flight.
  */
-import { Reason } from "../core/reason.ts";
+import { NOT_MINE, Reason } from "../core/reason.ts";
 import { complement, delta16, delta32, sumBytes, updated } from "../wire/checksum.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
@@ -26,9 +26,6 @@ import * as tcp from "../wire/tcp.ts";
 import * as udp from "../wire/udp.ts";
 import { type FlowTable, SIDE_A, SIDE_B } from "./table.ts";
 import { isUnderWay } from "./tcp_window.ts";
-
-/** Result of `find` for a PDU that is not an error about a tracked connection. */
-export const UNRELATED = -(1 << 30);
 
 export class RelatedErrors {
   readonly #table: FlowTable;
@@ -40,22 +37,22 @@ export class RelatedErrors {
 
   /**
    * Returns the reference of the connection that the ICMP error is about, with the side to which
-   * the quoted packet went; UNRELATED; or the negative of a reason to drop the error.
+   * the quoted packet went; NOT_MINE for any other PDU; or a reason to drop the error.
    */
   find(view: DataView, pdu: Pdu): number {
-    if (pdu.protocol !== ipv4.PROTOCOL_ICMP || !quotesPacket(pdu.icmpType)) return UNRELATED;
+    if (pdu.protocol !== ipv4.PROTOCOL_ICMP || !quotesPacket(pdu.icmpType)) return NOT_MINE;
     const quoted = this.#quoted;
     const reason = decodeQuoted(view, pdu, quoted);
-    if (reason !== 0) return -reason;
-    if (quoted.hasTuple === 0) return UNRELATED;
+    if (reason !== 0) return reason;
+    if (quoted.hasTuple === 0) return NOT_MINE;
     // The quoted packet was sent by the proxy: swapped, its tuple is that of a packet from that
     // host.
     const ports = (quoted.dstPort << 16) | quoted.srcPort;
     const reference = this.#table.find(quoted.protocol, quoted.dst, quoted.src, ports);
-    if (reference < 0 || !this.#table.hasSideB(reference >>> 1)) return UNRELATED;
+    if (reference < 0 || !this.#table.hasSideB(reference >>> 1)) return NOT_MINE;
     const isBelieved = quoted.protocol !== ipv4.PROTOCOL_TCP ||
       isUnderWay(this.#table, reference >>> 1, 1 - (reference & 1), tcp.sequence(view, quoted.l4));
-    return isBelieved ? reference : -Reason["out-of-window"];
+    return isBelieved ? reference : Reason["out-of-window"];
   }
 
   /**

@@ -47,6 +47,9 @@ const CHALLENGE_WITHOUT_SCALE = 1;
 /** Acknowledgments this old are accepted even from a side with a small window. */
 export const OLD_ACK_BYTES = 66_000;
 
+/** Most data in a SYN: the length of a challenge SYN's data is not stored. */
+const MOST_SYN_BYTES = 8960;
+
 // Results of `fit`.
 /** Not in the window. */
 export const OUT = 0;
@@ -114,17 +117,18 @@ export function noteChallenge(view: DataView, table: FlowTable, entry: number, p
 }
 
 /**
- * True for side B's SYN ACK or RST in answer to a challenge SYN: B has forgotten the connection.
+ * True for side B's SYN ACK or RST in answer to a challenge SYN and the data in it (RFC 7413): B has
+ * forgotten the connection.
  */
 export function answersChallenge(table: FlowTable, entry: number, pdu: Pdu): boolean {
-  return (pdu.tcpFlags & tcp.ACK) !== 0 && isChallenged(table, entry) &&
-    pdu.ack === ((table.extra(entry, CHALLENGE) + 1) | 0);
+  if ((pdu.tcpFlags & tcp.ACK) === 0 || !isChallenged(table, entry)) return false;
+  const acked = (pdu.ack - table.extra(entry, CHALLENGE)) | 0;
+  return acked > 0 && acked <= 1 + MOST_SYN_BYTES;
 }
 
-/** Restarts the connection with the challenge SYN, which has been answered. */
-export function acceptChallenge(table: FlowTable, entry: number): void {
+/** Restarts the connection with the challenge SYN, which has been answered with ACK `end`. */
+export function acceptChallenge(table: FlowTable, entry: number, end: number): void {
   const isn = table.extra(entry, CHALLENGE);
-  const end = (isn + 1) | 0;
   table.setExtra(entry, ISN, isn);
   table.setData(entry, END, end);
   table.setData(entry, MAX_END, end);
@@ -135,7 +139,8 @@ export function acceptChallenge(table: FlowTable, entry: number): void {
   setOffer(table, entry, 0, (offer & SCALE_OFFERED) === 0 ? 0 : offer);
 }
 
-function isChallenged(table: FlowTable, entry: number): boolean {
+/** True if such a SYN has come since the connection began. */
+export function isChallenged(table: FlowTable, entry: number): boolean {
   return table.offers(entry) >>> CHALLENGE_SHIFT !== 0;
 }
 
@@ -160,6 +165,12 @@ export function isLaterSyn(
   const last = table.extra(entry, TIMESTAMP);
   const timestamp = last === 0 ? 0 : timestampOf(view, pdu);
   return timestamp !== 0 && ((timestamp - last) | 0) > 0;
+}
+
+/** True if each side has acknowledged everything that the other has sent. */
+export function isAcknowledged(table: FlowTable, entry: number): boolean {
+  return table.data(entry, ACK) === table.data(entry, WORDS_PER_SIDE + END) &&
+    table.data(entry, WORDS_PER_SIDE + ACK) === table.data(entry, END);
 }
 
 /** True if the segment has sequence numbers that `side` had not sent before. */

@@ -64,9 +64,9 @@ const RETRY_INTERVAL_MS = 5000;
  */
 const FRESH_MS = 30_000;
 /**
- * A watched neighbour is also asked when it has owed an answer to something else this long. One
- * whose last answer is newer owes nothing yet, so that with three requests it is given up after
- * four to five seconds.
+ * A watched neighbour is also asked when it has owed an answer to something else this long: with
+ * three requests it is given up four seconds and a tick after the first SYN or datagram that it does
+ * not answer.
  */
 const OWED_MS = 1000;
 /** A neighbour that no packet was sent to for this long is removed. */
@@ -184,7 +184,6 @@ export class Neighbors {
   expectAnswer(address: number, nowMs: number): void {
     const at = this.#table.find(address);
     if (at < 0 || this.#words[at + QUEUE] !== FRESH || this.#table.has(at, OWES)) return;
-    if (nowMs - this.#table.time(at, CONFIRMED) < OWED_MS) return;
     this.#words[at + FLAGS]! |= OWES;
     this.#table.setTime(at, SINCE, nowMs);
     this.#orders.append(this.#owing, numberOf(at));

@@ -4,7 +4,7 @@
  *
  *     add(fragment) ─┬─ copied, waits for the others                         0
  *                    ├─ was the last missing one: the datagram, in scratch   frame offset
- *                    └─ dropped                                              -reason
+ *                    └─ dropped                                              reason
  *
  * Fragments may come in any order; an exact duplicate is ignored. Any other overlap, or a
  * contradiction about the datagram's length, drops the datagram and all its later fragments: no
@@ -17,7 +17,7 @@
  * for a packet; but the buffers are reused, so that a flood leaves little garbage.
  */
 import type { Arena } from "../core/arena.ts";
-import { Reason } from "../core/reason.ts";
+import { HELD, Reason } from "../core/reason.ts";
 import { complement, sumBytes } from "../wire/checksum.ts";
 import { ETHERNET_BYTES } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
@@ -90,25 +90,24 @@ export class Reassembly {
   }
 
   /**
-   * Takes a fragment that `decodeIpv4` has accepted. Returns 0 when it waits, is a duplicate, or
+   * Takes a fragment that `decodeIpv4` has accepted. Returns HELD when it waits, is a duplicate, or
    * was evicted at once; the frame's offset when the datagram is complete (a new frame in scratch
-   * space, with the first fragment's Ethernet header, TTL and options); or the negative of a reason
-   * to drop it.
+   * space, with the first fragment's Ethernet header, TTL and options); or a reason to drop it.
    */
   add(arena: Arena, pdu: Pdu, nowMs: number): number {
     const word = ipv4.flagsAndOffset(arena.view, pdu.ip);
     const start = (word & ipv4.FRAGMENT_OFFSET) * 8;
     const isLast = (word & ipv4.MORE_FRAGMENTS) === 0;
     const fault = faultOf(arena.view, pdu, start, isLast);
-    if (fault !== 0) return -fault;
+    if (fault !== 0) return fault;
 
     const datagram = this.#obtain(arena.view, pdu, nowMs);
-    if (datagram.verdict !== 0) return -datagram.verdict;
+    if (datagram.verdict !== 0) return datagram.verdict;
     const end = start + pdu.end - pdu.l4;
     const index = datagram.indexOf(start);
-    if (isDuplicate(arena, pdu, datagram, index, start, end, isLast)) return 0;
+    if (isDuplicate(arena, pdu, datagram, index, start, end, isLast)) return HELD;
     if (isContradiction(datagram, index, start, end, isLast)) {
-      return -this.#condemn(datagram, Reason["fragment-overlap"]);
+      return this.#condemn(datagram, Reason["fragment-overlap"]);
     }
 
     const part = this.#keep(arena, pdu, start, end);
@@ -121,7 +120,7 @@ export class Reassembly {
     this.#charge(datagram, part.costBytes);
     if (datagram.dataBytes === datagram.endBytes) return this.#complete(arena, datagram);
     this.#shrink(datagram.source);
-    return 0;
+    return HELD;
   }
 
   /** Drops datagrams that have timed out, a bounded number in each call. */
@@ -178,7 +177,7 @@ export class Reassembly {
       const reason = Reason[tooLong ? "fragment-length" : "no-buffer"];
       this.#events.dropped(reason, parts.length - 1);
       this.#remove(datagram);
-      return -reason;
+      return reason;
     }
     const { bytes, view } = arena;
     let to = frame;

@@ -6,6 +6,10 @@
  * so that writing them allocates nothing.
  */
 
+/** Values of `Pdu.side`. */
+export const FROM_A = 0;
+export const FROM_B = 1;
+
 /** How a PDU relates to tracked connections. */
 export const STATE_NEW = 0;
 export const STATE_ESTABLISHED = 1;
@@ -67,6 +71,8 @@ export class Pdu {
    * the lookup has confirmed it: a candidate.
    */
   flow = 0;
+  /** FROM_A or FROM_B: the side that it came from. */
+  side = 0;
   /** STATE_NEW, STATE_ESTABLISHED or STATE_INVALID. */
   state = 0;
   /** Why the state is invalid; else 0. */

@@ -14,7 +14,7 @@
 import { Arena, BURST_FRAMES } from "../../src/core/arena.ts";
 import { Count } from "../../src/datapath/metrics.ts";
 import { ManualClock } from "../../src/core/clock.ts";
-import { Reason, reasonName } from "../../src/core/reason.ts";
+import { REASON_NAMES } from "../../src/core/reason.ts";
 import { newConnections, type Subject, subject } from "./mix.ts";
 import { type Burst, burstsOf, type ReplayDevice } from "./replay_device.ts";
 
@@ -75,9 +75,10 @@ class Traffic {
   refuseStrays(): void {
     const { appliance, device } = this.#subject;
     if (device.sent === 0) throw new Error("Cannot measure: nothing was sent");
-    appliance.metrics.drops.forEach((count, reason) => {
-      if (count === 0 || reason === Reason.policy) return;
-      throw new Error(`Cannot measure: ${count} packets were dropped as ${reasonName(reason)}`);
+    appliance.metrics.drops.forEach((count, place) => {
+      const name = REASON_NAMES[place]!;
+      if (count === 0 || name === "policy") return;
+      throw new Error(`Cannot measure: ${count} packets were dropped as ${name}`);
     });
   }
 

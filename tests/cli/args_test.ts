@@ -723,7 +723,7 @@ Deno.test("parseArgs --help shows examples that work", () => {
 });
 
 Deno.test("parseArgs takes the command policy, for a file or the built-in policy", () => {
-  for (const view of ["check", "print", "mermaid", "dot", "svg"]) {
+  for (const view of ["check", "print", "format", "mermaid", "dot", "svg"]) {
     assert.deepEqual(parseArgs(["policy", view], ABOUT), { kind: "policy", view, file: null });
     for (const file of ["web.policy", "-", "a b", "./--net"]) {
       assert.deepEqual(parseArgs(["policy", view, file], ABOUT), { kind: "policy", view, file });
@@ -736,7 +736,7 @@ Deno.test("parseArgs takes the command policy, for a file or the built-in policy
   }
 });
 
-const VIEWS = "expected check, print, mermaid, dot or svg";
+const VIEWS = "expected check, print, format, mermaid, dot or svg";
 const policyErrors: { argv: string[]; message: string }[] = [
   { argv: ["policy"], message: `Missing word after "policy": ${VIEWS}` },
   { argv: ["policy", "draw"], message: `Cannot use "draw" after "policy": ${VIEWS}` },
@@ -772,8 +772,8 @@ Deno.test("parseArgs --help names the command policy, whose own page names its w
   };
   assert.match(text("--help"), /^Commands:\n {2}policy \[VIEW\] \[FILE\] +check a policy/m);
   const page = text("policy", "--help");
-  assert.match(page, /^Usage: proxy policy check\|print\|mermaid\|dot\|svg \[FILE\]\n/);
-  for (const view of ["check", "print", "mermaid", "dot", "svg"]) {
+  assert.match(page, /^Usage: proxy policy check\|print\|format\|mermaid\|dot\|svg \[FILE\]\n/);
+  for (const view of ["check", "print", "format", "mermaid", "dot", "svg"]) {
     assert.match(page, new RegExp(`^ {2}${view} +\\w`, "m"));
   }
 });

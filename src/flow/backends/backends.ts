@@ -20,6 +20,8 @@ export interface Backend {
 
 export class Backends {
   readonly all: readonly Backend[];
+  /** How many have not answered. */
+  unanswered = 0;
   readonly #byAddress: ReadonlyMap<number, Backend>;
   /** Index in `all`. */
   readonly #indexOf: ReadonlyMap<Backend, number>;
@@ -44,11 +46,6 @@ export class Backends {
     return this.#byAddress.get(address);
   }
 
-  /** How many do not answer. */
-  get unanswered(): number {
-    return this.all.length - this.#up.length - this.#resolving.length;
-  }
-
   /**
    * New connections go to backends that answer; while none does, to those that have not replied
    * yet; else to none.
@@ -60,6 +57,7 @@ export class Backends {
     backend.status = status;
     from?.splice(this.#indexIn(from, backend), 1);
     to?.splice(this.#indexIn(to, backend), 0, backend);
+    this.unanswered = this.all.length - this.#up.length - this.#resolving.length;
   }
 
   #withStatus(status: BackendStatus): Backend[] | null {
@@ -84,11 +82,11 @@ export class Backends {
     const count = eligible.length;
     if (count <= 1) return eligible[0] ?? null;
     switch (method) {
-      case "random":
+      case "at random":
         return eligible[below(random, count)]!;
-      case "round-robin":
+      case "in turn":
         return eligible[this.#turn++ % count]!;
-      case "hash":
+      case "by hash":
         return eligible[(stableHash(pdu) >>> 0) % count]!;
     }
   }

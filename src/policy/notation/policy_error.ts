@@ -1,5 +1,6 @@
 /**
- * What is wrong with a policy text, and where: one error as data, and as the lines that a person reads.
+ * What is wrong with a policy text, and where: one error as data, and as the lines that a person
+ * reads.
  *
  *     web.policy:5:23: Found "drpo", expected a step or a decision; did you mean "drop"?
  *       5 |     tcp.dport = 80 -> drpo
@@ -8,15 +9,15 @@
 
 /** Line and column count from 1; a column is a UTF-16 unit, as in most editors. */
 export interface Position {
+  readonly file: string;
   readonly line: number;
   readonly column: number;
 }
 
 export interface PolicyError extends Position {
-  readonly file: string;
   /** Columns it is about, at least 1. */
   readonly length: number;
-  /** The whole line as it stands in the file. */
+  /** The whole line of the file. */
   readonly source: string;
   readonly found: string;
   readonly expected: string;
@@ -32,7 +33,7 @@ export function formatError(error: PolicyError): string {
 
 /** A message about a place in a policy text, with its line and a caret below. */
 export function formatAt(
-  at: Position & { readonly file: string; readonly length: number; readonly source: string },
+  at: Position & { readonly length: number; readonly source: string },
   message: string,
 ): string {
   const head = `${at.file}:${at.line}:${at.column}: ${message}`;
@@ -71,8 +72,8 @@ export function oneOf(words: readonly string[]): string {
 }
 
 /**
- * The text with everything that isn't plainly visible as `\u....`: controls, line separators, spaces
- * other than the common one, direction marks, halves of surrogate pairs.
+ * The text with everything that isn't plainly visible as `\u....`: controls, line separators,
+ * spaces other than the common one, direction marks, halves of surrogate pairs.
  */
 export function printable(text: string): string {
   return text.replace(/[\p{C}\p{Z}]/gu, (char) => {
