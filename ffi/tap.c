@@ -11,6 +11,8 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/ethtool.h>
@@ -23,10 +25,14 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -49,6 +55,46 @@ int32_t tap_unblock(void) {
   sigaddset(&held, SIGHUP);
   sigaddset(&held, SIGUSR2);
   return -pthread_sigmask(SIG_UNBLOCK, &held, NULL);
+}
+
+/* ---- name of the process ----------------------------------------------------------------------- */
+
+/* PROGRAM_FD in src/pack/launcher.c: the last word that the launcher puts before the user's own. */
+#define LAUNCHER_WORD "/proc/self/fd/40"
+
+/* The memory of the command line, from proc_pid_stat(5), fields 48 and 49. 0 where it is not told. */
+static int find_arguments(char **start, char **end) {
+  char line[1024];
+  FILE *stat = fopen("/proc/self/stat", "re");
+  if (!stat) return 0;
+  size_t length = fread(line, 1, sizeof line - 1, stat);
+  fclose(stat);
+  line[length] = 0;
+  char *at = strrchr(line, ')'); /* field 2, which may have spaces in it */
+  for (int field = 2; at && field < 48; field++) at = strchr(at + 1, ' ');
+  if (!at) return 0;
+  *start = (char *)(uintptr_t)strtoull(at, &at, 10);
+  *end = (char *)(uintptr_t)strtoull(at, NULL, 10);
+  return *start && *end > *start;
+}
+
+/*
+ * In the portable build ps and top show `proxy FLAGS` instead of the runtime and its flags: the words of
+ * the launcher leave the command line. In other builds nothing changes. Called on the main thread.
+ */
+int32_t tap_title(void) {
+  char *start, *end;
+  if (!find_arguments(&start, &end)) return 0;
+  char *first = start + strnlen(start, (size_t)(end - start)) + 1;
+  for (char *word = first; word < end; word += strnlen(word, (size_t)(end - word)) + 1) {
+    if (strcmp(word, LAUNCHER_WORD) != 0) continue;
+    char *own = word + sizeof LAUNCHER_WORD;
+    memmove(first, own, (size_t)(end - own));
+    memset(first + (end - own), 0, (size_t)(own - first));
+    prctl(PR_SET_NAME, "proxy");
+    return 1;
+  }
+  return 0;
 }
 
 /* ---- opening ---------------------------------------------------------------------------------- */
@@ -114,6 +160,62 @@ int32_t tap_attach(int32_t fd, const char *name, int32_t create) {
 
   int header_bytes = VNET_BYTES;
   return ioctl(fd, TUNSETVNETHDRSZ, &header_bytes) < 0 ? -errno : 0;
+}
+
+/* Whether descriptor `fd` of process `pid` is attached to the device `name`. */
+static int is_attached(const char *pid, const char *fd, const char *name) {
+  char path[64], line[256], found[IFNAMSIZ];
+  snprintf(path, sizeof path, "/proc/%.16s/fdinfo/%.16s", pid, fd);
+  FILE *info = fopen(path, "re");
+  if (!info) return 0;
+  int attached = 0;
+  while (!attached && fgets(line, sizeof line, info)) {
+    attached = sscanf(line, "iff: %15s", found) == 1 && strcmp(found, name) == 0;
+  }
+  fclose(info);
+  return attached;
+}
+
+static int shares_network(const char *pid) {
+  char path[64];
+  struct stat own, other;
+  snprintf(path, sizeof path, "/proc/%.16s/ns/net", pid);
+  return stat("/proc/self/ns/net", &own) == 0 && stat(path, &other) == 0 &&
+         own.st_ino == other.st_ino;
+}
+
+/*
+ * The process that is attached to the device `name`, and its name into `comm` (16 bytes); 0 if it can't
+ * be found: another user's process does not show its descriptors.
+ */
+int32_t tap_holder(const char *name, char *comm) {
+  int32_t holder = 0;
+  DIR *all = opendir("/proc");
+  if (!all) return 0;
+  for (struct dirent *process; holder == 0 && (process = readdir(all));) {
+    char path[64];
+    if (!isdigit((unsigned char)process->d_name[0]) || !shares_network(process->d_name)) continue;
+    snprintf(path, sizeof path, "/proc/%.16s/fdinfo", process->d_name);
+    DIR *fds = opendir(path);
+    if (!fds) continue;
+    for (struct dirent *fd; holder == 0 && (fd = readdir(fds));) {
+      if (is_attached(process->d_name, fd->d_name, name)) holder = atoi(process->d_name);
+    }
+    closedir(fds);
+  }
+  closedir(all);
+  memset(comm, 0, 16);
+  if (holder == 0) return 0;
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%d/comm", holder);
+  FILE *file = fopen(path, "re");
+  if (file) {
+    size_t length = fread(comm, 1, 15, file);
+    comm[length] = 0;
+    comm[strcspn(comm, "\n")] = 0;
+    fclose(file);
+  }
+  return holder;
 }
 
 /* Says which unfinished work (TUN_F_*) the kernel may leave to us. */

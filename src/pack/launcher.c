@@ -65,7 +65,7 @@ static const char *const DENO_ARGS[] = {
     "--allow-write", /* given up at once, except by `replay`: see src/cli/main.ts */
     "--allow-env=NO_COLOR,FORCE_COLOR,CLICOLOR_FORCE",
     "--ext=js",
-    "/proc/self/fd/40",
+    "/proc/self/fd/40", /* tap_title in ffi/tap.c knows it */
 };
 enum { DENO_ARG_COUNT = sizeof DENO_ARGS / sizeof *DENO_ARGS };
 
@@ -176,7 +176,8 @@ static void renumber(int fd, int wanted) {
   close(fd);
 }
 
-/* A cache directory that cannot exist: Deno then keeps its caches in memory. */
+/* A cache directory that cannot exist: Deno then keeps its caches in memory. On a terminal it would say so,
+ * hence its own log without the module that does. */
 static void clean_environment(void) {
   char **kept = environ;
   for (char **entry = environ; *entry; entry++) {
@@ -187,7 +188,10 @@ static void clean_environment(void) {
     if (!scrub) *kept++ = *entry;
   }
   *kept = NULL;
-  if (putenv("DENO_DIR=/dev/null/none") || putenv("DENO_NO_UPDATE_CHECK=1")) fail("environment");
+  if (putenv("DENO_DIR=/dev/null/none") || putenv("DENO_NO_UPDATE_CHECK=1") ||
+      putenv("DENO_LOG=error,deno::cache::cache_db=off")) {
+    fail("environment");
+  }
 }
 
 int main(int argc, char **argv) {
