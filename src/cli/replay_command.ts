@@ -3,7 +3,7 @@
  * interface, merged by time. No TAP device, no root. Prints what a run prints, its summary, and how the frames compare with those of the capture.
  */
 import { mergeByTime, type PcapRecord, readPcap } from "../device/capture/pcap.ts";
-import { printable } from "../policy/notation/policy_error.ts";
+import { printable } from "../core/text.ts";
 import { formatAddress, formatMac, inSubnet, type Mac, stableMac } from "../wire/address.ts";
 import { CaptureWriter, readCaptureFile } from "../process/capture_file.ts";
 import { type CommandOptions, reported } from "./command.ts";
@@ -16,7 +16,7 @@ import {
   subnetOn,
 } from "../datapath/config.ts";
 import { arpReplyFrame, endsOf, isArp, isTo, ownerOf, senderOf } from "../device/capture/frame.ts";
-import { loadPolicy } from "../process/policy_file.ts";
+import { loadPolicyOr } from "../process/policy_file.ts";
 import { Replay } from "../offline/replay.ts";
 import { writeAll } from "../process/write_all.ts";
 
@@ -50,9 +50,8 @@ export async function replayCommand(
 ): Promise<number> {
   return await reported(stderr, async () => {
     const { config: given, captures } = command;
-    const policy = given.policy === null
-      ? builtIn(given.links.length)
-      : await loadPolicy(given.policy, customs);
+    const { length } = given.links;
+    const policy = await loadPolicyOr(builtIn, length, given.policy, customs);
     const files = await Promise.all(captures.map(({ pcap }) => readCaptureFile(pcap)));
     const records = mergeByTime(files.map(readPcap));
     const links = mapLinks(

@@ -9,7 +9,8 @@ import {
   subnetOf,
 } from "../wire/address.ts";
 import type { Route } from "../stack/routes.ts";
-import { checkOwnAddress } from "../datapath/config.ts";
+import { checkOwnAddress } from "./address_rules.ts";
+import { checkDeviceName } from "../device/tap.ts";
 import type { TraceMode } from "../console/trace.ts";
 
 const DEFAULT_PREFIX = 24;
@@ -17,21 +18,9 @@ export const DEFAULT_PORTS = "1024-65535";
 export const DEFAULT_MTU = "1500";
 const TRACE_MODES: readonly string[] = ["auto", "all", "off"] satisfies TraceMode[];
 
-/**
- * The kernel's own rule (dev_valid_name in net/core/dev.c); `%` too, which the kernel would fill with
- * a number.
- */
+/** Throws a RangeError for what can't name a device. */
 export function parseDevice(text: string): string {
-  const fail = `Cannot use "${text}" as device name`;
-  const lenBytes = new TextEncoder().encode(text).length;
-  if (lenBytes < 1 || lenBytes > 15) {
-    throw new RangeError(`${fail}: expected 1 to 15 bytes, found ${lenBytes}`);
-  }
-  if (text === "." || text === ".." || /[\s\p{Cc}/:%]/u.test(text)) {
-    throw new SyntaxError(
-      `${fail}: expected a name without "/", ":", "%" and white space, not "." or ".."`,
-    );
-  }
+  checkDeviceName(text);
   return text;
 }
 
@@ -52,7 +41,7 @@ export function parseRoute(text: string): Route {
   const to = subnetOf(address, prefixLength);
   if (to.network !== address) {
     const meant = `${formatAddress(to.network)}/${prefixLength}`;
-    throw new RangeError(`${fail}: expected no bits behind the prefix; did you mean "${meant}"?`);
+    throw new RangeError(`${fail}: host bits must be zero; did you mean "${meant}"?`);
   }
   return { to, nextHop: parseAddress(nextHop) };
 }

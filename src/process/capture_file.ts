@@ -1,6 +1,6 @@
 /** Capture files on disk: the bytes that `src/device/capture/pcap.ts` reads, and a file to write records to. */
 import { pcapHeader, type PcapRecord, pcapRecord } from "../device/capture/pcap.ts";
-import { printable } from "../policy/notation/policy_error.ts";
+import { printable } from "../core/text.ts";
 import { reasonOf } from "./file_error.ts";
 
 /** Largest capture that is read, in bytes: it is held in memory. */

@@ -1,17 +1,32 @@
 /** A policy file as text: UTF-8 of a bounded size, or one clear line about what is wrong with it. */
 import type { Policy } from "../policy/language/ast.ts";
 import { type Customs, formatError, MAX_POLICY_LENGTH, parse } from "../policy/notation/parse.ts";
-import { printable } from "../policy/notation/policy_error.ts";
+import { printable } from "../core/text.ts";
+import type { BuiltIn } from "../policy/language/built_in.ts";
 import { reasonOf } from "./file_error.ts";
+import type { PolicySource } from "./policy_findings.ts";
 
 /** Largest file, in bytes. */
 export const MAX_FILE_BYTES: number = MAX_POLICY_LENGTH;
 
+/** The policy of the file, or the built-in one for that many interfaces if `path` is null. */
+export async function loadPolicyOr(
+  builtIn: BuiltIn,
+  interfaces: number,
+  path: string | null,
+  customs: Customs,
+): Promise<Policy> {
+  return path === null ? builtIn(interfaces) : (await loadPolicy(path, customs)).policy;
+}
+
 /** Reads and parses the file. Throws an Error whose message has the lines that say what is wrong. */
-export async function loadPolicy(path: string, customs: Customs): Promise<Policy> {
-  const { policy, errors } = parse(await readPolicyFile(path), { file: path, customs });
-  if (policy === null) throw new Error(errors.map(formatError).join("\n"));
-  return policy;
+export async function loadPolicy(path: string, customs: Customs): Promise<PolicySource> {
+  const name = path === "-" ? "stdin" : path;
+  const text = await readPolicyFile(path);
+  const parsed = parse(text, { file: name, customs });
+  if (parsed.policy === null) throw new Error(parsed.errors.map(formatError).join("\n"));
+  const { policy, positions } = parsed;
+  return { name, text, policy, positions };
 }
 
 /** Reads the file; `-` is standard input. Throws an Error of one line. */

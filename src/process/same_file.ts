@@ -5,7 +5,7 @@
  */
 import { fstatSync } from "node:fs";
 import { dirname } from "node:path";
-import { printable } from "../policy/notation/policy_error.ts";
+import { printable } from "../core/text.ts";
 
 /** A file and how the command line names it. */
 export interface NamedFile {

@@ -3,7 +3,8 @@
  * Nothing here knows what the words mean.
  */
 import { MAX_TEXT_DEPTH } from "../language/limits.ts";
-import { type PolicyError, type Position, quote } from "./policy_error.ts";
+import { quote } from "../../core/text.ts";
+import type { PolicyError, Position } from "./policy_error.ts";
 
 /** One line that holds something. */
 export interface Line {
@@ -156,6 +157,11 @@ export class Cursor {
 
   get token(): Token {
     return this.#token;
+  }
+
+  /** The token after the next one. */
+  get following(): Token {
+    return tokenAt(this.line.text, this.#token.end);
   }
 
   get atEnd(): boolean {

@@ -54,7 +54,8 @@ import {
 } from "./lex.ts";
 import { hintFor, readAddressTerm } from "./parse_predicate.ts";
 import { readBelow, readBlock, refuseBlock } from "./parse_tree.ts";
-import { formatError, oneOf, type PolicyError, type Position, quote } from "./policy_error.ts";
+import { oneOf, quote } from "../../core/text.ts";
+import { formatError, type PolicyError, type Position } from "./policy_error.ts";
 import { type Customs, Scope, UNREADABLE } from "./scope.ts";
 import { DECISION_WORDS, NAME, OTHER_WORDS, PREDICATE_WORDS } from "../language/words.ts";
 

@@ -5,7 +5,8 @@
 import type { BalanceMethod, Branch, CustomSelector, Tree } from "../language/ast.ts";
 import { type Cursor, describe } from "./lex.ts";
 import { definedLater, hintFor, MAX_GUESSES, ownOf, readNumber } from "./parse_predicate.ts";
-import { oneOf, type Position, quote } from "./policy_error.ts";
+import { oneOf, quote } from "../../core/text.ts";
+import type { Position } from "./policy_error.ts";
 import type { Scope } from "./scope.ts";
 import {
   CHAIN_WORDS,

@@ -6,7 +6,7 @@ import type { Arm, Branch, Tree } from "../language/ast.ts";
 import { Cursor, describe, type Line } from "./lex.ts";
 import { fold, type OpenChoice, readChain, readWeight, refuseRest } from "./parse_chain.ts";
 import { hintFor, readPredicate } from "./parse_predicate.ts";
-import { quote } from "./policy_error.ts";
+import { quote } from "../../core/text.ts";
 import { CHAIN_WORDS } from "../language/words.ts";
 import { type Scope, UNREADABLE } from "./scope.ts";
 

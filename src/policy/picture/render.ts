@@ -8,7 +8,7 @@
  * and a few harmless signs is written as a numeric entity, and what has no picture is spelled out.
  */
 import type { Graph, GraphFrame, GraphNode, NodeKind } from "./graph.ts";
-import { printable } from "../notation/policy_error.ts";
+import { printable } from "../../core/text.ts";
 
 const COLOURS: Readonly<Record<Exclude<NodeKind, "start">, string>> = {
   selector: "#00ff00",

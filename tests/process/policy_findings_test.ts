@@ -1,0 +1,64 @@
+/** What a run does about the findings in its policy file. */
+import assert from "node:assert/strict";
+import { check } from "../../src/policy/check/check.ts";
+import { demo, demoTwoSided } from "../../src/policy/language/built_in.ts";
+import { parse } from "../../src/policy/notation/parse.ts";
+import { checkPolicy, type PolicySource } from "../../src/process/policy_findings.ts";
+
+function sourceOf(text: string): PolicySource {
+  const parsed = parse(text, { file: "p" });
+  assert.ok(parsed.policy !== null);
+  return { name: "p", text, policy: parsed.policy, positions: parsed.positions };
+}
+
+function logged(text: string): { lines: string[]; error: string | null } {
+  const lines: string[] = [];
+  const log = {
+    info: (message: string) => void lines.push(`info: ${message}`),
+    warning: (message: string) => void lines.push(`warning: ${message}`),
+    error: (message: string) => void lines.push(`error: ${message}`),
+  };
+  const source = sourceOf(text);
+  try {
+    assert.equal(checkPolicy(source, log), source.policy);
+    return { lines, error: null };
+  } catch (error) {
+    return { lines, error: (error as Error).message };
+  }
+}
+
+Deno.test("checkPolicy takes a sound policy without a word", () => {
+  assert.deepEqual(logged("default drop\nicmp -> drop\n"), {
+    lines: [],
+    error: null,
+  });
+});
+
+Deno.test("checkPolicy logs warnings with their lines, and the policy can run", () => {
+  const { lines, error } = logged("default drop\nudp -> echo\n");
+  assert.equal(error, null);
+  assert.equal(lines.length, 1);
+  assert.match(
+    lines[0]!,
+    /^warning: policy "p" has warnings\np:2:8: warning: echo drops .*\n {2}2 \|/,
+  );
+});
+
+Deno.test("checkPolicy refuses errors, and tells all findings", () => {
+  const { lines, error } = logged("default drop\nudp -> echo\ntcp and udp -> drop\n");
+  assert.deepEqual(lines, []);
+  assert.match(
+    error!,
+    /^policy "p" has 1 error\np:2:8: warning: echo [^]*\np:3:1: error: "tcp and udp" can never/,
+  );
+});
+
+Deno.test("checkPolicy shows a hundred findings, errors first", () => {
+  const { error } = logged("default drop\nudp -> echo\n" + "tcp -> drop\n".repeat(200));
+  assert.match(error!, /^policy "p" has 199 errors\np:4:1: error: /);
+  assert.match(error!, /\nand 100 more$/);
+});
+
+Deno.test("the built-in policies have no findings", () => {
+  for (const policy of [demo, demoTwoSided]) assert.deepEqual(check(policy), []);
+});
