@@ -5,7 +5,10 @@
  * Read first: `ffi/tap.c`, and `TUNSETIFF` in linux/drivers/net/tun.c for who gets which errno.
  */
 
-/** The shim's functions with its own parameter names. All but `tap_now` return a value ≥ 0, or `-errno`. */
+/**
+ * The shim's functions with its own parameter names. All but `tap_now` return a value ≥ 0, or
+ * `-errno`.
+ */
 const symbols = {
   /** () */
   tap_unblock: { parameters: [], result: "i32" },
@@ -103,7 +106,10 @@ export interface Holder {
   readonly name: string;
 }
 
-/** Who is attached to the device of that name (16 bytes, NUL-terminated); null if that can't be found. */
+/**
+ * Who is attached to the device of that name (16 bytes, NUL-terminated); null if that can't be
+ * found.
+ */
 export function holderOf(
   symbols: TapLibrary["symbols"],
   name: Uint8Array<ArrayBuffer>,
@@ -115,9 +121,9 @@ export function holderOf(
 }
 
 /**
- * The Error for a negative `status` of `step`: errno name, what happened, what to do. `kind` is what
- * `tap_kind` said about `name` before, `holder` who is attached to the device. Its `cause` is the
- * errno's name.
+ * The Error for a negative `status` of `step`: errno name, what happened, what to do. `kind` is
+ * what `tap_kind` said about `name` before, `holder` who is attached to the device. Its `cause` is
+ * the errno's name.
  */
 export function tapError(
   step: TapStep,
@@ -136,7 +142,10 @@ export function tapError(
   return new Error(`${act}: ${code}, ${advice}`, { cause: code });
 }
 
-/** The Error for a negative `status` of giving the kernel's end its address, e.g. "192.168.0.254/24". */
+/**
+ * The Error for a negative `status` of giving the kernel's end its address, e.g.
+ * "192.168.0.254/24".
+ */
 export function hostError(status: number, name: string, address: string): Error {
   const code = errnoName(status);
   const advice = code === "EPERM"

@@ -1,7 +1,7 @@
 /**
- * The rules that the addresses of a command line must keep: every host address is unicast and can be
- * reached (RFC 1122 §3.2.1.3, RFC 3021 for /31). Each check throws a RangeError that quotes the bad value
- * and says what is expected.
+ * The rules that the addresses of a command line must keep: every host address is unicast and can
+ * be reached (RFC 1122 §3.2.1.3, RFC 3021 for /31). Each check throws a RangeError that quotes the
+ * bad value and says what is expected.
  */
 import {
   formatSubnet,
@@ -36,8 +36,8 @@ export function checkOwnAddress(address: number, prefixLength: number): void {
 }
 
 /**
- * Throws RangeError unless `nextHop` is another host in the subnet of one of `links`. `role` is what it is
- * to be, e.g. `gateway`.
+ * Throws RangeError unless `nextHop` is another host in the subnet of one of `links`. `role` is
+ * what it is to be, e.g. `gateway`.
  */
 export function checkNextHop(nextHop: number, role: string, links: readonly Own[]): void {
   const fail = `Cannot use "${formatAddress(nextHop)}" as ${role}`;
@@ -54,7 +54,9 @@ export function checkNextHop(nextHop: number, role: string, links: readonly Own[
   }
 }
 
-/** Throws RangeError unless each backend is another host, reachable through `link`, and given once. */
+/**
+ * Throws RangeError unless each backend is another host, reachable through `link`, and given once.
+ */
 export function checkBackends(backends: readonly number[], links: Links): void {
   const link = sideB(links);
   const subnet = subnetOn(link);

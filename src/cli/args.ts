@@ -1,10 +1,11 @@
 /**
- * The command line: text in, one of three outcomes out. Nothing is printed and nobody exits here, so
- * that `main.ts` alone decides about streams and exit codes, and a test can ask for every message.
+ * The command line: text in, one of three outcomes out. Nothing is printed and nobody exits here,
+ * so that `main.ts` alone decides about streams and exit codes, and a test can ask for every
+ * message.
  *
- * commander splits the flags, suggests the right spelling and lays out the help page; what they mean is
- * decided in `flags.ts`, and what a value means in `values.ts`. A later subcommand is one more
- * `program.command(…)` with its own action and its own member of `Command`.
+ * commander splits the flags, suggests the right spelling and lays out the help page; what they
+ * mean is decided in `flags.ts`, and what a value means in `values.ts`. A later subcommand is one
+ * more `program.command(…)` with its own action and its own member of `Command`.
  */
 import { Command as Program, CommanderError } from "commander";
 import { closest } from "../core/text.ts";
@@ -321,7 +322,10 @@ function ownWords(error: CommanderError): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}, see --help`;
 }
 
-/** Control characters are escaped: a bad argument must neither break the line nor reach the terminal. */
+/**
+ * Control characters are escaped: a bad argument must neither break the line nor reach the
+ * terminal.
+ */
 function usageError(message: string): Command {
   const line = message.replaceAll(
     /\p{Cc}/gu,

@@ -1,4 +1,7 @@
-/** What `--help` says after the flags, for the program and for each of its commands: 80 columns at most. */
+/**
+ * What `--help` says after the flags, for the program and for each of its commands: 80 columns at
+ * most.
+ */
 
 export const EXAMPLES = `
 Examples:

@@ -1,6 +1,6 @@
 /**
- * The flags about interfaces. Those of side B end in `-b`; without any of them one interface serves both
- * sides. A route belongs to the side whose subnet has its next hop.
+ * The flags about interfaces. Those of side B end in `-b`; without any of them one interface serves
+ * both sides. A route belongs to the side whose subnet has its next hop.
  */
 import type { Route } from "../stack/routes.ts";
 import { formatAddress, inSubnet, parseAddress, stableMac, type Subnet } from "../wire/address.ts";
@@ -67,7 +67,10 @@ function checkHosts(links: Links): void {
   }
 }
 
-/** The link with those of `routes` that lead over it. Throws a RangeError for one that leads nowhere. */
+/**
+ * The link with those of `routes` that lead over it. Throws a RangeError for one that leads
+ * nowhere.
+ */
 function withRoutes(link: LinkConfig, routes: readonly Route[], links: Links): LinkConfig {
   const all = [...link.routes];
   for (const route of routes) {

@@ -25,7 +25,9 @@ export interface Platform {
   readonly build: "source" | "compiled" | "portable";
 }
 
-/** What makes the program this one: its own policy, and what `custom NAME` means in policy files. */
+/**
+ * What makes the program this one: its own policy, and what `custom NAME` means in policy files.
+ */
 export interface Program {
   readonly policy: BuiltIn;
   readonly customs: Customs;

@@ -1,6 +1,6 @@
 /**
- * `proxy policy check|print|mermaid|dot|svg [FILE]`: looks at a policy without running it. The answer
- * goes to stdout and is waited for; what keeps it from being given goes to stderr.
+ * `proxy policy check|print|mermaid|dot|svg [FILE]`: looks at a policy without running it. The
+ * answer goes to stdout and is waited for; what keeps it from being given goes to stderr.
  */
 import type { Policy } from "../policy/language/ast.ts";
 import type { Writer } from "../process/writer.ts";
@@ -101,8 +101,8 @@ const DEFAULTS = {
 };
 
 /**
- * Says what the static checks found, one finding after the other, and last how many there are, and how
- * large the policy is when it runs.
+ * Says what the static checks found, one finding after the other, and last how many there are, and
+ * how large the policy is when it runs.
  */
 async function checkSource(source: PolicySource, stdout: Writer): Promise<number> {
   const footprint = footprintOf(source.policy, DEFAULTS);

@@ -1,6 +1,7 @@
 /**
- * `proxy replay --pcap=FILE …`: runs a capture through the appliance in memory, or one of each side's
- * interface, merged by time. No TAP device, no root. Prints what a run prints, its summary, and how the frames compare with those of the capture.
+ * `proxy replay --pcap=FILE …`: runs a capture through the appliance in memory, or one of each
+ * side's interface, merged by time. No TAP device, no root. Prints what a run prints, its summary,
+ * and how the frames compare with those of the capture.
  */
 import { mergeByTime, type PcapRecord, readPcap } from "../device/capture/pcap.ts";
 import { printable } from "../core/text.ts";
@@ -41,8 +42,8 @@ export interface CaptureFiles {
 const PIECE_LENGTH = 1 << 16;
 
 /**
- * Runs the command; the exit code: 0, or 1 for a failure, for a capture that can't be read to its end,
- * and when frames differ.
+ * Runs the command; the exit code: 0, or 1 for a failure, for a capture that can't be read to its
+ * end, and when frames differ.
  */
 export async function replayCommand(
   command: ReplayCommand,
@@ -135,8 +136,8 @@ interface Neighbor {
 const MAX_SILENT = 4096;
 
 /**
- * Hosts of the own subnet that have sent packets to the proxy or through it, but never an ARP packet: the
- * capture did not begin early enough to show where they are.
+ * Hosts of the own subnet that have sent packets to the proxy or through it, but never an ARP
+ * packet: the capture did not begin early enough to show where they are.
  */
 function silentNeighbors(bytes: Uint8Array, link: LinkConfig): readonly Neighbor[] {
   const { address: own, mac: ownMac } = link;

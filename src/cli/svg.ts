@@ -1,6 +1,6 @@
 /**
- * The picture of a policy as SVG, by Graphviz compiled to WebAssembly. It is large, so nothing imports
- * this file but by `import()`, when a picture is asked for.
+ * The picture of a policy as SVG, by Graphviz compiled to WebAssembly. It is large, so nothing
+ * imports this file but by `import()`, when a picture is asked for.
  */
 import { instance } from "@viz-js/viz";
 import type { Graph } from "../policy/picture/graph.ts";

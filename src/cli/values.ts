@@ -1,4 +1,6 @@
-/** What the value of a flag means. Each function throws a SyntaxError or RangeError that quotes it. */
+/**
+ * What the value of a flag means. Each function throws a SyntaxError or RangeError that quotes it.
+ */
 import {
   formatAddress,
   isGroupMac,
@@ -79,7 +81,9 @@ export function parseInteger(text: string, what: string, min: number, max: numbe
   return value;
 }
 
-/** The least is what every IPv4 host takes (RFC 791 §3.2), the most what Linux gives a TAP device. */
+/**
+ * The least is what every IPv4 host takes (RFC 791 §3.2), the most what Linux gives a TAP device.
+ */
 export function parseMtu(text: string): number {
   return parseInteger(text, "MTU in bytes", 68, 65_521);
 }

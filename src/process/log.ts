@@ -1,11 +1,11 @@
 /**
- * The operator's log lines, through LogTape: time (UTC, RFC 3339), level, message, to stderr. Stdout has
- * the PDUs and the summary.
+ * The operator's log lines, through LogTape: time (UTC, RFC 3339), level, message, to stderr.
+ * Stdout has the PDUs and the summary.
  *
  *     2026-03-01T12:00:00.000Z warning: tap100 is down: waiting for 'ip link set tap100 up'
  *
- * LogTape keeps its configuration for the whole process: the program opens its log once, and opening
- * another one redirects the first.
+ * LogTape keeps its configuration for the whole process: the program opens its log once, and
+ * opening another one redirects the first.
  */
 import {
   configureSync,

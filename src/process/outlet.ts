@@ -5,8 +5,9 @@
  *     offer ──► filling half ──(swap when no write is in flight)──► half in flight ──► writer
  *
  * After a loss everything is lost up to the next swap; then one line with the count goes first, so
- * the gap stands where it happened. A writer that fails turns the outlet off for good; of all failures
- * but that the reader is gone (EPIPE) the owner is told. Nothing here ever throws or rejects.
+ * the gap stands where it happened. A writer that fails turns the outlet off for good; of all
+ * failures but that the reader is gone (EPIPE) the owner is told. Nothing here ever throws or
+ * rejects.
  */
 
 import { writeBytes, type Writer } from "./writer.ts";
@@ -30,7 +31,10 @@ export class Outlet {
   #closed = false;
   #draining: Promise<void> | null = null;
 
-  /** `sizeBytes` is the whole buffer; one entry can be half as long. `failed` is called once at most. */
+  /**
+   * `sizeBytes` is the whole buffer; one entry can be half as long. `failed` is called once at
+   * most.
+   */
   constructor(
     writer: Writer,
     sizeBytes: number = DEFAULT_SIZE_BYTES,

@@ -1,4 +1,6 @@
-/** A policy file as text: UTF-8 of a bounded size, or one clear line about what is wrong with it. */
+/**
+ * A policy file as text: UTF-8 of a bounded size, or one clear line about what is wrong with it.
+ */
 import type { Policy } from "../policy/language/ast.ts";
 import { type Customs, formatError, MAX_POLICY_LENGTH, parse } from "../policy/notation/parse.ts";
 import { printable } from "../core/text.ts";
@@ -19,7 +21,9 @@ export async function loadPolicyOr(
   return path === null ? builtIn(interfaces) : (await loadPolicy(path, customs)).policy;
 }
 
-/** Reads and parses the file. Throws an Error whose message has the lines that say what is wrong. */
+/**
+ * Reads and parses the file. Throws an Error whose message has the lines that say what is wrong.
+ */
 export async function loadPolicy(path: string, customs: Customs): Promise<PolicySource> {
   const name = path === "-" ? "stdin" : path;
   const text = await readPolicyFile(path);

@@ -18,8 +18,8 @@ export interface PolicySource {
 const MAX_SHOWN = 100;
 
 /**
- * The findings as text, one an entry, with a last one that counts those not shown. In the order of the file
- * if all are shown; else errors first.
+ * The findings as text, one an entry, with a last one that counts those not shown. In the order of
+ * the file if all are shown; else errors first.
  */
 export function formatFindings(findings: readonly Finding[], source: PolicySource): string[] {
   const lines = source.text.split("\n");
@@ -38,7 +38,10 @@ export function warningsIn(findings: readonly Finding[]): readonly Finding[] {
   return findings.filter(({ level }) => level === "warning");
 }
 
-/** The policy of a file, checked. Logs warnings; throws an Error with all findings if any is an error. */
+/**
+ * The policy of a file, checked. Logs warnings; throws an Error with all findings if any is an
+ * error.
+ */
 export function checkPolicy(source: PolicySource, log: Log): Policy {
   const findings = check(source.policy);
   const errors = errorsIn(findings).length;

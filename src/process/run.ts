@@ -1,4 +1,4 @@
-/** One run of the proxy on a real device: puts the parts together, and takes them apart at a signal. */
+/** One run of the proxy on a real device: starts the parts, and stops them at a signal. */
 import type { Log } from "../core/log.ts";
 import { CryptoRandom, SeededRandom } from "../core/random.ts";
 import { OFFLOAD, TapDevice } from "../device/tap.ts";
@@ -35,7 +35,9 @@ export interface RunOptions {
   readonly log: Log;
 }
 
-/** Runs until SIGINT or SIGTERM. Throws an Error with a clear message when the device can't be had. */
+/**
+ * Runs until SIGINT or SIGTERM. Throws an Error with a clear message when the device can't be had.
+ */
 export async function run(options: RunOptions): Promise<void> {
   const { config, tap, builtIn, customs, shim, stdout, log } = options;
   const stop = new AbortController();
@@ -86,7 +88,9 @@ export async function run(options: RunOptions): Promise<void> {
 /** Most nodes of a policy that is checked while packets wait. */
 const MAX_CHECKED_NODES = 2000;
 
-/** Reads the policy file again; if that fails, the policy stays and the log says why. Never rejects. */
+/**
+ * Reads the policy file again; if that fails, the policy stays and the log says why. Never rejects.
+ */
 async function reloadPolicy(
   appliance: Appliance,
   file: string | null,

@@ -9,7 +9,9 @@ export interface Writer {
 /** Pause before another try when the stream is non-blocking and full (EAGAIN). */
 const RETRY_MS = 5;
 
-/** Writes all of `bytes`, as long as it takes. Throws what the writer throws, but for a full stream. */
+/**
+ * Writes all of `bytes`, as long as it takes. Throws what the writer throws, but for a full stream.
+ */
 export async function writeBytes(writer: Writer, bytes: Uint8Array): Promise<void> {
   for (let sent = 0; sent < bytes.length;) {
     try {
