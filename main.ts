@@ -1,6 +1,7 @@
 /**
  * Treegate, run from its sources or compiled by `deno compile`; the portable build starts in
- * `src/pack/portable.ts`. The program is in `src`: see `src/README.md` for a packet's way through it.
+ * `src/pack/portable.ts`. The program is in `src`; its library, which a program
+ * of one's own imports, is `src/mod.ts`.
  */
 import { ignoreSignals, isRun } from "./src/process/signals.ts";
 

@@ -1,20 +1,44 @@
 /**
  * Treegate as a library: the policy language, and `run`, which makes a whole program of a policy.
+ * To import it starts nothing.
+ *
+ * A policy is a tree of frozen nodes. The functions that make them have the names of the text
+ * notation (`src/policy/README.md`) in camel case, and throw for what can't be built. A user's own
+ * functions see a `Packet`, with addresses as `parseAddress` gives them.
  *
  * @example A policy of one's own; `await run(own)` then makes a program of it
  * ```ts
  * import assert from "node:assert/strict";
- * import { always, aToB, bToA, drop, dstAddrs, firstMatch, forward } from "./mod.ts";
- * import { not, policy, predicate, src } from "./mod.ts";
+ * import {
+ *   customPredicate,
+ *   drop,
+ *   dstAddrs,
+ *   firstMatch,
+ *   forward,
+ *   ipSrc,
+ *   not,
+ *   otherwise,
+ *   policy,
+ *   translateAToB,
+ *   translateBToA,
+ * } from "@treegate/proxy";
  *
- * const oddPort = predicate("odd-port", (pdu) => pdu.srcPort % 2 === 1);
+ * const oddPort = customPredicate("odd-port", (packet) => packet.srcPort % 2 === 1);
  *
- * const own = policy("drop", firstMatch([
- *   [not(src.oneOf(dstAddrs)), firstMatch([[oddPort, drop], [always, aToB(forward)]])],
- *   [always, bToA(forward)],
- * ]));
+ * const own = policy(
+ *   "drop",
+ *   firstMatch([
+ *     [
+ *       not(ipSrc.oneOf(dstAddrs)),
+ *       firstMatch([[oddPort, drop], [otherwise, translateAToB(forward)]]),
+ *     ],
+ *     [otherwise, translateBToA(forward)],
+ *   ]),
+ * );
  * assert.equal(own.next.node, "first-match");
  * ```
+ *
+ * @module
  */
 import { sourcePlatform } from "./pack/source.ts";
 import { main } from "./cli/main.ts";
@@ -23,19 +47,36 @@ import type { Policy } from "./policy/language/ast.ts";
 import type { Customs } from "./policy/notation/parse.ts";
 
 export * from "./policy/language/build.ts";
-export { builtIn, demo, demoTwoSided } from "./policy/language/built_in.ts";
-export type { Arm, Branch, Decision, Policy, Predicate, Tree } from "./policy/language/ast.ts";
+export { type BuiltIn, builtIn, demo, demoTwoSided } from "./policy/language/built_in.ts";
+export type {
+  AddressTerm,
+  Arm,
+  BalanceMethod,
+  Branch,
+  ConnectionState,
+  CustomPredicate,
+  CustomSelector,
+  Decision,
+  Interval,
+  Policy,
+  Predicate,
+  Tree,
+} from "./policy/language/ast.ts";
+export type { Packet } from "./policy/language/packet.ts";
 export type { Customs } from "./policy/notation/parse.ts";
-export type { Pdu } from "./wire/pdu.ts";
+export { formatAddress, parseAddress } from "./wire/address.ts";
+export { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "./wire/ipv4.ts";
+export { ACK, CWR, ECE, FIN, PSH, RST, SYN, URG } from "./wire/tcp.ts";
 
 /**
- * Runs the program with `policy` in place of the built-in one, or one for each number of interfaces: reads the command line, does what it
- * says, and ends the process with the exit code. `customs` are what `custom NAME` means in policy files.
+ * Runs the program with `policy` in place of the built-in one, or with one for each number of
+ * interfaces: reads the command line, does what it says, and ends the process with the exit code.
+ * It does not return. `customs` are what `custom NAME` means in policy files.
+ *
+ * It needs the permissions of `deno task proxy`. Failures are messages on standard error and exit
+ * codes: 1 at run time, 2 for a wrong command line.
  */
-export async function run(
-  policy: Policy | BuiltIn,
-  customs: Customs = { predicates: {}, selectors: {} },
-): Promise<never> {
+export async function run(policy: Policy | BuiltIn, customs: Customs = {}): Promise<never> {
   const own = typeof policy === "function" ? policy : () => policy;
   Deno.exit(await main(Deno.args, sourcePlatform(), { policy: own, customs }));
 }

@@ -4,7 +4,10 @@
  */
 import assert from "node:assert/strict";
 
-/** Every requirement and its lettered parts, as the RFCs number them; RFC 7857 and RFC 1812 have sections, RFC 768 has none. */
+/**
+ * Every requirement and its lettered parts, as the RFCs number them; those that are no
+ * translators' have sections, as RFC 7857; RFC 768 has none.
+ */
 const REQUIREMENTS: Readonly<Record<string, string>> = {
   "RFC 4787": "1 2 3 3a 4 5 5a 5b 5c 6 6a 7 8 8a 9 9a 10 10a 11 12 12a 12b 13 13a 14 14a",
   "RFC 5382": "1 2 2a 3 3a 3b 4 4a 5 5a 6 7 8 8a 9 10",
@@ -15,6 +18,11 @@ const REQUIREMENTS: Readonly<Record<string, string>> = {
   "RFC 826": "1 2 3",
   "RFC 1122": "2.3.2.1 2.3.2.1a 2.3.2.2",
   "RFC 7857": "2 2.1 2.2 3 4 5 6 7 7.1 8 9 10 11 12",
+  "RFC 9293": "3.6 3.10.7.1 3.10.7.2 3.10.7.3-1 3.10.7.3-2 3.10.7.3-3 3.10.7.3-4 3.10.7.3-5 " +
+    "3.10.7.4-1 3.10.7.4-2 3.10.7.4-3 3.10.7.4-4 3.10.7.4-5 3.10.7.4-6 3.10.7.4-7 3.10.7.4-8",
+  "RFC 5961": "3.2 4.2 5.2 7 9.1 9.2 9.3",
+  "RFC 7413": "4.1.1 4.2.1 4.2.2",
+  "RFC 5927": "4.1 4.2 4.3 5.2 6.2 7.2",
 };
 
 interface Row {

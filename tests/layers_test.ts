@@ -16,8 +16,8 @@ const PURE = [
   "flow",
   "stack",
   "device",
-  "console",
   "datapath",
+  "console",
   "offline",
 ];
 
@@ -76,6 +76,11 @@ const BAD: [string, string, string][] = [
   ["src/process/a.ts", 'import { main } from "../../main.ts";', "imports main.ts"],
   ["src/process/a.ts", 'import { m } from "../mod.ts";', "imports src/mod.ts"],
   ["src/cli/a.ts", 'import { f } from "../../tests/a.ts";', "imports tests/a.ts"],
+  [
+    "src/datapath/a.ts",
+    'import { t } from "../console/trace.ts";',
+    "imports src/console/trace.ts",
+  ],
   ["src/nowhere/a.ts", 'import { a } from "../core/a.ts";', "imports src/core/a.ts"],
   ["src/wire/a.ts", 'import { Command } from "commander";', "imports commander"],
   ["src/datapath/a.ts", 'import { statSync } from "node:fs";', "imports node:fs"],

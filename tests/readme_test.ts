@@ -7,36 +7,66 @@ const canRun = Deno.permissions.querySync({ name: "run", command: Deno.execPath(
   "granted";
 const root = new URL("../", import.meta.url);
 
-async function program(args: string[], source: string): Promise<string> {
+async function program(args: string[], cwd: URL | string = root, stdin = ""): Promise<string> {
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--quiet", "--check", "--allow-read", "--ext=ts", "-", ...args],
-    cwd: root,
+    args: ["run", "--quiet", "--check", ...args],
+    cwd,
     stdin: "piped",
     stdout: "piped",
     stderr: "piped",
   }).spawn();
   const writer = child.stdin.getWriter();
-  await writer.write(new TextEncoder().encode(source));
+  await writer.write(new TextEncoder().encode(stdin));
   await writer.close();
   const { code, stdout, stderr } = await child.output();
   assert.equal(code, 0, new TextDecoder().decode(stderr));
   return new TextDecoder().decode(stdout);
 }
 
+/** What the README says to run `own.ts` with, each after `deno run`, in words. */
+function commands(): string[][] {
+  const [, block] = /```sh\n(npx [^`]* own\.ts [^`]*)```/.exec(readme)!;
+  const lines = block!.replaceAll(/\\\n\s*/g, "").trim().split("\n");
+  return lines.map((line) => line.replace("npx -y deno@2.9.6 run ", "").split(" "));
+}
+
 Deno.test({
-  name: "README's program type-checks, runs, and has the policy that it shows",
+  name: "README's program runs in a folder of its own, by the README's command",
   ignore: !canRun,
   fn: async () => {
     const [, example] = /```ts\n(.*?)```/s.exec(readme)!;
-    assert.equal(
-      await program(["policy", "print"], example!),
-      `default drop
+    const [print, start] = commands();
+    const folder = await Deno.makeTempDir();
+    try {
+      await Deno.writeTextFile(`${folder}/own.ts`, example!);
+      await Deno.symlink(decodeURIComponent(root.pathname), `${folder}/treegate`);
+      assert.equal(
+        await program(print!, folder),
+        `default drop
 not ip.src in $dst-addrs
-  custom odd-port -> drop
+  custom odd-host -> drop
   otherwise       -> translate-a-to-b, forward
 otherwise -> translate-b-to-a, forward
 `,
-    );
+      );
+      const flags = start!.slice(0, start!.indexOf("own.ts") + 1);
+      const packet = (src: string) => [`udp ${src}:7 > 192.168.0.100:53`];
+      const explain = (src: string) =>
+        program([...flags, "explain", "--dst-addrs=192.168.0.1", ...packet(src)], folder);
+      assert.match(await explain("192.168.0.253"), /custom odd-host +true\n.*Drop\n/);
+      assert.match(await explain("192.168.0.254"), /custom odd-host +false\n/);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+});
+
+Deno.test({
+  name: "the package's entry is the library, and starts nothing",
+  ignore: !canRun,
+  fn: async () => {
+    const source = 'const { run } = await import("@treegate/proxy");\nconsole.log(typeof run);\n';
+    assert.equal(await program(["--ext=ts", "-", "--help"], root, source), "function\n");
   },
 });
 
@@ -45,7 +75,10 @@ Deno.test({
   ignore: !canRun,
   fn: async () => {
     const source = 'import { demo, run } from "./src/mod.ts";\nawait run(demo);\n';
-    assert.equal(await program(["policy", "svg"], source), picture);
+    assert.equal(
+      await program(["--allow-read", "--ext=ts", "-", "policy", "svg"], root, source),
+      picture,
+    );
   },
 });
 

@@ -2,8 +2,7 @@
 import { DEFAULT_TIMEOUTS, type Timeouts } from "../flow/lifetimes.ts";
 import { parseAddress } from "../wire/address.ts";
 import { checkBackends } from "./address_rules.ts";
-import type { Config, TapConfig } from "../datapath/config.ts";
-import type { TraceMode } from "../console/trace.ts";
+import type { Config, TapConfig, TraceMode } from "../datapath/config.ts";
 import { type Nets, readLinks } from "./link_flags.ts";
 import { type Flags, isGiven, read, readOptional } from "./flag_values.ts";
 import {

@@ -22,13 +22,16 @@ command line.`;
 
 export const POLICY_HELP = `
   check    look for mistakes: what and where; exit code 1 if there are errors
-  print    the policy in the text notation, in its one canonical form
+  print    the policy in the text notation, in its one canonical form: one file,
+           without comments
+  format   the text of FILE, evenly spaced; keeps comments and includes
   mermaid  its picture as Mermaid, for a page that draws it
   dot      its picture as Graphviz DOT
   svg      its picture
 
 Examples:
   proxy policy check web.policy
+  proxy policy format web.policy > web.formatted
   proxy policy svg > built-in.svg
 
 Exit codes: 0, 1 for a wrong policy or a failure, 2 for a wrong command line.`;

@@ -1,6 +1,6 @@
 /**
- * `proxy policy check|print|mermaid|dot|svg [FILE]`: looks at a policy without running it. The
- * answer goes to stdout and is waited for; what keeps it from being given goes to stderr.
+ * `proxy policy check|print|format|mermaid|dot|svg [FILE]`: looks at a policy without running it.
+ * The answer goes to stdout and is waited for; what keeps it from being given goes to stderr.
  */
 import type { Policy } from "../policy/language/ast.ts";
 import type { Writer } from "../process/writer.ts";
@@ -10,21 +10,22 @@ import { graphOf } from "../policy/picture/graph.ts";
 import { type Customs, formatError, parse, type PolicyError } from "../policy/notation/parse.ts";
 import { tooLargeOf } from "../policy/engine/plan.ts";
 import { counted, printable } from "../core/text.ts";
+import { format } from "../policy/notation/format.ts";
 import { print } from "../policy/notation/print.ts";
 import { renderDot, renderMermaid } from "../policy/picture/render.ts";
 import { SourceLimits } from "../policy/engine/source_limits.ts";
 import { reported } from "./command.ts";
 import { DEFAULT_MAX_CONN, DEFAULT_MAX_LIMIT_SOURCES } from "./flags.ts";
-import { readPolicyFile } from "../process/policy_file.ts";
+import { type ReadFile, readPolicy } from "../process/policy_file.ts";
 import {
   errorsIn,
   formatFindings,
-  type PolicySource,
+  type LoadedPolicy,
   warningsIn,
 } from "../process/policy_findings.ts";
 import { writeAll } from "../process/write_all.ts";
 
-export const POLICY_VIEWS = ["check", "print", "mermaid", "dot", "svg"] as const;
+export const POLICY_VIEWS = ["check", "print", "format", "mermaid", "dot", "svg"] as const;
 export type PolicyView = typeof POLICY_VIEWS[number];
 
 export interface PolicyCommand {
@@ -42,7 +43,7 @@ export interface PolicyCommandOptions {
   readonly customs: Customs;
   /** Loads `svg.ts`. */
   readonly svg: () => Promise<typeof import("./svg.ts")>;
-  readonly read?: (path: string) => Promise<string>;
+  readonly read?: ReadFile;
 }
 
 /** Runs the command; the exit code: 0, or 1 for a wrong policy or a failure. */
@@ -51,12 +52,20 @@ export async function policyCommand(
   options: PolicyCommandOptions,
 ): Promise<number> {
   return await reported(options.stderr, async () => {
-    const source = await load(file, options);
-    if (Array.isArray(source)) {
-      const text = `${source.map(formatError).join("\n")}\n`;
+    const refuse = async (errors: readonly PolicyError[]) => {
+      const text = `${errors.map(formatError).join("\n")}\n`;
       await writeAll(view === "check" ? options.stdout : options.stderr, text);
       return 1;
+    };
+    if (view === "format" && file !== null) {
+      const source = await readPolicy(file, options.read);
+      const { text, errors } = format(source.text, source.file);
+      if (text === null) return await refuse(errors);
+      await writeAll(options.stdout, text);
+      return 0;
     }
+    const source = await load(file, options);
+    if (Array.isArray(source)) return await refuse(source);
     if (view === "check") return await checkSource(source, options.stdout);
     await writeAll(options.stdout, await textOf(view, source.policy, options));
     return 0;
@@ -65,15 +74,15 @@ export async function policyCommand(
 
 async function load(
   file: string | null,
-  { builtIn, customs, read = readPolicyFile }: PolicyCommandOptions,
-): Promise<PolicySource | PolicyError[]> {
+  { builtIn, customs, read }: PolicyCommandOptions,
+): Promise<LoadedPolicy | PolicyError[]> {
   if (file === null) {
-    return { name: "built-in policy", text: "", policy: builtIn, positions: new Map() };
+    const [positions, sources] = [new Map(), new Map()];
+    return { name: "built-in policy", policy: builtIn, positions, sources };
   }
-  const text = await read(file);
-  const name = file === "-" ? "stdin" : file;
-  const parsed = parse(text, { file: name, customs });
-  return parsed.policy === null ? [...parsed.errors] : { name, text, ...parsed };
+  const { text, ...options } = await readPolicy(file, read);
+  const parsed = parse(text, { ...options, customs });
+  return parsed.policy === null ? [...parsed.errors] : { name: options.file, ...parsed };
 }
 
 async function textOf(
@@ -83,6 +92,7 @@ async function textOf(
 ): Promise<string> {
   switch (view) {
     case "print":
+    case "format":
       return print(policy);
     case "mermaid":
       return renderMermaid(graphOf(policy));
@@ -104,7 +114,7 @@ const DEFAULTS = {
  * Says what the static checks found, one finding after the other, and last how many there are, and
  * how large the policy is when it runs.
  */
-async function checkSource(source: PolicySource, stdout: Writer): Promise<number> {
+async function checkSource(source: LoadedPolicy, stdout: Writer): Promise<number> {
   const footprint = footprintOf(source.policy, DEFAULTS);
   const findings = [...check(source.policy)];
   const message = tooLargeOf(footprint);

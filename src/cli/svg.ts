@@ -6,7 +6,10 @@ import { instance } from "@viz-js/viz";
 import type { Graph } from "../policy/picture/graph.ts";
 import { renderDot } from "../policy/picture/render.ts";
 
-/** Most nodes that Graphviz lays out within a few seconds. */
+/**
+ * Most nodes. A list of as many arms takes Graphviz a second or two; the worst policies, in which
+ * every arm branches, up to a minute on a busy machine.
+ */
 export const MAX_SVG_NODES = 2000;
 
 /** Throws a RangeError for too large a graph, an Error if Graphviz fails. */

@@ -13,7 +13,7 @@ import {
 import type { Route } from "../stack/routes.ts";
 import { checkOwnAddress } from "./address_rules.ts";
 import { checkDeviceName } from "../device/tap.ts";
-import type { TraceMode } from "../console/trace.ts";
+import type { TraceMode } from "../datapath/config.ts";
 
 const DEFAULT_PREFIX = 24;
 export const DEFAULT_PORTS = "1024-65535";

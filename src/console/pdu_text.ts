@@ -21,7 +21,7 @@ const ROW_BYTES = 16;
 const CONTINUED = " ".repeat(19) + "| ";
 
 /** The PDU as lines, each ended by a newline; data beyond `dumpLimitBytes` is only counted. */
-export function formatPdu(view: DataView, pdu: Pdu, dumpLimitBytes: number): string {
+export function formatPdu(view: DataView, pdu: Readonly<Pdu>, dumpLimitBytes: number): string {
   return "Received pdu\n" +
     section("Layer 3 | IPv4", [
       `src  ${formatAddress(pdu.src)}`,
@@ -31,7 +31,7 @@ export function formatPdu(view: DataView, pdu: Pdu, dumpLimitBytes: number): str
     formatData(view, pdu.payload, pdu.end, dumpLimitBytes);
 }
 
-function formatTransport(view: DataView, pdu: Pdu): string {
+function formatTransport(view: DataView, pdu: Readonly<Pdu>): string {
   switch (pdu.protocol) {
     case PROTOCOL_ICMP:
       return section("Layer 3 | ICMPv4", [formatIcmp(view, pdu), "data"]);
@@ -59,7 +59,7 @@ function section(title: string, lines: readonly string[]): string {
   return `${title.padEnd(19)}| ${lines.join(`\n${CONTINUED}`)}\n`;
 }
 
-function formatIcmp(view: DataView, pdu: Pdu): string {
+function formatIcmp(view: DataView, pdu: Readonly<Pdu>): string {
   const type = icmpv4.ICMP_TYPES[pdu.icmpType];
   const text = `type ${type?.name ?? pdu.icmpType}`;
   if (type?.query !== undefined) {

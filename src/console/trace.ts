@@ -6,14 +6,17 @@
  *
  * On the packet path, in this order:
  *
- *     wants(nowMs) ─┬─ true ──► received(text) … decided(text)     one entry: PDU, decision, empty line
- *                   └─ false ─► skipped(decision, nowMs)           a count; allocates nothing
+ *     wants(nowMs) ─┬─ true ──► received(view, pdu) … decided(outcome)   one entry: PDU, decision, empty line
+ *                   └─ false ─► skipped(decision, nowMs)                 a count; allocates nothing
  *
  * The text of a PDU is made in `src/console/pdu_text.ts`.
  */
-
-/** Which PDUs the console shows: some of many, all, or none. */
-export type TraceMode = "auto" | "all" | "off";
+import type { TraceMode } from "../datapath/config.ts";
+import type { Observer, Outcome } from "../datapath/observer.ts";
+import { DECISION_NAMES } from "../policy/language/ast.ts";
+import type { Pdu } from "../wire/pdu.ts";
+import { formatPdu } from "./pdu_text.ts";
+import { formatDecision } from "./summary.ts";
 
 /** Where the text goes. Nothing here waits for it. */
 export interface Sink {
@@ -32,34 +35,26 @@ const SECOND_MS = 1000;
 const SHORT_DUMP_BYTES = 256;
 const WHOLE_DUMP_BYTES = 65_535;
 
-export class Trace {
+export class Trace implements Observer {
   /** Most bytes of one PDU to dump; what is left out shows as `… N more bytes`. */
   readonly dumpLimitBytes: number;
 
   readonly #mode: TraceMode;
   readonly #outlet: Sink;
-  readonly #decisions: readonly string[];
 
   /** When the last 50 PDUs were shown, a ring; `#next` is the oldest. */
   readonly #shownMs = new Float64Array(PDUS_PER_SECOND).fill(-Infinity);
   #next = 0;
 
   /** PDUs not shown since `#sinceMs`, per decision. */
-  readonly #skipped: Float64Array;
+  readonly #skipped = new Float64Array(DECISION_NAMES.length);
   #sinceMs = -Infinity;
   #received = "";
 
-  /** `decisions` names the decisions that `skipped` counts by index. */
-  constructor(
-    mode: TraceMode,
-    outlet: Sink,
-    decisions: readonly string[],
-  ) {
+  constructor(mode: TraceMode, outlet: Sink) {
     this.dumpLimitBytes = mode === "all" ? WHOLE_DUMP_BYTES : SHORT_DUMP_BYTES;
     this.#mode = mode;
     this.#outlet = outlet;
-    this.#decisions = decisions;
-    this.#skipped = new Float64Array(decisions.length);
   }
 
   /** True while no PDU would be shown. */
@@ -81,24 +76,26 @@ export class Trace {
     return true;
   }
 
-  /** Keeps the text of a PDU, lines with their breaks, until its decision is known. */
-  received(text: string): void {
-    this.#received = text;
+  /** Keeps the text of a PDU until its decision is known. */
+  received(view: DataView, pdu: Readonly<Pdu>): void {
+    this.#received = formatPdu(view, pdu, this.dumpLimitBytes);
   }
 
   /** Shows the PDU kept by `received` and its decision line, e.g. `Decision : Drop (no-mapping)`. */
-  decided(text: string): void {
-    const lineBreak = this.#received.endsWith("\n") ? "" : "\n";
-    this.#outlet.offer(`${this.#received}${lineBreak}${text}\n\n`);
+  decided(outcome: Outcome): void {
+    this.#outlet.offer(`${this.#received}${formatDecision(outcome)}\n\n`);
     this.#received = "";
   }
 
-  /** Counts a PDU that is not shown by its decision, an index into the names. */
+  /** Counts a PDU that is not shown by the number of its decision. */
   skipped(decision: number, nowMs: number): void {
     if (this.#mode === "off") return;
     if (this.#sinceMs === -Infinity) this.#sinceMs = nowMs;
     this.#skipped[decision]!++;
   }
+
+  /** What never became a PDU is counted in the summary only. */
+  refused(): void {}
 
   /** Shows the counting line when it is due; to be called a few times a second or more often. */
   tick(nowMs: number): void {
@@ -110,7 +107,7 @@ export class Trace {
   }
 
   #countingLine(elapsedMs: number): string {
-    const counts = this.#decisions
+    const counts = DECISION_NAMES
       .map((name, i) => ({ name, count: this.#skipped[i]! }))
       .filter(({ count }) => count > 0)
       .sort((a, b) => b.count - a.count);

@@ -56,10 +56,10 @@ const TABLE = [
   ["mtu-exceeded", "longer than the device's MTU, and must not be fragmented"],
   ["link-down", "the device that it would leave by is down or gone"],
   ["no-backend", "no backend answers ARP"],
+  ["no-route", "destination is off-link, and neither a route nor a gateway leads there"],
   ["source-limit", "its source has its share of the connections, or of those towards that port"],
   ["no-port", "every source port towards this backend and port belongs to a live connection"],
   ["table-full", "the connection table is full of live connections"],
-  ["no-route", "destination is off-link, and neither a route nor a gateway leads there"],
   ["arp-queue-full", "too many packets wait for the same ARP reply"],
   ["arp-unanswered", "waited for an ARP reply that did not come"],
   ["no-buffer", "no scratch space left in this burst"],
@@ -74,6 +74,9 @@ export const Reason: Readonly<Record<ReasonName, number>> = Object.freeze(
 ) as Record<ReasonName, number>;
 
 export const REASON_COUNT: number = TABLE.length;
+
+/** By number. */
+export const REASON_NAMES: readonly ReasonName[] = TABLE.map(([name]) => name);
 
 export function reasonName(reason: number): ReasonName {
   return TABLE[reason]![0];

@@ -18,28 +18,23 @@ import type { Device } from "../device/device.ts";
 import { Backends } from "../flow/backends/backends.ts";
 import { Connections } from "../flow/connections.ts";
 import { RelatedErrors, UNRELATED } from "../flow/icmp_error.ts";
-import { SIDE_A, SIDE_B } from "../flow/table.ts";
+import { SIDE_B } from "../flow/table.ts";
 import { Fragmenter, MAX_PACKET_FRAGMENTS } from "../stack/fragmentation.ts";
 import { Reassembly } from "../stack/reassembly.ts";
-import { Affinity } from "../policy/engine/affinity.ts";
-import { DROP, ECHO_REPLY, FORWARD, type Policy } from "../policy/language/ast.ts";
-import { annotate } from "../policy/engine/annotate.ts";
-import { compile } from "../policy/engine/compile.ts";
-import type { Environment, Evaluate } from "../policy/engine/environment.ts";
-import { adopt, makePlan, type Plan } from "../policy/engine/plan.ts";
-import { SourceLimits } from "../policy/engine/source_limits.ts";
+import { DROP, FORWARD, type Policy } from "../policy/language/ast.ts";
 import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
 import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
-import { formatPdu } from "../console/pdu_text.ts";
 import * as ipv4 from "../wire/ipv4.ts";
-import { Pdu } from "../wire/pdu.ts";
+import { FROM_A, FROM_B, Pdu } from "../wire/pdu.ts";
 import { Answers } from "./answers.ts";
 import type { Config } from "./config.ts";
 import { Dispatch } from "./dispatch.ts";
 import { type Link, makeLinks } from "./link.ts";
-import { Count, formatDecision, formatSummary, Metrics } from "./metrics.ts";
+import { Count, Metrics } from "./metrics.ts";
 import { LEFT, PlainSegments } from "./header_prediction.ts";
-import type { Trace } from "../console/trace.ts";
+import type { Observer, SentFrame } from "./observer.ts";
+import { type Snapshot, snapshotOf } from "./snapshot.ts";
+import { type Evaluator, RunningPolicy } from "./running_policy.ts";
 
 /** How often timers are looked at. */
 const TICK_MS = 100;
@@ -58,10 +53,9 @@ export interface ApplianceOptions {
   readonly policy: Policy;
   readonly config: Config;
   readonly log: Log;
-  /** Shows PDUs on the console; null: none. */
-  readonly trace: Trace | null;
-  /** Makes the function that runs the tree: `compile`, or one that can tell what it does. */
-  readonly evaluator?: (plan: Plan) => Evaluate;
+  /** Is handed what became of PDUs; null: nobody is. */
+  readonly observer: Observer | null;
+  readonly evaluator?: Evaluator;
 }
 
 export class Appliance {
@@ -72,13 +66,10 @@ export class Appliance {
   /** Side A's link and side B's, which may be one and the same. */
   readonly #a: Link;
   readonly #b: Link;
-  readonly #trace: Trace | null;
+  readonly #observer: Observer | null;
   readonly #backends: Backends;
   readonly #limitedLog: LimitedLog;
-  readonly #environment: Environment;
-  readonly #evaluator: (plan: Plan) => Evaluate;
-  #plan: Plan;
-  #evaluate: Evaluate;
+  readonly #policy: RunningPolicy;
   readonly #answers: Answers;
   readonly #reassembly: Reassembly;
   readonly #related: RelatedErrors;
@@ -91,9 +82,9 @@ export class Appliance {
   #nextTickMs: number;
 
   constructor(options: ApplianceOptions) {
-    const { devices, clock, random, policy, config, log, trace, evaluator = compile } = options;
+    const { devices, clock, random, policy, config, log, observer, evaluator } = options;
     this.#clock = clock;
-    this.#trace = trace;
+    this.#observer = observer;
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
     this.#backends = new Backends(config.dstAddrs);
@@ -139,27 +130,15 @@ export class Appliance {
       metrics: this.metrics,
       dispatch: this.#dispatch,
     });
-    this.#environment = {
-      dstAddrs: config.dstAddrs,
+    this.#policy = new RunningPolicy({
+      policy,
+      config,
       steps: this.connections.steps,
-      sideOf: (pdu) => this.#sideOf(pdu),
       random,
-      clock: { nowMs: () => this.#nowMs },
-      maxConnections: config.maxConn,
-      affinity: new Affinity(config.maxConn),
-      sourceLimits: new SourceLimits(config.maxLimitSources, random),
-      customFailed: (name, error) =>
-        this.#limitedLog.write(
-          "error",
-          "custom",
-          10,
-          this.#nowMs,
-          () => `custom ${name} threw: ${error}`,
-        ),
-    };
-    this.#plan = makePlan(policy, this.#environment);
-    this.#evaluator = evaluator;
-    this.#evaluate = evaluator(this.#plan);
+      nowMs: () => this.#nowMs,
+      limitedLog: this.#limitedLog,
+      evaluator,
+    });
   }
 
   /** The time as `poll` has read it. */
@@ -209,15 +188,14 @@ export class Appliance {
    * both policies have. Throws a RangeError for a policy that can't run; then the old one goes on.
    */
   setPolicy(policy: Policy): void {
-    const plan = makePlan(policy, this.#environment);
-    adopt(plan, this.#plan);
-    this.#evaluate = this.#evaluator(plan);
-    this.#plan = plan;
+    this.#policy.replace(policy);
   }
 
-  summary(): string {
-    return formatSummary(this.metrics, this.connections, this.#backends.all) +
-      annotate(this.#plan);
+  /** What has been counted so far, as plain frozen data. */
+  snapshot(): Snapshot {
+    const { connections, links, metrics } = this;
+    const tree = this.#policy.annotated();
+    return snapshotOf(metrics, connections, links, this.#backends.all, tree);
   }
 
   // A frame's way
@@ -228,22 +206,25 @@ export class Appliance {
     const pdu = this.#pdu;
     this.metrics.counts[Count.framesIn]! += count;
     this.connections.lookAhead(link.arena);
-    this.#environment.affinity.settle(-1); // for an evaluation that has thrown
-    const isUnseen = this.#trace === null || this.#trace.isBusy(this.#nowMs);
+    const policy = this.#policy;
+    const { evaluate } = policy;
+    const observer = this.#observer;
+    policy.forget(); // for an evaluation that has thrown
+    const isUnseen = observer === null || observer.isBusy(this.#nowMs);
     for (let i = 0; i < count; i++) {
       const frame = rx[2 * i]!;
       const frameBytes = rx[2 * i + 1]!;
       const flow = candidates[i]!;
       const outcome = isUnseen
-        ? this.#plain.take(link, frame, frameBytes, flow, pdu, this.#evaluate, this.#nowMs)
+        ? this.#plain.take(link, frame, frameBytes, flow, pdu, evaluate, this.#nowMs)
         : LEFT;
       if (outcome === LEFT) {
         pdu.flow = flow;
         this.#frame(link, frame, frameBytes);
       } else {
-        this.#settle(pdu, outcome);
+        policy.settle(pdu, outcome);
         this.#conclude(outcome);
-        this.#trace?.skipped(outcome < 0 ? DROP : outcome, this.#nowMs);
+        observer?.skipped(outcome < 0 ? DROP : outcome, this.#nowMs);
       }
     }
   }
@@ -266,7 +247,10 @@ export class Appliance {
       }
       if (reason === 0) return this.#received(pdu);
     }
-    if (reason !== 0) this.metrics.drop(reason);
+    if (reason !== 0) {
+      this.metrics.drop(reason);
+      this.#observer?.refused(pdu, reason);
+    }
   }
 
   /**
@@ -304,17 +288,50 @@ export class Appliance {
     const { counts } = this.metrics;
     counts[Count.pdusIn]!++;
     counts[Count.pduBytesIn]! += pdu.totalLength;
-    const trace = this.#trace;
-    const shown = trace !== null && trace.wants(this.#nowMs);
-    if (shown) trace.received(formatPdu(this.#in.arena.view, pdu, trace.dumpLimitBytes));
     const related = this.#related.find(this.#in.arena.view, pdu);
-    const asked = related === UNRELATED;
-    const outcome = asked ? this.#decide(pdu) : this.#dispatch.relay(pdu, related, this.#nowMs);
-    if (asked) this.#settle(pdu, outcome);
+    if (this.#observer === null) this.#conclude(this.#handle(pdu, related));
+    else this.#observed(this.#observer, pdu, related);
+  }
+
+  /** Decides about the PDU and does it: the decision carried out, or the negative of a reason. */
+  #handle(pdu: Pdu, related: number): number {
+    if (related !== UNRELATED) return this.#dispatch.relay(pdu, related, this.#nowMs);
+    const outcome = this.#decide(pdu);
+    this.#policy.settle(pdu, outcome);
+    return outcome;
+  }
+
+  /** As without an observer, and tells it. */
+  #observed(observer: Observer, pdu: Pdu, related: number): void {
+    const isWanted = observer.wants(this.#nowMs);
+    if (isWanted) observer.received(this.#in.arena.view, pdu);
+    const queued = isWanted ? this.links.map(({ arena }) => arena.txCount) : [];
+    const outcome = this.#handle(pdu, related);
     const reason = this.#conclude(outcome);
     const decision = outcome < 0 ? DROP : outcome;
-    if (shown) trace.decided(formatDecision(decision, reason, this.#label(pdu, related)));
-    else if (trace !== null) trace.skipped(decision, this.#nowMs);
+    if (!isWanted) return observer.skipped(decision, this.#nowMs);
+    const node = related === UNRELATED ? pdu.exit : null;
+    const entry = (related === UNRELATED ? pdu.flow : related) >>> 1;
+    observer.decided({
+      pdu,
+      decision,
+      reason,
+      node,
+      label: node === null ? null : this.#policy.labelOf(node),
+      isRelated: related >= 0,
+      backend: decision === FORWARD ? this.connections.table.src(entry, SIDE_B) : null,
+      sent: this.#queuedSince(queued),
+    });
+  }
+
+  /** The frames queued on each link after so many. */
+  #queuedSince(queued: readonly number[]): SentFrame[] {
+    return this.links.flatMap(({ arena: { tx, txCount, view } }, link) =>
+      Array.from({ length: txCount - queued[link]! }, (_, i) => {
+        const at = 2 * (queued[link]! + i);
+        return { link, view, frame: tx[at]!, frameBytes: tx[at + 1]! };
+      })
+    );
   }
 
   /** Counts what became of a PDU; the reason if it was dropped. */
@@ -328,32 +345,19 @@ export class Appliance {
   /** The decision that was carried out, or the negative of the reason for which the PDU was dropped. */
   #decide(pdu: Pdu): number {
     this.connections.classify(this.#in.arena.view, pdu, this.#nowMs);
-    return this.#dispatch.carryOut(this.#in, pdu, this.#evaluate(pdu), this.#nowMs);
+    pdu.side = this.#sideOf(pdu);
+    return this.#dispatch.carryOut(this.#in, pdu, this.#policy.evaluate(pdu), this.#nowMs);
   }
 
-  /** Where the PDU came from; with one interface for both sides its connection knows best. */
+  /** The side that the PDU came from; with one interface for both sides its connection knows best. */
   #sideOf(pdu: Readonly<Pdu>): number {
-    if (this.#a === this.#b && pdu.flow >= 0) return pdu.flow & 1;
-    return this.#isFromA(pdu) ? SIDE_A : SIDE_B;
+    if (pdu.flow >= 0) return this.#dispatch.sideOf(this.#in, pdu.flow);
+    return this.#isFromA(pdu) ? FROM_A : FROM_B;
   }
 
   /** By the interface; if it serves both sides, by whether the source is a backend. */
   #isFromA(pdu: Readonly<Pdu>): boolean {
     return this.#a === this.#b ? this.#backends.get(pdu.src) === undefined : this.#in === this.#a;
-  }
-
-  /** Tells balancers which connection they have chosen for, if it has an entry now. */
-  #settle(pdu: Pdu, outcome: number): void {
-    const { affinity } = this.#environment;
-    if (pdu.opened !== 0) affinity.opened(pdu.flow >> 1);
-    affinity.settle(outcome === FORWARD || outcome === ECHO_REPLY ? pdu.flow >> 1 : -1);
-  }
-
-  /** Label of the decision at which the PDU ended, if it has one; "related" if the tree was not asked. */
-  #label(pdu: Pdu, related: number): string | null {
-    if (related !== UNRELATED) return related < 0 ? null : "related";
-    const { tree } = this.#plan.nodes[pdu.exit]!;
-    return tree.node === "decide" ? tree.label : null;
   }
 
   // Between bursts
@@ -364,7 +368,7 @@ export class Appliance {
     for (const link of this.links) if (link.isUp) link.arp.tick(this.#nowMs);
     this.connections.expire(this.#nowMs);
     this.#reassembly.expire(this.#nowMs);
-    this.#trace?.tick(this.#nowMs);
+    this.#observer?.tick(this.#nowMs);
     this.#limitedLog.tick(this.#nowMs);
   }
 

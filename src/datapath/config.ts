@@ -2,11 +2,13 @@
 import type { Timeouts } from "../flow/lifetimes.ts";
 import { type Route, Routes } from "../stack/routes.ts";
 import type { Mac, Subnet } from "../wire/address.ts";
-import type { TraceMode } from "../console/trace.ts";
 import { formatAddress, formatMac, subnetOf } from "../wire/address.ts";
 
 /** Most backends that one line names. */
 const MOST_SHOWN = 20;
+
+/** Which PDUs the console shows: some of many, all, or none. */
+export type TraceMode = "auto" | "all" | "off";
 
 /** The proxy on one interface. */
 export interface LinkConfig {

@@ -2,12 +2,12 @@
  * What is done with a PDU once something has been decided about it: it leaves, changed, by the link where
  * its receiver is, or its sender hears why not.
  *
- *     carryOut ─┬─ forward: TTL, link, MTU ─ commit ─ route ─ translate ─ MSS ─┐
+ *     carryOut ─┬─ forward: TTL, link, MTU ─ route, commit ─ translate ─ MSS ──┐
  *               ├─ echo reply: commit ─ turn round                            ├─ whole or in fragments ─ ARP
  *               └─ reject                                                     │
  *     relay      an ICMP error about a connection ─ translate ────────────────┘
  *
- * Nothing is committed for what TTL, link or MTU keep here. Functions return the decision that was
+ * Nothing is committed for what TTL, link, MTU or a missing route keep here. Functions return the decision that was
  * carried out, or the negative of a reason.
  */
 import { Reason } from "../core/reason.ts";
@@ -20,7 +20,7 @@ import { clampMss } from "../stack/mss.ts";
 import { ECHO_REPLY, FORWARD, REJECT } from "../policy/language/ast.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
-import { type Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
+import { FROM_A, FROM_B, type Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 import type { Answers } from "./answers.ts";
 import type { Link } from "./link.ts";
@@ -78,6 +78,12 @@ export class Dispatch {
     return this.#leave(pdu, out, nextHop, nowMs, related >>> 1);
   }
 
+  /** The side of a PDU that came in by `link` and whose connection is `flow`. */
+  sideOf(link: Link, flow: number): number {
+    const { a, b } = this.#options;
+    return a === b ? flow & 1 : link === a ? FROM_A : FROM_B;
+  }
+
   /**
    * The link over which an end of a connection is reached, given by its reference: a backend over side
    * B's, a client over the one whose address it asked for.
@@ -107,19 +113,17 @@ export class Dispatch {
       return -Reason["mtu-exceeded"];
     }
     const to = this.#translation;
-    const reason = connections.commit(view, pdu, nowMs | 0, to);
-    if (reason === Reason["no-backend"]) {
+    const reason = connections.commit(view, pdu, nowMs | 0, to, out.routes);
+    if (reason === Reason["no-route"]) {
+      this.#unreachable(link, pdu, icmpv4.CODE_NET_UNREACHABLE, 0, nowMs);
+    } else if (reason === Reason["no-backend"]) {
       this.#unreachable(link, pdu, icmpv4.CODE_HOST_UNREACHABLE, 0, nowMs);
     } else if (reason !== 0) {
       answers.refuse(link, pdu, nowMs);
     }
     if (reason !== 0) return -reason;
     if (pdu.opened !== 0) link.opened(pdu);
-    const nextHop = out.routes.nextHop(to.dst);
-    if (nextHop === 0) {
-      this.#unreachable(link, pdu, icmpv4.CODE_NET_UNREACHABLE, 0, nowMs);
-      return -Reason["no-route"];
-    }
+    const { nextHop } = to;
     translate(view, pdu, to, pdu.newTtl === 0 ? pdu.ttl - 1 : pdu.newTtl);
     if (pdu.protocol === ipv4.PROTOCOL_TCP && (pdu.tcpFlags & tcp.SYN) !== 0) {
       this.#clamp(view, pdu);

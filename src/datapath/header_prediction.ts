@@ -168,6 +168,7 @@ export class PlainSegments {
     pdu.window = flags & 0xffff;
     pdu.payload = l4 + headerBytes;
     pdu.flow = flow;
+    pdu.side = dispatch.sideOf(link, flow);
     pdu.state = STATE_ESTABLISHED;
     pdu.invalid = 0;
     pdu.steps = 0;

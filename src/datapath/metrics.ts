@@ -1,10 +1,6 @@
-/** What the appliance counts, and the summary that shows it. */
-import { Reason, REASON_COUNT, reasonName } from "../core/reason.ts";
-import type { Backend } from "../flow/backends/backends.ts";
-import type { Connections } from "../flow/connections.ts";
+/** What the appliance counts. */
+import { REASON_COUNT } from "../core/reason.ts";
 import { DECISION_NAMES } from "../policy/language/ast.ts";
-import { printLabel } from "../policy/notation/print.ts";
-import { formatAddress } from "../wire/address.ts";
 
 /** Places in `Metrics.counts`. */
 export const Count = {
@@ -35,39 +31,4 @@ export class Metrics {
   drop(reason: number, count = 1): void {
     this.drops[reason]! += count;
   }
-}
-
-/** The summary's lines, each ended by a newline. */
-export function formatSummary(
-  metrics: Metrics,
-  { table, evicted }: Connections,
-  backends: readonly Backend[],
-): string {
-  const named = (names: readonly string[], counts: Float64Array): string =>
-    names.flatMap((name, i) => counts[i]! > 0 ? [`${name} ${counts[i]}`] : []).join(", ") || "none";
-  const { counts } = metrics;
-  const reasons = Array.from({ length: REASON_COUNT }, (_, reason) => reasonName(reason));
-  const lines = [
-    [
-      "Frames",
-      `${counts[Count.framesIn]} in, ${counts[Count.framesOut]} out, ${counts[Count.arpIn]} ARP in`,
-    ],
-    ["PDUs in", `${counts[Count.pdusIn]}, ${counts[Count.pduBytesIn]} bytes`],
-    ["PDUs out", `${counts[Count.pdusOut]}, ${counts[Count.pduBytesOut]} bytes`],
-    ["Decisions", named(DECISION_NAMES, metrics.decisions)],
-    ["Drops", named(reasons, metrics.drops)],
-    ["Connections", `${table.count} of at most ${table.capacity}, ${evicted} evicted`],
-    ...backends.map(({ address, status, opened, active }) => [
-      "Backend",
-      `${formatAddress(address)} ${status}, connections: ${opened} opened, ${active} tracked`,
-    ]),
-  ];
-  return "Summary\n" + lines.map(([name, text]) => `${name!.padEnd(11)} : ${text}\n`).join("");
-}
-
-/** The console's line about a PDU: the decision, its label, and why where the policy did not choose it. */
-export function formatDecision(decision: number, reason: number, label: string | null): string {
-  const why = reason === 0 || reason === Reason.policy ? "" : ` (${reasonName(reason)})`;
-  const labelled = label === null ? "" : ` ${printLabel(label)}`;
-  return `Decision : ${DECISION_NAMES[decision]}${labelled}${why}`;
 }

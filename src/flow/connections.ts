@@ -50,7 +50,7 @@ import { ALL, counts, Shares } from "./shares.ts";
 import { FlowTable, SIDE_A, SIDE_B } from "./table.ts";
 import * as tcpState from "./tcp_state.ts";
 import { TcpTracker, UNTOUCHED } from "./tcp_tracker.ts";
-import type { Translation } from "./translate.ts";
+import type { NextHops, Translation } from "./translate.ts";
 
 /** A source's share of the table, and of the ports towards each (backend, port), unless told otherwise. */
 const SHARE = 1 / 4;
@@ -90,7 +90,7 @@ export class Connections {
   readonly #lookahead = new Lookahead();
   readonly #remove = (entry: number): void => this.remove(entry);
   /** How the translator at hand picks a backend. */
-  #method: BalanceMethod = "random";
+  #method: BalanceMethod = "at random";
 
   constructor(options: ConnectionsOptions) {
     const { maxConnections, maxPerSource, ports, random, timeouts } = options;
@@ -142,8 +142,10 @@ export class Connections {
     if (pdu.protocol !== PROTOCOL_ICMP) return 0;
     // Requests come from side A, replies from side B. With identifier 0 all messages of a host have the
     // same tuple, errors and other types, too.
-    const fits = (pdu.flow & 1) === SIDE_A ? icmpv4.isRequest : icmpv4.isReply;
-    return fits(pdu.icmpType) ? 0 : Reason.invalid;
+    const fits = (pdu.flow & 1) === SIDE_A
+      ? icmpv4.isRequest(pdu.icmpType)
+      : icmpv4.isReply(pdu.icmpType);
+    return fits ? 0 : Reason.invalid;
   }
 
   /**
@@ -152,11 +154,13 @@ export class Connections {
    */
   #reopens(view: DataView, pdu: Pdu, nowMs: number): boolean {
     const { backends } = this.#options;
+    const isTcp = pdu.protocol === PROTOCOL_TCP;
+    const mayBeLost = backends.unanswered > 0;
+    if ((pdu.flow & 1) !== SIDE_A || !(isTcp || mayBeLost) || !asks(pdu)) return false;
     const entry = pdu.flow >>> 1;
-    if ((pdu.flow & 1) !== SIDE_A || !asks(pdu)) return false;
-    const isLost = backends.unanswered > 0 && this.table.hasSideB(entry) &&
+    const isLost = mayBeLost && this.table.hasSideB(entry) &&
       backends.get(this.table.src(entry, SIDE_B))?.status === "unanswered";
-    return isLost || (pdu.protocol === PROTOCOL_TCP && this.#tcp.beginsNext(view, pdu, nowMs));
+    return isLost || (isTcp && this.#tcp.beginsNext(view, pdu, nowMs));
   }
 
   // In the tree
@@ -196,23 +200,31 @@ export class Connections {
 
   /**
    * Does what the tree's steps noted: makes or refreshes the entry and tells in `to` what the PDU's
-   * addresses and ports become. Returns 0, or the reason why it can't be done; then the PDU has changed
-   * nothing.
+   * addresses and ports become, and its next hop by `routes` unless that is null. Returns 0, or the reason
+   * why it can't be done, `no-route` among them; then the PDU has changed nothing.
    * `nowMs` is modulo 2³², a 32-bit integer: a fraction would be an object wherever it is passed on.
    */
-  commit(view: DataView, pdu: Pdu, nowMs: number, to: Translation): number {
+  commit(
+    view: DataView,
+    pdu: Pdu,
+    nowMs: number,
+    to: Translation,
+    routes: NextHops | null = null,
+  ): number {
     if ((pdu.steps & (STEP_A_TO_B | STEP_B_TO_A)) === 0) {
       return (pdu.steps & STEP_TRACK) === 0 ? 0 : this.#track(pdu, nowMs);
     }
-    if (pdu.flow < 0 || pdu.state === STATE_NEW) {
-      const reason = this.#open(pdu, nowMs);
-      if (reason !== 0) return reason;
-    }
     const table = this.table;
+    if (pdu.flow < 0 || pdu.state === STATE_NEW) {
+      const reason = this.#open(pdu, nowMs, to, routes);
+      if (reason !== 0) return reason;
+    } else {
+      to.dst = table.src(pdu.flow >>> 1, 1 - (pdu.flow & 1));
+      if (routes !== null && (to.nextHop = routes.nextHop(to.dst)) === 0) return Reason["no-route"];
+    }
     const entry = pdu.flow >>> 1;
     const other = 1 - (pdu.flow & 1);
     to.src = table.dst(entry, other);
-    to.dst = table.src(entry, other);
     to.srcPort = table.dstPort(entry, other);
     to.dstPort = table.srcPort(entry, other);
     if (pdu.protocol === PROTOCOL_TCP) this.#advanceTcp(view, pdu, nowMs);
@@ -242,12 +254,14 @@ export class Connections {
     this.#shares.move(entry, from, to, isPooled);
   }
 
-  #open(pdu: Pdu, nowMs: number): number {
+  #open(pdu: Pdu, nowMs: number, to: Translation, routes: NextHops | null): number {
     const { backends, ownAddress, preservesSource, random } = this.#options;
     const { protocol, dstPort } = pdu;
     const backend = backends.pick(this.#method, pdu, random);
     if (backend === null) return Reason["no-backend"];
     const { address } = backend;
+    to.dst = address;
+    if (routes !== null && (to.nextHop = routes.nextHop(address)) === 0) return Reason["no-route"];
     const earlier = pdu.flow >> 1;
     const ports = this.#ports;
     const source = preservesSource?.(pdu) ?? false ? pdu.src : ownAddress;
@@ -302,9 +316,12 @@ export class Connections {
    */
   #holdToShare(pdu: Pdu, backend: number): number {
     const { protocol, src, dstPort } = pdu;
+    // Mostly all have less than a share together, or this source has.
+    const least = Math.min(this.#shareOfTable, this.#shareOfPorts);
+    if (this.#everybody.inUse < least || this.#shares.total(src, ALL) < least) return 0;
+    const { size } = this.#ports;
     const pool = backend === 0 ? null : this.#ports.pool(protocol, backend, dstPort);
     if (pool !== null) {
-      const { size } = this.#ports;
       const inPool = this.#shares.poolOf(protocol, backend, dstPort);
       const reason = this.#holdTo(this.#shareOfPorts, pool, size, src, inPool);
       if (reason !== 0) return reason;
@@ -319,7 +336,6 @@ export class Connections {
     src: number,
     pool: number,
   ): number {
-    // Mostly there are fewer in all, and nobody need be counted.
     if (population.pending >= share && this.#shares.pending(src, pool) >= share) {
       const own = this.#room.oldestOf(population, src);
       if (own < 0) return Reason["source-limit"];

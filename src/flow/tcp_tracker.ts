@@ -41,6 +41,8 @@ export class TcpTracker {
     const state = table.state(entry);
     if (!tcpState.isOver(state)) return false;
     if (table.idleMs(entry, nowMs) >= TIME_WAIT_MS) return true;
+    // One side may still wait for the last ACK, and send what got lost once more.
+    if (state === tcpState.CLOSED && !tcpWindow.isAcknowledged(table, entry)) return false;
     // Sent again because the client has not heard of the RST.
     if (state === tcpState.ABORTED && tcpWindow.isOwnSyn(table, entry, pdu)) return true;
     return tcpWindow.isLaterSyn(view, table, entry, pdu, state === tcpState.CLOSED);
@@ -63,7 +65,7 @@ export class TcpTracker {
     const side = pdu.flow & 1;
     const next = this.#judge(pdu);
     if (next === BEGINS_ANEW) {
-      tcpWindow.acceptChallenge(table, entry);
+      tcpWindow.acceptChallenge(table, entry, pdu.ack);
       tcpWindow.openWindow(view, table, entry, side, pdu);
       return tcpState.SYN_RECEIVED;
     }
@@ -110,9 +112,11 @@ export class TcpTracker {
     if (tcpState.isHandshake(state)) {
       return side === SIDE_A ? this.#judgeOpening(pdu, next) : this.#judgeAnswer(pdu, next);
     }
+    // After a SYN, a backend that remembers yet another connection is told so, as in SYN_SENT.
+    const mayTell = tcpState.isOver(state) && tcpWindow.isChallenged(table, entry);
     if (state === tcpState.ABORTED) {
       // One side may not have heard of it, and the other answers.
-      const fits = side === SIDE_A || tcpWindow.answersSyn(table, entry, pdu);
+      const fits = side === SIDE_A || mayTell || tcpWindow.answersSyn(table, entry, pdu);
       return fits ? UNTOUCHED : OUT_OF_WINDOW;
     }
     if (tcpState.isFirstSyn(pdu.tcpFlags)) {
@@ -120,9 +124,13 @@ export class TcpTracker {
       const isLate = side === SIDE_A && tcpWindow.isOwnSyn(table, entry, pdu);
       return isLate ? tcpState.INVALID : UNTOUCHED; // any other's endpoint is the judge (RFC 5961 §4)
     }
-    if (isReset) return this.#judgeReset(pdu, next === state ? UNTOUCHED : next);
+    if (isReset) {
+      const verdict = this.#judgeReset(pdu, next === state ? UNTOUCHED : next);
+      return verdict === OUT_OF_WINDOW && side === SIDE_A && mayTell ? UNTOUCHED : verdict;
+    }
     const fit = tcpWindow.fit(table, entry, side, pdu);
-    if (fit !== tcpWindow.IN) return fit === tcpWindow.OLD ? UNTOUCHED : OUT_OF_WINDOW;
+    if (fit === tcpWindow.OUT) return side === SIDE_B && mayTell ? UNTOUCHED : OUT_OF_WINDOW;
+    if (fit === tcpWindow.OLD) return UNTOUCHED;
     // Only news revive after an RST.
     const revives = tcpState.isReset(state) && !tcpState.isReset(next);
     return revives && !tcpWindow.isNews(table, entry, side, pdu) ? state : next;
@@ -133,11 +141,17 @@ export class TcpTracker {
     const table = this.#table;
     const entry = pdu.flow >>> 1;
     const isAlone = table.state(entry) === tcpState.SYN_SENT;
-    if (tcpState.isFirstSyn(pdu.tcpFlags)) return isAlone ? next : UNTOUCHED;
+    if (tcpState.isFirstSyn(pdu.tcpFlags)) {
+      // With another number it may be forged: which of the two counts, the backend's answer tells.
+      const isFirst = tcpWindow.isSilent(table, entry, SIDE_A) ||
+        tcpWindow.isOwnSyn(table, entry, pdu);
+      return isAlone && isFirst ? next : UNTOUCHED;
+    }
     if ((pdu.tcpFlags & RST) !== 0) {
       if (tcpWindow.isFirstOfA(table, entry, pdu.seq)) return next;
-      // Alone, it may answer a backend that remembers an earlier connection.
-      const passes = isAlone || tcpWindow.isRstInWindow(table, entry, SIDE_A, pdu);
+      // Without a SYN ACK it may answer a backend that remembers an earlier connection.
+      const passes = table.state(entry) !== tcpState.SYN_RECEIVED ||
+        tcpWindow.isRstInWindow(table, entry, SIDE_A, pdu);
       return passes ? UNTOUCHED : OUT_OF_WINDOW;
     }
     const fits = tcpWindow.fit(table, entry, SIDE_A, pdu) === tcpWindow.IN &&
@@ -162,7 +176,9 @@ export class TcpTracker {
     if (isSilent) return UNTOUCHED; // it remembers an earlier connection
     const fit = tcpWindow.fit(table, entry, SIDE_B, pdu);
     if (fit === tcpWindow.IN) return next;
-    return fit === tcpWindow.OLD ? UNTOUCHED : OUT_OF_WINDOW;
+    // Likewise where a SYN has come, which anybody may have sent.
+    const passes = fit === tcpWindow.OLD || table.state(entry) === tcpState.SYN_BOTH;
+    return passes ? UNTOUCHED : OUT_OF_WINDOW;
   }
 
   /** An RST: `next` if it is exact, else at most its receiver's to challenge (RFC 5961 §3.2). */

@@ -47,6 +47,9 @@ const CHALLENGE_WITHOUT_SCALE = 1;
 /** Acknowledgments this old are accepted even from a side with a small window. */
 export const OLD_ACK_BYTES = 66_000;
 
+/** Most data in a SYN: it is not noted how much came with a challenge SYN. */
+const MOST_SYN_BYTES = 8960;
+
 // What `fit` says of a segment.
 /** Not in the window. */
 export const OUT = 0;
@@ -111,16 +114,19 @@ export function noteChallenge(view: DataView, table: FlowTable, entry: number, p
   setOffer(table, entry, CHALLENGE_SHIFT, offerOf(view, pdu) || CHALLENGE_WITHOUT_SCALE);
 }
 
-/** True for side B's answer to a challenge SYN: it knows nothing of the connection as it was. */
+/**
+ * True for side B's answer to a challenge SYN, and what data came with it (RFC 7413): it knows nothing of
+ * the connection as it was.
+ */
 export function answersChallenge(table: FlowTable, entry: number, pdu: Pdu): boolean {
-  return (pdu.tcpFlags & tcp.ACK) !== 0 && isChallenged(table, entry) &&
-    pdu.ack === ((table.extra(entry, CHALLENGE) + 1) | 0);
+  if ((pdu.tcpFlags & tcp.ACK) === 0 || !isChallenged(table, entry)) return false;
+  const acked = (pdu.ack - table.extra(entry, CHALLENGE)) | 0;
+  return acked > 0 && acked <= 1 + MOST_SYN_BYTES;
 }
 
-/** The challenge SYN has been answered: the connection begins anew with it. */
-export function acceptChallenge(table: FlowTable, entry: number): void {
+/** The challenge SYN has been answered, with `end` acknowledged: the connection begins anew with it. */
+export function acceptChallenge(table: FlowTable, entry: number, end: number): void {
   const isn = table.extra(entry, CHALLENGE);
-  const end = (isn + 1) | 0;
   table.setExtra(entry, ISN, isn);
   table.setData(entry, END, end);
   table.setData(entry, MAX_END, end);
@@ -131,7 +137,8 @@ export function acceptChallenge(table: FlowTable, entry: number): void {
   setOffer(table, entry, 0, (offer & SCALE_OFFERED) === 0 ? 0 : offer);
 }
 
-function isChallenged(table: FlowTable, entry: number): boolean {
+/** True if such a SYN has come since the connection began. */
+export function isChallenged(table: FlowTable, entry: number): boolean {
   return table.offers(entry) >>> CHALLENGE_SHIFT !== 0;
 }
 
@@ -156,6 +163,12 @@ export function isLaterSyn(
   const last = table.extra(entry, TIMESTAMP);
   const timestamp = last === 0 ? 0 : timestampOf(view, pdu);
   return timestamp !== 0 && ((timestamp - last) | 0) > 0;
+}
+
+/** True if each side has acknowledged everything that the other has sent. */
+export function isAcknowledged(table: FlowTable, entry: number): boolean {
+  return table.data(entry, ACK) === table.data(entry, SIDE_WORDS + END) &&
+    table.data(entry, SIDE_WORDS + ACK) === table.data(entry, END);
 }
 
 /** True if the segment brings sequence numbers that `side` had not sent before. */

@@ -19,6 +19,14 @@ export class Translation {
   dst = 0;
   srcPort = 0;
   dstPort = 0;
+  /** Next hop towards `dst`, if a route was asked for. */
+  nextHop = 0;
+}
+
+/** The routes of the link by which a PDU leaves. */
+export interface NextHops {
+  /** 0: there is no route. */
+  nextHop(address: number): number;
 }
 
 /** Rewrites what `to` says, and the TTL (RFC 1812 §5.3.1). */

@@ -9,26 +9,25 @@
  *     not ip.src in $dst-addrs  true
  *     …
  *     Decision : Forward
- *     sent     : tcp 192.168.0.100:40000 > 192.168.0.2:2000 syn ttl 63
+ *     sent     : tcp 192.168.0.100:40000 > 192.168.0.2:2000 syn ttl 63 (backend 192.168.0.2)
  *
  * Every neighbour has answered ARP, the sender, too.
  */
 import { ManualClock } from "../core/clock.ts";
 import { SeededRandom } from "../core/random.ts";
-import { reasonName, reasonText } from "../core/reason.ts";
+import { Reason, reasonName, reasonText } from "../core/reason.ts";
 import { MemoryDevice } from "../device/memory.ts";
-import { DECISION_NAMES, type Policy } from "../policy/language/ast.ts";
+import type { Policy } from "../policy/language/ast.ts";
 import { explaining, formatPath, type PathLine } from "../policy/engine/path.ts";
-import type { Plan } from "../policy/engine/plan.ts";
-import type { Evaluate } from "../policy/engine/environment.ts";
-import { inSubnet, type Mac } from "../wire/address.ts";
-import { isStray, STATE_ESTABLISHED, STATE_NEW } from "../wire/pdu.ts";
+import { formatAddress, inSubnet, type Mac } from "../wire/address.ts";
+import { FROM_B, isStray, type Pdu, STATE_ESTABLISHED, STATE_NEW } from "../wire/pdu.ts";
 import { Appliance } from "../datapath/appliance.ts";
 import { type Config, isBehind, type LinkConfig, routesOn, subnetOn } from "../datapath/config.ts";
 import { arpReplyFrame, isArp } from "../device/capture/frame.ts";
 import { frameOf, type Packet } from "../device/capture/packet.ts";
 import { describeFrame, formatPacket } from "./packet_text.ts";
-import { Trace } from "../console/trace.ts";
+import { formatDecision } from "../console/summary.ts";
+import type { Outcome } from "../datapath/observer.ts";
 
 /** What became of one packet. */
 export interface Explanation {
@@ -39,6 +38,8 @@ export interface Explanation {
   readonly decision: string;
   /** What the reason means, if the policy did not choose the drop; else null. */
   readonly why: string | null;
+  /** Backend of the connection by which it was forwarded; null: it was not forwarded. */
+  readonly backend: number | null;
   /** Frames that were sent because of it. */
   readonly sent: readonly Sent[];
 }
@@ -51,13 +52,14 @@ interface Sent {
 
 /** The lines about one packet, each ended by a newline. */
 export function formatExplanation(packet: Packet, explanation: Explanation): string {
-  const { seen, path, decision, why, sent } = explanation;
+  const { seen, path, decision, why, backend, sent } = explanation;
+  const via = backend === null ? "" : ` (backend ${formatAddress(backend)})`;
   const parts = [
     `${formatPacket(packet)}\n`,
     seen === null ? "" : `${seen}\n\n${formatPath(path)}`,
     `\n${decision}\n`,
     why === null ? "" : `because  : ${why}\n`,
-    ...sent.map(({ frame, side }) => `sent     : ${describeFrame(frame)}${side}\n`),
+    ...sent.map(({ frame, side }) => `sent     : ${describeFrame(frame)}${side}${via}\n`),
   ];
   return parts.join("");
 }
@@ -67,15 +69,15 @@ export class Explainer {
   readonly #devices: readonly MemoryDevice[];
   readonly #appliance: Appliance;
   readonly #config: Config;
-  #seen: string | null = null;
   #path: PathLine[] = [];
-  #printed = "";
+  #outcome: Outcome | null = null;
+  /** Why the frame did not become a PDU; else 0. */
+  #refused = 0;
 
   /** `hosts` are addresses that packets will come from. */
   constructor(policy: Policy, config: Config, hosts: readonly number[]) {
     this.#config = config;
     this.#devices = config.links.map(() => new MemoryDevice());
-    const console = { full: false, offer: (text: string) => (this.#printed = text) !== "" };
     this.#appliance = new Appliance({
       devices: this.#devices,
       clock: new ManualClock(),
@@ -87,8 +89,16 @@ export class Explainer {
         warning: () => {},
         error: (text) => this.#path.push({ depth: 0, text, outcome: "error" }),
       },
-      trace: new Trace("all", console, DECISION_NAMES),
-      evaluator: (plan) => this.#evaluator(plan),
+      observer: {
+        isBusy: () => false,
+        wants: () => true,
+        received: () => {},
+        decided: (outcome) => this.#outcome = outcome,
+        skipped: () => {},
+        refused: (_, reason) => this.#refused = reason,
+        tick: () => {},
+      },
+      evaluator: (plan) => explaining(plan, (line) => this.#path.push(line)),
     });
     const own = new Set(config.links.map(({ address }) => address));
     const nextHops = config.links.flatMap(({ routes }) => routes.map(({ nextHop }) => nextHop));
@@ -98,41 +108,24 @@ export class Explainer {
 
   /** Sends the packet through. Later ones meet what this one has changed. */
   explain(packet: Packet): Explanation {
-    const { drops } = this.#appliance.metrics;
-    const before = drops.slice();
-    this.#seen = null;
     this.#path = [];
-    this.#printed = "";
+    this.#outcome = null;
+    this.#refused = 0;
     const number = this.#linkOf(packet);
     const link = this.#config.links[number]!;
     this.#devices[number]!.inbox.push(frameOf(packet, macTowards(packet.src, link), link.mac));
     const sent = this.#poll().filter(({ frame }) => !isArp(frame));
-    const reason = drops.findIndex((count, reason) => count > before[reason]!);
-    const isPdu = this.#printed !== ""; // an ICMP error about a connection is one that no tree is asked for
-    const dropped = reason > 0 && reasonName(reason) !== "policy";
+    const outcome = this.#outcome as Outcome | null; // set by the observer meanwhile
+    const reason = outcome?.reason ?? this.#refused;
     return {
-      seen: this.#seen,
+      seen: outcome === null || outcome.node === null ? null : seenAs(outcome.pdu),
       path: this.#path,
-      decision: isPdu
-        ? this.#printed.trimEnd().split("\n").at(-1)!
-        : `Dropped before the policy was asked (${reasonName(reason)})`,
-      why: dropped ? reasonText(reason) : null,
+      decision: outcome === null
+        ? `Dropped before the policy was asked (${reasonName(reason)})`
+        : formatDecision(outcome),
+      why: reason === 0 || reason === Reason.policy ? null : reasonText(reason),
+      backend: outcome?.backend ?? null,
       sent,
-    };
-  }
-
-  #evaluator(plan: Plan): Evaluate {
-    const evaluate = explaining(plan, (line) => this.#path.push(line));
-    return (pdu) => {
-      const state = pdu.state === STATE_NEW
-        ? "new"
-        : pdu.state === STATE_ESTABLISHED
-        ? "established"
-        : isStray(pdu)
-        ? "invalid, stray"
-        : "invalid";
-      this.#seen = `${state}, from side ${plan.environment.sideOf(pdu) === 1 ? "b" : "a"}`;
-      return evaluate(pdu);
     };
   }
 
@@ -164,6 +157,18 @@ export class Explainer {
     const own = links.findIndex(({ address }) => address === dst);
     return own >= 0 ? own : isBehind(src, links, 1) ? 1 : 0;
   }
+}
+
+/** How the tree saw the PDU: `new, from side a`. */
+function seenAs(pdu: Readonly<Pdu>): string {
+  const state = pdu.state === STATE_NEW
+    ? "new"
+    : pdu.state === STATE_ESTABLISHED
+    ? "established"
+    : isStray(pdu)
+    ? "invalid, stray"
+    : "invalid";
+  return `${state}, from side ${pdu.side === FROM_B ? "b" : "a"}`;
 }
 
 /** Of the station that a packet from this address comes from. */

@@ -15,7 +15,7 @@ import { SeededRandom } from "../core/random.ts";
 import { MemoryDevice } from "../device/memory.ts";
 import { completeChecksum, OffloadGuess } from "../device/capture/offload_guess.ts";
 import type { PcapRecord } from "../device/capture/pcap.ts";
-import { DECISION_NAMES, type Policy } from "../policy/language/ast.ts";
+import type { Policy } from "../policy/language/ast.ts";
 import { formatMac, type Mac } from "../wire/address.ts";
 import { Appliance } from "../datapath/appliance.ts";
 import { CaptureClock } from "./capture_clock.ts";
@@ -28,6 +28,7 @@ import {
   type Sighting,
 } from "../device/capture/frame_match.ts";
 import { describeFrame } from "./packet_text.ts";
+import { formatSummary } from "../console/summary.ts";
 import { Trace } from "../console/trace.ts";
 
 /** Whom a replay tells. Texts are whole lines. */
@@ -86,7 +87,7 @@ export class Replay {
       policy,
       config,
       log,
-      trace: config.trace === "off" ? null : new Trace(config.trace, console, DECISION_NAMES),
+      observer: config.trace === "off" ? null : new Trace(config.trace, console),
     });
   }
 
@@ -121,7 +122,7 @@ export class Replay {
 
   /** The appliance's summary and the comparison, as lines. */
   summary(): string {
-    return this.#appliance.summary() + this.#comparison(this.#match.result());
+    return formatSummary(this.#appliance.snapshot()) + this.#comparison(this.#match.result());
   }
 
   #poll(): void {

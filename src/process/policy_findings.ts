@@ -5,13 +5,14 @@ import type { Policy } from "../policy/language/ast.ts";
 import { counted, printable } from "../core/text.ts";
 import { formatAt, type Position } from "../policy/notation/policy_error.ts";
 
-/** A policy, and where its parts are in the text it came from, if it came from one. */
-export interface PolicySource {
-  /** Name of the file. */
+/** A policy, and where its parts are written if it came from a text. */
+export interface LoadedPolicy {
+  /** What messages call it. */
   readonly name: string;
-  readonly text: string;
   readonly policy: Policy;
   readonly positions: ReadonlyMap<object, Position>;
+  /** Each file that was read, and its text. */
+  readonly sources: ReadonlyMap<string, string>;
 }
 
 /** Most findings that are shown. */
@@ -21,8 +22,8 @@ const MAX_SHOWN = 100;
  * The findings as text, one an entry, with a last one that counts those not shown. In the order of
  * the file if all are shown; else errors first.
  */
-export function formatFindings(findings: readonly Finding[], source: PolicySource): string[] {
-  const lines = source.text.split("\n");
+export function formatFindings(findings: readonly Finding[], source: LoadedPolicy): string[] {
+  const lines = new Map([...source.sources].map(([file, text]) => [file, text.split("\n")]));
   const left = findings.length - MAX_SHOWN;
   const sorted = left > 0 ? [...errorsIn(findings), ...warningsIn(findings)] : findings;
   const texts = sorted.slice(0, MAX_SHOWN).map((finding) => formatFinding(finding, source, lines));
@@ -42,7 +43,7 @@ export function warningsIn(findings: readonly Finding[]): readonly Finding[] {
  * The policy of a file, checked. Logs warnings; throws an Error with all findings if any is an
  * error.
  */
-export function checkPolicy(source: PolicySource, log: Log): Policy {
+export function checkPolicy(source: LoadedPolicy, log: Log): Policy {
   const findings = check(source.policy);
   const errors = errorsIn(findings).length;
   const texts = formatFindings(findings, source);
@@ -59,11 +60,11 @@ export function checkPolicy(source: PolicySource, log: Log): Policy {
 /** With its line if it has one, else with its path in the tree. */
 function formatFinding(
   { level, node, message, path }: Finding,
-  { name: file, positions }: PolicySource,
-  lines: readonly string[],
+  { name, positions }: LoadedPolicy,
+  lines: ReadonlyMap<string, readonly string[]>,
 ): string {
   const position = positions.get(node);
-  if (position === undefined) return printable(`${file}: ${level}: ${message} (at ${path})`);
-  const source = (lines[position.line - 1] ?? "").replace(/\r$/, "");
-  return formatAt({ file, ...position, length: 1, source }, `${level}: ${message}`);
+  if (position === undefined) return printable(`${name}: ${level}: ${message} (at ${path})`);
+  const source = (lines.get(position.file)?.[position.line - 1] ?? "").replace(/\r$/, "");
+  return formatAt({ ...position, length: 1, source }, `${level}: ${message}`);
 }

@@ -2,7 +2,6 @@
 import type { Log } from "../core/log.ts";
 import { CryptoRandom, SeededRandom } from "../core/random.ts";
 import { OFFLOAD, TapDevice } from "../device/tap.ts";
-import { DECISION_NAMES } from "../policy/language/ast.ts";
 import type { BuiltIn } from "../policy/language/built_in.ts";
 import type { Customs } from "../policy/notation/parse.ts";
 import { countNodes } from "../policy/engine/footprint.ts";
@@ -20,6 +19,7 @@ import { loadPolicy } from "./policy_file.ts";
 import { checkPolicy } from "./policy_findings.ts";
 import { pump } from "./pump.ts";
 import { listen } from "./signals.ts";
+import { formatSummary } from "../console/summary.ts";
 import { Trace } from "../console/trace.ts";
 
 export interface RunOptions {
@@ -72,9 +72,9 @@ export async function run(options: RunOptions): Promise<void> {
       policy,
       config,
       log,
-      trace: config.trace === "off" ? null : new Trace(config.trace, stdout, DECISION_NAMES),
+      observer: config.trace === "off" ? null : new Trace(config.trace, stdout),
     });
-    summary = () => appliance.summary();
+    summary = () => formatSummary(appliance.snapshot());
     reload = () => void reloadPolicy(appliance, config.policy, customs, log);
     announce(config, devices, log);
     await pump({ appliance, devices, log, stop: stop.signal });

@@ -56,6 +56,8 @@ export class Arp {
   #nextProbeMs = 0;
   #nextAnnouncementMs = 0;
   #defendedMs = -Infinity;
+  /** A double from the start, as all counts. */
+  readonly #sent = new Float64Array(1);
 
   constructor(options: ArpOptions) {
     this.#options = options;
@@ -65,6 +67,11 @@ export class Arp {
       ask: (address, mac) => this.#ask(options.own.address, address, mac),
     });
     this.restart(options.nowMs);
+  }
+
+  /** ARP frames that were queued for sending. */
+  get sent(): number {
+    return this.#sent[0]!;
   }
 
   /** The link has come up: probes and announces from the next tick on; what has waited is too old. */
@@ -98,7 +105,7 @@ export class Arp {
       const target = { mac: senderMac, address: sender };
       vnet.clear(view, pdu.frame);
       wire.writeArp(view, pdu.frame, wire.ARP_REPLY, { mac, address: own.address }, target);
-      return arena.send(pdu.frame, FRAME_BYTES) ? 0 : Reason["no-buffer"];
+      return this.#send(pdu.frame) ? 0 : Reason["no-buffer"];
     }
     return 0;
   }
@@ -131,7 +138,13 @@ export class Arp {
     const frame = arena.scratch(FRAME_BYTES);
     const sender = { mac, address: senderAddress };
     wire.writeArp(arena.view, frame, wire.ARP_REQUEST, sender, { mac: targetMac, address });
-    return arena.send(frame, FRAME_BYTES);
+    return this.#send(frame);
+  }
+
+  #send(frame: number): boolean {
+    const isQueued = this.#options.arena.send(frame, FRAME_BYTES);
+    if (isQueued) this.#sent[0]!++;
+    return isQueued;
   }
 
   #probeAndAnnounce(nowMs: number): void {

@@ -57,8 +57,8 @@ const RETRY_INTERVAL_MS = 5000;
 /** A watched neighbour is asked again this long after it last spoke; another one when it is used. */
 const FRESH_MS = 30_000;
 /**
- * Or when it has owed an answer to something else for so long. One that has spoken as lately owes nothing yet,
- * so that with three requests four to five seconds pass before it is given up.
+ * Or when it has owed an answer to something else for so long: with three requests four seconds and a tick
+ * pass from the first SYN or datagram that it does not answer until it is given up.
  */
 const OWED_MS = 1000;
 /** A neighbour that no packet was sent to for so long is forgotten. */
@@ -173,7 +173,6 @@ export class Neighbors {
   expectAnswer(address: number, nowMs: number): void {
     const at = this.#table.find(address);
     if (at < 0 || this.#words[at + QUEUE] !== FRESH || this.#table.has(at, OWES)) return;
-    if (nowMs - this.#table.time(at, CONFIRMED) < OWED_MS) return;
     this.#words[at + FLAGS]! |= OWES;
     this.#table.setTime(at, SINCE, nowMs);
     this.#orderLinks.append(this.#owing, numberOf(at));

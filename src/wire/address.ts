@@ -19,7 +19,12 @@ export interface Subnet {
 export const BROADCAST_ADDRESS = -1;
 export const BROADCAST_MAC: Mac = Object.freeze({ hi: 0xffff, lo: -1 });
 
-/** Reads dotted-decimal text (RFC 6943 §3.1.1, strict form). Throws SyntaxError or RangeError. */
+/**
+ * Reads dotted-decimal text (RFC 6943 §3.1.1, strict form) as a signed 32-bit integer in host order.
+ *
+ * @throws {SyntaxError} for what is not four decimal numbers without leading zeros
+ * @throws {RangeError} for a number above 255
+ */
 export function parseAddress(text: string): number {
   const octets = text.split(".");
   const fail = `Cannot parse "${text}" as IPv4 address`;
@@ -37,6 +42,7 @@ export function parseAddress(text: string): number {
   return address;
 }
 
+/** Dotted-decimal text of an address, a signed or unsigned 32-bit integer. */
 export function formatAddress(address: number): string {
   return `${address >>> 24}.${(address >>> 16) & 255}.${(address >>> 8) & 255}.${address & 255}`;
 }

@@ -2,8 +2,11 @@
 
 export const IPV4_MIN_BYTES = 20;
 
+/** ICMP's protocol number (RFC 792). */
 export const PROTOCOL_ICMP = 1;
+/** TCP's protocol number (RFC 9293). */
 export const PROTOCOL_TCP = 6;
+/** UDP's protocol number (RFC 768). */
 export const PROTOCOL_UDP = 17;
 
 /** TTL of packets that the proxy itself makes (RFC 1700; Linux uses the same). */

@@ -5,6 +5,10 @@
  * that writing them allocates nothing.
  */
 
+/** Values of `Pdu.side`. */
+export const FROM_A = 0;
+export const FROM_B = 1;
+
 /** How a PDU relates to the connections that are tracked. */
 export const STATE_NEW = 0;
 export const STATE_ESTABLISHED = 1;
@@ -64,6 +68,8 @@ export class Pdu {
    * connection has been looked up: where it may be.
    */
   flow = 0;
+  /** FROM_A or FROM_B: the side that it came from. */
+  side = 0;
   /** STATE_NEW, STATE_ESTABLISHED or STATE_INVALID. */
   state = 0;
   /** Why the state is invalid; else 0. */

@@ -2,12 +2,24 @@
 
 export const TCP_MIN_BYTES = 20;
 
+// Bits of the flags byte (RFC 9293 §3.1).
+
+/** The sender has no more data. */
 export const FIN = 0x01;
+/** Synchronize sequence numbers: the first segment of each side. */
 export const SYN = 0x02;
+/** Reset: the connection is aborted or refused. */
 export const RST = 0x04;
+/** Push: the data is to go to the receiver's user at once. */
 export const PSH = 0x08;
+/** The acknowledgment number counts. */
 export const ACK = 0x10;
+/** The urgent pointer counts. */
 export const URG = 0x20;
+/** Explicit congestion notification echo (RFC 3168 §6.1). */
+export const ECE = 0x40;
+/** Congestion window reduced (RFC 3168 §6.1). */
+export const CWR = 0x80;
 
 /** Bit n of the flags byte → name. */
 export const FLAG_NAMES = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"] as const;

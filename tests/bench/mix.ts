@@ -114,7 +114,7 @@ function newAppliance(device: Device, clock: Clock, policy: Policy, maxConn: num
     policy,
     config: testConfig({ maxConn, maxNeighbors: maxConn }),
     log: quiet,
-    trace: null,
+    observer: null,
   });
 }
 

@@ -51,7 +51,6 @@ const evaluate = compile(makePlan(demo, {
     translateBToA: () => 0,
     setTtl: () => 0,
   },
-  sideOf: (pdu) => backends.includes(pdu.src) ? 1 : 0,
   random: new SeededRandom(1),
   clock,
   maxConnections: CONNECTIONS,

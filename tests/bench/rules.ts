@@ -7,18 +7,18 @@
 import { ManualClock } from "../../src/core/clock.ts";
 import type { Policy, Predicate, Tree } from "../../src/policy/language/ast.ts";
 import {
-  always,
-  aToB,
-  bToA,
   drop,
   dstAddrs,
   firstMatch,
   forward,
+  ipSrc,
   not,
+  otherwise,
   policy,
   reject,
-  src,
   tcpDport,
+  translateAToB,
+  translateBToA,
 } from "../../src/policy/language/build.ts";
 import { subject } from "./mix.ts";
 
@@ -36,14 +36,14 @@ function longPolicy(rules: number): Policy {
     const then = i % 3 === 0 ? reject : drop;
     return i % 2 === 0
       ? [tcpDport.eq(10_000 + i), then]
-      : [src.eq(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`), then];
+      : [ipSrc.eq(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`), then];
   });
-  const last: [Predicate, Tree] = [tcpDport.eq(2000), aToB(forward)];
+  const last: [Predicate, Tree] = [tcpDport.eq(2000), translateAToB(forward)];
   return policy(
     "drop",
     firstMatch([
-      [not(src.oneOf(dstAddrs)), firstMatch([...arms, last])],
-      [always, bToA(forward)],
+      [not(ipSrc.oneOf(dstAddrs)), firstMatch([...arms, last])],
+      [otherwise, translateBToA(forward)],
     ]),
   );
 }

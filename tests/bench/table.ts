@@ -210,7 +210,7 @@ class Subject {
     pdu.ack = (flags & ACK) === 0 ? 0 : 1;
     pdu.window = 1000;
     this.#connections.classify(NO_BYTES, pdu, this.#nowMs);
-    const reason = side === 0 ? steps.translateAToB(pdu, "round-robin") : steps.translateBToA(pdu);
+    const reason = side === 0 ? steps.translateAToB(pdu, "in turn") : steps.translateBToA(pdu);
     const failed = reason || this.#connections.commit(NO_BYTES, pdu, this.#nowMs, this.#to);
     if (failed !== 0) throw new Error(`Cannot measure: connection ${i} fails, reason ${failed}`);
   }

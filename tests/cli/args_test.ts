@@ -738,7 +738,7 @@ Deno.test("parseArgs --help shows examples that work", () => {
 });
 
 Deno.test("parseArgs takes the command policy, for a file or the built-in policy", () => {
-  for (const view of ["check", "print", "mermaid", "dot", "svg"]) {
+  for (const view of ["check", "print", "format", "mermaid", "dot", "svg"]) {
     assert.deepEqual(parseArgs(["policy", view], ABOUT), { kind: "policy", view, file: null });
     for (const file of ["web.policy", "-", "a b", "./--net"]) {
       assert.deepEqual(parseArgs(["policy", view, file], ABOUT), { kind: "policy", view, file });
@@ -751,7 +751,7 @@ Deno.test("parseArgs takes the command policy, for a file or the built-in policy
   }
 });
 
-const VIEWS = "expected check, print, mermaid, dot or svg";
+const VIEWS = "expected check, print, format, mermaid, dot or svg";
 const policyErrors: { argv: string[]; message: string }[] = [
   { argv: ["policy"], message: `Missing word after "policy": ${VIEWS}` },
   { argv: ["policy", "draw"], message: `Cannot use "draw" after "policy": ${VIEWS}` },
@@ -801,8 +801,8 @@ Deno.test("parseArgs --help names the command policy, whose own page names its w
     /^Commands:\n {2}policy \[VIEW\] \[FILE\] +check, print or draw a policy/m,
   );
   const page = text("policy", "--help");
-  assert.match(page, /^Usage: proxy policy check\|print\|mermaid\|dot\|svg \[FILE\]\n/);
-  for (const view of ["check", "print", "mermaid", "dot", "svg"]) {
+  assert.match(page, /^Usage: proxy policy check\|print\|format\|mermaid\|dot\|svg \[FILE\]\n/);
+  for (const view of ["check", "print", "format", "mermaid", "dot", "svg"]) {
     assert.match(page, new RegExp(`^ {2}${view} +\\w`, "m"));
   }
 });

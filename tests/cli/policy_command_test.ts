@@ -38,8 +38,8 @@ async function run(view: PolicyView, file: string | null, files = FILES) {
     svg: () => import("../../src/cli/svg.ts"),
     read: (path) =>
       path in files
-        ? Promise.resolve(files[path]!)
-        : Promise.reject(new Error(`Cannot read policy "${path}": there is no such file`)),
+        ? Promise.resolve({ text: files[path]!, id: path })
+        : Promise.reject(new Error("there is no such file")),
   });
   return { code, ...out };
 }
@@ -127,6 +127,45 @@ Deno.test("policyCommand check shows 100 findings, errors first, and says how ma
   const { code, stdout } = await runText(`default drop\n${warnings.join("")}udp -> drop\n`);
   assert.match(stdout, /\nand 50 more\ntext\.policy: 150 warnings, 2 nodes, up to .*\n$/);
   assert.equal(code, 0);
+});
+
+Deno.test("policyCommand takes a policy with includes, and shows findings in their files", async () => {
+  const files = {
+    "d/main": 'default drop\ninclude "lists"\nip.src in $a -> drop\n',
+    "d/lists": "# lists\ndefine $a = 10.0.0.1\ndefine $unused = 10.0.0.2\n",
+  };
+  const { code, stdout } = await run("check", "d/main", files);
+  assert.match(
+    stdout,
+    /^d\/lists:3:8: warning: .*\n {2}3 \| define \$unused = 10\.0\.0\.2\n.*\nd\/main: 1 warning, 2 nodes/,
+  );
+  assert.equal(code, 0);
+  assert.match((await run("print", "d/main", files)).stdout, /^define \$a = 10.0.0.1$/m);
+  assert.match((await run("dot", "d/main", files)).stdout, /^digraph/);
+  const wrong = await run("print", "d/main", { ...files, "d/lists": "define $a = x\n" });
+  assert.match(wrong.stderr, /^d\/lists:1:13: Found "x", expected an address/);
+});
+
+Deno.test("policyCommand format spaces a file with its comments, without what it includes", async () => {
+  const files = {
+    "main": 'default   drop # c\ninclude   "lists"\nip.src in $a->drop',
+    "tab": "default drop\n\ttcp -> drop",
+  };
+  assert.deepEqual(await run("format", "main", files), {
+    code: 0,
+    stdout: 'default drop  # c\ninclude "lists"\nip.src in $a -> drop\n',
+    stderr: "",
+  });
+  const { code, stdout, stderr } = await run("format", "tab", files);
+  assert.deepEqual([code, stdout], [1, ""]);
+  assert.match(stderr, /^tab:2:1: Found a tab, expected spaces as indentation\n/);
+  assert.deepEqual(await run("format", null), { code: 0, stdout: print(demo), stderr: "" });
+});
+
+Deno.test("policyCommand refuses an include in a policy from standard input", async () => {
+  const { code, stdout } = await run("check", "-", { "-": 'default drop\ninclude "a"\n-> drop\n' });
+  assert.match(stdout, /^stdin:2:9: Found the file "a", expected no include; only a policy/);
+  assert.equal(code, 1);
 });
 
 Deno.test("policyCommand says why a file can't be read", async () => {

@@ -93,7 +93,7 @@ Deno.test("renderSvg keeps hostile labels text", async () => {
     "\u0000 \u001b[2J \ufffe \ud800 \u202e",
   ];
   const ends = labels.map((label) => b.decide("drop", label));
-  const svg = await renderSvg(graphOf(b.policy("drop", b.random(ends))));
+  const svg = await renderSvg(graphOf(b.policy("drop", b.atRandom(ends))));
   assert.ok(!readXml(svg).some(({ name }) => name === "script"));
   const words = wordsOf(svg);
   assert.ok(words.includes('<script>alert(\\"1\\")</script>'), words);
@@ -104,7 +104,10 @@ Deno.test("renderSvg keeps hostile labels text", async () => {
 Deno.test("renderSvg draws empty and very long labels, and a deep tree", async () => {
   let tree: Tree = b.decide("reject", "");
   for (let i = 0; i < 150; i++) {
-    tree = b.firstMatch([[b.src.oneOf([`10.0.0.${i}`, "$dst-addrs"]), tree], [b.always, b.drop]]);
+    tree = b.firstMatch([[b.ipSrc.oneOf([`10.0.0.${i}`, "$dst-addrs"]), tree], [
+      b.otherwise,
+      b.drop,
+    ]]);
   }
   readXml(await renderSvg(graphOf(b.policy("drop", tree))));
   readXml(await renderSvg(graphOf(b.policy("drop", b.decide("drop", "é ".repeat(10_000))))));

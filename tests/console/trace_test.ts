@@ -1,11 +1,39 @@
-import type { TraceMode } from "../../src/console/trace.ts";
+import type { TraceMode } from "../../src/datapath/config.ts";
 import assert from "node:assert/strict";
 import { Outlet } from "../../src/process/outlet.ts";
+import { formatDecision } from "../../src/console/summary.ts";
 import { Trace } from "../../src/console/trace.ts";
+import { Reason } from "../../src/core/reason.ts";
+import type { Outcome } from "../../src/datapath/observer.ts";
+import { DROP, ECHO_REPLY, FORWARD, REJECT } from "../../src/policy/language/ast.ts";
+import { PROTOCOL_UDP } from "../../src/wire/ipv4.ts";
+import { Pdu } from "../../src/wire/pdu.ts";
 
-const DECISIONS = ["Drop", "Forward", "Echo_reply"];
-const DROP = 0;
-const FORWARD = 1;
+/** A datagram as the appliance shows it. */
+const PDU = new Pdu();
+PDU.protocol = PROTOCOL_UDP;
+const VIEW = new DataView(new ArrayBuffer(0));
+const TEXT = `Received pdu
+Layer 3 | IPv4     | src  0.0.0.0
+                   | dst  0.0.0.0
+Layer 4 | UDP      | src port 0
+                   | dst port 0
+                   | data
+`;
+
+function outcomeOf(fields: Partial<Outcome>): Outcome {
+  return {
+    pdu: PDU,
+    decision: FORWARD,
+    reason: 0,
+    node: 0,
+    label: null,
+    isRelated: false,
+    backend: null,
+    sent: [],
+    ...fields,
+  };
+}
 
 /** A trace, and a function that gives what it printed since the last call. */
 function make(mode: TraceMode): { trace: Trace; printed: () => Promise<string>; outlet: Outlet } {
@@ -23,15 +51,15 @@ function make(mode: TraceMode): { trace: Trace; printed: () => Promise<string>; 
     text = "";
     return result;
   };
-  return { trace: new Trace(mode, outlet, DECISIONS), printed, outlet };
+  return { trace: new Trace(mode, outlet), printed, outlet };
 }
 
 /** One PDU as the appliance handles it; true when shown. */
 function pdu(trace: Trace, nowMs: number, decision: number): boolean {
   const wanted = trace.wants(nowMs);
   if (wanted) {
-    trace.received("Received pdu");
-    trace.decided(`Decision : ${DECISIONS[decision]}`);
+    trace.received(VIEW, PDU);
+    trace.decided(outcomeOf({ decision }));
   } else {
     trace.skipped(decision, nowMs);
   }
@@ -47,20 +75,36 @@ function shown(trace: Trace, count: number, nowMs: number, decision: number): nu
 Deno.test("Trace shows a PDU, its decision and an empty line as one entry", async () => {
   const { trace, printed } = make("auto");
   assert.equal(trace.wants(0), true);
-  trace.received("Received pdu\nLayer 3 | IPv4     | src  192.168.0.254");
+  trace.received(VIEW, PDU);
   assert.equal(await printed(), "");
-  trace.decided("Decision : Drop (no-mapping)");
+  trace.decided(outcomeOf({ decision: DROP, reason: Reason["no-mapping"], backend: 1 }));
+  assert.equal(await printed(), `${TEXT}Decision : Drop (no-mapping)\n\n`);
+});
+
+Deno.test("formatDecision adds the label, and the reason where the policy did not choose", () => {
+  const cases: [number, number, string | null, string][] = [
+    [DROP, Reason.policy, null, "Decision : Drop"],
+    [DROP, Reason.policy, "naive http", 'Decision : Drop "naive http"'],
+    [DROP, Reason.policy, "", 'Decision : Drop ""'],
+    [DROP, Reason["no-mapping"], null, "Decision : Drop (no-mapping)"],
+    [DROP, Reason["ttl-expired"], "web", 'Decision : Drop "web" (ttl-expired)'],
+    [FORWARD, 0, null, "Decision : Forward"],
+    [ECHO_REPLY, 0, null, "Decision : Echo_reply"],
+    [REJECT, 0, "closed", 'Decision : Reject "closed"'],
+  ];
+  for (const [decision, reason, label, text] of cases) {
+    assert.equal(formatDecision(outcomeOf({ decision, reason, label })), text);
+  }
   assert.equal(
-    await printed(),
-    "Received pdu\nLayer 3 | IPv4     | src  192.168.0.254\nDecision : Drop (no-mapping)\n\n",
+    formatDecision(outcomeOf({ node: null, isRelated: true })),
+    'Decision : Forward "related"',
   );
 });
 
-Deno.test("Trace takes the text of a PDU with its last line break too", async () => {
-  const { trace, printed } = make("auto");
-  trace.received("Received pdu\n");
-  trace.decided("Decision : Forward");
-  assert.equal(await printed(), "Received pdu\nDecision : Forward\n\n");
+Deno.test("formatDecision lets no label drive the terminal", () => {
+  const label = "a\u001b[31m\n\u009b0m\u202e";
+  const text = formatDecision(outcomeOf({ decision: DROP, reason: Reason.policy, label }));
+  assert.doesNotMatch(text, /[^ -~]/);
 });
 
 Deno.test("Trace auto shows 50 PDUs and counts the rest in one line after a second", async () => {
@@ -163,7 +207,7 @@ Deno.test("Trace all formats no PDU while the console has no room, and counts it
 
 Deno.test("Trace wants nothing once the console's reader has gone", async () => {
   const outlet = new Outlet({ write: () => Promise.reject(new Error("Broken pipe")) });
-  const trace = new Trace("all", outlet, DECISIONS);
+  const trace = new Trace("all", outlet);
   assert.equal(pdu(trace, 0, FORWARD), true);
   await outlet.flush(5000);
   assert.equal(pdu(trace, 1, FORWARD), false);

@@ -43,20 +43,20 @@ Deno.test("Appliance does the same with its console on, off, or showing all", ()
   const frames = (["off", "auto", "all"] as const).map((trace) => {
     const world = World.settled({ backends: [BACKEND], trace });
     shortRun(world);
-    return world.appliance.summary();
+    return world.summary();
   });
   assert.equal(frames[1], frames[0]);
   assert.equal(frames[2], frames[0]);
 });
 
-Deno.test("Appliance.summary tells PDUs, decisions, drops by reason, connections per backend", () => {
+Deno.test("The summary tells PDUs, decisions, drops by reason, connections per backend", () => {
   const world = World.settled({ backends: [BACKEND, "192.168.0.2"], maxConn: 77 });
   world.send(buildIcmp(), buildIcmp(), buildTcp({ dstPort: 80 }), buildIcmp({ dst: "224.0.0.1" }));
   world.send(buildTcp(from(BACKEND)));
   assert.equal(
-    world.appliance.summary(),
+    world.summary(),
     `Summary
-Frames      : 8 in, 8 out, 3 ARP in
+Frames      : 8 in, 8 out, 3 ARP in, 7 ARP out
 PDUs in     : 4, 248 bytes
 PDUs out    : 1, 84 bytes
 Decisions   : Drop 3, Echo_reply 1

@@ -4,9 +4,6 @@ import { Count } from "../../src/datapath/metrics.ts";
 import { below, SeededRandom } from "../../src/core/random.ts";
 import type { Policy } from "../../src/policy/language/ast.ts";
 import {
-  always,
-  aToB,
-  bToA,
   drop,
   echo,
   firstMatch,
@@ -16,8 +13,11 @@ import {
   isFragment,
   isIcmp,
   not,
+  otherwise,
   policy,
   track,
+  translateAToB,
+  translateBToA,
 } from "../../src/policy/language/build.ts";
 import { cut, fragment, join, permutations, shuffled } from "../support/fragments.ts";
 import {
@@ -38,9 +38,9 @@ import { CLIENT, from, macOf, packetsOf, PROXY, PROXY_MAC, World } from "../supp
 const open: Policy = policy(
   "drop",
   firstMatch([
-    [fromSide("b"), bToA(forward)],
+    [fromSide("b"), translateBToA(forward)],
     [isEchoRequest, track(echo)],
-    [not(isIcmp), aToB(forward)],
+    [not(isIcmp), translateAToB(forward)],
   ]),
 );
 
@@ -173,7 +173,7 @@ Deno.test("Appliance sends fragments no longer than those that came, though the 
 
 Deno.test("Appliance shows the tree whole packets: `fragment` holds, and so do ports", () => {
   const world = World.settled({
-    policy: policy("drop", firstMatch([[isFragment, drop], [always, aToB(forward)]])),
+    policy: policy("drop", firstMatch([[isFragment, drop], [otherwise, translateAToB(forward)]])),
   });
   assert.deepEqual(world.send(...cut(buildUdp({ payload: bytes(100), fragment: 0 }), 48)), []);
   assert.deepEqual(world.drops(), { policy: 1 });

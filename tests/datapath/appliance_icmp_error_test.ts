@@ -2,19 +2,19 @@
 import assert from "node:assert/strict";
 import { below, SeededRandom } from "../../src/core/random.ts";
 import {
-  always,
-  aToB,
-  bToA,
   drop,
   dstAddrs,
   echo,
   firstMatch,
   forward,
+  ipSrc,
   not,
+  otherwise,
   policy,
   reject,
-  src,
   track,
+  translateAToB,
+  translateBToA,
 } from "../../src/policy/language/build.ts";
 import {
   buildIcmp,
@@ -34,7 +34,10 @@ const ONE = { backends: [BACKEND] };
 /** Forwards everything, UDP too, and translates back what backends send. */
 const EVERYTHING = policy(
   "drop",
-  firstMatch([[not(src.oneOf(dstAddrs)), aToB(forward)], [always, bToA(forward)]]),
+  firstMatch([[not(ipSrc.oneOf(dstAddrs)), translateAToB(forward)], [
+    otherwise,
+    translateBToA(forward),
+  ]]),
 );
 
 /**
@@ -174,7 +177,9 @@ Deno.test("Appliance: an error without a connection enters the tree as any ICMP 
 Deno.test("Appliance: an error without a connection goes nowhere, whatever the policy says", () => {
   const stranger = buildTcp({ src: PROXY, dst: BACKEND, srcPort: 7777, dstPort: 2000 });
   const decisions = [echo, forward, reject, drop];
-  const trees = decisions.flatMap((end) => [end, track(end), aToB(end), bToA(end)]);
+  const trees = decisions.flatMap((
+    end,
+  ) => [end, track(end), translateAToB(end), translateBToA(end)]);
   for (const [i, tree] of trees.entries()) {
     const world = World.settled({ ...ONE, policy: policy("drop", tree) });
     world.send(buildIcmp({ rest: [0, 0] })); // a query whose identifier is no port either

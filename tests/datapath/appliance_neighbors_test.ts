@@ -141,6 +141,25 @@ Deno.test("Appliance drops the answer to a client without a route, and tells the
   assert.deepEqual(world.drops(), { "no-route": 1 });
 });
 
+Deno.test("Appliance: a packet that finds no route leaves the table as it was", () => {
+  const away = new World({ backends: ["10.9.0.1"] });
+  away.poll();
+  const [error] = packetsOf(away.send(buildTcp())).map(readIcmp);
+  assert.deepEqual([error!.type, error!.code], [3, 0]);
+  assert.deepEqual(away.drops(), { "no-route": 1 });
+  assert.equal(away.appliance.connections.table.count, 0);
+
+  const world = World.settled({ backends: ["192.168.0.2"] });
+  const [syn] = world.send(buildTcp({ src: "10.9.9.9", srcMac: ROUTER_MAC })).map(readTcp);
+  const { table } = world.appliance.connections;
+  const before = table.words.slice();
+  world.clock.advance(10);
+  const ports = { srcPort: 2000, dstPort: syn!.srcPort };
+  world.send(buildTcp({ ...from("192.168.0.2"), ...ports, flags: "SA", ack: 1001 }));
+  assert.deepEqual(world.drops(), { "no-route": 1 });
+  assert.deepEqual(table.words, before);
+});
+
 Deno.test("Appliance tells of missing routes no faster than of anything else", () => {
   const world = World.settled({ backends: ["192.168.0.2"] });
   const [syn] = world.send(buildTcp({ src: "10.9.9.9", srcMac: ROUTER_MAC })).map(readTcp);

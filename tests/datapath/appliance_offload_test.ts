@@ -1,13 +1,20 @@
 /** What the appliance makes of frames that leave work to the interface, seen from the wire. */
 import assert from "node:assert/strict";
-import { always, aToB, bToA, dstAddrs, echo, firstMatch } from "../../src/policy/language/build.ts";
+import {
+  dstAddrs,
+  echo,
+  firstMatch,
+  otherwise,
+  translateAToB,
+  translateBToA,
+} from "../../src/policy/language/build.ts";
 import {
   forward,
+  ipSrc,
   isEchoRequest,
   not,
   policy,
   reject,
-  src,
 } from "../../src/policy/language/build.ts";
 import { tcpDport } from "../../src/policy/language/build.ts";
 import {
@@ -27,10 +34,13 @@ const POLICY = policy(
   "drop",
   firstMatch([
     [
-      not(src.oneOf(dstAddrs)),
-      firstMatch([[tcpDport.eq(443), reject], [isEchoRequest, echo], [always, aToB(forward)]]),
+      not(ipSrc.oneOf(dstAddrs)),
+      firstMatch([[tcpDport.eq(443), reject], [isEchoRequest, echo], [
+        otherwise,
+        translateAToB(forward),
+      ]]),
     ],
-    [always, bToA(forward)],
+    [otherwise, translateBToA(forward)],
   ]),
 );
 const CLIENT_PORTS = { srcPort: 40_000, dstPort: 2000 };

@@ -7,8 +7,18 @@ import { compile } from "../../src/policy/engine/compile.ts";
 import { buildIcmp, buildTcp, readTcp, type Tcp } from "../support/frames.ts";
 import { BACKENDS, from, packetsOf, World, type WorldOptions } from "../support/world.ts";
 
-const { always, aToB, bToA, drop, firstMatch, forward, isEchoRequest, limit, policy } = build;
-const { roundRobin, tcpDport, track, ttl } = build;
+const {
+  otherwise,
+  translateAToB,
+  translateBToA,
+  drop,
+  firstMatch,
+  forward,
+  isEchoRequest,
+  limit,
+  policy,
+} = build;
+const { inTurn, tcpDport, track, ipTtl } = build;
 
 const BACKEND = BACKENDS[0]!;
 
@@ -16,8 +26,8 @@ function both(tree: Tree) {
   return policy(
     "drop",
     firstMatch([
-      [build.not(build.src.oneOf(build.dstAddrs)), tree],
-      [always, bToA(forward)],
+      [build.not(build.ipSrc.oneOf(build.dstAddrs)), tree],
+      [otherwise, translateBToA(forward)],
     ]),
   );
 }
@@ -40,7 +50,7 @@ function worldOf(tree: Tree, options: WorldOptions = {}): World {
 Deno.test("Appliance tells a balancer per connection of its own PDUs, not 5,000 of each", () => {
   const arms = Array.from({ length: 5000 }, (_, i): [Predicate, Tree] => [
     tcpDport.eq(2000 + i),
-    roundRobin([aToB(forward), drop], "connection"),
+    inTurn([translateAToB(forward), drop], { per: "connection" }),
   ]);
   const world = worldOf(firstMatch([[isEchoRequest, track(build.echo)], ...arms]));
   let told = 0;
@@ -76,8 +86,8 @@ Deno.test("Appliance forgets what an evaluation that throws had asked", () => {
   let fails = false;
   const world = worldOf(
     firstMatch([
-      [ttl.eq(9), roundRobin([aToB(forward), drop], "connection")],
-      [always, aToB(forward)],
+      [ipTtl.eq(9), inTurn([translateAToB(forward), drop], { per: "connection" })],
+      [otherwise, translateAToB(forward)],
     ]),
     {
       evaluator: (plan) => {

@@ -2,15 +2,15 @@
 import assert from "node:assert/strict";
 import { Count } from "../../src/datapath/metrics.ts";
 import {
-  always,
-  any,
-  aToB,
-  bToA,
   firstMatch,
   forward,
   isEchoRequest,
+  or,
+  otherwise,
   policy,
   tcpDport,
+  translateAToB,
+  translateBToA,
   udpDport,
 } from "../../src/policy/language/build.ts";
 import { cut } from "../support/fragments.ts";
@@ -375,8 +375,8 @@ Deno.test("Appliance forgets a connection that never got an answer after four mi
 const HAIRPIN = policy(
   "drop",
   firstMatch([
-    [any(tcpDport.eq(2000), udpDport.eq(2000), isEchoRequest), aToB(forward, "round-robin")],
-    [always, bToA(forward)],
+    [or(tcpDport.eq(2000), udpDport.eq(2000), isEchoRequest), translateAToB(forward, "in turn")],
+    [otherwise, translateBToA(forward)],
   ]),
 );
 

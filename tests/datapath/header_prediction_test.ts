@@ -8,15 +8,16 @@ import { below, SeededRandom } from "../../src/core/random.ts";
 import { Reason } from "../../src/core/reason.ts";
 import * as build from "../../src/policy/language/build.ts";
 import {
-  always,
-  aToB,
-  bToA,
   drop,
   firstMatch,
   forward,
+  ipSrc,
   not,
-  src,
+  otherwise,
+  translateAToB,
+  translateBToA,
 } from "../../src/policy/language/build.ts";
+import { compile } from "../../src/policy/engine/compile.ts";
 import type { Policy, Tree } from "../../src/policy/language/ast.ts";
 import type { Pdu } from "../../src/wire/pdu.ts";
 import { buildTcp, readTcp, type Tcp } from "../support/frames.ts";
@@ -61,29 +62,29 @@ const STEPS = [
 ];
 
 const TREES: Readonly<Record<string, Tree>> = {
-  "as the built-in policy has it": aToB(forward),
-  "with a decision for each connection": build.roundRobin(
-    [aToB(forward), aToB(forward), drop, aToB(build.reject)],
-    "connection",
+  "as the built-in policy has it": translateAToB(forward),
+  "with a decision for each connection": build.inTurn(
+    [translateAToB(forward), translateAToB(forward), drop, translateAToB(build.reject)],
+    { per: "connection" },
   ),
   "with a decision for each PDU": firstMatch([
-    [build.isNew, aToB(forward)],
+    [build.isNew, translateAToB(forward)],
     [
-      always,
-      build.random([
-        [9, aToB(forward)],
+      otherwise,
+      build.atRandom([
+        [9, translateAToB(forward)],
         drop,
         build.reject,
         build.echo,
         forward,
         build.track(forward),
-        aToB(build.echo),
+        translateAToB(build.echo),
       ]),
     ],
   ]),
   "with a limit": build.limit(
     { perSecond: 200, burst: 50 },
-    aToB(build.setTtl(9, forward)),
+    translateAToB(build.setTtl(9, forward)),
   ),
 };
 
@@ -93,18 +94,12 @@ const NETWORKS: Readonly<Record<string, WorldOptions>> = {
   "on two, the source preserved": { twoSided: true, preserveSource: true },
 };
 
-/** Notes in `seen` every PDU that the tree is asked about, as it is then. */
-function policyOf(side: Tree, seen: Pdu[]): Policy {
-  const note = build.predicate("note", (pdu) => {
-    seen.push({ ...pdu });
-    return false;
-  });
+function policyOf(side: Tree): Policy {
   return build.policy(
     "drop",
     firstMatch([
-      [note, drop],
-      [not(src.oneOf(build.dstAddrs)), firstMatch([[always, side]])],
-      [always, bToA(forward)],
+      [not(ipSrc.oneOf(build.dstAddrs)), firstMatch([[otherwise, side]])],
+      [otherwise, translateBToA(forward)],
     ]),
   );
 }
@@ -112,6 +107,7 @@ function policyOf(side: Tree, seen: Pdu[]): Policy {
 /** A world, what its tree has seen, and how many PDUs went the long way. */
 class Subject {
   readonly world: World;
+  /** Every PDU that the tree was asked about, as it was then. */
   readonly seen: Pdu[] = [];
   classified = 0;
 
@@ -119,7 +115,14 @@ class Subject {
     this.world = World.settled({
       ...options,
       maxConn: MAX_CONNECTIONS,
-      policy: policyOf(tree, this.seen),
+      policy: policyOf(tree),
+      evaluator: (plan) => {
+        const evaluate = compile(plan);
+        return (pdu) => {
+          this.seen.push({ ...pdu });
+          return evaluate(pdu);
+        };
+      },
       careful,
     });
     const { connections } = this.world.appliance;
@@ -200,7 +203,7 @@ class Comparison {
     assert.deepEqual(a.metrics, b.metrics);
     if (this.#rounds++ % COMPARE_TABLES_EVERY === 0) {
       assert.deepEqual(a.connections.table.words, b.connections.table.words);
-      assert.equal(a.summary(), b.summary());
+      assert.deepEqual(a.snapshot(), b.snapshot());
     }
     return sent;
   }

@@ -4,7 +4,7 @@ import { Appliance } from "../../src/datapath/appliance.ts";
 import { ManualClock } from "../../src/core/clock.ts";
 import { SeededRandom } from "../../src/core/random.ts";
 import { MemoryDevice } from "../../src/device/memory.ts";
-import { aToB, forward, policy, setTtl } from "../../src/policy/language/build.ts";
+import { forward, policy, setTtl, translateAToB } from "../../src/policy/language/build.ts";
 import { parseAddress, parseMac } from "../../src/wire/address.ts";
 import { PROTOCOL_TCP } from "../../src/wire/ipv4.ts";
 import { linkConfig, testConfig } from "../support/config.ts";
@@ -26,7 +26,7 @@ function loop(ttl: number, raise: boolean): number[] {
       devices: [device],
       clock,
       random: new SeededRandom(1 + i),
-      policy: policy("drop", setTtl(64, aToB(forward), { raise })),
+      policy: policy("drop", setTtl(64, translateAToB(forward), { raise })),
       config: testConfig({
         links: [
           linkConfig({
@@ -37,7 +37,7 @@ function loop(ttl: number, raise: boolean): number[] {
         dstAddrs: [parseAddress(i === 0 ? OTHER : PROXY)],
       }),
       log: { info: () => {}, warning: () => {}, error: () => {} },
-      trace: null,
+      observer: null,
     })
   );
   const ttls: number[] = [];

@@ -95,7 +95,7 @@ function somePolicy(random: Random): Policy {
   const some = (most: number): Predicate[] =>
     Array.from({ length: below(random, most + 1) }, () => randomPredicate(random, 3));
   const selector = (arms: (readonly [Predicate, Tree])[], then: Tree): Tree =>
-    arms.length === 0 ? then : build.firstMatch([...arms, [build.always, then]]);
+    arms.length === 0 ? then : build.firstMatch([...arms, [build.otherwise, then]]);
   const inside = (): Tree =>
     selector(
       some(2).map((when) => [when, build.setTtl(9, build.decide("forward", "inside"))]),
@@ -108,20 +108,23 @@ function somePolicy(random: Random): Policy {
       case 1:
         return build.track(build.firstMatch([[randomPredicate(random, 2), build.echo]]));
       case 2:
-        return build.bToA(inside());
+        return build.translateBToA(inside());
       case 3:
         return build.decide("drop", "end");
       default:
-        return build.aToB(inside());
+        return build.translateAToB(inside());
     }
   };
   const arms = some(4).map((when) => [when, end()] as const);
-  const isBack = build.all(build.src.oneOf(build.dstAddrs), build.isEstablished);
+  const isBack = build.and(build.ipSrc.oneOf(build.dstAddrs), build.isEstablished);
   return build.policy(
     "drop",
     selector(
-      [...arms, [below(random, 4) === 0 ? build.fromSide("b") : isBack, build.bToA(inside())]],
-      below(random, 8) === 0 ? end() : build.aToB(inside()),
+      [...arms, [
+        below(random, 4) === 0 ? build.fromSide("b") : isBack,
+        build.translateBToA(inside()),
+      ]],
+      below(random, 8) === 0 ? end() : build.translateAToB(inside()),
     ),
   );
 }

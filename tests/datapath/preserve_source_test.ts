@@ -81,7 +81,7 @@ Deno.test("Appliance, preserving sources, needs no port: as many clients as come
   assert.equal(world.appliance.connections.table.count, 800);
   world.advance(130 * 60_000); // every timer has run out
   assert.equal(world.appliance.connections.table.count, 0);
-  assert.match(world.appliance.summary(), /800 opened, 0 tracked/);
+  assert.match(world.summary(), /800 opened, 0 tracked/);
 });
 
 Deno.test("Appliance, preserving sources, passes nothing through that belongs to no connection", () => {

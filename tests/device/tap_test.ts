@@ -25,7 +25,10 @@ Deno.test("encodeDeviceName, refuses what the kernel would refuse, cut or number
 Deno.test({ name: "TapDevice, carries the kernel's ARP and ping both ways", ignore }, () => {
   const lines = scenario("ping");
   assert.deepEqual(lines.at(-1), { arps: 1, echoes: 2, ping: 0, refused: 0 });
-  for (const line of lines.slice(0, -1)) assert.deepEqual(line, { wrote: 1, left: 0 });
+  // A burst that is read late holds two requests.
+  const writes = lines.slice(0, -1) as { wrote: number; left: number }[];
+  assert.equal(writes.reduce((sum, { wrote }) => sum + wrote, 0), 3);
+  assert.ok(writes.every(({ left }) => left === 0));
 });
 
 Deno.test(

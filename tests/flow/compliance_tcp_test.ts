@@ -1,13 +1,13 @@
 /** RFC 5382 and the TCP part of RFC 7857, requirement by requirement: see tests/COMPLIANCE.md. */
 import assert from "node:assert/strict";
 import {
-  always,
-  aToB,
-  bToA,
   firstMatch,
   forward,
+  otherwise,
   policy,
   tcpDport,
+  translateAToB,
+  translateBToA,
 } from "../../src/policy/language/build.ts";
 import { parseArgs } from "../../src/cli/args.ts";
 import { buildIcmp, buildTcp, bytesOf, readIcmp, readTcp, type Tcp } from "../support/frames.ts";
@@ -199,7 +199,7 @@ Deno.test("RFC 5382 REQ-8: a backend is the proxy's client where the policy allo
   // What is for port 2000 comes from a client, whoever it is.
   const hairpin = policy(
     "drop",
-    firstMatch([[tcpDport.eq(2000), aToB(forward)], [always, bToA(forward)]]),
+    firstMatch([[tcpDport.eq(2000), translateAToB(forward)], [otherwise, translateBToA(forward)]]),
   );
   const talk = new Dialogue(oneBackend({ policy: hairpin }), { client: BACKEND, srcPort: 33_000 });
   const syn = talk.a("S");
@@ -216,7 +216,7 @@ Deno.test("RFC 5382 REQ-8: a backend is the proxy's client where the policy allo
 Deno.test("RFC 5508 REQ-7: an ICMP error about a hairpinned connection comes back translated", () => {
   const hairpin = policy(
     "drop",
-    firstMatch([[tcpDport.eq(2000), aToB(forward)], [always, bToA(forward)]]),
+    firstMatch([[tcpDport.eq(2000), translateAToB(forward)], [otherwise, translateBToA(forward)]]),
   );
   const talk = new Dialogue(oneBackend({ policy: hairpin }), { client: BACKEND, srcPort: 33_000 });
   const sent = talk.fromA("S");

@@ -1,12 +1,12 @@
 /** RFC 4787 and the UDP part of RFC 7857, requirement by requirement: see tests/COMPLIANCE.md. */
 import assert from "node:assert/strict";
 import {
-  always,
-  aToB,
-  bToA,
   firstMatch,
   forward,
+  otherwise,
   policy,
+  translateAToB,
+  translateBToA,
   udpDport,
 } from "../../src/policy/language/build.ts";
 import {
@@ -101,7 +101,7 @@ Deno.test("RFC 4787 REQ-8: datagrams from another port or host are no part of a 
 Deno.test("RFC 4787 REQ-9: a backend's datagram to the proxy reaches a backend, from outside", () => {
   const hairpin = policy(
     "drop",
-    firstMatch([[udpDport.eq(2000), aToB(forward)], [always, bToA(forward)]]),
+    firstMatch([[udpDport.eq(2000), translateAToB(forward)], [otherwise, translateBToA(forward)]]),
   );
   const world = oneBackend({ policy: hairpin });
   const got = ask(world, { ...from(BACKEND), srcPort: 33_000 });

@@ -152,7 +152,7 @@ Deno.test("Connections writes nothing before commit", () => {
   const world = new World(one);
   const pdu = pduOf({ src: CLIENT, srcPort: 40_000, dstPort: 2000 });
   world.connections.classify(NO_BYTES, pdu, 0);
-  assert.equal(world.connections.steps.translateAToB(pdu, "random"), 0);
+  assert.equal(world.connections.steps.translateAToB(pdu, "at random"), 0);
   assert.equal(world.connections.table.count, 0);
   assert.equal(world.backends.all[0]!.opened, 0);
 });
@@ -169,7 +169,8 @@ for (
   const [name, end] of [
     ["closed", (w: World) => {
       w.fromA({ tcpFlags: FIN | ACK });
-      w.fromB({ tcpFlags: FIN | ACK });
+      w.fromB({ tcpFlags: FIN | ACK, ack: 2 });
+      w.fromA({ tcpFlags: ACK, seq: 2, ack: 2 });
     }],
     ["reset", (w: World) => void w.fromB({ tcpFlags: RST })],
   ] as const
@@ -558,10 +559,10 @@ Deno.test("Connections gives new connections backends by the translator's method
     });
   };
   const turns = Array.from({ length: 30 }, (_, i) => 1 + i % 3);
-  assert.deepEqual(backendsOf("round-robin", 1), turns);
-  assert.deepEqual(backendsOf("hash", 1), backendsOf("hash", 2));
-  assert.notDeepEqual(backendsOf("random", 1), backendsOf("random", 2));
-  assert.deepEqual(new Set(backendsOf("hash", 1)), new Set([1, 2, 3]));
+  assert.deepEqual(backendsOf("in turn", 1), turns);
+  assert.deepEqual(backendsOf("by hash", 1), backendsOf("by hash", 2));
+  assert.notDeepEqual(backendsOf("at random", 1), backendsOf("at random", 2));
+  assert.deepEqual(new Set(backendsOf("by hash", 1)), new Set([1, 2, 3]));
 });
 
 Deno.test("Connections notes the TTL that a PDU is to leave with, and forgets it with the next", () => {
@@ -596,7 +597,7 @@ Deno.test("Connections notes on a PDU whether its connection got its entry from 
     connections.classify(NO_BYTES, pdu, 0);
     assert.equal(pdu.opened, 0);
     if (step === "track") connections.steps.track(pdu);
-    else connections.steps.translateAToB(pdu, "random");
+    else connections.steps.translateAToB(pdu, "at random");
     assert.equal(connections.commit(NO_BYTES, pdu, 0, world.to), 0);
     assert.ok(pdu.flow >= 0);
     return pdu.opened;

@@ -38,7 +38,7 @@ export class World {
       addresses = BACKENDS as readonly number[],
       timeouts = DEFAULT_TIMEOUTS,
     } = {},
-    method: BalanceMethod = "random",
+    method: BalanceMethod = "at random",
   ) {
     this.#method = method;
     this.backends = new Backends(addresses);

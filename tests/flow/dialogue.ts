@@ -4,15 +4,15 @@
  */
 import assert from "node:assert/strict";
 import {
-  always,
-  aToB,
-  bToA,
   dstAddrs,
   firstMatch,
   forward,
+  ipSrc,
   not,
+  otherwise,
   policy,
-  src,
+  translateAToB,
+  translateBToA,
 } from "../../src/policy/language/build.ts";
 import type { Policy } from "../../src/policy/language/ast.ts";
 import { buildTcp, readIp, readTcp, type Tcp } from "../support/frames.ts";
@@ -23,7 +23,10 @@ export const BACKEND = "192.168.0.1";
 /** Forwards whatever comes: UDP and queries too. */
 export const EVERYTHING: Policy = policy(
   "drop",
-  firstMatch([[not(src.oneOf(dstAddrs)), aToB(forward)], [always, bToA(forward)]]),
+  firstMatch([[not(ipSrc.oneOf(dstAddrs)), translateAToB(forward)], [
+    otherwise,
+    translateBToA(forward),
+  ]]),
 );
 
 /** A settled world with one backend. */

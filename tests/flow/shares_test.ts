@@ -127,7 +127,7 @@ Deno.test("Shares is keyed: which sources meet differs from run to run", () => {
     for (let src = 10; src < 200_000; src++) {
       if (members.shares.pending(src, ALL) > 0) met.push(src);
     }
-    assert.ok(met.length < 10, `of 200,000 ${met.length} share both cells with a heavy one`);
+    assert.ok(met.length < 20, `of 200,000 ${met.length} share both cells with a heavy one`);
     return met.join();
   });
   assert.equal(

@@ -476,6 +476,7 @@ Deno.test("TcpTracker lets a SYN with a later timestamp begin the next connectio
         (wire) => {
           wire.takes(B, { flags: "FA", seq: 1, ack: 1 });
           wire.takes(A, { flags: "FA", seq: 1, ack: 2, options: option(last) });
+          wire.takes(B, { seq: 2, ack: 2 });
         },
       ];
       for (const end of endings) {

@@ -64,7 +64,7 @@ Deno.test("Connections translates identifier 0, and tells the client's requests 
 });
 
 Deno.test("Connections lets a backend be a client of the other", () => {
-  const world = new World({ addresses: BACKENDS }, "round-robin");
+  const world = new World({ addresses: BACKENDS }, "in turn");
   world.fromA({ src: CLIENT }); // takes the first turn
   const src = BACKENDS[0]!;
   assert.equal(world.fromA({ src }), "192.168.0.100:40000 -> 192.168.0.2:2000");

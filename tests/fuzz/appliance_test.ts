@@ -11,22 +11,22 @@ import { Reason, reasonName } from "../../src/core/reason.ts";
 import { SIDE_A, SIDE_B } from "../../src/flow/table.ts";
 import { DECISION_NAMES } from "../../src/policy/language/ast.ts";
 import {
-  always,
-  aToB,
-  bToA,
   drop,
   dstAddrs,
   echo,
   firstMatch,
   forward,
+  inTurn,
+  ipSrc,
   isEchoRequest,
   not,
+  otherwise,
   policy,
   reject,
-  roundRobin,
-  src,
   tcpDport,
   track,
+  translateAToB,
+  translateBToA,
 } from "../../src/policy/language/build.ts";
 import { parseMac } from "../../src/wire/address.ts";
 import { linkConfig } from "../support/config.ts";
@@ -52,15 +52,15 @@ const POLICY = policy(
   "drop",
   firstMatch([
     [
-      not(src.oneOf(dstAddrs)),
+      not(ipSrc.oneOf(dstAddrs)),
       firstMatch([
-        [isEchoRequest, roundRobin([drop, track(echo), aToB(forward)])],
+        [isEchoRequest, inTurn([drop, track(echo), translateAToB(forward)])],
         [tcpDport.eq(80), drop],
         [tcpDport.eq(443), reject],
-        [always, aToB(forward)],
+        [otherwise, translateAToB(forward)],
       ]),
     ],
-    [always, bToA(forward)],
+    [otherwise, translateBToA(forward)],
   ]),
 );
 
@@ -128,7 +128,7 @@ Deno.test("Appliance takes 100,000 mutated frames, and what lies behind a frame 
       throw new Error(`FUZZ_SEED=${seed}, round ${round}, ${what}`, { cause: error });
     }
   }
-  print(`seed ${seed}: ${MUTATED_FRAMES} mutated frames\n${zeros.appliance.summary()}`);
+  print(`seed ${seed}: ${MUTATED_FRAMES} mutated frames\n${zeros.summary()}`);
   const { decisions, drops } = zeros.appliance.metrics;
   DECISION_NAMES.forEach((name, i) => assert.ok(decisions[i]! > 0, `no ${name}, seed ${seed}`));
   for (let reason = Reason["frame-too-short"]; reason <= Reason["port-zero"]; reason++) {
@@ -168,7 +168,7 @@ Deno.test("Appliance, two-sided and preserving sources, takes 30,000 mutated fra
     }
   }
   const { decisions, drops } = world.appliance.metrics;
-  print(`seed ${seed}: ${CUT_FRAMES} mutated frames\n${world.appliance.summary()}`);
+  print(`seed ${seed}: ${CUT_FRAMES} mutated frames\n${world.summary()}`);
   DECISION_NAMES.forEach((name, i) => assert.ok(decisions[i]! > 0, `no ${name}, seed ${seed}`));
   assert.ok(drops[Reason["foreign-destination"]]! > 0);
 });
@@ -210,7 +210,7 @@ function compare(
   assert.ok(isEqual(a.decisions, b.decisions), "decisions");
   assert.ok(isEqual(a.drops, b.drops), "drops");
   if (round % COMPARE_TABLES_EVERY !== 0) return;
-  assert.equal(zeros.appliance.summary(), ones.appliance.summary());
+  assert.equal(zeros.summary(), ones.summary());
   assert.deepEqual(zeros.log, ones.log);
   assert.deepEqual(tableOf(zeros), tableOf(ones));
 }

@@ -12,13 +12,13 @@ import { describeFrame, formatPacket, parsePacket } from "../../src/offline/pack
 import { below, SeededRandom } from "../../src/core/random.ts";
 import type { Policy } from "../../src/policy/language/ast.ts";
 import {
+  customPredicate,
+  customSelector,
   decide,
   drop,
   firstMatch,
   limit,
   policy,
-  predicate,
-  select,
 } from "../../src/policy/language/build.ts";
 import { demo, demoTwoSided } from "../../src/policy/language/built_in.ts";
 import { parse } from "../../src/policy/notation/parse.ts";
@@ -62,7 +62,7 @@ not ip.src in $dst-addrs  true
       forward             Forward
 
 Decision : Forward
-sent     : tcp 192.168.0.100:40000 > 192.168.0.3:2000 syn ttl 63
+sent     : tcp 192.168.0.100:40000 > 192.168.0.3:2000 syn ttl 63 (backend 192.168.0.3)
 `,
   );
   assert.equal(
@@ -76,7 +76,7 @@ otherwise                 true
   forward                 Forward
 
 Decision : Forward
-sent     : tcp 192.168.0.100:2000 > 192.168.0.254:40000 syn ack ttl 63
+sent     : tcp 192.168.0.100:2000 > 192.168.0.254:40000 syn ack ttl 63 (backend 192.168.0.3)
 `,
   );
   assert.equal(
@@ -147,7 +147,7 @@ Deno.test("explain asks the parts of a predicate only up to the one that settles
 });
 
 Deno.test("explain tells limits, custom functions and their failures", () => {
-  const fails = predicate("fails", () => {
+  const fails = customPredicate("fails", () => {
     throw new Error("oh");
   });
   const tree = policy(
@@ -155,10 +155,13 @@ Deno.test("explain tells limits, custom functions and their failures", () => {
     firstMatch([
       [fails, drop],
       [
-        predicate("big", ({ totalLength }) => totalLength > 40),
+        customPredicate("big", ({ length }) => length > 40),
         limit({ perSecond: 1, burst: 1 }, decide("reject")),
       ],
-      [predicate("all", () => true), select("pick", ({ dstPort }) => dstPort - 1, [drop, drop])],
+      [
+        customPredicate("all", () => true),
+        customSelector("pick", ({ dstPort }) => dstPort - 1, [drop, drop]),
+      ],
     ]),
   );
   const packet = (port: number, length: number) =>
@@ -229,10 +232,13 @@ Deno.test("explain reaches clients and backends behind the gateway", () => {
     dstAddrs: [parseAddress("10.9.0.1")],
     links: [linkConfig({ routes: [gatewayOf("192.168.0.7")] })],
   });
-  assert.match(syn!, /\nsent {5}: tcp 192\.168\.0\.100:40000 > 10\.9\.0\.1:2000 syn ttl 63\n$/);
+  assert.match(
+    syn!,
+    /\nsent {5}: tcp 192\.168\.0\.100:40000 > 10\.9\.0\.1:2000 syn ttl 63 \(backend 10\.9\.0\.1\)\n$/,
+  );
   assert.match(
     reply!,
-    /\nsent {5}: tcp 192\.168\.0\.100:2000 > 1\.2\.3\.4:40000 syn ack ttl 63\n$/,
+    /\nsent {5}: tcp 192\.168\.0\.100:2000 > 1\.2\.3\.4:40000 syn ack ttl 63 \(backend 10\.9\.0\.1\)\n$/,
   );
 });
 
@@ -252,12 +258,12 @@ Deno.test("explain tells by which side a packet comes and goes", () => {
   assert.match(syn!, /\nnew, from side a\n\nfrom side a {13}true\n/);
   assert.match(
     syn!,
-    /sent {5}: tcp 10\.0\.0\.100:40000 > 10\.0\.0\.1:2000 syn ttl 63 to side b\n$/,
+    /sent {5}: tcp 10\.0\.0\.100:40000 > 10\.0\.0\.1:2000 syn ttl 63 to side b \(backend 10\.0\.0\.1\)\n$/,
   );
   assert.match(reply!, /\nestablished, from side b\n/);
   assert.match(
     reply!,
-    /\nsent {5}: tcp .*:2000 > 192\.168\.0\.254:40000 syn ack ttl 63 to side a\n$/,
+    /\nsent {5}: tcp .*:2000 > 192\.168\.0\.254:40000 syn ack ttl 63 to side a \(backend 10\.0\.0\.1\)\n$/,
   );
   assert.match(liar!, /\nDropped before the policy was asked \(wrong-side\)\n/);
 });

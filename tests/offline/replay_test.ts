@@ -165,7 +165,7 @@ for (const offload of [false, true]) {
       lineOf("Capture", result),
       `${run.records.length} frames, ${own.length} from ${PROXY_MAC}`,
     );
-    const summary = run.world.appliance.summary();
+    const summary = run.world.summary();
     const countsOf = (text: string) =>
       text.split("\n").filter((line) => /^(PDUs|Decisions {2}|Drops|Back| +\d)/.test(line));
     assert.deepEqual(countsOf(result.stdout), countsOf(summary));

@@ -3,22 +3,23 @@ import assert from "node:assert/strict";
 import { check } from "../../src/policy/check/check.ts";
 import { demo, demoTwoSided } from "../../src/policy/language/built_in.ts";
 import { parse } from "../../src/policy/notation/parse.ts";
-import { checkPolicy, type PolicySource } from "../../src/process/policy_findings.ts";
+import { checkPolicy, type LoadedPolicy } from "../../src/process/policy_findings.ts";
 
-function sourceOf(text: string): PolicySource {
-  const parsed = parse(text, { file: "p" });
+/** Every `include` gives `included`. */
+function sourceOf(text: string, included: string): LoadedPolicy {
+  const parsed = parse(text, { file: "p", include: (file) => ({ file, text: included }) });
   assert.ok(parsed.policy !== null);
-  return { name: "p", text, policy: parsed.policy, positions: parsed.positions };
+  return { name: "p", ...parsed };
 }
 
-function logged(text: string): { lines: string[]; error: string | null } {
+function logged(text: string, included = ""): { lines: string[]; error: string | null } {
   const lines: string[] = [];
   const log = {
     info: (message: string) => void lines.push(`info: ${message}`),
     warning: (message: string) => void lines.push(`warning: ${message}`),
     error: (message: string) => void lines.push(`error: ${message}`),
   };
-  const source = sourceOf(text);
+  const source = sourceOf(text, included);
   try {
     assert.equal(checkPolicy(source, log), source.policy);
     return { lines, error: null };
@@ -42,6 +43,14 @@ Deno.test("checkPolicy logs warnings with their lines, and the policy can run", 
     lines[0]!,
     /^warning: policy "p" has warnings\np:2:8: warning: echo drops .*\n {2}2 \|/,
   );
+});
+
+Deno.test("checkPolicy says which included file a finding is in, and shows its line", () => {
+  const { lines } = logged(
+    'default drop\ninclude "q"\nudp -> use e\n',
+    "define e\n  udp -> echo\n",
+  );
+  assert.match(lines.join("\n"), /\nq:2:10: warning: echo drops .*\n {2}2 \| {3}udp -> echo\n/);
 });
 
 Deno.test("checkPolicy refuses errors, and tells all findings", () => {

@@ -7,7 +7,7 @@
  * Positions in the own stream count from the SYN: 0 is the SYN, 1 + n the n-th byte of data, and the
  * FIN comes after the last. In the other's stream they count from its first byte of data.
  */
-import { ACK, FIN, PSH, RST, type Segment, SYN } from "./segment.ts";
+import { ACK, FIN, PSH, RST, type Segment, SYN, TIMESTAMPS_BYTES } from "./segment.ts";
 
 export type TcpState =
   | "closed"
@@ -22,7 +22,7 @@ export type TcpState =
   | "last-ack";
 
 /** How an endpoint ended: "" while it has not. */
-export type End = "" | "closed" | "reset" | "aborted" | "timeout" | "replaced";
+export type End = "" | "closed" | "reset" | "aborted" | "timeout" | "replaced" | "vanished";
 
 /** What the application at this end does. */
 export interface Behaviour {
@@ -36,6 +36,8 @@ export interface Behaviour {
   readonly closeLast: boolean;
   /** Abort once so many bytes have been sent and received together; -1: never. */
   readonly abortAtBytes: number;
+  /** What aborts tells nobody: a host that crashed, or lost its power. */
+  readonly vanishes: boolean;
   /** Abort at once when the connection is open. */
   readonly probe: boolean;
   readonly mss: number;
@@ -51,6 +53,11 @@ export interface Behaviour {
   readonly opensChecksums: boolean;
   /** Answer a SYN with a SYN of one's own first, as if both had been sent at the same time. */
   readonly simultaneous: boolean;
+  /** As client: knows no simultaneous open. One that does, a SYN that anybody forges confuses. */
+  readonly deafToSyn: boolean;
+  /** Offers timestamps (RFC 7323). */
+  readonly timestamps: boolean;
+  readonly timeWaitMs: number;
 }
 
 /** What an endpoint needs from its host. */
@@ -84,7 +91,6 @@ const RTO_MAX_MS = 4000;
 const MAX_RETRIES = 16;
 const MAX_PROBES = 10;
 const PROBE_INTERVAL_MS = 2000;
-const TIME_WAIT_MS = 8000;
 const MAX_IN_FLIGHT_SEGMENTS = 8;
 
 export class Endpoint {
@@ -94,6 +100,15 @@ export class Endpoint {
   deliveredBytes = 0;
   eof = false;
   retransmissions = 0;
+  /** SYNs that were sent again until the answer came; -1: none has come. */
+  openRetries = -1;
+  /** When the application had nothing more to expect; 0: not yet. */
+  overAtMs = 0;
+  /** What this host's clock of timestamps is ahead of the simulation's. */
+  tsOffset = 0;
+  /** Both have offered timestamps, and the last that has come. */
+  stamps = false;
+  tsRecent = 0;
   readonly behaviour: Behaviour;
   readonly localPort: number;
   readonly remotePort: number;
@@ -152,7 +167,12 @@ export class Endpoint {
 
   /** Most data in a packet. */
   get mss(): number {
-    return this.#mss;
+    return this.#mss - (this.stamps ? TIMESTAMPS_BYTES : 0);
+  }
+
+  /** The sequence number behind all that was sent. */
+  get sendNext(): number {
+    return (this.iss + this.#max) | 0;
   }
 
   /** Both ends may still exchange data: neither has closed its direction, and the handshake is done. */
@@ -209,6 +229,10 @@ export class Endpoint {
 
   abort(): void {
     if (this.end !== "") return;
+    if (this.behaviour.vanishes) {
+      this.#acknowledge();
+      return this.#finish("vanished");
+    }
     this.#transmit(RST | ACK, this.#max, 0, 0);
     this.#finish("aborted");
   }
@@ -255,10 +279,12 @@ export class Endpoint {
       return;
     }
     if ((s.flags & RST) !== 0) {
-      if (acks) this.#finish("reset");
-      return;
+      if (!acks) return;
+      this.openRetries = this.#retries;
+      return this.#finish("reset");
     }
-    if ((s.flags & SYN) === 0) return;
+    if ((s.flags & SYN) === 0 || (!acks && this.behaviour.deafToSyn)) return;
+    this.openRetries = this.#retries;
     this.#synchronize(s);
     this.#rtoMs = RTO_MS;
     if (!acks) {
@@ -280,6 +306,8 @@ export class Endpoint {
     }
     const offset = (s.seq - ((this.#irs + 1) | 0)) | 0; // in the other's stream
     const lengthBytes = s.payloadBytes + (flags & FIN);
+    const isLater = this.stamps && s.hasTimestamps && ((s.tsVal - this.tsRecent) | 0) > 0;
+    if (isLater && s.seq === this.receiveNext) this.tsRecent = s.tsVal;
     if (!this.#acceptable(offset, lengthBytes)) {
       if ((flags & RST) === 0) this.#acknowledge();
       return;
@@ -318,6 +346,8 @@ export class Endpoint {
     this.#irs = s.seq;
     this.#scaled = s.scale >= 0 && this.behaviour.scale >= 0;
     this.#sendScale = this.#scaled ? s.scale : 0;
+    this.stamps = s.hasTimestamps && this.behaviour.timestamps;
+    this.tsRecent = s.tsVal;
     if (s.mss !== 0) this.#mss = Math.min(this.#mss, s.mss);
     this.#sendWindow = s.window;
     this.#windowSeq = s.seq;
@@ -418,8 +448,9 @@ export class Endpoint {
 
   #timeWait(): void {
     this.state = "time-wait";
+    this.overAtMs = this.#host.nowMs();
     this.#rtoAtMs = 0;
-    this.#doneAtMs = this.#host.nowMs() + TIME_WAIT_MS;
+    this.#doneAtMs = this.overAtMs + this.behaviour.timeWaitMs;
   }
 
   #read(): void {
@@ -467,9 +498,9 @@ export class Endpoint {
     const closes = this.#closes();
     let edge = this.#una + this.#sendWindow;
     if (forced && edge <= this.#nxt) edge = this.#nxt + 1;
-    edge = Math.min(edge, this.#una + this.#inFlight * this.#mss);
+    edge = Math.min(edge, this.#una + this.#inFlight * this.mss);
     for (let room = edge - this.#nxt; room > 0; room = edge - this.#nxt) {
-      const most = this.#mss * this.behaviour.segmentsAtOnce;
+      const most = this.mss * this.behaviour.segmentsAtOnce;
       const lengthBytes = Math.max(0, Math.min(most, room, 1 + offered - this.#nxt));
       const fin = closes && room > lengthBytes && this.#nxt + lengthBytes === this.#finPosition;
       if (lengthBytes === 0 && !fin) break;
@@ -534,6 +565,7 @@ export class Endpoint {
   #finish(end: End): void {
     this.end = end;
     this.state = "closed";
+    if (this.overAtMs === 0) this.overAtMs = this.#host.nowMs();
     this.#host.ended(this);
   }
 

@@ -27,8 +27,10 @@ export interface Surroundings {
   fail(what: string): never;
   /** The connection whose client's first sequence number this is. */
   connectionOf(clientIss: number): Connection | undefined;
-  /** The next initial sequence number of a server. */
-  serverIss(): number;
+  /** The initial sequence number of a server that answers `syn`; `earlier` holds its tuple, in TIME-WAIT. */
+  serverIss(syn: Segment, earlier: Endpoint | undefined): number;
+  /** A backend answered this connection's SYN as one that does not fit what it has of the tuple. */
+  challenged(connection: Connection, holder: Connection | null): void;
 }
 
 /** Nothing; the checksum; or with it the cutting up into packets of `left` bytes of data. */
@@ -56,6 +58,8 @@ export class SimHost implements Host {
   readonly listens: ReadonlySet<number>;
   /** The proxy as seen from here. */
   readonly proxy: HostAddress;
+  /** Hears and says nothing, not even ARP. */
+  isDead = false;
   readonly #world: Surroundings;
   readonly #slots = new Map<number, Slot>();
   readonly #connections = new Map<Endpoint, Connection | null>();
@@ -92,7 +96,7 @@ export class SimHost implements Host {
 
   /** Begins the connection from `port`; what is left of an earlier one there makes room. */
   connect(connection: Connection, port: number, iss: number): void {
-    this.#makeRoom(port, connection.serverPort);
+    this.endpoint(port, connection.serverPort)?.replace();
     const endpoint = new Endpoint(
       this,
       connection.client,
@@ -102,6 +106,7 @@ export class SimHost implements Host {
       connection.clientStream,
       connection.serverStream,
     );
+    endpoint.tsOffset = connection.clientTsOffset;
     connection.clientAddress = this.at.address;
     connection.clientPort = port;
     connection.clientEnd = endpoint;
@@ -109,15 +114,25 @@ export class SimHost implements Host {
     endpoint.connect();
   }
 
+  /** Loses its power: all its connections are forgotten. Returns those it had. */
+  die(): readonly Connection[] {
+    this.isDead = true;
+    const had = [...this.#connections];
+    for (const [endpoint] of had) endpoint.replace();
+    return had.flatMap(([, connection]) => connection ?? []);
+  }
+
   receive(frame: Uint8Array<ArrayBuffer>): void {
+    if (this.isDead) return;
     if (frame.length >= 14 && read16(frame, 12) === 0x0806) return this.#receiveArp(frame);
     const s = this.#in;
     if (readSegment(frame, s) !== "") return; // broken on the way, or ICMP: a soft error
     if (s.dstMac !== this.at.mac || s.dst !== this.at.address) return;
     const endpoint = this.endpoint(s.dstPort, s.srcPort);
+    this.#noteChallenge(endpoint, s);
     if (endpoint !== undefined && !this.#reopens(endpoint, s)) return endpoint.receive(s);
     if ((s.flags & RST) !== 0) return;
-    if ((s.flags & (SYN | ACK)) === SYN && this.listens.has(s.dstPort)) return this.#accept(s);
+    if ((s.flags & (SYN | ACK)) === SYN && this.#isOpen(s)) return this.#accept(s);
     this.#refuse(s);
   }
 
@@ -147,6 +162,10 @@ export class SimHost implements Host {
     s.scale = syn ? behaviour.scale : -1;
     s.mss = syn ? behaviour.mss : 0;
     s.sackPermitted = syn && behaviour.sackPermitted;
+    const offers = (flags & (SYN | ACK)) === SYN && behaviour.timestamps;
+    s.hasTimestamps = (offers || endpoint.stamps) && (flags & RST) === 0;
+    s.tsVal = (this.#world.nowMs() + endpoint.tsOffset) | 0;
+    s.tsEcr = endpoint.tsRecent;
     s.bytes = this.#world.streams.bytes;
     s.payload = this.#world.streams.at(Math.max(0, endpoint.outStream), offset);
     s.payloadBytes = lengthBytes;
@@ -190,29 +209,45 @@ export class SimHost implements Host {
     this.#connections.set(endpoint, connection);
   }
 
-  #makeRoom(localPort: number, remotePort: number): void {
-    this.endpoint(localPort, remotePort)?.replace();
+  /**
+   * RFC 9293 §3.10.7.4, RFC 6191, as Linux has them: a SYN may reopen a connection in TIME-WAIT if its
+   * number is beyond the last, or its timestamp later, and the timestamp is not an earlier one.
+   */
+  #reopens(endpoint: Endpoint, s: Segment): boolean {
+    if (endpoint.state !== "time-wait" || (s.flags & (SYN | ACK | RST)) !== SYN) return false;
+    const later = endpoint.stamps && s.hasTimestamps ? (s.tsVal - endpoint.tsRecent) | 0 : 0;
+    return later >= 0 && (later > 0 || ((s.seq - endpoint.receiveNext) | 0) > 0) &&
+      this.#isOpen(s);
   }
 
-  /** RFC 9293 §3.10.7.4: a SYN may reopen a connection in TIME-WAIT if its numbers go on. */
-  #reopens(endpoint: Endpoint, s: Segment): boolean {
-    return endpoint.state === "time-wait" && (s.flags & (SYN | ACK | RST)) === SYN &&
-      ((s.seq - endpoint.receiveNext) | 0) > 0 && this.listens.has(s.dstPort);
+  #isOpen(syn: Segment): boolean {
+    return this.listens.has(syn.dstPort) &&
+      this.#world.connectionOf(syn.seq)?.kind !== "refused";
+  }
+
+  #noteChallenge(endpoint: Endpoint | undefined, s: Segment): void {
+    if (endpoint === undefined || (s.flags & (SYN | ACK | RST)) !== SYN) return;
+    const connection = this.#world.connectionOf(s.seq);
+    const holder = this.#connections.get(endpoint) ?? null;
+    const isOwn = connection === holder || this.#reopens(endpoint, s);
+    if (connection !== undefined && !isOwn) this.#world.challenged(connection, holder);
   }
 
   #accept(s: Segment): void {
-    this.#makeRoom(s.dstPort, s.srcPort);
+    const earlier = this.endpoint(s.dstPort, s.srcPort);
     const connection = this.#world.connectionOf(s.seq);
     if (connection === undefined) return; // a stranger's SYN: this server is deaf to it
+    earlier?.replace();
     const endpoint = new Endpoint(
       this,
       connection.server,
       s.dstPort,
       s.srcPort,
-      this.#world.serverIss(),
+      this.#world.serverIss(s, earlier),
       connection.serverStream,
       connection.clientStream,
     );
+    endpoint.tsOffset = connection.serverTsOffset;
     connection.serverEnds.push(endpoint);
     this.#add(endpoint, connection);
     endpoint.accept(s);
@@ -229,6 +264,7 @@ export class SimHost implements Host {
     s.flags = acks ? RST : RST | ACK;
     s.window = 0;
     s.payloadBytes = 0;
+    s.hasTimestamps = false;
     this.#send(s, null, "nothing");
   }
 

@@ -7,9 +7,11 @@ export type Kind =
   | "transfer"
   | "client-aborts"
   | "server-aborts"
+  /** The client is gone without a word, in the middle or half-closed; only where ports come round. */
+  | "client-vanishes"
   /** SYN, SYN/ACK, RST. */
   | "probe"
-  /** To a port where nobody listens. */
+  /** To a port where nobody listens, or nobody any more. */
   | "refused"
   /** To a port that the policy drops. */
   | "blocked";
@@ -17,6 +19,10 @@ export type Kind =
 export const SERVER_PORTS: readonly number[] = [2000, 2001];
 export const CLOSED_PORT = 2009;
 export const BLOCKED_PORT = 80;
+
+const TIME_WAIT_MS = 8000;
+const LINUX_TIME_WAIT_MS = 60_000;
+const LINUX_KEEP_ALIVE_MS = 2 * 3600_000;
 
 /** One connection: what is meant to happen, and its endpoints once they exist. */
 export class Connection {
@@ -33,6 +39,12 @@ export class Connection {
   refusedByProxy = false;
   /** Its port was given to another one before both ends were open, or after one had closed. */
   evicted = false;
+  /** Its backend died, or may have been dead without the proxy's knowing. */
+  struck = false;
+  /** How often its SYN may be sent again, for reasons that the simulation knows; see `returns.ts`. */
+  excusedRetries = 0;
+  clientTsOffset = 0;
+  serverTsOffset = 0;
   clientEnd: Endpoint | null = null;
   /** Usually one; a SYN may reach two backends when the first stopped answering ARP. */
   readonly serverEnds: Endpoint[] = [];
@@ -65,6 +77,7 @@ export class Connection {
   }
 
   get over(): boolean {
+    if (this.clientEnd?.end === "vanished") return true; // the server may wait for ever
     return this.clientEnd?.over === true && this.serverEnds.every((end) => end.over);
   }
 
@@ -88,7 +101,7 @@ export class Connection {
         serverEnds.map((end) => end.state).join(", ") || "none"
       }`;
     }
-    if (this.evicted) return "";
+    if (this.evicted || this.struck) return "";
     const served = serverEnds.some((end) =>
       end.eof && end.deliveredBytes === this.client.sendBytes
     );
@@ -100,13 +113,17 @@ export class Connection {
         return `is incomplete: client ${clientEnd.end}, got ${clientEnd.deliveredBytes} of ` +
           `${this.server.sendBytes}; server ${serverEnds.map((end) => end.end).join(", ")}, got ` +
           `${serverEnds.map((end) => end.deliveredBytes).join(", ")} of ${this.client.sendBytes}`;
+      case "client-vanishes":
+        return clientEnd.end === "vanished" || (served && fetched)
+          ? ""
+          : `did not vanish: client ${clientEnd.end}`;
       case "refused":
         return clientEnd.end === "reset" ? "" : `was not refused: ${clientEnd.end}`;
       case "blocked":
         return clientEnd.end === "timeout" ? "" : `was not blocked: ${clientEnd.end}`;
       default:
         // Aborted on purpose, which the other end need not hear of; what was delivered has been checked.
-        return clientEnd.end === "aborted" || clientEnd.end === "reset" || served || fetched ||
+        return ["aborted", "reset"].includes(clientEnd.end) || served || fetched ||
             serverEnds.some(({ end }) => end === "aborted")
           ? ""
           : `was not aborted: client ${clientEnd.end}`;
@@ -114,41 +131,70 @@ export class Connection {
   }
 }
 
-export function drawConnection(number: number, random: Random): Connection {
-  const kind = drawKind(random);
-  const closed = kind === "refused";
-  const serverPort = closed
-    ? CLOSED_PORT
-    : kind === "blocked"
-    ? BLOCKED_PORT
-    : SERVER_PORTS[below(random, SERVER_PORTS.length)]!;
+/** How the connections of a run differ from the usual. */
+export interface Style {
+  /** Ports come round: clients vanish at times, and servers keep TIME-WAIT as long as Linux does. */
+  readonly returns: boolean;
+  /** The client offers timestamps; null: nobody does, and no simulated host knows them. */
+  readonly timestamps: boolean | null;
+  /** Clients know no simultaneous open. */
+  readonly deafToSyn: boolean;
+}
+
+export const USUAL: Style = { returns: false, timestamps: null, deafToSyn: false };
+
+export function drawConnection(number: number, random: Random, style: Style): Connection {
+  const { returns, timestamps, deafToSyn } = style;
+  const kind = drawKind(random, returns);
   const clientBytes = drawBytes(random);
   const serverBytes = drawBytes(random);
   const total = clientBytes + serverBytes;
   // At most one end waits for the other to close, at most one for the other's data.
   const closeLast = below(random, 4); // 0: client, 1: server, else both close when they are done
   const sendAfter = below(random, 4);
+  const timeWaitMs = returns ? LINUX_TIME_WAIT_MS : TIME_WAIT_MS;
+  const clientAborts = kind === "client-aborts" || kind === "client-vanishes";
   const client = drawBehaviour(random, {
     sendBytes: clientBytes,
     sendAfterBytes: sendAfter === 0 ? serverBytes : 0,
     closeLast: closeLast === 0,
-    abortAtBytes: kind === "client-aborts" ? below(random, total + 1) : -1,
+    abortAtBytes: clientAborts ? below(random, total + 2) : -1,
+    vanishes: kind === "client-vanishes",
     probe: kind === "probe",
     simultaneous: false,
+    deafToSyn,
+    timestamps: timestamps === true,
+    timeWaitMs,
   });
   const server = drawBehaviour(random, {
     sendBytes: serverBytes,
     sendAfterBytes: sendAfter === 1 ? clientBytes : 0,
     closeLast: closeLast === 1,
     abortAtBytes: kind === "server-aborts" ? below(random, total + 1) : -1,
+    vanishes: false,
     probe: false,
     simultaneous: kind === "transfer" && below(random, 16) === 0,
+    deafToSyn,
+    timestamps: timestamps !== null && below(random, 4) !== 0,
+    timeWaitMs,
   });
-  return new Connection(number, kind, serverPort, client, server);
+  const keepAliveMs = kind === "client-vanishes" ? LINUX_KEEP_ALIVE_MS : server.keepAliveMs;
+  return new Connection(number, kind, drawPort(random, kind, returns), client, {
+    ...server,
+    keepAliveMs,
+  });
 }
 
-function drawKind(random: Random): Kind {
+/** Where ports come round, what is refused is so by the server of the others. */
+function drawPort(random: Random, kind: Kind, returns: boolean): number {
+  if (kind === "blocked") return BLOCKED_PORT;
+  if (returns) return SERVER_PORTS[0]!;
+  return kind === "refused" ? CLOSED_PORT : SERVER_PORTS[below(random, SERVER_PORTS.length)]!;
+}
+
+function drawKind(random: Random, vanishes: boolean): Kind {
   const n = below(random, 100);
+  if (n < 12 && vanishes) return "client-vanishes";
   if (n < 74) return "transfer";
   if (n < 82) return "client-aborts";
   if (n < 90) return "server-aborts";

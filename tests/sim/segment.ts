@@ -13,6 +13,9 @@ export const ACK = 16;
 const ETHERNET_BYTES = 14;
 const IPV4_BYTES = 20;
 const TCP_BYTES = 20;
+/** Two NOPs, kind 8, length 10; with the two values 12 bytes (RFC 7323 appendix A). */
+const TIMESTAMPS_ALIGNED = 0x0101_080a;
+export const TIMESTAMPS_BYTES = 12;
 export const HEADERS_BYTES = ETHERNET_BYTES + IPV4_BYTES + TCP_BYTES;
 
 /** A segment: what is written into a frame, and what was read from one. Numbers are signed int32. */
@@ -34,6 +37,10 @@ export class Segment {
   /** In a SYN: the largest segment, or 0 for none. */
   mss = 0;
   sackPermitted = false;
+  /** The timestamps option (RFC 7323 §3), if there is one. */
+  hasTimestamps = false;
+  tsVal = 0;
+  tsEcr = 0;
   /** Data, in `bytes` from `payload` on. */
   bytes: Uint8Array = new Uint8Array();
   payload = 0;
@@ -54,6 +61,12 @@ export function writeSegment(s: Segment): Uint8Array<ArrayBuffer> {
     if (s.sackPermitted) at = option(b, at, 4, 2, 0);
     if (s.scale >= 0) at = option(b, at, 3, 3, s.scale);
     while ((at - HEADERS_BYTES) % 4 !== 0) b[at++] = 1;
+  }
+  if (s.hasTimestamps) {
+    write32(b, at, TIMESTAMPS_ALIGNED);
+    write32(b, at + 4, s.tsVal);
+    write32(b, at + 8, s.tsEcr);
+    at += TIMESTAMPS_BYTES;
   }
   const tcp = ETHERNET_BYTES + IPV4_BYTES;
   b[tcp + 12] = ((at - tcp) / 4) << 4;
@@ -112,7 +125,8 @@ export function readSegment(b: Uint8Array, s: Segment): string {
   s.scale = -1;
   s.mss = 0;
   s.sackPermitted = false;
-  if ((s.flags & SYN) !== 0) readOptions(b, tcp + TCP_BYTES, data, s);
+  s.hasTimestamps = false;
+  readOptions(b, tcp + TCP_BYTES, data, s);
   s.bytes = b;
   s.payload = data;
   s.payloadBytes = end - data;
@@ -128,6 +142,11 @@ function readOptions(b: Uint8Array, from: number, to: number, s: Segment): void 
     if (b[at] === 2) s.mss = read16(b, at + 2);
     if (b[at] === 3) s.scale = b[at + 2]!;
     if (b[at] === 4) s.sackPermitted = true;
+    if (b[at] === 8) {
+      s.hasTimestamps = true;
+      s.tsVal = read32(b, at + 2);
+      s.tsEcr = read32(b, at + 6);
+    }
     at += Math.max(2, b[at + 1]!);
   }
 }

@@ -18,14 +18,22 @@
  * `SIM_SEED=7 deno test -A tests/sim` repeats a run; a failure prints its seed and the frames in question.
  */
 import { below, SeededRandom } from "../../src/core/random.ts";
+import type { MemoryDevice } from "../../src/device/memory.ts";
 import { parseAddress } from "../../src/wire/address.ts";
 import { complete, leaveToNic, readVnet, refusalOf, segments, vnetBytes } from "../support/nic.ts";
 import { macOf, PROXY, PROXY_B, PROXY_B_MAC, PROXY_MAC, World } from "../support/world.ts";
+import { Attacker } from "./attacker.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { Datagrams, withDatagrams } from "./datagrams.ts";
+import { Deaths } from "./deaths.ts";
 import { Events } from "./events.ts";
+import { History, textOf } from "./history.ts";
 import { type HostAddress, type LeftToNic, SimHost, type Surroundings } from "./host.ts";
-import { type Connection, drawConnection, SERVER_PORTS } from "./plan.ts";
+import { isnAfter } from "./isn.ts";
+import { type Connection, drawConnection, SERVER_PORTS, USUAL } from "./plan.ts";
 import { ACK, FIN, read16, readSegment, RST, Segment, SYN, writeSegment } from "./segment.ts";
 import { probePorts } from "./port_probe.ts";
+import { LATE_SYNS, LATEST_MS, Returns } from "./returns.ts";
 import { Streams } from "./stream.ts";
 import { type Sent, Watch } from "./watch.ts";
 
@@ -61,6 +69,14 @@ export interface SimOptions {
   readonly impairments?: Impairments;
   /** An interface and a LAN for each side; default one for both. */
   readonly twoSided?: boolean;
+  /** Clients come back from the same ports, for hours (`returns.ts`); default: from many, at once. */
+  readonly returning?: boolean;
+  /** With `returning`: backends die and come back (`deaths.ts`), and UDP clients have one socket each. */
+  readonly mortal?: boolean;
+  /** A stranger forges what it can without knowing any number (`attacker.ts`). */
+  readonly attacked?: boolean;
+  /** Clients know no simultaneous open. */
+  readonly deafToSyn?: boolean;
   /** Breaks the appliance before the run. */
   readonly sabotage?: (sim: Sim) => void;
   /** Changes what the appliance sends, before anybody sees it. */
@@ -86,7 +102,10 @@ const SETTLE_MS = 3000;
 const BETWEEN_STARTS_MS = 150;
 /** All must be over so long after the last has begun. */
 const BOUND_MS = 300_000;
+/** … and where ports come round, so long for each connection. */
+const RETURN_BOUND_MS = 400_000;
 const TICK_MS = 100;
+const RETURN_TICK_MS = 1000;
 /** Fits into one packet. */
 const MAX_FORGED_BYTES = 1400;
 /** Farther off than any window. */
@@ -94,12 +113,7 @@ const FAR = 1 << 24;
 /** Longer than any timer of the appliance. */
 const DRAIN_MS = 130 * 60_000;
 const DRAIN_STEP_MS = 5000;
-/** Frames that are remembered for a failure, and how many of the first and the last of them it shows. */
-const HISTORY = 1 << 15;
-const SHOWN = 30;
-/** How long before a connection its tuples are looked at: something may be left of another one. */
-const BEFORE_MS = 500;
-
+const ANY_NUMBER = 1000;
 export class Sim implements Surroundings {
   readonly world: World;
   readonly streams: Streams;
@@ -113,6 +127,10 @@ export class Sim implements Surroundings {
   readonly #impairments: Impairments;
   readonly #random: SeededRandom;
   readonly #events = new Events();
+  readonly #returns: Returns | null;
+  readonly #attacker: Attacker | null;
+  readonly #deaths: Deaths | null;
+  readonly #datagrams: Datagrams | null;
   readonly #byIss = new Map<number, Connection>();
   /** Whether frames of one moment are handed over as one burst, or one at a time. */
   readonly #bursts: boolean;
@@ -126,7 +144,7 @@ export class Sim implements Surroundings {
   #began = 0;
   #draining = false;
   #cutUp = 0;
-  readonly #history: { atMs: number; way: string; frame: Uint8Array }[] = [];
+  readonly #history = new History(START_MS);
 
   constructor(options: SimOptions) {
     const { seed } = options;
@@ -134,20 +152,21 @@ export class Sim implements Surroundings {
     this.#options = options;
     this.#random = random;
     this.#impairments = options.impairments ?? ROUGH;
-    const fewPorts = below(random, 4) === 0;
+    const { twoSided = false, returning = false, mortal = false, deafToSyn = false } = options;
+    const fewPorts = below(random, 4) === 0 && !deafToSyn && !mortal;
     // One at a time where a connection may be evicted in the step in which it was heard of.
-    const { twoSided = false } = options;
     // Or where the order in which frames leave by two interfaces does not tell in which they came.
     this.#bursts = !fewPorts && below(random, 2) === 0 && !twoSided;
     this.#fewPorts = fewPorts;
-    this.ports = fewPorts ? { first: 30_000, last: 30_047 } : { first: 1024, last: 65_535 };
+    const few = returning ? { first: 30_000, last: 30_005 } : { first: 30_000, last: 30_047 };
+    this.ports = fewPorts ? few : { first: 1024, last: 65_535 };
     // Clients share their ports, and half of them lie in the proxy's range.
     this.#firstClientPort = 30_000 - CLIENT_PORTS / 2;
     // In every other run the sequence numbers wrap in the middle of it.
     const wrapsAtMs = below(random, 30_000);
     const first = below(random, 2) === 0 ? random.uint32() : -wrapsAtMs * 4096;
     this.#firstIss = (first - START_MS * 4096) | 0;
-    const backendCount = fewPorts ? 1 : 1 + below(random, 3);
+    const backendCount = fewPorts ? 1 : mortal ? 3 : 1 + below(random, 3);
     this.world = new World({
       seed,
       startMs: START_MS,
@@ -158,6 +177,7 @@ export class Sim implements Surroundings {
       ),
       ports: this.ports,
       maxConn: 4096,
+      ...(mortal ? { policy: withDatagrams(twoSided) } : {}),
     });
     this.streams = new Streams(seed);
     const a = addressOf("proxy", PROXY, PROXY_MAC);
@@ -189,8 +209,45 @@ export class Sim implements Surroundings {
       evicts: fewPorts,
       fail: (what, connection) => this.fail(what, connection),
     });
+    this.#returns = !returning ? null : new Returns({
+      random,
+      hosts: this.clients,
+      nowMs: () => this.#nowMs,
+      at: (atMs, run) => this.at(atMs, run),
+      begin: (...args) => this.#connect(...args),
+    });
+    const inMs = (ms: number, run: () => void) => {
+      if (!this.#draining) this.at(this.#nowMs + ms, run);
+    };
+    const deaths = !mortal ? null : new Deaths({
+      random,
+      backends: this.backends,
+      known: () => this.world.appliance.snapshot().backends,
+      at: inMs,
+      changed: () => {
+        this.#datagrams!.disturb();
+        this.#returns?.excuse(() => true, ANY_NUMBER);
+      },
+    });
+    this.#deaths = deaths;
+    this.#datagrams = deaths === null ? null : new Datagrams({
+      random,
+      clients: this.clients,
+      backends: this.backends,
+      isKnown: () => deaths.isKnown(),
+      at: inMs,
+      arrive: (frame, host) => this.#arriveWhole(frame, host),
+      fail: (what) => this.fail(what),
+    });
+    this.#attacker = options.attacked === true
+      ? new Attacker(this.stranger.at, new SeededRandom(~seed))
+      : null;
     const count = options.connections ?? 200;
-    this.connections = Array.from({ length: count }, (_, i) => drawConnection(i, random));
+    const style = { ...USUAL, deafToSyn };
+    this.connections = Array.from(
+      { length: count },
+      (_, i) => drawConnection(i, random, this.#returns?.styleOf(i) ?? style),
+    );
     options.sabotage?.(this);
   }
 
@@ -198,11 +255,9 @@ export class Sim implements Surroundings {
   run(): SimResult {
     const { world } = this;
     const { table } = world.appliance.connections;
-    this.connections.forEach((connection, i) => {
-      const jitter = below(this.#random, 4 * BETWEEN_STARTS_MS);
-      this.at(START_MS + SETTLE_MS + i * BETWEEN_STARTS_MS + jitter, () => this.#begin(connection));
-    });
-    const boundMs = START_MS + SETTLE_MS + this.connections.length * BETWEEN_STARTS_MS + BOUND_MS;
+    const boundMs = START_MS + SETTLE_MS + BOUND_MS +
+      this.connections.length * (this.#returns === null ? BETWEEN_STARTS_MS : RETURN_BOUND_MS);
+    this.#start();
     this.#tick();
     const over = (): boolean =>
       this.#began === this.connections.length && this.connections.every(({ over }) => over);
@@ -214,7 +269,7 @@ export class Sim implements Surroundings {
       if (this.#nowMs >= boundMs || over()) break;
     }
     for (const connection of this.connections) {
-      const fault = connection.fault();
+      const fault = connection.fault() || (this.#returns?.fault(connection) ?? "");
       if (fault !== "") {
         this.fail(`${connection.kind} ${connection.number} ${fault}`, connection);
       }
@@ -229,8 +284,8 @@ export class Sim implements Surroundings {
     this.watch.checkTable();
     this.#drain();
     if (table.count !== 0) this.fail(`${table.count} entries are left after all timers`);
-    if (/[1-9]\d* tracked/.test(world.appliance.summary())) {
-      this.fail(`a backend still counts connections:\n${world.appliance.summary()}`);
+    if (/[1-9]\d* tracked/.test(world.summary())) {
+      this.fail(`a backend still counts connections:\n${world.summary()}`);
     }
     if (this.#fewPorts) {
       const [backend] = this.backends;
@@ -246,6 +301,20 @@ export class Sim implements Surroundings {
       virtualMs,
       drops,
     };
+  }
+
+  #start(): void {
+    if (this.#returns !== null) {
+      return this.at(START_MS + SETTLE_MS, () => {
+        this.#returns!.start(this.connections);
+        this.#deaths?.start();
+        this.#datagrams?.start();
+      });
+    }
+    this.connections.forEach((connection, i) => {
+      const jitter = below(this.#random, 4 * BETWEEN_STARTS_MS);
+      this.at(START_MS + SETTLE_MS + i * BETWEEN_STARTS_MS + jitter, () => this.#begin(connection));
+    });
   }
 
   // For hosts
@@ -272,28 +341,30 @@ export class Sim implements Surroundings {
     if (connection?.busy === true && this.#happens(this.#impairments.mischief)) {
       this.#forge(frame, connection);
     }
+    if (this.#returns !== null && connection !== null) this.#delay(frame, connection, sent, host);
   }
 
   connectionOf(clientIss: number): Connection | undefined {
     return this.#byIss.get(clientIss);
   }
 
-  serverIss(): number {
-    return this.#nextIss();
+  serverIss(syn: Segment, earlier: Endpoint | undefined): number {
+    if (this.#returns === null) return this.#nextIss();
+    if (earlier !== undefined) return isnAfter(earlier.sendNext);
+    return this.#returns.isns.at(this.#nowMs, syn.dst, syn.dstPort, syn.src, syn.srcPort);
+  }
+
+  challenged(connection: Connection, holder: Connection | null): void {
+    const isOwn = holder !== null && holder.clientAddress === connection.clientAddress;
+    if (isOwn) connection.excusedRetries++;
   }
 
   /** Stops the run; shows the first and last frames, or those of `connection`. */
   fail(what: string, connection?: Connection): never {
-    const shown = this.#history.filter(({ atMs, frame }) =>
-      connection === undefined || (atMs >= connection.beganMs - BEFORE_MS && connection.owns(frame))
-    );
-    const lines = shown.map(({ atMs, way, frame }) =>
-      `  ${String(atMs - START_MS).padStart(7)} ms ${way} ${textOf(frame)}`
-    );
-    const cut = lines.length - 2 * SHOWN;
-    if (cut > 0) lines.splice(SHOWN, cut, `  … ${cut} frames …`);
     throw new Error(
-      `Seed ${this.#options.seed} at ${this.#nowMs - START_MS} ms: ${what}\n${lines.join("\n")}`,
+      `Seed ${this.#options.seed} at ${this.#nowMs - START_MS} ms: ${what}\n${
+        this.#history.about(connection)
+      }`,
     );
   }
 
@@ -316,7 +387,7 @@ export class Sim implements Surroundings {
 
   #tick(): void {
     if (this.#draining) return;
-    this.at(this.#nowMs + TICK_MS, () => {
+    this.at(this.#nowMs + (this.#returns === null ? TICK_MS : RETURN_TICK_MS), () => {
       this.#pollNow();
       this.#tick();
     });
@@ -345,11 +416,23 @@ export class Sim implements Surroundings {
       this.at(this.#nowMs + 100, () => this.#begin(connection));
       return;
     }
-    const iss = this.#nextIss();
+    this.#connect(connection, host, port, this.#nextIss());
+  }
+
+  #connect(connection: Connection, host: SimHost, port: number, iss: number): void {
     this.#byIss.set(iss, connection);
     this.#began++;
     connection.beganMs = this.#nowMs;
+    this.#returns?.opening.add(connection);
+    if (this.#deaths?.isKnown() === false) connection.excusedRetries += ANY_NUMBER;
+    // A forged SYN that came first holds the client's own up, on a wire, too.
+    const { table } = this.world.appliance.connections;
+    const isTaken = this.#attacker?.isHalfOpen(connection, host, port, table) === true;
+    if (isTaken) connection.excusedRetries++;
     host.connect(connection, port, iss);
+    for (const inMs of this.#attacker?.moments() ?? []) {
+      this.at(this.#nowMs + inMs, () => this.#attack(connection, host, port));
+    }
   }
 
   /**
@@ -368,12 +451,34 @@ export class Sim implements Surroundings {
     arrive: (frame: Uint8Array<ArrayBuffer>, unharmed: boolean) => void,
   ): void {
     const { loss, duplication, reordering } = this.#impairments;
-    if (this.#happens(loss)) return;
+    // Datagrams are not sent again: where there are some, ARP always gets through.
+    const isSafe = this.#datagrams !== null && read16(frame, 12) === 0x0806;
+    if (!isSafe && this.#happens(loss)) return this.#returns?.excuse(() => true);
     for (let copies = this.#happens(duplication) ? 2 : 1; copies > 0; copies--) {
       const delayMs = 1 + (this.#happens(reordering) ? 1 + below(this.#random, 60) : 0);
       const damaged = this.#damaged(frame);
+      if (damaged !== null) this.#returns?.excuse(() => true);
       this.at(this.#nowMs + delayMs, () => arrive(damaged ?? frame, damaged === null));
     }
+  }
+
+  /** A copy of a client's first SYN may come so late that another connection lives there. */
+  #delay(
+    frame: Uint8Array<ArrayBuffer>,
+    connection: Connection,
+    sent: Sent,
+    host: SimHost,
+  ): void {
+    const isSyn = connection.clientEnd?.state === "syn-sent" && host === this.#hostOf(connection);
+    if (!isSyn || !this.#happens(LATE_SYNS)) return;
+    this.at(this.#nowMs + below(this.#random, LATEST_MS), () => {
+      this.#returns?.excuse((other) => other !== connection && host === this.#hostOf(other));
+      this.#arrive(frame, sent, host, "nothing");
+    });
+  }
+
+  #hostOf({ clientAddress }: Connection): SimHost | undefined {
+    return this.clients.find(({ at }) => at.address === clientAddress);
   }
 
   /** A copy in which one byte of the IP packet is wrong, or null: the checksums find every such error. */
@@ -405,8 +510,15 @@ export class Sim implements Surroundings {
     });
   }
 
+  #attack(connection: Connection, host: SimHost, port: number): void {
+    const { table } = this.world.appliance.connections;
+    const forged = this.#attacker!.forge(connection, host, port, this.backends, table);
+    const sent = this.watch.sent(this.stranger, forged, null);
+    this.#arrive(forged, sent, this.stranger, "nothing");
+  }
+
   #happens(parts: number): boolean {
-    return this.#random.uint32() < parts * 0x1_0000_0000;
+    return parts > 0 && this.#random.uint32() < parts * 0x1_0000_0000;
   }
 
   /**
@@ -422,7 +534,7 @@ export class Sim implements Surroundings {
     this.#note(`${host.at.name} →`, frame);
     const device = host === this.stranger
       ? this.world.deviceTowards(frame) // that of the host whose name it takes
-      : this.world.devices.at(this.backends.includes(host) ? -1 : 0)!;
+      : this.#deviceOf(host);
     if (sent === null) {
       device.inbox.push(frame);
     } else {
@@ -433,6 +545,17 @@ export class Sim implements Surroundings {
       device.inbox.push(arriving);
     }
     if (!this.#bursts) this.#poll();
+  }
+
+  /** A datagram reaches the proxy. */
+  #arriveWhole(frame: Uint8Array<ArrayBuffer>, host: SimHost): void {
+    this.#note(`${host.at.name} →`, frame);
+    this.#deviceOf(host).inbox.push(frame);
+    if (!this.#bursts) this.#poll();
+  }
+
+  #deviceOf(host: SimHost): MemoryDevice {
+    return this.world.devices.at(this.backends.includes(host) ? -1 : 0)!;
   }
 
   #poll(): void {
@@ -447,6 +570,10 @@ export class Sim implements Surroundings {
       const whole = vnet === undefined ? made : this.#completed(made, vnet);
       const frame = tamper === undefined ? whole : tamper(whole, this);
       this.#note("proxy →", frame);
+      if (this.#datagrams !== null && isUdp(frame)) {
+        this.#datagrams.emitted(frame);
+        continue;
+      }
       const hosts = this.watch.emitted(frame);
       const { gsoSize } = readVnet(vnet ?? NOTHING_LEFT);
       if (gsoSize !== 0) this.#cutUp++;
@@ -469,14 +596,17 @@ export class Sim implements Surroundings {
   }
 
   #note(way: string, frame: Uint8Array): void {
-    if (this.#history.length === HISTORY) this.#history.splice(0, HISTORY / 2);
-    this.#history.push({ atMs: this.#nowMs, way, frame });
+    this.#history.note(this.#nowMs, way, frame);
   }
 }
 
 function addressOf(name: string, text: string, macText: string): HostAddress {
   const mac = macText.split(":").map((octet) => parseInt(octet, 16));
   return { name, text, macText, address: parseAddress(text), mac: mac[4]! * 256 + mac[5]! };
+}
+
+function isUdp(frame: Uint8Array): boolean {
+  return frame.length > 23 && read16(frame, 12) === 0x0800 && frame[23] === 17;
 }
 
 const NOTHING_LEFT = vnetBytes({});
@@ -488,15 +618,4 @@ function padded(frame: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   const padded = new Uint8Array(MIN_FRAME_BYTES).fill(PADDING);
   padded.set(frame);
   return padded;
-}
-
-/** One line about a frame. */
-function textOf(frame: Uint8Array): string {
-  if (frame.length >= 14 && read16(frame, 12) === 0x0806) return "ARP";
-  const s = new Segment();
-  const broken = readSegment(frame, s);
-  const flags = [..."FSRPAU"].filter((_, bit) => (s.flags & (1 << bit)) !== 0).join("");
-  return broken !== "" ? `(${broken})` : `.${s.src & 255}:${s.srcPort} → .${s.dst & 255}:` +
-    `${s.dstPort} ${flags} seq ${s.seq >>> 0} ack ${s.ack >>> 0} win ${s.window} ` +
-    `${s.payloadBytes} bytes, ttl ${s.ttl}, id ${s.id}`;
 }

@@ -1,12 +1,21 @@
 /**
- * The simulator's runs that belong to every test run: 200 seeds of 200 connections each, on one
- * LAN and on two. `deno task soak` makes 2,000. `SIM_SEED=7 deno test -A tests/sim` repeats one.
+ * The simulator's runs that belong to every test run: 200 seeds of each mode (`modes.ts`), every
+ * other one two-sided. `deno task soak` makes 2,000. `SIM_SEED=7 deno test -A tests/sim` repeats
+ * one.
  */
 import assert from "node:assert/strict";
+import { type Mode, MODES } from "./modes.ts";
 import { CALM, Sim } from "./sim.ts";
 
 const SEEDS = 200;
-const SEEDS_PER_TEST = 25;
+const SEEDS_PER_TEST = 50;
+
+/** What each mode's runs show. */
+const SHOWS: readonly [mode: Mode, what: string][] = [
+  ["usual", "every connection gets what was sent"],
+  ["returning", "a port that comes round opens as on a wire, and never a dead backend's"],
+  ["attacked", "who knows no number does no harm"],
+];
 
 function seedOf(): number | null {
   const { state } = Deno.permissions.querySync({ name: "env", variable: "SIM_SEED" });
@@ -16,20 +25,12 @@ function seedOf(): number | null {
 
 const only = seedOf();
 
-if (only !== null) {
-  for (const twoSided of [false, true]) {
-    Deno.test(`sim: seed ${only}${twoSided ? ", two-sided" : ""}`, () => {
-      new Sim({ seed: only, twoSided }).run();
-    });
-  }
-} else {
-  for (let first = 1; first <= SEEDS; first += SEEDS_PER_TEST) {
-    const last = first + SEEDS_PER_TEST - 1;
-    Deno.test(`sim: seeds ${first} to ${last}, every connection gets what was sent`, () => {
-      for (let seed = first; seed <= last; seed++) new Sim({ seed }).run();
-    });
-    Deno.test(`sim: seeds ${first} to ${last}, two-sided`, () => {
-      for (let seed = first; seed <= last; seed++) new Sim({ seed, twoSided: true }).run();
+for (const [mode, what] of SHOWS) {
+  const [from, to, step] = only === null ? [1, SEEDS, SEEDS_PER_TEST] : [only, only, 1];
+  for (let first = from; first <= to; first += step) {
+    const last = first + step - 1;
+    Deno.test(`sim: ${mode}, seeds ${first} to ${last}: ${what}`, () => {
+      for (let seed = first; seed <= last; seed++) MODES[mode](seed);
     });
   }
 }

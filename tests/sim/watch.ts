@@ -14,6 +14,7 @@
  */
 import type { Appliance } from "../../src/datapath/appliance.ts";
 import { readArp, readIcmp, readTcp } from "../support/frames.ts";
+import { FORGED_TTL } from "./attacker.ts";
 import type { HostAddress, SimHost } from "./host.ts";
 import type { Connection } from "./plan.ts";
 import { ACK, FIN, read16, read32, readSegment, RST, Segment, SYN } from "./segment.ts";
@@ -86,7 +87,8 @@ export class Watch {
   constructor(options: WatchOptions) {
     this.#options = options;
     this.#backends = new Set(options.backends.map((host) => host.at.address));
-    this.#byMac = new Map(options.hosts.map((host) => [host.at.mac, host]));
+    const heard = [...options.hosts, options.stranger];
+    this.#byMac = new Map(heard.map((host) => [host.at.mac, host]));
     this.#sent = new Map([...options.hosts, options.stranger].map((host) => [host, []]));
   }
 
@@ -334,6 +336,9 @@ export class Watch {
     const quote = icmp.payload;
     const at = quote.length < 28 ? -1 : read32(quote, 12);
     if (at !== host.at.address) this.#fail("sent an ICMP error about another host's packet");
+    if (quote[8] === FORGED_TTL) {
+      this.#fail("passed on an ICMP error with a number that is not right");
+    }
     this.ownErrors++;
     for (const { frame, connection } of this.#burst) {
       if (readSegment(frame, this.#quoted) !== "" || connection === null) continue;
@@ -348,7 +353,9 @@ export class Watch {
     const proxy = host?.proxy;
     if (frame.length !== 14 + read16(frame, 16)) this.#fail("sent padding");
     if (srcMac !== proxy?.mac || src !== proxy.address) this.#fail("sent under another's name");
-    if (host === undefined || host.at.address !== dst) {
+    // A stranger's SYN tells its MAC address for what it opens, until the client's ARP answer comes.
+    const isStranger = host === this.#options.stranger;
+    if (host === undefined || (host.at.address !== dst && !isStranger)) {
       this.#fail(`sent a packet for ${dst & 255} to MAC address ${dstMac}`);
     }
     return host;

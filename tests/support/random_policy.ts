@@ -17,7 +17,7 @@ import type {
 import * as build from "../../src/policy/language/build.ts";
 import { maskOf, parseAddress } from "../../src/wire/address.ts";
 import { ICMP_TYPES } from "../../src/wire/icmpv4.ts";
-import type { Pdu } from "../../src/wire/pdu.ts";
+import type { Packet } from "../../src/policy/language/packet.ts";
 
 export interface RandomPolicyOptions {
   /** Most tree nodes, those of definitions included, at least 1. The number itself is random. */
@@ -28,13 +28,13 @@ export interface RandomPolicyOptions {
 
 /** User functions that random policies name; pure, as they must be. */
 export const PREDICATES: Readonly<Record<string, CustomPredicate>> = {
-  "even-source": (pdu) => (pdu.src & 1) === 0,
-  "constructor": (pdu: Readonly<Pdu>) => pdu.totalLength > 100,
+  "even-source": (packet) => (packet.src & 1) === 0,
+  "constructor": (packet: Packet) => packet.length > 100,
 };
 
 export const SELECTORS: Readonly<Record<string, CustomSelector>> = {
-  "by-source": (pdu) => (pdu.src & 3) - 1,
-  "by-length": (pdu) => pdu.totalLength % 3,
+  "by-source": (packet) => (packet.src & 3) - 1,
+  "by-length": (packet) => packet.length % 3,
 };
 
 /** Constants that predicates are made of. */
@@ -67,7 +67,7 @@ const LABELS = [
 ];
 const LISTS = ["web", "constructor", "x-1", "to-string"];
 const SUBTREES = ["reply", "constructor", "in", "otherwise", "use"];
-const METHODS: readonly BalanceMethod[] = ["round-robin", "random", "hash"];
+const METHODS: readonly BalanceMethod[] = ["in turn", "at random", "by hash"];
 const DECISIONS: readonly Decision[] = ["drop", "forward", "echo-reply", "reject"];
 
 /** A policy of 1 to `maxNodes` nodes; small ones are as frequent as large ones. */
@@ -137,12 +137,12 @@ class Generator {
           return this.#chance(3) ? [this.#pick([1, 2, 3, 100]), tree] as const : tree;
         });
         const per = this.#chance(3) ? "connection" : "pdu";
-        return this.#pick([build.roundRobin, build.random, build.hash])(branches, per);
+        return this.#pick([build.inTurn, build.atRandom, build.byHash])(branches, { per });
       }
       case 7: {
         const name = this.#pick(Object.keys(SELECTORS));
         const branches = this.#shares(size - 1).map((n) => this.#tree(n, depth + 1, protocol));
-        return build.select(name, SELECTORS[name]!, branches);
+        return build.customSelector(name, SELECTORS[name]!, branches);
       }
       case 8:
         return build.limit({
@@ -155,9 +155,9 @@ class Generator {
       case 10:
         return build.track(then());
       case 11:
-        return build.aToB(then(), this.#pick(METHODS));
+        return build.translateAToB(then(), this.#pick(METHODS));
       case 12:
-        return build.bToA(then());
+        return build.translateBToA(then());
       default:
         return build.setTtl(this.#pick([1, 64, 255]), then(), { raise: this.#pick([false, true]) });
     }
@@ -174,7 +174,7 @@ class Generator {
 
   /** A predicate and the protocol that is then known. */
   #arm(protocol: number | null, last: boolean): readonly [Predicate, number | null] {
-    if (last && this.#chance(2)) return [build.always, protocol];
+    if (last && this.#chance(2)) return [build.otherwise, protocol];
     if (protocol === null && this.#chance(3)) {
       const number = this.#pick([1, 6, 17]);
       return [build.protocol(number), number];
@@ -206,9 +206,9 @@ class Generator {
       case 0:
         return build.not(this.predicate(size - 1, protocol));
       case 1:
-        return build.all(...this.#shares(size).map((n) => this.predicate(n, protocol)));
+        return build.and(...this.#shares(size).map((n) => this.predicate(n, protocol)));
       case 2:
-        return build.any(...this.#shares(size).map((n) => this.predicate(n, protocol)));
+        return build.or(...this.#shares(size).map((n) => this.predicate(n, protocol)));
       default:
         return this.#test(protocol);
     }
@@ -225,7 +225,7 @@ class Generator {
     }
     switch (below(this.#random, 14)) {
       case 0:
-        return this.#chance(3) ? build.always : build.isFragment;
+        return this.#chance(3) ? build.otherwise : build.isFragment;
       case 1:
         return build.protocol(this.#pick([0, 1, 6, 17, 47, 255]));
       case 2:
@@ -234,18 +234,18 @@ class Generator {
         return build.fromSide(this.#pick(["a", "b"]));
       case 4: {
         const name = this.#pick(Object.keys(PREDICATES));
-        return build.predicate(name, PREDICATES[name]!);
+        return build.customPredicate(name, PREDICATES[name]!);
       }
       case 5:
-        return this.#number(build.length, LENGTHS);
+        return this.#number(build.ipLength, LENGTHS);
       case 6:
-        return this.#number(build.ttl, TTLS);
+        return this.#number(build.ipTtl, TTLS);
       case 7:
         return this.#port(this.#pick([6, 17]));
       case 8:
         return this.#chance(2) ? this.#flags() : this.#icmp();
       default: {
-        const field = this.#pick([build.src, build.dst]);
+        const field = this.#pick([build.ipSrc, build.ipDst]);
         return field.oneOf(this.#some(3, () => this.#addressTerm()));
       }
     }
@@ -258,7 +258,7 @@ class Generator {
     return this.#number(this.#pick(fields), PORTS);
   }
 
-  #number(field: typeof build.ttl, pool: readonly number[]): Predicate {
+  #number(field: typeof build.ipTtl, pool: readonly number[]): Predicate {
     return field.oneOf(this.#some(3, () => {
       const one = this.#pick(pool);
       if (!this.#chance(3)) return one;
@@ -279,7 +279,7 @@ class Generator {
       : this.#chance(4)
       ? below(this.#random, 256)
       : Number(this.#pick(Object.keys(ICMP_TYPES)));
-    return build.icmp(type, this.#chance(3) ? this.#pick([0, 1, 3, 13, 15, 16, 255]) : null);
+    return build.icmpType(type, this.#chance(3) ? this.#pick([0, 1, 3, 13, 15, 16, 255]) : null);
   }
 
   #addressTerm(): AddressTerm {

@@ -36,6 +36,8 @@ const FIELDS = [
 ];
 
 const CHECKSUM_GOOD = "1";
+/** UDP over IPv4 may go without (RFC 768). */
+const CHECKSUM_ABSENT = "3";
 const EXPERT_WARNING = 0x600000;
 
 /** ICMP errors: unreachable, source quench, redirect, time exceeded, parameter problem. */
@@ -102,7 +104,8 @@ function complaintOf(line: string, index: number): Complaint {
   const isOwn = (protocol: string) => !quotes || protocol === "ip" || protocol === "icmp";
   CHECKSUMS.forEach((protocol, i) => {
     const status = firstOf(values[i]!);
-    if (isOwn(protocol) && status !== "" && status !== CHECKSUM_GOOD) {
+    const isLegal = status === CHECKSUM_GOOD || (protocol === "udp" && status === CHECKSUM_ABSENT);
+    if (isOwn(protocol) && status !== "" && !isLegal) {
       complaints.push(`${protocol} checksum`);
     }
   });

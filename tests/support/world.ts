@@ -14,15 +14,17 @@
 import assert from "node:assert/strict";
 import { Appliance } from "../../src/datapath/appliance.ts";
 import type { LinkConfig } from "../../src/datapath/config.ts";
-import type { TraceMode } from "../../src/console/trace.ts";
+import type { TraceMode } from "../../src/datapath/config.ts";
+import type { Observer } from "../../src/datapath/observer.ts";
 import { Outlet } from "../../src/process/outlet.ts";
+import { formatSummary } from "../../src/console/summary.ts";
 import { Trace } from "../../src/console/trace.ts";
 import { ManualClock } from "../../src/core/clock.ts";
 import { SeededRandom } from "../../src/core/random.ts";
 import { reasonName } from "../../src/core/reason.ts";
 import { DEFAULT_TIMEOUTS, type Timeouts } from "../../src/flow/lifetimes.ts";
 import { MemoryDevice } from "../../src/device/memory.ts";
-import { DECISION_NAMES, type Policy } from "../../src/policy/language/ast.ts";
+import type { Policy } from "../../src/policy/language/ast.ts";
 import { builtIn } from "../../src/policy/language/built_in.ts";
 import type { Evaluate } from "../../src/policy/engine/environment.ts";
 import type { Plan } from "../../src/policy/engine/plan.ts";
@@ -71,6 +73,8 @@ export interface WorldOptions {
   readonly trace?: TraceMode;
   /** No segment goes the short way of `header_prediction.ts`. */
   readonly careful?: boolean;
+  /** In place of the console. */
+  readonly observer?: Observer;
   readonly evaluator?: (plan: Plan) => Evaluate;
   readonly startMs?: number;
 }
@@ -122,11 +126,12 @@ export class World {
       ...(options.evaluator === undefined ? {} : { evaluator: options.evaluator }),
       config,
       log: { info: line("info"), warning: line("warning"), error: line("error") },
-      trace: options.careful
-        ? new Unhurried("off", this.#console.outlet, DECISION_NAMES)
-        : trace === "off"
-        ? null
-        : new Trace(trace, this.#console.outlet, DECISION_NAMES),
+      observer: options.observer ??
+        (options.careful
+          ? new Unhurried("off", this.#console.outlet)
+          : trace === "off"
+          ? null
+          : new Trace(trace, this.#console.outlet)),
     });
   }
 
@@ -193,6 +198,10 @@ export class World {
       if (count > 0) drops[reasonName(reason)] = count;
     });
     return drops;
+  }
+
+  summary(): string {
+    return formatSummary(this.appliance.snapshot());
   }
 
   /** What the console shows since the last call. */

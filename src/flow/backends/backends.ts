@@ -18,6 +18,8 @@ export interface Backend {
 
 export class Backends {
   readonly all: readonly Backend[];
+  /** How many have not answered. */
+  unanswered = 0;
   readonly #byAddress: ReadonlyMap<number, Backend>;
   /** Place in `all`. */
   readonly #placeOf: ReadonlyMap<Backend, number>;
@@ -42,11 +44,6 @@ export class Backends {
     return this.#byAddress.get(address);
   }
 
-  /** How many have not answered. */
-  get unanswered(): number {
-    return this.all.length - this.#up.length - this.#resolving.length;
-  }
-
   /** Connections go to backends that answer; while none does, to those not heard of yet; else to none. */
   setStatus(backend: Backend, status: BackendStatus): void {
     if (backend.status === status) return;
@@ -55,6 +52,7 @@ export class Backends {
     backend.status = status;
     from?.splice(this.#placeIn(from, backend), 1);
     to?.splice(this.#placeIn(to, backend), 0, backend);
+    this.unanswered = this.all.length - this.#up.length - this.#resolving.length;
   }
 
   #withStatus(status: BackendStatus): Backend[] | null {
@@ -79,11 +77,11 @@ export class Backends {
     const count = eligible.length;
     if (count <= 1) return eligible[0] ?? null;
     switch (method) {
-      case "random":
+      case "at random":
         return eligible[below(random, count)]!;
-      case "round-robin":
+      case "in turn":
         return eligible[this.#turn++ % count]!;
-      case "hash":
+      case "by hash":
         return eligible[(tupleHash(pdu) >>> 0) % count]!;
     }
   }

@@ -1,12 +1,13 @@
 /**
  * A set of PDUs as a product of sets, one for each field:
  *
- *     tcp and not tcp.dport in {22, 80}   is the one box   protocol {6} × tcp.dport {0-21, 23-79, 81-65535} × …
+ *     tcp and not tcp.dport in {22, 80}   is the one box
+ *     protocol {6} × tcp.dport {0-21, 23-79, 81-65535} × …
  *
- * TCP ports and flags, UDP ports and ICMP type and code are fields of every PDU, with the value ABSENT
- * where the protocol is another. So each simple test, and its opposite, is about one field, and a box
- * stays a box. What fields forbid each other say the _kinds_ of PDUs: a box in which there is none of any
- * kind is empty.
+ * TCP ports and flags, UDP ports and ICMP type and code are fields of every PDU, with the value
+ * ABSENT where the protocol is another. So each simple test, and its opposite, is about one field,
+ * and a box stays a box. What fields forbid each other say the _kinds_ of PDUs: a box in which
+ * there is none of any kind is empty.
  */
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
 import { STATE_INVALID, STATE_NEW } from "../../wire/pdu.ts";

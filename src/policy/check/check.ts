@@ -1,10 +1,10 @@
 /**
- * What is wrong with a policy, without running it: arms that no PDU can reach, tests that can't hold
- * where they stand, translators and decisions that don't fit. Each finding is true of every PDU: where
- * the check can't be sure it says nothing.
+ * What is wrong with a policy, without running it: arms that no PDU can reach, tests that can't
+ * hold where they are, translators and decisions that don't fit. Each finding is true of every PDU:
+ * where the check can't be sure it says nothing.
  *
- * The tree is gone through from the root with the set of PDUs that can come to each node (`facts.ts`);
- * a selector takes from the set what each of its arms takes (`remaining.ts`).
+ * The tree is walked from the root with the set of PDUs that can come to each node (`facts.ts`); in
+ * a selector, each arm removes from the set what it takes (`remaining.ts`).
  */
 import type { Arm, Decision, Policy, Predicate, Tree } from "../language/ast.ts";
 import { COMING } from "./coming.ts";
@@ -94,7 +94,7 @@ class Analysis {
     return findings;
   }
 
-  /** Nothing comes to a place if `facts` are empty: then what stands there is not looked at. */
+  /** If `facts` are empty no PDU comes here, and the tree is not checked. */
   #visit(place: Place, tree: Tree, facts: Facts, way: Way): void {
     if (facts.boxes.length === 0) return;
     switch (tree.node) {
@@ -241,10 +241,10 @@ class Analysis {
       place.note(error("never-holds", tree, message, way.path, "every"));
     }
     // What a user's predicate says may depend on the steps that a PDU has taken.
-    const behind = withoutOpaque(through);
-    if (node === "track") return this.#visit(place.child(0), tree.then, behind, way);
+    const after = withoutOpaque(through);
+    if (node === "track") return this.#visit(place.child(0), tree.then, after, way);
     this.#translator(place, tree, through, way);
-    return this.#visit(place.child(0), tree.then, behind, {
+    return this.#visit(place.child(0), tree.then, after, {
       ...way,
       aToB: way.aToB || node === "translate-a-to-b",
       bToA: way.bToA || node === "translate-b-to-a",
@@ -260,7 +260,7 @@ class Analysis {
       place.note(error("translated-twice", tree, message, path), "opposite");
     }
     if (forth ? aToB : bToA) {
-      const message = `${tree.node} stands below another one: a PDU is translated only once`;
+      const message = `${tree.node} is below another one: a PDU is translated only once`;
       place.note(warning("translated-twice", tree, message, path));
     }
     if (forth) {
@@ -284,7 +284,9 @@ class Analysis {
     }
   }
 
-  /** A packet that comes round again leaves with the TTL it came with: only smaller ones are safe. */
+  /**
+   * In a loop a packet comes back with the TTL that was set: only one that lowers it ends the loop.
+   */
   #raise(place: Place, tree: SetTtl, facts: Facts, { path }: Way): void {
     if (!mayComeWithTtl(facts, tree.ttl, this.#restrictor)) return;
     const message = `${printStep(tree)} disables loop protection: ` +
@@ -299,7 +301,7 @@ class Analysis {
     const note = (message: string, needs: Note["needs"] = "one"): void =>
       place.note(warning("decision-misfit", node, message, way.path, needs));
     if (decision === "forward" && !way.aToB && !way.bToA) {
-      note("forward drops every PDU here (not-translated): no translator stands above it");
+      note("forward drops every PDU here (not-translated): no translator is above it");
     } else if (decision === "forward" && allExpired(facts, this.#restrictor)) {
       note(
         "forward drops every PDU here (ttl-expired): each has come with a TTL of 0 or 1",

@@ -1,7 +1,7 @@
 /**
- * Which packets come to a policy, and what they can be there: what `wire/decode.ts` and `stack/admit.ts`
- * drop never comes, and `flow/connections.ts` has said of each whether it is new, established, invalid or
- * stray. As boxes of `box.ts`, one for each kind of packet.
+ * Which packets come to a policy, and what they can be there: what `wire/decode.ts` and
+ * `stack/admit.ts` drop never comes, and `flow/connections.ts` has said of each whether it is new,
+ * established, invalid or stray. As boxes of `box.ts`, one for each kind of packet.
  */
 import { ICMP_ECHO_REQUEST, isReply, isRequest } from "../../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";

@@ -1,7 +1,8 @@
 /**
- * What is known about a PDU at some place of a tree: the set of PDUs that can come there, as a union of
- * boxes (`box.ts`). Everything is an upper bound: where boxes get too many, or the work too much, a test
- * is left out, which makes the set larger, never smaller; `exact` says that this did not happen.
+ * What is known about a PDU at some place of a tree: the set of PDUs that can come there, as a
+ * union of boxes (`box.ts`). The set is an upper bound: where there would be too many boxes, or too
+ * much work, a test is ignored, which makes the set larger, never smaller; `exact` says that this
+ * did not happen.
  */
 import { maskOf } from "../../wire/address.ts";
 import { PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
@@ -10,6 +11,7 @@ import {
   type AddressTerm,
   type ConnectionState,
   DST_ADDRS,
+  type Interval,
   type Predicate,
 } from "../language/ast.ts";
 import {
@@ -25,7 +27,6 @@ import {
   STRAY,
   withField,
 } from "./box.ts";
-import type { Interval } from "../language/ast.ts";
 import {
   difference,
   intersection,
@@ -60,7 +61,9 @@ export const MAX_BOXES = 32;
 /** Most work of one check, in intervals and predicates looked at: a few seconds. */
 const MAX_WORK = 4_000_000;
 
-/** Addresses of a named list; `backends`: those of `--dst-addrs`, not known, are among them, too. */
+/**
+ * Addresses of a named list; `backends`: those of `--dst-addrs`, not known, are among them, too.
+ */
 interface Addresses {
   readonly set: IntervalSet;
   readonly backends: boolean;
@@ -82,7 +85,9 @@ export class Restrictor {
   readonly #kinds: readonly Kind[];
   #work = 0;
 
-  /** `dstAddrs` null: not known. Unknown lists may be anything. There are PDUs of these kinds only. */
+  /**
+   * `dstAddrs` null: not known. Unknown lists may be anything. There are PDUs of these kinds only.
+   */
   constructor(
     lists: Readonly<Record<string, readonly AddressTerm[]>>,
     dstAddrs: readonly number[] | null,

@@ -26,7 +26,7 @@ export interface Finding {
   /** What it is about: an arm, a tree, a predicate, a list, or the policy. */
   readonly node: object;
   readonly message: string;
-  /** Where it stands: the tests above it, as `not ip.src in $dst-addrs / tcp`; `start`: the root. */
+  /** Where it is: the tests above it, as `not ip.src in $dst-addrs / tcp`; `start`: the root. */
   readonly path: string;
 }
 

@@ -1,8 +1,7 @@
 /**
- * Sets of numbers as disjoint intervals, for sets that change by a little ten thousand times over: a
- * treap (a search tree that balances itself by random-looking priorities) whose nodes are never changed,
- * so that every set shares most of its nodes with the one it was made from. Cutting a piece out, or
- * looking at one, costs the logarithm of the set's size.
+ * Sets of numbers as disjoint intervals, for many small changes: a persistent treap (a search tree
+ * that pseudo-random priorities keep balanced). A changed set shares most nodes with the one
+ * before. To remove an interval, or to test one, takes time in the logarithm of the set's size.
  */
 import type { Interval } from "../language/ast.ts";
 

@@ -1,7 +1,7 @@
 /**
- * A place in the text of a policy, and what was found there. A tree that is used by name in two places is
- * gone through twice, with different PDUs; what is wrong with it for one use may be right for the other.
- * So a place counts how often it was looked at and how often each thing was wrong.
+ * A place in the text of a policy, and what was found there. A tree that is used by name in two
+ * places is checked twice, with different PDUs; what is wrong in one use may be right in the other.
+ * So a place counts how often it was checked, and how often each finding was made.
  */
 import { type CheckName, type Finding, formatPath, type Path } from "./finding.ts";
 
@@ -16,7 +16,7 @@ interface Mark {
   differs: boolean;
 }
 
-/** A finding as it is made; its path is put into words if it counts. */
+/** A finding at one use; its path is formatted only if it is reported. */
 export interface Note extends Omit<Finding, "path"> {
   readonly path: Path;
   /** The message without the reason; default: the message. */

@@ -1,9 +1,9 @@
 /**
  * What is left for the arms of a selector, as one arm after the other takes its share.
  *
- * Most arms of a long list ask about one field; what they take is cut out of that field's set. What the
- * others take is kept in a list, found again by a value that they ask for, so that ten thousand arms
- * need not be compared with each other.
+ * Most arms of a long list ask about one field; what they take is cut out of that field's set. What
+ * the others take is kept in a list, found again by a value that they ask for, so that ten thousand
+ * arms need not be compared with each other.
  */
 import type { Predicate } from "../language/ast.ts";
 import { ABSENT, type Box, FIELD } from "./box.ts";

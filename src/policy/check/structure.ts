@@ -1,7 +1,7 @@
 /**
- * The checks of a policy as a structure, before anybody asks what it means: names that are not defined,
- * or never used; definitions that contain themselves; trees that get too large when written out. Text
- * can't have most of these mistakes, a policy made in code can.
+ * Checks of a policy's structure, before those of its meaning: names that are not defined or never
+ * used, definitions that contain themselves, trees that get too large when expanded. Text can't
+ * have most of these mistakes, a policy made in code can.
  */
 import {
   type AddressTerm,
@@ -23,12 +23,12 @@ const MAX_NETWORKS = MAX_NODES;
 
 export interface Structure {
   readonly findings: readonly Finding[];
-  /** False if going through the tree might not end in reasonable time. */
+  /** False if an analysis of the tree might not end in reasonable time. */
   readonly sound: boolean;
 }
 
-/** Where a tree stands: its path, and the subtree that is being defined there, if any. */
-interface Place {
+/** Where a tree is: its path, and the subtree whose definition it is part of, if any. */
+interface Position {
   readonly path: Path;
   readonly within: string | null;
 }
@@ -47,9 +47,9 @@ class StructureCheck {
   readonly #order: ReadonlyMap<string, number>;
   readonly #usedLists = new Set<string>();
   readonly #usedSubtrees = new Set<string>();
-  readonly #measureTree = measurer<Tree, Place>({
-    enter: (tree, place) => this.#enterTree(tree, place),
-    circle: (tree, place) => this.#circle(tree, place),
+  readonly #measureTree = measurer<Tree, Position>({
+    enter: (tree, position) => this.#enterTree(tree, position),
+    circle: (tree, position) => this.#circle(tree, position),
   });
   readonly #measurePredicate = measurer<Predicate, Path>({
     enter: (predicate, path) => this.#enterPredicate(predicate, path),
@@ -132,25 +132,25 @@ class StructureCheck {
     return networks;
   }
 
-  #checkTree(tree: Tree, place: Place): void {
-    const { size, height } = this.#measureTree(tree, place);
+  #checkTree(tree: Tree, position: Position): void {
+    const { size, height } = this.#measureTree(tree, position);
     if (size > MAX_NODES) {
       const message = `The tree has more than ${decimal(MAX_NODES)} nodes` +
         " when every use of a subtree is written out";
-      this.#unsound("too-large", tree, message, place.path);
+      this.#unsound("too-large", tree, message, position.path);
     }
     if (height > MAX_DEPTH) {
       const message = `The tree is more than ${MAX_DEPTH} levels deep`;
-      this.#unsound("too-deep", tree, message, place.path);
+      this.#unsound("too-deep", tree, message, position.path);
     }
   }
 
-  #enterTree(tree: Tree, place: Place): {
+  #enterTree(tree: Tree, position: Position): {
     readonly size: number;
-    readonly below: readonly (readonly [Tree, Place])[];
+    readonly below: readonly (readonly [Tree, Position])[];
   } {
-    const { path, within } = place;
-    const on = (child: Tree, step: Predicate | string): readonly [Tree, Place] => [
+    const { path, within } = position;
+    const on = (child: Tree, step: Predicate | string): readonly [Tree, Position] => [
       child,
       { path: { step, up: path }, within },
     ];
@@ -163,7 +163,7 @@ class StructureCheck {
       case "filter":
         return { size: 1, below: [on(tree.then, this.#checkPredicate(tree.when, path))] };
       case "use": {
-        const subtree = this.#use(tree, place);
+        const subtree = this.#use(tree, position);
         if (subtree === null) return { size: 0, below: [] };
         const inside = { path: { step: `use ${tree.name}`, up: path }, within: tree.name };
         return { size: 0, below: [[subtree, inside]] };
@@ -173,7 +173,7 @@ class StructureCheck {
         return {
           size: 1,
           below: children.length === 1
-            ? [[children[0]!, place]]
+            ? [[children[0]!, position]]
             : children.map((child, i) => on(child, `branch ${i + 1}`)),
         };
       }
@@ -181,7 +181,7 @@ class StructureCheck {
   }
 
   /** The subtree that is used; null: there is none. */
-  #use(tree: Extract<Tree, { node: "use" }>, { path, within }: Place): Tree | null {
+  #use(tree: Extract<Tree, { node: "use" }>, { path, within }: Position): Tree | null {
     const { name } = tree;
     const { subtrees } = this.#policy;
     if (!Object.hasOwn(subtrees, name)) {
@@ -196,7 +196,7 @@ class StructureCheck {
     return subtrees[name]!;
   }
 
-  #circle(tree: Tree, { path, within }: Place): void {
+  #circle(tree: Tree, { path, within }: Position): void {
     const message = within === null || this.#policy.subtrees[within] !== tree
       ? "This tree contains itself"
       : `Subtree "${within}" contains itself`;

@@ -1,7 +1,8 @@
 /**
- * What all balancers per connection share: which of them the PDU at hand has asked, and how often each
- * entry of the connection table has been opened. Those that were not asked are not told anything; by the
- * number of openings they see that what they hold of an entry is an earlier connection's.
+ * What all balancers per connection share: which of them the PDU at hand has asked, and how often
+ * each entry of the connection table has been opened. Those that were not asked are not told
+ * anything; by the number of openings they see that what they hold of an entry is an earlier
+ * connection's.
  */
 export interface Sticky {
   /** The PDU at hand has this entry; -1: none. */

@@ -1,5 +1,5 @@
 /**
- * The running tree as text, with how many PDUs came to each node:
+ * The lines of the running tree, with how many PDUs came to each node; as the summary shows them:
  *
  *         PDUs  Tree
  *           18  not ip.src in $dst-addrs
@@ -8,8 +8,8 @@
  *            9        | drop
  *            9        | track, echo
  *
- * A chain is one line, with how often a step in it refused. PDUs for which a selector had no branch are
- * counted at its end, as `default`.
+ * A chain is one line, with how often a step in it refused. PDUs for which a selector had no branch
+ * are counted at its end, as `default`.
  */
 import type { Plan, PlanNode } from "./plan.ts";
 import { visits } from "./plan.ts";
@@ -18,24 +18,26 @@ import { printPredicate, printStep } from "../notation/print.ts";
 /** Most lines; where a tree has more, only those that were visited are shown, up to this many. */
 const MAX_LINES = 200;
 
-const COUNT_WIDTH = 12;
-const INDENT = "  ";
+export interface AnnotatedTree {
+  readonly lines: readonly AnnotatedLine[];
+  /** Lines left out. */
+  readonly hiddenLines: number;
+}
 
-interface Line {
-  readonly count: number;
+export interface AnnotatedLine {
+  /** How many came here. */
+  readonly pdus: number;
+  /** 0 at the root. */
+  readonly depth: number;
   readonly text: string;
 }
 
-/** The annotated tree's lines, each ended by a newline. */
-export function annotate(plan: Plan): string {
+export function annotate(plan: Plan): AnnotatedTree {
   const counts = visits(plan);
-  const all = [...linesOf(plan, counts, plan.root, "", "")];
-  const lines = all.length <= MAX_LINES ? all : all.filter(({ count }) => count > 0);
-  const shown = lines.slice(0, MAX_LINES)
-    .map(({ count, text }) => `${String(count).padStart(COUNT_WIDTH)}  ${text}\n`);
-  const hidden = all.length - shown.length;
-  if (hidden > 0) shown.push(`${" ".repeat(COUNT_WIDTH)}  … ${hidden} more lines\n`);
-  return `${"PDUs".padStart(COUNT_WIDTH)}  Tree\n${shown.join("")}`;
+  const all = [...linesOf(plan, counts, plan.root, "", 0)];
+  const lines = (all.length <= MAX_LINES ? all : all.filter(({ pdus }) => pdus > 0))
+    .slice(0, MAX_LINES);
+  return { lines, hiddenLines: all.length - lines.length };
 }
 
 /** Lines of the subtree; `head` is what leads to it, e.g. a predicate or `|`. */
@@ -44,9 +46,9 @@ function* linesOf(
   counts: Float64Array,
   node: PlanNode,
   head: string,
-  indent: string,
-): Generator<Line> {
-  const count = counts[node.number]!;
+  depth: number,
+): Generator<AnnotatedLine> {
+  const pdus = counts[node.number]!;
   const items: string[] = [];
   let last = node;
   while (last.children.length === 1 && last.tree.node !== "filter") {
@@ -59,14 +61,14 @@ function* linesOf(
   const chain = items.join(", ");
   const arrow = chain === "" || head === "|" ? " " : " -> ";
   const text = head === "" ? chain && `-> ${chain}` : `${head}${arrow}${chain}`.trimEnd();
-  if (text !== "") yield { count, text: indent + text };
+  if (text !== "") yield { pdus, depth, text };
   if (tree.node === "decide") return;
-  const inner = text === "" ? indent : indent + INDENT;
+  const inner = text === "" ? depth : depth + 1;
   for (const [index, child] of last.children.entries()) {
     yield* linesOf(plan, counts, child, headOf(last, index), inner);
   }
   const none = plan.exits[last.number]!;
-  if (none > 0) yield { count: none, text: `${inner}default ${plan.policy.default}` };
+  if (none > 0) yield { pdus: none, depth: inner, text: `default ${plan.policy.default}` };
 }
 
 function headOf({ tree }: PlanNode, index: number): string {

@@ -1,6 +1,6 @@
 /**
- * The first arm that holds, out of a run of arms that each ask for one address or one port: a look-up or
- * two for each field that they ask for, however many arms there are.
+ * The first arm that holds, out of a run of arms that each ask for one address or one port: a
+ * look-up or two for each field that they ask for, however many arms there are.
  */
 import type { Pdu } from "../../wire/pdu.ts";
 import type { Predicate } from "../language/ast.ts";

@@ -1,6 +1,7 @@
 /**
- * The nodes with a memory: balancers and rate limits. Each has one chooser, which both the walker and
- * the compiled function ask for the branch to take, so that they cannot differ in what they remember.
+ * The nodes with a memory: balancers and rate limits. Each has one chooser, which both the walker
+ * and the compiled function ask for the branch to take, so that they cannot differ in what they
+ * remember.
  */
 import { below } from "../../core/random.ts";
 import { rateOf } from "../../core/source_buckets.ts";
@@ -8,8 +9,10 @@ import { TokenBucket } from "../../core/token_bucket.ts";
 import { type Pdu, STATE_NEW } from "../../wire/pdu.ts";
 import { tupleHash } from "../../wire/stable_hash.ts";
 import type { Affinity, Sticky } from "./affinity.ts";
-import type { BalanceMethod, CustomSelector, Tree } from "../language/ast.ts";
+import type { BalanceMethod, Tree } from "../language/ast.ts";
+import type { Packet } from "../language/packet.ts";
 import type { Environment } from "./environment.ts";
+import { PacketView } from "./packet_view.ts";
 
 export interface Chooser {
   /** Index of the branch to take; -1: the default decision. */
@@ -40,15 +43,15 @@ function drawer(
 ): (pdu: Pdu) => number {
   let next = 0;
   switch (by) {
-    case "round-robin":
+    case "in turn":
       return () => {
         const place = next;
         next = place + 1 === total ? 0 : place + 1;
         return place;
       };
-    case "random":
+    case "at random":
       return () => below(random, total);
-    case "hash":
+    case "by hash":
       return (pdu) => (tupleHash(pdu) >>> 0) % total;
   }
 }
@@ -58,8 +61,9 @@ class PerConnection implements Chooser, Sticky {
   readonly #choose: (pdu: Pdu) => number;
   readonly #affinity: Affinity;
   /**
-   * By entry, branch + 1 and below it the entry's number of openings; 0: none. After 256 openings none
-   * of which came here, what was another connection's counts: a branch, too, which is then kept.
+   * By entry, branch + 1 and below it the entry's number of openings; 0: none. After 256 openings
+   * none of which came here, what was another connection's counts: a branch, too, which is then
+   * kept.
    */
   readonly #remembered: Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
   /** Branch + 1 chosen for the PDU at hand. */
@@ -114,9 +118,11 @@ export function limiter(tree: Limit, { clock, sourceLimits }: Environment): Choo
   return { choose: (pdu) => take(pdu.src) ? 0 : -1 };
 }
 
-/** A user's selector; what it returns beyond the branches, or throws, means the default decision. */
-export function customSelector(tree: Select, environment: Environment): Chooser {
-  const index = guarded(tree.name, tree.index as CustomSelector, -1, environment);
+/**
+ * A user's selector; what it returns beyond the branches, or throws, means the default decision.
+ */
+export function selector(tree: Select, environment: Environment): Chooser {
+  const index = guarded(tree.name, tree.index, -1, environment);
   return {
     choose: (pdu) => {
       const branch = index(pdu);
@@ -125,19 +131,21 @@ export function customSelector(tree: Select, environment: Environment): Chooser 
   };
 }
 
-/** Calls a user's function; if it throws, `otherwise` counts, and the first time is told. */
+/** A user's function, for PDUs; if it throws, `otherwise` counts, and the first time is told. */
 export function guarded<T>(
   name: string,
-  call: (pdu: Readonly<Pdu>) => T,
+  call: (packet: Packet) => T,
   otherwise: T,
-  { customFailed }: Environment,
+  environment: Environment,
 ): (pdu: Readonly<Pdu>) => T {
+  const view = new PacketView();
   let told = false;
   return (pdu) => {
+    PacketView.show(view, pdu);
     try {
-      return call(pdu);
+      return call(view);
     } catch (error) {
-      if (!told) customFailed(name, error);
+      if (!told) environment.customFailed(name, error);
       told = true;
       return otherwise;
     }

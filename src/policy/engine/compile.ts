@@ -1,25 +1,26 @@
 /**
- * Makes JavaScript functions out of a plan: nested `if`s with the constants in place, which the engine
- * turns into straight machine code. What it must agree with is `walk.ts`.
+ * Makes JavaScript functions out of a plan: nested `if`s with the constants in place, which the
+ * engine turns into straight machine code. What it must agree with is `walk.ts`.
  *
- * The engine gives up optimizing a function that grows too large, so a policy of any size stays fast by
- * three means:
- *   - a subtree becomes a function of its own when it is large, or when it stands in a long list. Its
- *     nodes are numbered relative to a base that is passed in, so that equal subtrees share a function;
+ * The engine gives up optimizing a function that grows too large, so a policy of any size stays
+ * fast by three means:
+ *   - a subtree becomes a function of its own when it is large, or when it is in a long list. Its
+ *     nodes are numbered relative to a base that is passed in, so equal subtrees share a function;
  *   - long lists of arms are cut into functions of ARMS_PER_FUNCTION;
- *   - a run of arms that each ask for one address or port is not asked one by one: `arm_index.ts` finds
- *     the first one that holds by binary search, however many there are.
+ *   - a run of arms that each ask for one address or port is not evaluated one by one: `arm_index.ts`
+ *     finds the first one that holds by binary search, however many there are.
  *
- * The text of the functions consists of fixed words and of integers that `int` has checked. No text that
- * comes from outside, such as a label, a name or a file, is ever written into it.
+ * The text of the functions consists of fixed words and of integers that `int` has checked. No text
+ * that comes from outside, such as a label, a name or a file, is ever written into it.
  */
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../../wire/ipv4.ts";
-import { STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../../wire/pdu.ts";
+import { FROM_A, FROM_B, STATE_INVALID } from "../../wire/pdu.ts";
 import { type Arm, DECISION_NUMBERS, type Interval, type Predicate } from "../language/ast.ts";
 import { ArmIndex, indexable } from "./arm_index.ts";
 import type { Evaluate } from "./environment.ts";
 import { IntervalMap, NOWHERE } from "./interval_map.ts";
 import { intervalsOf, type Plan, type PlanNode } from "./plan.ts";
+import { STATE_NUMBERS } from "./state_numbers.ts";
 
 /** Longest list of ranges that is written out as comparisons; longer ones are looked up. */
 const INLINE_RANGES = 4;
@@ -30,25 +31,27 @@ const INDEXED_ARMS = 8;
 /** Most arms that are asked one after another in one function. */
 const ARMS_PER_FUNCTION = 32;
 
-/** Largest subtree that is written where it stands; larger ones become functions. */
+/** Largest subtree that is inlined; larger ones become functions. */
 const INLINE_NODES = 24;
 
-/** Most different functions that an indexed run switches over; beyond, they are called from a table. */
+/**
+ * Most different functions that an indexed run switches over; beyond, they are called from a table.
+ */
 const SWITCH_CASES = 16;
 
 export function compile(plan: Plan): Evaluate {
   const emitter = new Emitter(plan);
   const body = emitter.subtree(plan.root, 0);
-  const { steps, sideOf } = plan.environment;
+  const { steps } = plan.environment;
   const make = new Function(
-    ...["steps", "sideOf", "exits", "choosers", "tables"],
+    ...["steps", "exits", "choosers", "tables"],
     `"use strict"; ${emitter.functions.join(" ")} ` +
       `return function evaluate(p) { const b = 0; let r = 0; ${body} };`,
   );
-  return make(steps, sideOf, plan.exits, plan.choosers, emitter.tables);
+  return make(steps, plan.exits, plan.choosers, emitter.tables);
 }
 
-/** An arm, the node behind it, and that node's number relative to the base. */
+/** An arm, the node below it, and that node's number relative to the base. */
 interface PlannedArm {
   readonly arm: Arm;
   readonly node: PlanNode;
@@ -156,7 +159,7 @@ class Emitter {
       `switch (r) { ${cases.join("")} } ${this.#default(offset)}`;
   }
 
-  /** The subtree where it stands, or a call if it is large. */
+  /** The subtree inline, or a call if it is large. */
   #branch(node: PlanNode, offset: number): string {
     if (node.size <= INLINE_NODES) return this.subtree(node, offset);
     return `return ${this.#function(this.subtree(node, 0))}(p, b + ${int(offset)}); `;
@@ -214,9 +217,9 @@ class Emitter {
       case "state":
         return predicate.state === "stray"
           ? `(p.state === ${int(STATE_INVALID)} && p.flow < 0)`
-          : `p.state === ${int(STATES[predicate.state])}`;
+          : `p.state === ${int(STATE_NUMBERS[predicate.state])}`;
       case "side":
-        return `sideOf(p) === ${predicate.side === "b" ? 1 : 0}`;
+        return `p.side === ${int(predicate.side === "b" ? FROM_B : FROM_A)}`;
       case "custom":
         return `${this.#table(this.#plan.customs.get(predicate))}(p) === true`;
     }
@@ -263,7 +266,9 @@ class Emitter {
     return `tables[${int(number)}]`;
   }
 
-  /** Name of the function with this body, of the PDU `p` and the base `b`; equal bodies share one. */
+  /**
+   * Name of the function with this body, of the PDU `p` and the base `b`; equal bodies share one.
+   */
   #function(body: string): string {
     let name = this.#names.get(body);
     if (name === undefined) {
@@ -274,12 +279,6 @@ class Emitter {
     return name;
   }
 }
-
-const STATES = {
-  "new": STATE_NEW,
-  "established": STATE_ESTABLISHED,
-  "invalid": STATE_INVALID,
-} as const;
 
 /** The only way from data into the functions' text. */
 function int(value: number): string {

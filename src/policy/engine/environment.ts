@@ -7,8 +7,9 @@ import type { BalanceMethod } from "../language/ast.ts";
 import type { SourceLimits } from "./source_limits.ts";
 
 /**
- * What scanners and modifiers ask of the flow layer. A step checks that it can be done and notes it on
- * the PDU; it changes nothing else until the whole tree has decided. Returns 0 or the reason to drop.
+ * What scanners and modifiers ask of the flow layer. A step checks that it can be done and notes it
+ * on the PDU; it changes nothing else until the whole tree has decided. Returns 0 or the reason to
+ * drop.
  */
 export interface Steps {
   track(pdu: Pdu): number;
@@ -23,8 +24,6 @@ export interface Environment {
   /** The list `$dst-addrs`. */
   readonly dstAddrs: readonly number[];
   readonly steps: Steps;
-  /** 1 if the PDU came from side B, else 0. */
-  readonly sideOf: (pdu: Readonly<Pdu>) => number;
   readonly random: Random;
   readonly clock: Clock;
   /** Connections are numbered below this by `pdu.flow >> 1`. */
@@ -37,7 +36,7 @@ export interface Environment {
 }
 
 /**
- * The decision's number, or the negative of the reason for which a step refused the PDU. Notes on the
- * PDU which node it ended at and counts that.
+ * The decision's number, or the negative of the reason for which a step refused the PDU. Notes on
+ * the PDU which node it ended at and counts that.
  */
 export type Evaluate = (pdu: Pdu) => number;

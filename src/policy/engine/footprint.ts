@@ -1,7 +1,7 @@
 /**
  * What a policy takes when it runs, found without making any of it: text of a few hundred bytes can
- * stand for a million nodes. Memory is estimated from above; most of it is touched only when traffic
- * comes there.
+ * stand for a million nodes. Memory is estimated from above; most of it is touched only when
+ * traffic comes there.
  */
 import {
   type AddressTerm,

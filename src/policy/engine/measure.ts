@@ -1,6 +1,6 @@
 /**
- * Size and height of what nodes would be if each were written out in every place where it is used: once
- * for each node, without recursion, so that neither sharing, depth nor a circle can do harm.
+ * Size and height of what nodes would be if each were written out in every place where it is used:
+ * once for each node, without recursion, so that neither sharing, depth nor a circle can do harm.
  */
 export interface Measure {
   /** Infinity where numbers end. */
@@ -15,7 +15,9 @@ export interface Measured<Node, Context> {
     readonly size: number;
     readonly below: readonly (readonly [Node, Context])[];
   };
-  /** `node` has itself somewhere below it; `context` is the lower one. It counts as nothing there. */
+  /**
+   * `node` has itself somewhere below it; `context` is the lower one. It counts as nothing there.
+   */
   circle(node: Node, context: Context): void;
 }
 

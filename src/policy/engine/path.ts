@@ -1,6 +1,6 @@
 /**
- * What one PDU meets in the tree, as lines beside one another: the policy's own words, and what came of
- * them. Only what is asked at run time is shown; the walker does the walking.
+ * What one PDU meets in the tree, as lines beside one another: the policy's own words, and what
+ * came of them. Only what is asked at run time is shown; the walker does the walking.
  *
  *     not ip.src in $dst-addrs   true
  *       icmp                     false
@@ -29,7 +29,7 @@ export interface PathLine {
 
 /** Evaluates like the walker and tells each PDU's path, line by line. */
 export function explaining(plan: Plan, tell: (line: PathLine) => void): Evaluate {
-  const path = new Path(plan, tell);
+  const path = new PathVisitor(plan, tell);
   const walk = walker(plan, path);
   return (pdu) => {
     path.begin(pdu);
@@ -37,7 +37,7 @@ export function explaining(plan: Plan, tell: (line: PathLine) => void): Evaluate
   };
 }
 
-class Path implements Visitor {
+class PathVisitor implements Visitor {
   readonly #plan: Plan;
   readonly #tell: (line: PathLine) => void;
   #pdu: Pdu | null = null;

@@ -1,9 +1,10 @@
 /**
- * A policy made ready to run in one place: subtrees expanded, lists resolved, nodes numbered, and the
- * state that belongs to nodes (counters, choosers) allocated. The walker and the compiler both run it.
+ * A policy made ready to run in one place: subtrees expanded, lists resolved, nodes numbered, and
+ * the state that belongs to nodes (counters, choosers) allocated. The walker and the compiler both
+ * run it.
  *
- * Nodes are numbered depth first in writing order, the root 0. A PDU is counted once, at the node where
- * it ended; how often a node was visited is the sum over the nodes below it and itself.
+ * Nodes are numbered depth first in writing order, the root 0. A PDU is counted once, at the node
+ * where it ended; how often a node was visited is the sum over the nodes below it and itself.
  */
 import { maskOf } from "../../wire/address.ts";
 import type { Pdu } from "../../wire/pdu.ts";
@@ -16,7 +17,7 @@ import {
   type Tree,
 } from "../language/ast.ts";
 import { MAX_DEPTH, MAX_NODES } from "../language/limits.ts";
-import { balancer, type Chooser, customSelector, guarded, limiter } from "./chooser.ts";
+import { balancer, type Chooser, guarded, limiter, selector } from "./chooser.ts";
 import type { Environment } from "./environment.ts";
 import { type Footprint, footprintOf, formatBytes } from "./footprint.ts";
 import type { Interval } from "../language/ast.ts";
@@ -51,8 +52,8 @@ export interface Plan {
 export const MAX_BYTES: number = 3 * 2 ** 30;
 
 /**
- * Throws a RangeError for a policy that can't run: an unknown or self-containing definition, or more
- * than MAX_NODES nodes, MAX_DEPTH levels or MAX_BYTES when expanded.
+ * Throws a RangeError for a policy that can't run: an unknown or self-containing definition, or
+ * more than MAX_NODES nodes, MAX_DEPTH levels or MAX_BYTES when expanded.
  */
 export function makePlan(policy: Policy, environment: Environment): Plan {
   const tooLarge = tooLargeOf(footprintOf(policy, environment));
@@ -122,9 +123,9 @@ export function intervalsOf(
 }
 
 /**
- * Lets `plan` go on where `old` is: counters, positions and buckets of nodes that are unchanged. A node
- * is unchanged if it says the same in the same place; arms are found again by what they ask, wherever
- * they stand in their selector.
+ * Takes counters, positions and buckets of unchanged nodes over from `old` into `plan`. A node is
+ * unchanged if it is the same in the same place; arms are matched by their predicates, in any
+ * order.
  */
 export function adopt(plan: Plan, old: Plan): void {
   adoptNode(plan, plan.root, old, old.root);
@@ -207,7 +208,7 @@ function chooserOf(tree: Tree, environment: Environment): Chooser | undefined {
     case "limit":
       return limiter(tree, environment);
     case "select":
-      return customSelector(tree, environment);
+      return selector(tree, environment);
     default:
       return undefined;
   }

@@ -1,4 +1,6 @@
-/** Ids by exact 32-bit value: open addressing at a load of at most one half, one multiply a look-up. */
+/**
+ * Ids by exact 32-bit value: open addressing at a load of at most one half, one multiply a look-up.
+ */
 import { NOWHERE } from "./interval_map.ts";
 
 export class PointMap {

@@ -1,6 +1,6 @@
 /**
- * The buckets of all limits per source, of the policy that runs and of those before it: one table, made
- * when a policy first has such a limit. A key is the number of the limit and the address.
+ * The buckets of all limits per source, of the policy that runs and of those before it: one table,
+ * made when a policy first has such a limit. A key is the number of the limit and the address.
  */
 import type { Clock } from "../../core/clock.ts";
 import type { Random } from "../../core/random.ts";
@@ -29,7 +29,9 @@ export class SourceLimits {
     return SourceLimits.bytesOf(this.#maxBuckets);
   }
 
-  /** A new limit: a function that takes a token from a source's bucket, false when there is none. */
+  /**
+   * A new limit: a function that takes a token from a source's bucket, false when there is none.
+   */
   add(rate: Rate, clock: Clock): (source: number) => boolean {
     const buckets = this.#buckets ??= new SourceBuckets({
       keyWords: KEY_WORDS,

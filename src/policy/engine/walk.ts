@@ -1,12 +1,13 @@
 /**
- * The reference: what a tree means, in the fewest words. The compiled function must agree with it on
- * every tree and packet, and `explain` shows what it does.
+ * The reference: what a tree means, as simply as possible. The compiled function must agree with it
+ * on every tree and packet, and `explain` shows what it does.
  */
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../../wire/ipv4.ts";
-import { isStray, type Pdu, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../../wire/pdu.ts";
+import { FROM_A, FROM_B, isStray, type Pdu } from "../../wire/pdu.ts";
 import { DECISION_NUMBERS, type Interval, type Predicate } from "../language/ast.ts";
 import type { Evaluate } from "./environment.ts";
 import { intervalsOf, type Plan, type PlanNode } from "./plan.ts";
+import { STATE_NUMBERS } from "./state_numbers.ts";
 
 /** Told of everything the walk does, in order. */
 export interface Visitor {
@@ -72,12 +73,6 @@ function walk(plan: Plan, node: PlanNode, pdu: Pdu, visitor: Visitor | undefined
   }
 }
 
-const STATES = {
-  "new": STATE_NEW,
-  "established": STATE_ESTABLISHED,
-  "invalid": STATE_INVALID,
-} as const;
-
 export function holds(predicate: Predicate, pdu: Pdu, plan: Plan): boolean {
   switch (predicate.test) {
     case "always":
@@ -105,9 +100,11 @@ export function holds(predicate: Predicate, pdu: Pdu, plan: Plan): boolean {
     case "fragment":
       return pdu.fragment !== 0;
     case "state":
-      return predicate.state === "stray" ? isStray(pdu) : pdu.state === STATES[predicate.state];
+      return predicate.state === "stray"
+        ? isStray(pdu)
+        : pdu.state === STATE_NUMBERS[predicate.state];
     case "side":
-      return plan.environment.sideOf(pdu) === (predicate.side === "b" ? 1 : 0);
+      return pdu.side === (predicate.side === "b" ? FROM_B : FROM_A);
     case "custom":
       return plan.customs.get(predicate)!(pdu) === true;
   }

@@ -1,16 +1,21 @@
 /**
- * The firewall tree as plain frozen data: the one thing that all notations of a policy describe and all
- * ways of running it obey.
+ * The firewall tree as plain frozen data: the one thing that all notations of a policy describe and
+ * all ways of running it obey.
  *
  *     text ─ parse.ts ─┐                        ┌─ plan.ts ─ walk.ts     what it means
  *     code ─ build.ts ─┴─▶  Policy (this AST) ──┤       └── compile.ts  the same, fast
  *                                               ├─ check.ts             what is wrong with it
  *                                               └─ print.ts, render.ts  text, Mermaid, DOT
  */
-import type { Pdu } from "../../wire/pdu.ts";
+import type { Packet } from "./packet.ts";
 
 // Decisions
 
+/**
+ * What becomes of a packet: `drop` says nothing to the sender, `forward` sends it on as translated,
+ * `echo-reply` answers a ping (RFC 792), and `reject` refuses with a reset (TCP), port unreachable
+ * (UDP) or administratively prohibited (RFC 1812 §5.2.7.1).
+ */
 export type Decision = "drop" | "forward" | "echo-reply" | "reject";
 
 /** Number of a decision: what evaluation returns and counters are indexed by. */
@@ -33,7 +38,9 @@ export const DECISION_NAMES = ["Drop", "Forward", "Echo_reply", "Reject"] as con
 
 /** `first` to `last`, both unsigned and included; ports, lengths or TTLs. */
 export interface Interval {
+  /** The least. */
   readonly first: number;
+  /** The greatest; not below `first`. */
   readonly last: number;
 }
 
@@ -67,7 +74,9 @@ export type Predicate =
     readonly field: "srcPort" | "dstPort";
     readonly in: readonly Interval[];
   }
-  /** All flags of `set` are 1 and all of `clear` are 0 (bits of the TCP header); false unless TCP. */
+  /**
+   * All flags of `set` are 1 and all of `clear` are 0 (bits of the TCP header); false unless TCP.
+   */
   | { readonly test: "tcp-flags"; readonly set: number; readonly clear: number }
   /** `code` null: any. False unless ICMP. */
   | { readonly test: "icmp"; readonly type: number; readonly code: number | null }
@@ -85,40 +94,61 @@ export type Predicate =
   | { readonly test: "custom"; readonly name: string; readonly holds: CustomPredicate };
 
 /**
- * `new`: may open a connection. `established`: belongs to one. `invalid`: neither. `stray`: an invalid one
- * whose addresses and ports are no connection's, so that a reset can't harm any.
+ * `new`: may open a connection. `established`: belongs to one. `invalid`: neither. `stray`: an
+ * invalid one whose addresses and ports are no connection's, so that a reset can't harm any.
  */
 export type ConnectionState = "new" | "established" | "invalid" | "stray";
 
-export type CustomPredicate = (pdu: Readonly<Pdu>) => boolean;
+/**
+ * A user's predicate: true if it holds; to throw or return anything else means that it does not.
+ */
+export type CustomPredicate = (packet: Packet) => boolean;
 
-/** Index of the branch to take; negative or out of range: the default decision. */
-export type CustomSelector = (pdu: Readonly<Pdu>) => number;
+/**
+ * A user's selector: index of the branch to take. To throw or return anything but the index of a
+ * branch means the default decision.
+ */
+export type CustomSelector = (packet: Packet) => number;
 
 // Trees
 
+/** One of a selector's branches, with what it asks. */
 export interface Arm {
+  /** Must hold for the packet to go on to `then`. */
   readonly when: Predicate;
+  /** Where the packet goes on. */
   readonly then: Tree;
 }
 
+/** One of a balancer's branches, with its share. */
 export interface Branch {
   /** Share of this branch, 1 … 65,535. */
   readonly weight: number;
+  /** Where the packet goes on. */
   readonly then: Tree;
 }
 
-export type BalanceMethod = "round-robin" | "random" | "hash";
+/**
+ * How a balancer chooses a branch, or a translator a backend, in the words of the text: `in turn`,
+ * one counter for all clients; `at random`; `by hash` of addresses, protocol and ports.
+ */
+export type BalanceMethod = "in turn" | "at random" | "by hash";
 
+/**
+ * A node with everything below it. A packet enters the tree at its root and goes on, node by node,
+ * until one decides.
+ */
 export type Tree =
-  /** Selector: the first arm whose predicate holds; none: the default decision. Two arms or more. */
+  /**
+   * Selector: the first arm whose predicate holds; none: the default decision. Two arms or more.
+   */
   | { readonly node: "first-match"; readonly arms: readonly Arm[] }
   /** Selector with one branch. */
   | { readonly node: "filter"; readonly when: Predicate; readonly then: Tree }
   /**
-   * Load balancer. `per` PDU: each one chooses anew; `per` connection: a tracked connection keeps its
-   * branch. `hash` is over addresses, protocol and ports; of the connection's opening side, if `per`
-   * connection.
+   * Load balancer. `per` PDU: each one chooses anew; `per` connection: a tracked connection keeps
+   * its branch. `by hash` is over addresses, protocol and ports; of the connection's opening side,
+   * if `per` connection.
    */
   | {
     readonly node: "balance";
@@ -126,7 +156,9 @@ export type Tree =
     readonly per: "pdu" | "connection";
     readonly branches: readonly Branch[];
   }
-  /** Selector: on while there are tokens, else the default decision. One bucket, or one a source. */
+  /**
+   * Selector: on while there are tokens, else the default decision. One bucket, or one a source.
+   */
   | {
     readonly node: "limit";
     /** Tokens a second, above 0. */
@@ -150,8 +182,8 @@ export type Tree =
   /** Modifier: back to the client. */
   | { readonly node: "translate-b-to-a"; readonly then: Tree }
   /**
-   * Modifier: the packet leaves with this TTL, 1 … 255, but never with more than one below its own, so
-   * that loops end (RFC 1812 §5.3.1). `raise`: with this one whatever it came with.
+   * Modifier: the packet leaves with this TTL, 1 … 255, but never with more than one below its own,
+   * so that loops end (RFC 1812 §5.3.1). `raise`: with this one whatever it came with.
    */
   | {
     readonly node: "set-ttl";
@@ -164,12 +196,15 @@ export type Tree =
   /** A subtree that is defined by name, as if it stood here. */
   | { readonly node: "use"; readonly name: string };
 
+/** A whole policy: the tree, what it decides where the tree does not, and what it uses by name. */
 export interface Policy {
+  /** For a packet that no branch of a selector takes. */
   readonly default: Decision;
   /** Named address lists, in order of definition; one may use those before it. */
   readonly lists: Readonly<Record<string, readonly AddressTerm[]>>;
   /** Named subtrees, likewise. */
   readonly subtrees: Readonly<Record<string, Tree>>;
+  /** The tree. */
   readonly next: Tree;
 }
 

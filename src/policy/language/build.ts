@@ -1,13 +1,20 @@
 /**
- * The policy language inside TypeScript: each function makes one frozen node, so that a policy reads in
- * code as it does in a picture. Every function throws a RangeError or TypeError for what can't be built.
+ * The policy language inside TypeScript: each function makes one frozen node, so that a policy
+ * reads in code as it does in a picture. Names are those of the text in camel case: `tcp.dport` is
+ * `tcpDport`, `in turn` is `inTurn`, `translate-a-to-b` is `translateAToB`. What the text can ask
+ * in one word begins with `is`: `isTcp`, `isNew`. Every function throws a RangeError, SyntaxError
+ * or TypeError for what can't be built.
  *
  * @example
  * ```ts
  * import assert from "node:assert/strict";
- * import { always, aToB, drop, firstMatch, forward, policy, tcpDport } from "./build.ts";
+ * import { drop, firstMatch, forward, otherwise, policy } from "./build.ts";
+ * import { tcpDport, translateAToB } from "./build.ts";
  *
- * const web = policy("drop", firstMatch([[tcpDport.eq(80), drop], [always, aToB(forward)]]));
+ * const web = policy(
+ *   "drop",
+ *   firstMatch([[tcpDport.eq(80), drop], [otherwise, translateAToB(forward)]]),
+ * );
  * assert.equal(web.default, "drop");
  * ```
  */
@@ -27,13 +34,21 @@ import {
   type Predicate,
   type Tree,
 } from "./ast.ts";
+import { NAME, NUMBER_WORDS } from "./words.ts";
 
 /** Lists and subtrees that a policy defines by name. */
 export interface Definitions {
+  /** Addresses and networks by the name that `$name` uses; a list may use those before it. */
   readonly lists?: Readonly<Record<string, AddressLike | readonly AddressLike[]>>;
+  /** Trees by the name that `use` names; a subtree may use those before it. */
   readonly subtrees?: Readonly<Record<string, Tree>>;
 }
 
+/**
+ * A whole policy: `next` decides about each packet, and `defaultDecision` where no branch is taken.
+ *
+ * @throws {SyntaxError} for a name of a list or subtree that the text could not write
+ */
 export function policy(
   defaultDecision: Decision,
   next: Tree,
@@ -52,8 +67,13 @@ export function policy(
 
 // Selectors
 
-/** The first arm whose predicate holds. One arm makes a filter, which is the same thing. */
-export function firstMatch(arms: readonly (readonly [Predicate, Tree])[]): Tree {
+/**
+ * The first arm whose predicate holds; none: the default decision. One arm makes a filter, which is
+ * the same thing.
+ *
+ * @throws {RangeError} without an arm
+ */
+export function firstMatch(arms: readonly (readonly [when: Predicate, then: Tree])[]): Tree {
   const [first] = arms;
   if (first === undefined) {
     throw new RangeError("Cannot build firstMatch: expected at least one arm");
@@ -65,34 +85,58 @@ export function firstMatch(arms: readonly (readonly [Predicate, Tree])[]): Tree 
   });
 }
 
-/** On where the predicate holds; else the default decision. */
+/** Goes on where the predicate holds; else the default decision. */
 export function filter(when: Predicate, then: Tree): Tree {
   return node({ node: "filter", when, then });
 }
 
-/** A tree, or one with its share as `[weight, tree]`. */
+/** A tree, or one with its share as `[weight, tree]`, 1 to 65,535; without one its share is 1. */
 export type BranchLike = Tree | readonly [weight: number, then: Tree];
 
-/** The branches in turn, one counter for all clients, starting at the first. */
-export function roundRobin(branches: readonly BranchLike[], per: Per = "pdu"): Tree {
-  return balance("round-robin", branches, per);
+/** How long a balancer keeps to its choice. */
+export interface BalanceOptions {
+  /**
+   * `pdu`, the default: each packet chooses anew. `connection`: a tracked connection keeps its
+   * branch, as `per connection` in the text.
+   */
+  readonly per?: "pdu" | "connection";
 }
 
-/** A branch at random. */
-export function random(branches: readonly BranchLike[], per: Per = "pdu"): Tree {
-  return balance("random", branches, per);
+/**
+ * The branches in turn, by weight; one counter for all clients, starting at the first.
+ *
+ * @throws {RangeError} without a branch, or for a weight that is not 1 to 65,535
+ */
+export function inTurn(branches: readonly BranchLike[], options: BalanceOptions = {}): Tree {
+  return balance("in turn", branches, options);
 }
 
-/** A branch by hash of addresses, protocol and ports. */
-export function hash(branches: readonly BranchLike[], per: Per = "pdu"): Tree {
-  return balance("hash", branches, per);
+/**
+ * A branch at random, by weight.
+ *
+ * @throws {RangeError} without a branch, or for a weight that is not 1 to 65,535
+ */
+export function atRandom(branches: readonly BranchLike[], options: BalanceOptions = {}): Tree {
+  return balance("at random", branches, options);
 }
 
-export type Per = "pdu" | "connection";
+/**
+ * A branch by hash of addresses, protocol and ports, by weight; with `per: "connection"` those of
+ * the side that opened it, so that both directions get the same.
+ *
+ * @throws {RangeError} without a branch, or for a weight that is not 1 to 65,535
+ */
+export function byHash(branches: readonly BranchLike[], options: BalanceOptions = {}): Tree {
+  return balance("by hash", branches, options);
+}
 
-function balance(by: BalanceMethod, branches: readonly BranchLike[], per: Per): Tree {
+function balance(
+  by: BalanceMethod,
+  branches: readonly BranchLike[],
+  { per = "pdu" }: BalanceOptions,
+): Tree {
   if (branches.length === 0) {
-    throw new RangeError(`Cannot build ${by}: expected at least one branch`);
+    throw new RangeError(`Cannot build a balancer ${by}: expected at least one branch`);
   }
   return node({
     node: "balance",
@@ -109,21 +153,42 @@ function isWeighted(branch: BranchLike): branch is readonly [number, Tree] {
   return Array.isArray(branch);
 }
 
-/** On while there are tokens: `perSecond` on average, `burst` at once; else the default decision. */
-export function limit(
-  options: { readonly perSecond: number; readonly burst: number; readonly per?: "rule" | "source" },
-  then: Tree,
-): Tree {
+/** The token bucket of a limit; a packet takes one token. */
+export interface LimitOptions {
+  /** Packets a second on average, 1 to 1,000,000,000. */
+  readonly perSecond: number;
+  /** Most packets at once, 1 to 1,000,000,000. */
+  readonly burst: number;
+  /** `rule`, the default: one bucket for all. `source`: one for each source address. */
+  readonly per?: "rule" | "source";
+}
+
+/**
+ * Goes on while there are tokens; else the default decision.
+ *
+ * @throws {RangeError} for a rate or burst out of range
+ */
+export function limit(options: LimitOptions, then: Tree): Tree {
   const { perSecond, burst, per = "rule" } = options;
   integer("tokens per second", perSecond, 1, 1_000_000_000);
   integer("burst", burst, 1, 1_000_000_000);
   return node({ node: "limit", perSecond, burst, per, then });
 }
 
-/** The branch whose index `index` returns; negative or out of range: the default decision. */
-export function select(name: string, index: CustomSelector, branches: readonly Tree[]): Tree {
+/**
+ * The branch whose index a user's function returns; written `custom NAME: … | …`. The function must
+ * be pure: change nothing, and depend on nothing but the packet.
+ *
+ * @throws {SyntaxError} for a name that the text could not write
+ * @throws {RangeError} without a branch
+ */
+export function customSelector(
+  name: string,
+  index: CustomSelector,
+  branches: readonly Tree[],
+): Tree {
   if (branches.length === 0) {
-    throw new RangeError("Cannot build select: expected at least one branch");
+    throw new RangeError("Cannot build customSelector: expected at least one branch");
   }
   return node({
     node: "select",
@@ -135,86 +200,137 @@ export function select(name: string, index: CustomSelector, branches: readonly T
 
 // Scanner and modifiers
 
+/** Makes or refreshes the entry of the packet's connection, without translating. */
 export function track(then: Tree): Tree {
   return node({ node: "track", then });
 }
 
 /** To the connection's backend; `backend` says how a new connection gets its own. */
-export function aToB(then: Tree, backend: BalanceMethod = "random"): Tree {
+export function translateAToB(then: Tree, backend: BalanceMethod = "at random"): Tree {
   return node({ node: "translate-a-to-b", backend, then });
 }
 
-export function bToA(then: Tree): Tree {
+/** Back to the connection's client, from the address that the client asked for. */
+export function translateBToA(then: Tree): Tree {
   return node({ node: "translate-b-to-a", then });
 }
 
+/** How `setTtl` treats a packet with a lower TTL. */
+export interface SetTtlOptions {
+  /** Raises the TTL, too; then nothing ends a loop. False, if not told. */
+  readonly raise?: boolean;
+}
+
 /**
- * The packet leaves with this TTL, but never with more than one below its own, so that loops end. With
- * `raise` it may; then nothing ends a loop.
+ * The packet leaves with this TTL, 1 to 255, but never with more than one below its own, so that
+ * loops end (RFC 1812 §5.3.1), unless `raise` is told.
+ *
+ * @throws {RangeError} for a TTL out of range
  */
-export function setTtl(ttl: number, then: Tree, { raise = false } = {}): Tree {
+export function setTtl(ttl: number, then: Tree, { raise = false }: SetTtlOptions = {}): Tree {
   return node({ node: "set-ttl", ttl: integer("TTL", ttl, 1, 255), raise, then });
 }
 
-/** The subtree that the policy defines under this name. */
+/**
+ * The subtree that the policy defines under this name.
+ *
+ * @throws {SyntaxError} for a name that the text could not write
+ */
 export function use(name: string): Tree {
   return node({ node: "use", name: nameOf(name) });
 }
 
 // Decisions
 
+/** Ends with this decision; a label shows in the log and in the summary. */
 export function decide(decision: Decision, label: string | null = null): Tree {
   return node({ node: "decide", decision, label });
 }
 
+/** Discards the packet; its sender hears nothing. */
 export const drop: Tree = decide("drop");
+
+/** Sends the packet on. A translator above it says where to. */
 export const forward: Tree = decide("forward");
+
+/** Answers an echo request (RFC 792). */
 export const echo: Tree = decide("echo-reply");
+
+/** Refuses the packet and tells its sender: a reset, or an ICMP error (RFC 1812 §5.2.7.1). */
 export const reject: Tree = decide("reject");
 
 // Predicates
 
-export const always: Predicate = made({ test: "always" });
+/** Holds for every packet. */
+export const otherwise: Predicate = made({ test: "always" });
 
+/** Holds where the other does not. */
 export function not(of: Predicate): Predicate {
   return made({ test: "not", of });
 }
 
-/** Every one of them; of one, that one. */
-export function all(...of: readonly Predicate[]): Predicate {
-  return several("all", of);
+/**
+ * Every one of them; of one, that one.
+ *
+ * @throws {RangeError} without a predicate
+ */
+export function and(...of: readonly Predicate[]): Predicate {
+  return several("and", "all", of);
 }
 
-/** At least one of them; of one, that one. */
-export function any(...of: readonly Predicate[]): Predicate {
-  return several("any", of);
+/**
+ * At least one of them; of one, that one.
+ *
+ * @throws {RangeError} without a predicate
+ */
+export function or(...of: readonly Predicate[]): Predicate {
+  return several("or", "any", of);
 }
 
-function several(test: "all" | "any", of: readonly Predicate[]): Predicate {
+function several(word: string, test: "all" | "any", of: readonly Predicate[]): Predicate {
   const [first] = of;
-  if (first === undefined) throw new RangeError(`Cannot build ${test}: expected a predicate`);
+  if (first === undefined) throw new RangeError(`Cannot build ${word}: expected a predicate`);
   return of.length === 1 ? first : made({ test, of: Object.freeze([...of]) });
 }
 
-/** By IP protocol number, 0 … 255. */
+/**
+ * By IP protocol number, 0 to 255 (RFC 791 §3.1).
+ *
+ * @throws {RangeError} for a number out of range
+ */
 export function protocol(number: number): Predicate {
   return made({ test: "protocol", number: integer("protocol", number, 0, 255) });
 }
 
+/** ICMP (RFC 792). */
 export const isIcmp: Predicate = protocol(PROTOCOL_ICMP);
+
+/** TCP (RFC 9293). */
 export const isTcp: Predicate = protocol(PROTOCOL_TCP);
+
+/** UDP (RFC 768). */
 export const isUdp: Predicate = protocol(PROTOCOL_UDP);
 
-/** By ICMP type and, if given, code (RFC 792), each 0 … 255. */
-export function icmp(type: number, code: number | null = null): Predicate {
+/**
+ * By ICMP type and, if given, code (RFC 792), each 0 to 255.
+ *
+ * @throws {RangeError} for a type or code out of range
+ */
+export function icmpType(type: number, code: number | null = null): Predicate {
   integer("ICMP type", type, 0, 255);
   if (code !== null) integer("ICMP code", code, 0, 255);
   return made({ test: "icmp", type, code });
 }
 
-export const isEchoRequest: Predicate = icmp(ICMP_ECHO_REQUEST);
+/** An echo request: a ping. */
+export const isEchoRequest: Predicate = icmpType(ICMP_ECHO_REQUEST);
 
-/** All flags of `set` are 1 and all of `clear` are 0: bits of the TCP header (`wire/tcp.ts`). */
+/**
+ * TCP with all flags of `set` and none of `clear` (RFC 9293 §3.1), sums of `FIN`, `SYN` … `CWR`:
+ * `tcpFlags(SYN, ACK)` is `tcp.flags syn !ack`.
+ *
+ * @throws {RangeError} without a flag, or for one in both
+ */
 export function tcpFlags(set: number, clear: number): Predicate {
   integer("TCP flags", set, 0, 255);
   integer("TCP flags", clear, 0, 255);
@@ -224,23 +340,38 @@ export function tcpFlags(set: number, clear: number): Predicate {
   return made({ test: "tcp-flags", set, clear });
 }
 
+/** Came in fragments (RFC 791 §3.2). */
 export const isFragment: Predicate = made({ test: "fragment" });
 
+/** By how the packet relates to tracked connections; `isNew` and the others say each. */
 export function state(state: ConnectionState): Predicate {
   return made({ test: "state", state });
 }
 
+/** May open a connection: a first SYN, a datagram, an ICMP query, any other protocol. */
 export const isNew: Predicate = state("new");
+
+/** Belongs to a connection. */
 export const isEstablished: Predicate = state("established");
+
+/** Neither opens a connection nor belongs to one. */
 export const isInvalid: Predicate = state("invalid");
+
+/** Invalid, with addresses and ports of no connection, so that a reset harms none. */
 export const isStray: Predicate = state("stray");
 
+/** Arrived on this side's interface; with one interface for both, `b` is the backends' side. */
 export function fromSide(side: "a" | "b"): Predicate {
   return made({ test: "side", side });
 }
 
-/** A user's pure function. It must not change anything and not depend on anything but the PDU. */
-export function predicate(name: string, holds: CustomPredicate): Predicate {
+/**
+ * A user's function; written `custom NAME`. It must be pure: change nothing, and depend on nothing
+ * but the packet.
+ *
+ * @throws {SyntaxError} for a name that the text could not write
+ */
+export function customPredicate(name: string, holds: CustomPredicate): Predicate {
   return made({ test: "custom", name: nameOf(name), holds });
 }
 
@@ -249,45 +380,58 @@ export function predicate(name: string, holds: CustomPredicate): Predicate {
 /** `192.168.0.1`, `10.0.0.0/8`, or the name of a list as `$name`. */
 export type AddressLike = string | AddressTerm;
 
-interface AddressField {
-  /** The address is this one. */
+/**
+ * An address of the IPv4 header, to be compared. Each throws a SyntaxError for what is no address,
+ * and a RangeError for a network whose host bits are not zero.
+ */
+export interface AddressField {
+  /** The address is this one, as `192.168.0.1`. */
   eq(address: string): Predicate;
-  /** The address is in this network. */
+  /** The address is in this network, as `10.0.0.0/8`. */
   in(network: string): Predicate;
-  /** The address is one of these, or in one of these networks or lists. */
+  /** The address is one of these, or in one of these networks or lists; one or more. */
   oneOf(terms: AddressLike | readonly AddressLike[]): Predicate;
 }
 
-export const src: AddressField = addressField("src");
-export const dst: AddressField = addressField("dst");
+/** Source address (RFC 791 §3.1): `ip.src`. */
+export const ipSrc: AddressField = addressField("src");
+
+/** Destination address: `ip.dst`. */
+export const ipDst: AddressField = addressField("dst");
 
 /** The backends: `--dst-addrs`. */
 export const dstAddrs: AddressTerm = Object.freeze({ list: DST_ADDRS });
 
-interface NumberField {
+/**
+ * A field with a number, to be compared. Each throws a RangeError for what the field can't hold:
+ * ports and lengths are 0 to 65,535, a TTL 0 to 255.
+ */
+export interface NumberField {
+  /** The field is this number. */
   eq(value: number): Predicate;
+  /** The field is one of these, or in one of these ranges; one or more. */
   oneOf(values: readonly (number | readonly [first: number, last: number])[]): Predicate;
+  /** The field is in this range, both ends included. */
   range(first: number, last: number): Predicate;
 }
 
-export const tcpSport: NumberField = portField(PROTOCOL_TCP, "srcPort");
-export const tcpDport: NumberField = portField(PROTOCOL_TCP, "dstPort");
-export const udpSport: NumberField = portField(PROTOCOL_UDP, "srcPort");
-export const udpDport: NumberField = portField(PROTOCOL_UDP, "dstPort");
+/** Source port of TCP; false for any other protocol: `tcp.sport`. */
+export const tcpSport: NumberField = numberField("tcp.sport");
 
-/** Length of the IP packet in bytes. */
-export const length: NumberField = numberField("length", 65_535, (ranges) => ({
-  test: "number",
-  field: "totalLength",
-  in: ranges,
-}));
+/** Destination port of TCP; false for any other protocol: `tcp.dport`. */
+export const tcpDport: NumberField = numberField("tcp.dport");
 
-/** TTL as received. */
-export const ttl: NumberField = numberField("TTL", 255, (ranges) => ({
-  test: "number",
-  field: "ttl",
-  in: ranges,
-}));
+/** Source port of UDP; false for any other protocol: `udp.sport`. */
+export const udpSport: NumberField = numberField("udp.sport");
+
+/** Destination port of UDP; false for any other protocol: `udp.dport`. */
+export const udpDport: NumberField = numberField("udp.dport");
+
+/** Length of the IP packet in bytes, headers included: `ip.length`. */
+export const ipLength: NumberField = numberField("ip.length");
+
+/** TTL as received: `ip.ttl`. */
+export const ipTtl: NumberField = numberField("ip.ttl");
 
 function addressField(field: "src" | "dst"): AddressField {
   const test = (terms: AddressLike | readonly AddressLike[]): Predicate =>
@@ -308,24 +452,17 @@ function addressTerms(terms: AddressLike | readonly AddressLike[]): readonly Add
 }
 
 /** Reads `192.168.0.1`, `10.0.0.0/8` or `$name`; host bits must be 0. */
-export function addressTerm(text: string): AddressTerm {
+function addressTerm(text: string): AddressTerm {
   if (text.startsWith("$")) return Object.freeze({ list: nameOf(text.slice(1)) });
   const { address: network, prefixLength } = parseInterface(text, 32);
   if ((network & ~maskOf(prefixLength)) !== 0) {
-    throw new RangeError(`Cannot use "${text}" as network: expected no bits after the prefix`);
+    throw new RangeError(`Cannot use "${text}" as network: host bits must be zero`);
   }
   return Object.freeze({ network, prefixLength });
 }
 
-function portField(protocol: number, field: "srcPort" | "dstPort"): NumberField {
-  return numberField("port", 65_535, (ranges) => ({ test: "port", protocol, field, in: ranges }));
-}
-
-function numberField(
-  what: string,
-  max: number,
-  test: (ranges: readonly Interval[]) => Predicate,
-): NumberField {
+function numberField(word: string): NumberField {
+  const { what, max, test } = NUMBER_WORDS.get(word)!;
   const range = (first: number, last: number): Interval => {
     integer(what, first, 0, max);
     integer(what, last, 0, max);
@@ -356,7 +493,7 @@ function integer(what: string, value: number, min: number, max: number): number 
 
 /** Names of lists, subtrees and custom functions: what the text notation can write. */
 function nameOf(name: string): string {
-  if (!/^[a-z][a-z0-9-]{0,62}$/.test(name)) {
+  if (!NAME.test(name)) {
     throw new SyntaxError(
       `Cannot use "${name}" as name: expected lower-case letters, digits and "-", a letter first`,
     );

@@ -1,15 +1,12 @@
 /**
- * The built-in policy, exactly the one of the demo that this project descends from: every other ping is
- * answered, HTTP is blocked naively, all other TCP is spread over the backends.
+ * The built-in policy, exactly the one of the demo that this project descends from: every other
+ * ping is answered, HTTP is blocked naively, all other TCP is spread over the backends.
  *
- * With one interface for both sides a packet's source address tells which it comes from; with one for
- * each, the interface does.
+ * With one interface for both sides a packet's source address tells which it comes from; with one
+ * for each, the interface does.
  */
 import type { Policy, Predicate } from "./ast.ts";
 import {
-  always,
-  aToB,
-  bToA,
   drop,
   dstAddrs,
   echo,
@@ -17,26 +14,30 @@ import {
   firstMatch,
   forward,
   fromSide,
+  inTurn,
+  ipSrc,
   isEchoRequest,
   isIcmp,
   isTcp,
   not,
+  otherwise,
   policy,
-  roundRobin,
-  src,
   tcpDport,
   track,
+  translateAToB,
+  translateBToA,
 } from "./build.ts";
 
 /** The policy of a program that brings its own, by the number of interfaces. */
 export type BuiltIn = (interfaces: number) => Policy;
 
 /** For one interface. */
-export const demo: Policy = demoOf(not(src.oneOf(dstAddrs)));
+export const demo: Policy = demoOf(not(ipSrc.oneOf(dstAddrs)));
 
 /** For an interface on each side. */
 export const demoTwoSided: Policy = demoOf(fromSide("a"));
 
+/** The program's own policy for one interface, or for two: `demo` or `demoTwoSided`. */
 export function builtIn(interfaces: number): Policy {
   return interfaces === 1 ? demo : demoTwoSided;
 }
@@ -48,11 +49,11 @@ function demoOf(isFromA: Predicate): Policy {
       [
         isFromA, // side A -> B
         firstMatch([
-          [isIcmp, filter(isEchoRequest, roundRobin([drop, track(echo)]))],
-          [isTcp, firstMatch([[tcpDport.eq(80), drop], [always, aToB(forward)]])],
+          [isIcmp, filter(isEchoRequest, inTurn([drop, track(echo)]))],
+          [isTcp, firstMatch([[tcpDport.eq(80), drop], [otherwise, translateAToB(forward)]])],
         ]),
       ],
-      [always, bToA(forward)], // side B -> A
+      [otherwise, translateBToA(forward)], // side B -> A
     ]),
   );
 }

@@ -6,5 +6,5 @@ export const MAX_NODES = 1_000_000;
 /** Deepest nesting of an expanded policy. */
 export const MAX_DEPTH = 500;
 
-/** Most levels of indentation of its text, nodes on a path through the tree, operators in one another. */
+/** Most levels of indentation of its text, of nodes on a path, of operators in one another. */
 export const MAX_TEXT_DEPTH = 200;

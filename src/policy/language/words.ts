@@ -1,13 +1,15 @@
 /**
- * The words of the policy text that `parse.ts` and `print.ts` share, each with the part of the AST that
- * it stands for. The grammar itself is at the head of `parse.ts`.
+ * The words of the policy text, each with the part of the AST that it means: `build.ts`, `parse.ts`
+ * and `print.ts` share them. The grammar itself is at the head of `parse.ts`.
  */
 import { ICMP_TYPES } from "../../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
 import { FLAG_NAMES } from "../../wire/tcp.ts";
 import type { BalanceMethod, ConnectionState, Decision, Interval, Predicate } from "./ast.ts";
 
-/** How a chain ends, as in `-> drop`. `default` takes the decision's own name: `default echo-reply`. */
+/**
+ * How a chain ends, as in `-> drop`. `default` takes the decision's own name: `default echo-reply`.
+ */
 export const DECISION_WORDS: ReadonlyMap<string, Decision> = new Map([
   ["drop", "drop"],
   ["forward", "forward"],
@@ -16,11 +18,7 @@ export const DECISION_WORDS: ReadonlyMap<string, Decision> = new Map([
 ]);
 
 /** Two words each: how a balancer or a translator chooses. */
-export const METHOD_WORDS: ReadonlyMap<string, BalanceMethod> = new Map([
-  ["in turn", "round-robin"],
-  ["at random", "random"],
-  ["by hash", "hash"],
-]);
+export const METHOD_WORDS: readonly BalanceMethod[] = ["in turn", "at random", "by hash"];
 
 export const PROTOCOL_WORDS: ReadonlyMap<string, number> = new Map([
   ["icmp", PROTOCOL_ICMP],
@@ -30,23 +28,23 @@ export const PROTOCOL_WORDS: ReadonlyMap<string, number> = new Map([
 
 export const STATE_WORDS: readonly ConnectionState[] = ["new", "established", "invalid", "stray"];
 
-/** Stand in front of `a` or `b`. */
-export const SIDE_WORDS: readonly [string, string] = "from side".split(" ") as [string, string];
+/** Come before `a` or `b`. */
+export const FROM_SIDE: readonly [from: string, side: string] = ["from", "side"];
 
 export const ADDRESS_WORDS: ReadonlyMap<string, "src" | "dst"> = new Map([
   ["ip.src", "src"],
   ["ip.dst", "dst"],
 ]);
 
-/** A field that is compared with numbers and ranges of numbers. */
-export interface NumberField {
+/** How a field that is compared with numbers and ranges of numbers is read. */
+export interface NumberSyntax {
   /** What its values are called in messages. */
   readonly what: string;
   readonly max: number;
   readonly test: (ranges: readonly Interval[]) => Predicate;
 }
 
-export const NUMBER_WORDS: ReadonlyMap<string, NumberField> = new Map([
+export const NUMBER_WORDS: ReadonlyMap<string, NumberSyntax> = new Map([
   ["tcp.sport", portField(PROTOCOL_TCP, "srcPort")],
   ["tcp.dport", portField(PROTOCOL_TCP, "dstPort")],
   ["udp.sport", portField(PROTOCOL_UDP, "srcPort")],
@@ -63,7 +61,7 @@ export const NUMBER_WORDS: ReadonlyMap<string, NumberField> = new Map([
   }],
 ]);
 
-function portField(protocol: number, field: "srcPort" | "dstPort"): NumberField {
+function portField(protocol: number, field: "srcPort" | "dstPort"): NumberSyntax {
   return {
     what: "port",
     max: 65_535,
@@ -117,7 +115,7 @@ export const PREDICATE_WORDS: readonly string[] = [
   ...ICMP_TYPE_WORDS.keys(),
   "fragment",
   ...STATE_WORDS,
-  SIDE_WORDS[0],
+  FROM_SIDE[0],
   "custom",
 ];
 

@@ -1,13 +1,12 @@
 /**
- * Tokens → the steps of a chain and what ends it, as far as its line goes. The grammar is at the head of
- * `parse.ts`: `chain`, `item`, `method` and `share`.
+ * Tokens → the steps of a chain and what ends it, as far as its line goes. The grammar is at the
+ * head of `parse.ts`: `chain`, `item`, `method` and `share`.
  */
 import type { BalanceMethod, Branch, CustomSelector, Tree } from "../language/ast.ts";
 import { type Cursor, describe } from "./lex.ts";
-import { definedLater, hintFor, MAX_GUESSES, ownOf, readNumber } from "./parse_predicate.ts";
 import { oneOf, quote } from "../../core/text.ts";
 import type { Position } from "./policy_error.ts";
-import type { Scope } from "./scope.ts";
+import { definedLater, hintFor, MAX_GUESSES, ownOf, readNumber, type Scope } from "./scope.ts";
 import {
   CHAIN_WORDS,
   DECISION_WORDS,
@@ -37,7 +36,7 @@ export interface OpenChoice {
   readonly make: (branches: readonly Branch[]) => Tree;
 }
 
-/** `within`: the balancer whose branch this is; there it must end, and not in a balancer. */
+/** `within`: the balancer whose branch this is; a branch must end, and not in a balancer. */
 export function readChain(
   scope: Scope,
   cursor: Cursor,
@@ -58,7 +57,7 @@ export function readChain(
       if (within !== null) {
         cursor.fail(
           "a branch of steps and a decision",
-          `write the branches of "${within}" as lines below, each with a "|" in front`,
+          `write the branches of "${within}" as lines below, each beginning with "|"`,
           token,
         );
       }
@@ -74,7 +73,7 @@ export function readChain(
   }
 }
 
-/** The tree of a chain whose end, or what stands below it, is `end`. */
+/** The tree of a chain whose end, or what is below it, is `end`. */
 export function fold(scope: Scope, chain: Chain, end: Tree): Tree {
   return chain.steps.reduceRight(
     (then, { make, position }) => scope.mark(make(then), position),
@@ -82,16 +81,16 @@ export function fold(scope: Scope, chain: Chain, end: Tree): Tree {
   );
 }
 
-/** Throws for what stands behind a chain. */
+/** Throws for what comes after a chain. */
 export function refuseRest(cursor: Cursor, chain: Chain): never {
   const { text } = cursor.token;
   if (chain.open !== null) cursor.fail(`":" and branches, or the end of the line`);
   if (chain.end === null) cursor.fail(`"," or the end of the line`, hintFor(cursor.token, [","]));
-  if (text === "|") cursor.fail("the end of the line", `branches stand behind "in turn:"`);
+  if (text === "|") cursor.fail("the end of the line", `branches come after "in turn:"`);
   if (text !== ",") {
     cursor.fail(
       `the end of the line, as ${quote(chain.endWord)} ends the chain`,
-      /^['`‘’“”]/.test(text) ? "labels stand in double quotes" : null,
+      /^['`‘’“”]/.test(text) ? "labels are written in double quotes" : null,
     );
   }
   const comma = cursor.next();
@@ -107,7 +106,7 @@ function readStep(scope: Scope, cursor: Cursor): MakeNode | null {
   if (cursor.take("track")) return (then) => ({ node: "track", then });
   if (cursor.take("translate-b-to-a")) return (then) => ({ node: "translate-b-to-a", then });
   if (cursor.take("translate-a-to-b")) {
-    const backend = cursor.token.kind === "word" ? readMethod(cursor) : "random";
+    const backend = cursor.token.kind === "word" ? readMethod(cursor) : "at random";
     return (then) => ({ node: "translate-a-to-b", backend, then });
   }
   if (cursor.take("set-ttl")) {
@@ -151,7 +150,9 @@ function readEnd(scope: Scope, cursor: Cursor, depth: number): Tree | null {
   const decision = token.kind === "word" ? DECISION_WORDS.get(token.text) : undefined;
   if (decision !== undefined) {
     cursor.next();
-    return { node: "decide", decision, label: readLabel(scope, cursor) };
+    if (cursor.token.kind === "open-string") cursor.fail(`a label in quotes: "…"`);
+    const label = cursor.token.kind === "string" ? readString(scope, cursor) : null;
+    return { node: "decide", decision, label };
   }
   if (!cursor.take("use")) return null;
   const name = cursor.word("the name of a subtree");
@@ -167,11 +168,9 @@ function readEnd(scope: Scope, cursor: Cursor, depth: number): Tree | null {
   return { node: "use", name: name.text };
 }
 
-function readLabel(scope: Scope, cursor: Cursor): string | null {
-  const { kind, text, start } = cursor.token;
-  if (kind === "open-string") cursor.fail(`a label in quotes: "…"`);
-  if (kind !== "string") return null;
-  const token = cursor.next();
+/** Reads the next token, which is a string; what it must not hold is reported. */
+export function readString(scope: Scope, cursor: Cursor): string {
+  const { text, start } = cursor.next();
   const wrong = /\\(?!["\\/bfnrt]|u[0-9a-fA-F]{4})|[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u
     .exec(text.replace(/\\\\/g, "__"));
   if (wrong === null) return JSON.parse(text) as string;
@@ -189,28 +188,27 @@ function readLabel(scope: Scope, cursor: Cursor): string | null {
       }
       : {
         found: "an invisible character",
-        expected: "it written as an escape",
+        expected: "an escape",
         hint: `did you mean "${JSON.stringify(wrong[0]).slice(1, -1)}"?`,
       },
   );
-  return token.text;
+  return text;
 }
 
 // Choices: balancers and custom selectors
 
 function readMethod(cursor: Cursor): BalanceMethod {
-  for (const [words, method] of METHOD_WORDS) {
-    const [first, second] = words.split(" ") as [string, string];
+  for (const method of METHOD_WORDS) {
+    const [first, second] = method.split(" ") as [string, string];
     if (!cursor.take(first)) continue;
     if (!cursor.take(second)) {
-      cursor.fail(quote(second), hintFor(cursor.token, [second]) ?? `"${words}"`);
+      cursor.fail(quote(second), hintFor(cursor.token, [second]) ?? quote(method));
     }
     return method;
   }
-  const words = [...METHOD_WORDS.keys()];
   return cursor.fail(
-    `",", ${oneOf(words)}, or the end of the line`,
-    hintFor(cursor.token, words),
+    `",", ${oneOf(METHOD_WORDS)}, or the end of the line`,
+    hintFor(cursor.token, METHOD_WORDS),
   );
 }
 
@@ -220,16 +218,15 @@ function readChoice(scope: Scope, cursor: Cursor): OpenChoice {
   if (cursor.take("custom")) return readCustom(scope, cursor, position);
   if (!cursor.at("in") && !cursor.at("at") && !cursor.at("by")) {
     const hint = PREDICATE_WORDS.includes(token.text) && !OTHER_WORDS.has(token.text)
-      ? `predicates stand in front of "->"`
+      ? `predicates come before "->"`
       : hintFor(token, CHAIN_WORDS);
     cursor.fail("a step or a decision", hint);
   }
   const by = readMethod(cursor);
   const per = cursor.at("per") && readPer(cursor, "connection") ? "connection" : "pdu";
-  const word = [...METHOD_WORDS].find(([, method]) => method === by)![0];
   return {
     position,
-    word,
+    word: by,
     weighted: true,
     make: (branches) => ({ node: "balance", by, per, branches: Object.freeze(branches) }),
   };
@@ -281,7 +278,7 @@ export function readWeight(scope: Scope, cursor: Cursor, weighted: boolean): num
   const digits = token.kind === "word" ? /^(\d+)(x?)$/.exec(token.text) : null;
   if (digits === null) return 1;
   cursor.next();
-  if (digits[2] === "" && !cursor.take("x")) cursor.fail(`"x" behind a weight, as in "3x drop"`);
+  if (digits[2] === "" && !cursor.take("x")) cursor.fail(`"x" after a weight, as in "3x drop"`);
   const weight = Number(digits[1]);
   const wrong = (expected: string) =>
     scope.report(cursor.line, token.start, token.end, { found: describe(token), expected });

@@ -19,22 +19,21 @@ import { MAX_TEXT_DEPTH } from "../language/limits.ts";
 import { formatAddress, maskOf, parseInterface } from "../../wire/address.ts";
 import { type AddressTerm, DST_ADDRS, type Interval, type Predicate } from "../language/ast.ts";
 import { type Cursor, describe, type Token } from "./lex.ts";
-import { closest, quote } from "../../core/text.ts";
+import { quote } from "../../core/text.ts";
 import type { Position } from "./policy_error.ts";
 import { commaHint, comparisonHint, flagsHint, foreignHint } from "./hints.ts";
-import type { Scope } from "./scope.ts";
+import { definedLater, hintFor, MAX_GUESSES, ownOf, readNumber, type Scope } from "./scope.ts";
 import {
   ADDRESS_WORDS,
   CHAIN_WORDS,
   FLAG_WORDS,
+  FROM_SIDE,
   ICMP_TYPE_WORDS,
   icmpCodeWords,
   NUMBER_WORDS,
-  type NumberField,
-  OTHER_WORDS,
+  type NumberSyntax,
   PREDICATE_WORDS,
   PROTOCOL_WORDS,
-  SIDE_WORDS,
   STATE_WORDS,
 } from "../language/words.ts";
 
@@ -98,7 +97,7 @@ function readTest(scope: Scope, cursor: Cursor): Predicate {
   for (const state of STATE_WORDS) if (word === state) return mark({ test: "state", state });
   const number = PROTOCOL_WORDS.get(word);
   if (number !== undefined) return mark({ test: "protocol", number });
-  if (word === SIDE_WORDS[0]) return mark(readSide(cursor));
+  if (word === FROM_SIDE[0]) return mark(readSide(cursor));
   const addressField = ADDRESS_WORDS.get(word);
   if (addressField !== undefined) {
     return mark({ test: "address", field: addressField, in: readAddresses(scope, cursor) });
@@ -133,7 +132,7 @@ function readTest(scope: Scope, cursor: Cursor): Predicate {
 }
 
 function readSide(cursor: Cursor): Predicate {
-  if (!cursor.take(SIDE_WORDS[1])) cursor.fail(quote(SIDE_WORDS[1]));
+  if (!cursor.take(FROM_SIDE[1])) cursor.fail(quote(FROM_SIDE[1]));
   const side = cursor.token.text;
   if (side !== "a" && side !== "b") cursor.fail(`"a" or "b"`);
   cursor.next();
@@ -141,7 +140,7 @@ function readSide(cursor: Cursor): Predicate {
 }
 
 function wrongPredicate(token: Token): string | null {
-  if (CHAIN_WORDS.includes(token.text)) return `steps and decisions stand behind "->"`;
+  if (CHAIN_WORDS.includes(token.text)) return `steps and decisions come after "->"`;
   return foreignHint(token) ?? hintFor(token, PREDICATE_WORDS);
 }
 
@@ -156,14 +155,6 @@ function readCustom(scope: Scope, cursor: Cursor): Predicate {
     });
   }
   return { test: "custom", name: name.text, holds: holds ?? (() => false) };
-}
-
-/** A property of one's own: text that names `constructor` must find nothing. */
-export function ownOf<Value>(
-  record: Readonly<Record<string, Value>> | undefined,
-  name: string,
-): Value | undefined {
-  return record !== undefined && Object.hasOwn(record, name) ? record[name] : undefined;
 }
 
 // Addresses
@@ -183,6 +174,11 @@ function readAddresses(scope: Scope, cursor: Cursor): readonly AddressTerm[] {
     return Object.freeze([term]);
   }
   if (!cursor.take("in")) cursor.fail(`"=" or "in"`, operatorHint(cursor));
+  return Object.freeze(readAddressSet(scope, cursor));
+}
+
+/** One address or network, or several in braces. */
+export function readAddressSet(scope: Scope, cursor: Cursor): AddressTerm[] {
   return readSet(cursor, () => readAddressTerm(scope, cursor));
 }
 
@@ -224,25 +220,16 @@ export function readAddressTerm(scope: Scope, cursor: Cursor): AddressTerm {
   const masked = network & maskOf(prefixLength);
   if (masked !== network) {
     wrong(
-      "a network, with no bits set behind its prefix",
+      "a network: host bits must be zero",
       `did you mean "${formatAddress(masked)}/${prefixLength}"?`,
     );
   }
   return scope.mark({ network: masked, prefixLength }, position);
 }
 
-/** Most names that are compared with a misspelt one. */
-export const MAX_GUESSES = 1000;
-
-/** For a name that is defined, but not above. */
-export function definedLater(scope: Scope, name: Token): string | null {
-  const line = scope.definedIn.get(name.text);
-  return line === undefined ? null : `its definition begins in line ${line}`;
-}
-
 // Numbers
 
-function readRanges(scope: Scope, cursor: Cursor, field: NumberField): readonly Interval[] {
+function readRanges(scope: Scope, cursor: Cursor, field: NumberSyntax): readonly Interval[] {
   if (cursor.take("=")) {
     const token = cursor.token;
     const range = readRange(scope, cursor, field);
@@ -257,11 +244,11 @@ function readRanges(scope: Scope, cursor: Cursor, field: NumberField): readonly 
     return Object.freeze([range]);
   }
   if (!cursor.take("in")) cursor.fail(`"=" or "in"`, operatorHint(cursor, field.max));
-  return readSet(cursor, () => readRange(scope, cursor, field));
+  return Object.freeze(readSet(cursor, () => readRange(scope, cursor, field)));
 }
 
 /** `80` or `8000-8080`. */
-function readRange(scope: Scope, cursor: Cursor, { what, max }: NumberField): Interval {
+function readRange(scope: Scope, cursor: Cursor, { what, max }: NumberSyntax): Interval {
   const position = cursor.position;
   const expected = `a ${what}, 0 to ${max}, or a range as in 20-30`;
   const token = cursor.word(expected);
@@ -281,39 +268,24 @@ function readRange(scope: Scope, cursor: Cursor, { what, max }: NumberField): In
 }
 
 /** One term, or several in braces. */
-function readSet<Term>(cursor: Cursor, readTerm: () => Term): readonly Term[] {
+function readSet<Term>(cursor: Cursor, readTerm: () => Term): Term[] {
   if (!cursor.take("{")) {
     const first = cursor.token;
     const term = readTerm();
     refuseComma(cursor, first);
-    return Object.freeze([term]);
+    return [term];
   }
-  const terms: Term[] = [];
-  do terms.push(readTerm()); while (cursor.take(","));
+  const terms = [readTerm()];
+  // A comma may follow the last one, too.
+  while (cursor.take(",") && !cursor.at("}")) terms.push(readTerm());
   if (!cursor.take("}")) cursor.fail(`"," or "}"`);
-  return Object.freeze(terms);
+  return terms;
 }
 
 /** A list without braces. */
 function refuseComma(cursor: Cursor, first: Token): void {
   const comma = cursor.token;
   if (cursor.at(",")) cursor.fail(`braces around a list`, commaHint(cursor, first), comma);
-}
-
-/** A whole number; one that is out of bounds is reported. */
-export function readNumber(
-  scope: Scope,
-  cursor: Cursor,
-  what: string,
-  min: number,
-  max: number,
-): number {
-  const expected = `${what}, ${min} to ${max}`;
-  const token = cursor.word(expected);
-  const number = /^\d{1,12}$/.test(token.text) ? Number(token.text) : NaN;
-  if (number >= min && number <= max) return number;
-  scope.report(cursor.line, token.start, token.end, { found: describe(token), expected });
-  return min;
 }
 
 // TCP flags and ICMP
@@ -368,22 +340,10 @@ function expectSign(cursor: Cursor, sign: string): void {
 }
 
 function operatorHint(cursor: Cursor, max = NaN): string | null {
-  if (cursor.token.text === "!=" || cursor.at("!")) return `write "not" in front of the test`;
+  if (cursor.token.text === "!=" || cursor.at("!")) return `write "not" before the test`;
   if (/^[<>]=?$/.test(cursor.token.text)) {
     const hint = comparisonHint(cursor.token.text, cursor.following, max);
     return hint ?? `write a range, as in "in 0-1023"`;
   }
   return hintFor(cursor.token, ["in", "="]);
-}
-
-/** The word or sign that was meant, if that can be guessed. */
-export function hintFor(token: Token, words: readonly string[]): string | null {
-  if (token.kind === "string" || token.kind === "open-string") return null;
-  const other = OTHER_WORDS.get(token.text.toLowerCase());
-  const guess = closest(token.text, words) ??
-    (other !== undefined && (words.length === 0 || words.includes(other) ||
-        words.includes(other.split(" ")[0]!))
-      ? other
-      : null);
-  return guess === null ? null : `did you mean "${guess}"?`;
 }

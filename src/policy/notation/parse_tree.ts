@@ -3,12 +3,13 @@
  * `arm`, `below` and `branch`.
  */
 import type { Arm, Branch, Tree } from "../language/ast.ts";
-import { Cursor, describe, type Line } from "./lex.ts";
+import { Cursor, describe } from "./lex.ts";
+import type { Line } from "./lines.ts";
 import { fold, type OpenChoice, readChain, readWeight, refuseRest } from "./parse_chain.ts";
-import { hintFor, readPredicate } from "./parse_predicate.ts";
+import { readPredicate } from "./parse_predicate.ts";
 import { quote } from "../../core/text.ts";
 import { CHAIN_WORDS } from "../language/words.ts";
-import { type Scope, UNREADABLE } from "./scope.ts";
+import { hintFor, type Scope, UNREADABLE } from "./scope.ts";
 
 /** The tree in the block below a line, which must be there. */
 export function readBelow(scope: Scope, line: Line, depth: number, expected: string): Tree {
@@ -20,7 +21,7 @@ export function readBelow(scope: Scope, line: Line, depth: number, expected: str
   return UNREADABLE;
 }
 
-/** Reports a block that nothing can mean. */
+/** Reports a block where there can be none. */
 export function refuseBlock(scope: Scope, line: Line, above: string): void {
   const first = line.block[0];
   if (first === undefined || first.doubtful || line.doubtful) return;
@@ -49,12 +50,12 @@ export function readBlock(scope: Scope, lines: readonly Line[], depth: number): 
     cursor.next();
     return readChainLine(scope, cursor, depth);
   }
-  const { line, column } = cursor.position;
+  const { position } = cursor;
   const arms = lines.map((line) => readArm(scope, line, depth));
   scope.enter(first, depth);
   return lines.length === 1
-    ? scope.mark({ node: "filter", ...arms[0]! }, { line, column })
-    : scope.mark({ node: "first-match", arms: Object.freeze(arms) }, { line, column });
+    ? scope.mark({ node: "filter", ...arms[0]! }, position)
+    : scope.mark({ node: "first-match", arms: Object.freeze(arms) }, position);
 }
 
 function readArm(scope: Scope, line: Line, depth: number): Arm {
@@ -88,9 +89,10 @@ function readArm(scope: Scope, line: Line, depth: number): Arm {
 function refuseNonArm(cursor: Cursor): void {
   const { text } = cursor.token;
   if (cursor.at("->")) cursor.fail("a predicate", `did you mean "otherwise ->"?`);
-  if (cursor.at("|")) cursor.fail(`a predicate, as the line above ends in no balancer`);
-  if (text === "define") cursor.fail("a predicate", "definitions stand on the top level");
-  if (text === "default") cursor.fail("a predicate", `"default" stands in the first line only`);
+  if (cursor.at("|")) cursor.fail(`a predicate: the line above does not end in a balancer`);
+  if (text === "define") cursor.fail("a predicate", "definitions are on the top level");
+  if (text === "include") cursor.fail("a predicate", "includes are on the top level");
+  if (text === "default") cursor.fail("a predicate", `"default" can only be the first line`);
 }
 
 /** A chain that goes to the end of its line, and the block below. */
@@ -125,7 +127,9 @@ function readChainLine(scope: Scope, cursor: Cursor, depth: number): Tree {
   return fold(scope, chain, tree);
 }
 
-/** Reads the block of a line only for what is wrong in it; of what kind it is, its first line tells. */
+/**
+ * Reads the block of a line only for what is wrong in it; its first line tells of what kind it is.
+ */
 function readForErrors(scope: Scope, line: Line, depth: number): void {
   if (line.block.length === 0) return;
   if (!new Cursor(line.block[0]!).at("|")) readBlock(scope, line.block, depth);
@@ -173,7 +177,7 @@ function readBranch(scope: Scope, line: Line, weighted: boolean, depth: number):
   return scope.mark({ weight, then }, position);
 }
 
-/** Offset behind the last token. */
+/** Offset of the end of the last token. */
 function endOf(line: Line): number {
   const cursor = new Cursor(line);
   while (!cursor.atEnd) cursor.next();

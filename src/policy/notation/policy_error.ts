@@ -1,5 +1,6 @@
 /**
- * What is wrong with a policy text, and where: one error as data, and as the lines that a person reads.
+ * What is wrong with a policy text, and where: one error as data, and as the lines that a person
+ * reads.
  *
  *     web.policy:5:23: Found "drpo", expected a step or a decision; did you mean "drop"?
  *       5 |     tcp.dport = 80 -> drpo
@@ -10,15 +11,15 @@ import { printable } from "../../core/text.ts";
 
 /** Line and column count from 1; a column is a UTF-16 unit, as in most editors. */
 export interface Position {
+  readonly file: string;
   readonly line: number;
   readonly column: number;
 }
 
 export interface PolicyError extends Position {
-  readonly file: string;
   /** Columns it is about, at least 1. */
   readonly length: number;
-  /** The whole line as it stands in the file. */
+  /** The whole line of the file. */
   readonly source: string;
   readonly found: string;
   readonly expected: string;
@@ -34,7 +35,7 @@ export function formatError(error: PolicyError): string {
 
 /** A message about a place in a policy text, with its line and a caret below. */
 export function formatAt(
-  at: Position & { readonly file: string; readonly length: number; readonly source: string },
+  at: Position & { readonly length: number; readonly source: string },
   message: string,
 ): string {
   const head = `${at.file}:${at.line}:${at.column}: ${message}`;

@@ -1,11 +1,11 @@
 /**
- * AST → policy text in its one canonical form, which `parse` reads back as the same AST. The grammar is
- * at the head of `parse.ts`. Only what `parse` bounds, depth and length, is not bounded here.
+ * AST → policy text in its one canonical form, which `parse` reads back as the same AST. The
+ * grammar is at the head of `parse.ts`. Only what `parse` bounds, depth and length, is not bounded
+ * here.
  */
 import { formatAddress } from "../../wire/address.ts";
 import type {
   AddressTerm,
-  BalanceMethod,
   Branch,
   Decision,
   Interval,
@@ -18,12 +18,11 @@ import {
   ADDRESS_WORDS,
   DECISION_WORDS,
   FLAG_WORDS,
+  FROM_SIDE,
   icmpCodeWords,
   icmpTypeWord,
-  METHOD_WORDS,
   numberWordOf,
   PROTOCOL_WORDS,
-  SIDE_WORDS,
 } from "../language/words.ts";
 
 /** The whole policy; ends with a newline. */
@@ -44,10 +43,10 @@ export function print(policy: Policy): string {
   return lines.map((line) => `${line}\n`).join("");
 }
 
-const INDENT = "  ";
+export const INDENT = "  ";
 
 /** Heads up to this long have their arrows below one another. */
-const MAX_ALIGNED = 32;
+export const MAX_ALIGNED = 32;
 
 function printBlock(tree: Tree, indent: string, lines: string[]): void {
   if (tree.node === "filter") return printArms([tree], indent, lines);
@@ -102,7 +101,7 @@ function printRest(rest: Tree | null, indent: string, lines: string[]): void {
   }
 }
 
-/** A tree as far as one line goes, and what must stand in the block below. */
+/** A tree as far as one line goes, and what must be in the block below. */
 function chainOf(tree: Tree): { readonly items: readonly string[]; readonly rest: Tree | null } {
   const items: string[] = [];
   for (let at = tree;;) {
@@ -154,11 +153,6 @@ function shareOf({ weight, then }: Branch): string | null {
   }
 }
 
-/** A chain as text, as far as one line of a policy goes; empty for a selector by predicates. */
-export function printChain(tree: Tree): string {
-  return chainOf(tree).items.join(", ");
-}
-
 /** One node in words, without what is below it. */
 export function printStep(tree: Tree): string {
   switch (tree.node) {
@@ -167,7 +161,7 @@ export function printStep(tree: Tree): string {
     case "filter":
       return printPredicate(tree.when);
     case "balance":
-      return `${methodWords(tree.by)}${tree.per === "connection" ? " per connection" : ""}`;
+      return `${tree.by}${tree.per === "connection" ? " per connection" : ""}`;
     case "limit": {
       const per = tree.per === "source" ? " per source" : "";
       return `limit ${tree.perSecond}/second burst ${tree.burst}${per}`;
@@ -178,7 +172,7 @@ export function printStep(tree: Tree): string {
     case "translate-b-to-a":
       return tree.node;
     case "translate-a-to-b":
-      return tree.backend === "random" ? tree.node : `${tree.node} ${methodWords(tree.backend)}`;
+      return tree.backend === "at random" ? tree.node : `${tree.node} ${tree.backend}`;
     case "set-ttl":
       return `set-ttl ${tree.ttl}${tree.raise ? " raise" : ""}`;
     case "decide": {
@@ -188,10 +182,6 @@ export function printStep(tree: Tree): string {
     case "use":
       return `use ${tree.name}`;
   }
-}
-
-function methodWords(method: BalanceMethod): string {
-  return keyOf(METHOD_WORDS, method)!;
 }
 
 function decisionWord(decision: Decision): string {
@@ -246,7 +236,7 @@ export function printPredicate(predicate: Predicate): string {
     case "state":
       return predicate.state;
     case "side":
-      return `${SIDE_WORDS.join(" ")} ${predicate.side}`;
+      return `${FROM_SIDE.join(" ")} ${predicate.side}`;
     case "custom":
       return `custom ${predicate.name}`;
   }

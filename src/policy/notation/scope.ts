@@ -1,15 +1,21 @@
 /**
- * What the readers of a policy text share: what is defined so far, where each node stands, and where
- * errors go.
+ * What the readers of a policy text share: what is defined so far, where each node is written,
+ * where errors go, and how numbers are read and words guessed.
  */
 import { MAX_TEXT_DEPTH } from "../language/limits.ts";
 import type { AddressTerm, CustomPredicate, CustomSelector, Tree } from "../language/ast.ts";
-import { type Line, LineError, type Report } from "./lex.ts";
+import { type Cursor, describe, LineError, type Token } from "./lex.ts";
+import type { Include } from "./include.ts";
+import type { Line, Report } from "./lines.ts";
+import { closest } from "../../core/text.ts";
 import type { Position } from "./policy_error.ts";
+import { OTHER_WORDS } from "../language/words.ts";
 
-/** A user's functions that a policy text may name. */
+/** A user's functions that a policy text may name: what `custom NAME` means in it. */
 export interface Customs {
+  /** By the name that the text writes in front of `->`. */
   readonly predicates?: Readonly<Record<string, CustomPredicate>>;
+  /** By the name that the text writes in front of `:` and branches. */
   readonly selectors?: Readonly<Record<string, CustomSelector>>;
 }
 
@@ -29,24 +35,50 @@ export interface Subtree {
   readonly depth: number;
 }
 
-/** Stands for a tree that could not be read. */
+/** The tree where none could be read. */
 export const UNREADABLE: Tree = Object.freeze({ node: "decide", decision: "drop", label: null });
 
 export class Scope {
-  /** Where each node stands. */
+  readonly customs: Customs;
+  readonly include: Include | null;
+  /** The files that are being read, each included by the one before. */
+  readonly reading: string[];
+  /** Every file that is read, and its text. */
+  readonly sources: Map<string, string>;
+  /** Where each node is written. */
   readonly positions: Map<object, Position> = new Map();
   /** Lists that are defined above, by name without `$`. */
   readonly lists: Map<string, List> = new Map();
   /** Subtrees that are defined above. */
   readonly subtrees: Map<string, Subtree> = new Map();
-  /** Every definition of the file, lists with their `$` → its line. */
-  readonly definedIn: Map<string, number> = new Map();
+  /** Every definition of the files that are read, lists with their `$`. */
+  readonly definedIn: Map<string, Position> = new Map();
   /** Nodes on the longest path of the tree or definition that is being read. */
   deepest = 0;
 
-  constructor(readonly customs: Customs, readonly report: Report) {}
+  constructor(
+    { file, customs = {}, include = null }: {
+      readonly file: string;
+      readonly customs?: Customs;
+      readonly include?: Include | null;
+    },
+    text: string,
+    readonly report: Report,
+  ) {
+    this.customs = customs;
+    this.include = include;
+    this.reading = [file];
+    this.sources = new Map([[file, text]]);
+  }
 
-  /** Freezes a node and remembers where it stands. */
+  /** Where a name is defined, for a message about the file that is being read; null: nowhere. */
+  lineOfDefinition(name: string): string | null {
+    const at = this.definedIn.get(name);
+    if (at === undefined) return null;
+    return at.file === this.reading.at(-1) ? `line ${at.line}` : `line ${at.line} of "${at.file}"`;
+  }
+
+  /** Freezes a node and remembers where it is written. */
   mark<Node extends object>(node: Node, position: Position): Node {
     this.positions.set(node, position);
     return Object.freeze(node);
@@ -73,4 +105,49 @@ export class Scope {
     }
     this.deepest = Math.max(this.deepest, depth + 1);
   }
+}
+
+/** An own property: text that names `constructor` must find nothing. */
+export function ownOf<Value>(
+  record: Readonly<Record<string, Value>> | undefined,
+  name: string,
+): Value | undefined {
+  return record !== undefined && Object.hasOwn(record, name) ? record[name] : undefined;
+}
+
+/** Most names that are compared with a misspelt one. */
+export const MAX_GUESSES = 1000;
+
+/** For a name that is defined, but not above. */
+export function definedLater(scope: Scope, name: Token): string | null {
+  const line = scope.lineOfDefinition(name.text);
+  return line === null ? null : `its definition begins in ${line}`;
+}
+
+/** A whole number; one that is out of bounds is reported. */
+export function readNumber(
+  scope: Scope,
+  cursor: Cursor,
+  what: string,
+  min: number,
+  max: number,
+): number {
+  const expected = `${what}, ${min} to ${max}`;
+  const token = cursor.word(expected);
+  const number = /^\d{1,12}$/.test(token.text) ? Number(token.text) : NaN;
+  if (number >= min && number <= max) return number;
+  scope.report(cursor.line, token.start, token.end, { found: describe(token), expected });
+  return min;
+}
+
+/** The word or sign that was meant, if that can be guessed. */
+export function hintFor(token: Token, words: readonly string[]): string | null {
+  if (token.kind === "string" || token.kind === "open-string") return null;
+  const other = OTHER_WORDS.get(token.text.toLowerCase());
+  const guess = closest(token.text, words) ??
+    (other !== undefined && (words.length === 0 || words.includes(other) ||
+        words.includes(other.split(" ")[0]!))
+      ? other
+      : null);
+  return guess === null ? null : `did you mean "${guess}"?`;
 }

@@ -1,6 +1,7 @@
 /**
- * Words of the picture: what stands at an edge or beside a node. Where a question has a name in a
- * firewall's own language it gets that ("Side A to B", "Port = 80"); any other shows as in a policy file.
+ * Texts of the picture: labels of edges and notes of nodes. Where a test has a name in the
+ * firewall's picture it gets that ("Side A to B", "Port = 80"); any other shows as in a policy
+ * file.
  */
 import { ICMP_TYPES } from "../../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
@@ -22,14 +23,14 @@ const PROTOCOL_NAMES: Readonly<Record<number, string>> = {
 
 /** How a balancer or a translator chooses, at the end of a sentence. */
 const BALANCING: Readonly<Record<BalanceMethod, string>> = {
-  "round-robin": "round robin",
-  "random": "random",
-  "hash": "hash",
+  "in turn": "round robin",
+  "at random": "random",
+  "by hash": "hash",
 };
 const PICKING: Readonly<Record<BalanceMethod, string>> = {
-  "round-robin": "in turn",
-  "random": "randomly",
-  "hash": "by hash",
+  "in turn": "in turn",
+  "at random": "randomly",
+  "by hash": "by hash",
 };
 const DECISION_CAPTIONS: Readonly<Record<Decision, string>> = {
   "drop": "Drop",
@@ -76,7 +77,7 @@ export function protocolBelow(when: Predicate, protocol: number | null): number 
   }
 }
 
-/** What stands beside a node, in one line; null: nothing. */
+/** The note of a node, in one line; null: none. */
 export function noteOf(tree: Tree, protocol: number | null): string | null {
   switch (tree.node) {
     case "filter":

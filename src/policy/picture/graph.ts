@@ -1,7 +1,7 @@
 /**
- * A policy as the nodes and edges of its picture, for `render.ts`. A subtree that is used by name is
- * drawn wherever it is used, in a frame with its name, so that every node of the picture is one node
- * of the running tree with its own counter.
+ * A policy as the nodes and edges of its picture, for `render.ts`. A subtree that is used by name
+ * is drawn wherever it is used, in a frame with its name: a node `n7` of the picture is node 7 of
+ * the running tree. What a limit refuses goes to an end of its own, `n7d`, which is none.
  */
 import { type Arm, childrenOf, type Policy, type Tree } from "../language/ast.ts";
 import { captionOf, defaultCaption, noteOf, protocolBelow } from "./captions.ts";
@@ -18,15 +18,15 @@ export type NodeKind =
   | "end";
 
 export interface GraphNode {
-  /** A letter and digits; `pdu` for the start. */
+  /**
+   * `pdu` for the start, `n` and the number in the plan, or `d` after that: its default decision.
+   */
   readonly id: string;
   readonly kind: NodeKind;
   /** What the node is, e.g. `Load balancer`. */
   readonly label: string;
   /** What it does in particular, e.g. `Decision : Drop`; null: nothing to say. */
   readonly note: string | null;
-  /** How many PDUs were counted there; null: not known. */
-  readonly count: number | null;
   /** The frame around it, null: none. */
   readonly frame: string | null;
 }
@@ -52,14 +52,10 @@ export interface Graph {
   readonly frames: readonly GraphFrame[];
 }
 
-export interface GraphOptions {
-  /** PDUs counted at a node, by its number in the plan. */
-  readonly counts?: (number: number) => number;
-}
-
-/** A tree on its way into the graph. */
+/** A tree that has no node yet. */
 interface Pending {
-  readonly tree: Tree;
+  /** Null: the default decision. */
+  readonly tree: Tree | null;
   readonly from: string;
   readonly label: string | null;
   readonly frame: string | null;
@@ -76,19 +72,20 @@ const LOOKS: Readonly<Record<Exclude<Tree["node"], "use">, readonly [NodeKind, l
   "select": ["selector", "Selector"],
   "track": ["scanner", "Scanner"],
   "translate-a-to-b": ["translator", "Translator A to B"],
-  "translate-b-to-a": ["translator", "Translate B to A"],
+  "translate-b-to-a": ["translator", "Translator B to A"],
   "set-ttl": ["modifier", "Modifier"],
   "decide": ["end", "End"],
 };
 
 /**
- * Throws a RangeError for an unknown subtree, or one that contains itself, and for a policy with more
- * nodes or levels than can run.
+ * Throws a RangeError for an unknown subtree, or one that contains itself, and for a policy with
+ * more nodes or levels than can run.
  */
-export function graphOf(policy: Policy, options: GraphOptions = {}): Graph {
+export function graphOf(policy: Policy): Graph {
   const nodes: GraphNode[] = [startOf(policy)];
   const edges: GraphEdge[] = [];
   const frames: GraphFrame[] = [];
+  let number = 0; // of the next node, as in the plan
   const pending: Pending[] = [
     { tree: policy.next, from: "pdu", label: null, frame: null, protocol: null, depth: 0 },
   ];
@@ -97,26 +94,24 @@ export function graphOf(policy: Policy, options: GraphOptions = {}): Graph {
     if (depth > MAX_DEPTH) {
       throw new RangeError(`Cannot draw policy: nested more than ${MAX_DEPTH} levels deep`);
     }
+    if (tree === null) {
+      const id = `${from}d`;
+      nodes.push({ id, kind: "end", label: "End", note: defaultCaption(policy.default), frame });
+      edges.push({ from, to: id, label });
+      continue;
+    }
     if (tree.node === "use") {
       const inner = `f${frames.length}`;
       frames.push({ id: inner, name: tree.name, frame });
       pending.push({ ...next, tree: subtree(policy, tree.name), frame: inner, depth: depth + 1 });
       continue;
     }
-    const number = nodes.length - 1; // as in the plan: the start has none
     if (number >= MAX_NODES) {
       throw new RangeError(`Cannot draw policy: more than ${MAX_NODES} nodes`);
     }
-    const id = `n${number}`;
+    const id = `n${number++}`;
     const [kind, name] = LOOKS[tree.node];
-    nodes.push({
-      id,
-      kind,
-      label: name,
-      note: noteOf(tree, protocol),
-      count: options.counts?.(number) ?? null,
-      frame,
-    });
+    nodes.push({ id, kind, label: name, note: noteOf(tree, protocol), frame });
     edges.push({ from, to: id, label });
     const below = branchesOf(tree, protocol)
       .map((branch) => ({ ...branch, from: id, frame, depth: depth + 1 }));
@@ -127,7 +122,7 @@ export function graphOf(policy: Policy, options: GraphOptions = {}): Graph {
 
 function startOf(policy: Policy): GraphNode {
   const note = defaultCaption(policy.default);
-  return { id: "pdu", kind: "start", label: "PDU", note, count: null, frame: null };
+  return { id: "pdu", kind: "start", label: "PDU", note, frame: null };
 }
 
 function subtree(policy: Policy, name: string): Tree {
@@ -136,7 +131,7 @@ function subtree(policy: Policy, name: string): Tree {
   return found;
 }
 
-/** The trees below a node, with the words at their edges and what is known of a PDU there. */
+/** The trees below a node, with the labels of their edges and what is known of a PDU there. */
 function branchesOf(
   tree: Tree,
   protocol: number | null,
@@ -159,6 +154,11 @@ function branchesOf(
         protocol,
       }));
     }
+    case "limit":
+      return [
+        { tree: tree.then, label: "Within limit", protocol },
+        { tree: null, label: "Above limit", protocol },
+      ];
     case "select":
       return tree.branches.map((then, index) => ({ tree: then, label: `${index}`, protocol }));
     default:

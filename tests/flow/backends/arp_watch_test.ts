@@ -72,9 +72,9 @@ Deno.test("BackendWatch of 10,000 backends that come and go writes a hundred lin
   const random = new SeededRandom(1);
   for (const [i, address] of addresses.entries()) {
     watch.resolved(address, A!, 0);
-    assert.ok(addresses.indexOf(backends.pick("random", new Pdu(), random)!.address) <= i);
+    assert.ok(addresses.indexOf(backends.pick("at random", new Pdu(), random)!.address) <= i);
   }
   for (const address of addresses) watch.unanswered(address, 0);
   assert.equal(lines.length, 200);
-  assert.equal(backends.pick("random", new Pdu(), random), null);
+  assert.equal(backends.pick("at random", new Pdu(), random), null);
 });

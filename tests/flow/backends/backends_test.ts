@@ -11,7 +11,7 @@ function picked(backends: Backends): number[] {
   const random = new SeededRandom(1);
   const seen = new Set<number>();
   for (let i = 0; i < 200; i++) {
-    const backend = backends.pick("random", PDU, random);
+    const backend = backends.pick("at random", PDU, random);
     if (backend !== null) seen.add(backend.address);
   }
   return [...seen].sort();
@@ -38,7 +38,7 @@ Deno.test("Backends.pick chooses among those that answer, else among those not y
 Deno.test("Backends.pick gives a backend that answers again new connections", () => {
   const backends = new Backends([1, 2]);
   for (const backend of backends.all) backends.setStatus(backend, "unanswered");
-  assert.equal(backends.pick("random", PDU, new SeededRandom(1)), null);
+  assert.equal(backends.pick("at random", PDU, new SeededRandom(1)), null);
   backends.setStatus(backends.all[1]!, "up");
   assert.deepEqual(picked(backends), [2]);
   backends.setStatus(backends.all[0]!, "up");
@@ -49,7 +49,7 @@ Deno.test("Backends.pick chooses each about as often", () => {
   const backends = new Backends([1, 2, 3]);
   const random = new SeededRandom(2);
   const counts = [0, 0, 0, 0];
-  for (let i = 0; i < 9000; i++) counts[backends.pick("random", PDU, random)!.address]!++;
+  for (let i = 0; i < 9000; i++) counts[backends.pick("at random", PDU, random)!.address]!++;
   for (const count of counts.slice(1)) assert.ok(Math.abs(count - 3000) < 300, `${counts}`);
 });
 
@@ -63,7 +63,7 @@ Deno.test("Backends.get finds a backend by its address", () => {
 Deno.test("Backends.pick in turn goes round all that are eligible", () => {
   const backends = new Backends([1, 2, 3]);
   const random = new SeededRandom(3);
-  const next = () => backends.pick("round-robin", PDU, random)!.address;
+  const next = () => backends.pick("in turn", PDU, random)!.address;
   assert.deepEqual([next(), next(), next(), next()], [1, 2, 3, 1]);
   backends.setStatus(backends.all[0]!, "up");
   backends.setStatus(backends.all[2]!, "up");
@@ -77,16 +77,16 @@ Deno.test("Backends.pick by hash gives a tuple the same backend each time, and u
   for (let srcPort = 1; srcPort <= 3000; srcPort++) {
     const pdu = Object.assign(new Pdu(), { src: 7, dst: 9, protocol: 6, srcPort, dstPort: 80 });
     const [one, other] = [new Backends([1, 2, 3]), new Backends([1, 2, 3])];
-    const { address } = one.pick("hash", pdu, random)!;
-    assert.equal(other.pick("hash", pdu, random)!.address, address);
-    assert.equal(one.pick("hash", pdu, random)!.address, address);
+    const { address } = one.pick("by hash", pdu, random)!;
+    assert.equal(other.pick("by hash", pdu, random)!.address, address);
+    assert.equal(one.pick("by hash", pdu, random)!.address, address);
     counts[address]!++;
   }
   for (const count of counts.slice(1)) assert.ok(Math.abs(count - 1000) < 150, `${counts}`);
 });
 
 Deno.test("Backends.pick, whatever the method, gives none when none has answered", () => {
-  for (const method of ["random", "round-robin", "hash"] as const) {
+  for (const method of ["at random", "in turn", "by hash"] as const) {
     const backends = new Backends([1, 2]);
     for (const backend of backends.all) backends.setStatus(backend, "unanswered");
     assert.equal(backends.pick(method, PDU, new SeededRandom(1)), null);
@@ -107,6 +107,6 @@ Deno.test("Backends.pick goes by the order given, in whatever order backends com
     const withStatus = (status: BackendStatus) => backends.all.filter((b) => b.status === status);
     const eligible = withStatus("up").length > 0 ? withStatus("up") : withStatus("resolving");
     const expected = eligible[(tupleHash(pdu) >>> 0) % eligible.length] ?? null;
-    assert.equal(backends.pick("hash", pdu, random), expected);
+    assert.equal(backends.pick("by hash", pdu, random), expected);
   }
 });

@@ -84,8 +84,6 @@ function environment(random: Random): Environment {
       translateBToA: (pdu) => isFromB(pdu) ? refused(pdu) : Reason["no-mapping"],
       setTtl: () => 0,
     },
-    // Side and source are independent, as they are with two interfaces.
-    sideOf: (pdu) => (pdu.seq & 1),
     random,
     clock: new ManualClock(),
     maxConnections: 1,
@@ -127,11 +125,11 @@ function crowdedPolicy(random: Random): Policy {
   const test = (): Predicate => {
     switch (below(random, 12)) {
       case 0:
-        return build.src.eq(address());
+        return build.ipSrc.eq(address());
       case 1:
-        return build.src.in(network());
+        return build.ipSrc.in(network());
       case 2:
-        return build.dst.oneOf([network(), address()]);
+        return build.ipDst.oneOf([network(), address()]);
       case 3:
       case 4:
         return build.tcpDport.eq(port());
@@ -142,7 +140,7 @@ function crowdedPolicy(random: Random): Policy {
       case 7:
         return build.protocol(pick([1, 6, 17]));
       case 8:
-        return build.icmp(pick([0, 3, 8]), pick([null, 0, 1]));
+        return build.icmpType(pick([0, 3, 8]), pick([null, 0, 1]));
       case 9:
         return build.tcpFlags(pick([2, 16, 18]), pick([0, 1, 4]));
       case 10:
@@ -154,14 +152,14 @@ function crowdedPolicy(random: Random): Policy {
   const predicate = (): Predicate => {
     switch (below(random, 8)) {
       case 0:
-        return build.not(build.all(test(), test()));
+        return build.not(build.and(test(), test()));
       case 1:
-        return build.any(test(), test(), build.not(test()));
+        return build.or(test(), test(), build.not(test()));
       case 2:
         return build.not(test());
       case 3:
       case 4:
-        return build.all(test(), test());
+        return build.and(test(), test());
       default:
         return test();
     }
@@ -269,10 +267,10 @@ function fill(pdu: Pdu, pool: Pool, random: Random): void {
   pdu.totalLength = within(near(pool.numbers), shortest, 65_535);
   pdu.flow = hasTuple(pdu) ? [-1, -1, 4, 5][below(random, 4)]! : -1;
   pdu.state = stateOf(pdu, random);
-  pdu.seq = below(random, 2);
+  pdu.side = below(random, 2);
   if (!isFromB(pdu)) return;
   pdu.src = BACKENDS[below(random, BACKENDS.length)]!;
-  pdu.seq = 1;
+  pdu.side = 1;
 }
 
 /** Not 0/8, 127/8, nor from 224.0.0.0 on. */

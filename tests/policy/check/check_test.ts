@@ -596,7 +596,7 @@ from side a -> translate-a-to-b in turn, use out
 from side b -> translate-b-to-a, limit 1/second burst 1, use out
 `,
     finds: [
-      "4: warning translated-twice: from side a / use out / otherwise: translate-a-to-b stands " +
+      "4: warning translated-twice: from side a / use out / otherwise: translate-a-to-b is " +
       "below another one: a PDU is translated only once",
       "4: error translated-twice: from side b / use out / otherwise: translate-a-to-b below " +
       "translate-b-to-a drops every PDU: each comes from one side only",
@@ -639,7 +639,7 @@ icmp -> track, forward "lost"
 ${ROUND_TRIP}`,
     finds: [
       "2: warning decision-misfit: icmp: forward drops every PDU here (not-translated): no " +
-      "translator stands above it",
+      "translator is above it",
     ],
   },
   {
@@ -767,14 +767,14 @@ Deno.test("check, the built-in policy: finds nothing, whatever the backends", ()
 Deno.test("check, nodes that code shares: each place is judged on its own", () => {
   const inner = build.filter(build.isTcp, build.forward);
   const tree = build.firstMatch([
-    [build.fromSide("a"), build.aToB(inner)],
+    [build.fromSide("a"), build.translateAToB(inner)],
     [build.isFragment, inner],
     [build.isUdp, inner],
-    [build.always, build.bToA(build.forward)],
+    [build.otherwise, build.translateBToA(build.forward)],
   ]);
   assert.deepEqual(lines(build.policy("drop", tree)), [
     "warning decision-misfit: fragment / tcp: forward drops every PDU here (not-translated): " +
-    "no translator stands above it",
+    "no translator is above it",
     'error never-holds: udp / tcp: "tcp" can never hold below "udp"',
   ]);
 });
@@ -782,23 +782,23 @@ Deno.test("check, nodes that code shares: each place is judged on its own", () =
 Deno.test("check, a predicate of more cases than it looks at: finds nothing", () => {
   const cases = Array.from(
     { length: 100 },
-    (_, i) => build.all(build.src.eq(`10.0.0.${i}`), build.tcpDport.eq(1000 + i)),
+    (_, i) => build.and(build.ipSrc.eq(`10.0.0.${i}`), build.tcpDport.eq(1000 + i)),
   );
-  const many = build.any(...cases);
+  const many = build.or(...cases);
   const inner = build.firstMatch([
     [build.tcpDport.eq(1099), build.drop],
-    [build.not(build.src.eq("10.0.0.98")), build.drop],
+    [build.not(build.ipSrc.eq("10.0.0.98")), build.drop],
   ]);
   assert.deepEqual(lines(build.policy("drop", build.filter(many, inner))), []);
   const arms = build.firstMatch([[many, build.drop], [cases[99]!, build.drop], [
-    build.src.eq("10.0.0.99"),
+    build.ipSrc.eq("10.0.0.99"),
     build.drop,
   ]]);
   assert.deepEqual(lines(build.policy("drop", arms)), []);
 });
 
 Deno.test("check, a user's test behind a scanner: may say something else than before it", () => {
-  const odd = build.predicate("odd", (pdu) => (pdu.steps & 1) === 1);
+  const odd = build.customPredicate("odd", ({ src }) => (src & 1) === 1);
   const again = build.firstMatch([[odd, build.drop], [build.not(odd), build.drop]]);
   const tree = build.filter(odd, build.track(again));
   assert.deepEqual(lines(build.policy("drop", tree)), []);
@@ -814,8 +814,8 @@ Deno.test("check, names that are wrong in a policy made in code: says which", ()
     },
     subtrees: {
       a: build.firstMatch([
-        [build.src.oneOf(["$x", "$z"]), build.use("b")],
-        [build.always, build.use("to-string")],
+        [build.ipSrc.oneOf(["$x", "$z"]), build.use("b")],
+        [build.otherwise, build.use("to-string")],
       ]),
       b: build.filter(build.isTcp, build.drop),
     },
@@ -836,7 +836,7 @@ Deno.test("check, names that are wrong in a policy made in code: says which", ()
 
 Deno.test("check, subtrees that contain themselves: says so", () => {
   const subtrees = {
-    a: build.firstMatch([[build.isTcp, build.use("b")], [build.always, build.drop]]),
+    a: build.firstMatch([[build.isTcp, build.use("b")], [build.otherwise, build.drop]]),
     b: build.filter(build.isUdp, build.use("a")),
     c: build.track(build.use("c")),
   };
@@ -865,8 +865,8 @@ Deno.test("check, trees that get too large written out: says so in no time", () 
   const subtrees: Record<string, Tree> = { t0: build.drop };
   let shared = build.drop;
   for (let i = 1; i <= 64; i++) {
-    subtrees[`t${i}`] = build.random([build.use(`t${i - 1}`), build.use(`t${i - 1}`)]);
-    shared = build.random([shared, shared]);
+    subtrees[`t${i}`] = build.atRandom([build.use(`t${i - 1}`), build.use(`t${i - 1}`)]);
+    shared = build.atRandom([shared, shared]);
   }
   const message =
     "The tree has more than 1,000,000 nodes when every use of a subtree is written out";
@@ -879,14 +879,14 @@ Deno.test("check, predicates and lists that get too large written out: says so i
   let when = build.isTcp;
   const lists: Record<string, string[]> = { l0: ["10.0.0.1"] };
   for (let i = 1; i <= 64; i++) {
-    when = build.all(when, when);
+    when = build.and(when, when);
     lists[`l${i}`] = [`$l${i - 1}`, `$l${i - 1}`];
   }
   assert.deepEqual(lines(build.policy("drop", build.filter(when, build.drop))), [
     "error too-large: start: The predicate has more than 1,000,000 parts",
   ]);
   const listed = lines(
-    build.policy("drop", build.filter(build.src.in("$l64"), build.drop), { lists }),
+    build.policy("drop", build.filter(build.ipSrc.in("$l64"), build.drop), { lists }),
   );
   assert.equal(
     listed[0],
@@ -915,7 +915,7 @@ Deno.test("check, 10,000 arms of address and port rules: finds the ones in their
   arms.push([rule(7_001), build.drop]); // an address
   arms.push([rule(7_002), build.drop]); // a port
   arms.push([rule(7_003), build.drop]); // both
-  arms.push([build.all(rule(7_003), build.isNew), build.drop]);
+  arms.push([build.and(rule(7_003), build.isNew), build.drop]);
   const policy = build.policy("drop", build.firstMatch(arms));
   const findings = check(policy);
   const { next } = policy;
@@ -928,13 +928,13 @@ Deno.test("check, 10,000 arms of address and port rules: finds the ones in their
 
 /** A different rule for each number: by address, by port, by both. */
 function rule(i: number): Predicate {
-  const address = build.src.eq(`10.${i >> 12}.${(i >> 4) & 255}.${i & 15}`);
+  const address = build.ipSrc.eq(`10.${i >> 12}.${(i >> 4) & 255}.${i & 15}`);
   const port = build.tcpDport.eq(20_000 + i);
   switch (i % 3) {
     case 0:
       return port;
     case 1:
-      return build.all(address, build.udpDport.eq(53));
+      return build.and(address, build.udpDport.eq(53));
     default:
       return address;
   }

@@ -10,7 +10,7 @@ import { holds } from "../../../src/policy/engine/walk.ts";
 import type { Pdu } from "../../../src/wire/pdu.ts";
 import { tupleHash } from "../../../src/wire/stable_hash.ts";
 import type { Branch } from "../engine/branches.ts";
-import { FROM_B, REFUSED_AT } from "../engine/environment.ts";
+import { REFUSED_AT } from "../engine/environment.ts";
 import { LEVELS } from "./prune.ts";
 import { fillWithin, type Ranges, rangesOf } from "../engine/random_pdu.ts";
 
@@ -55,13 +55,13 @@ export class Mission {
     this.#conditions = path.flatMap((branch) => this.#conditionsOf(branch));
     this.#ranges = target.facts.boxes.map(rangesOf);
     this.draws = path.flatMap(({ node: { tree }, index }) => {
-      if (tree.node !== "balance" || tree.by !== "random") return [];
+      if (tree.node !== "balance" || tree.by !== "at random") return [];
       const [first, share, total] = sharesOf(tree, index);
       return [Math.floor((first + share / 2) / total * 0x1_0000_0000)];
     });
     this.drains = path.some(({ node: { tree }, index }) => tree.node === "limit" && index < 0);
     const turns = path.map(({ node: { tree }, index }) =>
-      tree.node === "balance" && tree.by === "round-robin"
+      tree.node === "balance" && tree.by === "in turn"
         ? sharesOf(tree, index)[2]
         : tree.node === "limit" && index < 0
         ? tree.burst + 1
@@ -78,7 +78,7 @@ export class Mission {
     }
     const steps = this.#path.filter(({ node: { tree } }) => STEPS.includes(tree.node));
     const refused = this.target.index < 0 && steps.at(-1) === this.target;
-    pdu.seq = (pdu.seq & FROM_B) + (refused ? REFUSED_AT * steps.length : 0);
+    pdu.seq = refused ? REFUSED_AT * steps.length : 0;
   }
 
   /** What must hold for the branch to be taken that its facts do not say, and that changes nothing. */
@@ -91,7 +91,7 @@ export class Mission {
           : [(pdu: Pdu) => holds(when, pdu, this.#plan) === (i === index)]
       );
     }
-    if (tree.node !== "balance" || tree.by !== "hash") return [];
+    if (tree.node !== "balance" || tree.by !== "by hash") return [];
     const [first, share, total] = sharesOf(tree, index);
     return [(pdu) => {
       const place = (tupleHash(pdu) >>> 0) % total;
@@ -100,7 +100,7 @@ export class Mission {
   }
 }
 
-/** Makes a selector of `prune.ts` choose the branch. */
+/** Makes a selector of `prune.ts` choose the branch, with `ack` as its steering bits. */
 function chooseBranch(pdu: Pdu, { node: { tree }, index }: Branch): void {
   if (tree.node !== "select") return;
   const shift = 3 * LEVELS.indexOf(tree.index);

@@ -8,10 +8,13 @@ import * as build from "../../../src/policy/language/build.ts";
 import type { Plan, PlanNode } from "../../../src/policy/engine/plan.ts";
 import { branchesOf } from "../engine/branches.ts";
 
-/** Selectors that depend on nothing but `ack`, which predicates do not ask for; one for each level. */
+/** What the selectors below choose by: to be set for each PDU before it is evaluated. */
+export const steering = { bits: 0 };
+
+/** Selectors that depend on nothing that predicates ask for; one for each level. */
 export const LEVELS: readonly CustomSelector[] = Array.from(
   { length: 10 },
-  (_, level) => (pdu) => ((pdu.ack >>> (3 * level)) & 7) - 1,
+  (_, level) => () => ((steering.bits >>> (3 * level)) & 7) - 1,
 );
 
 /** Heavier branches and larger buckets would take a hundred PDUs each time, or a billion. */
@@ -50,8 +53,8 @@ export function prune(plan: Plan, random: Random): Policy {
         );
       }
       case "balance": {
-        const by = tree.by === "hash" && hashes > 0 ? "random" : tree.by;
-        const inside = { ...above, hashes: hashes + (by === "hash" ? 1 : 0) };
+        const by = tree.by === "by hash" && hashes > 0 ? "at random" : tree.by;
+        const inside = { ...above, hashes: hashes + (by === "by hash" ? 1 : 0) };
         return {
           ...tree,
           by,
@@ -64,7 +67,7 @@ export function prune(plan: Plan, random: Random): Policy {
       case "select": {
         const level = selects % LEVELS.length;
         const inside = { ...above, selects: selects + 1 };
-        return build.select(
+        return build.customSelector(
           `level-${level}`,
           LEVELS[level]!,
           children.map((child) => pruned(child, inside)),

@@ -73,7 +73,7 @@ const SHARED: ReadonlySet<Predicate | Tree> = new Set<Predicate | Tree>([
   build.forward,
   build.echo,
   build.reject,
-  build.always,
+  build.otherwise,
   build.isFragment,
   build.isTcp,
   build.isUdp,

@@ -13,8 +13,8 @@ import { walker } from "../../../src/policy/engine/walk.ts";
 import { type Pdu, STATE_ESTABLISHED } from "../../../src/wire/pdu.ts";
 import { environmentOf, pduOf } from "./environment.ts";
 
-const { always, drop, echo, filter, firstMatch, forward, isIcmp, isTcp, isUdp } = build;
-const { policy, roundRobin, tcpDport, track } = build;
+const { otherwise, drop, echo, filter, firstMatch, forward, isIcmp, isTcp, isUdp } = build;
+const { policy, inTurn, tcpDport, track } = build;
 
 const environment = environmentOf();
 
@@ -36,17 +36,17 @@ function adopted(old: Tree, next: Tree, definitions: build.Definitions = {}): st
   return [...plan.exits].map((count) => count === 0 ? "-" : `${count - 100}`).join(" ");
 }
 
-const turns = roundRobin([drop, echo]);
+const turns = inTurn([drop, echo]);
 const web = tcpDport.eq(80);
 
 /** Name, old tree, new tree, where each of the new tree's counters comes from. */
 const CASES: [string, Tree, Tree, string][] = [
   [
     "the same tree",
-    firstMatch([[isTcp, turns], [always, drop]]),
+    firstMatch([[isTcp, turns], [otherwise, drop]]),
     firstMatch([
-      [build.protocol(6), roundRobin([drop, echo])],
-      [always, drop],
+      [build.protocol(6), inTurn([drop, echo])],
+      [otherwise, drop],
     ]),
     "0 1 2 3 4",
   ],
@@ -59,7 +59,7 @@ const CASES: [string, Tree, Tree, string][] = [
   [
     "an arm put at the end",
     firstMatch([[isTcp, turns], [isUdp, drop]]),
-    firstMatch([[isTcp, turns], [isUdp, drop], [always, drop]]),
+    firstMatch([[isTcp, turns], [isUdp, drop], [otherwise, drop]]),
     "0 1 2 3 4 -",
   ],
   [
@@ -96,36 +96,36 @@ const CASES: [string, Tree, Tree, string][] = [
   ["another predicate of a filter", filter(isTcp, turns), filter(isUdp, turns), "- - - -"],
   [
     "another predicate of an arm",
-    firstMatch([[isTcp, turns], [always, drop]]),
-    firstMatch([[isUdp, turns], [always, drop]]),
+    firstMatch([[isTcp, turns], [otherwise, drop]]),
+    firstMatch([[isUdp, turns], [otherwise, drop]]),
     "0 - - - 4",
   ],
   [
     "a nested predicate that says the same",
-    filter(build.all(isTcp, build.not(web)), drop),
-    filter(build.all(isTcp, build.not(tcpDport.eq(80))), drop),
+    filter(build.and(isTcp, build.not(web)), drop),
+    filter(build.and(isTcp, build.not(tcpDport.eq(80))), drop),
     "0 1",
   ],
   [
     "a nested predicate that says something else",
-    filter(build.all(isTcp, build.not(web)), drop),
-    filter(build.all(isTcp, build.not(tcpDport.eq(81))), drop),
+    filter(build.and(isTcp, build.not(web)), drop),
+    filter(build.and(isTcp, build.not(tcpDport.eq(81))), drop),
     "- -",
   ],
   ["another decision", track(drop), track(forward), "0 -"],
   ["another label", track(build.decide("drop", "a")), track(build.decide("drop", "b")), "0 -"],
   ["no label any more", track(build.decide("drop", "")), track(drop), "0 -"],
-  ["other weights", roundRobin([drop, echo]), roundRobin([[2, drop], echo]), "- - -"],
-  ["other methods", roundRobin([drop, echo]), build.random([drop, echo]), "- - -"],
+  ["other weights", inTurn([drop, echo]), inTurn([[2, drop], echo]), "- - -"],
+  ["other methods", inTurn([drop, echo]), build.atRandom([drop, echo]), "- - -"],
   [
     "per connection instead of per PDU",
-    roundRobin([drop, echo]),
-    roundRobin([drop, echo], "connection"),
+    inTurn([drop, echo]),
+    inTurn([drop, echo], { per: "connection" }),
     "- - -",
   ],
-  ["one branch more", roundRobin([drop, echo]), roundRobin([drop, echo, drop]), "- - - -"],
-  ["another branch", roundRobin([drop, echo]), roundRobin([drop, forward]), "0 1 -"],
-  ["another backend", build.aToB(forward), build.aToB(forward, "hash"), "- -"],
+  ["one branch more", inTurn([drop, echo]), inTurn([drop, echo, drop]), "- - - -"],
+  ["another branch", inTurn([drop, echo]), inTurn([drop, forward]), "0 1 -"],
+  ["another backend", build.translateAToB(forward), build.translateAToB(forward, "by hash"), "- -"],
   ["another TTL", build.setTtl(1, forward), build.setTtl(2, forward), "- -"],
   ["raise", build.setTtl(1, forward), build.setTtl(1, forward, { raise: true }), "- -"],
   [
@@ -146,14 +146,17 @@ for (const [what, old, next, expected] of CASES) {
 Deno.test("adopt knows users' functions by themselves, not by their names", () => {
   const [one, other] = [() => true, () => false];
   const [first, second] = [() => 0, () => 1];
-  const predicate = (holds: () => boolean) => filter(build.predicate("mine", holds), drop);
-  const select = (index: () => number) => build.select("mine", index, [drop, echo]);
+  const predicate = (holds: () => boolean) => filter(build.customPredicate("mine", holds), drop);
+  const select = (index: () => number) => build.customSelector("mine", index, [drop, echo]);
   assert.equal(adopted(predicate(one), predicate(one)), "0 1");
   assert.equal(adopted(predicate(one), predicate(other)), "- -");
   assert.equal(adopted(select(first), select(first)), "0 1 2");
   assert.equal(adopted(select(first), select(second)), "- - -");
   const arms = (a: () => boolean, b: () => boolean) =>
-    firstMatch([[build.predicate("mine", a), drop], [build.predicate("mine", b), echo]]);
+    firstMatch([[build.customPredicate("mine", a), drop], [
+      build.customPredicate("mine", b),
+      echo,
+    ]]);
   assert.equal(adopted(arms(one, other), arms(other, one)), "0 - -");
 });
 
@@ -165,8 +168,8 @@ Deno.test("adopt sees through definitions", () => {
 for (const [name, make] of [["walker", walker], ["compile", compile]] as const) {
   Deno.test(`adopt lets a round robin go on where it was, run by ${name}`, () => {
     const [one, other] = [
-      roundRobin([drop, echo, forward]),
-      firstMatch([[isIcmp, drop], [isTcp, roundRobin([drop, echo, forward])]]),
+      inTurn([drop, echo, forward]),
+      firstMatch([[isIcmp, drop], [isTcp, inTurn([drop, echo, forward])]]),
     ];
     const old = planOf(firstMatch([[isTcp, one], [isUdp, one]]));
     const before = make(old);
@@ -192,7 +195,7 @@ for (const [name, make] of [["walker", walker], ["compile", compile]] as const) 
   });
 
   Deno.test(`adopt keeps what connections were given, run by ${name}`, () => {
-    const balance = roundRobin([drop, echo, forward], "connection");
+    const balance = inTurn([drop, echo, forward], { per: "connection" });
     const old = planOf(track(balance));
     const { affinity } = environment;
     const before = make(old);
@@ -200,12 +203,12 @@ for (const [name, make] of [["walker", walker], ["compile", compile]] as const) 
     assert.deepEqual([before(pduOf()), before(pduOf())], [DROP, ECHO_REPLY]);
     affinity.opened(5);
     affinity.settle(5);
-    const plan = planOf(track(roundRobin([drop, echo, forward], "connection")));
+    const plan = planOf(track(inTurn([drop, echo, forward], { per: "connection" })));
     adopt(plan, old);
     const after = make(plan);
     assert.deepEqual([known(5), known(6), known(5)].map(after), [ECHO_REPLY, FORWARD, ECHO_REPLY]);
     affinity.settle(-1);
-    const changed = planOf(track(roundRobin([[2, drop], echo, forward], "connection")));
+    const changed = planOf(track(inTurn([[2, drop], echo, forward], { per: "connection" })));
     adopt(changed, old);
     assert.equal(make(changed)(known(5)), DROP);
   });
@@ -222,7 +225,7 @@ Deno.test("adopt finds 10,000 arms among 10,000, or not, and looks at each a few
   const table = (network: number, watch = (predicate: Predicate) => predicate) =>
     firstMatch(Array.from({ length: 10_000 }, (_, i) =>
       [
-        watch(build.src.eq(`10.${network}.${i >> 8}.${i & 255}`)),
+        watch(build.ipSrc.eq(`10.${network}.${i >> 8}.${i & 255}`)),
         drop,
       ] as const));
   const old = counted(table(1, watched));

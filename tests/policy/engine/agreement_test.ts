@@ -26,7 +26,7 @@ import { type Branch, branchesOf } from "./branches.ts";
 import { environmentOf, type TestEnvironment } from "./environment.ts";
 import { constantsOf, fillNear } from "./random_pdu.ts";
 import { Mission, SteeredRandom } from "../check/mission.ts";
-import { prune } from "../check/prune.ts";
+import { prune, steering } from "../check/prune.ts";
 import { randomTable } from "./random_table.ts";
 
 const SEED = 20_261_122;
@@ -167,6 +167,7 @@ class Comparison implements Visitor {
     pdu.steps = pdu.newTtl = pdu.opened = 0;
     pdu.exit = copy.exit = -1;
     Object.assign(copy, pdu);
+    steering.bits = pdu.ack;
     const expected = walk(pdu);
     const found = run(copy);
     const [{ asked }, { asked: askedToo }] = [this.#walked, this.#compiled];

@@ -25,14 +25,18 @@ function scan(predicates: readonly Predicate[], pdu: Pdu, plan: Plan): number {
 }
 
 Deno.test("indexable is a test of one address or port, and nothing else", () => {
-  const yes = [build.src.eq("1.2.3.4"), build.dst.in("1.0.0.0/8"), build.src.oneOf("$dst-addrs")];
+  const yes = [
+    build.ipSrc.eq("1.2.3.4"),
+    build.ipDst.in("1.0.0.0/8"),
+    build.ipSrc.oneOf("$dst-addrs"),
+  ];
   const ports = [build.tcpDport, build.tcpSport, build.udpDport, build.udpSport];
   for (const one of [...yes, ...ports.map((port) => port.eq(1))]) assert.ok(indexable(one));
   const no = [
-    ...[build.always, build.isTcp, build.isEchoRequest, build.isNew, build.isFragment],
-    ...[build.not(yes[0]!), build.all(yes[0]!, yes[1]!), build.any(yes[0]!, yes[1]!)],
-    ...[build.ttl.eq(1), build.length.eq(1), build.fromSide("a"), build.tcpFlags(2, 0)],
-    build.predicate("x", () => true),
+    ...[build.otherwise, build.isTcp, build.isEchoRequest, build.isNew, build.isFragment],
+    ...[build.not(yes[0]!), build.and(yes[0]!, yes[1]!), build.or(yes[0]!, yes[1]!)],
+    ...[build.ipTtl.eq(1), build.ipLength.eq(1), build.fromSide("a"), build.tcpFlags(2, 0)],
+    build.customPredicate("x", () => true),
   ];
   for (const one of no) assert.ok(!indexable(one), one.test);
 });
@@ -41,14 +45,14 @@ Deno.test("ArmIndex finds the first arm that holds, whatever field it asks for",
   const plan = planOf({ web: ["10.0.0.0/8", "$dst-addrs"] });
   const predicates = [
     build.tcpDport.eq(80), // 0
-    build.src.in("10.0.0.0/8"), // 1
+    build.ipSrc.in("10.0.0.0/8"), // 1
     build.udpDport.oneOf([53, [60, 70]]), // 2
-    build.dst.eq("10.0.0.1"), // 3
+    build.ipDst.eq("10.0.0.1"), // 3
     build.tcpSport.range(1000, 2000), // 4
-    build.src.oneOf("$dst-addrs"), // 5
-    build.dst.oneOf("$web"), // 6
+    build.ipSrc.oneOf("$dst-addrs"), // 5
+    build.ipDst.oneOf("$web"), // 6
     build.tcpDport.range(0, 65_535), // 7
-    build.src.in("0.0.0.0/0"), // 8
+    build.ipSrc.in("0.0.0.0/0"), // 8
   ];
   const index = new ArmIndex(predicates, plan.lists);
   const [ten, other] = [0x0a00_0001, 0x0b00_0001];
@@ -74,7 +78,10 @@ Deno.test("ArmIndex finds the first arm that holds, whatever field it asks for",
 
 Deno.test("ArmIndex takes a list without addresses for one that never holds", () => {
   const plan = makePlan(build.policy("drop", build.drop), environmentOf());
-  const index = new ArmIndex([build.src.oneOf("$dst-addrs"), build.dst.eq("0.0.0.0")], plan.lists);
+  const index = new ArmIndex(
+    [build.ipSrc.oneOf("$dst-addrs"), build.ipDst.eq("0.0.0.0")],
+    plan.lists,
+  );
   assert.equal(index.find(pduOf()), 1);
 });
 
@@ -98,7 +105,7 @@ Deno.test("ArmIndex agrees with a scan, for arms that overlap in every way", () 
     const predicates = Array.from({ length: below(random, 120) }, () => {
       if (below(random, 2) === 0) return pick(fields).oneOf(ports());
       const terms = Array.from({ length: 1 + below(random, 3) }, network);
-      return pick([build.src, build.dst]).oneOf(below(random, 20) > 0 ? terms : "$web");
+      return pick([build.ipSrc, build.ipDst]).oneOf(below(random, 20) > 0 ? terms : "$web");
     });
     const index = new ArmIndex(predicates, plan.lists);
     for (let i = 0; i < 300; i++) {

@@ -2,13 +2,9 @@ import assert from "node:assert/strict";
 import { ManualClock } from "../../../src/core/clock.ts";
 import { SeededRandom } from "../../../src/core/random.ts";
 import type { Tree } from "../../../src/policy/language/ast.ts";
+import type { Packet } from "../../../src/policy/language/packet.ts";
 import * as build from "../../../src/policy/language/build.ts";
-import {
-  balancer,
-  type Chooser,
-  customSelector,
-  limiter,
-} from "../../../src/policy/engine/chooser.ts";
+import { balancer, type Chooser, limiter, selector } from "../../../src/policy/engine/chooser.ts";
 import type { Environment } from "../../../src/policy/engine/environment.ts";
 import { type Pdu, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../../../src/wire/pdu.ts";
 import { mix } from "../../../src/wire/stable_hash.ts";
@@ -16,16 +12,16 @@ import { environmentOf, pduOf, type TestEnvironment } from "./environment.ts";
 
 const { drop } = build;
 
-type Make = typeof build.roundRobin;
+type Make = typeof build.inTurn;
 
 /** A balancer with branches of these weights. */
 function balance(
   make: Make,
   weights: readonly number[],
-  per: build.Per = "pdu",
+  per: "pdu" | "connection" = "pdu",
   environment: Environment = environmentOf(),
 ): Chooser {
-  const tree = make(weights.map((weight) => [weight, drop] as const), per);
+  const tree = make(weights.map((weight) => [weight, drop] as const), { per });
   return balancer(tree as Extract<Tree, { node: "balance" }>, environment);
 }
 
@@ -44,13 +40,13 @@ Deno.test("balancer in turn starts at the first branch and gives each its share"
     [[1, 3, 2], [0, 1, 1, 1, 2, 2, 0, 1]],
   ];
   for (const [weights, expected] of cases) {
-    const found = choices(balance(build.roundRobin, weights), expected.length);
+    const found = choices(balance(build.inTurn, weights), expected.length);
     assert.deepEqual(found, expected, `${weights}`);
   }
 });
 
 Deno.test("balancer in turn has a turn of its own for each node", () => {
-  const [one, other] = [balance(build.roundRobin, [1, 1]), balance(build.roundRobin, [1, 1])];
+  const [one, other] = [balance(build.inTurn, [1, 1]), balance(build.inTurn, [1, 1])];
   assert.deepEqual([one.choose(pduOf()), one.choose(pduOf()), other.choose(pduOf())], [0, 1, 0]);
 });
 
@@ -58,7 +54,7 @@ Deno.test("balancer at random gives each branch its share, whatever the largest 
   const cases = [[1], [1, 1], [1, 2, 3], [65_535, 65_535, 65_535], [65_535, 1, 32_768]];
   for (const weights of cases) {
     const random = new SeededRandom(11);
-    const chooser = balance(build.random, weights, "pdu", environmentOf({ random }));
+    const chooser = balance(build.atRandom, weights, "pdu", environmentOf({ random }));
     const counts = weights.map(() => 0);
     for (const branch of choices(chooser, 20_000)) counts[branch]!++;
     const total = weights.reduce((sum, weight) => sum + weight, 0);
@@ -73,13 +69,13 @@ Deno.test("balancer at random gives each branch its share, whatever the largest 
 Deno.test("balancer at random draws one number a PDU, from the environment's source", () => {
   const random = new SeededRandom(5);
   const twin = new SeededRandom(5);
-  const chooser = balance(build.random, [1, 1, 1, 1], "pdu", environmentOf({ random }));
+  const chooser = balance(build.atRandom, [1, 1, 1, 1], "pdu", environmentOf({ random }));
   for (const branch of choices(chooser, 100)) assert.equal(branch, twin.uint32() >>> 30);
 });
 
 Deno.test("balancer by hash depends on the tuple only, and gives each branch its share", () => {
   const [one, other] = [1, 2].map((seed) =>
-    balance(build.hash, [1, 2, 1], "pdu", environmentOf({ random: new SeededRandom(seed) }))
+    balance(build.byHash, [1, 2, 1], "pdu", environmentOf({ random: new SeededRandom(seed) }))
   );
   const counts = [0, 0, 0];
   for (let i = 0; i < 8000; i++) {
@@ -101,7 +97,7 @@ Deno.test("balancer by hash depends on the tuple only, and gives each branch its
 });
 
 Deno.test("balancer by hash heeds every field of the tuple", () => {
-  const chooser = balance(build.hash, Array.from({ length: 64 }, () => 1));
+  const chooser = balance(build.byHash, Array.from({ length: 64 }, () => 1));
   const fields = ["src", "dst", "protocol", "srcPort", "dstPort"] as const;
   for (const field of fields) {
     const values = Array.from({ length: 200 }, (_, i) => chooser.choose(pduOf({ [field]: i })));
@@ -114,7 +110,7 @@ Deno.test("balancer by hash heeds every field of the tuple", () => {
 /** A balancer, and what the appliance does after each PDU: `opened`: it got the entry from this PDU. */
 function perConnection(
   weights: readonly number[],
-  make: Make = build.roundRobin,
+  make: Make = build.inTurn,
   environment: Environment = environmentOf(),
 ): { chooser: Chooser; settle: (entry: number, opened: boolean) => void } {
   const { affinity } = environment;
@@ -203,7 +199,7 @@ Deno.test("balancer per connection keeps what it knows of connections that pass 
 Deno.test("balancer per connection takes the methods and weights of one per PDU", () => {
   const random = new SeededRandom(3);
   const environment = environmentOf({ random, maxConnections: 300 });
-  for (const make of [build.roundRobin, build.random, build.hash]) {
+  for (const make of [build.inTurn, build.atRandom, build.byHash]) {
     const { chooser, settle } = perConnection([1, 2], make, environment);
     const counts = [0, 0];
     for (let entry = 0; entry < 300; entry++) {
@@ -223,7 +219,7 @@ Deno.test("balancer per connection with more branches than a byte holds keeps ea
   for (const branches of [254, 255, 256, 300]) {
     const environment = environmentOf({ maxConnections: branches });
     const weights = Array.from({ length: branches }, () => 1);
-    const { chooser, settle } = perConnection(weights, build.roundRobin, environment);
+    const { chooser, settle } = perConnection(weights, build.inTurn, environment);
     for (let entry = 0; entry < branches; entry++) {
       for (let times = 0; times < 200; times++) settle(entry, true);
       assert.equal(chooser.choose(pduOf()), entry);
@@ -351,12 +347,12 @@ Deno.test("limiter per source is not passed by four addresses that meet in a fix
 
 // Users' selectors
 
-function select(index: (pdu: Readonly<Pdu>) => unknown, environment: TestEnvironment): Chooser {
-  const tree = build.select("mine", index as () => number, [drop, drop, drop]);
-  return customSelector(tree as Extract<Tree, { node: "select" }>, environment);
+function select(index: (packet: Packet) => unknown, environment: TestEnvironment): Chooser {
+  const tree = build.customSelector("mine", index as () => number, [drop, drop, drop]);
+  return selector(tree as Extract<Tree, { node: "select" }>, environment);
 }
 
-Deno.test("customSelector takes an index for what it is, and anything else for no branch", () => {
+Deno.test("selector takes an index for what it is, and anything else for no branch", () => {
   const environment = environmentOf();
   const cases: [unknown, number][] = [
     ...[0, 1, 2].map((index): [unknown, number] => [index, index]),
@@ -373,12 +369,12 @@ Deno.test("customSelector takes an index for what it is, and anything else for n
   assert.deepEqual(environment.failed, []);
 });
 
-Deno.test("customSelector sees the PDU", () => {
-  const chooser = select((pdu) => pdu.src % 3, environmentOf());
+Deno.test("selector sees the packet", () => {
+  const chooser = select((packet) => packet.src % 3, environmentOf());
   assert.deepEqual([3, 4, 5, -1].map((src) => chooser.choose(pduOf({ src }))), [0, 1, 2, -1]);
 });
 
-Deno.test("customSelector that throws chooses no branch, tells it once and goes on", () => {
+Deno.test("selector that throws chooses no branch, tells it once and goes on", () => {
   const environment = environmentOf();
   const chooser = select(({ src }) => {
     if (src < 0) throw new Error("of the user");

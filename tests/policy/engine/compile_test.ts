@@ -10,6 +10,7 @@ import {
 import * as build from "../../../src/policy/language/build.ts";
 import { compile } from "../../../src/policy/engine/compile.ts";
 import { demo } from "../../../src/policy/language/built_in.ts";
+import type { Packet } from "../../../src/policy/language/packet.ts";
 import type { Evaluate } from "../../../src/policy/engine/environment.ts";
 import { makePlan } from "../../../src/policy/engine/plan.ts";
 import { MAX_DEPTH } from "../../../src/policy/language/limits.ts";
@@ -20,7 +21,7 @@ import { randomPolicy } from "../../support/random_policy.ts";
 import { environmentOf, pduOf } from "./environment.ts";
 import { randomTable } from "./random_table.ts";
 
-const { always, dstAddrs, drop, filter, firstMatch, forward, not, policy } = build;
+const { otherwise, dstAddrs, drop, filter, firstMatch, forward, not, policy } = build;
 
 /** Runs the policy in both ways, each with a plan of its own, and compares all that they do. */
 class Pair {
@@ -59,7 +60,7 @@ function run(policy: Policy, dstAddrs: readonly number[], make: typeof walker) {
 // Lists
 
 Deno.test("compile knows lists of every length around the one that is written out", () => {
-  const tree = policy("drop", filter(build.src.oneOf(dstAddrs), forward));
+  const tree = policy("drop", filter(build.ipSrc.oneOf(dstAddrs), forward));
   for (let length = 0; length <= 40; length++) {
     const addresses = Array.from({ length }, (_, i) => Math.imul(i - 3, 0x1234_5677));
     const evaluate = compile(makePlan(tree, environmentOf({ dstAddrs: addresses })));
@@ -72,7 +73,7 @@ Deno.test("compile knows lists of every length around the one that is written ou
 });
 
 Deno.test("compile takes not of a list of several addresses, and of none", () => {
-  const tree = policy("drop", filter(not(build.src.oneOf(dstAddrs)), forward));
+  const tree = policy("drop", filter(not(build.ipSrc.oneOf(dstAddrs)), forward));
   for (const dstAddrs of [[], [1], [1, 2], [1, 2, 3, 4, 5, 6, -7]]) {
     const evaluate = compile(makePlan(tree, environmentOf({ dstAddrs })));
     for (const src of [1, 2, 3]) {
@@ -87,9 +88,9 @@ Deno.test("compile knows networks of every length, at both ends of the addresses
     for (const address of [0, 0x7fff_ffff, -0x8000_0000, 0x0a01_0203, -1]) {
       const network = length === 0 ? 0 : address & -(2 ** (32 - length));
       const term = `${formatAddress(network)}/${length}`;
-      const few = new Pair(policy("drop", filter(build.dst.in(term), forward)));
+      const few = new Pair(policy("drop", filter(build.ipDst.in(term), forward)));
       const terms = [term, "10.0.0.1", "10.0.0.3", "10.0.0.5", "10.0.0.7"];
-      const many = new Pair(policy("drop", filter(build.dst.oneOf(terms), forward)));
+      const many = new Pair(policy("drop", filter(build.ipDst.oneOf(terms), forward)));
       const last = network + 2 ** (32 - length) - 1;
       for (const dst of [network, last, network - 1, last + 1, 0, -1, 0x0a00_0003]) {
         few.send({ dst: dst | 0 });
@@ -108,8 +109,8 @@ Deno.test("compile knows sets of ports, lengths and TTLs, few and many", () => {
     const tree = firstMatch([
       [build.tcpDport.oneOf(values), drop],
       [build.udpSport.oneOf(values), drop],
-      [build.length.oneOf(values), drop],
-      [build.ttl.oneOf(values), drop],
+      [build.ipLength.oneOf(values), drop],
+      [build.ipTtl.oneOf(values), drop],
     ]);
     const pair = new Pair(policy("forward", tree));
     for (let value = 0; value < 256; value++) {
@@ -134,7 +135,7 @@ function tableOf(
   const arms = Array.from({ length: count }, (_, i): readonly [Predicate, Tree] => {
     const isPort = i % every === every - 1;
     const address = `10.0.${i >> 8}.${i & 255}`;
-    return [isPort ? build.tcpDport.eq(i) : build.src.eq(address), then(i)];
+    return [isPort ? build.tcpDport.eq(i) : build.ipSrc.eq(address), then(i)];
   });
   return policy("reject", firstMatch(arms));
 }
@@ -143,14 +144,14 @@ const TABLES: readonly [string, (number: number) => Tree][] = [
   ["one decision behind them", () => drop],
   ["two", (i) => i % 2 === 0 ? drop : build.track(build.echo)],
   ["sixteen different trees", (i) => build.setTtl(1 + i % 16, forward)],
-  ["200 different trees", (i) => build.setTtl(1 + i % 200, build.aToB(forward))],
-  ["a different tree each", (i) => filter(build.length.range(0, i), drop)],
-  ["balancers", () => build.roundRobin([drop, forward, build.echo])],
+  ["200 different trees", (i) => build.setTtl(1 + i % 200, build.translateAToB(forward))],
+  ["a different tree each", (i) => filter(build.ipLength.range(0, i), drop)],
+  ["balancers", () => build.inTurn([drop, forward, build.echo])],
   ["large trees", () => firstMatch(largeArms(30))],
 ];
 
 function largeArms(count: number): (readonly [Predicate, Tree])[] {
-  return Array.from({ length: count }, (_, i) => [build.ttl.eq(i), i % 3 === 0 ? drop : forward]);
+  return Array.from({ length: count }, (_, i) => [build.ipTtl.eq(i), i % 3 === 0 ? drop : forward]);
 }
 
 for (const [what, then] of TABLES) {
@@ -191,15 +192,15 @@ Deno.test("compile looks no more often at a PDU for 10,000 arms than for 10, wha
 });
 
 Deno.test("compile keeps first-match order between runs of addresses and arms of other kinds", () => {
-  const addresses = Array.from({ length: 12 }, (_, i) => build.src.eq(`10.0.0.${i}`));
+  const addresses = Array.from({ length: 12 }, (_, i) => build.ipSrc.eq(`10.0.0.${i}`));
   const of = (number: number): Tree => build.decide("drop", `${number}`);
   const predicates = [
     ...addresses.slice(0, 9),
-    build.ttl.eq(1),
+    build.ipTtl.eq(1),
     ...addresses.slice(3, 12),
-    build.ttl.eq(2),
-    build.src.in("10.0.0.0/8"),
-    always,
+    build.ipTtl.eq(2),
+    build.ipSrc.in("10.0.0.0/8"),
+    otherwise,
   ];
   const tree = firstMatch(predicates.map((when, number) => [when, of(number)]));
   const pair = new Pair(policy("forward", tree));
@@ -220,7 +221,7 @@ Deno.test("compile cuts long plain lists, at every length around the cuts", () =
   for (const count of [1, 31, 32, 33, 63, 64, 65, 1023, 1024, 1025, 1100]) {
     const arms = Array.from({ length: count }, (_, i) =>
       [
-        build.all(build.length.eq(i), build.isNew),
+        build.and(build.ipLength.eq(i), build.isNew),
         i % 2 === 0 ? drop : build.setTtl(1 + i % 255, forward),
       ] as const);
     const pair = new Pair(policy("reject", firstMatch(arms)));
@@ -235,14 +236,14 @@ Deno.test("compile cuts long plain lists, at every length around the cuts", () =
 Deno.test("compile goes as deep as a plan does, through every kind of node", () => {
   const kinds: ((tree: Tree, depth: number) => Tree)[] = [
     (tree) => build.track(tree),
-    (tree, depth) => filter(not(build.ttl.eq(depth & 255)), tree),
-    (tree, depth) => firstMatch([[build.length.eq(depth), drop], [always, tree]]),
-    (tree) => build.roundRobin([tree]),
+    (tree, depth) => filter(not(build.ipTtl.eq(depth & 255)), tree),
+    (tree, depth) => firstMatch([[build.ipLength.eq(depth), drop], [otherwise, tree]]),
+    (tree) => build.inTurn([tree]),
     (tree) => build.limit({ perSecond: 1000, burst: 1000 }, tree),
-    (tree) => build.select("first", () => 0, [tree]),
+    (tree) => build.customSelector("first", () => 0, [tree]),
     (tree) => build.setTtl(7, tree),
-    (tree) => build.aToB(tree, "round-robin"),
-    (tree) => build.bToA(tree),
+    (tree) => build.translateAToB(tree, "in turn"),
+    (tree) => build.translateBToA(tree),
   ];
   let tree: Tree = forward;
   for (let depth = 1; depth <= MAX_DEPTH; depth++) tree = kinds[depth % kinds.length]!(tree, depth);
@@ -260,8 +261,8 @@ Deno.test("compile takes balancers and users' selectors of hundreds of branches"
   const pair = new Pair(policy(
     "drop",
     firstMatch([
-      [build.isTcp, build.roundRobin(branches)],
-      [always, build.select("by-length", (pdu) => pdu.totalLength - 5, branches)],
+      [build.isTcp, build.inTurn(branches)],
+      [otherwise, build.customSelector("by-length", (packet) => packet.length - 5, branches)],
     ]),
   ));
   for (let i = 0; i < 400; i++) {
@@ -279,7 +280,7 @@ Deno.test("compile makes one function of equal subtrees, and counts them apart",
   };
   const functions = (count: number) => texts(count).join("").match(/function f/g)!.length;
   assert.equal(functions(20), functions(2));
-  const pair = new Pair(policy("drop", build.roundRobin([large, large, large])));
+  const pair = new Pair(policy("drop", build.inTurn([large, large, large])));
   const exits = Array.from({ length: 6 }, () => pair.send({ ttl: 4 })[1]);
   assert.deepEqual(exits, [6, 47, 88, 6, 47, 88]);
 });
@@ -311,14 +312,14 @@ function captured<Result>(action: () => Result): { texts: string[]; result: Resu
 
 /** All words that the compiler may write, and its own names and numbers. */
 const WORDS = [
-  ..."steps sideOf exits choosers tables function evaluate return const let if switch case".split(
+  ..."steps exits choosers tables function evaluate return const let if switch case".split(
     " ",
   ),
   ..."true false find has choose track translateAToB translateBToA setTtl exit".split(" "),
   ..."src dst protocol ttl totalLength fragment srcPort dstPort tcpFlags icmpType icmpCode".split(
     " ",
   ),
-  ..."state flow p b r".split(" "),
+  ..."state side flow p b r".split(" "),
 ];
 const TEXT = new RegExp(
   `^(?:"use strict"|\\b(?:${WORDS.join("|")}|[fc]\\d+|\\d+)\\b|[\\s{}()\\[\\];:,.!=&|<>+~-])*$`,
@@ -361,12 +362,12 @@ Deno.test("compile lets no label, name or user's function reach the text", () =>
     const holds = Object.assign(() => true, { toString: () => text });
     const index = Object.assign(() => 0, { toString: () => text });
     const tree: Tree = firstMatch([
-      [build.ttl.eq(1), build.decide("reject", text)],
+      [build.ipTtl.eq(1), build.decide("reject", text)],
       [{ test: "custom", name: text, holds }, {
         node: "select",
         name: text,
         index,
-        branches: [firstMatch([[inList, { node: "use", name: text }], [always, drop]])],
+        branches: [firstMatch([[inList, { node: "use", name: text }], [otherwise, drop]])],
       }],
     ]);
     const hostile: Policy = {
@@ -440,7 +441,7 @@ Deno.test("compile lets no word of a policy that is not its own become code", ()
     ] as unknown as Tree[];
     const policies = nodes.map((next) => policy("drop", next));
     for (
-      const hostile of [...policies, { ...policy("drop", filter(always, drop)), default: text }]
+      const hostile of [...policies, { ...policy("drop", filter(otherwise, drop)), default: text }]
     ) {
       const { texts } = captured(() => {
         try {
@@ -455,21 +456,24 @@ Deno.test("compile lets no word of a policy that is not its own become code", ()
   }
 });
 
-Deno.test("compile calls a user's predicate with the PDU, and takes true for true only", () => {
-  const seen: unknown[] = [];
+Deno.test("compile calls a user's predicate with one view of each packet, and takes true for true only", () => {
+  const views = new Set<Packet>();
+  const sources: number[] = [];
   const answers: unknown[] = [true, false, 1, "true", null, undefined];
-  const predicate = build.predicate("mine", (pdu) => {
-    seen.push(pdu);
-    return answers[pdu.src] as boolean;
+  const predicate = build.customPredicate("mine", (packet) => {
+    views.add(packet);
+    sources.push(packet.src);
+    return answers[packet.src] as boolean;
   });
   const evaluate = compile(makePlan(policy("drop", filter(predicate, forward)), environmentOf()));
   const pdus = answers.map((_, src) => pduOf({ src }));
   assert.deepEqual(pdus.map(evaluate), [FORWARD, DROP, DROP, DROP, DROP, DROP]);
-  pdus.forEach((pdu, i) => assert.equal(seen[i], pdu));
+  assert.deepEqual(sources, pdus.map(({ src }) => src));
+  assert.equal(views.size, 1);
 });
 
 Deno.test("compile gives each plan a function of its own", () => {
-  const tree = policy("drop", build.roundRobin([drop, forward]));
+  const tree = policy("drop", build.inTurn([drop, forward]));
   const [one, other] = [0, 1].map(() => compile(makePlan(tree, environmentOf())));
   assert.deepEqual([one!(pduOf()), one!(pduOf()), other!(pduOf())], [DROP, FORWARD, DROP]);
 });

@@ -6,9 +6,7 @@ import type { Environment, Steps } from "../../../src/policy/engine/environment.
 import { SourceLimits } from "../../../src/policy/engine/source_limits.ts";
 import { Pdu, STEP_A_TO_B, STEP_B_TO_A, STEP_TRACK } from "../../../src/wire/pdu.ts";
 
-/** A PDU with this bit of `seq` comes from side B; no predicate asks for `seq`. */
-export const FROM_B = 1;
-/** The n-th step that is asked refuses a PDU whose `seq` is this times n, and perhaps FROM_B. */
+/** The n-th step that is asked refuses a PDU whose `seq` is this times n; no predicate asks for `seq`. */
 export const REFUSED_AT = 2;
 
 /** The reasons for which steps refuse. */
@@ -17,7 +15,7 @@ export const REFUSALS = { track: 7, translateAToB: 8, translateBToA: 9, setTtl: 
 export interface TestEnvironment extends Environment {
   readonly clock: ManualClock;
   /**
-   * What was asked of the steps, with their arguments, e.g. `translateAToB random`. To be emptied before
+   * What was asked of the steps, with their arguments, e.g. `translateAToB at random`. To be emptied before
    * each PDU that is to be refused.
    */
   readonly asked: string[];
@@ -39,7 +37,7 @@ export function environmentOf(options: EnvironmentOptions = {}): TestEnvironment
   const failed: string[] = [];
   const step = (pdu: Pdu, name: keyof Steps, argument: string | number = ""): boolean => {
     asked.push(argument === "" ? name : `${name} ${argument}`);
-    return asked.length * REFUSED_AT !== (pdu.seq & ~FROM_B);
+    return asked.length * REFUSED_AT !== pdu.seq;
   };
   const noted = (pdu: Pdu, bit: number): number => {
     pdu.steps |= bit;
@@ -59,7 +57,6 @@ export function environmentOf(options: EnvironmentOptions = {}): TestEnvironment
         return 0;
       },
     },
-    sideOf: (pdu) => pdu.seq & FROM_B,
     random,
     clock: new ManualClock(1000),
     maxConnections,

@@ -9,19 +9,19 @@ import { walker } from "../../../src/policy/engine/walk.ts";
 import { arrayBytes } from "../../support/array_bytes.ts";
 import { environmentOf, pduOf } from "./environment.ts";
 
-const { always, drop, echo, firstMatch, forward, limit, policy, roundRobin, use } = build;
+const { otherwise, drop, echo, firstMatch, forward, limit, policy, inTurn, use } = build;
 
 const MIB = 2 ** 20;
 
 const perSource = limit({ perSecond: 5, burst: 5, per: "source" }, forward);
-const perConnection = roundRobin([drop, echo], "connection");
+const perConnection = inTurn([drop, echo], { per: "connection" });
 
 /** `leaf` 2 ** levels times: which one counts, the bits of the TTL say. */
 function doubled(leaf: Tree, levels: number): Policy {
   const subtrees: Record<string, Tree> = { x0: leaf };
   for (let i = 1; i <= levels; i++) {
     const before = use(`x${i - 1}`);
-    subtrees[`x${i}`] = firstMatch([[build.ttl.eq(i & 255), before], [always, before]]);
+    subtrees[`x${i}`] = firstMatch([[build.ipTtl.eq(i & 255), before], [otherwise, before]]);
   }
   return policy("drop", use(`x${levels}`), { subtrees });
 }
@@ -67,7 +67,7 @@ Deno.test("footprintOf is what a plan takes or more, and not many times as much"
   assert.equal(of(drop, 0).nodes, 1);
   assert.equal(of(drop, 10).nodes, 2 ** 11 - 1);
   assert.equal(of(perConnection, 10).perConnectionBytes, 1024 * 1000 * 2);
-  const many = roundRobin(Array.from({ length: 256 }, () => drop), "connection");
+  const many = inTurn(Array.from({ length: 256 }, () => drop), { per: "connection" });
   assert.equal(of(many, 1).perConnectionBytes, 2 * 1000 * 4);
   const environment = environmentOf({ maxConnections: 5000 });
   for (const tree of [perConnection, many, perSource]) {
@@ -78,7 +78,7 @@ Deno.test("footprintOf is what a plan takes or more, and not many times as much"
 });
 
 Deno.test("footprintOf does not go where a policy does not end", () => {
-  const itself = policy("drop", use("a"), { subtrees: { a: roundRobin([use("a"), use("b")]) } });
+  const itself = policy("drop", use("a"), { subtrees: { a: inTurn([use("a"), use("b")]) } });
   assert.equal(footprintOf(itself, environmentOf()).nodes, 1);
   assert.equal(footprintOf(doubled(drop, 2000), environmentOf()).nodes, Infinity);
 });
@@ -92,8 +92,8 @@ function doubledLists(levels: number, end: Tree = drop, more = 0): Policy {
 }
 
 Deno.test("makePlan refuses before it makes anything what would take too much", () => {
-  const wide = build.filter(build.src.oneOf(Array.from({ length: 8 }, () => "$l19")), drop);
-  const asked = roundRobin(Array.from({ length: 13 }, () => wide));
+  const wide = build.filter(build.ipSrc.oneOf(Array.from({ length: 8 }, () => "$l19")), drop);
+  const asked = inTurn(Array.from({ length: 13 }, () => wide));
   const cases: [string, Policy, number, RegExp][] = [
     ["nodes", doubled(drop, 40), 8, new RegExp(`more than ${MAX_NODES} nodes$`)],
     ["nodes without end", doubled(perSource, 2000), 8, new RegExp(`more than ${MAX_NODES} nodes$`)],

@@ -6,7 +6,7 @@ import { intervalsOf, makePlan, visits } from "../../../src/policy/engine/plan.t
 import { parseAddress } from "../../../src/wire/address.ts";
 import { environmentOf } from "./environment.ts";
 
-const { drop, echo, filter, firstMatch, forward, isTcp, isUdp, policy, roundRobin, track } = build;
+const { drop, echo, filter, firstMatch, forward, isTcp, isUdp, policy, inTurn, track } = build;
 
 function planOf(next: Tree, definitions: build.Definitions = {}) {
   return makePlan(policy("drop", next, definitions), environmentOf());
@@ -14,7 +14,7 @@ function planOf(next: Tree, definitions: build.Definitions = {}) {
 
 Deno.test("makePlan numbers nodes depth first in writing order, a subtree used twice as two", () => {
   const shared = track(echo);
-  const tree = firstMatch([[isTcp, roundRobin([drop, shared])], [isUdp, shared]]);
+  const tree = firstMatch([[isTcp, inTurn([drop, shared])], [isUdp, shared]]);
   const { nodes, root, exits, choosers } = planOf(tree);
   assert.equal(root, nodes[0]);
   assert.deepEqual(
@@ -37,12 +37,12 @@ Deno.test("makePlan numbers nodes depth first in writing order, a subtree used t
 
 Deno.test("makePlan puts what a use names in its place, as often as it is used", () => {
   const definitions = {
-    subtrees: { inner: roundRobin([drop, echo]), outer: track(build.use("inner")) },
+    subtrees: { inner: inTurn([drop, echo]), outer: track(build.use("inner")) },
   };
-  const plan = planOf(roundRobin([build.use("outer"), build.use("outer")]), definitions);
-  const written = planOf(roundRobin([
-    track(roundRobin([drop, echo])),
-    track(roundRobin([drop, echo])),
+  const plan = planOf(inTurn([build.use("outer"), build.use("outer")]), definitions);
+  const written = planOf(inTurn([
+    track(inTurn([drop, echo])),
+    track(inTurn([drop, echo])),
   ]));
   assert.deepEqual(plan.nodes.map(({ tree: { node }, size }) => [node, size]), [
     ...written.nodes.map(({ tree: { node }, size }) => [node, size]),
@@ -89,7 +89,7 @@ function doubled(levels: number): Policy {
   const subtrees: Record<string, Tree> = { "d-0": drop };
   for (let i = 1; i <= levels; i++) {
     const before = build.use(`d-${i - 1}`);
-    subtrees[`d-${i}`] = roundRobin([before, before]);
+    subtrees[`d-${i}`] = inTurn([before, before]);
   }
   return policy("drop", build.use(`d-${levels}`), { subtrees });
 }
@@ -120,7 +120,7 @@ Deno.test("makePlan refuses a policy that can't run", () => {
     ["a subtree that is itself", of(use("a"), { subtrees: { a: use("a") } }), deep],
     [
       "subtrees that use each other",
-      of(use("a"), { subtrees: { a: roundRobin([use("b"), use("b")]), b: track(use("a")) } }),
+      of(use("a"), { subtrees: { a: inTurn([use("b"), use("b")]), b: track(use("a")) } }),
       deep,
     ],
     ["deep nesting", of(chain(MAX_DEPTH + 1)), deep],
@@ -153,7 +153,7 @@ Deno.test("makePlan refuses a policy that can't run", () => {
 });
 
 Deno.test("visits adds up what ended below each node", () => {
-  const plan = planOf(firstMatch([[isTcp, roundRobin([drop, track(forward)])], [isUdp, drop]]));
+  const plan = planOf(firstMatch([[isTcp, inTurn([drop, track(forward)])], [isUdp, drop]]));
   plan.exits.set([1, 0, 2, 3, 4, 5]);
   assert.deepEqual([...visits(plan)], [15, 9, 2, 7, 4, 5]);
   assert.deepEqual([...plan.exits], [1, 0, 2, 3, 4, 5]);

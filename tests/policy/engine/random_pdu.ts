@@ -12,7 +12,7 @@ import type { Interval } from "../../../src/policy/language/ast.ts";
 import { intervalsOf } from "../../../src/policy/check/interval_set.ts";
 import { intervalsOf as addressesOf, type Plan } from "../../../src/policy/engine/plan.ts";
 import { type Pdu, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../../../src/wire/pdu.ts";
-import { FROM_B, REFUSED_AT } from "./environment.ts";
+import { REFUSED_AT } from "./environment.ts";
 
 /** Values by field of `box.ts`. */
 export type Constants = readonly number[][];
@@ -145,8 +145,8 @@ function fill(
   const state = draw(FIELD.state, 0, STRAY);
   pdu.state = Math.min(state, STATE_INVALID);
   // One packet in eight is refused by a step, if it comes to as many.
-  pdu.seq = (below(random, 8) === 0 ? REFUSED_AT * below(random, 5) : 0) +
-    (draw(FIELD.side, 0, 1) === 1 ? FROM_B : 0);
+  pdu.seq = below(random, 8) === 0 ? REFUSED_AT * below(random, 5) : 0;
+  pdu.side = draw(FIELD.side, 0, 1);
   pdu.ack = random.uint32() | 0;
   pdu.srcPort = 0;
   pdu.dstPort = 0;

@@ -19,15 +19,18 @@ const SHAPES: readonly ((number: number) => Tree)[] = [
   () => build.drop,
   () => build.track(build.echo),
   (n) => build.decide("reject", `rule ${n}`),
-  () => build.aToB(build.forward, "hash"),
-  () => build.roundRobin([build.drop, build.forward, [3, build.reject]]),
+  () => build.translateAToB(build.forward, "by hash"),
+  () => build.inTurn([build.drop, build.forward, [3, build.reject]]),
   () => build.limit({ perSecond: 2, burst: 3 }, build.echo),
-  () => build.filter(build.isEstablished, build.bToA(build.forward)),
-  () => build.select("by-length", SELECTORS["by-length"]!, [build.drop, build.echo]),
-  () => build.random([build.drop, build.bToA(build.setTtl(9, build.forward))], "connection"),
+  () => build.filter(build.isEstablished, build.translateBToA(build.forward)),
+  () => build.customSelector("by-length", SELECTORS["by-length"]!, [build.drop, build.echo]),
+  () =>
+    build.atRandom([build.drop, build.translateBToA(build.setTtl(9, build.forward))], {
+      per: "connection",
+    }),
   // From here on, another one for each number.
-  (n) => build.setTtl(1 + n % 255, build.aToB(build.forward)),
-  (n) => build.filter(build.ttl.range(n & 63, 128), build.decide("forward", "")),
+  (n) => build.setTtl(1 + n % 255, build.translateAToB(build.forward)),
+  (n) => build.filter(build.ipTtl.range(n & 63, 128), build.decide("forward", "")),
 ];
 
 class Maker {
@@ -62,7 +65,7 @@ class Maker {
       if (!nest) this.#left -= 6;
       arms.push([this.#predicate(), then]);
     }
-    if (arms.length === 0 || this.#chance(3)) arms.push([build.always, build.drop]);
+    if (arms.length === 0 || this.#chance(3)) arms.push([build.otherwise, build.drop]);
     return build.firstMatch(arms);
   }
 
@@ -71,15 +74,15 @@ class Maker {
       case 0:
         return build.not(this.#one());
       case 1:
-        return build.all(this.#one(), this.#one());
+        return build.and(this.#one(), this.#one());
       case 2:
-        return build.any(this.#one(), this.#one(), build.all(build.isNew, this.#one()));
+        return build.or(this.#one(), this.#one(), build.and(build.isNew, this.#one()));
       case 3:
-        return build.length.oneOf(this.#values(1500));
+        return build.ipLength.oneOf(this.#values(1500));
       case 4:
-        return build.ttl.oneOf(this.#values(255));
+        return build.ipTtl.oneOf(this.#values(255));
       case 5:
-        return build.predicate("even-source", PREDICATES["even-source"]!);
+        return build.customPredicate("even-source", PREDICATES["even-source"]!);
       default:
         return this.#one();
     }
@@ -87,7 +90,7 @@ class Maker {
 
   /** One that an index may hold. */
   #one(): Predicate {
-    const address = this.#pick([build.src, build.src, build.dst]);
+    const address = this.#pick([build.ipSrc, build.ipSrc, build.ipDst]);
     const port = this.#pick([build.tcpDport, build.tcpSport, build.udpDport, build.udpSport]);
     switch (below(this.#random, 8)) {
       case 0:

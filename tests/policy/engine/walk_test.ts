@@ -13,6 +13,7 @@ import { makePlan, visits } from "../../../src/policy/engine/plan.ts";
 import { holds, type Visitor, walker } from "../../../src/policy/engine/walk.ts";
 import { parseAddress } from "../../../src/wire/address.ts";
 import {
+  FROM_B,
   type Pdu,
   STATE_ESTABLISHED,
   STATE_INVALID,
@@ -21,10 +22,21 @@ import {
   STEP_B_TO_A,
   STEP_TRACK,
 } from "../../../src/wire/pdu.ts";
-import { environmentOf, FROM_B, pduOf, REFUSALS, REFUSED_AT } from "./environment.ts";
+import { environmentOf, pduOf, REFUSALS, REFUSED_AT } from "./environment.ts";
 
-const { always, aToB, bToA, drop, dstAddrs, echo, filter, firstMatch, forward, policy } = build;
-const { isEchoRequest, isTcp, isUdp, not, roundRobin, setTtl, tcpDport, track } = build;
+const {
+  otherwise,
+  translateAToB,
+  translateBToA,
+  drop,
+  dstAddrs,
+  echo,
+  filter,
+  firstMatch,
+  forward,
+  policy,
+} = build;
+const { isEchoRequest, isTcp, isUdp, not, inTurn, setTtl, tcpDport, track } = build;
 
 Deno.test("holds answers each question about a PDU", () => {
   const environment = environmentOf({ dstAddrs: [5, -6] });
@@ -33,34 +45,34 @@ Deno.test("holds answers each question about a PDU", () => {
   const echoRequest = { protocol: 1, icmpType: 8, srcPort: 80, dstPort: 80, tcpFlags: 2 };
   const unreachable = { protocol: 1, icmpType: 3, icmpCode: 1 };
   const ten = parseAddress("10.1.2.3");
-  const isLong = build.predicate("long", (pdu) => pdu.totalLength > 100);
+  const isLong = build.customPredicate("long", (packet) => packet.length > 100);
   const cases: [Predicate, Partial<Pdu>, boolean][] = [
-    [always, {}, true],
-    [not(always), {}, false],
-    [not(not(always)), {}, true],
-    [build.all(isTcp, always, tcpDport.eq(80)), tcp80, true],
-    [build.all(isTcp, tcpDport.eq(81)), tcp80, false],
-    [build.any(isUdp, tcpDport.eq(80)), tcp80, true],
-    [build.any(isUdp, tcpDport.eq(81)), tcp80, false],
+    [otherwise, {}, true],
+    [not(otherwise), {}, false],
+    [not(not(otherwise)), {}, true],
+    [build.and(isTcp, otherwise, tcpDport.eq(80)), tcp80, true],
+    [build.and(isTcp, tcpDport.eq(81)), tcp80, false],
+    [build.or(isUdp, tcpDport.eq(80)), tcp80, true],
+    [build.or(isUdp, tcpDport.eq(81)), tcp80, false],
     [isTcp, tcp80, true],
     [isUdp, tcp80, false],
     [build.protocol(0), {}, true],
     [build.protocol(255), { protocol: 255 }, true],
-    [build.src.oneOf(dstAddrs), tcp80, true],
-    [build.dst.oneOf(dstAddrs), tcp80, false],
-    [build.src.oneOf(dstAddrs), { src: -6 }, true],
-    [build.src.oneOf(dstAddrs), { src: 6 }, false],
-    [build.src.eq("10.1.2.3"), { src: ten }, true],
-    [build.src.eq("10.1.2.3"), { src: ten + 1 }, false],
-    [build.dst.in("10.1.2.2/31"), { dst: ten }, true],
-    [build.dst.in("10.1.2.0/31"), { dst: ten }, false],
-    [build.dst.in("0.0.0.0/0"), { dst: -1 }, true],
-    [build.src.oneOf("$web"), { src: ten }, true],
-    [build.src.oneOf("$web"), { src: 5 }, true],
-    [build.src.oneOf("$web"), { src: parseAddress("11.0.0.0") }, false],
-    [build.src.oneOf("$high"), { src: -1 }, true],
-    [build.src.oneOf("$high"), { src: -0x8000_0000 }, true],
-    [build.src.oneOf("$high"), { src: 0x7fff_ffff }, false],
+    [build.ipSrc.oneOf(dstAddrs), tcp80, true],
+    [build.ipDst.oneOf(dstAddrs), tcp80, false],
+    [build.ipSrc.oneOf(dstAddrs), { src: -6 }, true],
+    [build.ipSrc.oneOf(dstAddrs), { src: 6 }, false],
+    [build.ipSrc.eq("10.1.2.3"), { src: ten }, true],
+    [build.ipSrc.eq("10.1.2.3"), { src: ten + 1 }, false],
+    [build.ipDst.in("10.1.2.2/31"), { dst: ten }, true],
+    [build.ipDst.in("10.1.2.0/31"), { dst: ten }, false],
+    [build.ipDst.in("0.0.0.0/0"), { dst: -1 }, true],
+    [build.ipSrc.oneOf("$web"), { src: ten }, true],
+    [build.ipSrc.oneOf("$web"), { src: 5 }, true],
+    [build.ipSrc.oneOf("$web"), { src: parseAddress("11.0.0.0") }, false],
+    [build.ipSrc.oneOf("$high"), { src: -1 }, true],
+    [build.ipSrc.oneOf("$high"), { src: -0x8000_0000 }, true],
+    [build.ipSrc.oneOf("$high"), { src: 0x7fff_ffff }, false],
     [tcpDport.eq(80), tcp80, true],
     [tcpDport.eq(81), tcp80, false],
     [tcpDport.range(70, 80), tcp80, true],
@@ -79,15 +91,15 @@ Deno.test("holds answers each question about a PDU", () => {
     [isEchoRequest, echoRequest, true],
     [isEchoRequest, { protocol: 1, icmpType: 0 }, false],
     [isEchoRequest, tcp80, false],
-    [build.icmp(3), unreachable, true],
-    [build.icmp(3, 1), unreachable, true],
-    [build.icmp(3, 0), unreachable, false],
-    [build.icmp(3, 0), { ...unreachable, icmpCode: 0 }, true],
-    [build.icmp(4, 1), unreachable, false],
-    [build.length.range(20, 28), { totalLength: 28 }, true],
-    [build.length.range(20, 28), { totalLength: 29 }, false],
-    [build.ttl.oneOf([1, 64]), { ttl: 64 }, true],
-    [build.ttl.oneOf([1, 64]), { ttl: 2 }, false],
+    [build.icmpType(3), unreachable, true],
+    [build.icmpType(3, 1), unreachable, true],
+    [build.icmpType(3, 0), unreachable, false],
+    [build.icmpType(3, 0), { ...unreachable, icmpCode: 0 }, true],
+    [build.icmpType(4, 1), unreachable, false],
+    [build.ipLength.range(20, 28), { totalLength: 28 }, true],
+    [build.ipLength.range(20, 28), { totalLength: 29 }, false],
+    [build.ipTtl.oneOf([1, 64]), { ttl: 64 }, true],
+    [build.ipTtl.oneOf([1, 64]), { ttl: 2 }, false],
     [build.isFragment, { fragment: 1 }, true],
     [build.isFragment, {}, false],
     [build.isNew, { state: STATE_NEW }, true],
@@ -102,8 +114,8 @@ Deno.test("holds answers each question about a PDU", () => {
     [build.isStray, { state: STATE_NEW }, false],
     [build.isStray, { state: STATE_ESTABLISHED }, false],
     [build.fromSide("a"), {}, true],
-    [build.fromSide("a"), { seq: FROM_B }, false],
-    [build.fromSide("b"), { seq: FROM_B }, true],
+    [build.fromSide("a"), { side: FROM_B }, false],
+    [build.fromSide("b"), { side: FROM_B }, true],
     [build.fromSide("b"), {}, false],
     [isLong, { totalLength: 101 }, true],
     [isLong, { totalLength: 100 }, false],
@@ -125,7 +137,7 @@ for (const [name, make] of [["walker", walker], ["compile", compile]] as const) 
     const decisions = [["drop", DROP], ["forward", FORWARD], ["echo-reply", ECHO_REPLY]] as const;
     for (const [decision, number] of [...decisions, ["reject", REJECT] as const]) {
       assert.equal(evaluator(policy("drop", build.decide(decision, "x")))(pduOf()), number);
-      assert.equal(evaluator(policy(decision, filter(not(always), drop)))(pduOf()), number);
+      assert.equal(evaluator(policy(decision, filter(not(otherwise), drop)))(pduOf()), number);
     }
   });
 
@@ -138,7 +150,7 @@ for (const [name, make] of [["walker", walker], ["compile", compile]] as const) 
   });
 
   Deno.test(`${name} gives the default decision below an arm too, not the next arm`, () => {
-    const tree = firstMatch([[isTcp, filter(tcpDport.eq(80), echo)], [always, forward]]);
+    const tree = firstMatch([[isTcp, filter(tcpDport.eq(80), echo)], [otherwise, forward]]);
     const evaluate = evaluator(policy("drop", tree));
     assert.equal(evaluate(pduOf({ protocol: 6, dstPort: 81 })), DROP);
     assert.equal(evaluate(pduOf({ protocol: 6, dstPort: 80 })), ECHO_REPLY);
@@ -146,7 +158,7 @@ for (const [name, make] of [["walker", walker], ["compile", compile]] as const) 
   });
 
   Deno.test(`${name} turns a round robin only for PDUs that reach it, each place on its own`, () => {
-    const turns = roundRobin([drop, echo]);
+    const turns = inTurn([drop, echo]);
     const evaluate = evaluator(policy("forward", firstMatch([[isTcp, turns], [isUdp, turns]])));
     const [tcp, udp, other] = [6, 17, 1].map((protocol) => pduOf({ protocol }));
     const order = [tcp!, other!, udp!, tcp!, other!, udp!, tcp!];
@@ -158,14 +170,14 @@ for (const [name, make] of [["walker", walker], ["compile", compile]] as const) 
   });
 
   Deno.test(`${name} turns a round robin below a round robin at half the pace`, () => {
-    const evaluate = evaluator(policy("drop", roundRobin([drop, roundRobin([echo, forward])])));
+    const evaluate = evaluator(policy("drop", inTurn([drop, inTurn([echo, forward])])));
     const turns = Array.from({ length: 6 }, () => evaluate(pduOf()));
     assert.deepEqual(turns, [DROP, ECHO_REPLY, DROP, FORWARD, DROP, ECHO_REPLY]);
   });
 
   Deno.test(`${name} takes the default decision where a limit or a user's selector chooses none`, () => {
     const chosen = [0, 1, 2, -1];
-    const tree = build.select("next", () => chosen.shift()!, [
+    const tree = build.customSelector("next", () => chosen.shift()!, [
       build.limit({ perSecond: 1, burst: 1 }, echo),
       drop,
     ]);
@@ -184,10 +196,12 @@ for (const [name, make] of [["walker", walker], ["compile", compile]] as const) 
 
   Deno.test(`${name} does the steps on its way, and stops at one that refuses`, () => {
     const environment = environmentOf();
-    const tree = track(setTtl(9, aToB(bToA(forward), "hash"), { raise: true }));
+    const tree = track(
+      setTtl(9, translateAToB(translateBToA(forward), "by hash"), { raise: true }),
+    );
     const plan = makePlan(policy("drop", tree), environment);
     const evaluate = make(plan);
-    const all = ["track", "setTtl 9 raise", "translateAToB hash", "translateBToA"];
+    const all = ["track", "setTtl 9 raise", "translateAToB by hash", "translateBToA"];
     const cases: [number, number, number, number][] = [
       // refused step, result, steps, node
       [0, FORWARD, STEP_TRACK | STEP_A_TO_B | STEP_B_TO_A, 4],
@@ -210,7 +224,7 @@ for (const [name, make] of [["walker", walker], ["compile", compile]] as const) 
   Deno.test(`${name} counts each PDU once, at the node where it ended`, () => {
     const tree = firstMatch([
       [isTcp, filter(tcpDport.eq(80), forward)], // 1, 2
-      [isUdp, roundRobin([drop, echo])], // 3: 4, 5
+      [isUdp, inTurn([drop, echo])], // 3: 4, 5
     ]);
     const plan = makePlan(policy("drop", tree), environmentOf());
     const evaluate = make(plan);
@@ -229,10 +243,10 @@ for (const [name, make] of [["walker", walker], ["compile", compile]] as const) 
 
   Deno.test(`${name} takes what a user's predicate throws for false, and tells it once`, () => {
     const environment = environmentOf();
-    const throws = build.predicate("throws", () => {
+    const throws = build.customPredicate("throws", () => {
       throw new Error("of the user");
     });
-    const odd = build.predicate("odd", (pdu) => (pdu.src & 1) as unknown as boolean);
+    const odd = build.customPredicate("odd", (pdu) => (pdu.src & 1) as unknown as boolean);
     const tree = firstMatch([[throws, drop], [odd, forward], [not(throws), echo]]);
     const evaluate = make(makePlan(policy("drop", tree), environment));
     assert.equal(evaluate(pduOf({ src: 1 })), ECHO_REPLY, "1 is not true");
@@ -242,7 +256,10 @@ for (const [name, make] of [["walker", walker], ["compile", compile]] as const) 
 }
 
 Deno.test("walker tells a visitor all that it does, in order", () => {
-  const tree = firstMatch([[isTcp, drop], [always, track(roundRobin([aToB(forward), echo]))]]);
+  const tree = firstMatch([[isTcp, drop], [
+    otherwise,
+    track(inTurn([translateAToB(forward), echo])),
+  ]]);
   const told: string[] = [];
   const visitor: Visitor = {
     enter: ({ number, tree: { node } }) => told.push(`enter ${number} ${node}`),

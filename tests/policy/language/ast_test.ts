@@ -11,7 +11,7 @@ import {
 } from "../../../src/policy/language/ast.ts";
 import * as build from "../../../src/policy/language/build.ts";
 
-const { always, drop, echo, forward, isTcp } = build;
+const { otherwise, drop, echo, forward, isTcp } = build;
 
 Deno.test("DECISION_NUMBERS and DECISION_NAMES number the decisions alike", () => {
   assert.deepEqual({ ...DECISION_NUMBERS }, {
@@ -32,14 +32,14 @@ Deno.test("childrenOf gives the trees directly below, in order", () => {
     [build.decide("reject", "label"), []],
     [build.use("web"), []],
     [build.track(echo), [echo]],
-    [build.aToB(forward), [forward]],
-    [build.bToA(forward), [forward]],
+    [build.translateAToB(forward), [forward]],
+    [build.translateBToA(forward), [forward]],
     [build.setTtl(3, forward), [forward]],
     [build.limit({ perSecond: 1, burst: 1 }, echo), [echo]],
     [build.filter(isTcp, echo), [echo]],
-    [build.roundRobin([drop, [3, echo], drop]), [drop, echo, drop]],
-    [build.select("x", () => 0, [echo, drop]), [echo, drop]],
-    [build.firstMatch([[isTcp, echo], [always, drop]]), [echo, drop]],
+    [build.inTurn([drop, [3, echo], drop]), [drop, echo, drop]],
+    [build.customSelector("x", () => 0, [echo, drop]), [echo, drop]],
+    [build.firstMatch([[isTcp, echo], [otherwise, drop]]), [echo, drop]],
   ];
   for (const [tree, children] of cases) {
     assert.deepEqual(childrenOf(tree), children, tree.node);

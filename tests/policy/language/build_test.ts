@@ -4,8 +4,18 @@ import * as build from "../../../src/policy/language/build.ts";
 import { demo } from "../../../src/policy/language/built_in.ts";
 import { parseAddress } from "../../../src/wire/address.ts";
 
-const { always, aToB, bToA, drop, dstAddrs, echo, filter, firstMatch, forward } = build;
-const { isEchoRequest, isIcmp, isTcp, isUdp, not, policy, reject, roundRobin, track } = build;
+const {
+  otherwise,
+  translateAToB,
+  translateBToA,
+  drop,
+  dstAddrs,
+  echo,
+  filter,
+  firstMatch,
+  forward,
+} = build;
+const { isEchoRequest, isIcmp, isTcp, isUdp, not, policy, reject, inTurn, track } = build;
 
 Deno.test("firstMatch with one arm is a filter", () => {
   assert.deepEqual(firstMatch([[isTcp, drop]]), filter(isTcp, drop));
@@ -42,25 +52,25 @@ Deno.test("build functions make the nodes that they are named after", () => {
         next: { node: "use", name: "web" },
       },
     ],
-    ["firstMatch", firstMatch([[isTcp, echo], [always, drop]]), {
+    ["firstMatch", firstMatch([[isTcp, echo], [otherwise, drop]]), {
       node: "first-match",
-      arms: [{ when: isTcp, then: echo }, { when: always, then: drop }],
+      arms: [{ when: isTcp, then: echo }, { when: otherwise, then: drop }],
     }],
-    ["roundRobin", roundRobin([drop, [3, echo]]), {
+    ["inTurn", inTurn([drop, [3, echo]]), {
       node: "balance",
-      by: "round-robin",
+      by: "in turn",
       per: "pdu",
       branches: weighted,
     }],
-    ["random", build.random([drop, [3, echo]], "connection"), {
+    ["atRandom", build.atRandom([drop, [3, echo]], { per: "connection" }), {
       node: "balance",
-      by: "random",
+      by: "at random",
       per: "connection",
       branches: weighted,
     }],
-    ["hash", build.hash([drop, [3, echo]]), {
+    ["byHash", build.byHash([drop, [3, echo]]), {
       node: "balance",
-      by: "hash",
+      by: "by hash",
       per: "pdu",
       branches: weighted,
     }],
@@ -78,20 +88,24 @@ Deno.test("build functions make the nodes that they are named after", () => {
       per: "source",
       then: echo,
     }],
-    ["select", build.select("mine", index, [drop, echo]), {
+    ["customSelector", build.customSelector("mine", index, [drop, echo]), {
       node: "select",
       name: "mine",
       index,
       branches: [drop, echo],
     }],
     ["track", track(echo), { node: "track", then: echo }],
-    ["aToB", aToB(forward), { node: "translate-a-to-b", backend: "random", then: forward }],
-    ["aToB by hash", aToB(forward, "hash"), {
+    ["translateAToB", translateAToB(forward), {
       node: "translate-a-to-b",
-      backend: "hash",
+      backend: "at random",
       then: forward,
     }],
-    ["bToA", bToA(forward), { node: "translate-b-to-a", then: forward }],
+    ["translateAToB by hash", translateAToB(forward, "by hash"), {
+      node: "translate-a-to-b",
+      backend: "by hash",
+      then: forward,
+    }],
+    ["translateBToA", translateBToA(forward), { node: "translate-b-to-a", then: forward }],
     ["setTtl", build.setTtl(64, forward), {
       node: "set-ttl",
       ttl: 64,
@@ -119,18 +133,18 @@ Deno.test("build functions make the predicates that they are named after", () =>
   const [a, b] = ["10.0.0.1", "10.0.0.0"].map(parseAddress) as [number, number];
   const list = [{ list: "dst-addrs" }];
   const cases: [string, unknown, unknown][] = [
-    ["always", always, { test: "always" }],
+    ["otherwise", otherwise, { test: "always" }],
     ["not", not(isTcp), { test: "not", of: { test: "protocol", number: 6 } }],
-    ["all", build.all(isTcp, always), { test: "all", of: [isTcp, always] }],
-    ["any", build.any(isTcp, always), { test: "any", of: [isTcp, always] }],
-    ["all of one", build.all(isTcp), isTcp],
-    ["any of one", build.any(isTcp), isTcp],
+    ["and", build.and(isTcp, otherwise), { test: "all", of: [isTcp, otherwise] }],
+    ["or", build.or(isTcp, otherwise), { test: "any", of: [isTcp, otherwise] }],
+    ["and of one", build.and(isTcp), isTcp],
+    ["or of one", build.or(isTcp), isTcp],
     ["isIcmp", isIcmp, { test: "protocol", number: 1 }],
     ["isTcp", isTcp, { test: "protocol", number: 6 }],
     ["isUdp", isUdp, { test: "protocol", number: 17 }],
     ["protocol", build.protocol(47), { test: "protocol", number: 47 }],
     ["isEchoRequest", isEchoRequest, { test: "icmp", type: 8, code: null }],
-    ["icmp", build.icmp(3, 1), { test: "icmp", type: 3, code: 1 }],
+    ["icmpType", build.icmpType(3, 1), { test: "icmp", type: 3, code: 1 }],
     ["tcpFlags", build.tcpFlags(2, 16), { test: "tcp-flags", set: 2, clear: 16 }],
     ["isFragment", build.isFragment, { test: "fragment" }],
     ["isNew", build.isNew, { test: "state", state: "new" }],
@@ -138,19 +152,23 @@ Deno.test("build functions make the predicates that they are named after", () =>
     ["isInvalid", build.isInvalid, { test: "state", state: "invalid" }],
     ["isStray", build.isStray, { test: "state", state: "stray" }],
     ["fromSide", build.fromSide("b"), { test: "side", side: "b" }],
-    ["predicate", build.predicate("mine", holds), { test: "custom", name: "mine", holds }],
-    ["src.oneOf", build.src.oneOf(dstAddrs), { test: "address", field: "src", in: list }],
-    ["dst.oneOf", build.dst.oneOf(["$dst-addrs", "10.0.0.1", "10.0.0.0/8"]), {
+    ["customPredicate", build.customPredicate("mine", holds), {
+      test: "custom",
+      name: "mine",
+      holds,
+    }],
+    ["ipSrc.oneOf", build.ipSrc.oneOf(dstAddrs), { test: "address", field: "src", in: list }],
+    ["ipDst.oneOf", build.ipDst.oneOf(["$dst-addrs", "10.0.0.1", "10.0.0.0/8"]), {
       test: "address",
       field: "dst",
       in: [...list, { network: a, prefixLength: 32 }, { network: b, prefixLength: 8 }],
     }],
-    ["src.eq", build.src.eq("10.0.0.1"), {
+    ["ipSrc.eq", build.ipSrc.eq("10.0.0.1"), {
       test: "address",
       field: "src",
       in: [{ network: a, prefixLength: 32 }],
     }],
-    ["dst.in", build.dst.in("10.0.0.0/31"), {
+    ["ipDst.in", build.ipDst.in("10.0.0.0/31"), {
       test: "address",
       field: "dst",
       in: [{ network: b, prefixLength: 31 }],
@@ -163,22 +181,28 @@ Deno.test("build functions make the predicates that they are named after", () =>
       port(17, "srcPort", [53, 53], [7, 9]),
     ],
     ["udpDport", build.udpDport.eq(65_535), port(17, "dstPort", [65_535, 65_535])],
-    ["length", build.length.range(20, 40), number("totalLength", [20, 40])],
-    ["ttl", build.ttl.oneOf([1, [64, 255]]), number("ttl", [1, 1], [64, 255])],
+    ["ipLength", build.ipLength.range(20, 40), number("totalLength", [20, 40])],
+    ["ipTtl", build.ipTtl.oneOf([1, [64, 255]]), number("ttl", [1, 1], [64, 255])],
   ];
   for (const [name, built, expected] of cases) assert.deepEqual(built, expected, name);
 });
 
 Deno.test("build functions freeze all that they make", () => {
-  const when = build.all(
+  const when = build.and(
     not(build.tcpDport.oneOf([80, [90, 95]])),
-    build.any(build.src.oneOf(["10.0.0.1", "$x"]), build.icmp(8), build.tcpFlags(2, 0)),
-    build.predicate("mine", () => true),
+    build.or(build.ipSrc.oneOf(["10.0.0.1", "$x"]), build.icmpType(8), build.tcpFlags(2, 0)),
+    build.customPredicate("mine", () => true),
   );
   const tree = firstMatch([
-    [when, roundRobin([track(echo), [2, drop]])],
-    [isUdp, build.select("mine", () => 0, [build.use("web")])],
-    [always, build.limit({ perSecond: 1, burst: 1 }, build.setTtl(9, aToB(bToA(forward))))],
+    [when, inTurn([track(echo), [2, drop]])],
+    [isUdp, build.customSelector("mine", () => 0, [build.use("web")])],
+    [
+      otherwise,
+      build.limit(
+        { perSecond: 1, burst: 1 },
+        build.setTtl(9, translateAToB(translateBToA(forward))),
+      ),
+    ],
   ]);
   const definitions = {
     lists: { x: ["10.0.0.0/8"] },
@@ -197,11 +221,11 @@ Deno.test("build functions keep no tie to the arrays and objects they are given"
   const lists = { web: terms };
   const subtrees = { sub: drop };
   const make = () => [
-    roundRobin(branches),
-    build.select("mine", always0, branches),
+    inTurn(branches),
+    build.customSelector("mine", always0, branches),
     firstMatch(arms),
-    build.all(...predicates),
-    build.src.oneOf(terms),
+    build.and(...predicates),
+    build.ipSrc.oneOf(terms),
     build.tcpDport.oneOf(ports),
     policy("drop", drop, { lists, subtrees }),
   ];
@@ -220,28 +244,34 @@ function always0(): number {
 Deno.test("build functions refuse what cannot be built", () => {
   const cases: [() => unknown, RegExp][] = [
     [() => firstMatch([]), /^Cannot build firstMatch: expected at least one arm$/],
-    [() => roundRobin([]), /^Cannot build round-robin: expected at least one branch$/],
-    [() => build.random([]), /^Cannot build random: expected at least one branch$/],
-    [() => build.hash([]), /^Cannot build hash: expected at least one branch$/],
-    [() => build.select("x", always0, []), /^Cannot build select: expected at least one branch$/],
-    [() => build.all(), /^Cannot build all: expected a predicate$/],
-    [() => build.any(), /^Cannot build any: expected a predicate$/],
-    [() => build.src.oneOf([]), /^Cannot build a list of addresses: expected one or more$/],
+    [() => inTurn([]), /^Cannot build a balancer in turn: expected at least one branch$/],
+    [() => build.atRandom([]), /^Cannot build a balancer at random: expected at least one branch$/],
+    [() => build.byHash([]), /^Cannot build a balancer by hash: expected at least one branch$/],
+    [
+      () => build.customSelector("x", always0, []),
+      /^Cannot build customSelector: expected at least one branch$/,
+    ],
+    [() => build.and(), /^Cannot build and: expected a predicate$/],
+    [() => build.or(), /^Cannot build or: expected a predicate$/],
+    [() => build.ipSrc.oneOf([]), /^Cannot build a list of addresses: expected one or more$/],
     [() => build.tcpDport.oneOf([]), /^Cannot build a list of ports: expected some$/],
     [() => build.tcpDport.range(9, 8), /^Cannot use 9-8 as port range: expected first ≤ last$/],
-    [() => build.src.in("10.0.0.1/8"), /^Cannot use "10.0.0.1\/8" as network: expected no bits/],
+    [
+      () => build.ipSrc.in("10.0.0.1/8"),
+      /^Cannot use "10.0.0.1\/8" as network: host bits must be zero$/,
+    ],
     [() => build.protocol(256), /^Cannot use "256" as protocol: expected 0 to 255$/],
-    [() => build.icmp(256), /^Cannot use "256" as ICMP type: expected 0 to 255$/],
-    [() => build.icmp(3, -1), /^Cannot use "-1" as ICMP code: expected 0 to 255$/],
+    [() => build.icmpType(256), /^Cannot use "256" as ICMP type: expected 0 to 255$/],
+    [() => build.icmpType(3, -1), /^Cannot use "-1" as ICMP code: expected 0 to 255$/],
     [() => build.tcpFlags(256, 0), /^Cannot use "256" as TCP flags: expected 0 to 255$/],
     [() => build.tcpFlags(3, 2), /^Cannot build tcpFlags: expected flags, each either set or/],
     [() => build.tcpFlags(0, 0), /^Cannot build tcpFlags: expected flags/],
-    [() => build.length.eq(65_536), /^Cannot use "65536" as length: expected 0 to 65535$/],
-    [() => build.ttl.eq(256), /^Cannot use "256" as TTL: expected 0 to 255$/],
+    [() => build.ipLength.eq(65_536), /^Cannot use "65536" as length: expected 0 to 65535$/],
+    [() => build.ipTtl.eq(256), /^Cannot use "256" as TTL: expected 0 to 255$/],
     [() => build.setTtl(0, drop), /^Cannot use "0" as TTL: expected 1 to 255$/],
     [() => build.setTtl(256, drop), /^Cannot use "256" as TTL: expected 1 to 255$/],
-    [() => roundRobin([[0, drop]]), /^Cannot use "0" as weight: expected 1 to 65535$/],
-    [() => roundRobin([[65_536, drop]]), /^Cannot use "65536" as weight/],
+    [() => inTurn([[0, drop]]), /^Cannot use "0" as weight: expected 1 to 65535$/],
+    [() => inTurn([[65_536, drop]]), /^Cannot use "65536" as weight/],
     [() => build.limit({ perSecond: 0, burst: 1 }, drop), /as tokens per second: expected 1 to/],
     [() => build.limit({ perSecond: 1, burst: 0.5 }, drop), /^Cannot use "0.5" as burst/],
   ];
@@ -266,9 +296,9 @@ Deno.test("build functions refuse names that text could not write", () => {
   for (const name of bad) {
     const makes: (() => unknown)[] = [
       () => build.use(name),
-      () => build.predicate(name, () => true),
-      () => build.select(name, always0, [drop]),
-      () => build.src.oneOf(`$${name}`),
+      () => build.customPredicate(name, () => true),
+      () => build.customSelector(name, always0, [drop]),
+      () => build.ipSrc.oneOf(`$${name}`),
       () => policy("drop", drop, { lists: Object.fromEntries([[name, ["10.0.0.1"]]]) }),
       () => policy("drop", drop, { subtrees: Object.fromEntries([[name, drop]]) }),
     ];

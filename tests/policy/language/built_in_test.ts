@@ -36,7 +36,7 @@ Deno.test("demo is the policy of the demo, node for node", () => {
                   when: { test: "icmp", type: 8, code: null },
                   then: {
                     node: "balance",
-                    by: "round-robin",
+                    by: "in turn",
                     per: "pdu",
                     branches: [
                       { weight: 1, then: end("drop") },
@@ -63,7 +63,7 @@ Deno.test("demo is the policy of the demo, node for node", () => {
                       when: { test: "always" },
                       then: {
                         node: "translate-a-to-b",
-                        backend: "random",
+                        backend: "at random",
                         then: end("forward"),
                       },
                     },

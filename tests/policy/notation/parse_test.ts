@@ -49,37 +49,43 @@ const everything: Policy = (() => {
         build.decide("echo-reply", "pong #1"),
       ),
     ],
-    [build.icmp(3, 4), forward],
-    [build.icmp(3, 77), drop],
-    [build.icmp(44, 1), drop],
-    [build.icmp(44), reject],
+    [build.icmpType(3, 4), forward],
+    [build.icmpType(3, 77), drop],
+    [build.icmpType(44, 1), drop],
+    [build.icmpType(44), reject],
   ]);
-  const web = build.aToB(build.setTtl(63, build.decide("forward", "web")), "hash");
+  const web = build.translateAToB(build.setTtl(63, build.decide("forward", "web")), "by hash");
   const bySide = build.firstMatch([
-    [build.fromSide("a"), build.roundRobin([drop])],
-    [build.fromSide("b"), build.select("by-length", SELECTORS["by-length"]!, [drop, use("ping")])],
+    [build.fromSide("a"), build.inTurn([drop])],
     [
-      build.predicate("even-source", PREDICATES["even-source"]!),
-      build.select("by-source", SELECTORS["by-source"]!, [drop, build.roundRobin([drop, echo])]),
+      build.fromSide("b"),
+      build.customSelector("by-length", SELECTORS["by-length"]!, [drop, use("ping")]),
+    ],
+    [
+      build.customPredicate("even-source", PREDICATES["even-source"]!),
+      build.customSelector("by-source", SELECTORS["by-source"]!, [
+        drop,
+        build.inTurn([drop, echo]),
+      ]),
     ],
   ]);
   const opening = build.firstMatch([
     [
-      build.length.range(0, 1500),
-      build.random(
+      build.ipLength.range(0, 1500),
+      build.atRandom(
         [[3, drop], build.setTtl(1, forward, { raise: true }), use("web")],
-        "connection",
+        { per: "connection" },
       ),
     ],
-    [build.ttl.eq(1), build.decide("drop", "")],
+    [build.ipTtl.eq(1), build.decide("drop", "")],
     [
-      build.all(build.isStray, build.fromSide("a")),
+      build.and(build.isStray, build.fromSide("a")),
       build.decide("reject", "nobody's"),
     ],
     [
       build.isInvalid,
-      build.hash([
-        build.aToB(forward, "round-robin"),
+      build.byHash([
+        build.translateAToB(forward, "in turn"),
         [2, track(build.filter(build.isFragment, drop))],
         bySide,
       ]),
@@ -88,28 +94,28 @@ const everything: Policy = (() => {
   const fromClients = build.firstMatch([
     [build.isIcmp, use("ping")],
     [
-      build.all(
+      build.and(
         build.isTcp,
-        build.any(build.tcpDport.oneOf([80, 443, [8000, 8080]]), build.tcpSport.eq(20)),
-        build.not(build.dst.eq("10.0.0.9")),
+        build.or(build.tcpDport.oneOf([80, 443, [8000, 8080]]), build.tcpSport.eq(20)),
+        build.not(build.ipDst.eq("10.0.0.9")),
       ),
       use("web"),
     ],
     [
-      build.any(build.all(build.tcpFlags(0x02, 0x10), build.isNew), build.isEstablished),
+      build.or(build.and(build.tcpFlags(0x02, 0x10), build.isNew), build.isEstablished),
       track(opening),
     ],
     [build.isUdp, build.limit({ perSecond: 1, burst: 1 }, drop)],
     [
-      build.any(build.protocol(47), build.udpSport.range(1, 2), build.udpDport.eq(53)),
+      build.or(build.protocol(47), build.udpSport.range(1, 2), build.udpDport.eq(53)),
       build.decide("drop", 'tab\tquote" \u202e \ud800'),
     ],
   ]);
   return build.policy(
     "reject",
     build.firstMatch([
-      [build.not(build.src.oneOf(build.dstAddrs)), fromClients],
-      [build.always, build.bToA(forward)],
+      [build.not(build.ipSrc.oneOf(build.dstAddrs)), fromClients],
+      [build.otherwise, build.translateBToA(forward)],
     ]),
     {
       lists: {
@@ -134,16 +140,16 @@ Deno.test("parse takes any spacing, CRLF, comments and a byte order mark", () =>
       "drop",
       build.firstMatch([
         [
-          build.not(build.src.oneOf(build.dstAddrs)),
+          build.not(build.ipSrc.oneOf(build.dstAddrs)),
           build.firstMatch([
             [
               build.isIcmp,
-              build.filter(build.isEchoRequest, build.roundRobin([drop, track(echo)])),
+              build.filter(build.isEchoRequest, build.inTurn([drop, track(echo)])),
             ],
-            [build.isTcp, build.random([[3, drop], forward], "connection")],
+            [build.isTcp, build.atRandom([[3, drop], forward], { per: "connection" })],
           ]),
         ],
-        [build.always, build.bToA(build.decide("forward", "a#b"))],
+        [build.otherwise, build.translateBToA(build.decide("forward", "a#b"))],
       ]),
     ),
   );
@@ -174,7 +180,7 @@ for (const [text, canonical] of sameAs) {
   });
 }
 
-Deno.test("parse says where each node stands", () => {
+Deno.test("parse says where each node is written", () => {
   const text = `default drop
 define $web = 10.0.0.1, 10.0.0.2
 define one
@@ -313,7 +319,7 @@ Deno.test("parse stops at 100 errors, and says so", () => {
   assert.equal(
     messages.at(-1),
     'test.policy:101:1: Found "tpc", expected a predicate; did you mean "tcp"?; ' +
-      "this is error 100, and the last that is shown",
+      "this is error 100; further errors are not shown",
   );
 });
 

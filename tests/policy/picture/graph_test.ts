@@ -20,7 +20,10 @@ Deno.test("graphOf gives the built-in policy's nodes and edges", () => {
   assert.equal(linesOf(graphOf(demo)), expected);
 });
 
-/** Every arrow of the seed's picture, read off it: from, words at the arrow, to, words beside that. */
+/**
+ * Every arrow of the seed's picture, read off it: from, label, to, note of that. The seed has both
+ * "Translator" and "Translate"; here it is one word.
+ */
 const SEED: readonly (readonly [string, string | null, string, string | null])[] = [
   ["PDU", null, "Selector", null],
   ["Selector", "Side A to B", "Selector", null],
@@ -32,8 +35,8 @@ const SEED: readonly (readonly [string, string | null, string, string | null])[]
   ["Selector", "Port = 80", "End", "Decision : Drop"],
   ["Selector", "Else", "Translator A to B", "Pick one of dst-addrs randomly"],
   ["Translator A to B", null, "End", "Decision : Forward"],
-  ["Selector", "Else", "Translate B to A", null],
-  ["Translate B to A", null, "End", "Decision : Forward"],
+  ["Selector", "Else", "Translator B to A", null],
+  ["Translator B to A", null, "End", "Decision : Forward"],
 ];
 
 Deno.test("graphOf has the seed's picture, arrow by arrow, but for the scanner it leaves out", () => {
@@ -52,24 +55,24 @@ Deno.test("graphOf has the seed's picture, arrow by arrow, but for the scanner i
 /** What stands at an arm's edge, below arms that hold. */
 const captions: readonly (readonly [when: Predicate, inside: Predicate | null, caption: string])[] =
   [
-    [b.not(b.src.oneOf(b.dstAddrs)), null, "Side A to B"],
-    [b.src.oneOf(b.dstAddrs), null, "Side B to A"],
+    [b.not(b.ipSrc.oneOf(b.dstAddrs)), null, "Side A to B"],
+    [b.ipSrc.oneOf(b.dstAddrs), null, "Side B to A"],
     [b.fromSide("a"), null, "from side a"],
-    [b.dst.oneOf(b.dstAddrs), null, "ip.dst in $dst-addrs"],
+    [b.ipDst.oneOf(b.dstAddrs), null, "ip.dst in $dst-addrs"],
     [b.isIcmp, null, "ICMPv4"],
     [b.isUdp, null, "UDP"],
     [b.protocol(47), null, "protocol = 47"],
     [b.isEchoRequest, null, "ICMPv4 Echo request"],
-    [b.icmp(3, 3), b.isIcmp, "ICMPv4 Destination unreachable, Port unreachable"],
-    [b.icmp(3, 200), b.isIcmp, "ICMPv4 Destination unreachable, code 200"],
-    [b.icmp(44), null, "icmp.type = 44"],
+    [b.icmpType(3, 3), b.isIcmp, "ICMPv4 Destination unreachable, Port unreachable"],
+    [b.icmpType(3, 200), b.isIcmp, "ICMPv4 Destination unreachable, code 200"],
+    [b.icmpType(44), null, "icmp.type = 44"],
     [b.tcpDport.eq(80), b.isTcp, "Port = 80"],
-    [b.tcpDport.eq(80), b.all(b.isTcp, b.isNew), "Port = 80"],
+    [b.tcpDport.eq(80), b.and(b.isTcp, b.isNew), "Port = 80"],
     [b.tcpDport.eq(80), b.tcpSport.eq(1), "Port = 80"],
     [b.tcpDport.eq(80), b.tcpFlags(2, 0), "Port = 80"],
     [b.tcpDport.eq(80), null, "TCP port = 80"],
     [b.tcpDport.eq(80), b.not(b.isTcp), "TCP port = 80"],
-    [b.tcpDport.eq(80), b.any(b.isTcp, b.isUdp), "TCP port = 80"],
+    [b.tcpDport.eq(80), b.or(b.isTcp, b.isUdp), "TCP port = 80"],
     [b.udpDport.range(8000, 8080), b.isUdp, "Port in 8000-8080"],
     [b.udpSport.oneOf([53, [60, 70]]), null, "UDP source port in {53, 60-70}"],
     [b.tcpSport.eq(0), b.isTcp, "Source port = 0"],
@@ -77,7 +80,7 @@ const captions: readonly (readonly [when: Predicate, inside: Predicate | null, c
   ];
 for (const [when, inside, caption] of captions) {
   Deno.test(`graphOf writes ${caption}${inside === null ? "" : ` below ${inside.test}`}`, () => {
-    const arms = b.firstMatch([[when, b.drop], [b.always, b.drop]]);
+    const arms = b.firstMatch([[when, b.drop], [b.otherwise, b.drop]]);
     const { edges } = graphOf(b.policy("drop", inside === null ? arms : b.filter(inside, arms)));
     assert.deepEqual(edges.slice(-2).map(({ label }) => label), [caption, "Else"]);
   });
@@ -85,14 +88,14 @@ for (const [when, inside, caption] of captions) {
 
 /** What a node is and what stands beside it. */
 const looks: readonly (readonly [Tree, kind: string, label: string, note: string | null])[] = [
-  [b.filter(b.always, b.drop), "filter", "Filter", "Allow any PDU"],
+  [b.filter(b.otherwise, b.drop), "filter", "Filter", "Allow any PDU"],
   [
-    b.hash([b.drop], "connection"),
+    b.byHash([b.drop], { per: "connection" }),
     "balancer",
     "Load balancer",
     "Connection based load balancing hash",
   ],
-  [b.random([b.drop]), "balancer", "Load balancer", "PDU based load balancing random"],
+  [b.atRandom([b.drop]), "balancer", "Load balancer", "PDU based load balancing random"],
   [
     b.limit({ perSecond: 5, burst: 9, per: "source" }, b.drop),
     "selector",
@@ -105,16 +108,21 @@ const looks: readonly (readonly [Tree, kind: string, label: string, note: string
     "Rate limit",
     "At most 5/second, burst 9",
   ],
-  [b.select("mine", () => 0, [b.drop]), "selector", "Selector", "custom mine"],
+  [b.customSelector("mine", () => 0, [b.drop]), "selector", "Selector", "custom mine"],
   [b.track(b.drop), "scanner", "Scanner", "Track connection"],
-  [b.aToB(b.drop, "hash"), "translator", "Translator A to B", "Pick one of dst-addrs by hash"],
   [
-    b.aToB(b.drop, "round-robin"),
+    b.translateAToB(b.drop, "by hash"),
+    "translator",
+    "Translator A to B",
+    "Pick one of dst-addrs by hash",
+  ],
+  [
+    b.translateAToB(b.drop, "in turn"),
     "translator",
     "Translator A to B",
     "Pick one of dst-addrs in turn",
   ],
-  [b.bToA(b.drop), "translator", "Translate B to A", null],
+  [b.translateBToA(b.drop), "translator", "Translator B to A", null],
   [b.setTtl(9, b.drop), "modifier", "Modifier", "Set TTL to at most 9"],
   [b.setTtl(9, b.drop, { raise: true }), "modifier", "Modifier", "Set TTL to 9"],
   [b.decide("reject", 'no "way"'), "end", "End", 'Decision : Reject "no \\"way\\""'],
@@ -128,18 +136,18 @@ for (const [tree, kind, label, note] of looks) {
 
 Deno.test("graphOf numbers the branches of a custom selector, and writes weights where they differ", () => {
   const labels = (tree: Tree) => graphOf(b.policy("drop", tree)).edges.slice(1).map((e) => e.label);
-  assert.deepEqual(labels(b.select("mine", () => 0, [b.drop, b.echo])), ["0", "1"]);
-  assert.deepEqual(labels(b.random([b.drop, [3, b.echo]])), ["1x", "3x"]);
-  assert.deepEqual(labels(b.random([[3, b.drop], b.echo])), ["3x", "1x"]);
-  assert.deepEqual(labels(b.random([b.drop, b.echo])), [null, null]);
+  assert.deepEqual(labels(b.customSelector("mine", () => 0, [b.drop, b.echo])), ["0", "1"]);
+  assert.deepEqual(labels(b.atRandom([b.drop, [3, b.echo]])), ["1x", "3x"]);
+  assert.deepEqual(labels(b.atRandom([[3, b.drop], b.echo])), ["3x", "1x"]);
+  assert.deepEqual(labels(b.atRandom([b.drop, b.echo])), [null, null]);
 });
 
 Deno.test("graphOf draws a named subtree wherever it is used, in frames, what is known above it too", () => {
-  const web = b.firstMatch([[b.tcpDport.eq(80), b.drop], [b.always, b.forward]]);
+  const web = b.firstMatch([[b.tcpDport.eq(80), b.drop], [b.otherwise, b.forward]]);
   const outer = b.track(b.use("web"));
   const { nodes, edges, frames } = graphOf(b.policy(
     "drop",
-    b.firstMatch([[b.isTcp, b.use("web")], [b.isUdp, b.drop], [b.always, b.use("outer")]]),
+    b.firstMatch([[b.isTcp, b.use("web")], [b.isUdp, b.drop], [b.otherwise, b.use("outer")]]),
     { subtrees: { web, outer } },
   ));
   assert.deepEqual(frames, [
@@ -157,10 +165,17 @@ Deno.test("graphOf draws a named subtree wherever it is used, in frames, what is
   ]);
 });
 
-Deno.test("graphOf numbers nodes depth first, the root 0, for counts", () => {
-  const { nodes } = graphOf(demo, { counts: (number) => number * 10 });
-  assert.deepEqual(nodes.map(({ count }) => count).slice(0, 4), [null, 0, 10, 20]);
-  assert.equal(nodes.at(-1)!.count, 120);
+Deno.test("graphOf numbers nodes depth first, as the plan, an end for what a limit refuses apart", () => {
+  const limited = b.limit({ perSecond: 5, burst: 9 }, b.echo);
+  const { nodes, edges } = graphOf(
+    b.policy("reject", b.firstMatch([[b.isIcmp, limited], [b.otherwise, b.drop]])),
+  );
+  assert.deepEqual(nodes.map(({ id }) => id), ["pdu", "n0", "n1", "n2", "n1d", "n3"]);
+  assert.equal(nodes.find(({ id }) => id === "n1d")!.note, "Default decision : Reject");
+  assert.deepEqual(edges.filter(({ from }) => from === "n1"), [
+    { from: "n1", to: "n2", label: "Within limit" },
+    { from: "n1", to: "n1d", label: "Above limit" },
+  ]);
 });
 
 const impossible: readonly (readonly [name: string, policy: Policy, message: RegExp])[] = [

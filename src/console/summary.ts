@@ -1,0 +1,61 @@
+/** The summary as text: one view of the appliance's snapshot. The console's line about a decision, too. */
+import { Reason, reasonName } from "../core/reason.ts";
+import type { Outcome } from "../datapath/observer.ts";
+import type { Snapshot } from "../datapath/snapshot.ts";
+import { DECISION_NAMES } from "../policy/language/ast.ts";
+import { printLabel } from "../policy/notation/print.ts";
+import { formatAddress } from "../wire/address.ts";
+
+const COUNT_WIDTH = 12;
+const INDENT = "  ";
+
+/** The summary's lines, each ended by a newline. */
+export function formatSummary(snapshot: Snapshot): string {
+  const { frames, pdusIn, pdusOut, connections, backends } = snapshot;
+  const lines = [
+    [
+      "Frames",
+      `${frames.in} in, ${frames.out} out, ${frames.arpIn} ARP in, ${frames.arpOut} ARP out`,
+    ],
+    ["PDUs in", `${pdusIn.count}, ${pdusIn.bytes} bytes`],
+    ["PDUs out", `${pdusOut.count}, ${pdusOut.bytes} bytes`],
+    ["Decisions", formatCounts(snapshot.decisions)],
+    ["Drops", formatCounts(snapshot.drops)],
+    [
+      "Connections",
+      `${connections.tracked} of at most ${connections.capacity}, ${connections.evicted} evicted`,
+    ],
+    ...backends.map(({ address, status, opened, tracked }) => [
+      "Backend",
+      `${formatAddress(address)} ${status}, connections: ${opened} opened, ${tracked} tracked`,
+    ]),
+  ];
+  return "Summary\n" + lines.map(([name, text]) => `${name!.padEnd(11)} : ${text}\n`).join("") +
+    formatTree(snapshot.policy);
+}
+
+function formatCounts(counts: Readonly<Record<string, number>>): string {
+  const shown = Object.entries(counts).filter(([, count]) => count > 0);
+  return shown.map(([name, count]) => `${name} ${count}`).join(", ") || "none";
+}
+
+function formatTree({ lines, hiddenLines }: Snapshot["policy"]): string {
+  const shown = lines.map(({ pdus, depth, text }) =>
+    `${String(pdus).padStart(COUNT_WIDTH)}  ${INDENT.repeat(depth)}${text}\n`
+  );
+  if (hiddenLines > 0) shown.push(`${" ".repeat(COUNT_WIDTH)}  … ${hiddenLines} more lines\n`);
+  return `${"PDUs".padStart(COUNT_WIDTH)}  Tree\n${shown.join("")}`;
+}
+
+/** The console's line about a PDU: the decision, its label, and why where the policy did not choose it. */
+export function formatDecision(
+  { decision, reason, label, isRelated }: Pick<
+    Outcome,
+    "decision" | "reason" | "label" | "isRelated"
+  >,
+): string {
+  const why = reason === 0 || reason === Reason.policy ? "" : ` (${reasonName(reason)})`;
+  const shownLabel = isRelated ? "related" : label;
+  const labelled = shownLabel === null ? "" : ` ${printLabel(shownLabel)}`;
+  return `Decision : ${DECISION_NAMES[decision]}${labelled}${why}`;
+}

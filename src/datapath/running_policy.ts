@@ -1,0 +1,90 @@
+/** The policy that runs: its plan, the function made of it, what its balancers remember, and its reload. */
+import type { LimitedLog } from "../core/limited_log.ts";
+import type { Random } from "../core/random.ts";
+import { Affinity } from "../policy/engine/affinity.ts";
+import { annotate, type AnnotatedTree } from "../policy/engine/annotate.ts";
+import { compile } from "../policy/engine/compile.ts";
+import type { Environment, Evaluate, Steps } from "../policy/engine/environment.ts";
+import { adopt, makePlan, type Plan } from "../policy/engine/plan.ts";
+import { SourceLimits } from "../policy/engine/source_limits.ts";
+import { ECHO_REPLY, FORWARD, type Policy } from "../policy/language/ast.ts";
+import type { Pdu } from "../wire/pdu.ts";
+import type { Config } from "./config.ts";
+
+/** Makes the function that runs the tree: `compile`, or one that can tell what it does. */
+export type Evaluator = (plan: Plan) => Evaluate;
+
+export interface RunningPolicyOptions {
+  readonly policy: Policy;
+  readonly config: Config;
+  readonly steps: Steps;
+  readonly random: Random;
+  /** The time as the appliance has read it. */
+  readonly nowMs: () => number;
+  readonly limitedLog: LimitedLog;
+  /** Default: `compile`. */
+  readonly evaluator?: Evaluator | undefined;
+}
+
+export class RunningPolicy {
+  /** Runs the tree; changes at a reload. */
+  evaluate: Evaluate;
+  readonly #affinity: Affinity;
+  readonly #environment: Environment;
+  readonly #evaluator: Evaluator;
+  #plan: Plan;
+
+  /** Throws a RangeError for a policy that can't run. */
+  constructor(options: RunningPolicyOptions) {
+    const { policy, config, steps, random, nowMs, limitedLog } = options;
+    this.#affinity = new Affinity(config.maxConn);
+    this.#environment = {
+      dstAddrs: config.dstAddrs,
+      steps,
+      random,
+      clock: { nowMs },
+      maxConnections: config.maxConn,
+      affinity: this.#affinity,
+      sourceLimits: new SourceLimits(config.maxLimitSources, random),
+      customFailed: (name, error) =>
+        limitedLog.write("error", "custom", 10, nowMs(), () => `custom ${name} threw: ${error}`),
+    };
+    this.#evaluator = options.evaluator ?? compile;
+    this.#plan = makePlan(policy, this.#environment);
+    this.evaluate = this.#evaluator(this.#plan);
+  }
+
+  /**
+   * Runs `policy` from the next PDU on; positions and counters of nodes that both policies have stay.
+   * Throws a RangeError for a policy that can't run; then the old one goes on.
+   */
+  replace(policy: Policy): void {
+    const plan = makePlan(policy, this.#environment);
+    adopt(plan, this.#plan);
+    this.evaluate = this.#evaluator(plan);
+    this.#plan = plan;
+  }
+
+  /** Forgets what balancers chose in an evaluation that has thrown. */
+  forget(): void {
+    this.#affinity.settle(-1);
+  }
+
+  /** Tells balancers which connection they have chosen for, if it has an entry now. */
+  settle(pdu: Pdu, outcome: number): void {
+    const affinity = this.#affinity;
+    if (pdu.opened !== 0) affinity.opened(pdu.flow >> 1);
+    affinity.settle(outcome === FORWARD || outcome === ECHO_REPLY ? pdu.flow >> 1 : -1);
+  }
+
+  /** Label of the decision at the node of that number, if it is one and has one. */
+  labelOf(node: number): string | null {
+    const { tree } = this.#plan.nodes[node]!;
+    return tree.node === "decide" ? tree.label : null;
+  }
+
+  /** The lines of the tree, with how many PDUs came to each node. */
+  annotated(): AnnotatedTree {
+    return annotate(this.#plan);
+  }
+}

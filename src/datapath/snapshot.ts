@@ -1,0 +1,94 @@
+/** Everything the summary shows, as plain frozen data that can be written as JSON. */
+import { REASON_NAMES, type ReasonName } from "../core/reason.ts";
+import type { Backend, BackendStatus } from "../flow/backends/backends.ts";
+import type { Connections } from "../flow/connections.ts";
+import { DECISION_NAMES } from "../policy/language/ast.ts";
+import type { AnnotatedTree } from "../policy/engine/annotate.ts";
+import type { Link } from "./link.ts";
+import { Count, type Metrics } from "./metrics.ts";
+
+/** Counts are since the start; addresses are 32-bit integers, as everywhere here. */
+export interface Snapshot {
+  readonly frames: {
+    readonly in: number;
+    readonly out: number;
+    readonly arpIn: number;
+    /** ARP frames that were queued for sending. */
+    readonly arpOut: number;
+  };
+  readonly pdusIn: Traffic;
+  /** PDUs that left: forwarded packets, and replies to PDUs. */
+  readonly pdusOut: Traffic;
+  /** By name, all of them, in the order of their numbers. */
+  readonly decisions: Readonly<Record<string, number>>;
+  /** By reason, all of them, in the order of `core/reason.ts`. */
+  readonly drops: Readonly<Record<ReasonName, number>>;
+  readonly connections: {
+    readonly tracked: number;
+    readonly capacity: number;
+    /** Removed before their time. */
+    readonly evicted: number;
+  };
+  readonly backends: readonly BackendSnapshot[];
+  readonly policy: AnnotatedTree;
+}
+
+export interface Traffic {
+  readonly count: number;
+  readonly bytes: number;
+}
+
+export interface BackendSnapshot {
+  readonly address: number;
+  readonly status: BackendStatus;
+  /** Connections ever opened. */
+  readonly opened: number;
+  /** Connections in the table now. */
+  readonly tracked: number;
+}
+
+export function snapshotOf(
+  { counts, decisions, drops }: Metrics,
+  { table, evicted }: Connections,
+  links: readonly Link[],
+  backends: readonly Backend[],
+  policy: AnnotatedTree,
+): Snapshot {
+  return frozen<Snapshot>({
+    frames: {
+      in: counts[Count.framesIn]!,
+      out: counts[Count.framesOut]!,
+      arpIn: counts[Count.arpIn]!,
+      arpOut: links.reduce((sum, { arp }) => sum + arp.sent, 0),
+    },
+    pdusIn: { count: counts[Count.pdusIn]!, bytes: counts[Count.pduBytesIn]! },
+    pdusOut: { count: counts[Count.pdusOut]!, bytes: counts[Count.pduBytesOut]! },
+    decisions: named(DECISION_NAMES, decisions),
+    drops: named(REASON_NAMES, drops),
+    connections: { tracked: table.count, capacity: table.capacity, evicted },
+    backends: backends.map(({ address, status, opened, active }) => ({
+      address,
+      status,
+      opened,
+      tracked: active,
+    })),
+    policy,
+  });
+}
+
+/** The names with their counts, in the order of the numbers. */
+function named<Name extends string>(
+  names: readonly Name[],
+  counts: Float64Array,
+): Record<Name, number> {
+  return Object.fromEntries(names.map((name, i) => [name, counts[i]!])) as Record<Name, number>;
+}
+
+/** Freezes the data and all that it holds. */
+function frozen<T>(data: T): T {
+  if (typeof data === "object" && data !== null) {
+    for (const value of Object.values(data)) frozen(value);
+    Object.freeze(data);
+  }
+  return data;
+}

@@ -1,0 +1,56 @@
+/** What a user's predicate or selector sees of a packet. */
+
+/**
+ * A packet, read-only: its header fields as received, before any translation, and how it relates to
+ * the connections that are tracked. Every field says something about this packet only; one that its
+ * protocol does not have is 0, or −1 where 0 has a meaning.
+ *
+ * There is one such object for all packets: read what is needed during the call, and don't keep it.
+ * To write to it throws a TypeError.
+ *
+ * @example
+ * ```ts
+ * import { customPredicate, type Packet, parseAddress, SYN } from "@treegate/proxy";
+ *
+ * const admin = parseAddress("192.168.0.254");
+ * const isOthersSyn = (packet: Packet): boolean =>
+ *   packet.src !== admin && (packet.tcpFlags & SYN) !== 0;
+ *
+ * customPredicate("others-syn", isOthersSyn);
+ * ```
+ */
+export interface Packet {
+  /**
+   * Source address (RFC 791 §3.1) as a signed 32-bit integer: compare it with `parseAddress(…)`,
+   * print it with `formatAddress`. `src >>> 0` is unsigned, for comparisons by order.
+   */
+  readonly src: number;
+  /** Destination address, likewise. */
+  readonly dst: number;
+  /** Protocol number, 0 to 255: `PROTOCOL_ICMP`, `PROTOCOL_TCP`, `PROTOCOL_UDP` or another. */
+  readonly protocol: number;
+  /** Time to live, 0 to 255. */
+  readonly ttl: number;
+  /** Length of the IP packet in bytes, headers included, 20 to 65,535; once reassembled. */
+  readonly length: number;
+  /** True for a packet that came in fragments. */
+  readonly isFragment: boolean;
+  /** Source port of TCP or UDP, 0 to 65,535; 0 for any other protocol. */
+  readonly srcPort: number;
+  /** Destination port of TCP or UDP, 1 to 65,535; 0 for any other protocol. */
+  readonly dstPort: number;
+  /** Flags of TCP (RFC 9293 §3.1), the sum of `FIN`, `SYN` … `CWR`; 0 for any other protocol. */
+  readonly tcpFlags: number;
+  /** ICMP type (RFC 792), 0 to 255; −1 for any other protocol. */
+  readonly icmpType: number;
+  /** ICMP code, 0 to 255; −1 for any other protocol. */
+  readonly icmpCode: number;
+  /** Whether the packet may open a connection, belongs to one, or does neither. */
+  readonly state: "new" | "established" | "invalid";
+  /** True for an invalid packet whose addresses and ports are no connection's. */
+  readonly isStray: boolean;
+  /**
+   * The side whose interface it arrived on; with one interface for both, `b` is the backends' side.
+   */
+  readonly side: "a" | "b";
+}

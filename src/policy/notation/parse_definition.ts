@@ -1,0 +1,208 @@
+/**
+ * The definitions of a policy text, its top level but for the tree, and the files that it includes.
+ *
+ * An included file has definitions and includes only. They mean what they would mean in the place
+ * of the `include`; a file that is already read is not read a second time.
+ */
+import { DST_ADDRS } from "../language/ast.ts";
+import { MAX_TEXT_DEPTH } from "../language/limits.ts";
+import { NAME, PREDICATE_WORDS } from "../language/words.ts";
+import { MAX_INCLUDE_DEPTH, MAX_INCLUDED_FILES, MAX_POLICY_LENGTH, pathOf } from "./include.ts";
+import { Cursor, describe, type Token } from "./lex.ts";
+import { type Line, readLines } from "./lines.ts";
+import { readString } from "./parse_chain.ts";
+import { readAddressSet, readAddressTerm } from "./parse_predicate.ts";
+import { readBelow, refuseBlock } from "./parse_tree.ts";
+import { quote } from "../../core/text.ts";
+import { hintFor, type Scope, UNREADABLE } from "./scope.ts";
+
+/** Most addresses and networks in a list, those of its lists included. */
+const MAX_LIST_TERMS = 1_000_000;
+
+/** Reads the definitions and includes of a file's top level; gives the other lines. */
+export function readDefinitions(scope: Scope, lines: readonly Line[]): Line[] {
+  for (const line of lines) {
+    const name = /^define[ \t]+(\$?[a-z0-9-]+)/.exec(line.text.slice(line.start))?.[1];
+    if (name !== undefined && !scope.definedIn.has(name)) {
+      scope.definedIn.set(name, new Cursor(line).position);
+    }
+  }
+  const others: Line[] = [];
+  for (const line of lines) {
+    if (startsWith(line, "define", /\s\$?[a-z0-9-]+(\s*=|\s*$)/.test(line.text))) {
+      readDefinition(scope, line);
+    } else if (startsWith(line, "include", /^\s*\S+\s+"/.test(line.text))) {
+      readInclude(scope, line);
+    } else others.push(line);
+  }
+  return others;
+}
+
+/** True also for a misspelt word, if the line can hardly be anything else. */
+export function startsWith(line: Line, word: string, likely: boolean): boolean {
+  const { kind, text } = new Cursor(line).token;
+  if (text === word) return true;
+  return likely && kind === "word" && !PREDICATE_WORDS.includes(text) &&
+    hintFor({ kind, text, start: 0, end: 0 }, [...PREDICATE_WORDS, word]) ===
+      `did you mean "${word}"?`;
+}
+
+export function readKeyword(scope: Scope, cursor: Cursor, word: string): void {
+  if (cursor.at(word)) cursor.next();
+  else {
+    const { start, end } = cursor.token;
+    scope.report(cursor.line, start, end, {
+      found: describe(cursor.next()),
+      expected: quote(word),
+      hint: `did you mean "${word}"?`,
+    });
+  }
+}
+
+function readDefinition(scope: Scope, line: Line): void {
+  const cursor = new Cursor(line);
+  readKeyword(scope, cursor, "define");
+  const token = cursor.token;
+  if (token.text.startsWith("$")) readListDefinition(scope, line, cursor);
+  else readSubtreeDefinition(scope, line, cursor);
+}
+
+function readListDefinition(scope: Scope, line: Line, cursor: Cursor): void {
+  const position = cursor.position;
+  const name = cursor.next();
+  const word = name.text.slice(1);
+  const fresh = checkName(scope, line, name, word, scope.lists);
+  const terms = scope.attempt(line, () => {
+    if (!cursor.take("=")) cursor.fail(`"="`, hintFor(cursor.token, []));
+    const braces = cursor.at("{");
+    const terms = braces ? readAddressSet(scope, cursor) : [readAddressTerm(scope, cursor)];
+    while (!braces && cursor.take(",")) terms.push(readAddressTerm(scope, cursor));
+    if (!cursor.atEnd) cursor.fail(braces ? "the end of the line" : `"," or the end of the line`);
+    return terms;
+  }, []);
+  let size = 0;
+  let depth = 1;
+  for (const term of terms) {
+    const inner = "list" in term ? scope.lists.get(term.list) : undefined;
+    size += inner?.size ?? 1;
+    depth = Math.max(depth, 1 + (inner?.depth ?? 0));
+  }
+  if (size > MAX_LIST_TERMS || depth > MAX_TEXT_DEPTH) {
+    scope.report(line, name.start, name.end, {
+      found: size > MAX_LIST_TERMS
+        ? `a list of ${size} addresses`
+        : `a list of lists ${depth} deep`,
+      expected: `at most ${size > MAX_LIST_TERMS ? MAX_LIST_TERMS : MAX_TEXT_DEPTH}`,
+    });
+    size = depth = 1; // reported once
+  }
+  if (fresh) {
+    scope.lists.set(word, { terms: scope.mark(terms, position), size, depth });
+  }
+  refuseBlock(scope, line, "a list");
+}
+
+function readSubtreeDefinition(scope: Scope, line: Line, cursor: Cursor): void {
+  const position = cursor.position;
+  const name = scope.attempt(line, () => {
+    const name = cursor.word(`a name for a subtree, or "$" and a name for a list of addresses`);
+    if (!cursor.atEnd) {
+      cursor.fail(
+        "the end of the line, and the subtree as a block below",
+        cursor.at("=") ? `a list is named with "$": did you mean "$${name.text}"?` : null,
+      );
+    }
+    return name;
+  }, null);
+  if (name === null) line.doubtful = true;
+  scope.deepest = 0;
+  const tree = readBelow(scope, line, 0, "the subtree as an indented block below");
+  const depth = scope.deepest;
+  if (name === null) {
+    // `define web -> drop`: don't report each use of the name as well.
+    const meant = /^\S+[ \t]+([a-z][a-z0-9-]*)/.exec(line.text.slice(line.start))?.[1];
+    if (meant !== undefined && !scope.subtrees.has(meant)) {
+      scope.subtrees.set(meant, { tree, depth });
+    }
+  } else if (checkName(scope, line, name, name.text, scope.subtrees)) {
+    if (tree !== UNREADABLE) scope.positions.set(tree, position);
+    scope.subtrees.set(name.text, { tree, depth });
+  }
+}
+
+/** False if the name is taken already. */
+function checkName(
+  scope: Scope,
+  line: Line,
+  token: Token,
+  name: string,
+  taken: ReadonlyMap<string, unknown>,
+): boolean {
+  const wrong = (expected: string, hint: string | null = null) =>
+    scope.report(line, token.start, token.end, { found: describe(token), expected, hint });
+  if (!NAME.test(name)) {
+    const lower = name.toLowerCase().replaceAll("_", "-");
+    wrong(
+      `a name of 1 to 63 lower-case letters, digits and "-", a letter first`,
+      NAME.test(lower) ? `did you mean "${token.text.startsWith("$") ? "$" : ""}${lower}"?` : null,
+    );
+  } else if (taken === scope.lists && name === DST_ADDRS) {
+    wrong("another name", `"$${DST_ADDRS}" is the list that --${DST_ADDRS} gives`);
+  } else if (taken.has(name)) {
+    wrong("a new name", `the first of this name is in ${scope.lineOfDefinition(token.text)}`);
+    return false;
+  }
+  return true;
+}
+
+// Includes
+
+function readInclude(scope: Scope, line: Line): void {
+  const cursor = new Cursor(line);
+  readKeyword(scope, cursor, "include");
+  const { kind, start, end } = cursor.token;
+  const name = scope.attempt(line, () => {
+    if (kind !== "string") cursor.fail(`the name of a file in double quotes`);
+    const name = readString(scope, cursor);
+    if (!cursor.atEnd) cursor.fail("the end of the line");
+    return name;
+  }, null);
+  refuseBlock(scope, line, "an include");
+  if (name === null) return;
+  const wrong = (expected: string, hint: string | null = null) =>
+    scope.report(line, start, end, { found: `the file ${quote(name)}`, expected, hint });
+  if (scope.include === null) {
+    return wrong("no include", "only a policy that is itself read from a file can include others");
+  }
+  if (name === "") return wrong("the name of a file");
+  if (scope.reading.length > MAX_INCLUDE_DEPTH) {
+    return wrong(`at most ${MAX_INCLUDE_DEPTH} files that include one another`);
+  }
+  const included = scope.include(pathOf(line.file, name));
+  if ("problem" in included) return wrong("a file that can be read", included.problem);
+  const { file, text } = included;
+  if (scope.reading.includes(file)) {
+    const cycle = [...scope.reading.slice(scope.reading.indexOf(file)), file];
+    return wrong("no cycle of includes", cycle.map(quote).join(" includes "));
+  }
+  if (scope.sources.has(file)) return;
+  if (scope.sources.size > MAX_INCLUDED_FILES) {
+    return wrong(`at most ${MAX_INCLUDED_FILES} included files`);
+  }
+  const length = [...scope.sources.values()].reduce((sum, { length }) => sum + length, text.length);
+  if (length > MAX_POLICY_LENGTH) {
+    return wrong(`at most ${MAX_POLICY_LENGTH} characters in all files together`);
+  }
+  scope.sources.set(file, text);
+  scope.reading.push(file);
+  const [other] = readDefinitions(scope, readLines(text, file, scope.report));
+  if (other !== undefined) {
+    const { token } = new Cursor(other);
+    scope.report(other, token.start, token.end, {
+      found: describe(token),
+      expected: `"define" or "include"`,
+      hint: "an included file has no default and no tree",
+    });
+  }
+  scope.reading.pop();
+}

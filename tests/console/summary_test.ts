@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { formatSummary } from "../../src/console/summary.ts";
+import type { Snapshot } from "../../src/datapath/snapshot.ts";
+import { parseAddress } from "../../src/wire/address.ts";
+import { buildIcmp, buildTcp } from "../support/frames.ts";
+import { arpsOf, World } from "../support/world.ts";
+
+Deno.test("formatSummary of nothing", () => {
+  const world = new World({ backends: ["192.168.0.1"], maxConn: 10 });
+  assert.equal(
+    formatSummary({ ...world.appliance.snapshot(), policy: { lines: [], hiddenLines: 3 } }),
+    `Summary
+Frames      : 0 in, 0 out, 0 ARP in, 0 ARP out
+PDUs in     : 0, 0 bytes
+PDUs out    : 0, 0 bytes
+Decisions   : none
+Drops       : none
+Connections : 0 of at most 10, 0 evicted
+Backend     : 192.168.0.1 resolving, connections: 0 opened, 0 tracked
+        PDUs  Tree
+              … 3 more lines
+`,
+  );
+});
+
+Deno.test("formatSummary names what was counted, in the order of the tables, numbers in full", () => {
+  const empty = new World().appliance.snapshot();
+  const lines = formatSummary({
+    ...empty,
+    frames: { in: 2 ** 40, out: 0, arpIn: 0, arpOut: 5 },
+    decisions: { ...empty.decisions, Drop: 3, Forward: 2, Echo_reply: 1, Reject: 4 },
+    drops: { ...empty.drops, "send-failed": 7, policy: 2 },
+    connections: { tracked: 2, capacity: 10, evicted: 3 },
+    backends: [
+      { address: parseAddress("192.168.0.1"), status: "unanswered", opened: 9, tracked: 2 },
+    ],
+    policy: { lines: [{ pdus: 7, depth: 1, text: "tcp -> drop" }], hiddenLines: 0 },
+  }).split("\n");
+  assert.deepEqual(lines.filter((line) => !line.startsWith("PDUs")), [
+    "Summary",
+    "Frames      : 1099511627776 in, 0 out, 0 ARP in, 5 ARP out",
+    "Decisions   : Drop 3, Forward 2, Echo_reply 1, Reject 4",
+    "Drops       : policy 2, send-failed 7",
+    "Connections : 2 of at most 10, 3 evicted",
+    "Backend     : 192.168.0.1 unanswered, connections: 9 opened, 2 tracked",
+    "        PDUs  Tree",
+    "           7    tcp -> drop",
+    "",
+  ]);
+});
+
+Deno.test("Appliance.snapshot is plain frozen data: through JSON and back the summary is the same", () => {
+  const world = World.settled();
+  world.send(buildTcp(), buildIcmp(), buildIcmp({ dst: "224.0.0.1" }));
+  const snapshot = world.appliance.snapshot();
+  const copy = JSON.parse(JSON.stringify(snapshot)) as Snapshot;
+  assert.deepEqual(copy, snapshot);
+  assert.equal(formatSummary(copy), world.summary());
+  assert.ok(isFrozen(snapshot));
+  world.send(buildTcp({ srcPort: 9 }));
+  assert.deepEqual(snapshot, copy, "a snapshot does not change any more");
+  assert.equal(world.appliance.snapshot().pdusIn.count, snapshot.pdusIn.count + 1);
+});
+
+Deno.test("Appliance.snapshot counts every ARP frame that leaves, on both interfaces", () => {
+  const world = new World({ twoSided: true });
+  let arps = 0;
+  for (let i = 0; i < 100; i++) arps += arpsOf(world.advance(100)).length;
+  assert.ok(arps > 5);
+  assert.equal(world.appliance.snapshot().frames.arpOut, arps);
+});
+
+function isFrozen(data: unknown): boolean {
+  return typeof data !== "object" || data === null ||
+    (Object.isFrozen(data) && Object.values(data).every(isFrozen));
+}

@@ -1,0 +1,28 @@
+/**
+ * What the simulator can be told to play: each makes one run of a seed, every other one two-sided.
+ */
+import { CALM, ROUGH, Sim, type SimResult } from "./sim.ts";
+import { runUnderAttack } from "./under_attack.ts";
+
+export type Mode = "usual" | "returning" | "attacked";
+
+export const MODES: Readonly<Record<Mode, (seed: number) => SimResult>> = {
+  /** Everything at once on a bad network. */
+  usual: (seed) => new Sim({ seed, twoSided: isTwoSided(seed) }).run(),
+  /** Hours of clients whose ports come round; in half of the runs backends die. */
+  returning: (seed) =>
+    new Sim({
+      seed,
+      connections: 70,
+      twoSided: isTwoSided(seed),
+      returning: true,
+      mortal: (seed & 2) !== 0,
+      impairments: (seed & 4) !== 0 ? CALM : ROUGH,
+    }).run(),
+  /** A calm network with an attacker off the path, compared with the same one without. */
+  attacked: (seed) => runUnderAttack({ seed, connections: 50, twoSided: isTwoSided(seed) }),
+};
+
+function isTwoSided(seed: number): boolean {
+  return seed % 2 === 0;
+}
