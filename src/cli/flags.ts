@@ -1,8 +1,8 @@
 /** From the flags of a run to its configuration: which are required, what the others default to. */
 import { DEFAULT_TIMEOUTS, type Timeouts } from "../flow/lifetimes.ts";
 import { parseAddress } from "../wire/address.ts";
-import { checkBackends, type Config, type TapConfig } from "../datapath/config.ts";
-import type { TraceMode } from "../datapath/config.ts";
+import { checkBackends } from "./address_rules.ts";
+import type { Config, TapConfig, TraceMode } from "../datapath/config.ts";
 import { type Nets, readLinks } from "./link_flags.ts";
 import { type Flags, isGiven, read, readOptional } from "./flag_values.ts";
 import {

@@ -25,7 +25,9 @@ export interface Platform {
   readonly build: "source" | "compiled" | "portable";
 }
 
-/** What makes the program this one: its own policy, and what `custom NAME` means in policy files. */
+/**
+ * What makes the program this one: its own policy, and what `custom NAME` means in policy files.
+ */
 export interface Program {
   readonly policy: BuiltIn;
   readonly customs: Customs;
@@ -108,11 +110,11 @@ async function runCommand(
     stderr.offer(`error: Cannot write output: ${reason}\n`);
     code = 1;
   });
-  const log = openLog(stdout, stderr);
+  const log = openLog(stderr, Deno.stderr.isTerminal() && !Deno.noColor);
   try {
     await run({ config, tap, builtIn, customs, shim, stdout, log });
   } catch (error) {
-    log.error(error instanceof Error ? error.message : String(error));
+    stderr.offer(`error: ${error instanceof Error ? error.message : String(error)}\n`);
     code = 1;
   }
   await stdout.flush(FLUSH_MS);

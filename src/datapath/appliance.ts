@@ -8,6 +8,8 @@
  *                  └───────────────────────────────────────────────────────────────────────────┘
  *
  * Nothing here throws for a packet's sake: each ends as a decision, a drop with a counted reason, or ARP.
+ *
+ * Long because a frame's way through all rooms can be read here from top to bottom.
  */
 import type { Clock } from "../core/clock.ts";
 import { LimitedLog } from "../core/limited_log.ts";

@@ -7,6 +7,7 @@
  */
 import {
   errnoName,
+  holderOf,
   hostError,
   KIND_NONE,
   loadTap,
@@ -114,6 +115,7 @@ export class TapDevice implements Clock, Device {
   static open(name: string, options: TapOptions): TapDevice {
     const nameBytes = encodeDeviceName(name);
     const library = loadTap(options.shim);
+    library.symbols.tap_title();
     library.symbols.tap_unblock(); // by now the program listens for its signals
     try {
       const kind = library.symbols.tap_kind(nameBytes);
@@ -301,21 +303,33 @@ function attach(
     : symbols.tap_host(fd, host.address >>> 0, maskOf(host.prefixLength) >>> 0);
   if (status >= 0) return fd;
   symbols.tap_close(fd);
-  if (attached < 0) throw tapError("attach", status, name, kind);
+  if (attached < 0) {
+    const isBusy = errnoName(status) === "EBUSY";
+    const holder = isBusy ? holderOf(symbols, encodeDeviceName(name)) : null;
+    throw tapError("attach", status, name, kind, holder);
+  }
   throw hostError(status, name, `${formatAddress(host!.address)}/${host!.prefixLength}`);
 }
 
 /**
- * `name` as the kernel's 16 bytes. Throws a RangeError for an invalid name: the kernel would refuse
- * it, truncate it, or (`%`) replace it with a number.
+ * Throws a RangeError for an invalid device name: the kernel would refuse it (dev_valid_name in
+ * net/core/dev.c), truncate it, or (`%`) replace it with a number.
  */
-export function encodeDeviceName(name: string): Uint8Array<ArrayBuffer> {
-  if (!/^[!-~]{1,15}$/.test(name) || /[/:%]/.test(name) || name === "." || name === "..") {
+export function checkDeviceName(name: string): void {
+  const fail = `Cannot use "${name}" as device name`;
+  if (!/^[!-~]*$/.test(name) || /[/:%]/.test(name) || name === "." || name === "..") {
     throw new RangeError(
-      `Cannot use ${JSON.stringify(name)} as device name: ` +
-        'must be 1 to 15 ASCII characters without space, "/", ":" or "%"',
+      `${fail}: expected ASCII characters without space, "/", ":" or "%", not "." or ".."`,
     );
   }
+  if (name.length < 1 || name.length > 15) {
+    throw new RangeError(`${fail}: expected 1 to 15 characters, found ${name.length}`);
+  }
+}
+
+/** `name` as the kernel's 16 bytes. Throws a RangeError for an invalid one. */
+export function encodeDeviceName(name: string): Uint8Array<ArrayBuffer> {
+  checkDeviceName(name);
   const bytes = new Uint8Array(16);
   new TextEncoder().encodeInto(name, bytes);
   return bytes;

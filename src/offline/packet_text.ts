@@ -14,7 +14,7 @@
  *
  * Without flags TCP is a `syn` (`none`: no flag at all), without type ICMP is an `echo-request`.
  */
-import { closest, oneOf, printable, quote } from "../policy/notation/policy_error.ts";
+import { closest, oneOf, printable, quote } from "../core/text.ts";
 import {
   FLAG_WORDS,
   ICMP_TYPE_WORDS,

@@ -1,6 +1,6 @@
 /**
- * Looks after one device: notices when it is down or gone, takes it out of the appliance meanwhile, and
- * looks for one of its name, which it never creates. Says each thing that stands in the way once.
+ * Watches one device: notices when it is down or gone, takes it out of the appliance meanwhile, and
+ * looks for one of its name, which it never creates. Logs each obstacle once.
  */
 import type { Log } from "../core/log.ts";
 import type { TapDevice } from "../device/tap.ts";
@@ -38,7 +38,9 @@ export class DeviceWatch {
   }
 }
 
-/** Why the device can't be used, if need be after an attempt to attach to it again; empty if it can. */
+/**
+ * Why the device can't be used, if need be after an attempt to attach to it again; empty if it can.
+ */
 function obstacleOf(device: TapDevice): string {
   const error = device.status() === "gone" ? device.reopen() : null;
   if (error?.cause === "ENODEV") {

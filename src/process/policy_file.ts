@@ -11,8 +11,10 @@ import {
   pathOf,
 } from "../policy/notation/include.ts";
 import { type Customs, formatError, MAX_POLICY_LENGTH, parse } from "../policy/notation/parse.ts";
-import { printable } from "../policy/notation/policy_error.ts";
+import { printable } from "../core/text.ts";
+import type { BuiltIn } from "../policy/language/built_in.ts";
 import { reasonOf } from "./file_error.ts";
+import type { LoadedPolicy } from "./policy_findings.ts";
 
 /** Largest file, in bytes; included files together with it have no more characters. */
 export const MAX_FILE_BYTES: number = MAX_POLICY_LENGTH;
@@ -31,14 +33,24 @@ export interface PolicySource {
  */
 export type ReadFile = (path: string) => Promise<{ readonly text: string; readonly id: string }>;
 
+/** The policy of the file, or the built-in one for that many interfaces if `path` is null. */
+export async function loadPolicyOr(
+  builtIn: BuiltIn,
+  interfaces: number,
+  path: string | null,
+  customs: Customs,
+): Promise<Policy> {
+  return path === null ? builtIn(interfaces) : (await loadPolicy(path, customs)).policy;
+}
+
 /**
  * Reads and parses the file. Throws an Error whose message has the lines that say what is wrong.
  */
-export async function loadPolicy(path: string, customs: Customs): Promise<Policy> {
+export async function loadPolicy(path: string, customs: Customs): Promise<LoadedPolicy> {
   const { text, ...options } = await readPolicy(path);
-  const { policy, errors } = parse(text, { ...options, customs });
-  if (policy === null) throw new Error(errors.map(formatError).join("\n"));
-  return policy;
+  const parsed = parse(text, { ...options, customs });
+  if (parsed.policy === null) throw new Error(parsed.errors.map(formatError).join("\n"));
+  return { name: options.file, ...parsed };
 }
 
 /**

@@ -3,7 +3,7 @@
  *
  *     busy     poll, poll, poll …            a turn of the event loop every half millisecond,
  *                                            so that signals, timers and console get theirs
- *     quiet    a device is waited for up to 1 ms, or two together; after IDLE_ROUNDS of these:
+ *     quiet    wait up to 1 ms for a frame, on one device or two; after IDLE_ROUNDS of these:
  *     idle     await the devices (≤ 250 ms)  costs no processor time
  *     away     a device is down or gone: looked for once a second, while another goes on
  */

@@ -1,9 +1,10 @@
-/** One run of the proxy on a real device: puts the parts together, and takes them apart at a signal. */
+/** One run of the proxy on a real device: starts the parts, and stops them at a signal. */
 import type { Log } from "../core/log.ts";
 import { CryptoRandom, SeededRandom } from "../core/random.ts";
 import { OFFLOAD, TapDevice } from "../device/tap.ts";
 import type { BuiltIn } from "../policy/language/built_in.ts";
 import type { Customs } from "../policy/notation/parse.ts";
+import { countNodes } from "../policy/engine/footprint.ts";
 import { formatAddress } from "../wire/address.ts";
 import { Appliance } from "../datapath/appliance.ts";
 import {
@@ -15,6 +16,7 @@ import {
 } from "../datapath/config.ts";
 import type { Outlet } from "./outlet.ts";
 import { loadPolicy } from "./policy_file.ts";
+import { checkPolicy } from "./policy_findings.ts";
 import { pump } from "./pump.ts";
 import { listen } from "./signals.ts";
 import { formatSummary } from "../console/summary.ts";
@@ -33,7 +35,9 @@ export interface RunOptions {
   readonly log: Log;
 }
 
-/** Runs until SIGINT or SIGTERM. Throws an Error with a clear message when the device can't be had. */
+/**
+ * Runs until SIGINT or SIGTERM. Throws an Error with a clear message when the device can't be had.
+ */
 export async function run(options: RunOptions): Promise<void> {
   const { config, tap, builtIn, customs, shim, stdout, log } = options;
   const stop = new AbortController();
@@ -48,7 +52,7 @@ export async function run(options: RunOptions): Promise<void> {
   try {
     const policy = config.policy === null
       ? builtIn(config.links.length)
-      : await loadPolicy(config.policy, customs);
+      : checkPolicy(await loadPolicy(config.policy, customs), log);
     const path = await shim();
     const devices = config.links.map(({ net, host }) =>
       TapDevice.open(net, {
@@ -57,7 +61,7 @@ export async function run(options: RunOptions): Promise<void> {
         host,
         offload: tap.offload ? OFFLOAD : 0,
         offloadRefused: (errno) =>
-          log.warning(`${net} gives no offload (${errno}): bulk transfers are slower`),
+          log.warning(`${net} does not support offload (${errno}): bulk transfers are slower`),
         spinUs: tap.spinUs,
       })
     );
@@ -81,20 +85,28 @@ export async function run(options: RunOptions): Promise<void> {
   }
 }
 
-/** Reads the policy file again; if that fails, the policy stays and the log says why. Never rejects. */
+/** Most nodes of a policy that is checked while packets wait. */
+const MAX_CHECKED_NODES = 2000;
+
+/**
+ * Reads the policy file again; if that fails, the policy stays and the log says why. Never rejects.
+ */
 async function reloadPolicy(
   appliance: Appliance,
   file: string | null,
   customs: Customs,
   log: Log,
 ): Promise<void> {
-  if (file === null) return log.info("SIGHUP: there is no policy file to read again");
+  if (file === null) return log.info("SIGHUP ignored: no --policy file to reload");
   try {
-    appliance.setPolicy(await loadPolicy(file, customs));
-    log.info(`policy "${file}" read again`);
+    const source = await loadPolicy(file, customs);
+    if (countNodes(source.policy) <= MAX_CHECKED_NODES) checkPolicy(source, log);
+    else log.warning(`policy "${file}" not checked: more than ${MAX_CHECKED_NODES} nodes`);
+    appliance.setPolicy(source.policy);
+    log.info(`policy "${file}" reloaded`);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    log.error(`the policy stays as it was: ${reason}`);
+    log.error(`policy not reloaded, keeping the current one: ${reason}`);
   }
 }
 

@@ -28,9 +28,9 @@ labTest("proxy waits for a device that was deleted or taken down, then goes on",
   await host.script(`ip tuntap add dev ${tap} mode tun`);
   await until(() => proxy.stderr.includes(`"${tap}": EINVAL, it is a TUN device (layer 3)`));
   await host.script(`ip link del ${tap}`);
-  const seenBefore = proxy.stdout.length;
+  const seenBefore = proxy.stderr.length;
   await host.script(tapCommands);
-  await until(() => proxy.stdout.slice(seenBefore).includes(`${tap} is up`));
+  await until(() => proxy.stderr.slice(seenBefore).includes(`${tap} is up`));
   await answersAgain(topology);
 
   // Gone again, and ended while it waits.
@@ -168,7 +168,7 @@ labTest(
     const second = await topology.host.run(proxyCommand());
     assert.match(
       second.stderr,
-      /^error: Cannot attach to TAP device "tap100": EBUSY, .*process.*\n$/,
+      /^error: Cannot attach to TAP device "tap100": EBUSY, process \d+ \(\w+\) is attached to it; .*\n$/,
     );
     assert.equal(second.code, 1);
     await answersAgain(topology);

@@ -52,6 +52,11 @@ export async function startTwoSided(host: Host, ...more: readonly string[]): Pro
   return proxy;
 }
 
+/** The lines of a proxy's log, without their times. */
+export function logLines(stderr: string): string[] {
+  return [...stderr.matchAll(/^\d{4}-\d\d-\d\dT[\d:.]+Z (.*)$/gm)].map(([, line]) => line!);
+}
+
 /** The summary's text in what a proxy has printed: the last one. */
 export function lastSummary(output: string): string {
   const start = output.lastIndexOf("Summary\n");

@@ -26,6 +26,11 @@ export interface Footprint {
   readonly maxConnections: number;
 }
 
+/** Nodes of the policy when every use of a subtree is written out. */
+export function countNodes(policy: Policy): number {
+  return measured(policy, () => 1);
+}
+
 /** A node, its counter, its chooser and the code that is made of it. */
 const NODE_BYTES = 640;
 

@@ -5,6 +5,8 @@
  * in one word begins with `is`: `isTcp`, `isNew`. Every function throws a RangeError, SyntaxError
  * or TypeError for what can't be built.
  *
+ * Long because it is the whole vocabulary, one documented function a word.
+ *
  * @example
  * ```ts
  * import assert from "node:assert/strict";

@@ -13,7 +13,7 @@ import type {
   Predicate,
   Tree,
 } from "../language/ast.ts";
-import { printable } from "./policy_error.ts";
+import { printable } from "../../core/text.ts";
 import {
   ADDRESS_WORDS,
   DECISION_WORDS,

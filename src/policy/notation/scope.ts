@@ -7,7 +7,8 @@ import type { AddressTerm, CustomPredicate, CustomSelector, Tree } from "../lang
 import { type Cursor, describe, LineError, type Token } from "./lex.ts";
 import type { Include } from "./include.ts";
 import type { Line, Report } from "./lines.ts";
-import { closest, type Position } from "./policy_error.ts";
+import { closest } from "../../core/text.ts";
+import type { Position } from "./policy_error.ts";
 import { OTHER_WORDS } from "../language/words.ts";
 
 /** A user's functions that a policy text may name: what `custom NAME` means in it. */
