@@ -14,8 +14,7 @@
  *     A → B   client:cp → proxy:sp    becomes   client:cp → backend:sp
  *     B → A   backend:sp → client:cp  becomes   proxy:sp → client:cp
  *
- * One file although it is longer than most: what `commit` writes (entry, eviction class, port,
- * share) has to change together.
+ * Long because what `commit` writes (entry, eviction class, port, share) has to change together.
  */
 import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";

@@ -14,8 +14,7 @@
  * A look-up in a large table has two cache misses, the slot and the entry. `findAll` looks up a
  * whole burst, so that these overlap.
  *
- * One file although it is longer than most: index, entries and accessors work on the
- * same arrays, which nothing else writes.
+ * Long because index, entries and accessors work on the same arrays, which nothing else writes.
  */
 import type { Random } from "../core/random.ts";
 import {

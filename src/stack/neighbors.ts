@@ -15,8 +15,7 @@
  * of the others there are 256 at once and 100 a second. So clients that exist are found as fast as
  * they answer, and spoofed addresses cost the link little.
  *
- * One file although it is longer than most: the states, their timers and the packets held for them
- * change together.
+ * Long because the states, their timers and the packets held for them change together.
  */
 import type { Arena } from "../core/arena.ts";
 import { Reason } from "../core/reason.ts";
