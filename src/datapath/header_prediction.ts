@@ -31,7 +31,7 @@ import {
   MAX_WIN,
   OLD_ACK_BYTES,
   scaleOf,
-  SIDE_WORDS,
+  WORDS_PER_SIDE,
 } from "../flow/tcp_window.ts";
 import { leavesWhole } from "../stack/fragmentation.ts";
 import { FORWARD } from "../policy/language/ast.ts";
@@ -127,8 +127,8 @@ export class PlainSegments {
       words[tuple + SRC] !== src || words[tuple + DST] !== dst || words[tuple + PORTS] !== ports ||
       (meta & TYPE_MASK) !== ESTABLISHED_TCP
     ) return NOT_MINE;
-    const own = base + DATA + side * SIDE_WORDS;
-    const peer = base + DATA + SIDE_WORDS - side * SIDE_WORDS;
+    const own = base + DATA + side * WORDS_PER_SIDE;
+    const peer = base + DATA + WORDS_PER_SIDE - side * WORDS_PER_SIDE;
     const ownWindow = words[own + MAX_WIN]!;
     const peerWindow = words[peer + MAX_WIN]!;
     const end = (seq + (lengthBytes - headerBytes)) | 0;

@@ -1,15 +1,15 @@
 /**
- * How many connections a source address has: in all, and towards each (backend, port), the *pool* whose
- * ports they take. Counted are those that deny others room: live ones, and *pending* ones, which wait
- * for an answer.
+ * How many connections a source address has: in all, and towards each (backend, port), the *pool*
+ * whose ports they take. Counted are those that can't be evicted at once: live ones, and *pending*
+ * ones, which wait for an answer.
  *
- * It is a count-min sketch (Cormode and Muthukrishnan 2005): each count is kept in two cells, which it may
- * share with others, and read as the lower of the two. So it is never too low. Both lie
- * in one block, a cache line: a count waits for memory once. It takes eight bytes for each
- * connection that the table has room for, whoever sends; and as the hash is keyed (simple tabulation of
- * the address, as in `keyed_hash.ts`), nobody can choose addresses that meet. A count is too high by a
- * handful when the table is full, and by all that another source has if that one's cells are the same: at
- * 262,144 connections that is so of one source in 900,000.
+ * It is a count-min sketch (Cormode and Muthukrishnan 2005): each count is kept in two cells, shared
+ * with other counts, and read as the lower of the two, so it is never too low. Both cells are in one
+ * block, a cache line, so that a count costs one cache miss. It takes eight bytes for each entry of
+ * the table, however many sources there are. The hash is keyed (simple tabulation of the address, as
+ * in `keyed_hash.ts`), so nobody can choose addresses that collide. A count is too high by a few when
+ * the table is full, and by all that another source has if that one's cells are the same: at 262,144
+ * connections one source in 900,000.
  */
 import type { Random } from "../core/random.ts";
 import { HALF_OPEN, LIVE, UNANSWERED } from "./eviction.ts";
@@ -44,13 +44,13 @@ export class Shares {
     this.#counts = new Int32Array(blocks << BLOCK_SHIFT);
   }
 
-  /** What tells the pool of `port` of `backend` from others here; never ALL. */
+  /** Key of the pool of `port` of `backend`; never ALL. */
   poolOf(protocol: number, backend: number, port: number): number {
     return (Math.imul(backend ^ this.#salt, 0x9e3779b1) ^
       Math.imul((port << 8) | protocol, 0x85ebca6b)) | 1;
   }
 
-  /** The connection is of class `to` now, after `from`; -1: it begins or ends. */
+  /** The connection's class changed from `from` to `to`; -1: it begins or ends. */
   move(entry: number, from: number, to: number, isPooled: boolean): void {
     const less = counterOf(from);
     const more = counterOf(to);
@@ -64,7 +64,7 @@ export class Shares {
     this.#change(hash ^ pool, less, more);
   }
 
-  /** Connections of `src` in that pool, or ALL, that wait for an answer. */
+  /** Pending connections of `src` in that pool, or in ALL. */
   pending(src: number, pool: number): number {
     const hash = this.#hashOf(src) ^ pool;
     const block = this.#blockOf(hash);
@@ -73,7 +73,7 @@ export class Shares {
     return Math.min(counts[block + firstOf(cells)]!, counts[block + secondOf(cells)]!);
   }
 
-  /** Those and the live ones. */
+  /** Pending and live ones. */
   total(src: number, pool: number): number {
     const hash = this.#hashOf(src) ^ pool;
     const block = this.#blockOf(hash);
@@ -127,11 +127,15 @@ function secondOf(cells: number): number {
 }
 
 /** True for a class whose connections are counted. */
-export function counts(kind: number): boolean {
-  return counterOf(kind) >= 0;
+export function isCounted(evictionClass: number): boolean {
+  return counterOf(evictionClass) >= 0;
 }
 
-/** Word of a cell; -1: none. */
-function counterOf(kind: number): number {
-  return kind === LIVE ? 1 : kind === UNANSWERED || kind === HALF_OPEN ? 0 : -1;
+/** The word of a cell that counts a class; -1: none. */
+function counterOf(evictionClass: number): number {
+  return evictionClass === LIVE
+    ? 1
+    : evictionClass === UNANSWERED || evictionClass === HALF_OPEN
+    ? 0
+    : -1;
 }

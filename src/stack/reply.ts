@@ -1,4 +1,4 @@
-/** A packet of the proxy's own, back to the station and host that a PDU came from. */
+/** Packets of the proxy's own to the sender of a PDU: the station and the host it came from. */
 import type { Arena } from "../core/arena.ts";
 import { complement, sumBytes } from "../wire/checksum.ts";
 import * as ethernet from "../wire/ethernet.ts";
@@ -8,10 +8,10 @@ import type { Pdu } from "../wire/pdu.ts";
 const HEADER_BYTES = ethernet.ETHERNET_BYTES + ipv4.IPV4_MIN_BYTES;
 
 /**
- * Takes room for an answer to `pdu`, which must not have been rewritten yet, and writes its Ethernet and
- * IPv4 headers. Returns the offset where its `l4Bytes` bytes of layer 4 go, or -1 if there is no room.
+ * Allocates a reply to `pdu`, which must not have been rewritten yet, and writes its Ethernet and
+ * IPv4 headers. Returns the offset for its `l4Bytes` bytes of layer 4, or -1 without buffer space.
  */
-export function beginAnswer(
+export function beginReply(
   arena: Arena,
   pdu: Pdu,
   answer: {
@@ -43,7 +43,7 @@ export function beginAnswer(
   return frame + HEADER_BYTES;
 }
 
-/** Queues an answer whose layer 4 has been written at `l4`; false when the list is full. */
-export function sendAnswer(arena: Arena, l4: number, l4Bytes: number): boolean {
+/** Queues a reply whose layer 4 has been written at `l4`; false when the list is full. */
+export function sendReply(arena: Arena, l4: number, l4Bytes: number): boolean {
   return arena.send(l4 - HEADER_BYTES, HEADER_BYTES + l4Bytes);
 }

@@ -1,19 +1,19 @@
-/** Refuses a TCP segment with an RST of our own, as a closed port does (RFC 9293 §3.10.7.1). */
+/** Rejects a TCP segment with an RST, as a closed port does (RFC 9293 §3.10.7.1). */
 import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
 import { complement, pseudoHeaderSum, sumBytes } from "../wire/checksum.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
-import { beginAnswer, sendAnswer } from "./reply.ts";
+import { beginReply, sendReply } from "./reply.ts";
 
 /**
- * Queues an RST to the sender of `pdu`, a TCP segment that was not rewritten. Returns false when none is
- * sent: about an RST, or out of scratch.
+ * Queues an RST to the sender of `pdu`, a TCP segment that was not rewritten. Returns false when
+ * none is sent: for an RST, or without buffer space.
  */
 export function sendReset(arena: Arena, pdu: Pdu, random: Random): boolean {
   if ((pdu.tcpFlags & tcp.RST) !== 0) return false;
-  const segment = beginAnswer(arena, pdu, {
+  const segment = beginReply(arena, pdu, {
     src: pdu.dst,
     protocol: ipv4.PROTOCOL_TCP,
     l4Bytes: tcp.TCP_MIN_BYTES,
@@ -28,17 +28,10 @@ export function sendReset(arena: Arena, pdu: Pdu, random: Random): boolean {
     srcPort: pdu.dstPort,
     dstPort: pdu.srcPort,
     seq: acknowledges ? pdu.ack : 0,
-    ack: acknowledges ? 0 : (pdu.seq + segmentLength(pdu)) | 0,
+    ack: acknowledges ? 0 : (pdu.seq + tcp.segmentLength(pdu)) | 0,
     flags: acknowledges ? tcp.RST : tcp.RST | tcp.ACK,
   });
   const pseudo = pseudoHeaderSum(pdu.dst, pdu.src, ipv4.PROTOCOL_TCP, tcp.TCP_MIN_BYTES);
   tcp.setChecksum(view, segment, complement(sumBytes(view, segment, tcp.TCP_MIN_BYTES, pseudo)));
-  return sendAnswer(arena, segment, tcp.TCP_MIN_BYTES);
-}
-
-/** Sequence numbers that the segment takes: its data, and one for each of SYN and FIN. */
-function segmentLength(pdu: Pdu): number {
-  const syn = (pdu.tcpFlags & tcp.SYN) !== 0 ? 1 : 0;
-  const fin = (pdu.tcpFlags & tcp.FIN) !== 0 ? 1 : 0;
-  return pdu.end - pdu.payload + syn + fin;
+  return sendReply(arena, segment, tcp.TCP_MIN_BYTES);
 }

@@ -1,6 +1,6 @@
 /** The program as a process: exit codes, streams that fail, files that are given twice, early signals. */
 import assert from "node:assert/strict";
-import { writePcap } from "../../src/device/capture/pcap.ts";
+import { writePcap } from "../support/pcap.ts";
 import { proxyCommand } from "../lab/proxy.ts";
 import { permitted, whyNoTap } from "../ffi/namespace.ts";
 import { buildIcmp } from "../support/frames.ts";

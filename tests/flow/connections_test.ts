@@ -331,7 +331,10 @@ Deno.test("Connections chooses again for UDP and queries whose backend does not 
 
 const SECOND_MS = 1000;
 
-/** SYNs 100 below what was sent, some time after the connection's end: whether each opens the next one. */
+/**
+ * SYNs 100 below what was sent, some time after the connection's end: whether each opens the next
+ * one.
+ */
 const AGAIN: [string, (world: World) => void, number, boolean][] = [
   ...[
     ["closed", 59.9, false] as const,

@@ -3,7 +3,7 @@ import { below, SeededRandom } from "../../src/core/random.ts";
 import { NOT_MINE, Reason } from "../../src/core/reason.ts";
 import { RelatedErrors } from "../../src/flow/icmp_error.ts";
 import { FlowTable, SIDE_A, SIDE_B } from "../../src/flow/table.ts";
-import { ACK, END, SIDE_WORDS } from "../../src/flow/tcp_window.ts";
+import { ACK, END, WORDS_PER_SIDE } from "../../src/flow/tcp_window.ts";
 import { formatAddress, parseAddress } from "../../src/wire/address.ts";
 import {
   buildIcmp,
@@ -38,8 +38,8 @@ const SEQ = 1000;
 /** Each side has sent the bytes from `seq` up to `end`, and the other has not acknowledged them. */
 function sentAndUnacknowledged(table: FlowTable, entry: number, seq: number, end = seq): void {
   for (const side of [SIDE_A, SIDE_B]) {
-    table.setData(entry, side * SIDE_WORDS + END, end | 0);
-    table.setData(entry, (1 - side) * SIDE_WORDS + ACK, seq | 0);
+    table.setData(entry, side * WORDS_PER_SIDE + END, end | 0);
+    table.setData(entry, (1 - side) * WORDS_PER_SIDE + ACK, seq | 0);
   }
 }
 
@@ -283,7 +283,9 @@ Deno.test("RelatedErrors believes only what quotes a sequence number under way (
   }
 });
 
-/** The quote is the beginning of `sent`. Half a TCP checksum says nothing, nor can it be adjusted. */
+/**
+ * The quote is the beginning of `sent`. Half a TCP checksum says nothing, nor can it be adjusted.
+ */
 function checkQuote(quote: Uint8Array, sent: Uint8Array, name: string): void {
   const checksum = (quote[0]! & 15) * 4 + 16;
   const half = quote[9] === 6 && quote.length === checksum + 1;

@@ -38,7 +38,10 @@ export async function startProxy(
   return proxy;
 }
 
-/** As `startProxy`, with an interface on each side; a flag in `more` takes the place of the usual one. */
+/**
+ * As `startProxy`, with an interface on each side; a flag in `more` takes the place of the usual
+ * one.
+ */
 export async function startTwoSided(host: Host, ...more: readonly string[]): Promise<Background> {
   const isReplaced = (one: string): boolean =>
     more.some((other) => other.split("=")[0] === one.split("=")[0]);

@@ -1,16 +1,17 @@
 /**
- * What must hold whatever the LAN does, checked on every frame that the proxy sends and on its table:
+ * Invariants, checked on every frame that the proxy sends and on its table:
  *
- *   - the frame is valid, and a packet that a host sent with nothing changed but what a translator and a
- *     router change: addresses, ports, TTL, checksums, MAC addresses; and it leaves as often as it came;
- *   - to a backend it leaves from the proxy and a port of the range, and only a SYN takes a (backend,
- *     port there, port) tuple, and never that of a connection that both ends are busy with;
- *   - to a client it leaves only from a tuple that this client's connection holds, and looks as if the
- *     proxy were the server;
+ *   - the frame is valid, and a packet that a host sent, with only those fields changed that a
+ *     translator and a router change (addresses, ports, TTL, checksums, MAC addresses), and it is
+ *     sent as often as it was received;
+ *   - a packet to a backend has the proxy's address and a port of the range; only a SYN takes a
+ *     (backend, port there, port) tuple, and never that of a connection in use at both ends;
+ *   - a packet to a client has a tuple that this client's connection holds, and looks as if the proxy
+ *     were the server;
  *   - the table finds an entry from both sides, and agrees with what was sent.
  *
- * Which connection holds which tuple is followed here from the frames alone: a second opinion about the
- * table, not a look into it.
+ * Which connection holds which tuple is determined here from the frames alone, independently of the
+ * table.
  */
 import type { Appliance } from "../../src/datapath/appliance.ts";
 import { readArp, readIcmp, readTcp } from "../support/frames.ts";

@@ -284,7 +284,10 @@ Deno.test("Reassembly.add drops the datagram for other bytes in the same place",
   }
 });
 
-/** What RFC 791 and this project's rules make of fragments of one datagram: a slow, separate opinion. */
+/**
+ * What RFC 791 and this project's rules make of fragments of one datagram: a slow, separate
+ * opinion.
+ */
 class Twin {
   #seen: { start: number; data: Uint8Array; isLast: boolean }[] = [];
   #dead = false;

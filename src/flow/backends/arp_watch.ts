@@ -1,16 +1,19 @@
-/** What ARP finds out about the next hops towards backends: it decides who gets new connections. */
+/** Watches by ARP the next hops towards backends, which decides who gets new connections. */
 import type { LimitedLog } from "../../core/limited_log.ts";
 import type { Backend, Backends } from "./backends.ts";
 import { formatAddress, formatMac, type Mac } from "../../wire/address.ts";
 
-/** Lines at once, of those that tell of each next hop when it is found or lost. */
+/** Burst of log lines about next hops that are found or lost. */
 const LINES_AT_ONCE = 100;
 
-/** A next hop that moves once has a new host; one that moves again so soon has two. */
+/**
+ * A next hop whose MAC address changes again this soon is claimed by two hosts; one change is a new
+ * host.
+ */
 const CONFLICT_MS = 60_000;
 
-/** Where a next hop is, and when it moved there from elsewhere. */
-interface Place {
+/** MAC address of a next hop, and when it last changed. */
+interface Location {
   mac: Mac;
   movedMs: number;
 }
@@ -19,9 +22,9 @@ export class BackendWatch {
   readonly #backends: Backends;
   readonly #log: LimitedLog;
   readonly #reachedBy = new Map<number, Backend[]>();
-  readonly #places = new Map<number, Place>();
+  readonly #locations = new Map<number, Location>();
 
-  /** `nextHop` tells by which next hop an address is reached. */
+  /** `nextHop` returns the next hop towards an address. */
   constructor(backends: Backends, nextHop: (address: number) => number, log: LimitedLog) {
     this.#backends = backends;
     this.#log = log;
@@ -33,17 +36,17 @@ export class BackendWatch {
     }
   }
 
-  /** The next hops to keep an eye on: backends on the link, and the gateway if others need it. */
+  /** The next hops to watch: backends on the link, and gateways for the others. */
   nextHops(): readonly number[] {
     return [...this.#reachedBy.keys()];
   }
 
   resolved(nextHop: number, mac: Mac, nowMs: number): void {
     for (const backend of this.#reachedBy.get(nextHop)!) this.#backends.setStatus(backend, "up");
-    const place = this.#places.get(nextHop);
-    const moved = place !== undefined && (place.mac.hi !== mac.hi || place.mac.lo !== mac.lo);
-    if (moved && nowMs - place.movedMs < CONFLICT_MS) {
-      const other = place.mac;
+    const known = this.#locations.get(nextHop);
+    const moved = known !== undefined && (known.mac.hi !== mac.hi || known.mac.lo !== mac.lo);
+    if (moved && nowMs - known.movedMs < CONFLICT_MS) {
+      const other = known.mac;
       this.#log.write(
         "warning",
         "address conflict",
@@ -62,8 +65,8 @@ export class BackendWatch {
         () => `${this.#nameOf(nextHop)} is at ${formatMac(mac)}`,
       );
     }
-    const movedMs = moved ? nowMs : place?.movedMs ?? -Infinity;
-    this.#places.set(nextHop, { mac, movedMs });
+    const movedMs = moved ? nowMs : known?.movedMs ?? -Infinity;
+    this.#locations.set(nextHop, { mac, movedMs });
   }
 
   unanswered(nextHop: number, nowMs: number): void {

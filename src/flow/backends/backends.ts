@@ -1,10 +1,12 @@
-/** The backends: `--dst-addrs`, whether each can be reached, and how many connections it has had. */
+/**
+ * The backends: `--dst-addrs`, whether each can be reached, and how many connections it has had.
+ */
 import { below, type Random } from "../../core/random.ts";
 import type { BalanceMethod } from "../../policy/language/ast.ts";
 import type { Pdu } from "../../wire/pdu.ts";
-import { tupleHash } from "../../wire/stable_hash.ts";
+import { stableHash } from "../../wire/stable_hash.ts";
 
-/** Not heard of yet / answers ARP / has not answered. */
+/** No ARP reply yet / answers ARP / does not answer. */
 export type BackendStatus = "resolving" | "up" | "unanswered";
 
 export interface Backend {
@@ -21,9 +23,9 @@ export class Backends {
   /** How many have not answered. */
   unanswered = 0;
   readonly #byAddress: ReadonlyMap<number, Backend>;
-  /** Place in `all`. */
-  readonly #placeOf: ReadonlyMap<Backend, number>;
-  /** Those that answer and those not heard of yet, each in the order given. */
+  /** Index in `all`. */
+  readonly #indexOf: ReadonlyMap<Backend, number>;
+  /** Those that answer and those that have not replied yet, each in the order given. */
   readonly #up: Backend[] = [];
   readonly #resolving: Backend[];
   #turn = 0;
@@ -36,7 +38,7 @@ export class Backends {
       opened: 0,
     }));
     this.#byAddress = new Map(this.all.map((backend) => [backend.address, backend]));
-    this.#placeOf = new Map(this.all.map((backend, place) => [backend, place]));
+    this.#indexOf = new Map(this.all.map((backend, index) => [backend, index]));
     this.#resolving = [...this.all];
   }
 
@@ -44,14 +46,17 @@ export class Backends {
     return this.#byAddress.get(address);
   }
 
-  /** Connections go to backends that answer; while none does, to those not heard of yet; else to none. */
+  /**
+   * New connections go to backends that answer; while none does, to those that have not replied
+   * yet; else to none.
+   */
   setStatus(backend: Backend, status: BackendStatus): void {
     if (backend.status === status) return;
     const from = this.#withStatus(backend.status);
     const to = this.#withStatus(status);
     backend.status = status;
-    from?.splice(this.#placeIn(from, backend), 1);
-    to?.splice(this.#placeIn(to, backend), 0, backend);
+    from?.splice(this.#indexIn(from, backend), 1);
+    to?.splice(this.#indexIn(to, backend), 0, backend);
     this.unanswered = this.all.length - this.#up.length - this.#resolving.length;
   }
 
@@ -59,19 +64,19 @@ export class Backends {
     return status === "up" ? this.#up : status === "resolving" ? this.#resolving : null;
   }
 
-  /** Where the backend stands in a part of `all`, or would stand. */
-  #placeIn(part: readonly Backend[], backend: Backend): number {
-    const place = this.#placeOf.get(backend)!;
+  /** Index of the backend in a part of `all`, or where to insert it. */
+  #indexIn(part: readonly Backend[], backend: Backend): number {
+    const index = this.#indexOf.get(backend)!;
     let low = 0;
     for (let high = part.length; low < high;) {
       const middle = (low + high) >>> 1;
-      if (this.#placeOf.get(part[middle]!)! < place) low = middle + 1;
+      if (this.#indexOf.get(part[middle]!)! < index) low = middle + 1;
       else high = middle;
     }
     return low;
   }
 
-  /** An eligible backend for the connection that `pdu` opens, or null if none has answered. */
+  /** A backend for the connection that `pdu` opens, or null if none is eligible. */
   pick(method: BalanceMethod, pdu: Readonly<Pdu>, random: Random): Backend | null {
     const eligible = this.#up.length > 0 ? this.#up : this.#resolving;
     const count = eligible.length;
@@ -82,7 +87,7 @@ export class Backends {
       case "in turn":
         return eligible[this.#turn++ % count]!;
       case "by hash":
-        return eligible[(tupleHash(pdu) >>> 0) % count]!;
+        return eligible[(stableHash(pdu) >>> 0) % count]!;
     }
   }
 }

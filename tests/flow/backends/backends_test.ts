@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { SeededRandom } from "../../../src/core/random.ts";
 import { Backends, type BackendStatus } from "../../../src/flow/backends/backends.ts";
 import { Pdu } from "../../../src/wire/pdu.ts";
-import { tupleHash } from "../../../src/wire/stable_hash.ts";
+import { stableHash } from "../../../src/wire/stable_hash.ts";
 
 const PDU = new Pdu();
 
@@ -106,7 +106,7 @@ Deno.test("Backends.pick goes by the order given, in whatever order backends com
     backends.setStatus(backend, statuses[random.uint32() % 3]!);
     const withStatus = (status: BackendStatus) => backends.all.filter((b) => b.status === status);
     const eligible = withStatus("up").length > 0 ? withStatus("up") : withStatus("resolving");
-    const expected = eligible[(tupleHash(pdu) >>> 0) % eligible.length] ?? null;
+    const expected = eligible[(stableHash(pdu) >>> 0) % eligible.length] ?? null;
     assert.equal(backends.pick("by hash", pdu, random), expected);
   }
 });
