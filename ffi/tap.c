@@ -11,6 +11,8 @@
  *
  * Read first: linux/Documentation/networking/tuntap.rst; virtio 1.2 section 5.1.6 for the header
  * that IFF_VNET_HDR puts in front of each frame; netdevice(7) for the socket ioctls; io_uring(7).
+ *
+ * Long because all that a program can ask of a TAP device is in one file that cc compiles alone.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

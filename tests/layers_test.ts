@@ -53,6 +53,27 @@ Deno.test({
   },
 });
 
+/** Lines of a file that can be read in one go. */
+const MOST_LINES = 350;
+
+Deno.test({
+  name: `layers: a source file above ${MOST_LINES} lines says in its head why ("Long because …")`,
+  ignore: !canRead,
+  fn: () => {
+    const root = new URL("../", import.meta.url);
+    const shim = [...Deno.readDirSync(new URL("ffi/", root))]
+      .flatMap(({ name }) => name.endsWith(".c") ? [`ffi/${name}`] : []);
+    const unexplained = [...tsFiles(root, "src/"), ...tsFiles(root, "ffi/"), ...shim].filter(
+      (path) => {
+        const source = Deno.readTextFileSync(new URL(path, root));
+        const head = source.slice(0, source.indexOf("*/"));
+        return source.split("\n").length > MOST_LINES + 1 && !head.includes("Long because");
+      },
+    );
+    assert.deepEqual(unexplained, []);
+  },
+});
+
 const BAD: [string, string, string][] = [
   ["src/policy/check/a.ts", 'import { x } from "../../flow/a.ts";', "imports src/flow/a.ts"],
   [
