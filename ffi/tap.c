@@ -7,8 +7,6 @@
  * pointers only: a 64-bit integer would fall off the fast call path of the binding (ffi/tap.ts,
  * same names).
  *
- * Long because it is the whole shim: run from source, the proxy builds it from this one file.
- *
  * Read first: linux/Documentation/networking/tuntap.rst; virtio 1.2 section 5.1.6 for the header
  * that IFF_VNET_HDR puts in front of each frame; netdevice(7) for the socket ioctls; io_uring(7).
  *
