@@ -10,6 +10,7 @@ const PURE = [
   "wire",
   "policy/language",
   "policy/notation",
+  "policy/printing",
   "policy/engine",
   "policy/check",
   "policy/picture",

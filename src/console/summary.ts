@@ -3,7 +3,7 @@ import { Reason, reasonName } from "../core/reason.ts";
 import type { Outcome } from "../datapath/observer.ts";
 import type { Snapshot } from "../datapath/snapshot.ts";
 import { DECISION_NAMES } from "../policy/language/ast.ts";
-import { printLabel } from "../policy/notation/print.ts";
+import { printLabel } from "../policy/printing/print.ts";
 import { formatAddress } from "../wire/address.ts";
 
 const COUNT_WIDTH = 12;

@@ -1,6 +1,6 @@
 /** SIGHUP: the policy file is read again under a running proxy. */
 import assert from "node:assert/strict";
-import { print } from "../../src/policy/notation/print.ts";
+import { print } from "../../src/policy/printing/print.ts";
 import { demo } from "../../src/policy/language/built_in.ts";
 import { startEcho } from "../lab/peer.ts";
 import { lastSummary, startProxy, usualOptions } from "../lab/proxy.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { print } from "../../src/policy/notation/print.ts";
+import { print } from "../../src/policy/printing/print.ts";
 import { loadPolicy, MAX_FILE_BYTES, readPolicy } from "../../src/process/policy_file.ts";
 
 const granted = (name: "read" | "write") =>

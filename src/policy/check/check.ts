@@ -25,7 +25,7 @@ import {
   valid,
 } from "./fit.ts";
 import { type Note, Place } from "./place.ts";
-import { printStep } from "../notation/print.ts";
+import { printStep } from "../printing/print.ts";
 import { Remaining } from "./remaining.ts";
 import { checkStructure } from "./structure.ts";
 

@@ -10,7 +10,7 @@ import {
   METHOD_WORDS,
   PREDICATE_WORDS,
 } from "../../../src/policy/language/words.ts";
-import { format } from "../../../src/policy/notation/format.ts";
+import { format } from "../../../src/policy/printing/format.ts";
 import type { Included } from "../../../src/policy/notation/include.ts";
 import { formatError, parse } from "../../../src/policy/notation/parse.ts";
 
