@@ -24,6 +24,7 @@ import {
   DEFAULT_MAX_LIMIT_SOURCES,
   DEFAULT_OFFLOAD,
   DEFAULT_SPIN,
+  DEFAULT_STRAYS,
   readConfig,
   readTapConfig,
   TIMEOUT_FLAGS,
@@ -128,6 +129,10 @@ function makeProgram(about: About, print: (text: string) => void): Program {
   flag(
     "--clamp-mss <on|off>",
     "lower TCP's MSS to the MTUs (default on if the sides' MTUs differ)",
+  );
+  flag(
+    "--strays <reset|drop>",
+    `answer to TCP segments of no connection (default ${DEFAULT_STRAYS})`,
   );
   flag("--policy <FILE>", "policy to run, read again at SIGHUP (default the built-in one)");
   flag("--seed <N>", "makes a run repeatable, for replay and tests (default random)");

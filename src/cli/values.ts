@@ -10,7 +10,7 @@ import {
 } from "../wire/address.ts";
 import type { Route } from "../stack/routes.ts";
 import { checkOwnAddress } from "../datapath/config.ts";
-import type { TraceMode } from "../datapath/config.ts";
+import type { StrayMode, TraceMode } from "../datapath/config.ts";
 
 const DEFAULT_PREFIX = 24;
 export const DEFAULT_PORTS = "1024-65535";
@@ -107,6 +107,13 @@ export function parseSwitch(text: string): boolean {
     throw new SyntaxError(`Cannot parse "${text}" as switch: expected on or off`);
   }
   return text === "on";
+}
+
+export function parseStrays(text: string): StrayMode {
+  if (text !== "reset" && text !== "drop") {
+    throw new SyntaxError(`Cannot parse "${text}" as answer to strays: expected reset or drop`);
+  }
+  return text;
 }
 
 export function parseTrace(text: string): TraceMode {

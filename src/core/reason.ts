@@ -44,6 +44,7 @@ const TABLE = [
   ["icmp-quote", "an ICMP error that does not quote an IPv4 header and 8 bytes behind it"],
   ["icmp-quote-checksum", "the IPv4 header that an ICMP error quotes has a wrong checksum"],
   ["invalid", "belongs to no connection and can't open one"],
+  ["stray", "a TCP segment that belongs to no connection and opens none"],
   [
     "out-of-window",
     "TCP segment, or one that an ICMP error quotes, outside its connection's window",

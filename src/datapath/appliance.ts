@@ -35,6 +35,7 @@ import { ConnectionResets } from "./reset_connections.ts";
 import { LEFT, PlainSegments } from "./header_prediction.ts";
 import type { Observer, SentFrame } from "./observer.ts";
 import { type Snapshot, snapshotOf } from "./snapshot.ts";
+import { Strays } from "./strays.ts";
 import { type Evaluator, RunningPolicy } from "./running_policy.ts";
 
 /** How often timers are looked at. */
@@ -124,6 +125,7 @@ export class Appliance {
       connections: this.connections,
       related: this.#related,
       answers: this.#answers,
+      strays: config.strays === "drop" ? null : new Strays(random, this.#nowMs),
       fragmenter,
       metrics: this.metrics,
       clampMss: config.clampMss,
@@ -194,7 +196,10 @@ export class Appliance {
     this.#policy.replace(policy);
   }
 
-  /** Resets those of the open TCP connections that `isMeant` names, a slice a `step`, sent by the next `poll`. */
+  /**
+   * Resets those of the open TCP connections that `isMeant` names: a slice with each `step`, which the next
+   * `poll` sends.
+   */
   resets(isMeant: (entry: number) => boolean): ConnectionResets {
     return new ConnectionResets({
       connections: this.connections,

@@ -21,6 +21,7 @@ import type { Steps } from "../policy/engine/environment.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
 import {
+  isStray,
   type Pdu,
   STATE_ESTABLISHED,
   STATE_INVALID,
@@ -173,6 +174,7 @@ export class Connections {
       return 0;
     },
     translateAToB: (pdu, backend) => {
+      if (isStraySegment(pdu)) return Reason.stray;
       if (pdu.state === STATE_INVALID) return pdu.invalid;
       if (!hasPorts(pdu)) return Reason["not-translatable"];
       if (pdu.flow >= 0 && !this.#belongsTo(pdu, SIDE_A)) return Reason.invalid;
@@ -181,6 +183,7 @@ export class Connections {
       return 0;
     },
     translateBToA: (pdu) => {
+      if (isStraySegment(pdu)) return Reason.stray;
       if (pdu.flow < 0 || !this.#belongsTo(pdu, SIDE_B)) return Reason["no-mapping"];
       if (pdu.state === STATE_INVALID) return pdu.invalid;
       pdu.steps |= STEP_B_TO_A;
@@ -417,6 +420,11 @@ export class Connections {
 function asks(pdu: Pdu): boolean {
   if (pdu.protocol === PROTOCOL_TCP) return tcpState.isFirstSyn(pdu.tcpFlags);
   return pdu.protocol !== PROTOCOL_ICMP || icmpv4.isRequest(pdu.icmpType);
+}
+
+/** True for a TCP segment that has no connection and opens none. */
+function isStraySegment(pdu: Pdu): boolean {
+  return pdu.protocol === PROTOCOL_TCP && isStray(pdu);
 }
 
 /** True if there is something to tell connections apart by: ports, or a query's identifier. */
