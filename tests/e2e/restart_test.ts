@@ -1,8 +1,9 @@
 /** What becomes of open connections when the proxy ends, or dies and is started again. */
 import assert from "node:assert/strict";
 import type { Background } from "../support/shell.ts";
+import type { Host } from "../lab/lab.ts";
 import { startEcho } from "../lab/peer.ts";
-import { startProxy } from "../lab/proxy.ts";
+import { askSummary, startProxy, summaryCount } from "../lab/proxy.ts";
 import { SteadyConnections } from "../lab/steady.ts";
 import { labTests } from "../lab/suite.ts";
 import { bridged, proxyAddress, type Topology } from "../lab/topology.ts";
@@ -30,6 +31,33 @@ labTest(
   },
 );
 
+labTest("proxy, killed and started again, resets on both sides what it has forgotten", async () => {
+  await using topology = await bridged("behind a port");
+  const { host, client } = topology;
+  const proxy = await startProxy(host);
+  const { idle, download } = await openAll(topology);
+  await proxy.stop("SIGKILL");
+  await using next = await startProxy(host);
+
+  // Each client hears of it with its next segment.
+  for (const one of idle) await one.write("still there?\n");
+  for (const one of idle) {
+    assert.ok(await one.ended(5000), one.stdout);
+    assert.ok(!one.stdout.includes("still there?"), one.stdout);
+  }
+  await download.write("go on\n");
+  assert.ok(await download.ended(5000));
+  assert.equal(await ends(client), 0, "the client holds nothing open");
+  assert.ok(summaryCount(await askSummary(next), "stray") > IDLE);
+
+  const again = await client.run(["nc", "-N", "-w", "2", proxyAddress, "2000"]);
+  assert.match(again.stdout, /^from 192\.168\.0\./);
+  // So does a backend: of the three only one has sent anything.
+  for (const { host: backend } of topology.backends) {
+    assert.equal(await ends(backend, "sport", "2001"), 0, "who was sending was reset");
+  }
+});
+
 /** Connections that wait for input, and one whose backend sends as fast as it can. */
 async function openAll(
   { client, backends }: Topology,
@@ -50,7 +78,7 @@ async function openAll(
   return { idle, download };
 }
 
-async function listens(host: Topology["host"], port: number): Promise<void> {
+async function listens(host: Host, port: number): Promise<void> {
   const deadline = performance.now() + 5000;
   while ((await host.must(["ss", "-Hltn", "sport", String(port)])) === "") {
     assert.ok(performance.now() < deadline, `nobody listens on ${port}`);
@@ -60,10 +88,14 @@ async function listens(host: Topology["host"], port: number): Promise<void> {
 /** How many ends of connections the client and the backends hold open. */
 async function established({ client, backends }: Topology): Promise<number> {
   const hosts = [client, ...backends.map(({ host }) => host)];
-  const lists = await Promise.all(
-    hosts.map((host) => host.must(["ss", "-Htn", "state", "connected"])),
-  );
-  return lists.join("").split("\n").filter((line) => line !== "").length;
+  const counts = await Promise.all(hosts.map((host) => ends(host)));
+  return counts.reduce((sum, count) => sum + count);
+}
+
+/** How many ends of connections the host holds open, of those that the filter of `ss` names. */
+async function ends(host: Host, ...filter: readonly string[]): Promise<number> {
+  const list = await host.must(["ss", "-Htn", "state", "connected", ...filter]);
+  return list.split("\n").filter((line) => line !== "").length;
 }
 
 async function until(topology: Topology, open: number): Promise<void> {
