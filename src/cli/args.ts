@@ -26,6 +26,7 @@ import {
   DEFAULT_MAX_LIMIT_SOURCES,
   DEFAULT_OFFLOAD,
   DEFAULT_SPIN,
+  DEFAULT_STRAYS,
   readConfig,
   readTapConfig,
   TIMEOUT_FLAGS,
@@ -130,6 +131,10 @@ function makeProgram(about: About, print: (text: string) => void): Program {
   flag(
     "--clamp-mss <on|off>",
     "lower TCP's MSS to the MTUs (default: on if the MTUs differ)",
+  );
+  flag(
+    "--strays <reset|drop>",
+    `answer to TCP segments of no connection (default ${DEFAULT_STRAYS})`,
   );
   flag("--policy <FILE>", "policy to run, reloaded at SIGHUP (default: built-in)");
   flag("--seed <N>", "seed of a repeatable run, for replay and tests (default random)");

@@ -10,12 +10,14 @@ import {
   parseInteger,
   parsePath,
   parsePorts,
+  parseStrays,
   parseSwitch,
   parseTrace,
 } from "./values.ts";
 
 export const DEFAULT_MAX_CONN = "262144";
 export const DEFAULT_MAX_LIMIT_SOURCES = "262144";
+export const DEFAULT_STRAYS = "reset";
 export const DEFAULT_OFFLOAD = "on";
 export const DEFAULT_SPIN = "100";
 const MAX_CONN = 1_000_000;
@@ -77,6 +79,7 @@ export function readConfig(flags: Flags, nets: Nets, trace: TraceMode): Config {
     trace: read(flags, "trace", trace, parseTrace),
     preserveSource: isGiven(flags, "preserve-source"),
     clampMss: readOptional(flags, "clamp-mss", parseSwitch),
+    strays: read(flags, "strays", DEFAULT_STRAYS, parseStrays),
     policy: readOptional(flags, "policy", parsePath),
   };
 }

@@ -16,7 +16,7 @@ Examples:
 
 Output: PDUs and the summary on stdout, log lines on stderr.
 Signals: SIGUSR2 prints the summary; SIGHUP reloads the policy; SIGINT and
-SIGTERM print the summary and exit.
+SIGTERM reset the open connections, print the summary and exit.
 Exit codes: 0 after a signal, 1 for a failure at run time, 2 for a wrong
 command line.`;
 
@@ -48,8 +48,8 @@ and after each: ttl N, length N (of the whole IP packet), id N (of an ICMP
 query). Packets are taken in order: each finds the connections that those
 before it have opened.
 Flags --policy, --ipv4, --gateway, --route, --mac, --preserve-source,
---clamp-mss, --ports, --max-conn, --max-neighbors, --max-limit-sources and
---seed are those of a run (seed default 0), and so are those of side B:
+--clamp-mss, --strays, --ports, --max-conn, --max-neighbors,
+--max-limit-sources and --seed are those of a run (seed default 0), and so are those of side B:
 --ipv4-b makes it two-sided, without --net-b. Every neighbour has answered ARP.
 Nothing is sent.
 
@@ -64,8 +64,8 @@ Exit codes: 0, 1 for a wrong policy or a failure, 2 for a wrong command line.`;
 
 export const REPLAY_HELP = `
 Flags --policy, --ipv4, --gateway, --route, --preserve-source, --clamp-mss,
---ports, --max-conn, --max-neighbors, --max-limit-sources, --timeout-…, --seed
-and --trace are those of a run; for the same decisions give those of the run
+--strays, --ports, --max-conn, --max-neighbors, --max-limit-sources,
+--timeout-…, --seed and --trace are those of a run; for the same decisions give those of the run
 that was captured (seed default 0, trace default all).
 With --ipv4-b and the other flags of side B there are two captures, whose
 records are taken, and counted, in the order of time.

@@ -13,7 +13,7 @@ import {
 import type { Route } from "../stack/routes.ts";
 import { checkOwnAddress } from "./address_rules.ts";
 import { checkDeviceName } from "../device/tap.ts";
-import type { TraceMode } from "../datapath/config.ts";
+import type { StrayMode, TraceMode } from "../datapath/config.ts";
 
 const DEFAULT_PREFIX = 24;
 export const DEFAULT_PORTS = "1024-65535";
@@ -100,6 +100,13 @@ export function parseSwitch(text: string): boolean {
     throw new SyntaxError(`Cannot parse "${text}" as switch: expected on or off`);
   }
   return text === "on";
+}
+
+export function parseStrays(text: string): StrayMode {
+  if (text !== "reset" && text !== "drop") {
+    throw new SyntaxError(`Cannot parse "${text}" as answer to strays: expected reset or drop`);
+  }
+  return text;
 }
 
 export function parseTrace(text: string): TraceMode {

@@ -53,6 +53,7 @@ const TABLE = [
   ["icmp-quote", "an ICMP error that does not quote an IPv4 header and 8 bytes of data"],
   ["icmp-quote-checksum", "checksum of the IPv4 header quoted in an ICMP error is wrong"],
   ["invalid", "belongs to no connection and can't open one"],
+  ["stray", "a TCP segment that belongs to no connection and opens none"],
   [
     "out-of-window",
     "TCP segment, or one quoted in an ICMP error, outside its connection's window",

@@ -33,9 +33,11 @@ import type { Config } from "./config.ts";
 import { Dispatch } from "./dispatch.ts";
 import { type Link, makeLinks } from "./link.ts";
 import { Count, Metrics } from "./metrics.ts";
+import { ConnectionResets } from "./reset_connections.ts";
 import { PlainSegments } from "./header_prediction.ts";
 import type { Observer, SentFrame } from "./observer.ts";
 import { type Snapshot, snapshotOf } from "./snapshot.ts";
+import { Strays } from "./strays.ts";
 import { type Evaluator, RunningPolicy } from "./running_policy.ts";
 
 /** How often timers are looked at. */
@@ -62,6 +64,7 @@ export class Appliance {
   readonly metrics = new Metrics();
   readonly connections: Connections;
   readonly #clock: Clock;
+  readonly #random: Random;
   /** Side A's link and side B's, which may be one and the same. */
   readonly #a: Link;
   readonly #b: Link;
@@ -83,6 +86,7 @@ export class Appliance {
   constructor(options: ApplianceOptions) {
     const { devices, clock, random, policy, config, log, observer, evaluator } = options;
     this.#clock = clock;
+    this.#random = random;
     this.#observer = observer;
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
@@ -120,6 +124,7 @@ export class Appliance {
       connections: this.connections,
       related: this.#related,
       answers: this.#answers,
+      strays: config.strays === "drop" ? null : new Strays(random, this.#nowMs),
       fragmenter,
       metrics: this.metrics,
       clampMss: config.clampMss,
@@ -188,6 +193,33 @@ export class Appliance {
    */
   setPolicy(policy: Policy): void {
     this.#policy.replace(policy);
+  }
+
+  /**
+   * Resets those of the open TCP connections that `isMeant` names: a slice with each `step`, which the next
+   * `poll` sends.
+   */
+  resets(isMeant: (entry: number) => boolean): ConnectionResets {
+    return new ConnectionResets({
+      connections: this.connections,
+      links: this.links,
+      linkTowards: (reference) => this.#dispatch.linkTowards(reference),
+      random: this.#random,
+      isMeant,
+    });
+  }
+
+  /** Resets all open TCP connections and sends that at once, as many as `withinMs` allows. */
+  resetAll(withinMs: number): ConnectionResets {
+    const resets = this.resets(() => true);
+    const endMs = this.#clock.nowMs() + withinMs;
+    let goesOn = true;
+    while (goesOn && this.#nowMs < endMs) {
+      goesOn = resets.step(this.#nowMs);
+      this.#flush();
+      this.#nowMs = this.#clock.nowMs();
+    }
+    return resets;
   }
 
   /** What has been counted so far, as plain frozen data. */

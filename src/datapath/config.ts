@@ -10,6 +10,9 @@ const MOST_SHOWN = 20;
 /** Which PDUs the console shows: some of many, all, or none. */
 export type TraceMode = "auto" | "all" | "off";
 
+/** Whether the sender of a segment of no connection is reset. */
+export type StrayMode = "reset" | "drop";
+
 /** The proxy on one interface. */
 export interface LinkConfig {
   /** Name of the TAP device. */
@@ -51,6 +54,8 @@ export interface Config {
   readonly preserveSource: boolean;
   /** Lowers the MSS of connections to what both interfaces take; null: if their MTUs differ. */
   readonly clampMss: boolean | null;
+  /** What becomes of TCP segments that translators find no connection for. */
+  readonly strays: StrayMode;
   /** Path of the policy file; null: the program's own policy. */
   readonly policy: string | null;
 }

@@ -4,7 +4,8 @@
  *
  *     carryOut ─┬─ forward: TTL, link, MTU ─ route, commit ─ translate ─ MSS ──┐
  *               ├─ echo reply: commit ─ turn round                            ├─ whole or in fragments ─ ARP
- *               └─ reject                                                     │
+ *               ├─ reject                                                     │
+ *               └─ drop as stray: an RST back                                 │
  *     relay      an ICMP error about a connection ─ translate ────────────────┘
  *
  * Nothing is committed for what TTL, link, MTU or a missing route keep here. Functions return the decision that was
@@ -24,6 +25,7 @@ import { FROM_A, FROM_B, type Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.
 import * as tcp from "../wire/tcp.ts";
 import type { Answers } from "./answers.ts";
 import type { Link } from "./link.ts";
+import type { Strays } from "./strays.ts";
 import { Count, type Metrics } from "./metrics.ts";
 
 export interface DispatchOptions {
@@ -33,6 +35,8 @@ export interface DispatchOptions {
   readonly connections: Connections;
   readonly related: RelatedErrors;
   readonly answers: Answers;
+  /** Null: strays are dropped in silence. */
+  readonly strays: Strays | null;
   readonly fragmenter: Fragmenter;
   readonly metrics: Metrics;
   /** Null: if the sides' MTUs differ. */
@@ -49,14 +53,18 @@ export class Dispatch {
 
   /** Does what the tree said, its `outcome`, about the PDU that came in by `link`. */
   carryOut(link: Link, pdu: Pdu, outcome: number, nowMs: number): number {
+    const { answers, strays } = this.#options;
     switch (outcome) {
       case FORWARD:
         return this.#forward(link, pdu, nowMs);
       case ECHO_REPLY:
         return this.#echo(link, pdu, nowMs);
       case REJECT:
-        this.#options.answers.reject(link, pdu, nowMs);
+        answers.reject(link, pdu, nowMs);
         return REJECT;
+      case Reason.stray:
+        strays?.answer(link, pdu, nowMs);
+        return outcome;
       default:
         return outcome;
     }

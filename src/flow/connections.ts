@@ -24,6 +24,7 @@ import type { Steps } from "../policy/engine/environment.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
 import {
+  isStray,
   type Pdu,
   STATE_ESTABLISHED,
   STATE_INVALID,
@@ -180,6 +181,7 @@ export class Connections {
       return 0;
     },
     translateAToB: (pdu, backend) => {
+      if (isStraySegment(pdu)) return Reason.stray;
       if (pdu.state === STATE_INVALID) return pdu.invalid;
       if (!hasPorts(pdu)) return Reason["not-translatable"];
       if (pdu.flow >= 0 && !this.#belongsTo(pdu, SIDE_A)) return Reason.invalid;
@@ -188,6 +190,7 @@ export class Connections {
       return 0;
     },
     translateBToA: (pdu) => {
+      if (isStraySegment(pdu)) return Reason.stray;
       if (pdu.flow < 0 || !this.#belongsTo(pdu, SIDE_B)) return Reason["no-mapping"];
       if (pdu.state === STATE_INVALID) return pdu.invalid;
       pdu.steps |= STEP_B_TO_A;
@@ -393,6 +396,16 @@ export class Connections {
     return 0;
   }
 
+  /**
+   * Notes that the proxy has reset an open TCP connection. Its port rests, as after a backend's RST; a
+   * client that tries the same port again begins anew.
+   */
+  markReset(entry: number, nowMs: number): void {
+    const state = this.table.state(entry);
+    const next = tcpState.isHandshake(state) ? tcpState.ABORTED : tcpState.RESET_B;
+    this.#renew(entry, next, nowMs);
+  }
+
   #evict(entry: number): void {
     this.remove(entry);
     this.evicted++;
@@ -424,6 +437,11 @@ export class Connections {
 function asks(pdu: Pdu): boolean {
   if (pdu.protocol === PROTOCOL_TCP) return tcpState.isFirstSyn(pdu.tcpFlags);
   return pdu.protocol !== PROTOCOL_ICMP || icmpv4.isRequest(pdu.icmpType);
+}
+
+/** True for a TCP segment that has no connection and opens none. */
+function isStraySegment(pdu: Pdu): boolean {
+  return pdu.protocol === PROTOCOL_TCP && isStray(pdu);
 }
 
 /** True if the PDU has ports, or a query's identifier. */

@@ -178,6 +178,26 @@ export class Neighbors {
   }
 
   /**
+   * As `send`, but waits for nobody: false if the packet can't leave now. A client that nobody has asked for
+   * yet is where it opened its connection from.
+   */
+  sendNow(frame: number, lengthBytes: number, address: number, entry: number): boolean {
+    const { openers } = this.#options;
+    const at = this.#table.find(address);
+    const words = this.#words;
+    const { view } = this.#arena;
+    if (at >= 0 && this.#table.has(at, KNOWN)) {
+      const hi = words[at + MAC_HI]!;
+      ethernet.setAddresses(view, frame, hi, words[at + MAC_LO]!, this.#hi, this.#lo);
+    } else if (!(at >= 0 && this.#table.has(at, WATCHED)) && openers.has(entry)) {
+      ethernet.setAddresses(view, frame, openers.hi(entry), openers.lo(entry), this.#hi, this.#lo);
+    } else {
+      return false;
+    }
+    return this.#arena.send(frame, lengthBytes);
+  }
+
+  /**
    * A packet was sent to a watched neighbour that it will answer, or pass on to a host that will.
    */
   expectAnswer(address: number, nowMs: number): void {

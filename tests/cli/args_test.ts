@@ -76,6 +76,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
     ["--timeout-icmp", "6"],
     ["--timeout-unanswered", "7"],
     ["--clamp-mss", "off"],
+    ["--strays", "drop"],
     ["--policy", "web.policy"],
     ["--seed", "4294967295"],
     ["--trace", "all"],
@@ -112,6 +113,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
       trace: "all",
       preserveSource: false,
       clampMss: false,
+      strays: "drop",
       policy: "web.policy",
     },
   );
@@ -694,6 +696,7 @@ Deno.test("parseArgs --help has every flag and its default on a page 80 columns 
     "host-ipv4",
     "host-ipv4-b",
     "clamp-mss",
+    "strays",
     "net-b",
     "ipv4-b",
     "gateway-b",

@@ -83,6 +83,8 @@ export class Watch {
   readonly #gone: number[] = [];
   readonly #resets = new Set<number>();
   readonly #owed: Sent[] = [];
+  /** The proxy has ended or died in this step, and begun again. */
+  #isRestarting = false;
   #steps = 0;
 
   constructor(options: WatchOptions) {
@@ -110,12 +112,21 @@ export class Watch {
     sent.delivered++;
     this.#burst.push(sent);
     const { connection, frame, host } = sent;
-    if (connection?.busy !== true || connection.serverEnds.length > 1) return;
+    if (connection?.busy !== true || connection.struck) return;
+    if (connection.serverEnds.length > 1) return;
     readSegment(frame, this.#original);
     const from = host.at.address === connection.clientAddress;
     const receiver = from ? connection.serverEnds[0]! : connection.clientEnd!;
     // What the other end has had already may be dropped as too old.
     if (receiver.isNews(this.#original) && sent.owed++ === 0) this.#owed.push(sent);
+  }
+
+  /** The proxy forgets everything; until the end of the step it may reset whom it likes. */
+  restarted(): void {
+    this.#holders.clear();
+    this.#tuples.clear();
+    this.#owed.length = 0;
+    this.#isRestarting = true;
   }
 
   /** Packets of connections in full swing that came and never left. */
@@ -147,6 +158,7 @@ export class Watch {
     }
     for (const sent of this.#burst) this.#noteHeld(sent);
     this.#burst = [];
+    this.#isRestarting = false;
     this.#gone.length = 0;
     this.#resets.clear();
     if (++this.#steps % WHOLE_TABLE_EVERY === 0) this.checkTable();
@@ -309,6 +321,7 @@ export class Watch {
     if ((s.flags & RST) === 0 || s.payloadBytes !== 0) {
       this.#fail("sent a packet that nobody sent it");
     }
+    if (this.#isRestarting) return;
     for (const { frame, connection } of this.#burst) {
       if (readSegment(frame, o) !== "") continue;
       if (o.src !== s.dst || o.srcPort !== s.dstPort || o.dstPort !== s.srcPort) continue;
@@ -318,6 +331,10 @@ export class Watch {
         : s.seq === 0 && s.ack === ((o.seq + taken) | 0);
       if (!fits) continue;
       this.ownResets++;
+      // Only an attempt may be refused; what belongs to no connection must not be a living one's.
+      const isLost = connection?.busy === true && !connection.struck &&
+        (o.flags & (SYN | ACK)) !== SYN;
+      if (isLost && !this.#options.evicts) this.#fail("reset a living connection", connection!);
       if (connection !== null) connection.refusedByProxy = true;
       return;
     }

@@ -14,7 +14,7 @@
 import assert from "node:assert/strict";
 import { Appliance } from "../../src/datapath/appliance.ts";
 import type { LinkConfig } from "../../src/datapath/config.ts";
-import type { TraceMode } from "../../src/datapath/config.ts";
+import type { StrayMode, TraceMode } from "../../src/datapath/config.ts";
 import type { Observer } from "../../src/datapath/observer.ts";
 import { Outlet } from "../../src/process/outlet.ts";
 import { formatSummary } from "../../src/console/summary.ts";
@@ -57,6 +57,7 @@ export interface WorldOptions {
   readonly mtus?: readonly [a: number, b: number];
   readonly clampMss?: boolean;
   readonly preserveSource?: boolean;
+  readonly strays?: StrayMode;
   readonly backends?: readonly string[];
   readonly gateway?: string;
   /** `10.0.0.0/8 via 192.168.0.250`. */
@@ -115,6 +116,7 @@ export class World {
       seed: options.seed ?? 1,
       preserveSource: options.preserveSource ?? false,
       clampMss: options.clampMss ?? null,
+      strays: options.strays ?? "reset",
       trace,
     });
     const line = (level: string) => (message: string) => void this.log.push(`${level}: ${message}`);
