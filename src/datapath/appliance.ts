@@ -27,7 +27,7 @@ import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import { FROM_A, FROM_B, Pdu } from "../wire/pdu.ts";
 import { Answers } from "./answers.ts";
-import type { Config } from "./config.ts";
+import { checkPools, type Config } from "./config.ts";
 import { Dispatch } from "./dispatch.ts";
 import { type Link, makeLinks } from "./link.ts";
 import { Count, Metrics } from "./metrics.ts";
@@ -87,7 +87,8 @@ export class Appliance {
     this.#observer = observer;
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
-    this.#backends = new Backends(config.dstAddrs);
+    checkPools(policy.pools, config.links);
+    this.#backends = new Backends(config.dstAddrs, policy.pools);
     this.#limitedLog = new LimitedLog(log);
     this.links = makeLinks(config, devices, {
       backends: this.#backends,
@@ -134,6 +135,7 @@ export class Appliance {
       policy,
       config,
       steps: this.connections.steps,
+      backends: this.#backends,
       random,
       nowMs: () => this.#nowMs,
       limitedLog: this.#limitedLog,

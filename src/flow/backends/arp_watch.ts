@@ -1,7 +1,7 @@
 /** What ARP finds out about the next hops towards backends: it decides who gets new connections. */
 import type { LimitedLog } from "../../core/limited_log.ts";
 import type { Backends } from "./backends.ts";
-import type { MemberStatus } from "./member.ts";
+import type { Member, MemberStatus } from "./member.ts";
 import { formatAddress, formatMac, type Mac } from "../../wire/address.ts";
 
 /** Lines at once, of those that tell of each next hop when it is found or lost. */
@@ -84,7 +84,9 @@ export class BackendWatch {
   /** Marks all members, of all pools, that are reached by this next hop. */
   #mark(nextHop: number, status: MemberStatus): void {
     for (const address of this.#reachedBy.get(nextHop)!) {
-      for (const member of this.#backends.at(address)) this.#backends.setStatus(member, status);
+      for (const member of this.#backends.at(address)) {
+        if (isInService(member)) this.#backends.setStatus(member, status);
+      }
     }
   }
 
@@ -92,4 +94,9 @@ export class BackendWatch {
     const role = this.#backends.has(nextHop) ? "backend" : "gateway";
     return `${role} ${formatAddress(nextHop)}`;
   }
+}
+
+/** A member that is draining or in maintenance stays so, whether it is there or not. */
+function isInService({ status }: Member): boolean {
+  return status !== "draining" && status !== "maintenance";
 }

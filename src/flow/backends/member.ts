@@ -1,4 +1,5 @@
 /** A member of a pool: one server, an address and perhaps a port. */
+import type { PoolMember } from "../../policy/language/ast.ts";
 import type { Pool } from "./pool.ts";
 
 /**
@@ -7,32 +8,47 @@ import type { Pool } from "./pool.ts";
  */
 export type MemberStatus = "unknown" | "up" | "down" | "draining" | "maintenance";
 
-/** What a policy or the command line says of a member. */
-export interface MemberOptions {
-  readonly address: number;
-  /** 0: the connection's own. */
-  readonly port: number;
-  /** Share of new connections, 0 … 256. */
-  readonly weight: number;
-  /** Gets connections only when no other member can. */
-  readonly isBackup: boolean;
-  /** Most connections at a time; 0: as many as come. */
-  readonly maxconn: number;
-}
-
-export interface Member extends MemberOptions {
+export class Member {
   readonly pool: Pool;
   /** Its number among all members of all pools, which flow entries remember. */
   readonly index: number;
+  readonly address: number;
+  /** 0: the translator's, or the connection's own. */
+  readonly port: number;
+  /** Share of new connections, 0 … 256. */
+  weight: number;
+  /** Gets connections only while no other member can. */
+  isBackup: boolean;
+  /** Most connections at a time; 0: as many as come. */
+  maxconn: number;
   /** Changed by `Backends.setStatus` only. */
   status: MemberStatus;
   /** Connections in the flow table. */
-  active: number;
+  active = 0;
+  /** Of these, those that are not over: what `maxconn` and the method by least connections go by. */
+  load = 0;
   /** Connections ever opened. */
-  opened: number;
+  opened = 0;
+  /** Place among the members of its pool that can be chosen; -1: it can't. */
+  place = -1;
+
+  constructor(pool: Pool, index: number, options: PoolMember) {
+    this.pool = pool;
+    this.index = index;
+    this.address = options.address;
+    this.port = options.port;
+    this.weight = options.weight;
+    this.isBackup = options.isBackup;
+    this.maxconn = options.maxconn;
+    this.status = options.state === "drain" ? "draining" : "unknown";
+  }
+
+  get isFull(): boolean {
+    return this.maxconn !== 0 && this.load >= this.maxconn;
+  }
 }
 
 /** A member of which only the address is given. */
-export function plainMember(address: number): MemberOptions {
-  return { address, port: 0, weight: 1, isBackup: false, maxconn: 0 };
+export function plainMember(address: number): PoolMember {
+  return { address, port: 0, weight: 1, isBackup: false, maxconn: 0, state: null };
 }
