@@ -25,6 +25,7 @@ import { DROP, FORWARD, type Policy } from "../policy/language/ast.ts";
 import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
 import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
+import type { HashKey } from "../wire/keyed_hash.ts";
 import { FROM_A, FROM_B, Pdu } from "../wire/pdu.ts";
 import { Answers } from "./answers.ts";
 import { checkPools, type Config } from "./config.ts";
@@ -56,18 +57,20 @@ export interface ApplianceOptions {
   /** Is handed what became of PDUs; null: nobody is. */
   readonly observer: Observer | null;
   readonly evaluator?: Evaluator;
+  /** Of `--hash-key-file`; default none. */
+  readonly hashKey?: HashKey;
 }
 
 export class Appliance {
   readonly links: readonly Link[];
   readonly metrics = new Metrics();
   readonly connections: Connections;
+  readonly backends: Backends;
   readonly #clock: Clock;
   /** Side A's link and side B's, which may be one and the same. */
   readonly #a: Link;
   readonly #b: Link;
   readonly #observer: Observer | null;
-  readonly #backends: Backends;
   readonly #limitedLog: LimitedLog;
   readonly #policy: RunningPolicy;
   readonly #answers: Answers;
@@ -82,16 +85,16 @@ export class Appliance {
   #nextTickMs: number;
 
   constructor(options: ApplianceOptions) {
-    const { devices, clock, random, policy, config, log, observer, evaluator } = options;
+    const { devices, clock, random, policy, config, log, observer, evaluator, hashKey } = options;
     this.#clock = clock;
     this.#observer = observer;
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
     checkPools(policy.pools, config.links);
-    this.#backends = new Backends(config.dstAddrs, policy.pools);
+    this.backends = new Backends(config.dstAddrs, policy.pools, hashKey);
     this.#limitedLog = new LimitedLog(log);
     this.links = makeLinks(config, devices, {
-      backends: this.#backends,
+      backends: this.backends,
       log,
       limitedLog: this.#limitedLog,
       dropped: (reason, count) => this.metrics.drop(reason, count),
@@ -112,7 +115,7 @@ export class Appliance {
       timeouts: config.timeouts,
       ownAddress: this.#b.own.address,
       preservesSource: (pdu) => config.preserveSource && this.#isFromA(pdu),
-      backends: this.#backends,
+      backends: this.backends,
       random,
     });
     this.#related = new RelatedErrors(this.connections.table);
@@ -135,7 +138,7 @@ export class Appliance {
       policy,
       config,
       steps: this.connections.steps,
-      backends: this.#backends,
+      backends: this.backends,
       random,
       nowMs: () => this.#nowMs,
       limitedLog: this.#limitedLog,
@@ -197,7 +200,7 @@ export class Appliance {
   snapshot(): Snapshot {
     const { connections, links, metrics } = this;
     const tree = this.#policy.annotated();
-    return snapshotOf(metrics, connections, links, this.#backends.pools, tree);
+    return snapshotOf(metrics, connections, links, this.backends.pools, tree);
   }
 
   // A frame's way
@@ -359,7 +362,7 @@ export class Appliance {
 
   /** By the interface; if it serves both sides, by whether the source is a backend. */
   #isFromA(pdu: Readonly<Pdu>): boolean {
-    return this.#a === this.#b ? !this.#backends.has(pdu.src) : this.#in === this.#a;
+    return this.#a === this.#b ? !this.backends.has(pdu.src) : this.#in === this.#a;
   }
 
   // Between bursts

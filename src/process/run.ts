@@ -14,6 +14,7 @@ import {
   type TapConfig,
 } from "../datapath/config.ts";
 import type { Outlet } from "./outlet.ts";
+import { loadHashKey } from "./hash_key_file.ts";
 import { loadPolicy } from "./policy_file.ts";
 import { pump } from "./pump.ts";
 import { listen } from "./signals.ts";
@@ -67,6 +68,7 @@ export async function run(options: RunOptions): Promise<void> {
       random: config.seed === null ? new CryptoRandom() : new SeededRandom(config.seed),
       policy,
       config,
+      hashKey: await loadHashKey(config.hashKeyFile),
       log,
       observer: config.trace === "off" ? null : new Trace(config.trace, stdout),
     });

@@ -6,6 +6,7 @@ import {
   type PoolDefinition,
   type PoolMember,
 } from "../../policy/language/ast.ts";
+import { type HashKey, NO_KEY } from "../../wire/keyed_hash.ts";
 import { Member, type MemberStatus, plainMember } from "./member.ts";
 import { Pool } from "./pool.ts";
 
@@ -33,14 +34,18 @@ export class Backends {
   readonly #byName: ReadonlyMap<string, Pool>;
   readonly #targetNumbers = new Map<string, number>();
 
-  /** Throws a RangeError for more than MAX_MEMBERS. */
-  constructor(dstAddrs: readonly number[], pools: Policy["pools"] = {}) {
+  /** `key`: of consistent hashes. Throws a RangeError for more than MAX_MEMBERS. */
+  constructor(
+    dstAddrs: readonly number[],
+    pools: Policy["pools"] = {},
+    key: HashKey = NO_KEY,
+  ) {
     const own: PoolDefinition = { members: dstAddrs.map(plainMember) };
     const all: Member[] = [];
     this.all = all;
     this.pools = [[DST_ADDRS, own] as const, ...Object.entries(pools)].map(
       ([name, { members }]) => {
-        const pool = new Pool(name);
+        const pool = new Pool(name, key);
         pool.members = members.map((member) => this.#add(all, pool, member));
         return pool;
       },
