@@ -73,6 +73,8 @@ export class Appliance {
   readonly #observer: Observer | null;
   readonly #limitedLog: LimitedLog;
   readonly #policy: RunningPolicy;
+  /** Has ARP look after the backends that there are now. */
+  readonly #backendsChanged: (nowMs: number) => void;
   readonly #answers: Answers;
   readonly #reassembly: Reassembly;
   readonly #related: RelatedErrors;
@@ -93,13 +95,15 @@ export class Appliance {
     checkPools(policy.pools, config.links);
     this.backends = new Backends(config.dstAddrs, policy.pools, hashKey);
     this.#limitedLog = new LimitedLog(log);
-    this.links = makeLinks(config, devices, {
+    const { links, backendsChanged } = makeLinks(config, devices, {
       backends: this.backends,
       log,
       limitedLog: this.#limitedLog,
       dropped: (reason, count) => this.metrics.drop(reason, count),
       nowMs: this.#nowMs,
     });
+    this.links = links;
+    this.#backendsChanged = backendsChanged;
     this.#a = this.#in = this.links[0]!;
     this.#b = this.links.at(-1)!;
     const fragmenter = new Fragmenter(random);
@@ -190,10 +194,12 @@ export class Appliance {
 
   /**
    * Runs `policy` from the next PDU on. Connections stay; so do positions and counters of nodes that
-   * both policies have. Throws a RangeError for a policy that can't run; then the old one goes on.
+   * both policies have, and members of pools that both have. One that only the old one has stays until
+   * its last connection has gone. Throws a RangeError for a policy that can't run; then the old one goes on.
    */
   setPolicy(policy: Policy): void {
     this.#policy.replace(policy);
+    this.#backendsChanged(this.#nowMs);
   }
 
   /** What has been counted so far, as plain frozen data. */

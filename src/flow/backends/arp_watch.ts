@@ -20,19 +20,38 @@ export class BackendWatch {
   readonly #backends: Backends;
   readonly #log: LimitedLog;
   /** The addresses of backends that each next hop leads to. */
-  readonly #reachedBy = new Map<number, Set<number>>();
+  #reachedBy = new Map<number, Set<number>>();
+  /** What is known of each next hop. */
+  readonly #statuses = new Map<number, MemberStatus>();
+  readonly #nextHop: (address: number) => number;
   readonly #places = new Map<number, Place>();
 
   /** `nextHop` tells by which next hop an address is reached. */
   constructor(backends: Backends, nextHop: (address: number) => number, log: LimitedLog) {
     this.#backends = backends;
     this.#log = log;
-    for (const { address } of backends.all) {
-      const hop = nextHop(address);
+    this.#nextHop = nextHop;
+    this.update();
+  }
+
+  /** The backends have changed: next hops that are to be watched now, and those that need be no more. */
+  update(): { readonly added: readonly number[]; readonly removed: readonly number[] } {
+    const before = this.#reachedBy;
+    this.#reachedBy = new Map();
+    for (const address of this.#backends.addresses()) {
+      const hop = this.#nextHop(address);
       const reached = this.#reachedBy.get(hop);
       if (reached === undefined) this.#reachedBy.set(hop, new Set([address]));
       else reached.add(address);
+      const status = this.#statuses.get(hop);
+      if (status !== undefined) this.#mark(hop, status);
     }
+    const removed = [...before.keys()].filter((hop) => !this.#reachedBy.has(hop));
+    for (const hop of removed) {
+      this.#statuses.delete(hop);
+      this.#places.delete(hop);
+    }
+    return { added: this.nextHops().filter((hop) => !before.has(hop)), removed };
   }
 
   /** The next hops to keep an eye on: backends on the link, and the gateway if others need it. */
@@ -83,6 +102,7 @@ export class BackendWatch {
 
   /** Marks all members, of all pools, that are reached by this next hop. */
   #mark(nextHop: number, status: MemberStatus): void {
+    this.#statuses.set(nextHop, status);
     for (const address of this.#reachedBy.get(nextHop)!) {
       for (const member of this.#backends.at(address)) {
         if (isInService(member)) this.#backends.setStatus(member, status);

@@ -29,11 +29,16 @@ export class Member {
   load = 0;
   /** Connections ever opened. */
   opened = 0;
+  /** The policy does not have it any more: it goes with its last connection. */
+  isLeaving = false;
+  /** What the policy says of it: what was changed since stays as long as that does. */
+  configured: PoolMember;
   /** Place among the members of its pool that can be chosen; -1: it can't. */
   place = -1;
 
   constructor(pool: Pool, index: number, options: PoolMember) {
     this.pool = pool;
+    this.configured = options;
     this.index = index;
     this.address = options.address;
     this.port = options.port;
