@@ -2,6 +2,7 @@
 import type { Config } from "../datapath/config.ts";
 import type { Packet } from "../device/capture/packet.ts";
 import { Explainer, formatExplanation } from "../offline/explain.ts";
+import { loadHashKey } from "../process/hash_key_file.ts";
 import { loadPolicyOr } from "../process/policy_file.ts";
 import { writeAll } from "../process/write_all.ts";
 import { type CommandOptions, reported } from "./command.ts";
@@ -20,7 +21,8 @@ export async function explainCommand(
   return await reported(stderr, async () => {
     const { length } = config.links;
     const policy = await loadPolicyOr(builtIn, length, config.policy, customs);
-    const explainer = new Explainer(policy, config, packets.map(({ src }) => src));
+    const hashKey = await loadHashKey(config.hashKeyFile);
+    const explainer = new Explainer(policy, config, packets.map(({ src }) => src), hashKey);
     for (const [i, packet] of packets.entries()) {
       const text = formatExplanation(packet, explainer.explain(packet));
       if (!await writeAll(stdout, i === 0 ? text : `\n${text}`)) break;

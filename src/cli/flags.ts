@@ -1,7 +1,7 @@
 /** From the flags of a run to its configuration: which are required, what the others default to. */
 import { DEFAULT_TIMEOUTS, type Timeouts } from "../flow/lifetimes.ts";
 import { parseAddress } from "../wire/address.ts";
-import { checkBackends } from "./address_rules.ts";
+import { checkBackends } from "../datapath/address_rules.ts";
 import type { Config, TapConfig, TraceMode } from "../datapath/config.ts";
 import { type Nets, readLinks } from "./link_flags.ts";
 import { type Flags, isGiven, read, readOptional } from "./flag_values.ts";
@@ -80,6 +80,7 @@ export function readConfig(flags: Flags, nets: Nets, trace: TraceMode): Config {
     preserveSource: isGiven(flags, "preserve-source"),
     clampMss: readOptional(flags, "clamp-mss", parseSwitch),
     strays: read(flags, "strays", DEFAULT_STRAYS, parseStrays),
+    hashKeyFile: readOptional(flags, "hash-key-file", parsePath),
     policy: readOptional(flags, "policy", parsePath),
   };
 }

@@ -5,7 +5,7 @@
 import type { Route } from "../stack/routes.ts";
 import { formatAddress, inSubnet, parseAddress, stableMac, type Subnet } from "../wire/address.ts";
 import { formatSubnet, type LinkConfig, type Links, subnetOn } from "../datapath/config.ts";
-import { checkNextHop, checkSubnets } from "./address_rules.ts";
+import { checkNextHop, checkSubnets } from "../datapath/address_rules.ts";
 import { type Flags, isGiven, named, read, readAll, readOptional } from "./flag_values.ts";
 import { parseOwnAddress, parseOwnMac, parseRoute } from "./values.ts";
 

@@ -11,7 +11,7 @@ import {
   subnetOf,
 } from "../wire/address.ts";
 import type { Route } from "../stack/routes.ts";
-import { checkOwnAddress } from "./address_rules.ts";
+import { checkOwnAddress } from "../datapath/address_rules.ts";
 import { checkDeviceName } from "../device/tap.ts";
 import type { StrayMode, TraceMode } from "../datapath/config.ts";
 

@@ -1,4 +1,4 @@
-/** What one run of the proxy is told. Text becomes values in `src/cli`, which checks the addresses too. */
+/** What one run of the proxy is told. Text becomes values in `src/cli`; `address_rules.ts` checks its addresses. */
 import type { Timeouts } from "../flow/lifetimes.ts";
 import { type Route, Routes } from "../stack/routes.ts";
 import type { Mac, Subnet } from "../wire/address.ts";
@@ -56,6 +56,8 @@ export interface Config {
   readonly clampMss: boolean | null;
   /** What becomes of TCP segments that translators find no connection for. */
   readonly strays: StrayMode;
+  /** Path of the file with the key of consistent hashes; null: there is none. */
+  readonly hashKeyFile: string | null;
   /** Path of the policy file; null: the program's own policy. */
   readonly policy: string | null;
 }

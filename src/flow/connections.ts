@@ -19,7 +19,6 @@
 import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
-import type { BalanceMethod } from "../policy/language/ast.ts";
 import type { Steps } from "../policy/engine/environment.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
@@ -47,7 +46,7 @@ import {
 } from "./lifetimes.ts";
 import { LinkedLists } from "../core/linked_lists.ts";
 import { Lookahead } from "./lookahead.ts";
-import { EvictionClasses, LIVE, ONE_SIDED } from "./eviction.ts";
+import { EvictionClasses, FINISHED, LIVE, ONE_SIDED, RESET } from "./eviction.ts";
 import { type PortRange, Ports } from "./ports.ts";
 import { VictimSelector } from "./victim.ts";
 import { ALL, isCounted, Shares } from "./shares.ts";
@@ -97,8 +96,8 @@ export class Connections {
   readonly #shareOfPorts: number;
   readonly #lookahead = new Lookahead();
   readonly #remove = (entry: number): void => this.remove(entry);
-  /** How the current PDU's translator picks a backend. */
-  #method: BalanceMethod = "at random";
+  /** Number of the target of the current PDU's translator. */
+  #target = 0;
 
   constructor(options: ConnectionsOptions) {
     const { maxConnections, maxPerSource, ports, random, timeouts } = options;
@@ -163,11 +162,11 @@ export class Connections {
   #reopens(view: DataView, pdu: Pdu, nowMs: number): boolean {
     const { backends } = this.#options;
     const isTcp = pdu.protocol === PROTOCOL_TCP;
-    const mayBeLost = backends.unanswered > 0;
+    const mayBeLost = backends.down > 0;
     if ((pdu.flow & 1) !== SIDE_A || !(isTcp || mayBeLost) || !asks(pdu)) return false;
     const entry = pdu.flow >>> 1;
     const isLost = mayBeLost && this.table.hasSideB(entry) &&
-      backends.get(this.table.src(entry, SIDE_B))?.status === "unanswered";
+      backends.all[this.table.member(entry)]!.status === "down";
     return isLost || (isTcp && this.#tcp.beginsNext(view, pdu, nowMs));
   }
 
@@ -180,13 +179,13 @@ export class Connections {
       pdu.steps |= STEP_TRACK;
       return 0;
     },
-    translateAToB: (pdu, backend) => {
+    translateAToB: (pdu, target) => {
       if (isStraySegment(pdu)) return Reason.stray;
       if (pdu.state === STATE_INVALID) return pdu.invalid;
       if (!hasPorts(pdu)) return Reason["not-translatable"];
       if (pdu.flow >= 0 && !this.#belongsTo(pdu, SIDE_A)) return Reason.invalid;
       pdu.steps |= STEP_A_TO_B;
-      this.#method = backend;
+      this.#target = target;
       return 0;
     },
     translateBToA: (pdu) => {
@@ -259,6 +258,10 @@ export class Connections {
     }
     this.table.setState(entry, state);
     this.#classes.renew(entry, from, to);
+    if (isOver(from) !== isOver(to) && this.table.hasSideB(entry)) {
+      const { backends } = this.#options;
+      backends.changeLoad(backends.all[this.table.member(entry)]!, isOver(to) ? -1 : 1);
+    }
     const isPooled = this.#hasPort(entry);
     if (isPooled) this.#ports.renew(entry, from, to);
     this.#shares.move(entry, from, to, isPooled);
@@ -266,10 +269,15 @@ export class Connections {
 
   #open(pdu: Pdu, nowMs: number, to: Translation, routes: NextHops | null): number {
     const { backends, ownAddress, preservesSource, random } = this.#options;
-    const { protocol, dstPort } = pdu;
-    const backend = backends.pick(this.#method, pdu, random);
-    if (backend === null) return Reason["no-backend"];
-    const { address } = backend;
+    const { protocol } = pdu;
+    const { pool, port: newPort, by } = backends.targets[this.#target]!;
+    const member = pool.pick(by, pdu, random);
+    if (member === null) return pool.refusal;
+    const { address } = member;
+    // A query's identifier is no port.
+    const dstPort = protocol === PROTOCOL_ICMP
+      ? pdu.dstPort
+      : member.port || newPort || pdu.dstPort;
     to.dst = address;
     if (routes !== null && (to.nextHop = routes.nextHop(address)) === 0) return Reason["no-route"];
     const earlier = pdu.flow >> 1;
@@ -278,7 +286,7 @@ export class Connections {
     const isPooled = source === ownAddress;
     // Replacing an entry that already counts does not change its source's count.
     if (earlier < 0 || !isCounted(CLASS_OF_STATE[this.table.state(earlier)]!)) {
-      const reason = this.#holdToShare(pdu, isPooled ? address : 0);
+      const reason = this.#holdToShare(pdu, isPooled ? address : 0, dstPort);
       if (reason !== 0) return reason;
     }
     const state = firstState(protocol);
@@ -302,7 +310,7 @@ export class Connections {
       protocol,
       pdu.src,
       pdu.dst,
-      (pdu.srcPort << 16) | dstPort,
+      (pdu.srcPort << 16) | pdu.dstPort,
       address,
       source,
       (dstPort << 16) | port,
@@ -311,8 +319,8 @@ export class Connections {
     this.#classes.add(entry, evictionClass);
     if (isPooled) this.#ports.add(entry, evictionClass);
     this.#shares.move(entry, -1, evictionClass, isPooled);
-    backend.active++;
-    backend.opened++;
+    this.table.setMember(entry, member.index);
+    backends.opened(member);
     pdu.flow = (entry << 1) | SIDE_A;
     pdu.opened = 1;
     return 0;
@@ -320,12 +328,12 @@ export class Connections {
 
   /**
    * Holds the source of a new connection to its share of the table, and of the ports towards
-   * `backend` (0: it needs none). Returns 0 or a reason. Unanswered connections never exceed the
-   * share: a source that wants more loses its own oldest. Live ones are never evicted, and may
-   * exceed it while there is space: many users may share one address.
+   * `backend` and its `dstPort` (backend 0: it needs none). Returns 0 or a reason. Unanswered
+   * connections never exceed the share: a source that wants more loses its own oldest. Live ones are
+   * never evicted, and may exceed it while there is space: many users may share one address.
    */
-  #holdToShare(pdu: Pdu, backend: number): number {
-    const { protocol, src, dstPort } = pdu;
+  #holdToShare(pdu: Pdu, backend: number, dstPort: number): number {
+    const { protocol, src } = pdu;
     // Usually all sources together have less than a share, or this one has.
     const least = Math.min(this.#shareOfTable, this.#shareOfPorts);
     if (this.#classes.inUse < least || this.#shares.total(src, ALL) < least) return 0;
@@ -426,11 +434,16 @@ export class Connections {
     if (isPooled) this.#ports.remove(entry, evictionClass);
     this.#shares.move(entry, evictionClass, -1, isPooled);
     if (this.table.hasSideB(entry)) {
-      const backend = this.#options.backends.get(this.table.src(entry, SIDE_B));
-      if (backend !== undefined) backend.active--;
+      const { backends } = this.#options;
+      backends.forgotten(backends.all[this.table.member(entry)]!, isOver(evictionClass));
     }
     this.table.remove(entry);
   }
+}
+
+/** True for a class of connections that are over, as far as can be seen. */
+function isOver(evictionClass: number): boolean {
+  return evictionClass === FINISHED || evictionClass === RESET;
 }
 
 /** True for a PDU that may open a connection: a first SYN, a datagram or a query. */

@@ -40,6 +40,7 @@ Deno.test("parseArgs fills in the defaults", () => {
   });
   assert.equal(config.seed, null);
   assert.equal(config.trace, "auto");
+  assert.equal(config.hashKeyFile, null);
   assert.equal(config.policy, null);
 });
 
@@ -77,6 +78,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
     ["--timeout-unanswered", "7"],
     ["--clamp-mss", "off"],
     ["--strays", "drop"],
+    ["--hash-key-file", "key"],
     ["--policy", "web.policy"],
     ["--seed", "4294967295"],
     ["--trace", "all"],
@@ -114,6 +116,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
       preserveSource: false,
       clampMss: false,
       strays: "drop",
+      hashKeyFile: "key",
       policy: "web.policy",
     },
   );

@@ -57,6 +57,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     preserveSource: false,
     clampMss: null,
     strays: "reset",
+    hashKeyFile: null,
     policy: null,
     ...changes,
   };

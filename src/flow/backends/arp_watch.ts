@@ -1,6 +1,7 @@
 /** Watches by ARP the next hops towards backends, which decides who gets new connections. */
 import type { LimitedLog } from "../../core/limited_log.ts";
-import type { Backend, Backends } from "./backends.ts";
+import type { Backends } from "./backends.ts";
+import type { Member, MemberStatus } from "./member.ts";
 import { formatAddress, formatMac, type Mac } from "../../wire/address.ts";
 
 /** Burst of log lines about next hops that are found or lost. */
@@ -21,19 +22,39 @@ interface Location {
 export class BackendWatch {
   readonly #backends: Backends;
   readonly #log: LimitedLog;
-  readonly #reachedBy = new Map<number, Backend[]>();
+  /** The addresses of backends that each next hop leads to. */
+  #reachedBy = new Map<number, Set<number>>();
+  /** What is known of each next hop. */
+  readonly #statuses = new Map<number, MemberStatus>();
+  readonly #nextHop: (address: number) => number;
   readonly #locations = new Map<number, Location>();
 
   /** `nextHop` returns the next hop towards an address. */
   constructor(backends: Backends, nextHop: (address: number) => number, log: LimitedLog) {
     this.#backends = backends;
     this.#log = log;
-    for (const backend of backends.all) {
-      const hop = nextHop(backend.address);
+    this.#nextHop = nextHop;
+    this.update();
+  }
+
+  /** The backends have changed: next hops that are to be watched now, and those that need be no more. */
+  update(): { readonly added: readonly number[]; readonly removed: readonly number[] } {
+    const before = this.#reachedBy;
+    this.#reachedBy = new Map();
+    for (const address of this.#backends.addresses()) {
+      const hop = this.#nextHop(address);
       const reached = this.#reachedBy.get(hop);
-      if (reached === undefined) this.#reachedBy.set(hop, [backend]);
-      else reached.push(backend);
+      if (reached === undefined) this.#reachedBy.set(hop, new Set([address]));
+      else reached.add(address);
+      const status = this.#statuses.get(hop);
+      if (status !== undefined) this.#mark(hop, status);
     }
+    const removed = [...before.keys()].filter((hop) => !this.#reachedBy.has(hop));
+    for (const hop of removed) {
+      this.#statuses.delete(hop);
+      this.#locations.delete(hop);
+    }
+    return { added: this.nextHops().filter((hop) => !before.has(hop)), removed };
   }
 
   /** The next hops to watch: backends on the link, and gateways for the others. */
@@ -42,7 +63,7 @@ export class BackendWatch {
   }
 
   resolved(nextHop: number, mac: Mac, nowMs: number): void {
-    for (const backend of this.#reachedBy.get(nextHop)!) this.#backends.setStatus(backend, "up");
+    this.#mark(nextHop, "up");
     const known = this.#locations.get(nextHop);
     const moved = known !== undefined && (known.mac.hi !== mac.hi || known.mac.lo !== mac.lo);
     if (moved && nowMs - known.movedMs < CONFLICT_MS) {
@@ -70,8 +91,7 @@ export class BackendWatch {
   }
 
   unanswered(nextHop: number, nowMs: number): void {
-    const reached = this.#reachedBy.get(nextHop)!;
-    for (const backend of reached) this.#backends.setStatus(backend, "unanswered");
+    this.#mark(nextHop, "down");
     this.#log.write(
       "warning",
       "next hop lost",
@@ -83,8 +103,23 @@ export class BackendWatch {
     );
   }
 
+  /** Marks all members, of all pools, that are reached by this next hop. */
+  #mark(nextHop: number, status: MemberStatus): void {
+    this.#statuses.set(nextHop, status);
+    for (const address of this.#reachedBy.get(nextHop)!) {
+      for (const member of this.#backends.at(address)) {
+        if (isInService(member)) this.#backends.setStatus(member, status);
+      }
+    }
+  }
+
   #nameOf(nextHop: number): string {
-    const role = this.#backends.get(nextHop) === undefined ? "gateway" : "backend";
+    const role = this.#backends.has(nextHop) ? "backend" : "gateway";
     return `${role} ${formatAddress(nextHop)}`;
   }
+}
+
+/** A member that is draining or in maintenance stays so, whether it is there or not. */
+function isInService({ status }: Member): boolean {
+  return status !== "draining" && status !== "maintenance";
 }

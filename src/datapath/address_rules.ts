@@ -1,8 +1,10 @@
 /**
- * The rules that the addresses of a command line must keep: every host address is unicast and can
+ * The rules that the addresses of a run must keep: every host address is unicast and can
  * be reached (RFC 1122 §3.2.1.3, RFC 3021 for /31). Each check throws a RangeError that quotes the
  * bad value and says what is expected.
  */
+import { MAX_MEMBERS } from "../flow/backends/backends.ts";
+import type { Policy } from "../policy/language/ast.ts";
 import {
   formatSubnet,
   isBehind,
@@ -12,7 +14,7 @@ import {
   routesOn,
   sideB,
   subnetOn,
-} from "../datapath/config.ts";
+} from "./config.ts";
 import {
   BROADCAST_ADDRESS,
   directedBroadcast,
@@ -54,21 +56,42 @@ export function checkNextHop(nextHop: number, role: string, links: readonly Own[
   }
 }
 
-/**
- * Throws RangeError unless each backend is another host, reachable through `link`, and given once.
- */
+/** Throws RangeError unless each backend is another host, reachable through side B, and given once. */
 export function checkBackends(backends: readonly number[], links: Links): void {
-  const link = sideB(links);
-  const subnet = subnetOn(link);
-  const routes = routesOn(link);
+  if (backends.length > MAX_MEMBERS) {
+    throw new RangeError(
+      `Cannot use ${backends.length} backends: expected at most ${MAX_MEMBERS}`,
+    );
+  }
+  const check = backendCheck(links);
   const seen = new Set<number>();
   for (const backend of backends) {
     const fail = `Cannot use "${formatAddress(backend)}" as backend`;
+    check(backend, fail);
+    if (seen.has(backend)) throw new RangeError(`${fail}: expected each backend once`);
+    seen.add(backend);
+  }
+}
+
+/** The same for the members of pools; one host may serve on several ports and in several pools. */
+export function checkPools(pools: Policy["pools"], links: Links): void {
+  const check = backendCheck(links);
+  for (const [name, { members }] of Object.entries(pools)) {
+    for (const { address } of members) {
+      check(address, `Cannot use "${formatAddress(address)}" as member of pool "$${name}"`);
+    }
+  }
+}
+
+function backendCheck(links: Links): (backend: number, fail: string) => void {
+  const link = sideB(links);
+  const subnet = subnetOn(link);
+  const routes = routesOn(link);
+  return (backend, fail) => {
     throwIfNoHost(fail, backend, subnet);
     if (links.some(({ address }) => address === backend)) {
       throw new RangeError(`${fail}: expected another host, not the proxy`);
     }
-    if (seen.has(backend)) throw new RangeError(`${fail}: expected each backend once`);
     if (routes.nextHop(backend) === 0) {
       const gateway = links.length === 1 ? "--gateway" : "--gateway-b";
       throw new RangeError(
@@ -79,8 +102,7 @@ export function checkBackends(backends: readonly number[], links: Links): void {
     if (links.length === 2 && isBehind(backend, links, 0)) {
       throw new RangeError(`${fail}: expected a host on side B, the routes say side A`);
     }
-    seen.add(backend);
-  }
+  };
 }
 
 /** Throws RangeError if a host could be on either side: the subnets must not overlap. */
