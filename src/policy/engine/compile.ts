@@ -88,7 +88,7 @@ class Emitter {
         return this.#step("track(p)", node, offset);
       case "translate-a-to-b":
         return this.#step(
-          `translateAToB(p, ${int(this.#plan.targets[node.number]!)})`,
+          `translateAToB(p, ${int(this.#plan.targets.get(node.number)!)})`,
           node,
           offset,
         );

@@ -64,7 +64,7 @@ function walk(plan: Plan, node: PlanNode, pdu: Pdu, visitor: Visitor | undefined
     case "track":
       return step(steps.track(pdu));
     case "translate-a-to-b":
-      return step(steps.translateAToB(pdu, plan.targets[number]!));
+      return step(steps.translateAToB(pdu, plan.targets.get(number)!));
     case "translate-b-to-a":
       return step(steps.translateBToA(pdu));
     case "set-ttl":
