@@ -139,8 +139,6 @@ function makeProgram(about: About, print: (text: string) => void): Program {
   flag("--policy <FILE>", "policy to run, reloaded at SIGHUP (default: built-in)");
   flag("--seed <N>", "seed of a repeatable run, for replay and tests (default random)");
   flag("--hash-key-file <FILE>", "key that instances share: by source, by maglev (default none)");
-  flag("--policy <FILE>", "policy to run, read again at SIGHUP (default the built-in one)");
-  flag("--seed <N>", "makes a run repeatable, for replay and tests (default random)");
   flag("--trace <MODE>", "PDUs shown: auto (50 a second), all or off (default auto)");
   flag(
     "--offload <on|off>",
