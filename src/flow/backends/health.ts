@@ -45,8 +45,8 @@ export interface Change<M> {
 
 export interface HealthOptions<M> {
   readonly random: Random;
-  /** Begins a check; its end is told by `result`. A text: why it could not even begin. */
-  start(checked: Readonly<Checked<M>>, nowMs: number): string | null;
+  /** Begins a check; its end is told by `result`. False: it can't be begun now, and not because of the member. */
+  start(checked: Readonly<Checked<M>>, nowMs: number): boolean;
   /** Gives up the check that is under way. */
   stop(checked: Readonly<Checked<M>>, nowMs: number): void;
   changed(change: Change<M>, nowMs: number): void;
@@ -189,8 +189,9 @@ export class MemberHealth<M> {
   #start(entry: Entry<M>, nowMs: number): void {
     entry.begunMs = nowMs;
     entry.isUnderWay = true;
-    const failure = this.#options.start(entry, nowMs);
-    if (failure !== null) this.#ended(entry, failure, true, nowMs);
+    if (this.#options.start(entry, nowMs)) return;
+    entry.isUnderWay = false;
+    entry.nextMs = nowMs + entry.health.fastinterMs;
   }
 
   #ended(entry: Entry<M>, failure: string | null, isSilent: boolean, nowMs: number): void {

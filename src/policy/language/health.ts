@@ -1,7 +1,9 @@
 /** How the proxy finds out whether the members of a pool are there, and what follows: plain frozen data. */
 
 export type Check =
-  | { readonly kind: "off" | "neighbor" | "icmp" }
+  | { readonly kind: "off" }
+  | { readonly kind: "neighbor" }
+  | { readonly kind: "icmp" }
   | { readonly kind: "tcp"; readonly port: number }
   | {
     readonly kind: "http";
@@ -50,7 +52,9 @@ export function healthOf(
   return Object.freeze({ check: Object.freeze(check), ...DEFAULTS, onDown, ...changes });
 }
 
-/** True for a check that the proxy makes itself; ARP sees to `neighbor` without one. */
-export function isActive({ kind }: Check): boolean {
-  return kind !== "off" && kind !== "neighbor";
+/** A check for which frames are sent; ARP sees to `neighbor` without one. */
+export type ActiveCheck = Exclude<Check, { readonly kind: "off" } | { readonly kind: "neighbor" }>;
+
+export function isActive(check: Check): check is ActiveCheck {
+  return check.kind !== "off" && check.kind !== "neighbor";
 }

@@ -18,6 +18,7 @@ class World {
   readonly behaviour: Record<string, Behaviour> = {};
   readonly shares: [ms: number, share: number][] = [];
   readonly health: MemberHealth<string>;
+  canStart = true;
   #due: { readonly member: string; readonly atMs: number }[] = [];
 
   constructor(members = "a", changes: Partial<Health> = {}, check = TCP) {
@@ -28,7 +29,7 @@ class World {
         if (this.behaviour[member] !== "is silent") {
           this.#due.push({ member, atMs: nowMs + 5 });
         }
-        return null;
+        return this.canStart;
       },
       stop: ({ member }) => {
         this.#due = this.#due.filter((one) => one.member !== member);
@@ -245,6 +246,20 @@ Deno.test("MemberHealth: one that was removed is not checked, and its late resul
   assert.deepEqual([world.starts.a!.length, world.health.count, world.take()], [length, 1, []]);
 });
 
+Deno.test("MemberHealth: a check that can't be begun says nothing about the member", () => {
+  const world = new World();
+  world.advance(2500);
+  world.take();
+  world.canStart = false;
+  world.behaviour.a = "is silent";
+  world.advance(10_000);
+  assert.deepEqual(world.take(), []);
+  world.behaviour.a = "refuses";
+  world.canStart = true;
+  world.advance(5000);
+  assert.match(world.take()[0]!, /^a up down /);
+});
+
 Deno.test("MemberHealth: `off` and `neighbor` need no checks", () => {
   const world = new World("a", {}, { kind: "neighbor" });
   world.advance(10_000);
@@ -255,14 +270,14 @@ Deno.test("MemberHealth: thousands that are due at once all get their turn", () 
   let turns = new Map<number, number>();
   const health = new MemberHealth<number>({
     random: new SeededRandom(1),
-    start: ({ member }) => (turns.set(member, (turns.get(member) ?? 0) + 1), "no"),
+    start: ({ member }) => (turns.set(member, (turns.get(member) ?? 0) + 1), false),
     stop: () => {},
     changed: () => {},
     share: () => {},
     lost: () => {},
     allSilent: () => {},
   });
-  for (let i = 0; i < 3000; i++) health.add(i, healthOf(TCP, { intervalMs: 100 }), 0);
+  for (let i = 0; i < 3000; i++) health.add(i, healthOf(TCP, { fastinterMs: 100 }), -5000);
   for (let ms = 0; ms < 2400; ms += 100) health.tick(ms);
   turns = new Map();
   for (let ms = 2400; ms < 4800; ms += 100) health.tick(ms);
