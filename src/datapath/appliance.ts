@@ -195,7 +195,7 @@ export class Appliance {
   snapshot(): Snapshot {
     const { connections, links, metrics } = this;
     const tree = this.#policy.annotated();
-    return snapshotOf(metrics, connections, links, this.#backends.all, tree);
+    return snapshotOf(metrics, connections, links, this.#backends.pools, tree);
   }
 
   // A frame's way
@@ -357,7 +357,7 @@ export class Appliance {
 
   /** By the interface; if it serves both sides, by whether the source is a backend. */
   #isFromA(pdu: Readonly<Pdu>): boolean {
-    return this.#a === this.#b ? this.#backends.get(pdu.src) === undefined : this.#in === this.#a;
+    return this.#a === this.#b ? !this.#backends.has(pdu.src) : this.#in === this.#a;
   }
 
   // Between bursts

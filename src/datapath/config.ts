@@ -5,6 +5,7 @@
  * The checks return their argument's verdict by throwing a RangeError that quotes the bad value and
  * says what is expected. Text becomes values in `args.ts`.
  */
+import { MAX_MEMBERS } from "../flow/backends/backends.ts";
 import type { Timeouts } from "../flow/lifetimes.ts";
 import { type Route, Routes } from "../stack/routes.ts";
 import type { Mac, Subnet } from "../wire/address.ts";
@@ -148,6 +149,11 @@ export function checkBackends(backends: readonly number[], links: Links): void {
   const subnet = subnetOn(link);
   const routes = routesOn(link);
   const seen = new Set<number>();
+  if (backends.length > MAX_MEMBERS) {
+    throw new RangeError(
+      `Cannot use ${backends.length} backends: expected at most ${MAX_MEMBERS}`,
+    );
+  }
   for (const backend of backends) {
     const fail = `Cannot use "${formatAddress(backend)}" as backend`;
     throwIfNoHost(fail, backend, subnet);

@@ -1,6 +1,7 @@
 /** Everything the summary shows, as plain frozen data that can be written as JSON. */
 import { REASON_NAMES, type ReasonName } from "../core/reason.ts";
-import type { Backend, BackendStatus } from "../flow/backends/backends.ts";
+import type { MemberStatus } from "../flow/backends/member.ts";
+import type { Pool } from "../flow/backends/pool.ts";
 import type { Connections } from "../flow/connections.ts";
 import { DECISION_NAMES } from "../policy/language/ast.ts";
 import type { AnnotatedTree } from "../policy/engine/annotate.ts";
@@ -29,7 +30,8 @@ export interface Snapshot {
     /** Removed before their time. */
     readonly evicted: number;
   };
-  readonly backends: readonly BackendSnapshot[];
+  /** `dst-addrs` first. */
+  readonly pools: readonly PoolSnapshot[];
   readonly policy: AnnotatedTree;
 }
 
@@ -38,9 +40,20 @@ export interface Traffic {
   readonly bytes: number;
 }
 
-export interface BackendSnapshot {
+export interface PoolSnapshot {
+  readonly name: string;
+  readonly members: readonly MemberSnapshot[];
+}
+
+export interface MemberSnapshot {
   readonly address: number;
-  readonly status: BackendStatus;
+  /** 0: the connection's own. */
+  readonly port: number;
+  readonly weight: number;
+  readonly isBackup: boolean;
+  /** 0: no limit. */
+  readonly maxconn: number;
+  readonly status: MemberStatus;
   /** Connections ever opened. */
   readonly opened: number;
   /** Connections in the table now. */
@@ -51,7 +64,7 @@ export function snapshotOf(
   { counts, decisions, drops }: Metrics,
   { table, evicted }: Connections,
   links: readonly Link[],
-  backends: readonly Backend[],
+  pools: readonly Pool[],
   policy: AnnotatedTree,
 ): Snapshot {
   return frozen<Snapshot>({
@@ -66,11 +79,11 @@ export function snapshotOf(
     decisions: named(DECISION_NAMES, decisions),
     drops: named(REASON_NAMES, drops),
     connections: { tracked: table.count, capacity: table.capacity, evicted },
-    backends: backends.map(({ address, status, opened, active }) => ({
-      address,
-      status,
-      opened,
-      tracked: active,
+    pools: pools.map(({ name, members }) => ({
+      name,
+      members: members.map((
+        { address, port, weight, isBackup, maxconn, status, opened, active },
+      ) => ({ address, port, weight, isBackup, maxconn, status, opened, tracked: active })),
     })),
     policy,
   });

@@ -155,11 +155,11 @@ export class Connections {
   #reopens(view: DataView, pdu: Pdu, nowMs: number): boolean {
     const { backends } = this.#options;
     const isTcp = pdu.protocol === PROTOCOL_TCP;
-    const mayBeLost = backends.unanswered > 0;
+    const mayBeLost = backends.down > 0;
     if ((pdu.flow & 1) !== SIDE_A || !(isTcp || mayBeLost) || !asks(pdu)) return false;
     const entry = pdu.flow >>> 1;
     const isLost = mayBeLost && this.table.hasSideB(entry) &&
-      backends.get(this.table.src(entry, SIDE_B))?.status === "unanswered";
+      backends.all[this.table.member(entry)]!.status === "down";
     return isLost || (isTcp && this.#tcp.beginsNext(view, pdu, nowMs));
   }
 
@@ -256,10 +256,11 @@ export class Connections {
 
   #open(pdu: Pdu, nowMs: number, to: Translation, routes: NextHops | null): number {
     const { backends, ownAddress, preservesSource, random } = this.#options;
-    const { protocol, dstPort } = pdu;
-    const backend = backends.pick(this.#method, pdu, random);
-    if (backend === null) return Reason["no-backend"];
-    const { address } = backend;
+    const { protocol } = pdu;
+    const member = backends.pools[0]!.pick(this.#method, pdu, random);
+    if (member === null) return Reason["no-backend"];
+    const { address } = member;
+    const dstPort = member.port === 0 || protocol === PROTOCOL_ICMP ? pdu.dstPort : member.port;
     to.dst = address;
     if (routes !== null && (to.nextHop = routes.nextHop(address)) === 0) return Reason["no-route"];
     const earlier = pdu.flow >> 1;
@@ -268,7 +269,7 @@ export class Connections {
     const isPooled = source === ownAddress;
     // An entry that is replaced and counts already leaves its source's count as it is.
     if (earlier < 0 || !counts(KIND_OF_STATE[this.table.state(earlier)]!)) {
-      const reason = this.#holdToShare(pdu, isPooled ? address : 0);
+      const reason = this.#holdToShare(pdu, isPooled ? address : 0, dstPort);
       if (reason !== 0) return reason;
     }
     const state = firstState(protocol);
@@ -292,7 +293,7 @@ export class Connections {
       protocol,
       pdu.src,
       pdu.dst,
-      (pdu.srcPort << 16) | dstPort,
+      (pdu.srcPort << 16) | pdu.dstPort,
       address,
       source,
       (dstPort << 16) | port,
@@ -301,8 +302,9 @@ export class Connections {
     this.#everybody.add(entry, kind);
     if (isPooled) this.#ports.add(entry, kind);
     this.#shares.move(entry, -1, kind, isPooled);
-    backend.active++;
-    backend.opened++;
+    this.table.setMember(entry, member.index);
+    member.active++;
+    member.opened++;
     pdu.flow = (entry << 1) | SIDE_A;
     pdu.opened = 1;
     return 0;
@@ -310,12 +312,12 @@ export class Connections {
 
   /**
    * Holds the source of a new connection to its share of the table, and of the ports towards `backend`
-   * (0: it needs none): 0, or the reason why it gets no more. What has no answer may have its share and
+   * and its `dstPort` (0: it needs none): 0, or the reason why it gets no more. What has no answer may have its share and
    * no more, so a source that wants more loses its own oldest; a live one loses nothing, and may have
    * more as long as there is plenty: many users may stand behind one address.
    */
-  #holdToShare(pdu: Pdu, backend: number): number {
-    const { protocol, src, dstPort } = pdu;
+  #holdToShare(pdu: Pdu, backend: number, dstPort: number): number {
+    const { protocol, src } = pdu;
     const { size } = this.#ports;
     // Where all pools together hold less than would count in one, none is looked at.
     const mayCount = this.#everybody.pending >= this.#shareOfPorts ||
@@ -396,8 +398,7 @@ export class Connections {
     if (isPooled) this.#ports.remove(entry, kind);
     this.#shares.move(entry, kind, -1, isPooled);
     if (this.table.hasSideB(entry)) {
-      const backend = this.#options.backends.get(this.table.src(entry, SIDE_B));
-      if (backend !== undefined) backend.active--;
+      this.#options.backends.all[this.table.member(entry)]!.active--;
     }
     this.table.remove(entry);
   }

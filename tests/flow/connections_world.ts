@@ -1,7 +1,8 @@
 /** Connections with hosts around them: what the appliance does with a PDU, less the bytes. */
 import { SeededRandom } from "../../src/core/random.ts";
 import { reasonName } from "../../src/core/reason.ts";
-import { type Backend, Backends } from "../../src/flow/backends/backends.ts";
+import { Backends } from "../../src/flow/backends/backends.ts";
+import type { Member } from "../../src/flow/backends/member.ts";
 import { Connections } from "../../src/flow/connections.ts";
 import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
 import { SIDE_A, SIDE_B } from "../../src/flow/table.ts";
@@ -108,10 +109,10 @@ export class World {
   }
 
   /** The backend that the only connection has. */
-  get backend(): Backend {
+  get backend(): Member {
     const { table } = this.connections;
     const [entry] = table;
-    return this.backends.get(table.src(entry!, SIDE_B))!;
+    return this.backends.all[table.member(entry!)]!;
   }
 
   /** Entries and counts, to see that nothing has changed. */

@@ -1,6 +1,7 @@
 /** What ARP finds out about the next hops towards backends: it decides who gets new connections. */
 import type { LimitedLog } from "../../core/limited_log.ts";
-import type { Backend, Backends } from "./backends.ts";
+import type { Backends } from "./backends.ts";
+import type { MemberStatus } from "./member.ts";
 import { formatAddress, formatMac, type Mac } from "../../wire/address.ts";
 
 /** Lines at once, of those that tell of each next hop when it is found or lost. */
@@ -18,18 +19,19 @@ interface Place {
 export class BackendWatch {
   readonly #backends: Backends;
   readonly #log: LimitedLog;
-  readonly #reachedBy = new Map<number, Backend[]>();
+  /** The addresses of backends that each next hop leads to. */
+  readonly #reachedBy = new Map<number, Set<number>>();
   readonly #places = new Map<number, Place>();
 
   /** `nextHop` tells by which next hop an address is reached. */
   constructor(backends: Backends, nextHop: (address: number) => number, log: LimitedLog) {
     this.#backends = backends;
     this.#log = log;
-    for (const backend of backends.all) {
-      const hop = nextHop(backend.address);
+    for (const { address } of backends.all) {
+      const hop = nextHop(address);
       const reached = this.#reachedBy.get(hop);
-      if (reached === undefined) this.#reachedBy.set(hop, [backend]);
-      else reached.push(backend);
+      if (reached === undefined) this.#reachedBy.set(hop, new Set([address]));
+      else reached.add(address);
     }
   }
 
@@ -39,7 +41,7 @@ export class BackendWatch {
   }
 
   resolved(nextHop: number, mac: Mac, nowMs: number): void {
-    for (const backend of this.#reachedBy.get(nextHop)!) this.#backends.setStatus(backend, "up");
+    this.#mark(nextHop, "up");
     const place = this.#places.get(nextHop);
     const moved = place !== undefined && (place.mac.hi !== mac.hi || place.mac.lo !== mac.lo);
     if (moved && nowMs - place.movedMs < CONFLICT_MS) {
@@ -67,8 +69,7 @@ export class BackendWatch {
   }
 
   unanswered(nextHop: number, nowMs: number): void {
-    const reached = this.#reachedBy.get(nextHop)!;
-    for (const backend of reached) this.#backends.setStatus(backend, "unanswered");
+    this.#mark(nextHop, "down");
     this.#log.write(
       "warning",
       "next hop lost",
@@ -80,8 +81,15 @@ export class BackendWatch {
     );
   }
 
+  /** Marks all members, of all pools, that are reached by this next hop. */
+  #mark(nextHop: number, status: MemberStatus): void {
+    for (const address of this.#reachedBy.get(nextHop)!) {
+      for (const member of this.#backends.at(address)) this.#backends.setStatus(member, status);
+    }
+  }
+
   #nameOf(nextHop: number): string {
-    const role = this.#backends.get(nextHop) === undefined ? "gateway" : "backend";
+    const role = this.#backends.has(nextHop) ? "backend" : "gateway";
     return `${role} ${formatAddress(nextHop)}`;
   }
 }

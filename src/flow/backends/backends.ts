@@ -1,88 +1,53 @@
-/** The backends: `--dst-addrs`, whether each can be reached, and how many connections it has had. */
-import { below, type Random } from "../../core/random.ts";
-import type { BalanceMethod } from "../../policy/language/ast.ts";
-import type { Pdu } from "../../wire/pdu.ts";
-import { tupleHash } from "../../wire/stable_hash.ts";
+/** The backends: the pools, and all their members by number and by address. */
+import { DST_ADDRS } from "../../policy/language/ast.ts";
+import { type Member, type MemberStatus, plainMember } from "./member.ts";
+import { Pool, type PoolOptions } from "./pool.ts";
 
-/** Not heard of yet / answers ARP / has not answered. */
-export type BackendStatus = "resolving" | "up" | "unanswered";
-
-export interface Backend {
-  readonly address: number;
-  status: BackendStatus;
-  /** Connections in the flow table. */
-  active: number;
-  /** Connections ever opened. */
-  opened: number;
-}
+/** Most members of all pools together: their numbers have two bytes. */
+export const MAX_MEMBERS = 65_536;
 
 export class Backends {
-  readonly all: readonly Backend[];
-  /** How many have not answered. */
-  unanswered = 0;
-  readonly #byAddress: ReadonlyMap<number, Backend>;
-  /** Place in `all`. */
-  readonly #placeOf: ReadonlyMap<Backend, number>;
-  /** Those that answer and those not heard of yet, each in the order given. */
-  readonly #up: Backend[] = [];
-  readonly #resolving: Backend[];
-  #turn = 0;
+  /** `$dst-addrs` first: it always exists. */
+  readonly pools: readonly Pool[];
+  /** All members of all pools; each stands at its number. */
+  readonly all: readonly Member[];
+  /** How many of them are down. */
+  down = 0;
+  readonly #byAddress = new Map<number, Member[]>();
 
-  constructor(addresses: readonly number[]) {
-    this.all = addresses.map((address) => ({
-      address,
-      status: "resolving",
-      active: 0,
-      opened: 0,
-    }));
-    this.#byAddress = new Map(this.all.map((backend) => [backend.address, backend]));
-    this.#placeOf = new Map(this.all.map((backend, place) => [backend, place]));
-    this.#resolving = [...this.all];
-  }
-
-  get(address: number): Backend | undefined {
-    return this.#byAddress.get(address);
-  }
-
-  /** Connections go to backends that answer; while none does, to those not heard of yet; else to none. */
-  setStatus(backend: Backend, status: BackendStatus): void {
-    if (backend.status === status) return;
-    const from = this.#withStatus(backend.status);
-    const to = this.#withStatus(status);
-    backend.status = status;
-    from?.splice(this.#placeIn(from, backend), 1);
-    to?.splice(this.#placeIn(to, backend), 0, backend);
-    this.unanswered = this.all.length - this.#up.length - this.#resolving.length;
-  }
-
-  #withStatus(status: BackendStatus): Backend[] | null {
-    return status === "up" ? this.#up : status === "resolving" ? this.#resolving : null;
-  }
-
-  /** Where the backend stands in a part of `all`, or would stand. */
-  #placeIn(part: readonly Backend[], backend: Backend): number {
-    const place = this.#placeOf.get(backend)!;
-    let low = 0;
-    for (let high = part.length; low < high;) {
-      const middle = (low + high) >>> 1;
-      if (this.#placeOf.get(part[middle]!)! < place) low = middle + 1;
-      else high = middle;
+  /** Throws a RangeError for more than MAX_MEMBERS. */
+  constructor(dstAddrs: readonly number[], pools: readonly PoolOptions[] = []) {
+    let first = 0;
+    this.pools = [{ name: DST_ADDRS, members: dstAddrs.map(plainMember) }, ...pools].map((pool) => {
+      const made = new Pool(pool, first);
+      first += made.members.length;
+      return made;
+    });
+    if (first > MAX_MEMBERS) {
+      throw new RangeError(`Cannot use ${first} backends: expected at most ${MAX_MEMBERS}`);
     }
-    return low;
+    this.all = this.pools.flatMap(({ members }) => members);
+    for (const member of this.all) {
+      const known = this.#byAddress.get(member.address);
+      if (known === undefined) this.#byAddress.set(member.address, [member]);
+      else known.push(member);
+    }
   }
 
-  /** An eligible backend for the connection that `pdu` opens, or null if none has answered. */
-  pick(method: BalanceMethod, pdu: Readonly<Pdu>, random: Random): Backend | null {
-    const eligible = this.#up.length > 0 ? this.#up : this.#resolving;
-    const count = eligible.length;
-    if (count <= 1) return eligible[0] ?? null;
-    switch (method) {
-      case "at random":
-        return eligible[below(random, count)]!;
-      case "in turn":
-        return eligible[this.#turn++ % count]!;
-      case "by hash":
-        return eligible[(tupleHash(pdu) >>> 0) % count]!;
-    }
+  /** True if a member of any pool has this address. */
+  has(address: number): boolean {
+    return this.#byAddress.has(address);
+  }
+
+  /** The members that have this address, of all pools. */
+  at(address: number): readonly Member[] {
+    return this.#byAddress.get(address) ?? [];
+  }
+
+  setStatus(member: Member, status: MemberStatus): void {
+    if (member.status === status) return;
+    this.down += Number(status === "down") - Number(member.status === "down");
+    member.status = status;
+    member.pool.changed();
   }
 }
