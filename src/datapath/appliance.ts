@@ -16,12 +16,15 @@ import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
 import type { Device } from "../device/device.ts";
 import { Backends } from "../flow/backends/backends.ts";
+import { Handshakes } from "../flow/backends/handshakes.ts";
+import type { Member } from "../flow/backends/member.ts";
 import { Connections } from "../flow/connections.ts";
 import { RelatedErrors, UNRELATED } from "../flow/icmp_error.ts";
 import { SIDE_B } from "../flow/table.ts";
 import { Fragmenter, MAX_PACKET_FRAGMENTS } from "../stack/fragmentation.ts";
 import { Reassembly } from "../stack/reassembly.ts";
 import { DROP, FORWARD, type Policy } from "../policy/language/ast.ts";
+import { isActive } from "../policy/language/health.ts";
 import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
 import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
@@ -29,6 +32,7 @@ import { FROM_A, FROM_B, Pdu } from "../wire/pdu.ts";
 import { Answers } from "./answers.ts";
 import type { Config } from "./config.ts";
 import { Dispatch } from "./dispatch.ts";
+import { HealthChecks } from "./health_checks.ts";
 import { type Link, makeLinks } from "./link.ts";
 import { Count, Metrics } from "./metrics.ts";
 import { LEFT, PlainSegments } from "./header_prediction.ts";
@@ -56,6 +60,8 @@ export interface ApplianceOptions {
   /** Is handed what became of PDUs; null: nobody is. */
   readonly observer: Observer | null;
   readonly evaluator?: Evaluator;
+  /** Chance of the checks of backends: theirs alone, so that they change nobody's else; without it none are made. */
+  readonly checkRandom?: Random;
 }
 
 export class Appliance {
@@ -68,6 +74,7 @@ export class Appliance {
   readonly #b: Link;
   readonly #observer: Observer | null;
   readonly #backends: Backends;
+  readonly #checks: HealthChecks | null;
   readonly #limitedLog: LimitedLog;
   readonly #policy: RunningPolicy;
   readonly #answers: Answers;
@@ -82,15 +89,19 @@ export class Appliance {
   #nextTickMs: number;
 
   constructor(options: ApplianceOptions) {
-    const { devices, clock, random, policy, config, log, observer, evaluator } = options;
+    const { devices, clock, random, policy, config, log, observer, evaluator, checkRandom } =
+      options;
     this.#clock = clock;
     this.#observer = observer;
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
-    this.#backends = new Backends(config.dstAddrs);
+    this.#backends = new Backends(config.dstAddrs, [], config.health);
+    const isChecked = ({ pool }: Member) =>
+      checkRandom !== undefined && isActive(pool.health.check);
     this.#limitedLog = new LimitedLog(log);
     this.links = makeLinks(config, devices, {
       backends: this.#backends,
+      isDecisive: (member) => !isChecked(member) && member.pool.health.check.kind !== "off",
       log,
       limitedLog: this.#limitedLog,
       dropped: (reason, count) => this.metrics.drop(reason, count),
@@ -112,8 +123,21 @@ export class Appliance {
       ownAddress: this.#b.own.address,
       preservesSource: (pdu) => config.preserveSource && this.#isFromA(pdu),
       backends: this.#backends,
+      handshakes: checkRandom === undefined
+        ? null
+        : new Handshakes((member) => this.#checks?.hurry(member, this.#nowMs)),
       random,
     });
+    this.#checks = checkRandom === undefined || !this.#backends.all.some(isChecked)
+      ? null
+      : new HealthChecks({
+        backends: this.#backends,
+        link: this.#b,
+        ports: this.connections.ownPorts,
+        random: checkRandom,
+        log: this.#limitedLog,
+        nowMs: this.#nowMs,
+      });
     this.#related = new RelatedErrors(this.connections.table);
     this.#dispatch = new Dispatch({
       a: this.#a,
@@ -173,7 +197,9 @@ export class Appliance {
 
   /** The device of that number is down or gone: it is left alone. */
   linkDown(number: number): void {
-    this.links[number]!.isUp = false;
+    const link = this.links[number]!;
+    link.isUp = false;
+    if (link === this.#b) this.#checks?.linkDown(this.#clock.nowMs());
   }
 
   /** It has come (back) up: makes the proxy's address known again. */
@@ -181,6 +207,7 @@ export class Appliance {
     const link = this.links[number]!;
     link.isUp = true;
     link.arp.restart(this.#clock.nowMs());
+    if (link === this.#b) this.#checks?.linkUp(this.#clock.nowMs());
   }
 
   /**
@@ -195,7 +222,7 @@ export class Appliance {
   snapshot(): Snapshot {
     const { connections, links, metrics } = this;
     const tree = this.#policy.annotated();
-    return snapshotOf(metrics, connections, links, this.#backends.pools, tree);
+    return snapshotOf(metrics, connections, links, this.#backends.pools, this.#checks, tree);
   }
 
   // A frame's way
@@ -245,6 +272,7 @@ export class Appliance {
       if (reason === 0 && link.isTransit && pdu.dst !== link.own.address) {
         reason = this.#isTracked(pdu) ? 0 : Reason["foreign-destination"];
       }
+      if (reason === 0 && link === this.#b && this.#checks?.take(pdu, this.#nowMs)) return;
       if (reason === 0) return this.#received(pdu);
     }
     if (reason !== 0) {
@@ -367,6 +395,7 @@ export class Appliance {
     this.#nextTickMs = this.#nowMs + TICK_MS;
     for (const link of this.links) if (link.isUp) link.arp.tick(this.#nowMs);
     this.connections.expire(this.#nowMs);
+    this.#checks?.tick(this.#nowMs);
     this.#reassembly.expire(this.#nowMs);
     this.#observer?.tick(this.#nowMs);
     this.#limitedLog.tick(this.#nowMs);

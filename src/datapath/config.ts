@@ -7,6 +7,7 @@
  */
 import { MAX_MEMBERS } from "../flow/backends/backends.ts";
 import type { Timeouts } from "../flow/lifetimes.ts";
+import type { Health } from "../policy/language/health.ts";
 import { type Route, Routes } from "../stack/routes.ts";
 import type { Mac, Subnet } from "../wire/address.ts";
 import {
@@ -50,6 +51,8 @@ export interface Config {
   readonly links: Links;
   /** The backends (side B), in the order given; at least one. */
   readonly dstAddrs: readonly number[];
+  /** How these are checked. */
+  readonly health: Health;
   /** Source ports towards the backends, both ends included. */
   readonly ports: { readonly first: number; readonly last: number };
   /** Most connections that are tracked at the same time. */

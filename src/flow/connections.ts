@@ -17,6 +17,7 @@ import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
 import type { BalanceMethod } from "../policy/language/ast.ts";
+import { isActive } from "../policy/language/health.ts";
 import type { Steps } from "../policy/engine/environment.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
@@ -30,6 +31,8 @@ import {
   STEP_TRACK,
 } from "../wire/pdu.ts";
 import type { Backends } from "./backends/backends.ts";
+import type { Handshakes } from "./backends/handshakes.ts";
+import type { Member } from "./backends/member.ts";
 import {
   KIND_OF_STATE,
   ONE_SIDED_QUERY,
@@ -69,6 +72,8 @@ export interface ConnectionsOptions {
   /** Whether the PDU's new connection reaches its backend under the client's address; default no. */
   readonly preservesSource?: (pdu: Readonly<Pdu>) => boolean;
   readonly backends: Backends;
+  /** Is told which handshakes fail; null: nobody is. */
+  readonly handshakes?: Handshakes<Member> | null;
   readonly random: Random;
 }
 
@@ -105,6 +110,11 @@ export class Connections {
     this.#shares = new Shares(this.table, random);
     this.#shareOfTable = maxPerSource ?? Math.ceil(maxConnections * SHARE);
     this.#shareOfPorts = maxPerSource ?? Math.ceil(this.#ports.size * SHARE);
+  }
+
+  /** Ports for the proxy's own use. */
+  get ownPorts(): Pick<Ports, "reserve" | "release"> {
+    return this.#ports;
   }
 
   // Before the tree
@@ -234,8 +244,23 @@ export class Connections {
 
   #advanceTcp(view: DataView, pdu: Pdu, nowMs: number): void {
     const entry = pdu.flow >>> 1;
+    const before = this.table.state(entry);
     const state = this.#tcp.advance(view, pdu);
+    if (before === tcpState.SYN_SENT) this.#noteHandshake(pdu, state);
     if (state !== UNTOUCHED) this.#renew(entry, state, nowMs);
+  }
+
+  /** What became of a SYN by this PDU: a SYN ACK, an RST, or only the SYN once more. */
+  #noteHandshake(pdu: Pdu, state: number): void {
+    const { backends, handshakes } = this.#options;
+    if (!handshakes) return;
+    const entry = pdu.flow >>> 1;
+    const isFromB = (pdu.flow & 1) === SIDE_B;
+    const member = backends.all[this.table.member(entry)]!;
+    const port = this.table.srcPort(entry, SIDE_B);
+    if (isFromB && state === tcpState.SYN_RECEIVED) handshakes.answered(member, port);
+    const isRepeated = !isFromB && pdu.opened === 0 && state === tcpState.SYN_SENT;
+    if (isRepeated || (isFromB && state === tcpState.ABORTED)) handshakes.failed(member, port);
   }
 
   /** The connection was used now, and is in this state from now on. */
@@ -257,8 +282,9 @@ export class Connections {
   #open(pdu: Pdu, nowMs: number, to: Translation, routes: NextHops | null): number {
     const { backends, ownAddress, preservesSource, random } = this.#options;
     const { protocol } = pdu;
-    const member = backends.pools[0]!.pick(this.#method, pdu, random);
-    if (member === null) return Reason["no-backend"];
+    const pool = backends.pools[0]!;
+    const member = pool.pick(this.#method, pdu, random);
+    if (member === null) return Reason[isActive(pool.health.check) ? "all-down" : "no-backend"];
     const { address } = member;
     const dstPort = member.port === 0 || protocol === PROTOCOL_ICMP ? pdu.dstPort : member.port;
     to.dst = address;

@@ -1,7 +1,7 @@
 /** What ARP finds out about the next hops towards backends: it decides who gets new connections. */
 import type { LimitedLog } from "../../core/limited_log.ts";
 import type { Backends } from "./backends.ts";
-import type { MemberStatus } from "./member.ts";
+import type { Member, MemberStatus } from "./member.ts";
 import { formatAddress, formatMac, type Mac } from "../../wire/address.ts";
 
 /** Lines at once, of those that tell of each next hop when it is found or lost. */
@@ -23,9 +23,20 @@ export class BackendWatch {
   readonly #reachedBy = new Map<number, Set<number>>();
   readonly #places = new Map<number, Place>();
 
-  /** `nextHop` tells by which next hop an address is reached. */
-  constructor(backends: Backends, nextHop: (address: number) => number, log: LimitedLog) {
+  readonly #isDecisive: (member: Member) => boolean;
+
+  /**
+   * `nextHop` tells by which next hop an address is reached, `isDecisive` whether what ARP finds out about
+   * it is the member's status.
+   */
+  constructor(
+    backends: Backends,
+    nextHop: (address: number) => number,
+    log: LimitedLog,
+    isDecisive: (member: Member) => boolean = () => true,
+  ) {
     this.#backends = backends;
+    this.#isDecisive = isDecisive;
     this.#log = log;
     for (const { address } of backends.all) {
       const hop = nextHop(address);
@@ -69,23 +80,25 @@ export class BackendWatch {
   }
 
   unanswered(nextHop: number, nowMs: number): void {
-    this.#mark(nextHop, "down");
+    const decides = this.#mark(nextHop, "down");
     this.#log.write(
       "warning",
       "next hop lost",
       LINES_AT_ONCE,
       nowMs,
       () =>
-        `${this.#nameOf(nextHop)} does not answer ARP (3 requests): ` +
-        "no new connections to it while another backend answers",
+        `${this.#nameOf(nextHop)} does not answer ARP (3 requests)` +
+        (decides ? ": no new connections to it while another backend answers" : ""),
     );
   }
 
-  /** Marks all members, of all pools, that are reached by this next hop. */
-  #mark(nextHop: number, status: MemberStatus): void {
-    for (const address of this.#reachedBy.get(nextHop)!) {
-      for (const member of this.#backends.at(address)) this.#backends.setStatus(member, status);
-    }
+  /** Marks the members, of all pools, that are reached by this next hop; false if ARP decides about none. */
+  #mark(nextHop: number, status: MemberStatus): boolean {
+    const addresses = [...this.#reachedBy.get(nextHop)!];
+    const members = addresses.flatMap((address) => this.#backends.at(address))
+      .filter(this.#isDecisive);
+    for (const member of members) this.#backends.setStatus(member, status);
+    return members.length > 0;
   }
 
   #nameOf(nextHop: number): string {

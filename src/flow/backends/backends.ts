@@ -1,5 +1,6 @@
 /** The backends: the pools, and all their members by number and by address. */
 import { DST_ADDRS } from "../../policy/language/ast.ts";
+import { type Health, healthOf } from "../../policy/language/health.ts";
 import { type Member, type MemberStatus, plainMember } from "./member.ts";
 import { Pool, type PoolOptions } from "./pool.ts";
 
@@ -15,10 +16,15 @@ export class Backends {
   down = 0;
   readonly #byAddress = new Map<number, Member[]>();
 
-  /** Throws a RangeError for more than MAX_MEMBERS. */
-  constructor(dstAddrs: readonly number[], pools: readonly PoolOptions[] = []) {
+  /** `health` is that of `$dst-addrs`. Throws a RangeError for more than MAX_MEMBERS. */
+  constructor(
+    dstAddrs: readonly number[],
+    pools: readonly PoolOptions[] = [],
+    health: Health = healthOf(),
+  ) {
     let first = 0;
-    this.pools = [{ name: DST_ADDRS, members: dstAddrs.map(plainMember) }, ...pools].map((pool) => {
+    const own = { name: DST_ADDRS, members: dstAddrs.map(plainMember), health };
+    this.pools = [own, ...pools].map((pool) => {
       const made = new Pool(pool, first);
       first += made.members.length;
       return made;

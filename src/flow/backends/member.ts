@@ -1,4 +1,6 @@
 /** A member of a pool: one server, an address and perhaps a port. */
+import { DST_ADDRS } from "../../policy/language/ast.ts";
+import { formatAddress } from "../../wire/address.ts";
 import type { Pool } from "./pool.ts";
 
 /**
@@ -35,4 +37,10 @@ export interface Member extends MemberOptions {
 /** A member of which only the address is given. */
 export function plainMember(address: number): MemberOptions {
   return { address, port: 0, weight: 1, isBackup: false, maxconn: 0 };
+}
+
+/** `192.168.0.1`, or `192.168.0.1:8080 of $web`. */
+export function nameOf({ address, port, pool }: Member): string {
+  const at = formatAddress(address) + (port === 0 ? "" : `:${port}`);
+  return pool.name === DST_ADDRS ? at : `${at} of $${pool.name}`;
 }

@@ -1,18 +1,22 @@
 /** A named set of members, and who of them gets the next connection. */
 import { below, type Random } from "../../core/random.ts";
 import type { BalanceMethod } from "../../policy/language/ast.ts";
+import { type Health, healthOf, isActive } from "../../policy/language/health.ts";
 import type { Pdu } from "../../wire/pdu.ts";
 import { tupleHash } from "../../wire/stable_hash.ts";
-import type { Member, MemberOptions } from "./member.ts";
+import type { Member, MemberOptions, MemberStatus } from "./member.ts";
 
 /** What a policy or the command line says of a pool. */
 export interface PoolOptions {
   readonly name: string;
   readonly members: readonly MemberOptions[];
+  /** Default: ARP tells whether they are there. */
+  readonly health?: Health;
 }
 
 export class Pool {
   readonly name: string;
+  readonly health: Health;
   /** In the order given. */
   readonly members: readonly Member[];
   /** Those that new connections go to, in the order given; valid unless stale. */
@@ -21,13 +25,14 @@ export class Pool {
   #turn = 0;
 
   /** Its members get the numbers from `first` on. */
-  constructor({ name, members }: PoolOptions, first: number) {
+  constructor({ name, members, health = healthOf() }: PoolOptions, first: number) {
     this.name = name;
+    this.health = health;
     this.members = members.map((member, i) => ({
       ...member,
       pool: this,
       index: first + i,
-      status: "unknown",
+      status: health.check.kind === "off" ? "up" : "unknown",
       active: 0,
       opened: 0,
     }));
@@ -55,8 +60,13 @@ export class Pool {
   }
 
   #refresh(): void {
-    const up = this.members.filter(({ status }) => status === "up");
-    this.#usable = up.length > 0 ? up : this.members.filter(({ status }) => status === "unknown");
+    const { check, allDown } = this.health;
+    const withStatus = (...statuses: readonly MemberStatus[]) =>
+      this.members.filter(({ status }) => statuses.includes(status));
+    // Where checks tell, one is used until its first result; where ARP does, while nobody has answered.
+    const up = isActive(check) ? withStatus("up", "unknown") : withStatus("up");
+    const known = up.length > 0 ? up : withStatus("unknown");
+    this.#usable = known.length === 0 && allDown === "any" ? withStatus("down") : known;
     this.#isStale = false;
   }
 }

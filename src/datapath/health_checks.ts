@@ -1,0 +1,148 @@
+/**
+ * The checks of a run: ties the members' health (`flow/backends/health.ts`) to the proxy's own client
+ * (`stack/client`), and says in the log what has changed.
+ *
+ *     tick ─▶ MemberHealth ─ start ─▶ Prober ─▶ link towards the backends
+ *     take ─▶ Prober ─ ended ─▶ MemberHealth ─ changed ─▶ status, log
+ */
+import type { LimitedLog } from "../core/limited_log.ts";
+import type { Random } from "../core/random.ts";
+import type { Backends } from "../flow/backends/backends.ts";
+import { type Change, type Checked, MemberHealth } from "../flow/backends/health.ts";
+import { type Member, nameOf } from "../flow/backends/member.ts";
+import { isActive } from "../policy/language/health.ts";
+import { printCheck } from "../policy/notation/parse_health.ts";
+import type { Probe } from "../stack/client/probe.ts";
+import { type OwnPorts, Prober } from "../stack/client/prober.ts";
+import type { Pdu } from "../wire/pdu.ts";
+import type { Link } from "./link.ts";
+
+/** Lines at once, of those that tell of each member when it is up or down. */
+const LINES_AT_ONCE = 100;
+
+export interface HealthChecksOptions {
+  readonly backends: Backends;
+  /** Towards the backends. */
+  readonly link: Link;
+  readonly ports: OwnPorts;
+  readonly random: Random;
+  readonly log: LimitedLog;
+  readonly nowMs: number;
+}
+
+export class HealthChecks {
+  readonly #options: HealthChecksOptions;
+  readonly #health: MemberHealth<Member>;
+  readonly #prober: Prober;
+  readonly #probes = new Map<Member, Probe>();
+  readonly #memberOf = new Map<Probe, Member>();
+
+  constructor(options: HealthChecksOptions) {
+    const { backends, link, nowMs, ports, random } = options;
+    this.#options = options;
+    this.#prober = new Prober({
+      arena: link.arena,
+      arp: link.arp,
+      routes: link.routes,
+      own: link.own.address,
+      ports,
+      random,
+      ended: (probe, failure, isSilent, atMs) =>
+        this.#health.result(this.#memberOf.get(probe)!, failure, isSilent, atMs),
+    });
+    this.#health = new MemberHealth<Member>({
+      random,
+      start: ({ member }, atMs) => this.#prober.start(this.#probes.get(member)!, atMs),
+      stop: ({ member }, atMs) => this.#prober.stop(this.#probes.get(member)!, atMs),
+      changed: (change, atMs) => this.#changed(change, atMs),
+      share: () => {},
+      lost: () => {},
+      allSilent: (count, atMs) => this.#allSilent(count, atMs),
+    });
+    for (const member of backends.all) {
+      const { health } = member.pool;
+      if (!isActive(health.check)) continue;
+      const probe = this.#prober.probe(health.check, member.address);
+      this.#probes.set(member, probe);
+      this.#memberOf.set(probe, member);
+      this.#health.add(member, health, nowMs);
+    }
+  }
+
+  /** Frames that checks have sent and received. */
+  get frames(): { readonly out: number; readonly in: number } {
+    return { out: this.#prober.sent, in: this.#prober.received };
+  }
+
+  /** Takes a PDU that answers a check; it came in by the link towards the backends. */
+  take(pdu: Pdu, nowMs: number): boolean {
+    return this.#prober.take(this.#options.link.arena.view, pdu, nowMs);
+  }
+
+  /** Something speaks against the member. */
+  hurry(member: Member, nowMs: number): void {
+    this.#health.hurry(member, nowMs);
+  }
+
+  /** What is known of a member that is checked. */
+  of(member: Member): Readonly<Checked<Member>> | undefined {
+    return this.#health.of(member);
+  }
+
+  linkDown(nowMs: number): void {
+    this.#health.linkDown(nowMs);
+  }
+
+  linkUp(nowMs: number): void {
+    this.#health.linkUp(nowMs);
+  }
+
+  tick(nowMs: number): void {
+    this.#health.tick(nowMs);
+  }
+
+  #changed(change: Change<Member>, nowMs: number): void {
+    const { checked: { member, state } } = change;
+    const isOperators = member.status === "draining" || member.status === "maintenance";
+    if (!isOperators) this.#options.backends.setStatus(member, state);
+    const level = state === "down" ? "warning" : "info";
+    this.#options.log.write(level, "health", LINES_AT_ONCE, nowMs, () => lineAbout(change));
+  }
+
+  #allSilent(count: number, nowMs: number): void {
+    const who = count === 1
+      ? "the only backend that was up has"
+      : `all ${count} backends that were up have`;
+    this.#options.log.write(
+      "warning",
+      "silence",
+      LINES_AT_ONCE,
+      nowMs,
+      () =>
+        `${who} fallen silent together: that may be the proxy's own link, connections stay as they are`,
+    );
+  }
+}
+
+/** `backend 192.168.0.1 is down: tcp 80: the connection was refused (3 checks, the last 0.4 ms); 2 of 3 left`. */
+function lineAbout({ checked, checks, from }: Change<Member>): string {
+  const { member, health, state, failure, tookMs } = checked;
+  const { members } = member.pool;
+  const left = members.filter(({ status }) => status === "up" || status === "unknown").length;
+  const times = checks === 1 ? "1 check" : `${checks} checks`;
+  const why = `${printCheck(health.check)}: ${failure ?? "it answers"}`;
+  const grows = state === "up" && from === "down" && health.slowStartMs > 0
+    ? `, its share grows for ${health.slowStartMs / 1000} s`
+    : "";
+  const touched = state === "down" && member.active > 0
+    ? `, ${member.active} connections ${health.onDown === "reset" ? "to be reset" : "stay"}`
+    : "";
+  return `backend ${nameOf(member)} is ${state}: ${why} (${times}, the last ${
+    formatMs(tookMs)
+  }); ` +
+    `${left} of ${members.length} left${grows}${touched}`;
+}
+
+function formatMs(ms: number): string {
+  return `${ms < 10 ? ms.toFixed(1) : ms.toFixed(0)} ms`;
+}

@@ -1,0 +1,209 @@
+/** Checks in the whole appliance: what backends see of them, what becomes of clients, and what is said. */
+import assert from "node:assert/strict";
+import { parseHealth } from "../../src/policy/notation/parse_health.ts";
+import { buildTcp, readArp, readTcp, type Tcp } from "../support/frames.ts";
+import {
+  BACKENDS,
+  CLIENT,
+  from,
+  fromB,
+  isArp,
+  PROXY,
+  World,
+  type WorldOptions,
+} from "../support/world.ts";
+
+type Behaviour = "answers" | "refuses" | "is silent";
+
+/** The usual world with checks, and backends that behave as told to everyone. */
+class Checked {
+  readonly world: World;
+  readonly behaviour: Record<string, Behaviour> = {};
+  /** Frames to backends and to the client. */
+  readonly sent: Tcp[] = [];
+  #port = 10_000;
+
+  constructor(check = "tcp 2000", options: WorldOptions = {}) {
+    this.world = new World({ ...options, check });
+    for (const backend of this.world.backends) this.behaviour[backend] = "answers";
+    this.#deliver(this.world.poll());
+    for (const host of [...this.world.backends, CLIENT]) this.world.answer(host);
+    this.world.log.length = 0;
+  }
+
+  /** Lets time pass; backends answer SYNs at once. */
+  advance(ms: number): void {
+    for (let left = ms; left > 0; left -= 100) this.#deliver(this.world.advance(100));
+  }
+
+  /** A client's SYN; what the client gets. */
+  connect(srcPort = this.#port++): Tcp | undefined {
+    this.sent.length = 0;
+    this.#deliver(this.world.send(buildTcp({ srcPort, flags: "S", seq: 1000 })));
+    return this.sent.find(({ dst, dstPort }) => dst === CLIENT && dstPort === srcPort);
+  }
+
+  /** Which backends got the client's SYNs of so many connections. */
+  spread(count: number): Set<string> {
+    const found = new Set<string>();
+    for (let i = 0; i < count; i++) {
+      this.connect();
+      for (const { dst, flags } of this.sent) if (flags === "S") found.add(dst);
+    }
+    return found;
+  }
+
+  #deliver(frames: readonly Uint8Array[]): void {
+    for (const frame of frames) {
+      if (isArp(frame)) {
+        const { targetAddress } = readArp(frame);
+        if (this.behaviour[targetAddress] !== undefined) this.world.answer(targetAddress);
+        continue;
+      }
+      const segment = readTcp(frame);
+      this.sent.push(segment);
+      const behaviour = this.behaviour[segment.dst];
+      if (behaviour === undefined || behaviour === "is silent" || segment.flags !== "S") continue;
+      this.#deliver(this.world.send(buildTcp({
+        ...(segment.src === PROXY ? from(segment.dst) : fromB(segment.dst)),
+        srcPort: segment.dstPort,
+        dstPort: segment.srcPort,
+        flags: behaviour === "answers" ? "SA" : "RA",
+        seq: 9000,
+        ack: segment.seq + 1,
+      })));
+    }
+  }
+
+  statuses(): string[] {
+    return this.world.appliance.snapshot().pools[0]!.members.map(({ status }) => status);
+  }
+}
+
+const [FIRST] = BACKENDS;
+
+for (const twoSided of [false, true]) {
+  Deno.test(`checks: a service that dies is down after ${"`fall`"}, others are not${twoSided ? ", two-sided" : ""}`, () => {
+    const checked = new Checked("tcp 2000", { twoSided });
+    const [first] = checked.world.backends;
+    checked.advance(3000);
+    assert.deepEqual(checked.statuses(), ["up", "up", "up"]);
+    checked.behaviour[first!] = "refuses";
+    checked.advance(7000);
+    assert.deepEqual(checked.statuses(), ["down", "up", "up"]);
+    assert.deepEqual(checked.spread(30), new Set(checked.world.backends.slice(1)));
+    checked.behaviour[first!] = "answers";
+    checked.advance(5000);
+    assert.deepEqual(checked.statuses(), ["up", "up", "up"]);
+    assert.equal(checked.spread(60).size, 3);
+  });
+}
+
+Deno.test("checks: one line a change says who, what, why, how long, and who is left", () => {
+  const checked = new Checked();
+  checked.advance(3000);
+  checked.behaviour[FIRST!] = "refuses";
+  checked.advance(7000);
+  checked.behaviour[FIRST!] = "answers";
+  checked.advance(5000);
+  const lines = checked.world.log.filter((line) => line.includes(`${FIRST} is`));
+  assert.deepEqual(lines, [
+    `info: backend ${FIRST} is up: tcp 2000: it answers (1 check, the last 0.0 ms); 3 of 3 left`,
+    `warning: backend ${FIRST} is down: tcp 2000: the connection was refused ` +
+    "(3 checks, the last 0.0 ms); 2 of 3 left",
+    `info: backend ${FIRST} is up: tcp 2000: it answers (2 checks, the last 0.0 ms); 3 of 3 left`,
+  ]);
+});
+
+Deno.test("checks: their frames never come to the tree, nor to the console; the summary counts them apart", async () => {
+  const checked = new Checked("tcp 2000", { trace: "all" });
+  checked.advance(10_000);
+  const { pdusIn, checks } = checked.world.appliance.snapshot();
+  assert.deepEqual([pdusIn.count, checked.world.drops()], [0, {}]);
+  assert.ok(checks!.framesIn >= 12 && checks!.framesOut === 2 * checks!.framesIn);
+  assert.equal(await checked.world.printed(), "");
+  assert.match(checked.world.summary(), /^Checks {6}: \d+ frames out, \d+ frames in$/m);
+});
+
+Deno.test("checks: what has not been checked yet is used", () => {
+  const checked = new Checked("tcp 2000, interval 60s");
+  assert.equal(checked.spread(60).size, 3);
+});
+
+Deno.test("checks: ARP alone makes nobody up, and its loss nobody down before checks do", () => {
+  const checked = new Checked();
+  for (const backend of BACKENDS) checked.behaviour[backend] = "refuses";
+  checked.advance(3000);
+  checked.world.answer(FIRST!, "02:00:00:00:00:77"); // a new MAC address: ARP has found it
+  assert.deepEqual(checked.statuses(), ["down", "down", "down"]);
+});
+
+Deno.test("checks: with all down, a SYN is refused at once; with `all-down any` it goes to anyone", () => {
+  for (const [check, flags] of [["tcp 2000", "RA"], ["tcp 2000, all-down any", undefined]]) {
+    const checked = new Checked(check);
+    for (const backend of BACKENDS) checked.behaviour[backend] = "is silent";
+    checked.advance(12_000);
+    assert.deepEqual(checked.statuses(), ["down", "down", "down"]);
+    assert.equal(checked.connect()?.flags, flags);
+    assert.deepEqual(checked.world.drops()["all-down"], flags === undefined ? undefined : 1);
+  }
+});
+
+Deno.test("checks: all silent within one interval may be our link, and is said so", () => {
+  const checked = new Checked();
+  checked.advance(3000);
+  for (const backend of BACKENDS) checked.behaviour[backend] = "is silent";
+  checked.advance(12_000);
+  const lines = checked.world.log.filter((line) => line.includes("link"));
+  assert.deepEqual(lines, [
+    "warning: all 3 backends that were up have fallen silent together: " +
+    "that may be the proxy's own link, connections stay as they are",
+  ]);
+});
+
+Deno.test("checks: a link that is down says nothing about backends", () => {
+  const checked = new Checked();
+  checked.advance(3000);
+  checked.world.appliance.linkDown(0);
+  checked.advance(20_000);
+  assert.deepEqual(checked.statuses(), ["up", "up", "up"]);
+  checked.world.appliance.linkUp(0);
+  checked.sent.length = 0;
+  checked.advance(1900);
+  assert.deepEqual(checked.sent, [], "nor in the first interval after");
+  checked.advance(5000);
+  assert.ok(checked.sent.length > 0);
+});
+
+Deno.test("checks: five refused clients in a row hasten the check, and clients alone mark nobody down", () => {
+  const checked = new Checked("tcp 9999, interval 60s", { backends: [FIRST!] });
+  checked.advance(60_000);
+  assert.equal(checked.connect()?.flags, "SA"); // port 2000 has answered
+  checked.behaviour[FIRST!] = "refuses";
+  const probes = () => checked.sent.filter(({ dstPort }) => dstPort === 9999).length;
+  for (let i = 0; i < 4; i++) checked.connect();
+  checked.sent.length = 0;
+  checked.advance(1000);
+  assert.equal(probes(), 0);
+  checked.connect();
+  checked.behaviour[FIRST!] = "answers"; // the check itself finds nothing wrong
+  checked.advance(1000);
+  assert.equal(probes(), 2, "a SYN and its RST");
+  assert.deepEqual(checked.statuses(), ["up"]);
+});
+
+Deno.test("checks: a port that has never answered hastens nothing, whoever asks for it", () => {
+  const checked = new Checked("tcp 9999, interval 60s", { backends: [FIRST!] });
+  checked.advance(60_000);
+  checked.behaviour[FIRST!] = "refuses";
+  for (let i = 0; i < 50; i++) checked.connect();
+  checked.sent.length = 0;
+  checked.advance(1000);
+  assert.deepEqual(checked.sent, []);
+});
+
+Deno.test("checks: without them, in `explain` and `replay`, ARP tells", () => {
+  const { pools } = World.settled().appliance.snapshot();
+  assert.deepEqual(pools[0]!.members.map(({ status }) => status), ["up", "up", "up"]);
+  assert.equal(parseHealth("neighbor").check.kind, "neighbor");
+});
