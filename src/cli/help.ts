@@ -10,8 +10,8 @@ Examples:
     proxy --net=tap100 --net-b=tap101 --ipv4-b=10.0.0.1/24 --route=10.7.0.0/16,10.0.0.254 \\
       --dst-addrs=10.0.0.2,10.7.0.5
 
-Signals: SIGUSR2 prints the summary; SIGHUP reads the policy again; SIGINT and SIGTERM print the
-summary and exit.
+Signals: SIGUSR2 prints the summary; SIGHUP reads the policy again; SIGINT and SIGTERM reset
+the open connections, print the summary and exit.
 Exit codes: 0 after a signal, 1 for a failure at run time, 2 for a wrong command line.`;
 
 export const POLICY_HELP = `

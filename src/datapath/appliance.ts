@@ -35,6 +35,7 @@ import { Dispatch } from "./dispatch.ts";
 import { HealthChecks } from "./health_checks.ts";
 import { type Link, makeLinks } from "./link.ts";
 import { Count, Metrics } from "./metrics.ts";
+import { ConnectionResets } from "./reset_connections.ts";
 import { LEFT, PlainSegments } from "./header_prediction.ts";
 import type { Observer, SentFrame } from "./observer.ts";
 import { type Snapshot, snapshotOf } from "./snapshot.ts";
@@ -69,6 +70,7 @@ export class Appliance {
   readonly metrics = new Metrics();
   readonly connections: Connections;
   readonly #clock: Clock;
+  readonly #random: Random;
   /** Side A's link and side B's, which may be one and the same. */
   readonly #a: Link;
   readonly #b: Link;
@@ -92,6 +94,7 @@ export class Appliance {
     const { devices, clock, random, policy, config, log, observer, evaluator, checkRandom } =
       options;
     this.#clock = clock;
+    this.#random = random;
     this.#observer = observer;
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
@@ -216,6 +219,30 @@ export class Appliance {
    */
   setPolicy(policy: Policy): void {
     this.#policy.replace(policy);
+  }
+
+  /** Resets those of the open TCP connections that `isMeant` names, a slice a `step`, sent by the next `poll`. */
+  resets(isMeant: (entry: number) => boolean): ConnectionResets {
+    return new ConnectionResets({
+      connections: this.connections,
+      links: this.links,
+      linkTowards: (reference) => this.#dispatch.linkTowards(reference),
+      random: this.#random,
+      isMeant,
+    });
+  }
+
+  /** Resets all open TCP connections and sends that at once, as many as `withinMs` allows. */
+  resetAll(withinMs: number): ConnectionResets {
+    const resets = this.resets(() => true);
+    const endMs = this.#clock.nowMs() + withinMs;
+    let goesOn = true;
+    while (goesOn && this.#nowMs < endMs) {
+      goesOn = resets.step(this.#nowMs);
+      this.#flush();
+      this.#nowMs = this.#clock.nowMs();
+    }
+    return resets;
   }
 
   /** What has been counted so far, as plain frozen data. */

@@ -407,6 +407,16 @@ export class Connections {
     return 0;
   }
 
+  /**
+   * Notes that the proxy has reset an open TCP connection. Its port rests, as after a backend's RST; a
+   * client that tries the same port again begins anew.
+   */
+  markReset(entry: number, nowMs: number): void {
+    const state = this.table.state(entry);
+    const next = tcpState.isHandshake(state) ? tcpState.ABORTED : tcpState.RESET_B;
+    this.#renew(entry, next, nowMs);
+  }
+
   #evict(entry: number): void {
     this.remove(entry);
     this.evicted++;

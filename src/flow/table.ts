@@ -271,6 +271,11 @@ export class FlowTable {
     }
   }
 
+  /** Entries from here on have never been in use: an end for those who go through all of them. */
+  get end(): number {
+    return this.#untouched;
+  }
+
   /** Every entry in use; for summaries and tests, not for the packet path. */
   *[Symbol.iterator](): Generator<number> {
     for (let entry = 0; entry < this.#untouched; entry++) {

@@ -99,6 +99,11 @@ export function isHandshake(state: number): boolean {
   return state === SYN_SENT || state === SYN_BOTH || state === SYN_RECEIVED;
 }
 
+/** True while either side may still send data. */
+export function isOpen(state: number): boolean {
+  return state >= SYN_SENT && state <= FIN_B;
+}
+
 /** True where a new SYN from side A may begin the tuple's next connection. */
 export function isOver(state: number): boolean {
   return state === CLOSED || state === ABORTED || isReset(state);

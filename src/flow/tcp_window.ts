@@ -220,6 +220,26 @@ export function isRstExact(table: FlowTable, entry: number, side: number, pdu: P
 }
 
 /**
+ * The lowest number at which `side` may take an RST: what it has acknowledged of the other side, whose SYN
+ * counts as received. It may have received more since; where that ends, `endOfSent` of the other side says.
+ */
+export function lowestExpected(
+  table: FlowTable,
+  entry: number,
+  side: number,
+  isHandshake: boolean,
+): number {
+  const acknowledged = table.data(entry, side * SIDE_WORDS + ACK);
+  const isIsn = side === 0 ? isHandshake : acknowledged === table.extra(entry, ISN);
+  return (acknowledged + (isIsn ? 1 : 0)) | 0;
+}
+
+/** One past the last number that `side` has sent. */
+export function endOfSent(table: FlowTable, entry: number, side: number): number {
+  return table.data(entry, side * SIDE_WORDS + END);
+}
+
+/**
  * True if `seq` may be that of a segment of `side` which is under way, or of a challenge SYN: an ICMP error
  * about any other is old or forged (RFC 5927 §4.1).
  */

@@ -13,12 +13,16 @@ import {
   sideB,
   type TapConfig,
 } from "../datapath/config.ts";
+import type { ConnectionResets } from "../datapath/reset_connections.ts";
 import type { Outlet } from "./outlet.ts";
 import { loadPolicy } from "./policy_file.ts";
 import { pump } from "./pump.ts";
 import { listen } from "./signals.ts";
 import { formatSummary } from "../console/summary.ts";
 import { Trace } from "../console/trace.ts";
+
+/** How long the proxy takes at its end to reset connections. */
+const RESETS_MS = 500;
 
 export interface RunOptions {
   readonly config: Config;
@@ -75,6 +79,7 @@ export async function run(options: RunOptions): Promise<void> {
     reload = () => void reloadPolicy(appliance, config.policy, customs, log);
     announce(config, devices, log);
     await pump({ appliance, devices, log, stop: stop.signal });
+    tellResets(appliance.resetAll(RESETS_MS), log);
     await Promise.all(devices.map((device) => device.close()));
     stdout.offer(summary());
   } finally {
@@ -97,6 +102,15 @@ async function reloadPolicy(
     const reason = error instanceof Error ? error.message : String(error);
     log.error(`the policy stays as it was: ${reason}`);
   }
+}
+
+/** Says how many connections were reset at the end, and how many could not be. */
+function tellResets(resets: ConnectionResets, log: Log): void {
+  const left = resets.left();
+  if (resets.connections + left === 0) return;
+  const unsent = resets.unsent === 0 ? "" : `, ${resets.unsent} of their ends are out of reach`;
+  const rest = left === 0 ? "" : `, ${left} were left for lack of time`;
+  log.info(`connections reset at the end: ${resets.connections}${unsent}${rest}`);
 }
 
 function announce(config: Config, devices: readonly TapDevice[], log: Log): void {

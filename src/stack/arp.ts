@@ -115,6 +115,11 @@ export class Arp {
     return this.#neighbors.send(frame, lengthBytes, nextHop, nowMs, entry);
   }
 
+  /** See `Neighbors.sendNow`. */
+  sendNow(frame: number, lengthBytes: number, nextHop: number, entry: number): boolean {
+    return this.#neighbors.sendNow(frame, lengthBytes, nextHop, entry);
+  }
+
   /** See `Neighbors.expectAnswer`. */
   expectAnswer(nextHop: number, nowMs: number): void {
     this.#neighbors.expectAnswer(nextHop, nowMs);

@@ -169,6 +169,26 @@ export class Neighbors {
     return this.#arena.send(frame, lengthBytes) ? 0 : Reason["no-buffer"];
   }
 
+  /**
+   * As `send`, but waits for nobody: false if the packet can't leave now. A client that nobody has asked for
+   * yet is where it opened its connection from.
+   */
+  sendNow(frame: number, lengthBytes: number, address: number, entry: number): boolean {
+    const { openers } = this.#options;
+    const at = this.#table.find(address);
+    const words = this.#words;
+    const { view } = this.#arena;
+    if (at >= 0 && this.#table.has(at, KNOWN)) {
+      const hi = words[at + MAC_HI]!;
+      ethernet.setAddresses(view, frame, hi, words[at + MAC_LO]!, this.#hi, this.#lo);
+    } else if (!(at >= 0 && this.#table.has(at, WATCHED)) && openers.has(entry)) {
+      ethernet.setAddresses(view, frame, openers.hi(entry), openers.lo(entry), this.#hi, this.#lo);
+    } else {
+      return false;
+    }
+    return this.#arena.send(frame, lengthBytes);
+  }
+
   /** Something that a watched neighbour will answer, or pass to one who does, is sent to it. */
   expectAnswer(address: number, nowMs: number): void {
     const at = this.#table.find(address);

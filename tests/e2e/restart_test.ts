@@ -1,0 +1,74 @@
+/** What becomes of open connections when the proxy ends, or dies and is started again. */
+import assert from "node:assert/strict";
+import type { Background } from "../support/shell.ts";
+import { startEcho } from "../lab/peer.ts";
+import { startProxy } from "../lab/proxy.ts";
+import { SteadyConnections } from "../lab/steady.ts";
+import { labTests } from "../lab/suite.ts";
+import { bridged, proxyAddress, type Topology } from "../lab/topology.ts";
+
+const labTest = await labTests("nc", "ss");
+
+const IDLE = 10;
+const STEADY = 20;
+
+labTest(
+  "proxy, at SIGTERM, resets idle, busy and downloading connections on both sides",
+  async () => {
+    await using topology = await bridged("behind a port");
+    const { host, client } = topology;
+    const proxy = await startProxy(host);
+    const { idle, download } = await openAll(topology);
+    await SteadyConnections.open(client, proxyAddress, 2000, STEADY);
+    assert.equal(await established(topology), 2 * (IDLE + 1 + STEADY));
+
+    const { code, stdout } = await proxy.stop();
+    assert.equal(code, 0);
+    assert.match(stdout, new RegExp(`^connections reset at the end: ${IDLE + 1 + STEADY}$`, "m"));
+    for (const one of [...idle, download]) assert.ok(await one.ended(5000), one.stdout);
+    await until(topology, 0);
+  },
+);
+
+/** Connections that wait for input, and one whose backend sends as fast as it can. */
+async function openAll(
+  { client, backends }: Topology,
+): Promise<{ idle: readonly Background[]; download: Background }> {
+  for (const { address, host } of backends) {
+    await startEcho(host, address, 2000);
+    host.start(["sh", "-c", `exec nc -l ${address} 2001 < /dev/zero`]);
+    await listens(host, 2001);
+  }
+  const idle = Array.from({ length: IDLE }, () => {
+    return client.start(["nc", proxyAddress, "2000"], { stdin: "" });
+  });
+  for (const one of idle) await one.waitFor("from 192.168.0.");
+  const download = client.start(["sh", "-c", `exec nc ${proxyAddress} 2001 > /dev/null`], {
+    stdin: "",
+  });
+  while ((await client.must(["ss", "-Htn", "dport", "2001"])) === "") await download.ended(20);
+  return { idle, download };
+}
+
+async function listens(host: Topology["host"], port: number): Promise<void> {
+  const deadline = performance.now() + 5000;
+  while ((await host.must(["ss", "-Hltn", "sport", String(port)])) === "") {
+    assert.ok(performance.now() < deadline, `nobody listens on ${port}`);
+  }
+}
+
+/** How many ends of connections the client and the backends hold open. */
+async function established({ client, backends }: Topology): Promise<number> {
+  const hosts = [client, ...backends.map(({ host }) => host)];
+  const lists = await Promise.all(
+    hosts.map((host) => host.must(["ss", "-Htn", "state", "connected"])),
+  );
+  return lists.join("").split("\n").filter((line) => line !== "").length;
+}
+
+async function until(topology: Topology, open: number): Promise<void> {
+  const deadline = performance.now() + 5000;
+  while (await established(topology) !== open) {
+    assert.ok(performance.now() < deadline, `${await established(topology)} are still open`);
+  }
+}
