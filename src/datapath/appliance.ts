@@ -34,6 +34,7 @@ import type { Config } from "./config.ts";
 import { Dispatch } from "./dispatch.ts";
 import { HealthChecks } from "./health_checks.ts";
 import { type Link, makeLinks } from "./link.ts";
+import { LostConnections } from "./lost_connections.ts";
 import { Count, Metrics } from "./metrics.ts";
 import { ConnectionResets } from "./reset_connections.ts";
 import { LEFT, PlainSegments } from "./header_prediction.ts";
@@ -77,6 +78,7 @@ export class Appliance {
   readonly #observer: Observer | null;
   readonly #backends: Backends;
   readonly #checks: HealthChecks | null;
+  readonly #lost: LostConnections;
   readonly #limitedLog: LimitedLog;
   readonly #policy: RunningPolicy;
   readonly #answers: Answers;
@@ -104,6 +106,7 @@ export class Appliance {
     this.#limitedLog = new LimitedLog(log);
     this.links = makeLinks(config, devices, {
       backends: this.#backends,
+      lost: (member) => this.#lost.add(member),
       isDecisive: (member) => !isChecked(member) && member.pool.health.check.kind !== "off",
       log,
       limitedLog: this.#limitedLog,
@@ -131,10 +134,15 @@ export class Appliance {
         : new Handshakes((member) => this.#checks?.hurry(member, this.#nowMs)),
       random,
     });
+    this.#lost = new LostConnections({
+      memberOf: (entry) => this.connections.table.member(entry),
+      resets: (isMeant) => this.resets(isMeant),
+    });
     this.#checks = checkRandom === undefined || !this.#backends.all.some(isChecked)
       ? null
       : new HealthChecks({
         backends: this.#backends,
+        lost: this.#lost,
         link: this.#b,
         ports: this.connections.ownPorts,
         random: checkRandom,
@@ -175,7 +183,7 @@ export class Appliance {
 
   /**
    * Reads one burst from each device that is up, handles it and sends what came of it. A single device is
-   * waited for up to `waitMs`. Returns the number of frames read, or `-errno`.
+   * waited for up to `waitMs`. Returns the number of frames read, at least 1 if there is more to do, or `-errno`.
    */
   poll(waitMs: number): number {
     const links = this.links;
@@ -194,6 +202,7 @@ export class Appliance {
     }
     if (up === 0) this.#nowMs = this.#clock.nowMs();
     this.#tick();
+    if (this.#lost.step(this.#nowMs) && outcome === 0) outcome = 1;
     this.#flush();
     return outcome;
   }

@@ -3,19 +3,20 @@
  * (`stack/client`), and says in the log what has changed.
  *
  *     tick ─▶ MemberHealth ─ start ─▶ Prober ─▶ link towards the backends
- *     take ─▶ Prober ─ ended ─▶ MemberHealth ─ changed ─▶ status, log
+ *     take ─▶ Prober ─ ended ─▶ MemberHealth ─ changed ─▶ status, log ─ lost ─▶ LostConnections
  */
 import type { LimitedLog } from "../core/limited_log.ts";
 import type { Random } from "../core/random.ts";
 import type { Backends } from "../flow/backends/backends.ts";
 import { type Change, type Checked, MemberHealth } from "../flow/backends/health.ts";
 import { type Member, nameOf } from "../flow/backends/member.ts";
-import { isActive } from "../policy/language/health.ts";
+import { type Health, isActive } from "../policy/language/health.ts";
 import { printCheck } from "../policy/notation/parse_health.ts";
 import type { Probe } from "../stack/client/probe.ts";
 import { type OwnPorts, Prober } from "../stack/client/prober.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import type { Link } from "./link.ts";
+import type { LostConnections } from "./lost_connections.ts";
 
 /** Lines at once, of those that tell of each member when it is up or down. */
 const LINES_AT_ONCE = 100;
@@ -25,6 +26,7 @@ export interface HealthChecksOptions {
   /** Towards the backends. */
   readonly link: Link;
   readonly ports: OwnPorts;
+  readonly lost: LostConnections;
   readonly random: Random;
   readonly log: LimitedLog;
   readonly nowMs: number;
@@ -56,7 +58,9 @@ export class HealthChecks {
       stop: ({ member }, atMs) => this.#prober.stop(this.#probes.get(member)!, atMs),
       changed: (change, atMs) => this.#changed(change, atMs),
       share: () => {},
-      lost: () => {},
+      lost: ({ member, health }) => {
+        if (health.onDown === "reset") options.lost.add(member);
+      },
       allSilent: (count, atMs) => this.#allSilent(count, atMs),
     });
     for (const member of backends.all) {
@@ -105,6 +109,7 @@ export class HealthChecks {
     const { checked: { member, state } } = change;
     const isOperators = member.status === "draining" || member.status === "maintenance";
     if (!isOperators) this.#options.backends.setStatus(member, state);
+    if (state === "up") this.#options.lost.keep(member);
     const level = state === "down" ? "warning" : "info";
     this.#options.log.write(level, "health", LINES_AT_ONCE, nowMs, () => lineAbout(change));
   }
@@ -125,7 +130,7 @@ export class HealthChecks {
 }
 
 /** `backend 192.168.0.1 is down: tcp 80: the connection was refused (3 checks, the last 0.4 ms); 2 of 3 left`. */
-function lineAbout({ checked, checks, from }: Change<Member>): string {
+function lineAbout({ checked, checks, from, isDoubtful }: Change<Member>): string {
   const { member, health, state, failure, tookMs } = checked;
   const { members } = member.pool;
   const left = members.filter(({ status }) => status === "up" || status === "unknown").length;
@@ -135,7 +140,7 @@ function lineAbout({ checked, checks, from }: Change<Member>): string {
     ? `, its share grows for ${health.slowStartMs / 1000} s`
     : "";
   const touched = state === "down" && member.active > 0
-    ? `, ${member.active} connections ${health.onDown === "reset" ? "to be reset" : "stay"}`
+    ? `, connections: ${member.active} ${fateOf(health, isDoubtful)}`
     : "";
   return `backend ${nameOf(member)} is ${state}: ${why} (${times}, the last ${
     formatMs(tookMs)
@@ -145,4 +150,9 @@ function lineAbout({ checked, checks, from }: Change<Member>): string {
 
 function formatMs(ms: number): string {
   return `${ms < 10 ? ms.toFixed(1) : ms.toFixed(0)} ms`;
+}
+
+function fateOf({ onDown }: Health, isDoubtful: boolean): string {
+  if (onDown === "keep") return "kept";
+  return isDoubtful ? "reset unless all backends fall silent" : "reset";
 }

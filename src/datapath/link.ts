@@ -95,10 +95,12 @@ export class Link {
 export function makeLinks(
   { links, maxConn, maxNeighbors, preserveSource }: Config,
   devices: readonly Device[],
-  { backends, isDecisive, dropped, log, limitedLog, nowMs }: {
+  { backends, isDecisive, lost, dropped, log, limitedLog, nowMs }: {
     readonly backends: Backends;
     /** Whether what ARP finds out about the way to it is the member's status. */
     readonly isDecisive: (member: Member) => boolean;
+    /** It is down by that, and its connections are to be reset. */
+    readonly lost: (member: Member) => void;
     /** Packets that waited for ARP were dropped. */
     readonly dropped: (reason: number, count: number) => void;
     readonly log: Log;
@@ -112,7 +114,7 @@ export function makeLinks(
     backends,
     (address) => routes.nextHop(address),
     limitedLog,
-    isDecisive,
+    { isDecisive, lost },
   );
   const openers = new Openers(maxConn);
   const events: ArpEvents = {

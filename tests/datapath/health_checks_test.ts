@@ -207,3 +207,89 @@ Deno.test("checks: without them, in `explain` and `replay`, ARP tells", () => {
   assert.deepEqual(pools[0]!.members.map(({ status }) => status), ["up", "up", "up"]);
   assert.equal(parseHealth("neighbor").check.kind, "neighbor");
 });
+
+/** Opens a client's connection to any backend; what backend, and both sides' RSTs are given by `resets`. */
+function open(checked: Checked, srcPort: number): string {
+  const answer = checked.connect(srcPort);
+  assert.equal(answer?.flags, "SA");
+  const { dst } = checked.sent.find(({ flags }) => flags === "S")!;
+  checked.world.send(buildTcp({ srcPort, flags: "A", seq: 1001, ack: answer!.seq + 1 }));
+  checked.sent.length = 0;
+  return dst;
+}
+
+/** The RSTs to the client, and to backends that are no end of a check. */
+function resets(checked: Checked): string[] {
+  return checked.sent.filter(({ flags, dstPort }) => flags.includes("R") && dstPort !== 9999)
+    .map(({ dst, dstPort, seq }) => `${dst} ${dst === CLIENT ? dstPort : "port"} ${seq}`).sort();
+}
+
+Deno.test("checks: who goes down loses its connections, both ends, with numbers that they take", () => {
+  const checked = new Checked("tcp 9999");
+  checked.advance(3000);
+  const backends = [5001, 5002, 5003, 5004, 5005, 5006].map((port) => open(checked, port));
+  const lost = backends[0]!;
+  checked.behaviour[lost] = "refuses";
+  checked.advance(7000);
+  const ports = [5001, 5002, 5003, 5004, 5005, 5006].filter((_, i) => backends[i] === lost);
+  assert.deepEqual(
+    resets(checked),
+    [...ports.map((port) => `${CLIENT} ${port} 9001`), ...ports.map(() => `${lost} port 1001`)]
+      .sort(),
+  );
+  const [line] = checked.world.log.filter((line) => line.includes(`${lost} is down`));
+  assert.ok(line!.endsWith(`2 of 3 left, connections: ${ports.length} reset`), line);
+  checked.sent.length = 0;
+  checked.behaviour[lost] = "answers";
+  checked.advance(10_000);
+  assert.deepEqual(resets(checked), [], "once");
+});
+
+Deno.test("checks: with `on-down keep` connections of who goes down stay", () => {
+  const checked = new Checked("tcp 9999, on-down keep");
+  checked.advance(3000);
+  const lost = open(checked, 5001);
+  checked.behaviour[lost] = "refuses";
+  checked.advance(7000);
+  assert.deepEqual(resets(checked), []);
+  assert.ok(checked.world.log.some((line) => line.endsWith("2 of 3 left, connections: 1 kept")));
+});
+
+Deno.test("checks: of backends that fall silent together no connection is reset", () => {
+  const checked = new Checked("tcp 9999");
+  checked.advance(3000);
+  open(checked, 5001);
+  for (const backend of BACKENDS) checked.behaviour[backend] = "is silent";
+  checked.advance(20_000);
+  assert.deepEqual(checked.statuses(), ["down", "down", "down"]);
+  assert.deepEqual(resets(checked), []);
+});
+
+Deno.test("checks: thousands of connections are reset some at a time, each once", () => {
+  const checked = new Checked("tcp 9999", { backends: [FIRST!], maxConn: 5000 });
+  checked.advance(3000);
+  for (let port = 10_001; port <= 13_000; port++) open(checked, port);
+  checked.behaviour[FIRST!] = "refuses";
+  let [most, before] = [0, 0];
+  for (let ms = 0; ms < 10_000; ms += 100) {
+    checked.advance(100);
+    const now = resets(checked).length;
+    most = Math.max(most, now - before);
+    before = now;
+  }
+  const clients = checked.sent.filter(({ dst, flags }) => dst === CLIENT && flags.includes("R"));
+  assert.equal(new Set(clients.map(({ dstPort }) => dstPort)).size, 3000);
+  assert.equal(clients.length, 3000);
+  assert.ok(most <= 2000, `${most} RSTs between two bursts`);
+});
+
+Deno.test("checks: `neighbor` with `on-down reset` does so when ARP has given a backend up", () => {
+  const checked = new Checked("neighbor, on-down reset");
+  checked.advance(3000);
+  const lost = open(checked, 5001);
+  delete checked.behaviour[lost];
+  checked.advance(60_000);
+  assert.deepEqual(resets(checked).filter((line) => line.startsWith(CLIENT)), [
+    `${CLIENT} 5001 9001`,
+  ]);
+});

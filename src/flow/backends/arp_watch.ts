@@ -16,6 +16,13 @@ interface Place {
   movedMs: number;
 }
 
+export interface ArpWatchEvents {
+  /** Whether what ARP finds out about the way to a member is the member's status. */
+  isDecisive(member: Member): boolean;
+  /** It is down, and its connections are to be reset. */
+  lost(member: Member): void;
+}
+
 export class BackendWatch {
   readonly #backends: Backends;
   readonly #log: LimitedLog;
@@ -23,20 +30,19 @@ export class BackendWatch {
   readonly #reachedBy = new Map<number, Set<number>>();
   readonly #places = new Map<number, Place>();
 
-  readonly #isDecisive: (member: Member) => boolean;
+  readonly #events: ArpWatchEvents;
 
   /**
-   * `nextHop` tells by which next hop an address is reached, `isDecisive` whether what ARP finds out about
-   * it is the member's status.
+   * `nextHop` tells by which next hop an address is reached.
    */
   constructor(
     backends: Backends,
     nextHop: (address: number) => number,
     log: LimitedLog,
-    isDecisive: (member: Member) => boolean = () => true,
+    events: ArpWatchEvents = { isDecisive: () => true, lost: () => {} },
   ) {
     this.#backends = backends;
-    this.#isDecisive = isDecisive;
+    this.#events = events;
     this.#log = log;
     for (const { address } of backends.all) {
       const hop = nextHop(address);
@@ -96,8 +102,11 @@ export class BackendWatch {
   #mark(nextHop: number, status: MemberStatus): boolean {
     const addresses = [...this.#reachedBy.get(nextHop)!];
     const members = addresses.flatMap((address) => this.#backends.at(address))
-      .filter(this.#isDecisive);
-    for (const member of members) this.#backends.setStatus(member, status);
+      .filter(this.#events.isDecisive);
+    for (const member of members) {
+      this.#backends.setStatus(member, status);
+      if (status === "down" && member.pool.health.onDown === "reset") this.#events.lost(member);
+    }
     return members.length > 0;
   }
 
