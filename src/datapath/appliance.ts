@@ -30,7 +30,7 @@ import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import { FROM_A, FROM_B, Pdu } from "../wire/pdu.ts";
 import { Answers } from "./answers.ts";
-import type { Config } from "./config.ts";
+import { checkPools, type Config } from "./config.ts";
 import { Dispatch } from "./dispatch.ts";
 import { HealthChecks } from "./health_checks.ts";
 import { type Link, makeLinks } from "./link.ts";
@@ -100,7 +100,8 @@ export class Appliance {
     this.#observer = observer;
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
-    this.#backends = new Backends(config.dstAddrs, [], config.health);
+    checkPools(policy.pools, config.links);
+    this.#backends = new Backends(config.dstAddrs, policy.pools, config.health);
     const isChecked = ({ pool }: Member) =>
       checkRandom !== undefined && isActive(pool.health.check);
     this.#limitedLog = new LimitedLog(log);
@@ -169,6 +170,7 @@ export class Appliance {
       policy,
       config,
       steps: this.connections.steps,
+      backends: this.#backends,
       random,
       nowMs: () => this.#nowMs,
       limitedLog: this.#limitedLog,

@@ -8,6 +8,7 @@
 import { MAX_MEMBERS } from "../flow/backends/backends.ts";
 import type { Timeouts } from "../flow/lifetimes.ts";
 import type { Health } from "../policy/language/health.ts";
+import type { Policy } from "../policy/language/ast.ts";
 import { type Route, Routes } from "../stack/routes.ts";
 import type { Mac, Subnet } from "../wire/address.ts";
 import {
@@ -146,24 +147,42 @@ export function checkNextHop(nextHop: number, role: string, links: readonly Own[
   }
 }
 
-/** Throws RangeError unless each backend is another host, reachable through `link`, and given once. */
+/** Throws RangeError unless each backend is another host, reachable through side B, and given once. */
 export function checkBackends(backends: readonly number[], links: Links): void {
-  const link = sideB(links);
-  const subnet = subnetOn(link);
-  const routes = routesOn(link);
-  const seen = new Set<number>();
   if (backends.length > MAX_MEMBERS) {
     throw new RangeError(
       `Cannot use ${backends.length} backends: expected at most ${MAX_MEMBERS}`,
     );
   }
+  const check = backendCheck(links);
+  const seen = new Set<number>();
   for (const backend of backends) {
     const fail = `Cannot use "${formatAddress(backend)}" as backend`;
+    check(backend, fail);
+    if (seen.has(backend)) throw new RangeError(`${fail}: expected each backend once`);
+    seen.add(backend);
+  }
+}
+
+/** The same for the members of pools; one host may serve on several ports and in several pools. */
+export function checkPools(pools: Policy["pools"], links: Links): void {
+  const check = backendCheck(links);
+  for (const [name, { members }] of Object.entries(pools)) {
+    for (const { address } of members) {
+      check(address, `Cannot use "${formatAddress(address)}" as member of pool "$${name}"`);
+    }
+  }
+}
+
+function backendCheck(links: Links): (backend: number, fail: string) => void {
+  const link = sideB(links);
+  const subnet = subnetOn(link);
+  const routes = routesOn(link);
+  return (backend, fail) => {
     throwIfNoHost(fail, backend, subnet);
     if (links.some(({ address }) => address === backend)) {
       throw new RangeError(`${fail}: expected another host, not the proxy`);
     }
-    if (seen.has(backend)) throw new RangeError(`${fail}: expected each backend once`);
     if (routes.nextHop(backend) === 0) {
       const gateway = links.length === 1 ? "--gateway" : "--gateway-b";
       throw new RangeError(
@@ -174,8 +193,7 @@ export function checkBackends(backends: readonly number[], links: Links): void {
     if (links.length === 2 && isBehind(backend, links, 0)) {
       throw new RangeError(`${fail}: expected a host on side B, the routes say side A`);
     }
-    seen.add(backend);
-  }
+  };
 }
 
 /** True if the interface of that number, and not the other, has the best route to `address`. */

@@ -57,7 +57,7 @@ export class HealthChecks {
       start: ({ member }, atMs) => this.#prober.start(this.#probes.get(member)!, atMs),
       stop: ({ member }, atMs) => this.#prober.stop(this.#probes.get(member)!, atMs),
       changed: (change, atMs) => this.#changed(change, atMs),
-      share: () => {},
+      share: (member, share) => backends.setShare(member, share),
       lost: ({ member, health }) => {
         if (health.onDown === "reset") options.lost.add(member);
       },

@@ -1,6 +1,7 @@
 /** The policy that runs: its plan, the function made of it, what its balancers remember, and its reload. */
 import type { LimitedLog } from "../core/limited_log.ts";
 import type { Random } from "../core/random.ts";
+import type { Backends } from "../flow/backends/backends.ts";
 import { Affinity } from "../policy/engine/affinity.ts";
 import { annotate, type AnnotatedTree } from "../policy/engine/annotate.ts";
 import { compile } from "../policy/engine/compile.ts";
@@ -9,7 +10,7 @@ import { adopt, makePlan, type Plan } from "../policy/engine/plan.ts";
 import { SourceLimits } from "../policy/engine/source_limits.ts";
 import { ECHO_REPLY, FORWARD, type Policy } from "../policy/language/ast.ts";
 import type { Pdu } from "../wire/pdu.ts";
-import type { Config } from "./config.ts";
+import { checkPools, type Config, type Links } from "./config.ts";
 
 /** Makes the function that runs the tree: `compile`, or one that can tell what it does. */
 export type Evaluator = (plan: Plan) => Evaluate;
@@ -18,6 +19,7 @@ export interface RunningPolicyOptions {
   readonly policy: Policy;
   readonly config: Config;
   readonly steps: Steps;
+  readonly backends: Backends;
   readonly random: Random;
   /** The time as the appliance has read it. */
   readonly nowMs: () => number;
@@ -32,15 +34,17 @@ export class RunningPolicy {
   readonly #affinity: Affinity;
   readonly #environment: Environment;
   readonly #evaluator: Evaluator;
+  readonly #links: Links;
   #plan: Plan;
 
   /** Throws a RangeError for a policy that can't run. */
   constructor(options: RunningPolicyOptions) {
-    const { policy, config, steps, random, nowMs, limitedLog } = options;
+    const { policy, config, steps, backends, random, nowMs, limitedLog } = options;
     this.#affinity = new Affinity(config.maxConn);
     this.#environment = {
       dstAddrs: config.dstAddrs,
       steps,
+      target: (pool, port, by) => backends.target(pool, port, by),
       random,
       clock: { nowMs },
       maxConnections: config.maxConn,
@@ -50,6 +54,7 @@ export class RunningPolicy {
         limitedLog.write("error", "custom", 10, nowMs(), () => `custom ${name} threw: ${error}`),
     };
     this.#evaluator = options.evaluator ?? compile;
+    this.#links = config.links;
     this.#plan = makePlan(policy, this.#environment);
     this.evaluate = this.#evaluator(this.#plan);
   }
@@ -59,6 +64,7 @@ export class RunningPolicy {
    * Throws a RangeError for a policy that can't run; then the old one goes on.
    */
   replace(policy: Policy): void {
+    checkPools(policy.pools, this.#links);
     const plan = makePlan(policy, this.#environment);
     adopt(plan, this.#plan);
     this.evaluate = this.#evaluator(plan);

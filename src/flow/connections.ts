@@ -16,8 +16,6 @@
 import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
-import type { BalanceMethod } from "../policy/language/ast.ts";
-import { isActive } from "../policy/language/health.ts";
 import type { Steps } from "../policy/engine/environment.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
@@ -46,7 +44,7 @@ import {
 } from "./lifetimes.ts";
 import { Links } from "../core/linked_lists.ts";
 import { Lookahead } from "./lookahead.ts";
-import { LIVE, ONE_SIDED, Population } from "./eviction.ts";
+import { CLOSED, LIVE, ONE_SIDED, Population, RESET } from "./eviction.ts";
 import { type PortRange, Ports } from "./ports.ts";
 import { Room } from "./room.ts";
 import { ALL, counts, Shares } from "./shares.ts";
@@ -94,8 +92,8 @@ export class Connections {
   readonly #shareOfPorts: number;
   readonly #lookahead = new Lookahead();
   readonly #remove = (entry: number): void => this.remove(entry);
-  /** How the translator at hand picks a backend. */
-  #method: BalanceMethod = "at random";
+  /** Number of the target of the translator at hand. */
+  #target = 0;
 
   constructor(options: ConnectionsOptions) {
     const { maxConnections, maxPerSource, ports, random, timeouts } = options;
@@ -182,12 +180,12 @@ export class Connections {
       pdu.steps |= STEP_TRACK;
       return 0;
     },
-    translateAToB: (pdu, backend) => {
+    translateAToB: (pdu, target) => {
       if (pdu.state === STATE_INVALID) return pdu.invalid;
       if (!hasPorts(pdu)) return Reason["not-translatable"];
       if (pdu.flow >= 0 && !this.#belongsTo(pdu, SIDE_A)) return Reason.invalid;
       pdu.steps |= STEP_A_TO_B;
-      this.#method = backend;
+      this.#target = target;
       return 0;
     },
     translateBToA: (pdu) => {
@@ -274,6 +272,10 @@ export class Connections {
     }
     this.table.setState(entry, state);
     this.#everybody.renew(entry, from, to);
+    if (isOver(from) !== isOver(to) && this.table.hasSideB(entry)) {
+      const { backends } = this.#options;
+      backends.changeLoad(backends.all[this.table.member(entry)]!, isOver(to) ? -1 : 1);
+    }
     const isPooled = this.#hasPort(entry);
     if (isPooled) this.#ports.renew(entry, from, to);
     this.#shares.move(entry, from, to, isPooled);
@@ -282,11 +284,14 @@ export class Connections {
   #open(pdu: Pdu, nowMs: number, to: Translation, routes: NextHops | null): number {
     const { backends, ownAddress, preservesSource, random } = this.#options;
     const { protocol } = pdu;
-    const pool = backends.pools[0]!;
-    const member = pool.pick(this.#method, pdu, random);
-    if (member === null) return Reason[isActive(pool.health.check) ? "all-down" : "no-backend"];
+    const { pool, port: newPort, by } = backends.targets[this.#target]!;
+    const member = pool.pick(by, pdu, random);
+    if (member === null) return pool.refusal;
     const { address } = member;
-    const dstPort = member.port === 0 || protocol === PROTOCOL_ICMP ? pdu.dstPort : member.port;
+    // A query's identifier is no port.
+    const dstPort = protocol === PROTOCOL_ICMP
+      ? pdu.dstPort
+      : member.port || newPort || pdu.dstPort;
     to.dst = address;
     if (routes !== null && (to.nextHop = routes.nextHop(address)) === 0) return Reason["no-route"];
     const earlier = pdu.flow >> 1;
@@ -329,8 +334,7 @@ export class Connections {
     if (isPooled) this.#ports.add(entry, kind);
     this.#shares.move(entry, -1, kind, isPooled);
     this.table.setMember(entry, member.index);
-    member.active++;
-    member.opened++;
+    backends.opened(member);
     pdu.flow = (entry << 1) | SIDE_A;
     pdu.opened = 1;
     return 0;
@@ -434,10 +438,16 @@ export class Connections {
     if (isPooled) this.#ports.remove(entry, kind);
     this.#shares.move(entry, kind, -1, isPooled);
     if (this.table.hasSideB(entry)) {
-      this.#options.backends.all[this.table.member(entry)]!.active--;
+      const { backends } = this.#options;
+      backends.forgotten(backends.all[this.table.member(entry)]!, isOver(kind));
     }
     this.table.remove(entry);
   }
+}
+
+/** True for a class of connections that are over, as far as can be seen. */
+function isOver(kind: number): boolean {
+  return kind === CLOSED || kind === RESET;
 }
 
 /** True for a PDU that may open a connection. */

@@ -153,7 +153,7 @@ Deno.test("Connections writes nothing before commit", () => {
   const world = new World(one);
   const pdu = pduOf({ src: CLIENT, srcPort: 40_000, dstPort: 2000 });
   world.connections.classify(NO_BYTES, pdu, 0);
-  assert.equal(world.connections.steps.translateAToB(pdu, "at random"), 0);
+  assert.equal(world.connections.steps.translateAToB(pdu, world.target), 0);
   assert.equal(world.connections.table.count, 0);
   assert.equal(world.backends.all[0]!.opened, 0);
 });
@@ -594,7 +594,7 @@ Deno.test("Connections notes on a PDU whether its connection got its entry from 
     connections.classify(NO_BYTES, pdu, 0);
     assert.equal(pdu.opened, 0);
     if (step === "track") connections.steps.track(pdu);
-    else connections.steps.translateAToB(pdu, "at random");
+    else connections.steps.translateAToB(pdu, world.target);
     assert.equal(connections.commit(NO_BYTES, pdu, 0, world.to), 0);
     assert.ok(pdu.flow >= 0);
     return pdu.opened;

@@ -108,6 +108,10 @@ export class World {
     return [...table].map((entry) => table.state(entry));
   }
 
+  get target(): number {
+    return this.backends.target("dst-addrs", 0, this.#method);
+  }
+
   /** The backend that the only connection has. */
   get backend(): Member {
     const { table } = this.connections;
@@ -128,7 +132,15 @@ export class World {
         table.dstPort(entry, side),
       ]),
     ]);
-    return { entries, backends: this.backends.all.map((backend) => ({ ...backend })) };
+    return {
+      entries,
+      backends: this.backends.all.map(({ status, active, load, opened }) => [
+        status,
+        active,
+        load,
+        opened,
+      ]),
+    };
   }
 
   readonly #lastA = new Translation();
@@ -136,7 +148,7 @@ export class World {
   #run(pdu: Pdu, step: "track" | "translateAToB" | "translateBToA"): string {
     this.connections.classify(NO_BYTES, pdu, this.nowMs);
     const { steps } = this.connections;
-    const asked = step === "translateAToB" ? steps[step](pdu, this.#method) : steps[step](pdu);
+    const asked = step === "translateAToB" ? steps[step](pdu, this.target) : steps[step](pdu);
     const reason = asked ||
       this.connections.commit(NO_BYTES, pdu, this.nowMs, this.to);
     if (reason !== 0) return reasonName(reason);

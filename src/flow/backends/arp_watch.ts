@@ -104,7 +104,7 @@ export class BackendWatch {
     const members = addresses.flatMap((address) => this.#backends.at(address))
       .filter(this.#events.isDecisive);
     for (const member of members) {
-      this.#backends.setStatus(member, status);
+      if (isInService(member)) this.#backends.setStatus(member, status);
       if (status === "down" && member.pool.health.onDown === "reset") this.#events.lost(member);
     }
     return members.length > 0;
@@ -114,4 +114,9 @@ export class BackendWatch {
     const role = this.#backends.has(nextHop) ? "backend" : "gateway";
     return `${role} ${formatAddress(nextHop)}`;
   }
+}
+
+/** A member that is draining or in maintenance stays so, whether it is there or not. */
+function isInService({ status }: Member): boolean {
+  return status !== "draining" && status !== "maintenance";
 }

@@ -1,5 +1,5 @@
 /** A member of a pool: one server, an address and perhaps a port. */
-import { DST_ADDRS } from "../../policy/language/ast.ts";
+import { DST_ADDRS, type PoolMember } from "../../policy/language/ast.ts";
 import { formatAddress } from "../../wire/address.ts";
 import type { Pool } from "./pool.ts";
 
@@ -9,34 +9,57 @@ import type { Pool } from "./pool.ts";
  */
 export type MemberStatus = "unknown" | "up" | "down" | "draining" | "maintenance";
 
-/** What a policy or the command line says of a member. */
-export interface MemberOptions {
-  readonly address: number;
-  /** 0: the connection's own. */
-  readonly port: number;
-  /** Share of new connections, 0 … 256. */
-  readonly weight: number;
-  /** Gets connections only when no other member can. */
-  readonly isBackup: boolean;
-  /** Most connections at a time; 0: as many as come. */
-  readonly maxconn: number;
-}
-
-export interface Member extends MemberOptions {
+export class Member {
   readonly pool: Pool;
   /** Its number among all members of all pools, which flow entries remember. */
   readonly index: number;
+  readonly address: number;
+  /** 0: the translator's, or the connection's own. */
+  readonly port: number;
+  /** Share of new connections, 0 … 256. */
+  weight: number;
+  /** Gets connections only while no other member can. */
+  isBackup: boolean;
+  /** Most connections at a time; 0: as many as come. */
+  maxconn: number;
   /** Changed by `Backends.setStatus` only. */
   status: MemberStatus;
+  /** Part of its weight that counts, above 0: below 1 while it starts slowly. Changed by `Backends.setShare` only. */
+  share = 1;
   /** Connections in the flow table. */
-  active: number;
+  active = 0;
+  /** Of these, those that are not over: what `maxconn` and the method by least connections go by. */
+  load = 0;
   /** Connections ever opened. */
-  opened: number;
+  opened = 0;
+  /** Place among the members of its pool that can be chosen; -1: it can't. */
+  place = -1;
+
+  constructor(pool: Pool, index: number, options: PoolMember) {
+    this.pool = pool;
+    this.index = index;
+    this.address = options.address;
+    this.port = options.port;
+    this.weight = options.weight;
+    this.isBackup = options.isBackup;
+    this.maxconn = options.maxconn;
+    const first = pool.health.check.kind === "off" ? "up" : "unknown";
+    this.status = options.state === "drain" ? "draining" : first;
+  }
+
+  /** Weight for methods that go by load: by a hash, a client keeps its member however new that is. */
+  get currentWeight(): number {
+    return this.weight * this.share;
+  }
+
+  get isFull(): boolean {
+    return this.maxconn !== 0 && this.load >= this.maxconn;
+  }
 }
 
 /** A member of which only the address is given. */
-export function plainMember(address: number): MemberOptions {
-  return { address, port: 0, weight: 1, isBackup: false, maxconn: 0 };
+export function plainMember(address: number): PoolMember {
+  return { address, port: 0, weight: 1, isBackup: false, maxconn: 0, state: null };
 }
 
 /** `192.168.0.1`, or `192.168.0.1:8080 of $web`. */

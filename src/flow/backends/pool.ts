@@ -1,72 +1,148 @@
 /** A named set of members, and who of them gets the next connection. */
 import { below, type Random } from "../../core/random.ts";
-import type { BalanceMethod } from "../../policy/language/ast.ts";
+import { Reason } from "../../core/reason.ts";
+import type { PickMethod } from "../../policy/language/ast.ts";
 import { type Health, healthOf, isActive } from "../../policy/language/health.ts";
 import type { Pdu } from "../../wire/pdu.ts";
-import { tupleHash } from "../../wire/stable_hash.ts";
-import type { Member, MemberOptions, MemberStatus } from "./member.ts";
+import { addressesHash, mix, tupleHash } from "../../wire/stable_hash.ts";
+import { ByWeight } from "./by_weight.ts";
+import { InTurn } from "./in_turn.ts";
+import { Least } from "./least.ts";
+import type { Member } from "./member.ts";
 
-/** What a policy or the command line says of a pool. */
-export interface PoolOptions {
-  readonly name: string;
-  readonly members: readonly MemberOptions[];
-  /** Default: ARP tells whether they are there. */
-  readonly health?: Health;
-}
+/** A member's share of its weight is told apart by this much. */
+const SHARE_STEPS = 20;
 
 export class Pool {
   readonly name: string;
+  /** How members are checked. */
   readonly health: Health;
-  /** In the order given. */
-  readonly members: readonly Member[];
-  /** Those that new connections go to, in the order given; valid unless stale. */
-  #usable: readonly Member[] = [];
+  /** In the order given. Changed by `Backends` only. */
+  members: readonly Member[] = [];
   #isStale = true;
-  #turn = 0;
+  /** Those that may be chosen, full ones among them, in the order given; this and below unless stale. */
+  #usable: readonly Member[] = [];
+  /** One of them has a limit. */
+  #isLimited = false;
+  /** What methods keep; null: not asked for since the usable members changed. */
+  #byWeight: ByWeight | null = null;
+  /** As `#byWeight`, with the share of each. */
+  #byShare: ByWeight | null = null;
+  #inTurn: InTurn | null = null;
+  #least: Least | null = null;
+  #earlierTurns: InTurn | null = null;
 
-  /** Its members get the numbers from `first` on. */
-  constructor({ name, members, health = healthOf() }: PoolOptions, first: number) {
+  constructor(name: string, health: Health = healthOf()) {
     this.name = name;
     this.health = health;
-    this.members = members.map((member, i) => ({
-      ...member,
-      pool: this,
-      index: first + i,
-      status: health.check.kind === "off" ? "up" : "unknown",
-      active: 0,
-      opened: 0,
-    }));
   }
 
-  /** The status of a member has changed. */
+  /** Members, or what decides who may be chosen, have changed. */
   changed(): void {
     this.#isStale = true;
   }
 
-  /** A member for the connection that `pdu` opens, or null if none can take it. */
-  pick(method: BalanceMethod, pdu: Readonly<Pdu>, random: Random): Member | null {
+  /** A member has more or fewer connections. */
+  loadChanged(member: Member): void {
+    if (this.#isStale || member.place < 0) return;
+    if (this.#isLimited) {
+      this.#byWeight?.setFree(member);
+      this.#byShare?.setFree(member);
+      this.#inTurn?.setFree(member);
+    }
+    this.#least?.changed(member);
+  }
+
+  /** Those that new connections may go to: full ones, too. */
+  get usable(): readonly Member[] {
+    if (this.#isStale) this.#refresh();
+    return this.#usable;
+  }
+
+  /** Why `pick` gave none. */
+  get refusal(): number {
+    if (this.usable.length > 0) return Reason["backends-full"];
+    return Reason[isActive(this.health.check) ? "all-down" : "no-backend"];
+  }
+
+  /** A member for the connection that `pdu` opens, or null if none can take it: `refusal` says why. */
+  pick(method: PickMethod, pdu: Readonly<Pdu>, random: Random): Member | null {
     if (this.#isStale) this.#refresh();
     const usable = this.#usable;
-    const count = usable.length;
-    if (count <= 1) return usable[0] ?? null;
+    if (usable.length === 0) return null;
+    if (usable.length === 1) return usable[0]!.isFull ? null : usable[0]!;
     switch (method) {
       case "at random":
-        return usable[below(random, count)]!;
+        return this.#atRandom(random);
       case "in turn":
-        return usable[this.#turn++ % count]!;
+        this.#inTurn ??= new InTurn(usable, this.#earlierTurns);
+        return usable[this.#inTurn.next()] ?? null;
       case "by hash":
-        return usable[(tupleHash(pdu) >>> 0) % count]!;
+        return this.#byHash(tupleHash(pdu));
+      case "by hash of addresses":
+        return this.#byHash(addressesHash(pdu));
+      case "by hash of source":
+        return this.#byHash(mix(pdu.src, 0));
+      case "by hash of destination":
+        return this.#byHash(mix(pdu.dst, 0));
+      case "by least connections":
+        this.#least ??= new Least(usable);
+        return usable[this.#least.next()] ?? null;
     }
   }
 
+  #atRandom(random: Random): Member | null {
+    const weights = this.#byShare ??= this.#withShares();
+    const { freeTotal } = weights;
+    if (freeTotal === 0) return null;
+    const place = this.#isLimited
+      ? weights.freePlaceAt(below(random, freeTotal))
+      : weights.placeAt(below(random, weights.total));
+    return this.#usable[place]!;
+  }
+
+  #withShares(): ByWeight {
+    const scale = this.#usable.some(({ share }) => share < 1) ? SHARE_STEPS : 1;
+    return new ByWeight(
+      this.#usable,
+      this.#isLimited,
+      ({ currentWeight }) => Math.max(1, Math.round(currentWeight * scale)),
+    );
+  }
+
+  /** Who is full changes nothing for those whose choice is not. */
+  #byHash(hash: number): Member | null {
+    const weights = this.#byWeight ??= new ByWeight(this.#usable, this.#isLimited);
+    const member = this.#usable[weights.placeAt((hash >>> 0) % weights.total)]!;
+    if (!member.isFull) return member;
+    if (weights.freeTotal === 0) return null;
+    return this.#usable[weights.freePlaceAt((mix(hash, 1) >>> 0) % weights.freeTotal)]!;
+  }
+
+  /** Members of weight 0 and those that are draining, in maintenance or down are out of the question. */
   #refresh(): void {
+    for (const { place } of this.#usable) if (place >= 0) this.#usable[place]!.place = -1;
     const { check, allDown } = this.health;
-    const withStatus = (...statuses: readonly MemberStatus[]) =>
-      this.members.filter(({ status }) => statuses.includes(status));
     // Where checks tell, one is used until its first result; where ARP does, while nobody has answered.
-    const up = isActive(check) ? withStatus("up", "unknown") : withStatus("up");
-    const known = up.length > 0 ? up : withStatus("unknown");
-    this.#usable = known.length === 0 && allDown === "any" ? withStatus("down") : known;
+    const isUnknownUp = isActive(check);
+    const isUp = ({ status }: Member) => status === "up" || (isUnknownUp && status === "unknown");
+    const ranks = [
+      (member: Member) => isUp(member) && !member.isBackup,
+      (member: Member) => member.status === "unknown" && !member.isBackup,
+      isUp,
+      (member: Member) => member.status === "unknown",
+      (member: Member) => member.status === "down" && allDown === "any",
+    ];
+    const weighty = this.members.filter(({ weight }) => weight > 0);
+    this.#usable = ranks.map((isOf) => weighty.filter(isOf)).find(({ length }) => length > 0) ?? [];
+    for (const [place, member] of this.#usable.entries()) member.place = place;
+    this.#isLimited = this.#usable.some(({ maxconn }) => maxconn > 0);
+    this.#earlierTurns = this.#inTurn ?? this.#earlierTurns;
+    this.#byWeight =
+      this.#byShare =
+      this.#inTurn =
+      this.#least =
+        null;
     this.#isStale = false;
   }
 }

@@ -86,7 +86,11 @@ class Emitter {
       case "track":
         return this.#step("track(p)", node, offset);
       case "translate-a-to-b":
-        return this.#step(`translateAToB(p, ${this.#table(tree.backend)})`, node, offset);
+        return this.#step(
+          `translateAToB(p, ${int(this.#plan.targets[node.number]!)})`,
+          node,
+          offset,
+        );
       case "translate-b-to-a":
         return this.#step("translateBToA(p)", node, offset);
       case "set-ttl":

@@ -12,6 +12,7 @@ import {
   type AddressTerm,
   childrenOf,
   DST_ADDRS,
+  listsOf,
   type Policy,
   type Predicate,
   type Tree,
@@ -42,6 +43,8 @@ export interface Plan {
   readonly exits: Float64Array<ArrayBuffer>;
   /** Of balancers, limits and custom selectors, by number. */
   readonly choosers: (Chooser | undefined)[];
+  /** Targets of translators to side B, by number. */
+  readonly targets: readonly number[];
   /** Named lists as intervals. */
   readonly lists: ReadonlyMap<string, readonly Interval[]>;
   /** Users' predicates, guarded, by name. */
@@ -58,11 +61,14 @@ export const MAX_BYTES: number = 3 * 2 ** 30;
 export function makePlan(policy: Policy, environment: Environment): Plan {
   const tooLarge = tooLargeOf(footprintOf(policy, environment));
   if (tooLarge !== null) throw new RangeError(tooLarge);
-  const lists = resolveLists(policy, environment.dstAddrs);
+  const lists = resolveLists(listsOf(policy), environment.dstAddrs);
   const nodes: PlanNode[] = [];
   const choosers: (Chooser | undefined)[] = [];
   const root = expand(policy, policy.next, 0, nodes);
   for (const { tree, number } of nodes) choosers[number] = chooserOf(tree, environment);
+  const targets = nodes.map(({ tree }) =>
+    tree.node === "translate-a-to-b" ? environment.target(tree.pool, tree.port, tree.backend) : -1
+  );
   const customs = new Map<Predicate, (pdu: Readonly<Pdu>) => boolean>();
   for (const { tree } of nodes) {
     for (const predicate of predicatesOf(tree)) {
@@ -77,6 +83,7 @@ export function makePlan(policy: Policy, environment: Environment): Plan {
     nodes,
     exits: new Float64Array(nodes.length),
     choosers,
+    targets,
     lists,
     customs,
   };
@@ -232,12 +239,12 @@ function* withParts(predicate: Predicate): Generator<Predicate> {
 }
 
 function resolveLists(
-  policy: Policy,
+  definitions: Readonly<Record<string, readonly AddressTerm[]>>,
   dstAddrs: readonly number[],
 ): ReadonlyMap<string, readonly Interval[]> {
   const lists = new Map<string, readonly Interval[]>();
   lists.set(DST_ADDRS, dstAddrs.map((a) => ({ first: a >>> 0, last: a >>> 0 })));
-  for (const [name, terms] of Object.entries(policy.lists)) {
+  for (const [name, terms] of Object.entries(definitions)) {
     if (name === DST_ADDRS) {
       throw new RangeError(`Cannot define list "$${name}": it exists already`);
     }

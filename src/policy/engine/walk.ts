@@ -63,7 +63,7 @@ function walk(plan: Plan, node: PlanNode, pdu: Pdu, visitor: Visitor | undefined
     case "track":
       return step(steps.track(pdu));
     case "translate-a-to-b":
-      return step(steps.translateAToB(pdu, tree.backend));
+      return step(steps.translateAToB(pdu, plan.targets[number]!));
     case "translate-b-to-a":
       return step(steps.translateBToA(pdu));
     case "set-ttl":

@@ -85,7 +85,7 @@ Deno.test("BackendWatch of 10,000 backends that come and go writes a hundred lin
 
 Deno.test("BackendWatch marks all members of an address, whatever their pool and port", () => {
   const members = [8080, 8081].map((port) => ({ ...plainMember(BACKEND), port }));
-  const backends = new Backends([BACKEND], [{ name: "web", members }]);
+  const backends = new Backends([BACKEND], { web: { members } });
   const watch = new BackendWatch(
     backends,
     (address) => address,

@@ -58,7 +58,7 @@ Deno.test("Pool.pick chooses each about as often", () => {
 
 Deno.test("Backends numbers the members of all pools, and finds all that an address has", () => {
   const [five, six] = [plainMember(5), { ...plainMember(-6), port: 80 }];
-  const backends = new Backends([5, 7], [{ name: "web", members: [six, five] }]);
+  const backends = new Backends([5, 7], { web: { members: [six, five] } });
   const [first, second, third, fourth] = backends.all;
   assert.deepEqual(backends.pools.map(({ name }) => name), ["dst-addrs", "web"]);
   assert.deepEqual(backends.all.map(({ address }) => address), [5, 7, -6, 5]);
@@ -74,9 +74,9 @@ Deno.test("Backends numbers the members of all pools, and finds all that an addr
 
 Deno.test("Backends throws for more members than two bytes can number", () => {
   const members = Array.from({ length: 65_535 }, (_, i) => plainMember(i));
-  assert.equal(new Backends([1], [{ name: "web", members }]).all.length, 65_536);
+  assert.equal(new Backends([1], { web: { members } }).all.length, 65_536);
   assert.throws(
-    () => new Backends([1, 2], [{ name: "web", members }]),
+    () => new Backends([1, 2], { web: { members } }),
     new RangeError("Cannot use 65537 backends: expected at most 65536"),
   );
 });

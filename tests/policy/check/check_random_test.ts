@@ -77,6 +77,7 @@ function environment(random: Random): Environment {
   const refused = (pdu: Pdu): number => pdu.state === STATE_INVALID ? Reason.invalid : 0;
   return {
     dstAddrs: BACKENDS,
+    target: () => 0,
     steps: {
       track: refused,
       translateAToB: (pdu) =>
