@@ -7,17 +7,26 @@
  *            | "on-down" ( "reset" | "keep" ) | "all-down" ( "reject" | "any" )
  *     TIME   = N "ms" | N "s"
  */
-import { type Check, type Health, healthOf } from "../language/health.ts";
+import {
+  type Check,
+  type Health,
+  healthOf,
+  isPath,
+  isPayload,
+  MAX_IN_A_ROW,
+  MAX_PATH,
+  MAX_PAYLOAD_BYTES,
+  TIME_LIMITS,
+} from "../language/health.ts";
 import { Cursor, LineError, type Token } from "./lex.ts";
 import { quote } from "./policy_error.ts";
 import { hintFor } from "./scope.ts";
 
-/** Ticks are 100 ms apart, so nothing is done more often. */
 const TIMES = {
-  interval: { key: "intervalMs", least: 100, most: 3_600_000 },
-  fastinter: { key: "fastinterMs", least: 100, most: 3_600_000 },
-  timeout: { key: "timeoutMs", least: 100, most: 60_000 },
-  "slow-start": { key: "slowStartMs", least: 0, most: 3_600_000 },
+  interval: "intervalMs",
+  fastinter: "fastinterMs",
+  timeout: "timeoutMs",
+  "slow-start": "slowStartMs",
 } as const;
 const COUNTS = ["fall", "rise"] as const;
 const CHOICES = {
@@ -27,11 +36,6 @@ const CHOICES = {
 
 const CHECK_WORDS = ["off", "neighbor", "icmp", "tcp", "http", "udp"];
 const CLAUSE_WORDS = [...Object.keys(TIMES), ...COUNTS, ...Object.keys(CHOICES)];
-
-const MAX_COUNT = 100;
-/** A request is one segment, whatever MSS the backend has. */
-const MAX_PATH = 400;
-const MAX_PAYLOAD_BYTES = 512;
 
 /** Reads the rest of the cursor's line; throws a LineError for what is wrong. */
 export function readHealth(cursor: Cursor): Health {
@@ -48,7 +52,8 @@ export function readHealth(cursor: Cursor): Health {
     given.add(name);
     cursor.next();
     if (isKey(TIMES, name)) {
-      const { key, least, most } = TIMES[name];
+      const key = TIMES[name];
+      const { least, most } = TIME_LIMITS[key];
       changes[key] = readTime(cursor, least, most);
     } else if (isKey(CHOICES, name)) {
       const { words } = CHOICES[name];
@@ -56,7 +61,7 @@ export function readHealth(cursor: Cursor): Health {
       const word = (words as readonly string[]).find((word) => cursor.take(word));
       if (word === undefined) cursor.fail(oneOf(words), hintFor(token, words));
       Object.assign(changes, { [CHOICES[name].key]: word });
-    } else changes[name as "fall" | "rise"] = readInteger(cursor, "a number", 1, MAX_COUNT);
+    } else changes[name as "fall" | "rise"] = readInteger(cursor, "a number", 1, MAX_IN_A_ROW);
   }
   if (!cursor.atEnd) cursor.fail(`"," or the end of the line`);
   return healthOf(check, changes);
@@ -85,7 +90,7 @@ export function parseHealth(text: string): Health {
 export function printHealth(health: Health): string {
   const usual = healthOf(health.check);
   const clauses = [
-    ...Object.entries(TIMES).map(([name, { key }]) =>
+    ...Object.entries(TIMES).map(([name, key]) =>
       health[key] === usual[key] ? "" : `, ${name} ${printTime(health[key])}`
     ),
     ...COUNTS.map((name) => health[name] === usual[name] ? "" : `, ${name} ${health[name]}`),
@@ -165,7 +170,7 @@ function readTime(cursor: Cursor, least: number, most: number): number {
 function readPath(cursor: Cursor): string {
   const token = cursor.token;
   const path = token.kind === "string" ? textOf(token) : token.text;
-  if (!/^\/[\x21-\x7e]*$/.test(path) || path.length > MAX_PATH) {
+  if (!isPath(path)) {
     cursor.fail(
       `a path of at most ${MAX_PATH} characters that begins with "/", with others than letters, ` +
         'digits and "./$_-" in double quotes',
@@ -184,12 +189,12 @@ function textOf({ text }: Token): string {
 }
 
 function readHex(cursor: Cursor): string {
-  const { text } = cursor.token;
-  if (!/^([0-9a-fA-F]{2})+$/.test(text) || text.length > 2 * MAX_PAYLOAD_BYTES) {
+  const text = cursor.token.text.toLowerCase();
+  if (!isPayload(text)) {
     cursor.fail(`1 to ${MAX_PAYLOAD_BYTES} bytes in hex digits, two a byte`);
   }
   cursor.next();
-  return text.toLowerCase();
+  return text;
 }
 
 function isKey<T extends object>(table: T, name: string): name is Extract<keyof T, string> {

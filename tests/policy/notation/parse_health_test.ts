@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { parse } from "../../../src/policy/notation/parse.ts";
+import { print } from "../../../src/policy/notation/print.ts";
 import { type Health, healthOf } from "../../../src/policy/language/health.ts";
 import { parseHealth, printHealth } from "../../../src/policy/notation/parse_health.ts";
 
@@ -95,3 +97,55 @@ for (const [text, error] of BAD) {
     assert.throws(() => parseHealth(text), { name: "SyntaxError", message: error });
   });
 }
+
+const TREE = "-> translate-a-to-b to $web, forward\n";
+
+Deno.test("parse reads the check of a pool, with braces and without, and print gives it back", () => {
+  const check = 'check http 80 "/a?b" 200, fall 2, on-down keep';
+  for (
+    const text of [
+      `pool $web = 10.0.0.1 weight 2, 10.0.0.2 backup ${check}`,
+      `pool $web = {\n10.0.0.1 weight 2,\n10.0.0.2 backup,\n} ${check}`,
+    ]
+  ) {
+    const { policy, errors } = parse(`default drop\n${text}\n${TREE}`, { file: "x" });
+    assert.deepEqual(errors, []);
+    const { members, health } = policy!.pools.web!;
+    assert.equal(members.length, 2);
+    assert.deepEqual(
+      health,
+      healthOf({ kind: "http", port: 80, path: "/a?b", status: 200 }, { fall: 2, onDown: "keep" }),
+    );
+    const printed = print(policy!);
+    assert.match(printed, /^pool \$web = 10\.0\.0\.1 weight 2, 10\.0\.0\.2 backup check http 80/m);
+    assert.deepEqual(parse(printed, { file: "x" }).policy, policy);
+  }
+});
+
+const WRONG_POOLS: [string, RegExp][] = [
+  ["10.0.0.1 check", /"off", "neighbor", .*/],
+  ["10.0.0.1 chek tcp 80", /did you mean "check"\?/],
+  ["{10.0.0.1} chek tcp 80", /did you mean "check"\?/],
+  ["10.0.0.1 check tcp 80, 10.0.0.2", /"interval", "fastinter"/],
+  ["10.0.0.1 check tcp 80 fall 2", /"," or the end of the line/],
+];
+for (const [pool, message] of WRONG_POOLS) {
+  Deno.test(`parse refuses the pool "${pool}"`, () => {
+    const { errors } = parse(`default drop\npool $web = ${pool}\n${TREE}`, { file: "x" });
+    assert.equal(errors.length, 1);
+    const { expected, hint } = errors[0]!;
+    assert.match(`${expected} ${hint ?? ""}`, message);
+  });
+}
+
+Deno.test("healthOf throws for what the text could not say", () => {
+  const wrong: (() => Health)[] = [
+    () => healthOf({ kind: "tcp", port: 0 }),
+    () => healthOf({ kind: "http", port: 80, path: "/a b", status: 200 }),
+    () => healthOf({ kind: "http", port: 80, path: "/", status: 99 }),
+    () => healthOf({ kind: "udp", port: 53, payload: "0" }),
+    () => healthOf({ kind: "icmp" }, { fall: 0 }),
+    () => healthOf({ kind: "icmp" }, { intervalMs: 10 }),
+  ];
+  for (const make of wrong) assert.throws(make, { name: "RangeError" });
+});
