@@ -37,10 +37,10 @@ PACKET is one argument, in the words of the policy notation:
   'proto N ADDR > ADDR'
 and behind each: ttl N, length N (of the whole IP packet), id N (of an ICMP query).
 Several packets are one small scene: each meets the connections that those before it have opened.
-Flags --policy, --ipv4, --gateway, --route, --mac, --preserve-source, --clamp-mss, --ports,
---max-conn, --max-neighbors, --max-limit-sources, --seed are those of a run (seed default 0), and so
-are those of side B: --ipv4-b makes it two-sided, without --net-b. Every neighbour has answered ARP.
-Nothing outside is touched.
+Flags --policy, --hash-key-file, --ipv4, --gateway, --route, --mac, --preserve-source, --clamp-mss,
+--ports, --max-conn, --max-neighbors, --max-limit-sources, --seed are those of a run (seed default
+0), and so are those of side B: --ipv4-b makes it two-sided, without --net-b. Every neighbour has
+answered ARP. Nothing outside is touched.
 
 Examples:
   proxy explain --dst-addrs=192.168.0.1 'tcp 192.168.0.254:40000 > 192.168.0.100:2000 syn'
@@ -50,9 +50,10 @@ Examples:
 Exit codes: 0, 1 for a wrong policy or a failure, 2 for a wrong command line.`;
 
 export const REPLAY_HELP = `
-Flags --policy, --ipv4, --gateway, --route, --preserve-source, --clamp-mss, --ports, --max-conn,
---max-neighbors, --max-limit-sources, --timeout-…, --seed, --trace are those of a run; for the same
-decisions give those of the run that was captured (seed default 0, trace default all).
+Flags --policy, --hash-key-file, --check, --ipv4, --gateway, --route, --preserve-source,
+--clamp-mss, --ports, --max-conn, --max-neighbors, --max-limit-sources, --timeout-…, --seed, --trace
+are those of a run; for the same decisions give those of the run that was captured (seed default 0,
+trace default all). Backends are not checked: frames of checks that the capture has are left out.
 With --ipv4-b and the other flags of side B there are two captures, whose records are taken, and
 counted, in the order of time.
 Without --mac the proxy's MAC address is found in the capture. Frames from that address are not

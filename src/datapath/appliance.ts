@@ -28,6 +28,7 @@ import { isActive } from "../policy/language/health.ts";
 import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
 import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
+import type { HashKey } from "../wire/keyed_hash.ts";
 import { FROM_A, FROM_B, Pdu } from "../wire/pdu.ts";
 import { Answers } from "./answers.ts";
 import { checkPools, type Config } from "./config.ts";
@@ -64,19 +65,21 @@ export interface ApplianceOptions {
   readonly evaluator?: Evaluator;
   /** Chance of the checks of backends: theirs alone, so that they change nobody's else; without it none are made. */
   readonly checkRandom?: Random;
+  /** Of `--hash-key-file`; default none. */
+  readonly hashKey?: HashKey;
 }
 
 export class Appliance {
   readonly links: readonly Link[];
   readonly metrics = new Metrics();
   readonly connections: Connections;
+  readonly backends: Backends;
   readonly #clock: Clock;
   readonly #random: Random;
   /** Side A's link and side B's, which may be one and the same. */
   readonly #a: Link;
   readonly #b: Link;
   readonly #observer: Observer | null;
-  readonly #backends: Backends;
   readonly #checks: HealthChecks | null;
   readonly #lost: LostConnections;
   readonly #limitedLog: LimitedLog;
@@ -93,20 +96,30 @@ export class Appliance {
   #nextTickMs: number;
 
   constructor(options: ApplianceOptions) {
-    const { devices, clock, random, policy, config, log, observer, evaluator, checkRandom } =
-      options;
+    const {
+      devices,
+      clock,
+      random,
+      policy,
+      config,
+      log,
+      observer,
+      evaluator,
+      checkRandom,
+      hashKey,
+    } = options;
     this.#clock = clock;
     this.#random = random;
     this.#observer = observer;
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
     checkPools(policy.pools, config.links);
-    this.#backends = new Backends(config.dstAddrs, policy.pools, config.health);
+    this.backends = new Backends(config.dstAddrs, policy.pools, hashKey, config.health);
     const isChecked = ({ pool }: Member) =>
       checkRandom !== undefined && isActive(pool.health.check);
     this.#limitedLog = new LimitedLog(log);
     this.links = makeLinks(config, devices, {
-      backends: this.#backends,
+      backends: this.backends,
       lost: (member) => this.#lost.add(member),
       isDecisive: (member) => !isChecked(member) && member.pool.health.check.kind !== "off",
       log,
@@ -129,20 +142,20 @@ export class Appliance {
       timeouts: config.timeouts,
       ownAddress: this.#b.own.address,
       preservesSource: (pdu) => config.preserveSource && this.#isFromA(pdu),
-      backends: this.#backends,
+      backends: this.backends,
       handshakes: checkRandom === undefined
         ? null
         : new Handshakes((member) => this.#checks?.hurry(member, this.#nowMs)),
       random,
     });
     this.#lost = new LostConnections({
-      memberOf: (entry) => this.connections.table.member(entry),
+      table: this.connections.table,
       resets: (isMeant) => this.resets(isMeant),
     });
-    this.#checks = checkRandom === undefined || !this.#backends.all.some(isChecked)
+    this.#checks = checkRandom === undefined || !this.backends.all.some(isChecked)
       ? null
       : new HealthChecks({
-        backends: this.#backends,
+        backends: this.backends,
         lost: this.#lost,
         link: this.#b,
         ports: this.connections.ownPorts,
@@ -170,7 +183,7 @@ export class Appliance {
       policy,
       config,
       steps: this.connections.steps,
-      backends: this.#backends,
+      backends: this.backends,
       random,
       nowMs: () => this.#nowMs,
       limitedLog: this.#limitedLog,
@@ -260,7 +273,7 @@ export class Appliance {
   snapshot(): Snapshot {
     const { connections, links, metrics } = this;
     const tree = this.#policy.annotated();
-    return snapshotOf(metrics, connections, links, this.#backends.pools, this.#checks, tree);
+    return snapshotOf(metrics, connections, links, this.backends.pools, this.#checks, tree);
   }
 
   // A frame's way
@@ -423,7 +436,7 @@ export class Appliance {
 
   /** By the interface; if it serves both sides, by whether the source is a backend. */
   #isFromA(pdu: Readonly<Pdu>): boolean {
-    return this.#a === this.#b ? !this.#backends.has(pdu.src) : this.#in === this.#a;
+    return this.#a === this.#b ? !this.backends.has(pdu.src) : this.#in === this.#a;
   }
 
   // Between bursts

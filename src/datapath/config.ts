@@ -73,6 +73,8 @@ export interface Config {
   readonly preserveSource: boolean;
   /** Lowers the MSS of connections to what both interfaces take; null: if their MTUs differ. */
   readonly clampMss: boolean | null;
+  /** Path of the file with the key of consistent hashes; null: there is none. */
+  readonly hashKeyFile: string | null;
   /** Path of the policy file; null: the program's own policy. */
   readonly policy: string | null;
 }

@@ -1,4 +1,9 @@
-/** Connections of members that are gone, and that are to be reset for both ends, some between two bursts. */
+/**
+ * Connections of members that are gone, and that are to be reset for both ends, some between two bursts. Where only
+ * a SYN was sent, nobody is: the client's next one goes to another member.
+ */
+import type { FlowTable } from "../flow/table.ts";
+import { SYN_SENT } from "../flow/tcp_state.ts";
 import type { Member } from "../flow/backends/member.ts";
 import type { ConnectionResets } from "./reset_connections.ts";
 
@@ -6,8 +11,7 @@ import type { ConnectionResets } from "./reset_connections.ts";
 const SLICES = 8;
 
 export interface LostConnectionsOptions {
-  /** Number of the member that has the connection. */
-  readonly memberOf: (entry: number) => number;
+  readonly table: FlowTable;
   /** Begins to reset open connections. */
   readonly resets: (isMeant: (entry: number) => boolean) => ConnectionResets;
 }
@@ -41,8 +45,10 @@ export class LostConnections {
       if (this.#waiting.size === 0) return false;
       const members = this.#members = this.#waiting;
       this.#waiting = new Set();
-      const { memberOf, resets } = this.#options;
-      this.#resets = resets((entry) => members.has(memberOf(entry)));
+      const { table, resets } = this.#options;
+      this.#resets = resets((entry) =>
+        members.has(table.member(entry)) && table.state(entry) !== SYN_SENT
+      );
     }
     for (let slice = 0; slice < SLICES && this.#resets !== null; slice++) {
       if (!this.#resets.step(nowMs)) this.#resets = null;

@@ -15,6 +15,7 @@ import {
 } from "../datapath/config.ts";
 import type { ConnectionResets } from "../datapath/reset_connections.ts";
 import type { Outlet } from "./outlet.ts";
+import { loadHashKey } from "./hash_key_file.ts";
 import { loadPolicy } from "./policy_file.ts";
 import { pump } from "./pump.ts";
 import { listen } from "./signals.ts";
@@ -72,6 +73,7 @@ export async function run(options: RunOptions): Promise<void> {
       checkRandom: config.seed === null ? new CryptoRandom() : new SeededRandom(~config.seed),
       policy,
       config,
+      hashKey: await loadHashKey(config.hashKeyFile),
       log,
       observer: config.trace === "off" ? null : new Trace(config.trace, stdout),
     });

@@ -41,6 +41,7 @@ Deno.test("parseArgs fills in the defaults", () => {
   });
   assert.equal(config.seed, null);
   assert.equal(config.trace, "auto");
+  assert.equal(config.hashKeyFile, null);
   assert.equal(config.policy, null);
 });
 
@@ -78,6 +79,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
     ["--timeout-icmp", "6"],
     ["--timeout-unanswered", "7"],
     ["--clamp-mss", "off"],
+    ["--hash-key-file", "key"],
     ["--policy", "web.policy"],
     ["--seed", "4294967295"],
     ["--trace", "all"],
@@ -115,6 +117,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
       trace: "all",
       preserveSource: false,
       clampMss: false,
+      hashKeyFile: "key",
       policy: "web.policy",
     },
   );

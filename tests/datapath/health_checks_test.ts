@@ -245,6 +245,18 @@ Deno.test("checks: who goes down loses its connections, both ends, with numbers 
   assert.deepEqual(resets(checked), [], "once");
 });
 
+Deno.test("checks: a client whose SYN nobody has answered is not reset: its next SYN goes to another backend", () => {
+  const checked = new Checked("tcp 9999", { backends: BACKENDS.slice(0, 2) });
+  checked.advance(3000);
+  checked.behaviour[FIRST!] = "is silent";
+  const ports = [6001, 6002, 6003, 6004, 6005, 6006].filter((port) => !checked.connect(port));
+  assert.ok(ports.length > 0);
+  checked.advance(7000);
+  assert.deepEqual(checked.statuses(), ["down", "up"]);
+  assert.deepEqual(resets(checked), []);
+  for (const port of ports) assert.equal(checked.connect(port)?.flags, "SA");
+});
+
 Deno.test("checks: with `on-down keep` connections of who goes down stay", () => {
   const checked = new Checked("tcp 9999, on-down keep");
   checked.advance(3000);

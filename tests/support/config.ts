@@ -58,6 +58,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     trace: "off",
     preserveSource: false,
     clampMss: null,
+    hashKeyFile: null,
     policy: null,
     ...changes,
   };

@@ -7,6 +7,7 @@ import {
   type PoolMember,
 } from "../../policy/language/ast.ts";
 import { type Health, healthOf } from "../../policy/language/health.ts";
+import { type HashKey, NO_KEY } from "../../wire/keyed_hash.ts";
 import { Member, type MemberStatus, plainMember } from "./member.ts";
 import { Pool } from "./pool.ts";
 
@@ -34,10 +35,13 @@ export class Backends {
   readonly #byName: ReadonlyMap<string, Pool>;
   readonly #targetNumbers = new Map<string, number>();
 
-  /** `health` is that of `$dst-addrs`. Throws a RangeError for more than MAX_MEMBERS. */
+  /**
+   * `key`: of consistent hashes; `health`: of `$dst-addrs`. Throws a RangeError for more than MAX_MEMBERS.
+   */
   constructor(
     dstAddrs: readonly number[],
     pools: Policy["pools"] = {},
+    key: HashKey = NO_KEY,
     health: Health = healthOf(),
   ) {
     const own: PoolDefinition = { members: dstAddrs.map(plainMember), health };
@@ -45,7 +49,7 @@ export class Backends {
     this.all = all;
     this.pools = [[DST_ADDRS, own] as const, ...Object.entries(pools)].map(
       ([name, { members, health }]) => {
-        const pool = new Pool(name, health);
+        const pool = new Pool(name, key, health);
         pool.members = members.map((member) => this.#add(all, pool, member));
         return pool;
       },

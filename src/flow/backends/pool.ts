@@ -5,9 +5,11 @@ import type { PickMethod } from "../../policy/language/ast.ts";
 import { type Health, healthOf, isActive } from "../../policy/language/health.ts";
 import type { Pdu } from "../../wire/pdu.ts";
 import { addressesHash, mix, tupleHash } from "../../wire/stable_hash.ts";
+import { type HashKey, keyedHash } from "../../wire/keyed_hash.ts";
 import { ByWeight } from "./by_weight.ts";
 import { InTurn } from "./in_turn.ts";
 import { Least } from "./least.ts";
+import { Maglev } from "./maglev.ts";
 import type { Member } from "./member.ts";
 
 /** A member's share of its weight is told apart by this much. */
@@ -31,15 +33,26 @@ export class Pool {
   #inTurn: InTurn | null = null;
   #least: Least | null = null;
   #earlierTurns: InTurn | null = null;
+  /** Of all members that are backups, or of all that are none; null: to be made when it is asked for. */
+  #maglev: Maglev | null = null;
+  #isMaglevStale = true;
+  readonly #key: HashKey;
 
-  constructor(name: string, health: Health = healthOf()) {
+  constructor(name: string, key: HashKey, health: Health = healthOf()) {
     this.name = name;
     this.health = health;
+    this.#key = key;
   }
 
-  /** Members, or what decides who may be chosen, have changed. */
+  /** The status of a member has changed. */
   changed(): void {
     this.#isStale = true;
+  }
+
+  /** Members have come or gone, or what the policy says of them has changed. */
+  rearranged(): void {
+    this.#isStale = true;
+    this.#maglev = null;
   }
 
   /** A member has more or fewer connections. */
@@ -88,6 +101,14 @@ export class Pool {
       case "by least connections":
         this.#least ??= new Least(usable);
         return usable[this.#least.next()] ?? null;
+      case "by source":
+        return this.#consistent(keyedHash(this.#key, pdu.src, 0, 0, 1));
+      case "by maglev": {
+        const { src, dst, protocol, srcPort, dstPort } = pdu;
+        return this.#consistent(
+          keyedHash(this.#key, src, dst, (srcPort << 16) | dstPort, protocol << 8 | 2),
+        );
+      }
     }
   }
 
@@ -114,14 +135,33 @@ export class Pool {
   #byHash(hash: number): Member | null {
     const weights = this.#byWeight ??= new ByWeight(this.#usable, this.#isLimited);
     const member = this.#usable[weights.placeAt((hash >>> 0) % weights.total)]!;
+    return member.isFull ? this.#instead(hash, weights) : member;
+  }
+
+  #consistent(hash: number): Member | null {
+    if (this.#maglev === null) {
+      const { isBackup } = this.#usable[0]!;
+      const alike = (member: Member) => member.weight > 0 && member.isBackup === isBackup;
+      this.#maglev = new Maglev(this.members.filter(alike), this.#key);
+    }
+    if (this.#isMaglevStale) this.#maglev.refresh();
+    this.#isMaglevStale = false;
+    const member = this.#usable[this.#maglev.placeOf(hash)]!;
     if (!member.isFull) return member;
-    if (weights.freeTotal === 0) return null;
-    return this.#usable[weights.freePlaceAt((mix(hash, 1) >>> 0) % weights.freeTotal)]!;
+    return this.#instead(hash, this.#byWeight ??= new ByWeight(this.#usable, true));
+  }
+
+  /** The member whose it is is full. */
+  #instead(hash: number, weights: ByWeight): Member | null {
+    const { freeTotal } = weights;
+    if (freeTotal === 0) return null;
+    return this.#usable[weights.freePlaceAt((mix(hash, 1) >>> 0) % freeTotal)]!;
   }
 
   /** Members of weight 0 and those that are draining, in maintenance or down are out of the question. */
   #refresh(): void {
-    for (const { place } of this.#usable) if (place >= 0) this.#usable[place]!.place = -1;
+    const wasBackup = this.#usable[0]?.isBackup;
+    for (const member of this.#usable) member.place = -1;
     const { check, allDown } = this.health;
     // Where checks tell, one is used until its first result; where ARP does, while nobody has answered.
     const isUnknownUp = isActive(check);
@@ -136,13 +176,12 @@ export class Pool {
     const weighty = this.members.filter(({ weight }) => weight > 0);
     this.#usable = ranks.map((isOf) => weighty.filter(isOf)).find(({ length }) => length > 0) ?? [];
     for (const [place, member] of this.#usable.entries()) member.place = place;
+    if (wasBackup !== this.#usable[0]?.isBackup) this.#maglev = null;
+    this.#isMaglevStale = true;
     this.#isLimited = this.#usable.some(({ maxconn }) => maxconn > 0);
     this.#earlierTurns = this.#inTurn ?? this.#earlierTurns;
-    this.#byWeight =
-      this.#byShare =
-      this.#inTurn =
-      this.#least =
-        null;
+    this.#byWeight = this.#byShare = null;
+    this.#inTurn = this.#least = null;
     this.#isStale = false;
   }
 }

@@ -161,14 +161,17 @@ export type BalanceMethod = "in turn" | "at random" | "by hash";
 
 /**
  * How a translator chooses a member of its pool, all by weight: as a balancer does; by hash of
- * fewer fields; or the member with the fewest connections for its weight.
+ * fewer fields; the member with the fewest connections for its weight; or by consistent hash, which
+ * moves few others when a member comes or goes: of the client's address, or of the whole tuple.
  */
 export type PickMethod =
   | BalanceMethod
   | "by hash of addresses"
   | "by hash of source"
   | "by hash of destination"
-  | "by least connections";
+  | "by least connections"
+  | "by source"
+  | "by maglev";
 
 /**
  * A node with everything below it. A packet enters the tree at its root and goes on, node by node,

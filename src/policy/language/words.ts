@@ -34,6 +34,8 @@ export const PICK_WORDS: readonly PickMethod[] = [
   "by hash of source",
   "by hash of destination",
   "by least connections",
+  "by source",
+  "by maglev",
 ];
 
 /** What may follow the address of a pool's member. */
@@ -167,6 +169,7 @@ export const OTHER_WORDS: ReadonlyMap<string, string> = new Map([
   ["random", "at random"],
   ["hash", "by hash"],
   ["leastconn", "by least connections"],
+  ["sticky", "by source"],
   ["else", "otherwise"],
   ["always", "otherwise"],
   ["any", "otherwise"],

@@ -19,7 +19,7 @@
  *              | ( method [ "per" "connection" ] | "custom" NAME ) [ ":" share { "|" share } ]
  *     method   = "in" "turn" | "at" "random" | "by" "hash"
  *     pick     = "by" "hash" "of" ( "addresses" | "source" | "destination" )
- *              | "by" "least" "connections"
+ *              | "by" "least" "connections" | "by" "source" | "by" "maglev"
  *     share    = [ N "x" ] chain without balancers
  *     branch   = "|" [ N "x" ] [ chain ] [ below ]               a line
  *
