@@ -22,8 +22,8 @@ const LEAST_BYTES = ipv4.IPV4_MIN_BYTES + 8;
 export interface CheckFramesOptions {
   /** The proxy's address towards the backends. */
   readonly own: number;
-  readonly backends: readonly number[];
-  readonly health: Health;
+  /** How backends are checked, pool by pool. */
+  readonly pools: readonly { readonly addresses: readonly number[]; readonly health: Health }[];
   /** True if a connection has this tuple, as a frame from the backend shows it. */
   readonly isConnection: (protocol: number, src: number, dst: number, ports: number) => boolean;
 }
@@ -32,21 +32,24 @@ export class CheckFrames {
   /** Frames that were left out. */
   count = 0;
   readonly #options: CheckFramesOptions;
-  readonly #check: ActiveCheck | null;
-  readonly #backends: ReadonlySet<number>;
+  /** The checks of an address. */
+  readonly #checks = new Map<number, ActiveCheck[]>();
   /** Tuples of checks. */
   readonly #begun = new Set<string>();
 
   constructor(options: CheckFramesOptions) {
-    const { backends, health: { check } } = options;
     this.#options = options;
-    this.#check = isActive(check) ? check : null;
-    this.#backends = new Set(backends);
+    for (const { addresses, health: { check } } of options.pools) {
+      if (!isActive(check)) continue;
+      for (const address of addresses) {
+        this.#checks.set(address, [...this.#checks.get(address) ?? [], check]);
+      }
+    }
   }
 
   /** True, and counted, for a frame that belongs to a check. */
   take(frame: Uint8Array): boolean {
-    if (this.#check === null || frame.length < IP + LEAST_BYTES) return false;
+    if (this.#checks.size === 0 || frame.length < IP + LEAST_BYTES) return false;
     const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
     if (ethernet.etherType(view, 0) !== ethernet.ETHERTYPE_IPV4) return false;
     const isTaken = this.#belongs(view, IP, this.#begins(view));
@@ -81,27 +84,32 @@ export class CheckFrames {
 
   /** True for a frame as a check begins with. */
   #begins(view: DataView): boolean {
-    const check = this.#check!;
     const l4 = IP + ipv4.IPV4_MIN_BYTES;
     const bytes = ipv4.totalLength(view, IP) - ipv4.IPV4_MIN_BYTES;
     const isProbable = ipv4.headerBytes(view, IP) === ipv4.IPV4_MIN_BYTES &&
       ipv4.ttl(view, IP) === ipv4.DEFAULT_TTL && ipv4.source(view, IP) === this.#options.own &&
-      this.#backends.has(ipv4.destination(view, IP)) && l4 + bytes <= view.byteLength;
+      l4 + bytes <= view.byteLength;
     if (!isProbable) return false;
-    const protocol = ipv4.protocol(view, IP);
-    switch (check.kind) {
-      case "icmp":
-        return protocol === ipv4.PROTOCOL_ICMP && bytes === icmpv4.ICMP_BYTES &&
-          icmpv4.type(view, l4) === icmpv4.ICMP_ECHO_REQUEST;
-      case "udp":
-        return protocol === ipv4.PROTOCOL_UDP &&
-          bytes === udp.UDP_BYTES + check.payload.length / 2 &&
-          udp.destinationPort(view, l4) === check.port &&
-          hexOf(view, l4 + udp.UDP_BYTES, bytes - udp.UDP_BYTES) === check.payload;
-      default:
-        return protocol === ipv4.PROTOCOL_TCP && bytes === tcp.TCP_MIN_BYTES &&
-          tcp.flags(view, l4) === tcp.SYN && (tcp.ports(view, l4) & 0xffff) === check.port;
-    }
+    const checks = this.#checks.get(ipv4.destination(view, IP)) ?? [];
+    return checks.some((check) => beginsWith(view, l4, bytes, check));
+  }
+}
+
+/** True for layer 4 of a frame that begins such a check. */
+function beginsWith(view: DataView, l4: number, bytes: number, check: ActiveCheck): boolean {
+  const protocol = ipv4.protocol(view, IP);
+  switch (check.kind) {
+    case "icmp":
+      return protocol === ipv4.PROTOCOL_ICMP && bytes === icmpv4.ICMP_BYTES &&
+        icmpv4.type(view, l4) === icmpv4.ICMP_ECHO_REQUEST;
+    case "udp":
+      return protocol === ipv4.PROTOCOL_UDP &&
+        bytes === udp.UDP_BYTES + check.payload.length / 2 &&
+        udp.destinationPort(view, l4) === check.port &&
+        hexOf(view, l4 + udp.UDP_BYTES, bytes - udp.UDP_BYTES) === check.payload;
+    default:
+      return protocol === ipv4.PROTOCOL_TCP && bytes === tcp.TCP_MIN_BYTES &&
+        tcp.flags(view, l4) === tcp.SYN && (tcp.ports(view, l4) & 0xffff) === check.port;
   }
 }
 

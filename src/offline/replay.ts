@@ -18,6 +18,7 @@ import { completeChecksum, OffloadGuess } from "../device/capture/offload_guess.
 import type { PcapRecord } from "../device/capture/pcap.ts";
 import { type HashKey, NO_KEY } from "../wire/keyed_hash.ts";
 import type { Policy } from "../policy/language/ast.ts";
+import { healthOf } from "../policy/language/health.ts";
 import { formatMac, type Mac } from "../wire/address.ts";
 import { Appliance } from "../datapath/appliance.ts";
 import { CaptureClock } from "./capture_clock.ts";
@@ -98,8 +99,13 @@ export class Replay {
     const { table } = this.#appliance.connections;
     this.#checks = new CheckFrames({
       own: sideB(config.links).address,
-      backends: config.dstAddrs,
-      health: config.health,
+      pools: [
+        { addresses: config.dstAddrs, health: config.health },
+        ...Object.values(policy.pools).map(({ members, health = healthOf() }) => ({
+          addresses: members.map(({ address }) => address),
+          health,
+        })),
+      ],
       isConnection: (protocol, src, dst, ports) => table.find(protocol, src, dst, ports) >= 0,
     });
   }

@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { Replay } from "../../src/offline/replay.ts";
 import type { PcapRecord } from "../../src/device/capture/pcap.ts";
 import { demo } from "../../src/policy/language/built_in.ts";
+import type { Policy } from "../../src/policy/language/ast.ts";
+import { parse } from "../../src/policy/notation/parse.ts";
 import { parseHealth } from "../../src/policy/notation/parse_health.ts";
 import { testConfig } from "../support/config.ts";
 import {
@@ -24,8 +26,8 @@ class Run {
   /** Who refuses. */
   refusing = "";
 
-  constructor(readonly check: string) {
-    this.world = new World({ seed: 7, check });
+  constructor(readonly check: string, policy?: Policy) {
+    this.world = new World({ seed: 7, check, ...(policy === undefined ? {} : { policy }) });
     this.#sent(this.world.poll());
     for (const host of [...BACKENDS, CLIENT]) this.give(arpReply(host));
   }
@@ -112,6 +114,25 @@ for (const check of ["tcp 2000", "icmp", "udp 2000 0a0b"]) {
     assert.equal(drops, /^Drops .*$/m.exec(run.world.summary())![0]);
   });
 }
+
+Deno.test("replay leaves checks of a pool of the policy out", () => {
+  const text = `default drop
+pool $web = 192.168.0.1, 192.168.0.2 check tcp 8080
+not ip.src in $web -> translate-a-to-b to $web port 8080, forward
+otherwise -> translate-b-to-a, forward
+`;
+  const { policy } = parse(text, { file: "x" });
+  const run = new Run("neighbor", policy!);
+  for (let i = 0; i < 20; i++) {
+    run.give(buildTcp({ srcPort: 40_000 + i, flags: "S", seq: 1000 }));
+    run.advance(300);
+  }
+  assert.ok(run.world.appliance.snapshot().checks!.framesOut > 4);
+  const events = { print: () => {}, complain: () => {}, sent: () => {} };
+  const replay = new Replay(policy!, testConfig({ seed: 7 }), events, [{ mtu: 1500, first: [] }]);
+  for (const record of run.records) replay.take(record);
+  assert.equal(replay.differs(), false, replay.summary());
+});
 
 Deno.test("replay without the flag of the run does not know the checks, and says that frames are missing", () => {
   const run = new Run("tcp 2000");
