@@ -152,17 +152,15 @@ export class Appliance {
       table: this.connections.table,
       resets: (isMeant) => this.resets(isMeant),
     });
-    this.#checks = checkRandom === undefined || !this.backends.all.some(isChecked)
-      ? null
-      : new HealthChecks({
-        backends: this.backends,
-        lost: this.#lost,
-        link: this.#b,
-        ports: this.connections.ownPorts,
-        random: checkRandom,
-        log: this.#limitedLog,
-        nowMs: this.#nowMs,
-      });
+    this.#checks = checkRandom === undefined ? null : new HealthChecks({
+      backends: this.backends,
+      lost: this.#lost,
+      link: this.#b,
+      ports: this.connections.ownPorts,
+      random: checkRandom,
+      log: this.#limitedLog,
+      nowMs: this.#nowMs,
+    });
     this.#related = new RelatedErrors(this.connections.table);
     this.#dispatch = new Dispatch({
       a: this.#a,
@@ -243,6 +241,7 @@ export class Appliance {
    */
   setPolicy(policy: Policy): void {
     this.#policy.replace(policy);
+    this.#checks?.update(this.#nowMs);
   }
 
   /** Resets those of the open TCP connections that `isMeant` names, a slice a `step`, sent by the next `poll`. */

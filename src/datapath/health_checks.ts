@@ -11,7 +11,7 @@ import type { Backends } from "../flow/backends/backends.ts";
 import { type Change, type Checked, MemberHealth } from "../flow/backends/health.ts";
 import { type Member, nameOf } from "../flow/backends/member.ts";
 import { type Health, isActive } from "../policy/language/health.ts";
-import { printCheck } from "../policy/notation/parse_health.ts";
+import { printCheck, printHealth } from "../policy/notation/parse_health.ts";
 import type { Probe } from "../stack/client/probe.ts";
 import { type OwnPorts, Prober } from "../stack/client/prober.ts";
 import type { Pdu } from "../wire/pdu.ts";
@@ -63,14 +63,48 @@ export class HealthChecks {
       },
       allSilent: (count, atMs) => this.#allSilent(count, atMs),
     });
-    for (const member of backends.all) {
+    this.#watch(nowMs, false);
+  }
+
+  /** Members or pools have changed: checks those that there are now. One that is new is used once it has answered. */
+  update(nowMs: number): void {
+    this.#watch(nowMs, true);
+  }
+
+  #watch(nowMs: number, isLater: boolean): void {
+    const { backends } = this.#options;
+    const members = new Set(backends.pools.flatMap(({ members }) => members));
+    for (const [member, probe] of this.#probes) {
+      const { health } = this.#health.of(member)!;
+      if (members.has(member) && printHealth(health) === printHealth(member.pool.health)) {
+        members.delete(member);
+        continue;
+      }
+      this.#health.remove(member, nowMs);
+      this.#prober.remove(probe, nowMs);
+      this.#probes.delete(member);
+      this.#memberOf.delete(probe);
+    }
+    for (const member of members) {
       const { health } = member.pool;
       if (!isActive(health.check)) continue;
       const probe = this.#prober.probe(health.check, member.address);
       this.#probes.set(member, probe);
       this.#memberOf.set(probe, member);
-      this.#health.add(member, health, nowMs);
+      const { status } = member;
+      this.#health.add(
+        member,
+        health,
+        nowMs,
+        status === "up" || status === "down" ? status : "unknown",
+      );
+      if (isLater && status === "unknown") backends.setStatus(member, "down");
     }
+  }
+
+  /** Members that are checked. */
+  get count(): number {
+    return this.#health.count;
   }
 
   /** Frames that checks have sent and received. */

@@ -85,7 +85,9 @@ export function snapshotOf(
     decisions: named(DECISION_NAMES, decisions),
     drops: named(REASON_NAMES, drops),
     connections: { tracked: table.count, capacity: table.capacity, evicted },
-    checks: checks === null ? null : { framesOut: checks.frames.out, framesIn: checks.frames.in },
+    checks: checks === null || checks.count === 0
+      ? null
+      : { framesOut: checks.frames.out, framesIn: checks.frames.in },
     pools: pools.map(({ name, members }) => ({
       name,
       members: members.map((member) => {

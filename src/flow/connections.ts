@@ -16,6 +16,7 @@
 import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
+import { isActive } from "../policy/language/health.ts";
 import type { Steps } from "../policy/engine/environment.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
@@ -255,6 +256,7 @@ export class Connections {
     const entry = pdu.flow >>> 1;
     const isFromB = (pdu.flow & 1) === SIDE_B;
     const member = backends.all[this.table.member(entry)]!;
+    if (!isActive(member.pool.health.check)) return;
     const port = this.table.srcPort(entry, SIDE_B);
     if (isFromB && state === tcpState.SYN_RECEIVED) handshakes.answered(member, port);
     const isRepeated = !isFromB && pdu.opened === 0 && state === tcpState.SYN_SENT;

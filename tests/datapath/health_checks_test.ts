@@ -1,5 +1,6 @@
 /** Checks in the whole appliance: what backends see of them, what becomes of clients, and what is said. */
 import assert from "node:assert/strict";
+import { parse } from "../../src/policy/notation/parse.ts";
 import { parseHealth } from "../../src/policy/notation/parse_health.ts";
 import { buildTcp, readArp, readTcp, type Tcp } from "../support/frames.ts";
 import {
@@ -200,6 +201,57 @@ Deno.test("checks: a port that has never answered hastens nothing, whoever asks 
   checked.sent.length = 0;
   checked.advance(1000);
   assert.deepEqual(checked.sent, []);
+});
+
+Deno.test("checks: with slow-start, who comes back takes its share little by little", () => {
+  const checked = new Checked("tcp 9999, slow-start 20s, on-down keep", { maxConn: 20_000 });
+  checked.advance(3000);
+  /** How many of 300 new connections the first backend gets; a fair share is 100. */
+  const share = () => {
+    let count = 0;
+    for (let i = 0; i < 300; i++) {
+      checked.connect();
+      if (checked.sent.some(({ dst, flags }) => dst === FIRST && flags === "S")) count++;
+    }
+    return count;
+  };
+  assert.ok(share() > 70, "at the program's start it has its whole share");
+  checked.behaviour[FIRST!] = "refuses";
+  checked.advance(6000);
+  assert.equal(share(), 0);
+  checked.behaviour[FIRST!] = "answers";
+  while (checked.statuses()[0] !== "up") checked.advance(100);
+  assert.ok(share() < 25);
+  checked.advance(10_000);
+  const half = share();
+  assert.ok(half > 30 && half < 90, `${half}`);
+  checked.advance(11_000);
+  assert.ok(share() > 70);
+});
+
+Deno.test("checks: a `backup` gets connections only while all others are down", () => {
+  const { policy, errors } = parse(
+    `default drop
+pool $web = 192.168.0.1, 192.168.0.2, 192.168.0.3 backup check tcp 9999
+not ip.src in $web -> translate-a-to-b to $web, forward
+otherwise -> translate-b-to-a, forward
+`,
+    { file: "x" },
+  );
+  assert.deepEqual(errors, []);
+  const checked = new Checked("neighbor", { policy: policy! });
+  checked.advance(3000);
+  const [first, second, backup] = BACKENDS;
+  assert.deepEqual(checked.spread(40), new Set([first, second]));
+  checked.behaviour[first!] = checked.behaviour[second!] = "refuses";
+  checked.advance(7000);
+  assert.deepEqual(checked.spread(20), new Set([backup]));
+  checked.behaviour[backup!] = "refuses";
+  checked.advance(7000);
+  assert.equal(checked.connect()?.flags, "RA");
+  assert.equal(checked.world.drops()["all-down"], 1);
+  const [line] = checked.world.log.filter((line) => line.includes("192.168.0.3 of $web is down"));
+  assert.match(line!, /0 of 3 left/);
 });
 
 Deno.test("checks: without them, in `explain` and `replay`, ARP tells", () => {

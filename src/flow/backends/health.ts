@@ -59,7 +59,6 @@ export interface HealthOptions<M> {
 }
 
 class Entry<M> implements Checked<M> {
-  state: "unknown" | "up" | "down" = "unknown";
   streak = 0;
   failure: string | null = null;
   tookMs = 0;
@@ -77,7 +76,12 @@ class Entry<M> implements Checked<M> {
   rampMs = -1;
   rampStep = 0;
 
-  constructor(readonly member: M, readonly health: Health, nextMs: number) {
+  constructor(
+    readonly member: M,
+    readonly health: Health,
+    public state: Checked<M>["state"],
+    nextMs: number,
+  ) {
     this.nextMs = nextMs;
   }
 }
@@ -100,11 +104,11 @@ export class MemberHealth<M> {
     return this.#entries.size;
   }
 
-  /** Checks `member` from now on, if there is something to check. */
-  add(member: M, health: Health, nowMs: number): void {
+  /** Checks `member` from now on, if there is something to check; `state` is what is known of it. */
+  add(member: M, health: Health, nowMs: number, state: Checked<M>["state"] = "unknown"): void {
     if (!isActive(health.check)) return;
     const firstMs = nowMs + this.#options.random.uint32() / 2 ** 32 * health.intervalMs;
-    this.#entries.set(member, new Entry(member, health, firstMs));
+    this.#entries.set(member, new Entry(member, health, state, firstMs));
   }
 
   remove(member: M, nowMs: number): void {

@@ -105,6 +105,7 @@ export class Prober {
 
   /** Takes the PDU if it answers a probe, now or late; it is decoded and for the proxy. */
   take(view: DataView, pdu: Pdu, nowMs: number): boolean {
+    if (this.#probes.size === 0) return false;
     const { protocol } = pdu;
     if (protocol === ipv4.PROTOCOL_ICMP && quotesPacket(pdu.icmpType)) {
       return this.#takeError(view, pdu, nowMs);
