@@ -168,7 +168,7 @@ export class Connections {
     if ((pdu.flow & 1) !== SIDE_A || !(isTcp || mayBeLost) || !asks(pdu)) return false;
     const entry = pdu.flow >>> 1;
     const isLost = mayBeLost && this.table.hasSideB(entry) &&
-      backends.all[this.table.member(entry)]!.status === "down";
+      isGone(backends.all[this.table.member(entry)]!);
     return isLost || (isTcp && this.#tcp.beginsNext(view, pdu, nowMs));
   }
 
@@ -450,6 +450,12 @@ export class Connections {
 /** True for a class of connections that are over, as far as can be seen. */
 function isOver(kind: number): boolean {
   return kind === CLOSED || kind === RESET;
+}
+
+/** True for a member whose connections are of no use: it is down, and not one that is used all the same. */
+function isGone(member: Member): boolean {
+  const { pool, status } = member;
+  return status === "down" && (pool.health.allDown === "reject" || !pool.canUse(member));
 }
 
 /** True for a PDU that may open a connection. */

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { parse } from "../../src/policy/notation/parse.ts";
 import { parseHealth } from "../../src/policy/notation/parse_health.ts";
-import { buildTcp, readArp, readTcp, type Tcp } from "../support/frames.ts";
+import { buildTcp, buildUdp, readArp, readIp, readTcp, type Tcp } from "../support/frames.ts";
 import {
   BACKENDS,
   CLIENT,
@@ -147,6 +147,27 @@ Deno.test("checks: with all down, a SYN is refused at once; with `all-down any` 
     assert.deepEqual(checked.statuses(), ["down", "down", "down"]);
     assert.equal(checked.connect()?.flags, flags);
     assert.deepEqual(checked.world.drops()["all-down"], flags === undefined ? undefined : 1);
+  }
+});
+
+Deno.test("checks: with `all-down any` a client's datagrams stay with one backend, though all are down", () => {
+  const { policy } = parse(
+    `default drop
+udp and not ip.src in $dst-addrs -> translate-a-to-b, forward
+otherwise -> translate-b-to-a, forward
+`,
+    { file: "x" },
+  );
+  for (const [allDown, most] of [["any", 1], ["reject", 0]] as const) {
+    const checked = new Checked(`tcp 9999, all-down ${allDown}`, { policy: policy! });
+    for (const backend of BACKENDS) checked.behaviour[backend] = "refuses";
+    checked.advance(5000);
+    const reached = new Set<string>();
+    for (let i = 0; i < 20; i++) {
+      const sent = checked.world.send(buildUdp()).map((frame) => readIp(frame).ip);
+      for (const { dst } of sent) if (dst !== CLIENT) reached.add(dst);
+    }
+    assert.equal(reached.size, most);
   }
 });
 

@@ -72,6 +72,12 @@ export class Pool {
     return this.#usable;
   }
 
+  /** True if new connections may go to this one of its members. */
+  canUse(member: Member): boolean {
+    if (this.#isStale) this.#refresh();
+    return member.place >= 0;
+  }
+
   /** Why `pick` gave none. */
   get refusal(): number {
     if (this.usable.length > 0) return Reason["backends-full"];
