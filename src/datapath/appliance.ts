@@ -84,6 +84,8 @@ export class Appliance {
   readonly #lost: LostConnections;
   readonly #limitedLog: LimitedLog;
   readonly #policy: RunningPolicy;
+  /** Has ARP look after the backends that there are now. */
+  readonly #backendsChanged: (nowMs: number) => void;
   readonly #answers: Answers;
   readonly #reassembly: Reassembly;
   readonly #related: RelatedErrors;
@@ -118,7 +120,7 @@ export class Appliance {
     const isChecked = ({ pool }: Member) =>
       checkRandom !== undefined && isActive(pool.health.check);
     this.#limitedLog = new LimitedLog(log);
-    this.links = makeLinks(config, devices, {
+    const { links, backendsChanged } = makeLinks(config, devices, {
       backends: this.backends,
       lost: (member) => this.#lost.add(member),
       isDecisive: (member) => !isChecked(member) && member.pool.health.check.kind !== "off",
@@ -127,6 +129,8 @@ export class Appliance {
       dropped: (reason, count) => this.metrics.drop(reason, count),
       nowMs: this.#nowMs,
     });
+    this.links = links;
+    this.#backendsChanged = backendsChanged;
     this.#a = this.#in = this.links[0]!;
     this.#b = this.links.at(-1)!;
     const fragmenter = new Fragmenter(random);
@@ -237,10 +241,12 @@ export class Appliance {
 
   /**
    * Runs `policy` from the next PDU on. Connections stay; so do positions and counters of nodes that
-   * both policies have. Throws a RangeError for a policy that can't run; then the old one goes on.
+   * both policies have, and members of pools that both have. One that only the old one has stays until
+   * its last connection has gone. Throws a RangeError for a policy that can't run; then the old one goes on.
    */
   setPolicy(policy: Policy): void {
     this.#policy.replace(policy);
+    this.#backendsChanged(this.#nowMs);
     this.#checks?.update(this.#nowMs);
   }
 

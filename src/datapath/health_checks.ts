@@ -9,7 +9,7 @@ import type { LimitedLog } from "../core/limited_log.ts";
 import type { Random } from "../core/random.ts";
 import type { Backends } from "../flow/backends/backends.ts";
 import { type Change, type Checked, MemberHealth } from "../flow/backends/health.ts";
-import { type Member, nameOf } from "../flow/backends/member.ts";
+import { isInService, type Member, nameOf } from "../flow/backends/member.ts";
 import { type Health, isActive } from "../policy/language/health.ts";
 import { printCheck, printHealth } from "../policy/notation/parse_health.ts";
 import type { Probe } from "../stack/client/probe.ts";
@@ -73,11 +73,14 @@ export class HealthChecks {
 
   #watch(nowMs: number, isLater: boolean): void {
     const { backends } = this.#options;
-    const members = new Set(backends.pools.flatMap(({ members }) => members));
+    const members = new Set(
+      backends.pools.flatMap(({ members }) => members.filter(({ isLeaving }) => !isLeaving)),
+    );
     for (const [member, probe] of this.#probes) {
-      const { health } = this.#health.of(member)!;
+      const { health, state } = this.#health.of(member)!;
       if (members.has(member) && printHealth(health) === printHealth(member.pool.health)) {
         members.delete(member);
+        if (member.status === "unknown") backends.setStatus(member, state); // in service again
         continue;
       }
       this.#health.remove(member, nowMs);
@@ -141,8 +144,7 @@ export class HealthChecks {
 
   #changed(change: Change<Member>, nowMs: number): void {
     const { checked: { member, state } } = change;
-    const isOperators = member.status === "draining" || member.status === "maintenance";
-    if (!isOperators) this.#options.backends.setStatus(member, state);
+    if (isInService(member)) this.#options.backends.setStatus(member, state);
     if (state === "up") this.#options.lost.keep(member);
     const level = state === "down" ? "warning" : "info";
     this.#options.log.write(level, "health", LINES_AT_ONCE, nowMs, () => lineAbout(change));

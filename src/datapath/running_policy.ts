@@ -35,6 +35,7 @@ export class RunningPolicy {
   readonly #environment: Environment;
   readonly #evaluator: Evaluator;
   readonly #links: Links;
+  readonly #backends: Backends;
   #plan: Plan;
 
   /** Throws a RangeError for a policy that can't run. */
@@ -45,6 +46,7 @@ export class RunningPolicy {
       dstAddrs: config.dstAddrs,
       steps,
       target: (pool, port, by) => backends.target(pool, port, by),
+      leaving: (pool) => backends.leaving(pool),
       random,
       clock: { nowMs },
       maxConnections: config.maxConn,
@@ -55,6 +57,7 @@ export class RunningPolicy {
     };
     this.#evaluator = options.evaluator ?? compile;
     this.#links = config.links;
+    this.#backends = backends;
     this.#plan = makePlan(policy, this.#environment);
     this.evaluate = this.#evaluator(this.#plan);
   }
@@ -65,7 +68,9 @@ export class RunningPolicy {
    */
   replace(policy: Policy): void {
     checkPools(policy.pools, this.#links);
+    this.#backends.check(policy.pools);
     const plan = makePlan(policy, this.#environment);
+    this.#backends.define(policy.pools); // nothing fails from here on
     adopt(plan, this.#plan);
     this.evaluate = this.#evaluator(plan);
     this.#plan = plan;

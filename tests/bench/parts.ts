@@ -46,6 +46,7 @@ const backends = BACKENDS.map(parseAddress);
 const evaluate = compile(makePlan(demo, {
   dstAddrs: backends,
   target: () => 0,
+  leaving: () => new Set(),
   steps: {
     track: () => 0,
     translateAToB: () => 0,

@@ -275,6 +275,50 @@ otherwise -> translate-b-to-a, forward
   assert.match(line!, /0 of 3 left/);
 });
 
+Deno.test("checks: a member that a reload brings is used once it has answered, the others go on as they were", () => {
+  const policyOf = (members: string, check = "check tcp 9999, interval 4s") =>
+    parse(
+      `default drop
+pool $web = ${members} ${check}
+not ip.src in $dst-addrs -> translate-a-to-b to $web, forward
+otherwise -> translate-b-to-a, forward
+`,
+      { file: "x" },
+    ).policy!;
+  const [first, second, third] = BACKENDS;
+  const checked = new Checked("neighbor", { policy: policyOf(`${first}, ${second}`) });
+  const statuses = () =>
+    checked.world.appliance.snapshot().pools[1]!.members.map(({ status }) => status);
+  checked.behaviour[second!] = "refuses";
+  checked.advance(5000);
+  assert.deepEqual(statuses(), ["up", "down"]);
+  checked.world.appliance.setPolicy(policyOf(`${first}, ${second}, ${third}`));
+  assert.deepEqual(statuses(), ["up", "down", "down"]);
+  assert.deepEqual(checked.spread(20), new Set([first]));
+  checked.advance(4100);
+  assert.deepEqual(statuses(), ["up", "down", "up"]);
+  assert.deepEqual(checked.spread(40), new Set([first, third]));
+
+  // Without a member, and with another check: nobody falls who was up.
+  checked.world.appliance.setPolicy(policyOf(`${second}, ${third}`, "check tcp 9998, fall 2"));
+  assert.deepEqual(statuses().slice(0, 2), ["down", "up"]);
+  checked.sent.length = 0;
+  checked.advance(5000);
+  const probed = checked.sent.filter(({ dstPort }) => dstPort >= 9998);
+  assert.deepEqual(
+    new Set(probed.map(({ dst, dstPort }) => `${dst} ${dstPort}`)),
+    new Set([
+      `${second} 9998`,
+      `${third} 9998`,
+    ]),
+  );
+  checked.world.appliance.setPolicy(policyOf(`${second}, ${third}`, "check off"));
+  assert.deepEqual(statuses().slice(0, 2), ["up", "up"]);
+  checked.sent.length = 0;
+  checked.advance(5000);
+  assert.deepEqual(checked.sent, []);
+});
+
 Deno.test("checks: without them, in `explain` and `replay`, ARP tells", () => {
   const { pools } = World.settled().appliance.snapshot();
   assert.deepEqual(pools[0]!.members.map(({ status }) => status), ["up", "up", "up"]);

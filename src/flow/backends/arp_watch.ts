@@ -1,7 +1,7 @@
 /** What ARP finds out about the next hops towards backends: it decides who gets new connections. */
 import type { LimitedLog } from "../../core/limited_log.ts";
 import type { Backends } from "./backends.ts";
-import type { Member, MemberStatus } from "./member.ts";
+import { isInService, type Member, type MemberStatus } from "./member.ts";
 import { formatAddress, formatMac, type Mac } from "../../wire/address.ts";
 
 /** Lines at once, of those that tell of each next hop when it is found or lost. */
@@ -27,7 +27,10 @@ export class BackendWatch {
   readonly #backends: Backends;
   readonly #log: LimitedLog;
   /** The addresses of backends that each next hop leads to. */
-  readonly #reachedBy = new Map<number, Set<number>>();
+  #reachedBy = new Map<number, Set<number>>();
+  /** What is known of each next hop. */
+  readonly #statuses = new Map<number, MemberStatus>();
+  readonly #nextHop: (address: number) => number;
   readonly #places = new Map<number, Place>();
 
   readonly #events: ArpWatchEvents;
@@ -44,12 +47,28 @@ export class BackendWatch {
     this.#backends = backends;
     this.#events = events;
     this.#log = log;
-    for (const { address } of backends.all) {
-      const hop = nextHop(address);
+    this.#nextHop = nextHop;
+    this.update();
+  }
+
+  /** The backends have changed: next hops that are to be watched now, and those that need be no more. */
+  update(): { readonly added: readonly number[]; readonly removed: readonly number[] } {
+    const before = this.#reachedBy;
+    this.#reachedBy = new Map();
+    for (const address of this.#backends.addresses()) {
+      const hop = this.#nextHop(address);
       const reached = this.#reachedBy.get(hop);
       if (reached === undefined) this.#reachedBy.set(hop, new Set([address]));
       else reached.add(address);
+      const status = this.#statuses.get(hop);
+      if (status !== undefined) this.#mark(hop, status);
     }
+    const removed = [...before.keys()].filter((hop) => !this.#reachedBy.has(hop));
+    for (const hop of removed) {
+      this.#statuses.delete(hop);
+      this.#places.delete(hop);
+    }
+    return { added: this.nextHops().filter((hop) => !before.has(hop)), removed };
   }
 
   /** The next hops to keep an eye on: backends on the link, and the gateway if others need it. */
@@ -100,6 +119,7 @@ export class BackendWatch {
 
   /** Marks the members, of all pools, that are reached by this next hop; false if ARP decides about none. */
   #mark(nextHop: number, status: MemberStatus): boolean {
+    this.#statuses.set(nextHop, status);
     const addresses = [...this.#reachedBy.get(nextHop)!];
     const members = addresses.flatMap((address) => this.#backends.at(address))
       .filter(this.#events.isDecisive);
@@ -114,9 +134,4 @@ export class BackendWatch {
     const role = this.#backends.has(nextHop) ? "backend" : "gateway";
     return `${role} ${formatAddress(nextHop)}`;
   }
-}
-
-/** A member that is draining or in maintenance stays so, whether it is there or not. */
-function isInService({ status }: Member): boolean {
-  return status !== "draining" && status !== "maintenance";
 }

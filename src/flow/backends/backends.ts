@@ -8,7 +8,7 @@ import {
 } from "../../policy/language/ast.ts";
 import { type Health, healthOf } from "../../policy/language/health.ts";
 import { type HashKey, NO_KEY } from "../../wire/keyed_hash.ts";
-import { Member, type MemberStatus, plainMember } from "./member.ts";
+import { isInService, Member, type MemberStatus, plainMember } from "./member.ts";
 import { Pool } from "./pool.ts";
 
 /** Most members of all pools together: their numbers have two bytes. */
@@ -23,17 +23,23 @@ export interface Target {
 }
 
 export class Backends {
-  /** `$dst-addrs` first: it always exists. */
-  readonly pools: readonly Pool[];
-  /** All members of all pools; each stands at its number. */
-  readonly all: readonly Member[];
+  /** `$dst-addrs` first: it always exists. Those that the policy does not have any more are last. */
+  pools: readonly Pool[] = [];
+  /**
+   * All members of all pools; each stands at its number. One that has gone stays there until another is
+   * given its number.
+   */
+  readonly all: Member[] = [];
   /** Targets of translators, by number. */
   readonly targets: Target[] = [];
   /** How many of them are down. */
   down = 0;
+  readonly #dstAddrs: PoolDefinition;
+  readonly #key: HashKey;
   readonly #byAddress = new Map<number, Member[]>();
-  readonly #byName: ReadonlyMap<string, Pool>;
   readonly #targetNumbers = new Map<string, number>();
+  /** Numbers of members that have gone. */
+  readonly #freeNumbers: number[] = [];
 
   /**
    * `key`: of consistent hashes; `health`: of `$dst-addrs`. Throws a RangeError for more than MAX_MEMBERS.
@@ -44,42 +50,125 @@ export class Backends {
     key: HashKey = NO_KEY,
     health: Health = healthOf(),
   ) {
-    const own: PoolDefinition = { members: dstAddrs.map(plainMember), health };
-    const all: Member[] = [];
-    this.all = all;
-    this.pools = [[DST_ADDRS, own] as const, ...Object.entries(pools)].map(
-      ([name, { members, health }]) => {
-        const pool = new Pool(name, key, health);
-        pool.members = members.map((member) => this.#add(all, pool, member));
-        return pool;
-      },
-    );
-    this.#byName = new Map(this.pools.map((pool) => [pool.name, pool]));
-    if (all.length > MAX_MEMBERS) {
-      throw new RangeError(`Cannot use ${all.length} backends: expected at most ${MAX_MEMBERS}`);
+    this.#dstAddrs = { members: dstAddrs.map(plainMember), health };
+    this.#key = key;
+    this.check(pools);
+    this.define(pools);
+  }
+
+  /** Throws a RangeError if there can't be so many members beside those that still have connections. */
+  check(pools: Policy["pools"]): void {
+    const defined = [this.#dstAddrs, ...Object.values(pools)];
+    const count = defined.reduce((sum, { members }) => sum + members.length, 0);
+    const busy = this.pools.flatMap(({ name, members }) => {
+      const keys = new Set(pools[name]?.members.map(keyOf));
+      return name === DST_ADDRS
+        ? []
+        : members.filter((member) => member.active > 0 && !keys.has(keyOf(member)));
+    });
+    if (count + busy.length > MAX_MEMBERS) {
+      throw new RangeError(
+        `Cannot use ${count + busy.length} backends: expected at most ${MAX_MEMBERS}`,
+      );
     }
   }
 
-  #add(all: Member[], pool: Pool, options: PoolMember): Member {
-    const member = new Member(pool, all.length, options);
-    all.push(member);
+  /**
+   * These are the pools from now on, besides `$dst-addrs`. A member that was there before, by pool, address
+   * and port, stays what it is; one that is not there any more gets no new connections, and goes with its
+   * last one. All targets are forgotten.
+   */
+  define(pools: Policy["pools"]): void {
+    const before = new Map(this.pools.map((pool) => [pool.name, pool]));
+    const defined = [[DST_ADDRS, this.#dstAddrs] as const, ...Object.entries(pools)];
+    this.pools = defined.map(([name]) => before.get(name) ?? new Pool(name, this.#key));
+    for (const [i, [name, { members, health = healthOf() }]] of defined.entries()) {
+      const pool = this.pools[i]!;
+      pool.health = health;
+      this.#arrange(pool, members);
+      before.delete(name);
+      if (health.check.kind !== "off") continue;
+      for (const member of pool.members) if (isInService(member)) this.setStatus(member, "up");
+    }
+    for (const pool of before.values()) this.#arrange(pool, []);
+    const leaving = [...before.values()].filter(({ members }) => members.length > 0);
+    this.pools = [...this.pools, ...leaving];
+    this.targets.length = 0;
+    this.#targetNumbers.clear();
+  }
+
+  #arrange(pool: Pool, options: readonly PoolMember[]): void {
+    const before = new Map(pool.members.map((member) => [keyOf(member), member]));
+    const members = options.map((option) => {
+      const member = before.get(keyOf(option));
+      before.delete(keyOf(option));
+      if (member === undefined) return this.#add(pool, option);
+      this.#configure(member, option);
+      return member;
+    });
+    const leaving = [...before.values()];
+    for (const member of leaving) {
+      member.isLeaving = true;
+      this.setStatus(member, "draining");
+    }
+    pool.rearrange([...members, ...leaving]);
+    for (const member of leaving) if (member.active === 0) this.#remove(member);
+  }
+
+  #add(pool: Pool, options: PoolMember): Member {
+    const index = this.#freeNumbers.pop() ?? this.all.length;
+    const member = new Member(pool, index, options);
+    this.all[index] = member;
     const known = this.#byAddress.get(member.address);
     if (known === undefined) this.#byAddress.set(member.address, [member]);
     else known.push(member);
     return member;
   }
 
+  /** What the policy says differently now becomes so; what was changed otherwise stays. */
+  #configure(member: Member, options: PoolMember): void {
+    const { configured, isLeaving } = member;
+    member.configured = options;
+    member.isLeaving = false;
+    if (options.weight !== configured.weight) member.weight = options.weight;
+    member.isBackup = options.isBackup;
+    member.maxconn = options.maxconn;
+    if (options.state === configured.state && !isLeaving) return;
+    this.setStatus(member, options.state === "drain" ? "draining" : "unknown");
+  }
+
+  #remove(member: Member): void {
+    const { pool, address, index } = member;
+    pool.forget(member);
+    const others = this.at(address).filter((other) => other !== member);
+    if (others.length > 0) this.#byAddress.set(address, others);
+    else this.#byAddress.delete(address);
+    this.#freeNumbers.push(index);
+    const isGone = ({ name, members }: Pool) => members.length === 0 && name !== DST_ADDRS;
+    if (isGone(pool)) this.pools = this.pools.filter((other) => other !== pool);
+  }
+
+  /** Addresses that members have, each once. */
+  addresses(): Iterable<number> {
+    return this.#byAddress.keys();
+  }
+
   /** Number of the target; equal ones have one. Throws a RangeError for no such pool. */
   target(name: string, port: number, by: PickMethod): number {
-    const pool = this.#byName.get(name);
-    if (pool === undefined) throw new RangeError(`Cannot use pool "$${name}": not defined`);
     const key = `${name} ${port} ${by}`;
     let number = this.#targetNumbers.get(key);
     if (number === undefined) {
+      const pool = this.pools.find((pool) => pool.name === name);
+      if (pool === undefined) throw new RangeError(`Cannot use pool "$${name}": not defined`);
       number = this.targets.push({ pool, port, by }) - 1;
       this.#targetNumbers.set(key, number);
     }
     return number;
+  }
+
+  /** Addresses of members of this pool that are leaving: live. */
+  leaving(name: string): ReadonlySet<number> {
+    return this.pools.find((pool) => pool.name === name)?.leaving ?? new Set();
   }
 
   /** True if a member of any pool has this address. */
@@ -124,5 +213,11 @@ export class Backends {
   forgotten(member: Member, wasOver: boolean): void {
     member.active--;
     if (!wasOver) this.changeLoad(member, -1);
+    if (member.isLeaving && member.active === 0) this.#remove(member);
   }
+}
+
+/** What tells a member from the others of its pool. */
+function keyOf({ address, port }: Pick<PoolMember, "address" | "port">): string {
+  return `${address} ${port}`;
 }

@@ -32,19 +32,23 @@ export class Member {
   load = 0;
   /** Connections ever opened. */
   opened = 0;
+  /** The policy does not have it any more: it goes with its last connection. */
+  isLeaving = false;
+  /** What the policy says of it: what was changed since stays as long as that does. */
+  configured: PoolMember;
   /** Place among the members of its pool that can be chosen; -1: it can't. */
   place = -1;
 
   constructor(pool: Pool, index: number, options: PoolMember) {
     this.pool = pool;
+    this.configured = options;
     this.index = index;
     this.address = options.address;
     this.port = options.port;
     this.weight = options.weight;
     this.isBackup = options.isBackup;
     this.maxconn = options.maxconn;
-    const first = pool.health.check.kind === "off" ? "up" : "unknown";
-    this.status = options.state === "drain" ? "draining" : first;
+    this.status = options.state === "drain" ? "draining" : "unknown";
   }
 
   /** Weight for methods that go by load: by a hash, a client keeps its member however new that is. */
@@ -66,4 +70,9 @@ export function plainMember(address: number): PoolMember {
 export function nameOf({ address, port, pool }: Member): string {
   const at = formatAddress(address) + (port === 0 ? "" : `:${port}`);
   return pool.name === DST_ADDRS ? at : `${at} of $${pool.name}`;
+}
+
+/** A member that is draining or in maintenance stays so, whether it is there or not. */
+export function isInService({ status }: Member): boolean {
+  return status !== "draining" && status !== "maintenance";
 }

@@ -17,10 +17,12 @@ const SHARE_STEPS = 20;
 
 export class Pool {
   readonly name: string;
-  /** How members are checked. */
-  readonly health: Health;
-  /** In the order given. Changed by `Backends` only. */
+  /** How members are checked. Changed by `Backends` only. */
+  health: Health = healthOf();
+  /** In the order given; those that are leaving last. Changed by `Backends` only. */
   members: readonly Member[] = [];
+  /** Addresses of members that are leaving, as long as they have connections; no other member has them. */
+  readonly leaving: Set<number> = new Set();
   #isStale = true;
   /** Those that may be chosen, full ones among them, in the order given; this and below unless stale. */
   #usable: readonly Member[] = [];
@@ -38,9 +40,8 @@ export class Pool {
   #isMaglevStale = true;
   readonly #key: HashKey;
 
-  constructor(name: string, key: HashKey, health: Health = healthOf()) {
+  constructor(name: string, key: HashKey) {
     this.name = name;
-    this.health = health;
     this.#key = key;
   }
 
@@ -50,9 +51,20 @@ export class Pool {
   }
 
   /** Members have come or gone, or what the policy says of them has changed. */
-  rearranged(): void {
+  rearrange(members: readonly Member[]): void {
+    this.members = members;
     this.#isStale = true;
     this.#maglev = null;
+    this.leaving.clear();
+    for (const { isLeaving, address } of members) if (isLeaving) this.leaving.add(address);
+    for (const { isLeaving, address } of members) if (!isLeaving) this.leaving.delete(address);
+  }
+
+  /** A member that was leaving has gone. */
+  forget(gone: Member): void {
+    this.members = this.members.filter((member) => member !== gone);
+    const isThere = this.members.some(({ address }) => address === gone.address);
+    if (!isThere) this.leaving.delete(gone.address);
   }
 
   /** A member has more or fewer connections. */
@@ -147,7 +159,8 @@ export class Pool {
   #consistent(hash: number): Member | null {
     if (this.#maglev === null) {
       const { isBackup } = this.#usable[0]!;
-      const alike = (member: Member) => member.weight > 0 && member.isBackup === isBackup;
+      const alike = (member: Member) =>
+        member.weight > 0 && member.isBackup === isBackup && !member.isLeaving;
       this.#maglev = new Maglev(this.members.filter(alike), this.#key);
     }
     if (this.#isMaglevStale) this.#maglev.refresh();

@@ -24,8 +24,10 @@ export interface Environment {
   /** The list `$dst-addrs`. */
   readonly dstAddrs: readonly number[];
   readonly steps: Steps;
-  /** Number of a translator's target, the same for equal ones. Throws a RangeError for no such pool. */
+  /** Number of a translator's target, the same for equal ones. */
   readonly target: (pool: string, port: number, by: PickMethod) => number;
+  /** Addresses that a pool still has beside those of the policy: as time goes on, there are fewer. */
+  readonly leaving: (pool: string) => ReadonlySet<number>;
   readonly random: Random;
   readonly clock: Clock;
   /** Connections are numbered below this by `pdu.flow >> 1`. */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { SeededRandom } from "../../../src/core/random.ts";
 import { Backends } from "../../../src/flow/backends/backends.ts";
 import { type MemberStatus, plainMember } from "../../../src/flow/backends/member.ts";
+import type { PoolMember } from "../../../src/policy/language/ast.ts";
 import { Pdu } from "../../../src/wire/pdu.ts";
 import { tupleHash } from "../../../src/wire/stable_hash.ts";
 
@@ -130,4 +131,34 @@ Deno.test("Pool.pick goes by the order given, in whatever order backends come an
     const expected = eligible[(tupleHash(pdu) >>> 0) % eligible.length] ?? null;
     assert.equal(backends.pools[0]!.pick("by hash", pdu, random), expected);
   }
+});
+
+Deno.test("Backends.define keeps what was changed at run time until the policy says something else", () => {
+  const web = (options: Partial<PoolMember> = {}) => ({
+    web: { members: [{ ...plainMember(5), ...options }] },
+  });
+  const backends = new Backends([1], web());
+  const member = backends.pools[1]!.members[0]!;
+  member.weight = 7;
+  backends.setStatus(member, "maintenance");
+  backends.define(web({ maxconn: 3 }));
+  assert.deepEqual([member.weight, member.status, member.maxconn], [7, "maintenance", 3]);
+  backends.define(web({ weight: 2, state: "drain" }));
+  assert.deepEqual([member.weight, member.status], [2, "draining"]);
+  backends.define(web({ weight: 2 }));
+  assert.deepEqual([member.weight, member.status], [2, "unknown"]);
+  assert.equal(backends.pools[1]!.members[0], member);
+});
+
+Deno.test("Backends.check counts members that still have connections, too", () => {
+  const pool = (first: number, count: number) => ({
+    web: { members: Array.from({ length: count }, (_, i) => plainMember(first + i)) },
+  });
+  const backends = new Backends([1], pool(10, 2));
+  backends.opened(backends.pools[1]!.members[0]!);
+  backends.check(pool(100_000, 65_534));
+  assert.throws(
+    () => backends.check(pool(100_000, 65_535)),
+    new RangeError("Cannot use 65537 backends: expected at most 65536"),
+  );
 });

@@ -78,6 +78,7 @@ function environment(random: Random): Environment {
   return {
     dstAddrs: BACKENDS,
     target: () => 0,
+    leaving: () => new Set(),
     steps: {
       track: refused,
       translateAToB: (pdu) =>

@@ -26,6 +26,7 @@ export interface TestEnvironment extends Environment {
 
 export interface EnvironmentOptions {
   readonly dstAddrs?: readonly number[];
+  readonly leaving?: Readonly<Record<string, ReadonlySet<number>>>;
   readonly random?: Random;
   readonly maxConnections?: number;
   readonly maxLimitSources?: number;
@@ -47,8 +48,8 @@ export function environmentOf(options: EnvironmentOptions = {}): TestEnvironment
   const targets: string[] = [];
   return {
     dstAddrs,
+    leaving: (pool) => options.leaving?.[pool] ?? new Set(),
     target: (pool, port, by) => {
-      if (pool === "unknown") throw new RangeError(`Cannot use pool "$${pool}": not defined`);
       const place = pool === DST_ADDRS && port === 0 ? by : `${pool} ${port} ${by}`;
       return targets.includes(place) ? targets.indexOf(place) : targets.push(place) - 1;
     },
