@@ -22,6 +22,7 @@ import {
   type Values,
 } from "./flag_values.ts";
 import {
+  DEFAULT_CHECK,
   DEFAULT_MAX_CONN,
   DEFAULT_MAX_LIMIT_SOURCES,
   DEFAULT_OFFLOAD,
@@ -102,6 +103,7 @@ function makeProgram(about: About, print: (text: string) => void): Program {
     );
   flag("--net <DEVICE>", "TAP device, 1 to 15 characters (required)");
   flag("--dst-addrs <ADDR,…>", "addresses of the backends, comma-separated (required)");
+  flag("--check <CHECK>", `how backends are checked, as in "tcp 80" (default ${DEFAULT_CHECK})`);
   flag("--ipv4 <ADDR/LEN>", `own address; without /LEN, /24 (default ${DEFAULT_IPV4})`);
   flag("--gateway <ADDR>", "default gateway (default none)");
   flag("--host-ipv4 <ADDR/LEN>", "the host's address on the device; brings it up (default none)");

@@ -1,5 +1,6 @@
 /** From the flags of a run to its configuration: which are required, what the others default to. */
 import { DEFAULT_TIMEOUTS, type Timeouts } from "../flow/lifetimes.ts";
+import { parseHealth } from "../policy/notation/parse_health.ts";
 import { parseAddress } from "../wire/address.ts";
 import { checkBackends } from "../datapath/address_rules.ts";
 import type { Config, TapConfig, TraceMode } from "../datapath/config.ts";
@@ -18,6 +19,7 @@ import {
 export const DEFAULT_MAX_CONN = "262144";
 export const DEFAULT_MAX_LIMIT_SOURCES = "262144";
 export const DEFAULT_STRAYS = "reset";
+export const DEFAULT_CHECK = "neighbor";
 export const DEFAULT_OFFLOAD = "on";
 export const DEFAULT_SPIN = "100";
 const MAX_CONN = 1_000_000;
@@ -56,6 +58,7 @@ export function readConfig(flags: Flags, nets: Nets, trace: TraceMode): Config {
   return {
     links,
     dstAddrs,
+    health: read(flags, "check", DEFAULT_CHECK, parseHealth),
     ports: read(flags, "ports", DEFAULT_PORTS, parsePorts),
     maxConn,
     maxNeighbors: readOptional(

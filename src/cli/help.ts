@@ -63,11 +63,12 @@ Examples:
 Exit codes: 0, 1 for a wrong policy or a failure, 2 for a wrong command line.`;
 
 export const REPLAY_HELP = `
-Flags --policy, --hash-key-file, --ipv4, --gateway, --route, --preserve-source,
---clamp-mss, --strays, --ports, --max-conn, --max-neighbors,
+Flags --policy, --hash-key-file, --check, --ipv4, --gateway, --route,
+--preserve-source, --clamp-mss, --strays, --ports, --max-conn, --max-neighbors,
 --max-limit-sources, --timeout-…, --seed and --trace are those of a run; for the
 same decisions give those of the run that was captured (seed default 0, trace
-default all).
+default all). Backends are not checked: frames of checks that the capture has
+are left out.
 With --ipv4-b and the other flags of side B there are two captures, whose
 records are taken, and counted, in the order of time.
 Without --mac the proxy's MAC address is found in the capture. Frames from that

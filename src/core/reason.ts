@@ -66,6 +66,7 @@ const TABLE = [
   ["mtu-exceeded", "longer than the MTU, and DF forbids fragmentation"],
   ["link-down", "the outgoing device is down or gone"],
   ["no-backend", "no backend answers ARP"],
+  ["all-down", "every backend of the pool is down, as checks say"],
   ["backends-full", "every backend that could take the connection has its maximum"],
   ["no-route", "no route to the destination"],
   ["source-limit", "its source has reached its limit of connections (--max-conn-per-source)"],

@@ -18,12 +18,15 @@ import type { Random } from "../core/random.ts";
 import { HELD, NOT_MINE, Reason } from "../core/reason.ts";
 import type { Device } from "../device/device.ts";
 import { Backends } from "../flow/backends/backends.ts";
+import { Handshakes } from "../flow/backends/handshakes.ts";
+import type { Member } from "../flow/backends/member.ts";
 import { Connections } from "../flow/connections.ts";
 import { RelatedErrors } from "../flow/icmp_error.ts";
 import { SIDE_B } from "../flow/table.ts";
 import { Fragmenter, MAX_PACKET_FRAGMENTS } from "../stack/fragmentation.ts";
 import { Reassembly } from "../stack/reassembly.ts";
 import { DROP, FORWARD, type Policy } from "../policy/language/ast.ts";
+import { isActive } from "../policy/language/health.ts";
 import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
 import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
@@ -33,7 +36,9 @@ import { Answers } from "./answers.ts";
 import { checkPools } from "./address_rules.ts";
 import type { Config } from "./config.ts";
 import { Dispatch } from "./dispatch.ts";
+import { HealthChecks } from "./health_checks.ts";
 import { type Link, makeLinks } from "./link.ts";
+import { LostConnections } from "./lost_connections.ts";
 import { Count, Metrics } from "./metrics.ts";
 import { ConnectionResets } from "./reset_connections.ts";
 import { PlainSegments } from "./header_prediction.ts";
@@ -59,6 +64,8 @@ export interface ApplianceOptions {
   /** Is handed what became of PDUs; null: nobody is. */
   readonly observer: Observer | null;
   readonly evaluator?: Evaluator;
+  /** Chance of the checks of backends: theirs alone, so that they change nobody's else; without it none are made. */
+  readonly checkRandom?: Random;
   /** Of `--hash-key-file`; default none. */
   readonly hashKey?: HashKey;
 }
@@ -74,6 +81,8 @@ export class Appliance {
   readonly #a: Link;
   readonly #b: Link;
   readonly #observer: Observer | null;
+  readonly #checks: HealthChecks | null;
+  readonly #lost: LostConnections;
   readonly #limitedLog: LimitedLog;
   readonly #policy: RunningPolicy;
   /** Has ARP look after the backends that there are now. */
@@ -90,17 +99,32 @@ export class Appliance {
   #nextTickMs: number;
 
   constructor(options: ApplianceOptions) {
-    const { devices, clock, random, policy, config, log, observer, evaluator, hashKey } = options;
+    const {
+      devices,
+      clock,
+      random,
+      policy,
+      config,
+      log,
+      observer,
+      evaluator,
+      checkRandom,
+      hashKey,
+    } = options;
     this.#clock = clock;
     this.#random = random;
     this.#observer = observer;
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
     checkPools(policy.pools, config.links);
-    this.backends = new Backends(config.dstAddrs, policy.pools, hashKey);
+    this.backends = new Backends(config.dstAddrs, policy.pools, hashKey, config.health);
+    const isChecked = ({ pool }: Member) =>
+      checkRandom !== undefined && isActive(pool.health.check);
     this.#limitedLog = new LimitedLog(log);
     const { links, backendsChanged } = makeLinks(config, devices, {
       backends: this.backends,
+      lost: (member) => this.#lost.add(member),
+      isDecisive: (member) => !isChecked(member) && member.pool.health.check.kind !== "off",
       log,
       limitedLog: this.#limitedLog,
       dropped: (reason, count) => this.metrics.drop(reason, count),
@@ -124,7 +148,23 @@ export class Appliance {
       ownAddress: this.#b.own.address,
       preservesSource: (pdu) => config.preserveSource && this.#isFromA(pdu),
       backends: this.backends,
+      handshakes: checkRandom === undefined
+        ? null
+        : new Handshakes((member) => this.#checks?.hurry(member, this.#nowMs)),
       random,
+    });
+    this.#lost = new LostConnections({
+      table: this.connections.table,
+      resets: (isMeant) => this.resets(isMeant),
+    });
+    this.#checks = checkRandom === undefined ? null : new HealthChecks({
+      backends: this.backends,
+      lost: this.#lost,
+      link: this.#b,
+      ports: this.connections.ownPorts,
+      random: checkRandom,
+      log: this.#limitedLog,
+      nowMs: this.#nowMs,
     });
     this.#related = new RelatedErrors(this.connections.table);
     this.#dispatch = new Dispatch({
@@ -162,7 +202,7 @@ export class Appliance {
 
   /**
    * Reads one burst from each device that is up, handles it and sends what came of it. A single device is
-   * waited for up to `waitMs`. Returns the number of frames read, or `-errno`.
+   * waited for up to `waitMs`. Returns the number of frames read, at least 1 if there is more to do, or `-errno`.
    */
   poll(waitMs: number): number {
     const links = this.links;
@@ -181,13 +221,16 @@ export class Appliance {
     }
     if (up === 0) this.#nowMs = this.#clock.nowMs();
     this.#tick();
+    if (this.#lost.step(this.#nowMs) && outcome === 0) outcome = 1;
     this.#flush();
     return outcome;
   }
 
   /** The device of that number is down or gone: it is left alone. */
   linkDown(number: number): void {
-    this.links[number]!.isUp = false;
+    const link = this.links[number]!;
+    link.isUp = false;
+    if (link === this.#b) this.#checks?.linkDown(this.#clock.nowMs());
   }
 
   /** It has come (back) up: makes the proxy's address known again. */
@@ -195,6 +238,7 @@ export class Appliance {
     const link = this.links[number]!;
     link.isUp = true;
     link.arp.restart(this.#clock.nowMs());
+    if (link === this.#b) this.#checks?.linkUp(this.#clock.nowMs());
   }
 
   /**
@@ -205,6 +249,7 @@ export class Appliance {
   setPolicy(policy: Policy): void {
     this.#policy.replace(policy);
     this.#backendsChanged(this.#nowMs);
+    this.#checks?.update(this.#nowMs);
   }
 
   /**
@@ -238,7 +283,7 @@ export class Appliance {
   snapshot(): Snapshot {
     const { connections, links, metrics } = this;
     const tree = this.#policy.annotated();
-    return snapshotOf(metrics, connections, links, this.backends.pools, tree);
+    return snapshotOf(metrics, connections, links, this.backends.pools, this.#checks, tree);
   }
 
   // A frame's way
@@ -288,6 +333,7 @@ export class Appliance {
       if (reason === 0 && link.isTransit && pdu.dst !== link.own.address) {
         reason = this.#isTracked(pdu) ? 0 : Reason["foreign-destination"];
       }
+      if (reason === 0 && link === this.#b && this.#checks?.take(pdu, this.#nowMs)) return;
       if (reason === 0) return this.#received(pdu);
     }
     if (reason !== 0) {
@@ -410,6 +456,7 @@ export class Appliance {
     this.#nextTickMs = this.#nowMs + TICK_MS;
     for (const link of this.links) if (link.isUp) link.arp.tick(this.#nowMs);
     this.connections.expire(this.#nowMs);
+    this.#checks?.tick(this.#nowMs);
     this.#reassembly.expire(this.#nowMs);
     this.#observer?.tick(this.#nowMs);
     this.#limitedLog.tick(this.#nowMs);

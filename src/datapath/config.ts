@@ -1,5 +1,6 @@
 /** What one run of the proxy is told. Text becomes values in `src/cli`; `address_rules.ts` checks its addresses. */
 import type { Timeouts } from "../flow/lifetimes.ts";
+import type { Health } from "../policy/language/health.ts";
 import { type Route, Routes } from "../stack/routes.ts";
 import type { Mac, Subnet } from "../wire/address.ts";
 import { formatAddress, formatMac, subnetOf } from "../wire/address.ts";
@@ -35,6 +36,8 @@ export interface Config {
   readonly links: Links;
   /** The backends (side B), in the order given; at least one. */
   readonly dstAddrs: readonly number[];
+  /** How these are checked. */
+  readonly health: Health;
   /** Source ports towards the backends, both ends included. */
   readonly ports: { readonly first: number; readonly last: number };
   /** Most connections that are tracked at the same time. */

@@ -19,6 +19,7 @@
 import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
+import { isActive } from "../policy/language/health.ts";
 import type { Steps } from "../policy/engine/environment.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
@@ -33,6 +34,8 @@ import {
   STEP_TRACK,
 } from "../wire/pdu.ts";
 import type { Backends } from "./backends/backends.ts";
+import type { Handshakes } from "./backends/handshakes.ts";
+import type { Member } from "./backends/member.ts";
 import {
   CLASS_OF_STATE,
   ONE_SIDED_QUERY,
@@ -76,6 +79,8 @@ export interface ConnectionsOptions {
    */
   readonly preservesSource?: (pdu: Readonly<Pdu>) => boolean;
   readonly backends: Backends;
+  /** Is told which handshakes fail; null: nobody is. */
+  readonly handshakes?: Handshakes<Member> | null;
   readonly random: Random;
 }
 
@@ -112,6 +117,11 @@ export class Connections {
     this.#shares = new Shares(this.table, random);
     this.#shareOfTable = maxPerSource ?? Math.ceil(maxConnections * SHARE);
     this.#shareOfPorts = maxPerSource ?? Math.ceil(this.#ports.size * SHARE);
+  }
+
+  /** Ports for the proxy's own use. */
+  get ownPorts(): Pick<Ports, "reserve" | "release"> {
+    return this.#ports;
   }
 
   // Before the tree
@@ -166,7 +176,7 @@ export class Connections {
     if ((pdu.flow & 1) !== SIDE_A || !(isTcp || mayBeLost) || !asks(pdu)) return false;
     const entry = pdu.flow >>> 1;
     const isLost = mayBeLost && this.table.hasSideB(entry) &&
-      backends.all[this.table.member(entry)]!.status === "down";
+      isGone(backends.all[this.table.member(entry)]!);
     return isLost || (isTcp && this.#tcp.beginsNext(view, pdu, nowMs));
   }
 
@@ -243,8 +253,24 @@ export class Connections {
 
   #advanceTcp(view: DataView, pdu: Pdu, nowMs: number): void {
     const entry = pdu.flow >>> 1;
+    const before = this.table.state(entry);
     const state = this.#tcp.advance(view, pdu);
+    if (before === tcpState.SYN_SENT) this.#noteHandshake(pdu, state);
     if (state !== UNTOUCHED) this.#renew(entry, state, nowMs);
+  }
+
+  /** What became of a SYN by this PDU: a SYN ACK, an RST, or only the SYN once more. */
+  #noteHandshake(pdu: Pdu, state: number): void {
+    const { backends, handshakes } = this.#options;
+    if (!handshakes) return;
+    const entry = pdu.flow >>> 1;
+    const isFromB = (pdu.flow & 1) === SIDE_B;
+    const member = backends.all[this.table.member(entry)]!;
+    if (!isActive(member.pool.health.check)) return;
+    const port = this.table.srcPort(entry, SIDE_B);
+    if (isFromB && state === tcpState.SYN_RECEIVED) handshakes.answered(member, port);
+    const isRepeated = !isFromB && pdu.opened === 0 && state === tcpState.SYN_SENT;
+    if (isRepeated || (isFromB && state === tcpState.ABORTED)) handshakes.failed(member, port);
   }
 
   /** Marks the connection as used now, and sets its state. */
@@ -444,6 +470,12 @@ export class Connections {
 /** True for a class of connections that are over, as far as can be seen. */
 function isOver(evictionClass: number): boolean {
   return evictionClass === FINISHED || evictionClass === RESET;
+}
+
+/** True for a member whose connections are of no use: it is down, and not one that is used all the same. */
+function isGone(member: Member): boolean {
+  const { pool, status } = member;
+  return status === "down" && (pool.health.allDown === "reject" || !pool.canUse(member));
 }
 
 /** True for a PDU that may open a connection: a first SYN, a datagram or a query. */

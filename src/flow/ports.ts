@@ -44,6 +44,8 @@ export class Ports {
   readonly #dense: number;
   readonly #random: Random;
   readonly #pools = new Map<number, Pool>();
+  /** Ports that the proxy itself uses, towards each (backend, port). */
+  readonly #reserved = new Map<number, number[]>();
 
   constructor(table: FlowTable, linkedLists: LinkedLists, range: PortRange, random: Random) {
     this.#table = table;
@@ -68,17 +70,20 @@ export class Ports {
     preferred: number,
     successorOf: number,
     avoid: number,
+    random: Random = this.#random,
   ): number {
     const { first, last } = this.#range;
+    const key = keyOf(protocol, backend, backendPort);
+    const reserved = this.#reserved.size > 0 ? this.#reserved.get(key) : undefined;
     const isFree = (port: number): boolean => {
-      if (port === avoid) return false;
+      if (port === avoid || reserved?.includes(port)) return false;
       const reference = this.#table.find(protocol, backend, own, (backendPort << 16) | port);
       return reference < 0 || reference >> 1 === successorOf;
     };
     if (preferred >= first && preferred <= last && isFree(preferred)) return preferred;
-    const known = this.#pools.get(keyOf(protocol, backend, backendPort))?.ports ?? null;
+    const known = this.#pools.get(key)?.ports ?? null;
     if (known !== null) {
-      let start = first + below(this.#random, this.size);
+      let start = first + below(random, this.size);
       for (let tries = TRIES; tries > 0; tries--) {
         let port = known.firstFree(start, last);
         if (port < 0) port = known.firstFree(first, start);
@@ -88,13 +93,37 @@ export class Ports {
       return -1;
     }
     for (let tries = TRIES; tries > 0; tries--) {
-      const port = first + below(this.#random, this.size);
+      const port = first + below(random, this.size);
       if (isFree(port)) return port;
     }
     return -1;
   }
 
-  /** The connections towards `backendPort` of `backend`, or null. */
+  /** A port for the proxy's own use, which no connection gets until it is released; -1: all are taken. */
+  reserve(
+    protocol: number,
+    backend: number,
+    own: number,
+    backendPort: number,
+    random: Random,
+  ): number {
+    const port = this.choose(protocol, backend, own, backendPort, -1, -1, -1, random);
+    if (port < 0) return -1;
+    const key = keyOf(protocol, backend, backendPort);
+    const reserved = this.#reserved.get(key);
+    if (reserved === undefined) this.#reserved.set(key, [port]);
+    else reserved.push(port);
+    return port;
+  }
+
+  release(protocol: number, backend: number, backendPort: number, port: number): void {
+    const key = keyOf(protocol, backend, backendPort);
+    const others = (this.#reserved.get(key) ?? []).filter((other) => other !== port);
+    if (others.length > 0) this.#reserved.set(key, others);
+    else this.#reserved.delete(key);
+  }
+
+  /** The connections towards `backendPort` of `backend`; null if there are none. */
   pool(protocol: number, backend: number, backendPort: number): EvictionClasses | null {
     return this.#pools.get(keyOf(protocol, backend, backendPort)) ?? null;
   }

@@ -74,6 +74,7 @@ export async function run(options: RunOptions): Promise<void> {
       devices,
       clock: devices[0]!,
       random: config.seed === null ? new CryptoRandom() : new SeededRandom(config.seed),
+      checkRandom: config.seed === null ? new CryptoRandom() : new SeededRandom(~config.seed),
       policy,
       config,
       hashKey: await loadHashKey(config.hashKeyFile),

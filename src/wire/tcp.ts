@@ -109,7 +109,7 @@ export function setChecksum(view: DataView, tcp: number, checksum: number): void
   view.setUint16(tcp + CHECKSUM, checksum);
 }
 
-/** Writes a 20-byte header without options, window or urgent pointer, with checksum field 0. */
+/** Writes a 20-byte header without options or urgent pointer, with checksum field 0. */
 export function writeHeader(
   view: DataView,
   tcp: number,
@@ -119,6 +119,8 @@ export function writeHeader(
     readonly seq: number;
     readonly ack: number;
     readonly flags: number;
+    /** 0 where nothing is to be received. */
+    readonly window?: number;
   },
 ): void {
   setPorts(view, tcp, header.srcPort, header.dstPort);
@@ -126,7 +128,7 @@ export function writeHeader(
   view.setInt32(tcp + ACKNOWLEDGMENT, header.ack);
   view.setUint8(tcp + DATA_OFFSET, (TCP_MIN_BYTES >> 2) << 4);
   view.setUint8(tcp + FLAGS, header.flags);
-  view.setUint16(tcp + WINDOW, 0);
+  view.setUint16(tcp + WINDOW, header.window ?? 0);
   view.setUint16(tcp + CHECKSUM, 0);
   view.setUint16(tcp + URGENT, 0);
 }

@@ -2,6 +2,7 @@ import type { Config } from "../../src/datapath/config.ts";
 import assert from "node:assert/strict";
 import { formatAddress, formatMac, parseAddress, parseMac } from "../../src/wire/address.ts";
 import { parseArgs } from "../../src/cli/args.ts";
+import { healthOf } from "../../src/policy/language/health.ts";
 import { routeOf } from "../support/config.ts";
 
 const ABOUT = { version: "0.1.0", build: "portable" };
@@ -59,6 +60,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
   const flags: [string, string][] = [
     ["--net", "tap7"],
     ["--dst-addrs", "10.0.0.5,10.9.0.1"],
+    ["--check", "http 80 /up 200, fall 2"],
     ["--ipv4", "10.0.0.9/30"],
     ["--gateway", "10.0.0.10"],
     ["--route", "172.16.0.0/12,10.0.0.10"],
@@ -96,6 +98,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
         host: null,
       }],
       dstAddrs: [0x0a000005, 0x0a090001],
+      health: healthOf({ kind: "http", port: 80, path: "/up", status: 200 }, { fall: 2 }),
       ports: { first: 5000, last: 5000 },
       maxConn: 1,
       maxConnPerSource: 1_000_000,
@@ -609,6 +612,12 @@ const errors: { name: string; argv: string[]; message: string }[] = [
       "expected one that is not zero",
   },
   {
+    name: "a check with a wrong port",
+    argv: [NET, DST, "--check=tcp 70000"],
+    message: `--check: Cannot parse "tcp 70000" as check: ` +
+      `expected a port, 1 to 65535, found "70000"`,
+  },
+  {
     name: "one port",
     argv: [NET, DST, "--ports=70000"],
     message: `--ports: Cannot parse "70000" as port range: expected FIRST-LAST, as in 1024-65535`,
@@ -692,6 +701,7 @@ Deno.test("parseArgs --help has every flag and its default on a page 80 columns 
   const flags = [
     "net",
     "dst-addrs",
+    "check",
     "ipv4",
     "gateway",
     "route",

@@ -285,11 +285,5 @@ Deno.test("a client whose connection attempt was reset begins anew, with the sam
   world.device.take();
   const [again, ...more] = world.send(syn).map(readTcp);
   assert.deepEqual([again!.flags, more], ["S", []]);
-  assert.equal(
-    world.appliance.snapshot().pools.flatMap(({ members }) => members).reduce(
-      (sum, { opened }) => sum + opened,
-      0,
-    ),
-    2,
-  );
+  assert.equal(world.appliance.backends.all.reduce((sum, { opened }) => sum + opened, 0), 2);
 });

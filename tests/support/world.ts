@@ -28,6 +28,7 @@ import type { Policy } from "../../src/policy/language/ast.ts";
 import { builtIn } from "../../src/policy/language/built_in.ts";
 import type { Evaluate } from "../../src/policy/engine/environment.ts";
 import type { Plan } from "../../src/policy/engine/plan.ts";
+import { parseHealth } from "../../src/policy/notation/parse_health.ts";
 import { parseAddress } from "../../src/wire/address.ts";
 import {
   BACKENDS,
@@ -78,6 +79,8 @@ export interface WorldOptions {
   readonly observer?: Observer;
   readonly evaluator?: (plan: Plan) => Evaluate;
   readonly startMs?: number;
+  /** Of the backends, as `--check` has it: checks are made. */
+  readonly check?: string;
 }
 
 export class World {
@@ -106,6 +109,7 @@ export class World {
     const config = testConfig({
       links: twoSided ? [linkA, options.linkB ?? LINK_B] : [linkA],
       dstAddrs: this.backends.map(parseAddress),
+      ...(options.check === undefined ? {} : { health: parseHealth(options.check) }),
       ports: options.ports ?? { first: 1024, last: 65_535 },
       maxConn: options.maxConn ?? 1000,
       maxNeighbors: options.maxNeighbors ?? options.maxConn ?? 1000,
@@ -125,6 +129,7 @@ export class World {
       clock: this.clock,
       random: new SeededRandom(options.seed ?? 1),
       policy: options.policy ?? builtIn(this.devices.length),
+      ...(options.check === undefined ? {} : { checkRandom: new SeededRandom(7) }),
       ...(options.evaluator === undefined ? {} : { evaluator: options.evaluator }),
       config,
       log: { info: line("info"), warning: line("warning"), error: line("error") },

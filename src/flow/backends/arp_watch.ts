@@ -1,7 +1,7 @@
 /** Watches by ARP the next hops towards backends, which decides who gets new connections. */
 import type { LimitedLog } from "../../core/limited_log.ts";
 import type { Backends } from "./backends.ts";
-import type { Member, MemberStatus } from "./member.ts";
+import { isInService, type Member, type MemberStatus } from "./member.ts";
 import { formatAddress, formatMac, type Mac } from "../../wire/address.ts";
 
 /** Burst of log lines about next hops that are found or lost. */
@@ -19,6 +19,13 @@ interface Location {
   movedMs: number;
 }
 
+export interface ArpWatchEvents {
+  /** Whether what ARP finds out about the way to a member is the member's status. */
+  isDecisive(member: Member): boolean;
+  /** It is down, and its connections are to be reset. */
+  lost(member: Member): void;
+}
+
 export class BackendWatch {
   readonly #backends: Backends;
   readonly #log: LimitedLog;
@@ -29,9 +36,17 @@ export class BackendWatch {
   readonly #nextHop: (address: number) => number;
   readonly #locations = new Map<number, Location>();
 
+  readonly #events: ArpWatchEvents;
+
   /** `nextHop` returns the next hop towards an address. */
-  constructor(backends: Backends, nextHop: (address: number) => number, log: LimitedLog) {
+  constructor(
+    backends: Backends,
+    nextHop: (address: number) => number,
+    log: LimitedLog,
+    events: ArpWatchEvents = { isDecisive: () => true, lost: () => {} },
+  ) {
     this.#backends = backends;
+    this.#events = events;
     this.#log = log;
     this.#nextHop = nextHop;
     this.update();
@@ -91,35 +106,33 @@ export class BackendWatch {
   }
 
   unanswered(nextHop: number, nowMs: number): void {
-    this.#mark(nextHop, "down");
+    const decides = this.#mark(nextHop, "down");
     this.#log.write(
       "warning",
       "next hop lost",
       LINES_AT_ONCE,
       nowMs,
       () =>
-        `${this.#nameOf(nextHop)} does not answer ARP (3 requests): ` +
-        "no new connections to it while another backend answers",
+        `${this.#nameOf(nextHop)} does not answer ARP (3 requests)` +
+        (decides ? ": no new connections to it while another backend answers" : ""),
     );
   }
 
-  /** Marks all members, of all pools, that are reached by this next hop. */
-  #mark(nextHop: number, status: MemberStatus): void {
+  /** Marks the members, of all pools, that are reached by this next hop; false if ARP decides about none. */
+  #mark(nextHop: number, status: MemberStatus): boolean {
     this.#statuses.set(nextHop, status);
-    for (const address of this.#reachedBy.get(nextHop)!) {
-      for (const member of this.#backends.at(address)) {
-        if (isInService(member)) this.#backends.setStatus(member, status);
-      }
+    const addresses = [...this.#reachedBy.get(nextHop)!];
+    const members = addresses.flatMap((address) => this.#backends.at(address))
+      .filter(this.#events.isDecisive);
+    for (const member of members) {
+      if (isInService(member)) this.#backends.setStatus(member, status);
+      if (status === "down" && member.pool.health.onDown === "reset") this.#events.lost(member);
     }
+    return members.length > 0;
   }
 
   #nameOf(nextHop: number): string {
     const role = this.#backends.has(nextHop) ? "backend" : "gateway";
     return `${role} ${formatAddress(nextHop)}`;
   }
-}
-
-/** A member that is draining or in maintenance stays so, whether it is there or not. */
-function isInService({ status }: Member): boolean {
-  return status !== "draining" && status !== "maintenance";
 }

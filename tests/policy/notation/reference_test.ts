@@ -39,7 +39,7 @@ Deno.test("the reference's policies are right, and the check finds no errors", (
       policyOf(text, { "lists.policy": lists! })
     ),
   ];
-  assert.equal(policies.length, 5);
+  assert.equal(policies.length, 6);
   for (const policy of policies) {
     assert.deepEqual(check(policy).filter(({ level }) => level === "error"), []);
   }
