@@ -77,7 +77,7 @@ labTest(
     const { failures } = await steady.report();
     assert.deepEqual([failures.length, failures.filter((one) => !/reset/.test(one))], [own, []]);
     await topology.backends[1]!.host.script("ip link set eth0 up");
-    await proxy.waitFor(/backend 192\.168\.0\.2 is up/m);
+    await proxy.waitFor(/backend 192\.168\.0\.2 is up: .*\(2 checks/);
     assert.deepEqual(await reached(topology, 60), [first, second, third]);
 
     // It flaps: nobody else's connections notice.

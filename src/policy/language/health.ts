@@ -1,5 +1,6 @@
 /** How the proxy finds out whether the members of a pool are there, and what follows: plain frozen data. */
 
+/** What is checked. */
 export type Check =
   | { readonly kind: "off" }
   | { readonly kind: "neighbor" }
@@ -14,15 +15,18 @@ export type Check =
   /** `payload` in hex digits, two a byte. */
   | { readonly kind: "udp"; readonly port: number; readonly payload: string };
 
+/** All that is said of the checks of a pool. */
 export interface Health {
   readonly check: Check;
   /** From the beginning of a check to that of the next one, ± 10 %. */
   readonly intervalMs: number;
   /** The same while the state is changing: an up member has failed, a down one has answered. */
   readonly fastinterMs: number;
+  /** How long an answer may take. */
   readonly timeoutMs: number;
-  /** Failures in a row after which a member is down, and successes after which it is up again. */
+  /** Failures in a row after which a member is down. */
   readonly fall: number;
+  /** Successes in a row after which it is up again. */
   readonly rise: number;
   /** How long the share of a member that comes back grows; 0: it has its whole share at once. */
   readonly slowStartMs: number;
@@ -104,6 +108,7 @@ function fail(what: string, expected: string): never {
 /** A check for which frames are sent; ARP sees to `neighbor` without one. */
 export type ActiveCheck = Exclude<Check, { readonly kind: "off" } | { readonly kind: "neighbor" }>;
 
+/** True for such a check. */
 export function isActive(check: Check): check is ActiveCheck {
   return check.kind !== "off" && check.kind !== "neighbor";
 }
