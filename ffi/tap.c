@@ -17,6 +17,8 @@
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <linux/io_uring.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -149,6 +151,27 @@ int32_t tap_mac(int32_t fd, uint8_t *mac) {
   int status = ask_fd(fd, SIOCGIFHWADDR, &ifr);
   if (status == 0) memcpy(mac, ifr.ifr_hwaddr.sa_data, 6);
   return status;
+}
+
+/* ---- links that come and go ------------------------------------------------------------------- */
+
+/* A socket that can be read, and waited for, when a link of this network namespace has changed. */
+int32_t tap_links(void) {
+  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
+  if (fd < 0) return -errno;
+  struct sockaddr_nl all = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK};
+  if (bind(fd, (struct sockaddr *)&all, sizeof all) == 0) return fd;
+  int status = -errno;
+  close(fd);
+  return status;
+}
+
+/* Whether one has since the last call; how is asked elsewhere. */
+int32_t tap_links_changed(int32_t fd) {
+  int32_t changed = 0;
+  char message; /* the rest is cut off */
+  while (recv(fd, &message, sizeof message, 0) >= 0 || errno == ENOBUFS) changed = 1;
+  return changed;
 }
 
 /* ---- the kernel's end -------------------------------------------------------------------------- */
