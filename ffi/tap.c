@@ -22,6 +22,8 @@
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <linux/io_uring.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -259,7 +261,28 @@ int32_t tap_mac(int32_t fd, uint8_t *mac) {
   return status;
 }
 
-/* ---- the kernel's end ------------------------------------------------------------------------- */
+/* ---- links that come and go ------------------------------------------------------------------- */
+
+/* A socket that can be read, and waited for, when a link of this network namespace has changed. */
+int32_t tap_links(void) {
+  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
+  if (fd < 0) return -errno;
+  struct sockaddr_nl all = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK};
+  if (bind(fd, (struct sockaddr *)&all, sizeof all) == 0) return fd;
+  int status = -errno;
+  close(fd);
+  return status;
+}
+
+/* Whether one has since the last call; how is asked elsewhere. */
+int32_t tap_links_changed(int32_t fd) {
+  int32_t changed = 0;
+  char message; /* the rest is cut off */
+  while (recv(fd, &message, sizeof message, 0) >= 0 || errno == ENOBUFS) changed = 1;
+  return changed;
+}
+
+/* ---- the kernel's end -------------------------------------------------------------------------- */
 
 static int set_address(struct ifreq *ifr, unsigned long request, uint32_t address) {
   struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(address)};

@@ -29,6 +29,10 @@ const symbols = {
   tap_mtu: { parameters: ["i32"], result: "i32" },
   /** (fd, mac) */
   tap_mac: { parameters: ["i32", "buffer"], result: "i32" },
+  /** () */
+  tap_links: { parameters: [], result: "i32" },
+  /** (fd) */
+  tap_links_changed: { parameters: ["i32"], result: "i32" },
   /** (fd, address, mask) */
   tap_host: { parameters: ["i32", "u32", "u32"], result: "i32" },
   /** (fd, arena, start, slot_bytes, frames, batch, spin_us, wait_ms) */

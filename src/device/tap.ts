@@ -98,6 +98,8 @@ export class TapDevice implements Clock, Device {
   readonly #outcome = new Uint32Array(new ArrayBuffer(8));
 
   #fd: number;
+  /** Tells when a link has changed; negative where the kernel gives no such socket. */
+  readonly #links: number;
   #mtu: number;
   #spinNext = false;
   /** How many frames to request at once. */
@@ -142,6 +144,7 @@ export class TapDevice implements Clock, Device {
     this.#tapWrite = library.symbols.tap_write;
     this.#tapNow = library.symbols.tap_now;
     this.#fd = fd;
+    this.#links = library.symbols.tap_links();
     this.#mtu = Math.max(0, library.symbols.tap_mtu(fd));
     this.#askOffload();
   }
@@ -250,9 +253,27 @@ export class TapDevice implements Clock, Device {
    */
   wait(waitMs: number, other: TapDevice = this): Promise<number> {
     if (this.#closed) return Promise.resolve(-EBADF);
+    return this.#wait(this.#fd, waitMs, other);
+  }
+
+  /** True if a link of this network namespace has come, gone or changed since the last call. */
+  linksChanged(): boolean {
+    return !this.#closed && this.#library.symbols.tap_links_changed(this.#links) > 0;
+  }
+
+  /**
+   * As `wait`, while this device is away: resolves when a link has changed, which may be this one, or the
+   * other device has something to read.
+   */
+  waitForLinks(waitMs: number, other: TapDevice = this): Promise<number> {
+    if (this.#closed) return Promise.resolve(-EBADF);
+    return this.#wait(this.#links, waitMs, other);
+  }
+
+  #wait(fd: number, waitMs: number, other: TapDevice): Promise<number> {
     const { tap_wait } = this.#library.symbols;
     const otherFd = other === this ? -1 : other.#fd;
-    const waiting = tap_wait(this.#fd, otherFd, Math.min(waitMs, LONGEST_WAIT_MS));
+    const waiting = tap_wait(fd, otherFd, Math.min(waitMs, LONGEST_WAIT_MS));
     this.#waiting = this.#waiting.then(() => waiting);
     other.#waiting = other.#waiting.then(() => waiting);
     return waiting;
@@ -275,6 +296,7 @@ export class TapDevice implements Clock, Device {
     this.#fd = -1;
     await this.#waiting;
     this.#library.symbols.tap_close(fd);
+    this.#library.symbols.tap_close(this.#links);
     this.#library.close();
   }
 }

@@ -44,6 +44,22 @@ labTest("proxy waits for a device that was deleted or taken down, then goes on",
 });
 
 labTest(
+  "proxy sees each of five times that its device comes up for less than a second",
+  async () => {
+    await using topology = await bridged("on the bridge");
+    const { host } = topology;
+    const proxy = await startProxy(host);
+    await host.script(`ip link set ${tap} down`);
+    for (let time = 1; time <= 5; time++) {
+      await until(() => proxy.stderr.split(`${tap} is down`).length > time);
+      await host.script(`ip link set ${tap} up; sleep 0.4; ip link set ${tap} down`);
+      assert.equal(proxy.stdout.split(`${tap} is up`).length - 1, time);
+    }
+    await proxy.stop();
+  },
+);
+
+labTest(
   "proxy creates a device that is missing at start, and tells how to bring it up",
   async () => {
     await using lab = await Lab.make();
