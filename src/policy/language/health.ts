@@ -17,6 +17,7 @@ export type Check =
 
 /** All that is said of the checks of a pool. */
 export interface Health {
+  /** What is checked. */
   readonly check: Check;
   /** From the beginning of a check to that of the next one, ± 10 %. */
   readonly intervalMs: number;
