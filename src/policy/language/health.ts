@@ -17,7 +17,7 @@ export type Check =
 
 /** All that is said of the checks of a pool. */
 export interface Health {
-  /** How its members are checked. */
+  /** What is checked. */
   readonly check: Check;
   /** From the beginning of a check to that of the next one, ± 10 %. */
   readonly intervalMs: number;
