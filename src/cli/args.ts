@@ -6,6 +6,8 @@
  * commander splits the flags, suggests the right spelling and lays out the help page; what they
  * mean is decided in `flags.ts`, and what a value means in `values.ts`. A later subcommand is one
  * more `program.command(…)` with its own action and its own member of `Command`.
+ *
+ * Long because all flags of all commands are declared here.
  */
 import { Command as Program, CommanderError } from "commander";
 import { closest } from "../core/text.ts";

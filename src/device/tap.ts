@@ -4,6 +4,8 @@
  * negative errno, also when the device is down, deleted or closed.
  *
  * See linux/Documentation/networking/tuntap.rst and `ffi/tap.c`.
+ *
+ * Long because a device's whole life is here: opened, read, written, waited for, reopened.
  */
 import {
   errnoName,
