@@ -6,11 +6,12 @@
  *     dst-addrs = 192.168.0.1,192.168.0.2    # a comment
  *     preserve-source
  *
- * A `#` at the beginning of a line or after white space begins a comment. The path of a policy is relative
- * to the folder of this file.
+ * A `#` at the beginning of a line or after white space begins a comment. The path of a policy is
+ * relative to the folder of this file.
  */
 import { pathOf } from "../policy/notation/include.ts";
-import { closest, formatAt, quote } from "../policy/notation/policy_error.ts";
+import { closest, quote } from "../core/text.ts";
+import { formatAt } from "../policy/notation/policy_error.ts";
 import { camelCase, type FlagError, type Flags, valuesOf } from "./flag_values.ts";
 
 /** Largest file. */

@@ -2,7 +2,7 @@
 import manifest from "../../deno.json" with { type: "json" };
 import type { BuiltIn } from "../policy/language/built_in.ts";
 import type { Customs } from "../policy/notation/parse.ts";
-import { printable } from "../policy/notation/policy_error.ts";
+import { printable } from "../core/text.ts";
 import { type About, type Command, parseArgs } from "./args.ts";
 import { complain, reported } from "./command.ts";
 import { MAX_CONFIG_BYTES } from "./config_file.ts";
@@ -29,7 +29,9 @@ export interface Platform {
   readonly build: "source" | "compiled" | "portable";
 }
 
-/** What makes the program this one: its own policy, and what `custom NAME` means in policy files. */
+/**
+ * What makes the program this one: its own policy, and what `custom NAME` means in policy files.
+ */
 export interface Program {
   readonly policy: BuiltIn;
   readonly customs: Customs;
@@ -138,7 +140,7 @@ async function runCommand(
     stderr.offer(`error: Cannot write output: ${reason}\n`);
     code = 1;
   });
-  const log = openLog(stdout, stderr);
+  const log = openLog(stderr, Deno.stderr.isTerminal() && !Deno.noColor);
   try {
     const settings = async () => {
       const command = await reread();
@@ -147,7 +149,7 @@ async function runCommand(
     };
     await run({ config, tap, reread: settings, builtIn, customs, shim, stdout, log });
   } catch (error) {
-    log.error(error instanceof Error ? error.message : String(error));
+    stderr.offer(`error: ${error instanceof Error ? error.message : String(error)}\n`);
     code = 1;
   }
   await stdout.flush(FLUSH_MS);

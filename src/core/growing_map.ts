@@ -1,6 +1,6 @@
 /**
- * A map of any size that never takes long: a `Map` of a hundred thousand grows by going through all of
- * them. This one is several maps of at most PART_SIZE, all of which a look-up may have to ask.
+ * A map of any size that never takes long: a `Map` of a hundred thousand grows by going through all
+ * of them. This one is several maps of at most PART_SIZE, all of which a look-up may have to ask.
  */
 const PART_SIZE = 8192;
 
@@ -13,6 +13,13 @@ export class GrowingMap<Key, Value> {
       if (value !== undefined) return value;
     }
     return undefined;
+  }
+
+  /** Also for a key that is in it. */
+  set(key: Key, value: Value): void {
+    const part = this.#parts.find((part) => part.has(key));
+    if (part === undefined) this.add(key, value);
+    else part.set(key, value);
   }
 
   /** `key` must not be in it yet. */

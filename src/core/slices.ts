@@ -1,7 +1,7 @@
 /**
- * Long work that can be interrupted: a generator that yields wherever others may have their turn, and
- * returns what it has made. Who runs it decides how much of it is done at a time; the result is the
- * same.
+ * Long work that can be interrupted: a generator that yields wherever others may have their turn,
+ * and returns what it has made. Who runs it decides how much of it is done at a time; the result is
+ * the same.
  */
 
 export type Slices<T> = Generator<void, T, void>;

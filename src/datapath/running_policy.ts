@@ -1,22 +1,22 @@
-/** The policy that runs: its plan, the function made of it, what its balancers remember, and its reload. */
+/**
+ * The policy that runs: its plan, the function made of it, what its balancers remember, and its
+ * reload.
+ */
 import type { LimitedLog } from "../core/limited_log.ts";
 import type { Random } from "../core/random.ts";
 import { finish, type Slices } from "../core/slices.ts";
+import type { Backends } from "../flow/backends/backends.ts";
+import { adoptInSlices, takeCounts } from "../policy/engine/adopt.ts";
 import { Affinity } from "../policy/engine/affinity.ts";
 import { annotate, type AnnotatedTree } from "../policy/engine/annotate.ts";
 import { compileInSlices } from "../policy/engine/compile.ts";
 import type { Environment, Evaluate, Steps } from "../policy/engine/environment.ts";
-import {
-  adoptInSlices,
-  makePlan,
-  type Plan,
-  planInSlices,
-  takeCounts,
-} from "../policy/engine/plan.ts";
+import { bindTargets, makePlan, type Plan, planInSlices } from "../policy/engine/plan.ts";
 import { SourceLimits } from "../policy/engine/source_limits.ts";
 import { ECHO_REPLY, FORWARD, type Policy } from "../policy/language/ast.ts";
 import type { Pdu } from "../wire/pdu.ts";
-import type { Config } from "./config.ts";
+import { checkPools } from "./address_rules.ts";
+import type { Config, Links } from "./config.ts";
 
 /** Makes the function that runs the tree: as `compile`, or one that can tell what it does. */
 export type Evaluator = (plan: Plan) => Evaluate;
@@ -25,6 +25,7 @@ export interface RunningPolicyOptions {
   readonly policy: Policy;
   readonly config: Config;
   readonly steps: Steps;
+  readonly backends: Backends;
   readonly random: Random;
   /** The time as the appliance has read it. */
   readonly nowMs: () => number;
@@ -39,15 +40,19 @@ export class RunningPolicy {
   readonly #affinity: Affinity;
   readonly #environment: Environment;
   readonly #evaluator: Evaluator | null;
+  readonly #links: Links;
+  readonly #backends: Backends;
   #plan: Plan;
 
   /** Throws a RangeError for a policy that can't run. */
   constructor(options: RunningPolicyOptions) {
-    const { policy, config, steps, random, nowMs, limitedLog } = options;
+    const { policy, config, steps, backends, random, nowMs, limitedLog } = options;
     this.#affinity = new Affinity(config.maxConn);
     this.#environment = {
       dstAddrs: config.dstAddrs,
       steps,
+      target: (pool, port, by) => backends.target(pool, port, by),
+      leaving: (pool, members) => backends.leaving(pool, members),
       random,
       clock: { nowMs },
       maxConnections: config.maxConn,
@@ -57,21 +62,29 @@ export class RunningPolicy {
         limitedLog.write("error", "custom", 10, nowMs(), () => `custom ${name} threw: ${error}`),
     };
     this.#evaluator = options.evaluator ?? null;
+    this.#links = config.links;
+    this.#backends = backends;
     this.#plan = makePlan(policy, this.#environment);
     this.evaluate = finish(this.#evaluatorOf(this.#plan));
   }
 
   /**
    * Makes `policy` ready while the old one goes on. What is returned runs it from the next PDU on;
-   * positions and counters of nodes that both policies have stay. Throws a RangeError for a policy that
-   * can't run. One at a time.
+   * positions and counters of nodes that both policies have stay. Throws a RangeError for a policy
+   * that can't run. One at a time.
    */
   *prepare(policy: Policy): Slices<() => void> {
+    const { pools } = policy;
+    checkPools(pools, this.#links);
+    this.#backends.check(pools);
     const old = this.#plan;
     const plan = yield* planInSlices(policy, this.#environment);
     const numbers = yield* adoptInSlices(plan, old);
     const evaluate = yield* this.#evaluatorOf(plan);
     return () => {
+      this.#backends.check(pools); // members may have got connections since
+      this.#backends.define(pools); // nothing fails from here on
+      bindTargets(plan);
       takeCounts(plan, old, numbers);
       this.evaluate = evaluate;
       this.#plan = plan;

@@ -1,9 +1,11 @@
 /** Everything the summary shows, as plain frozen data that can be written as JSON. */
 import { REASON_NAMES, type ReasonName } from "../core/reason.ts";
-import type { Backend, BackendStatus } from "../flow/backends/backends.ts";
+import type { MemberStatus } from "../flow/backends/member.ts";
+import type { Pool } from "../flow/backends/pool.ts";
 import type { Connections } from "../flow/connections.ts";
 import { DECISION_NAMES } from "../policy/language/ast.ts";
 import type { AnnotatedTree } from "../policy/engine/annotate.ts";
+import type { HealthChecks } from "./health_checks.ts";
 import type { Link } from "./link.ts";
 import { Count, type Metrics } from "./metrics.ts";
 
@@ -29,7 +31,10 @@ export interface Snapshot {
     /** Removed before their time. */
     readonly evicted: number;
   };
-  readonly backends: readonly BackendSnapshot[];
+  /** Frames of the proxy's own checks of backends; null: it makes none. */
+  readonly checks: { readonly framesOut: number; readonly framesIn: number } | null;
+  /** `dst-addrs` first. */
+  readonly pools: readonly PoolSnapshot[];
   readonly policy: AnnotatedTree;
 }
 
@@ -38,9 +43,22 @@ export interface Traffic {
   readonly bytes: number;
 }
 
-export interface BackendSnapshot {
+export interface PoolSnapshot {
+  readonly name: string;
+  readonly members: readonly MemberSnapshot[];
+}
+
+export interface MemberSnapshot {
   readonly address: number;
-  readonly status: BackendStatus;
+  /** 0: the connection's own. */
+  readonly port: number;
+  readonly weight: number;
+  readonly isBackup: boolean;
+  /** 0: no limit. */
+  readonly maxconn: number;
+  readonly status: MemberStatus;
+  /** Why its last check failed; null: it did not, or none was made. */
+  readonly failure: string | null;
   /** Connections ever opened. */
   readonly opened: number;
   /** Connections in the table now. */
@@ -51,7 +69,8 @@ export function snapshotOf(
   { counts, decisions, drops }: Metrics,
   { table, evicted }: Connections,
   links: readonly Link[],
-  backends: readonly Backend[],
+  pools: readonly Pool[],
+  checks: HealthChecks | null,
   policy: AnnotatedTree,
 ): Snapshot {
   return frozen<Snapshot>({
@@ -66,11 +85,17 @@ export function snapshotOf(
     decisions: named(DECISION_NAMES, decisions),
     drops: named(REASON_NAMES, drops),
     connections: { tracked: table.count, capacity: table.capacity, evicted },
-    backends: backends.map(({ address, status, opened, active }) => ({
-      address,
-      status,
-      opened,
-      tracked: active,
+    checks: checks === null || checks.count === 0
+      ? null
+      : { framesOut: checks.frames.out, framesIn: checks.frames.in },
+    pools: pools.map(({ name, members }) => ({
+      name,
+      members: members.map((member) => {
+        const { address, port, weight, isBackup, maxconn, status, opened, active } = member;
+        const failure = checks?.of(member)?.failure ?? null;
+        const traffic = { opened, tracked: active };
+        return { address, port, weight, isBackup, maxconn, status, failure, ...traffic };
+      }),
     })),
     policy,
   });

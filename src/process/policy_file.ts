@@ -16,8 +16,10 @@ import {
   MAX_POLICY_LENGTH,
   parseInSlices,
 } from "../policy/notation/parse.ts";
-import { printable } from "../policy/notation/policy_error.ts";
+import { printable } from "../core/text.ts";
+import type { BuiltIn } from "../policy/language/built_in.ts";
 import { reasonOf } from "./file_error.ts";
+import type { LoadedPolicy } from "./policy_findings.ts";
 import { readTextFile } from "./text_file.ts";
 import { atOnce, type Work } from "./turns.ts";
 
@@ -38,6 +40,16 @@ export interface PolicySource {
  */
 export type ReadFile = (path: string) => Promise<{ readonly text: string; readonly id: string }>;
 
+/** The policy of the file, or the built-in one for that many interfaces if `path` is null. */
+export async function loadPolicyOr(
+  builtIn: BuiltIn,
+  interfaces: number,
+  path: string | null,
+  customs: Customs,
+): Promise<Policy> {
+  return path === null ? builtIn(interfaces) : (await loadPolicy(path, customs)).policy;
+}
+
 /**
  * Reads and parses the file. Throws an Error whose message has the lines that say what is wrong.
  */
@@ -45,13 +57,11 @@ export async function loadPolicy(
   path: string,
   customs: Customs,
   work: Work = atOnce,
-): Promise<Policy> {
+): Promise<LoadedPolicy> {
   const { text, ...options } = await readPolicy(path, readFile, work);
-  const { policy, errors } = await work(
-    parseInSlices(text, { ...options, customs, locate: false }),
-  );
-  if (policy === null) throw new Error(errors.map(formatError).join("\n"));
-  return policy;
+  const parsed = await work(parseInSlices(text, { ...options, customs }));
+  if (parsed.policy === null) throw new Error(parsed.errors.map(formatError).join("\n"));
+  return { name: options.file, ...parsed };
 }
 
 /**

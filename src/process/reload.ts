@@ -1,6 +1,6 @@
 /**
- * What SIGHUP does: reads the flags of a file and the policy again, and applies what can change while the
- * proxy runs, all of it or, if anything is wrong, nothing.
+ * What SIGHUP does: reads the flags of a file and the policy again, and applies what can change
+ * while the proxy runs, all of it or, if anything is wrong, nothing.
  */
 import type { Log } from "../core/log.ts";
 import type { Appliance } from "../datapath/appliance.ts";
@@ -8,7 +8,10 @@ import type { Config, TapConfig } from "../datapath/config.ts";
 import type { Observer } from "../datapath/observer.ts";
 import type { BuiltIn } from "../policy/language/built_in.ts";
 import type { Customs } from "../policy/notation/parse.ts";
+import { countNodes } from "../policy/engine/footprint.ts";
+import type { Policy } from "../policy/language/ast.ts";
 import { loadPolicy } from "./policy_file.ts";
+import { checkPolicy } from "./policy_findings.ts";
 import type { Work } from "./turns.ts";
 
 /** What a run is told. */
@@ -36,6 +39,9 @@ export interface Outcome {
   readonly lines: readonly string[];
 }
 
+/** Most nodes of a policy that is checked while packets wait. */
+const MAX_CHECKED_NODES = 2000;
+
 /** How messages call what only a restart can change. */
 const RESTART:
   & Readonly<Record<Exclude<keyof Config, "policy" | "timeouts" | "trace">, string>>
@@ -45,6 +51,9 @@ const RESTART:
     links: "an address, route or interface",
     dstAddrs: "--dst-addrs",
     ports: "--ports",
+    health: "--check",
+    strays: "--strays",
+    hashKeyFile: "--hash-key-file",
     maxConn: "--max-conn",
     maxLimitSources: "--max-limit-sources",
     maxNeighbors: "--max-neighbors",
@@ -69,43 +78,48 @@ export class Reloads {
   }
 
   /**
-   * Reloads, and logs what has become of it. Who asks while one is under way gets the one after it, all of
-   * them the same. Never rejects.
+   * Reloads, and logs what has become of it; `by` is who asks. Who asks while one is under way gets
+   * the one after it, all of them the same. Never rejects.
    */
-  request(): Promise<Outcome> {
+  request(by: string): Promise<Outcome> {
     if (this.#current === null) {
-      this.#current = this.#reload();
+      this.#current = this.#reload(by);
       return this.#current;
     }
     return this.#next ??= this.#current.then(() => {
       this.#next = null;
-      return this.#current = this.#reload();
+      return this.#current = this.#reload(by);
     });
   }
 
-  async #reload(): Promise<Outcome> {
+  async #reload(by: string): Promise<Outcome> {
     const { log } = this.#options;
     try {
-      const { done, waiting } = await this.#apply();
+      const { done, warnings } = await this.#apply();
+      if (done.length + warnings.length === 0) {
+        const line = "no --policy file to reload";
+        log.info(`${by} ignored: ${line}`);
+        return { isDone: true, lines: [line] };
+      }
+      for (const warning of warnings) log.warning(warning);
       for (const line of done) log.info(line);
-      for (const line of waiting) log.warning(line);
-      return { isDone: true, lines: [...done, ...waiting] };
+      return { isDone: true, lines: [...warnings, ...done].flatMap((line) => line.split("\n")) };
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      log.error(`nothing has changed: ${reason}`);
+      log.error(`not reloaded, nothing has changed: ${reason}`);
       return { isDone: false, lines: reason.split("\n") };
     } finally {
       if (this.#next === null) this.#current = null;
     }
   }
 
-  async #apply(): Promise<{ readonly done: string[]; readonly waiting: string[] }> {
-    const { appliance, settings, reread, builtIn, customs, observerOf, work } = this.#options;
+  async #apply(): Promise<{ readonly done: string[]; readonly warnings: string[] }> {
+    const { appliance, settings, reread, builtIn, observerOf, work } = this.#options;
     const { config, tap } = await reread();
     const running = this.#config;
-    const done: string[] = [];
+    const [done, warnings]: [string[], string[]] = [[], []];
     const policy = config.policy !== null
-      ? await loadPolicy(config.policy, customs, work)
+      ? await this.#load(config.policy, warnings)
       : running.policy !== null
       ? builtIn(running.links.length)
       : null;
@@ -119,17 +133,26 @@ export class Reloads {
     swap();
     const { timeouts, trace } = config;
     this.#config = { ...running, policy: config.policy, timeouts, trace };
-    if (config.policy !== null) done.push(`policy "${config.policy}" read again`);
+    if (config.policy !== null) done.push(`policy "${config.policy}" reloaded`);
     else if (policy !== null) done.push("the built-in policy runs");
     if (hasTimeouts) done.push("timeouts changed");
     if (hasTrace) done.push(`--trace=${trace} from now on`);
-    const waiting = Object.entries(RESTART)
-      .filter(([key]) => !same(valueOf({ config, tap }, key), valueOf(settings, key)))
-      .map(([, what]) => `${what} changes at the next start only`);
-    if (done.length + waiting.length === 0) {
-      done.push("SIGHUP: there is no policy file to read again");
+    for (const [key, what] of Object.entries(RESTART)) {
+      if (same(valueOf({ config, tap }, key), valueOf(settings, key))) continue;
+      warnings.push(`${what} changes at the next start only`);
     }
-    return { done, waiting };
+    return { done, warnings };
+  }
+
+  /** The policy of the file, checked if that is soon done. */
+  async #load(file: string, warnings: string[]): Promise<Policy> {
+    const { customs, work } = this.#options;
+    const source = await loadPolicy(file, customs, work);
+    const warning = (text: string) => void warnings.push(text);
+    const nodes = await work(countNodes(source.policy));
+    if (nodes <= MAX_CHECKED_NODES) return checkPolicy(source, { warning });
+    warning(`policy "${file}" not checked: more than ${MAX_CHECKED_NODES} nodes`);
+    return source.policy;
   }
 }
 

@@ -1,4 +1,4 @@
-/** One run of the proxy on a real device: puts the parts together, and takes them apart at a signal. */
+/** One run of the proxy on a real device: starts the parts, and stops them at a signal. */
 import type { Log } from "../core/log.ts";
 import { CryptoRandom, SeededRandom } from "../core/random.ts";
 import { OFFLOAD, TapDevice } from "../device/tap.ts";
@@ -13,14 +13,20 @@ import {
   sideB,
   type TapConfig,
 } from "../datapath/config.ts";
+import type { ConnectionResets } from "../datapath/reset_connections.ts";
 import type { Outlet } from "./outlet.ts";
+import { loadHashKey } from "./hash_key_file.ts";
 import { loadPolicy } from "./policy_file.ts";
+import { checkPolicy } from "./policy_findings.ts";
 import { pump } from "./pump.ts";
 import { Reloads, type Settings } from "./reload.ts";
 import { inTurns } from "./turns.ts";
 import { listen } from "./signals.ts";
 import { formatSummary } from "../console/summary.ts";
 import { Trace } from "../console/trace.ts";
+
+/** How long the proxy takes at its end to reset connections. */
+const RESETS_MS = 500;
 
 export interface RunOptions {
   readonly config: Config;
@@ -37,7 +43,9 @@ export interface RunOptions {
   readonly log: Log;
 }
 
-/** Runs until SIGINT or SIGTERM. Throws an Error with a clear message when the device can't be had. */
+/**
+ * Runs until SIGINT or SIGTERM. Throws an Error with a clear message when the device can't be had.
+ */
 export async function run(options: RunOptions): Promise<void> {
   const { config, tap, reread, builtIn, customs, shim, stdout, log } = options;
   const stop = new AbortController();
@@ -52,7 +60,7 @@ export async function run(options: RunOptions): Promise<void> {
   try {
     const policy = config.policy === null
       ? builtIn(config.links.length)
-      : await loadPolicy(config.policy, customs);
+      : checkPolicy(await loadPolicy(config.policy, customs), log);
     const path = await shim();
     const devices = config.links.map(({ net, host }) =>
       TapDevice.open(net, {
@@ -61,7 +69,7 @@ export async function run(options: RunOptions): Promise<void> {
         host,
         offload: tap.offload ? OFFLOAD : 0,
         offloadRefused: (errno) =>
-          log.warning(`${net} gives no offload (${errno}): bulk transfers are slower`),
+          log.warning(`${net} does not support offload (${errno}): bulk transfers are slower`),
         spinUs: tap.spinUs,
       })
     );
@@ -70,8 +78,10 @@ export async function run(options: RunOptions): Promise<void> {
       devices,
       clock: devices[0]!,
       random: config.seed === null ? new CryptoRandom() : new SeededRandom(config.seed),
+      checkRandom: config.seed === null ? new CryptoRandom() : new SeededRandom(~config.seed),
       policy,
       config,
+      hashKey: await loadHashKey(config.hashKeyFile),
       log,
       observer: observerOf(config),
     });
@@ -86,14 +96,24 @@ export async function run(options: RunOptions): Promise<void> {
       work: inTurns(devices[0]!),
       log,
     });
-    reload = () => void reloads.request();
+    reload = () => void reloads.request("SIGHUP");
     announce(config, devices, log);
     await pump({ appliance, devices, log, stop: stop.signal });
+    tellResets(appliance.resetAll(RESETS_MS), log);
     await Promise.all(devices.map((device) => device.close()));
     stdout.offer(summary());
   } finally {
     unlisten();
   }
+}
+
+/** Says how many connections were reset at the end, and how many could not be. */
+function tellResets(resets: ConnectionResets, log: Log): void {
+  const left = resets.left();
+  if (resets.connections + left === 0) return;
+  const unsent = resets.unsent === 0 ? "" : `, ${resets.unsent} of their ends are out of reach`;
+  const rest = left === 0 ? "" : `, ${left} were left for lack of time`;
+  log.info(`connections reset at the end: ${resets.connections}${unsent}${rest}`);
 }
 
 function announce(config: Config, devices: readonly TapDevice[], log: Log): void {

@@ -1,8 +1,8 @@
 /** Files of text: UTF-8 of a bounded size. */
 
 /**
- * The file's text, `-` is standard input, and what tells the file from others, whatever the path. Rejects
- * if it can't be read, is no UTF-8, or has more bytes than said.
+ * The file's text, `-` is standard input, and what tells the file from others, whatever the path.
+ * Rejects if it can't be read, is no UTF-8, or has more bytes than said.
  */
 export async function readTextFile(
   path: string,

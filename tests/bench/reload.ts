@@ -1,7 +1,8 @@
 /**
- * What a reload costs the packets: policies of 1,000 to 100,000 short rules are read, compiled and swapped
- * in while bursts of established connections go through. A turn is what the thread does between two bursts,
- * in milliseconds of its own processor time; a burst after the swap is the first that the new policy sees.
+ * What a reload costs the packets: policies of 1,000 to 100,000 short rules are read, compiled and
+ * swapped in while bursts of established connections go through. A turn is what the thread does
+ * between two bursts, in milliseconds of its own processor time; a burst after the swap is the
+ * first that the new policy sees.
  *
  *     deno task bench reload
  */
@@ -66,7 +67,7 @@ async function reload(text: string, inSlices: boolean): Promise<Measured> {
     await new Promise((resolve) => setTimeout(resolve, 10));
     const startMs = performance.now();
     const { policy, errors } = await work(
-      parseInSlices(text, { file: "long.policy", locate: false }),
+      parseInSlices(text, { file: "long.policy" }),
     );
     if (policy === null) throw new Error(formatError(errors[0]!));
     (await work(appliance.prepare({ policy })))();

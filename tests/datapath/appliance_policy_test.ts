@@ -1,4 +1,6 @@
-/** What nodes with a memory cost the appliance, and what stays of them when a policy is read again. */
+/**
+ * What nodes with a memory cost the appliance, and what stays of them when a policy is read again.
+ */
 import assert from "node:assert/strict";
 import { finish } from "../../src/core/slices.ts";
 import { Affinity, type Sticky } from "../../src/policy/engine/affinity.ts";

@@ -1,10 +1,13 @@
-/** A change that is made ready while packets go through: none waits for it, none is lost or miscounted. */
+/**
+ * A change that is made ready while packets go through: none waits for it, none is lost or
+ * miscounted.
+ */
 import assert from "node:assert/strict";
 import { SeededRandom } from "../../src/core/random.ts";
 import { finish, type Slices } from "../../src/core/slices.ts";
 import { compile, compileInSlices } from "../../src/policy/engine/compile.ts";
 import { makePlan, planInSlices } from "../../src/policy/engine/plan.ts";
-import { print } from "../../src/policy/notation/print.ts";
+import { print } from "../../src/policy/printing/print.ts";
 import { parse, parseInSlices } from "../../src/policy/notation/parse.ts";
 import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
 import { Pdu } from "../../src/wire/pdu.ts";
@@ -32,7 +35,7 @@ Deno.test("policies that are parsed and compiled in slices, five at a time, are 
   for (let seed = 1; seed <= 100; seed++) {
     const random = new SeededRandom(seed);
     const texts = Array.from({ length: 5 }, () => print(randomPolicy(random, { maxNodes: 120 })));
-    const options = { file: "random.policy", locate: false };
+    const options = { file: "random.policy" };
     const parsed = interleaved(texts.map((text) => parseInSlices(text, options)));
     const atOnce = texts.map((text) => parse(text, options));
     assert.deepEqual(parsed, atOnce, `seed ${seed}`);
@@ -70,7 +73,7 @@ function policyOf(extra: string) {
     extra,
     "otherwise -> translate-b-to-a, forward",
   ].join("\n");
-  const parsed = finish(parseInSlices(text, { file: "long.policy", locate: false }));
+  const parsed = finish(parseInSlices(text, { file: "long.policy" }));
   assert.deepEqual(parsed.errors, []);
   return parsed.policy!;
 }

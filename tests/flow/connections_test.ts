@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { Member } from "../../src/flow/backends/member.ts";
 import type { ReasonName } from "../../src/core/reason.ts";
 import {
   ABORTED,
@@ -110,8 +111,9 @@ Deno.test("Connections translates an RST and keeps the entry", () => {
 });
 
 const REFUSED: [string, (world: World) => string, ReasonName][] = [
-  ["an ACK from nowhere", (w) => w.fromA({ srcPort: 1, tcpFlags: ACK }), "invalid"],
-  ["an RST from nowhere", (w) => w.fromA({ srcPort: 1, tcpFlags: RST }), "invalid"],
+  ["an ACK from nowhere", (w) => w.fromA({ srcPort: 1, tcpFlags: ACK }), "stray"],
+  ["an RST from nowhere", (w) => w.fromA({ srcPort: 1, tcpFlags: RST }), "stray"],
+  ["an ACK from nowhere to be tracked", (w) => w.track({ protocol: 6, tcpFlags: ACK }), "invalid"],
   ["an echo reply to be translated", (w) => w.queryA({ icmpType: 0 }), "invalid"],
   ["an ICMP error to be translated", (w) => w.queryA({ icmpType: 3 }), "invalid"],
   ["another protocol to be translated", (w) => w.fromA({ protocol: 47 }), "not-translatable"],
@@ -121,10 +123,10 @@ const REFUSED: [string, (world: World) => string, ReasonName][] = [
   [
     "the other backend's answer",
     (w) => w.fromB({ src: BACKENDS[1]!, tcpFlags: ACK }),
-    "no-mapping",
+    "stray",
   ],
-  ["an answer to another port", (w) => w.fromB({ dstPort: 1, tcpFlags: ACK }), "no-mapping"],
-  ["an answer from another port", (w) => w.fromB({ srcPort: 1, tcpFlags: ACK }), "no-mapping"],
+  ["an answer to another port", (w) => w.fromB({ dstPort: 1, tcpFlags: ACK }), "stray"],
+  ["an answer from another port", (w) => w.fromB({ srcPort: 1, tcpFlags: ACK }), "stray"],
   ["an answer of another protocol", (w) => w.fromB({ protocol: 17 }), "no-mapping"],
   [
     "side A's PDU translated B to A",
@@ -152,7 +154,7 @@ Deno.test("Connections writes nothing before commit", () => {
   const world = new World(one);
   const pdu = pduOf({ src: CLIENT, srcPort: 40_000, dstPort: 2000 });
   world.connections.classify(NO_BYTES, pdu, 0);
-  assert.equal(world.connections.steps.translateAToB(pdu, "at random"), 0);
+  assert.equal(world.connections.steps.translateAToB(pdu, world.target), 0);
   assert.equal(world.connections.table.count, 0);
   assert.equal(world.backends.all[0]!.opened, 0);
 });
@@ -256,7 +258,7 @@ Deno.test("Connections chooses again for a SYN whose backend has stopped answeri
   const world = new World();
   world.fromA();
   const dead = world.backend;
-  world.backends.setStatus(dead, "unanswered");
+  world.backends.setStatus(dead, "down");
   for (const other of world.backends.all) if (other !== dead) world.backends.setStatus(other, "up");
   world.fromA();
   assert.notEqual(world.to.dst, dead.address);
@@ -295,7 +297,7 @@ for (const [name, prepare] of UNANSWERED) {
       world.fromA();
       prepare(world);
       const dead = world.backend;
-      world.backends.setStatus(dead, "unanswered");
+      world.backends.setStatus(dead, "down");
       assert.match(world.fromA({ tcpFlags: ACK }), /^192/, "only a SYN asks");
       assert.equal(world.to.dst, dead.address);
       world.fromA({ seq });
@@ -317,7 +319,7 @@ Deno.test("Connections chooses again for UDP and queries whose backend does not 
       send(world);
       if (isAnswered) answer(world);
       const dead = world.backend;
-      world.backends.setStatus(dead, "unanswered");
+      world.backends.setStatus(dead, "down");
       send(world);
       assert.notEqual(world.to.dst, dead.address);
       assert.equal(world.connections.table.count, 1);
@@ -331,7 +333,10 @@ Deno.test("Connections chooses again for UDP and queries whose backend does not 
 
 const SECOND_MS = 1000;
 
-/** SYNs 100 below what was sent, some time after the connection's end: whether each opens the next one. */
+/**
+ * SYNs 100 below what was sent, some time after the connection's end: whether each opens the next
+ * one.
+ */
 const AGAIN: [string, (world: World) => void, number, boolean][] = [
   ...[
     ["closed", 59.9, false] as const,
@@ -412,7 +417,7 @@ Deno.test("Connections takes the backend's RST for the answer to a SYN on an old
 
 Deno.test("Connections drops new connections as no-backend when none answers", () => {
   const world = new World();
-  for (const backend of world.backends.all) world.backends.setStatus(backend, "unanswered");
+  for (const backend of world.backends.all) world.backends.setStatus(backend, "down");
   const before = world.snapshot();
   assert.equal(world.fromA(), "no-backend");
   assert.deepEqual(world.snapshot(), before);
@@ -421,7 +426,7 @@ Deno.test("Connections drops new connections as no-backend when none answers", (
 Deno.test("Connections drops a repeated SYN as no-backend when its backend was the last", () => {
   const world = new World(one);
   world.fromA();
-  world.backends.setStatus(world.backend, "unanswered");
+  world.backends.setStatus(world.backend, "down");
   const before = world.snapshot();
   assert.equal(world.fromA(), "no-backend");
   assert.deepEqual(world.snapshot(), before);
@@ -474,12 +479,8 @@ Deno.test("Connections tracks an echo request by addresses and identifier, and t
   const { table } = world.connections;
   assert.equal(table.count, 3);
   for (const entry of table) assert.equal(table.hasSideB(entry), false);
-  assert.deepEqual({ ...world.backends.all[0]! }, {
-    address: BACKENDS[0],
-    status: "resolving",
-    active: 0,
-    opened: 0,
-  });
+  const [{ address, status, active, opened }] = world.backends.all as [Member];
+  assert.deepEqual([address, status, active, opened], [BACKENDS[0], "unknown", 0, 0]);
 });
 
 const MINUTE_MS = 60_000;
@@ -597,7 +598,7 @@ Deno.test("Connections notes on a PDU whether its connection got its entry from 
     connections.classify(NO_BYTES, pdu, 0);
     assert.equal(pdu.opened, 0);
     if (step === "track") connections.steps.track(pdu);
-    else connections.steps.translateAToB(pdu, "at random");
+    else connections.steps.translateAToB(pdu, world.target);
     assert.equal(connections.commit(NO_BYTES, pdu, 0, world.to), 0);
     assert.ok(pdu.flow >= 0);
     return pdu.opened;

@@ -55,17 +55,17 @@ Deno.test("Reloads applies timeouts and trace, and says what needs a restart, ea
     "--max-conn changes at the next start only",
     "--spin changes at the next start only",
   ];
-  assert.deepEqual(await world.reloads.request(), {
+  assert.deepEqual(await world.reloads.request("SIGHUP"), {
     isDone: true,
-    lines: ["timeouts changed", "--trace=off from now on", ...restart],
+    lines: [...restart, "timeouts changed", "--trace=off from now on"],
   });
   assert.deepEqual(world.applied, [{ timeouts: changed.timeouts, observer: null }]);
-  assert.deepEqual(await world.reloads.request(), { isDone: true, lines: restart });
-  assert.deepEqual(world.log.slice(0, 2), [
+  assert.deepEqual(await world.reloads.request("SIGHUP"), { isDone: true, lines: restart });
+  assert.deepEqual(world.log.slice(0, 4), [
+    ...restart.map((line) => `warning: ${line}`),
     "info: timeouts changed",
     "info: --trace=off from now on",
   ]);
-  assert.equal(world.log[2], `warning: ${restart[0]}`);
 });
 
 Deno.test({
@@ -80,24 +80,27 @@ Deno.test({
       const changed = { ...config, timeouts: { ...config.timeouts, udp: 7 } };
       world.next = () => Promise.resolve({ config: changed, tap: TAP });
       await Deno.writeTextFile(file, "default drop\ntpc -> drop\n");
-      const { isDone, lines } = await world.reloads.request();
+      const { isDone, lines } = await world.reloads.request("SIGHUP");
       assert.equal(isDone, false);
       assert.equal(lines[0], `${file}:2:1: Found "tpc", expected a predicate; did you mean "tcp"?`);
       world.next = () => Promise.reject(new Error("a.conf:1:1: no"));
-      assert.deepEqual(await world.reloads.request(), { isDone: false, lines: ["a.conf:1:1: no"] });
+      assert.deepEqual(await world.reloads.request("SIGHUP"), {
+        isDone: false,
+        lines: ["a.conf:1:1: no"],
+      });
       assert.deepEqual(world.applied, []);
-      assert.match(world.log[0]!, /^error: nothing has changed: .*2:1/);
-      assert.equal(world.log[1], "error: nothing has changed: a.conf:1:1: no");
+      assert.match(world.log[0]!, /^error: not reloaded, nothing has changed: .*2:1/);
+      assert.equal(world.log[1], "error: not reloaded, nothing has changed: a.conf:1:1: no");
 
       world.next = () => Promise.resolve({ config: changed, tap: TAP });
       await Deno.writeTextFile(file, "default drop\ntcp -> drop\n");
-      assert.deepEqual(await world.reloads.request(), {
+      assert.deepEqual(await world.reloads.request("SIGHUP"), {
         isDone: true,
-        lines: [`policy "${file}" read again`, "timeouts changed"],
+        lines: [`policy "${file}" reloaded`, "timeouts changed"],
       });
       assert.equal(world.applied.length, 1);
       world.next = () => Promise.resolve({ config: { ...changed, policy: null }, tap: TAP });
-      assert.deepEqual((await world.reloads.request()).lines, ["the built-in policy runs"]);
+      assert.deepEqual((await world.reloads.request("SIGHUP")).lines, ["the built-in policy runs"]);
     } finally {
       await Deno.remove(file);
     }
@@ -106,19 +109,19 @@ Deno.test({
 
 Deno.test("Reloads does one at a time, and one more for all who asked meanwhile", async () => {
   const world = reloadsOf(testConfig());
-  const first = world.reloads.request();
-  const others = [1, 2, 3].map(() => world.reloads.request());
+  const first = world.reloads.request("SIGHUP");
+  const others = [1, 2, 3].map(() => world.reloads.request("SIGHUP"));
   assert.equal(world.reads, 1);
   assert.deepEqual(new Set(others).size, 1);
   await first;
   await Promise.all(others);
   assert.equal(world.reads, 2);
-  const late = world.reloads.request();
+  const late = world.reloads.request("SIGHUP");
   assert.notEqual(late, others[0]);
   await late;
   assert.equal(world.reads, 3);
   assert.deepEqual(
     new Set(world.log),
-    new Set(["info: SIGHUP: there is no policy file to read again"]),
+    new Set(["info: SIGHUP ignored: no --policy file to reload"]),
   );
 });

@@ -5,8 +5,17 @@
  *
  * The tree is walked from the root with the set of PDUs that can come to each node (`facts.ts`); in
  * a selector, each arm removes from the set what it takes (`remaining.ts`).
+ *
+ * Long because each kind of node has its own rule, and all share what is known on the way down.
  */
-import type { Arm, Decision, Policy, Predicate, Tree } from "../language/ast.ts";
+import {
+  type Arm,
+  type Decision,
+  listsOf,
+  type Policy,
+  type Predicate,
+  type Tree,
+} from "../language/ast.ts";
 import { COMING } from "./coming.ts";
 import { Contradictions, type Tests } from "./contradiction.ts";
 import { EVERYTHING, type Facts, Restrictor, withoutOpaque } from "./facts.ts";
@@ -23,7 +32,7 @@ import {
   valid,
 } from "./fit.ts";
 import { type Note, Place } from "./place.ts";
-import { printStep } from "../notation/print.ts";
+import { printStep } from "../printing/print.ts";
 import { Remaining } from "./remaining.ts";
 import { checkStructure } from "./structure.ts";
 
@@ -77,7 +86,7 @@ class Analysis {
 
   constructor(policy: Policy, dstAddrs: readonly number[] | null) {
     this.#policy = policy;
-    this.#restrictor = new Restrictor(policy.lists, dstAddrs, COMING);
+    this.#restrictor = new Restrictor(listsOf(policy), dstAddrs, COMING);
     this.#contradictions = new Contradictions(policy, dstAddrs, this.#restrictor);
     for (const name of Object.keys(policy.subtrees)) this.#definitions.set(name, new Place());
   }

@@ -10,11 +10,13 @@
  *   - a run of arms that each ask for one address or port is not evaluated one by one: `arm_index.ts`
  *     finds the first one that holds by binary search, however many there are.
  *
- * The functions are made in pieces of some PIECE_LENGTH characters, each all at once: the engine would else
- * translate a function when the first packet comes to it, and that packet would wait.
+ * The functions are made in pieces of some PIECE_LENGTH characters, each all at once: the engine
+ * would else translate a function when the first packet comes to it, and that packet would wait.
  *
  * The text of the functions consists of fixed words and of integers that `int` has checked. No text
  * that comes from outside, such as a label, a name or a file, is ever written into it.
+ *
+ * Long because what is written for each node and predicate is here, as in `walk.ts`.
  */
 import { finish, type Slices } from "../../core/slices.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../../wire/ipv4.ts";
@@ -23,7 +25,7 @@ import { type Arm, DECISION_NUMBERS, type Interval, type Predicate } from "../la
 import { ArmIndex, indexable } from "./arm_index.ts";
 import type { Evaluate } from "./environment.ts";
 import { IntervalMap, NOWHERE } from "./interval_map.ts";
-import { intervalsInSlices, type Plan, type PlanNode } from "./plan.ts";
+import { intervalsInSlices, leavingIn, type Plan, type PlanNode } from "./plan.ts";
 import { STATE_NUMBERS } from "./state_numbers.ts";
 
 /** Longest list of ranges that is written out as comparisons; longer ones are looked up. */
@@ -43,13 +45,19 @@ const INLINE_NODES = 24;
  */
 const SWITCH_CASES = 16;
 
-/** Characters after which a list of statements is cut, and functions are made of what has come together. */
+/**
+ * Characters after which a list of statements is cut, and functions are made of what has come
+ * together.
+ */
 const PIECE_LENGTH = 8192;
 
 /** Most parts of a predicate in one function. */
 const PARTS_PER_FUNCTION = 64;
 
-/** Nodes between two places where the work can be interrupted: below 500 others each costs something. */
+/**
+ * Nodes between two places where the work can be interrupted: below 500 others each costs
+ * something.
+ */
 const NODES_AT_ONCE = 16;
 
 export function compile(plan: Plan): Evaluate {
@@ -115,7 +123,11 @@ class Emitter {
       case "track":
         return yield* this.#step("track(p)", node, offset);
       case "translate-a-to-b":
-        return yield* this.#step(`translateAToB(p, ${this.#table(tree.backend)})`, node, offset);
+        return yield* this.#step(
+          `translateAToB(p, ${this.#target(node.number)})`,
+          node,
+          offset,
+        );
       case "translate-b-to-a":
         return yield* this.#step("translateBToA(p)", node, offset);
       case "set-ttl":
@@ -146,7 +158,7 @@ class Emitter {
     const segments: string[] = [];
     for (let start = 0; start < arms.length;) {
       let end = start;
-      while (end < arms.length && indexable(arms[end]!.arm.when)) {
+      while (end < arms.length && this.#isIndexable(arms[end]!.arm.when)) {
         if (++end % 1024 === 0) yield;
       }
       if (end - start >= INDEXED_ARMS) {
@@ -182,6 +194,12 @@ class Emitter {
       calls.push(`r = ${name}(p, b); if (r !== ${NOWHERE}) return r; `);
     }
     return yield* this.#cut(calls);
+  }
+
+  /** What a list has for a time is not in the index. */
+  #isIndexable(when: Predicate): boolean {
+    if (!indexable(when)) return false;
+    return when.test !== "address" || leavingIn(when.in, this.#plan).length === 0;
   }
 
   *#indexed(arms: readonly PlannedArm[]): Slices<string> {
@@ -232,9 +250,15 @@ class Emitter {
   }
 
   *#step(call: string, node: PlanNode, offset: number): Slices<string> {
-    const refused = this.#exit(offset, "-r");
+    const refused = this.#exit(offset, "r");
     return `r = steps.${call}; if (r !== 0) { ${refused} } ` +
       (yield* this.#branch(node.children[0]!, offset + 1));
+  }
+
+  /** The number of a translator's target, which is known when the policy begins to run. */
+  #target(number: number): string {
+    const { destinationOf, targets } = this.#plan;
+    return `${this.#table(targets)}[${int(destinationOf.get(number)!)}]`;
   }
 
   #default(offset: number): string {
@@ -263,6 +287,7 @@ class Emitter {
         return yield* this.#addressIn(
           predicate.field === "src" ? "p.src" : "p.dst",
           yield* intervalsInSlices(predicate.in, this.#plan.lists),
+          leavingIn(predicate.in, this.#plan),
         );
       case "port": {
         const field = predicate.field === "srcPort" ? "p.srcPort" : "p.dstPort";
@@ -309,7 +334,16 @@ class Emitter {
     return `(${parts.join(operator)})`;
   }
 
-  *#addressIn(value: string, intervals: readonly Interval[]): Slices<string> {
+  *#addressIn(
+    value: string,
+    intervals: readonly Interval[],
+    leaving: readonly ReadonlySet<number>[],
+  ): Slices<string> {
+    const [set, ...others] = leaving;
+    if (set !== undefined) {
+      const rest = yield* this.#addressIn(value, intervals, others);
+      return `(${rest} || ${this.#table(set)}.has(${value}))`;
+    }
     if (intervals.length > INLINE_RANGES) {
       return `${yield* this.#intervalMap(intervals)}.has(${value})`;
     }

@@ -8,6 +8,8 @@ import {
   type AddressTerm,
   DST_ADDRS,
   eachChildOf,
+  listsOf,
+  type PickMethod,
   type Policy,
   type Predicate,
   type Tree,
@@ -27,11 +29,22 @@ export interface Footprint {
   readonly maxConnections: number;
 }
 
+/** Nodes of the policy when every use of a subtree is written out. */
+export function* countNodes(policy: Policy): Slices<number> {
+  return yield* measured(policy, () => 1, null);
+}
+
 /** A node, its counter, its chooser and the code that is made of it. */
 const NODE_BYTES = 640;
 
 /** A network or a range of ports, in a list or where it is asked for. */
 const RANGE_BYTES = 64;
+
+/** A member of a pool, with what methods keep of it. */
+const MEMBER_BYTES = 512;
+
+/** The tables of a pool's consistent hash, and what makes them: see `flow/backends/maglev.ts`. */
+const CONSISTENT_BYTES = 524_288;
 
 /** The parts of an environment that say how large things get. */
 interface Around {
@@ -51,8 +64,10 @@ export function* footprintInSlices(
   const lists = listSizes(policy, dstAddrs.length);
   const total = (own: (tree: Tree) => number) => measured(policy, own, null);
   let perSource = false;
+  const consistent = new Set<string>(); // pools
   const nodes = yield* total((tree) => {
     perSource ||= tree.node === "limit" && tree.per === "source";
+    if (tree.node === "translate-a-to-b" && isConsistent(tree.backend)) consistent.add(tree.pool);
     return 1;
   });
   const perConnectionBytes = maxConnections *
@@ -62,8 +77,14 @@ export function* footprintInSlices(
   const ranges = yield* measured(policy, () => 0, (predicate) => rangesOf(predicate, lists));
   const bytes = NODE_BYTES * nodes +
     RANGE_BYTES * (ranges + sum(lists.values(), (n) => n)) +
-    perConnectionBytes + (perSource ? sourceLimits.maxBytes : 0);
+    perConnectionBytes + (perSource ? sourceLimits.maxBytes : 0) +
+    MEMBER_BYTES * sum(Object.values(policy.pools), ({ members }) => members.length) +
+    CONSISTENT_BYTES * consistent.size;
   return { nodes, lists, bytes, perConnectionBytes, maxConnections };
+}
+
+function isConsistent(method: PickMethod): boolean {
+  return method === "by source" || method === "by maglev";
 }
 
 /**
@@ -109,7 +130,7 @@ function rangesOf(predicate: Predicate, lists: ReadonlyMap<string, number>): num
 
 function listSizes(policy: Policy, backends: number): ReadonlyMap<string, number> {
   const sizes = new Map([[DST_ADDRS, backends]]);
-  for (const [name, terms] of Object.entries(policy.lists)) {
+  for (const [name, terms] of Object.entries(listsOf(policy))) {
     if (name !== DST_ADDRS) sizes.set(name, networksOf(terms, sizes));
   }
   return sizes;

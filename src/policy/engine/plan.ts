@@ -13,9 +13,9 @@ import type { Pdu } from "../../wire/pdu.ts";
 import {
   type AddressTerm,
   type Arm,
-  childrenOf,
   DST_ADDRS,
   eachChildOf,
+  listsOf,
   type Policy,
   type Predicate,
   type Tree,
@@ -25,7 +25,6 @@ import { balancer, type Chooser, guarded, limiter, selector } from "./chooser.ts
 import type { Environment } from "./environment.ts";
 import { type Footprint, footprintInSlices, formatBytes } from "./footprint.ts";
 import type { Interval } from "../language/ast.ts";
-import { samePredicate } from "./same.ts";
 
 export interface PlanNode {
   readonly number: number;
@@ -35,6 +34,12 @@ export interface PlanNode {
   /** Nodes below this one and itself: their numbers follow one another. */
   readonly size: number;
 }
+
+/** Where a translator to side B sends new connections. */
+export type Destination = Pick<
+  Extract<Tree, { node: "translate-a-to-b" }>,
+  "pool" | "port" | "backend"
+>;
 
 export interface Plan {
   readonly policy: Policy;
@@ -46,6 +51,14 @@ export interface Plan {
   readonly exits: Float64Array<ArrayBuffer>;
   /** Of balancers, limits and custom selectors, by number. */
   readonly choosers: (Chooser | undefined)[];
+  /** Where translators to side B send new connections, each once. */
+  readonly destinations: readonly Destination[];
+  /** Place in `destinations` of a translator to side B, by number. */
+  readonly destinationOf: Pick<ReadonlyMap<number, number>, "get">;
+  /** Numbers of the targets, by place in `destinations`; by `bindTargets`. */
+  readonly targets: Int32Array<ArrayBuffer>;
+  /** Addresses that lists have beside `lists`, as long as members of pools are leaving. */
+  readonly leaving: ReadonlyMap<string, readonly ReadonlySet<number>[]>;
   /** Named lists as intervals. */
   readonly lists: ReadonlyMap<string, readonly Interval[]>;
   /** Users' predicates, guarded, by name. */
@@ -55,30 +68,45 @@ export interface Plan {
 /** Most memory that a policy may take, by `footprint.ts`. */
 export const MAX_BYTES: number = 3 * 2 ** 30;
 
-/** Nodes between two places where the work can be interrupted: below 500 others each costs something. */
-const NODES_AT_ONCE = 16;
-
-/** Most parts of a list that its key names. */
-const MAX_KEY_PARTS = 8;
+/**
+ * Nodes between two places where the work can be interrupted: below 500 others each costs
+ * something.
+ */
+export const NODES_AT_ONCE = 16;
 
 /**
  * Throws a RangeError for a policy that can't run: an unknown or self-containing definition, or
  * more than MAX_NODES nodes, MAX_DEPTH levels or MAX_BYTES when expanded.
  */
 export function makePlan(policy: Policy, environment: Environment): Plan {
-  return finish(planInSlices(policy, environment));
+  const plan = finish(planInSlices(policy, environment));
+  bindTargets(plan);
+  return plan;
 }
+
+/** As `makePlan`, without the targets: the pools of `policy` need not be there yet. */
 
 export function* planInSlices(policy: Policy, environment: Environment): Slices<Plan> {
   const tooLarge = tooLargeOf(yield* footprintInSlices(policy, environment));
   if (tooLarge !== null) throw new RangeError(tooLarge);
-  const lists = yield* resolveLists(policy, environment.dstAddrs);
+  const lists = yield* resolveLists(listsOf(policy), environment.dstAddrs);
   const nodes: PlanNode[] = [];
   const choosers: (Chooser | undefined)[] = [];
   const root = yield* expand(policy, policy.next, 0, nodes);
+  const destinations: Destination[] = [];
+  const destinationOf = new GrowingMap<number, number>();
+  const places = new Map<string, number>(); // of destinations
   for (const { tree, number } of nodes) {
     choosers.push(chooserOf(tree, environment));
     if (choosers[number] !== undefined || number % NODES_AT_ONCE === 0) yield;
+    if (tree.node !== "translate-a-to-b") continue;
+    const { pool, port, backend } = tree;
+    if (pool !== DST_ADDRS && !Object.hasOwn(policy.pools, pool)) {
+      throw new RangeError(`Cannot use pool "$${pool}": not defined`);
+    }
+    const key = `${pool} ${port} ${backend}`;
+    if (!places.has(key)) places.set(key, destinations.push(tree) - 1);
+    destinationOf.add(number, places.get(key)!);
   }
   const customs = new Map<Predicate, (pdu: Readonly<Pdu>) => boolean>();
   for (const { tree } of nodes) {
@@ -96,9 +124,50 @@ export function* planInSlices(policy: Policy, environment: Environment): Slices<
     nodes,
     exits: new Float64Array(nodes.length),
     choosers,
+    destinations,
+    destinationOf,
+    targets: new Int32Array(destinations.length),
+    leaving: yield* leavingOf(policy, environment),
     lists,
     customs,
   };
+}
+
+/** Finds the targets, now that the pools of the policy are there. */
+export function bindTargets({ destinations, environment, targets }: Plan): void {
+  for (const [i, { pool, port, backend }] of destinations.entries()) {
+    targets[i] = environment.target(pool, port, backend);
+  }
+}
+
+/** The live sets of addresses that pools may still have beside those of the policy, by list. */
+function* leavingOf(
+  { pools, lists }: Policy,
+  environment: Environment,
+): Slices<ReadonlyMap<string, readonly ReadonlySet<number>[]>> {
+  const leaving = new Map<string, readonly ReadonlySet<number>[]>();
+  for (const [name, { members }] of Object.entries(pools)) {
+    yield;
+    const addresses = environment.leaving(name, members);
+    if (addresses !== null) leaving.set(name, [addresses]);
+  }
+  if (leaving.size === 0) return leaving;
+  for (const [name, terms] of Object.entries(lists)) {
+    yield;
+    const sets = leavingIn(terms, { leaving });
+    if (sets.length > 0) leaving.set(name, sets);
+  }
+  return leaving;
+}
+
+/** What `intervalsOf` does not have of the terms. */
+export function leavingIn(
+  terms: readonly AddressTerm[],
+  { leaving }: Pick<Plan, "leaving">,
+): readonly ReadonlySet<number>[] {
+  if (leaving.size === 0) return [];
+  const sets = terms.flatMap((term) => "list" in term ? leaving.get(term.list) ?? [] : []);
+  return [...new Set(sets)];
 }
 
 /** Why a policy that takes this much can't run; null: it can. */
@@ -155,101 +224,10 @@ export function* intervalsInSlices(
   return intervals;
 }
 
-/**
- * Takes counters, positions and buckets of unchanged nodes over from `old` into `plan`. A node is
- * unchanged if it is the same in the same place; arms are matched by their predicates, in any
- * order.
- */
-export function adopt(plan: Plan, old: Plan): void {
-  takeCounts(plan, old, finish(adoptInSlices(plan, old)));
-}
-
-/**
- * Takes positions and buckets over, which both plans then share, so that `old` may go on; for each node of
- * `plan` the number of the unchanged one in `old`, or -1.
- */
-export function* adoptInSlices(plan: Plan, old: Plan): Slices<Int32Array> {
-  const numbers = new Int32Array(plan.nodes.length).fill(-1);
-  yield* adoptNode(plan, plan.root, old, old.root, numbers);
-  return numbers;
-}
-
-/** Takes the counters over, when `old` counts no more. */
-export function takeCounts(plan: Plan, old: Plan, numbers: Int32Array): void {
-  for (let number = 0; number < numbers.length; number++) {
-    const from = numbers[number]!;
-    if (from >= 0) plan.exits[number] = old.exits[from]!;
-  }
-}
-
-function* adoptNode(
-  plan: Plan,
-  node: PlanNode,
-  old: Plan,
-  oldNode: PlanNode,
-  numbers: Int32Array,
-): Slices<void> {
-  if (node.number % NODES_AT_ONCE === 0) yield;
-  if (!sameNode(node.tree, oldNode.tree)) return;
-  numbers[node.number] = oldNode.number;
-  plan.choosers[node.number] = old.choosers[oldNode.number];
-  const [arms, oldArms] = [armsOf(node.tree), armsOf(oldNode.tree)];
-  if (arms === null || oldArms === null) {
-    for (const [i, child] of node.children.entries()) {
-      yield* adoptNode(plan, child, old, oldNode.children[i]!, numbers);
-    }
-    return;
-  }
-  const places = new GrowingMap<string, number[]>(); // of the old arms, by what they ask
-  for (const [place, { when }] of oldArms.entries()) {
-    yield;
-    const text = keyOf(when);
-    const known = places.get(text);
-    if (known === undefined) places.add(text, [place]);
-    else known.push(place);
-  }
-  for (const [i, { when }] of arms.entries()) {
-    yield;
-    const candidates = places.get(keyOf(when)) ?? [];
-    const at = candidates.findIndex((place) => samePredicate(when, oldArms[place]!.when));
-    if (at < 0) continue;
-    const [place] = candidates.splice(at, 1);
-    yield* adoptNode(plan, node.children[i]!, old, oldNode.children[place!]!, numbers);
-  }
-}
-
-/** Equal for predicates that ask the same, and short. */
-function keyOf(when: Predicate): string {
-  return JSON.stringify(
-    when,
-    (_, value) =>
-      Array.isArray(value) && value.length > MAX_KEY_PARTS
-        ? [value.length, ...value.slice(0, MAX_KEY_PARTS)]
-        : value,
-  );
-}
-
 /** The arms of a selector by predicates; null: it is none. */
-function armsOf(tree: Tree): readonly Arm[] | null {
+export function armsOf(tree: Tree): readonly Arm[] | null {
   if (tree.node === "first-match") return tree.arms;
   return tree.node === "filter" ? [tree] : null;
-}
-
-/** True if the two nodes say the same, whatever is below them. */
-function sameNode(a: Tree, b: Tree): boolean {
-  if (a.node === "filter" && b.node === "filter") return samePredicate(a.when, b.when);
-  if (a.node === "first-match" || a.node === "filter") {
-    return b.node === "first-match" || b.node === "filter";
-  }
-  if (a.node === "select" && b.node === "select" && a.index !== b.index) return false;
-  if (childrenOf(a).length !== childrenOf(b).length) return false;
-  return ownText(a) === ownText(b);
-}
-
-/** What a node says for itself. */
-function ownText(tree: Tree): string {
-  if (tree.node !== "balance") return JSON.stringify({ ...tree, then: null, branches: null });
-  return JSON.stringify({ ...tree, branches: tree.branches.map(({ weight }) => weight) });
 }
 
 function* expand(
@@ -306,12 +284,12 @@ function* withParts(predicate: Predicate): Generator<Predicate> {
 }
 
 function* resolveLists(
-  policy: Policy,
+  definitions: Readonly<Record<string, readonly AddressTerm[]>>,
   dstAddrs: readonly number[],
 ): Slices<ReadonlyMap<string, readonly Interval[]>> {
   const lists = new Map<string, readonly Interval[]>();
   lists.set(DST_ADDRS, dstAddrs.map((a) => ({ first: a >>> 0, last: a >>> 0 })));
-  for (const [name, terms] of Object.entries(policy.lists)) {
+  for (const [name, terms] of Object.entries(definitions)) {
     if (name === DST_ADDRS) {
       throw new RangeError(`Cannot define list "$${name}": it exists already`);
     }

@@ -156,7 +156,9 @@ function* readOn(
     const raw = withoutReturn(text, at, stop);
     starts.push(at);
     if (!/^[ \t]*(#|$)/.test(raw)) {
-      open = /^[ \t]*(define|default|include)\b/.test(raw) ? null : yield* opensList(raw, true);
+      open = /^[ \t]*(define|pool|default|include)\b/.test(raw)
+        ? null
+        : yield* opensList(raw, true);
       if (open !== null) [taken, takenEnd] = [starts.length, at + raw.length];
     }
     at = stop + 1;

@@ -6,16 +6,20 @@
  *     file     = "default" DECISION { definition | include } block       in any order
  *     included = { definition | include }
  *     include  = "include" STRING
- *     definition = "define" $NAME "=" ( TERM { "," TERM } | SET ) | "define" NAME below
+ *     definition = "define" $NAME "=" ( TERM { "," TERM } | SET ) | "define" NAME below | pool
+ *     pool     = as at the head of `parse_pool.ts`
  *     block    = arm { arm } | "->" chain [ below ]              one line, where there is no choice
  *     arm      = predicate ( "->" chain [ below ] | below )
  *     below    = the indented block: of arms; of branches, if the chain ended in a balancer
  *     chain    = item { "," item }                               nothing comes after an end
- *     item     = "track" | "translate-a-to-b" [ method ] | "translate-b-to-a"
+ *     item     = "track" | "translate-b-to-a"
+ *              | "translate-a-to-b" [ "to" $NAME ] [ "port" N ] [ method | pick ]
  *              | "set-ttl" N [ "raise" ] | "limit" N "/second" "burst" N [ "per" "source" ]
  *              | ( "drop" | "forward" | "echo" | "reject" ) [ STRING ] | "use" NAME         ends
  *              | ( method [ "per" "connection" ] | "custom" NAME ) [ ":" share { "|" share } ]
  *     method   = "in" "turn" | "at" "random" | "by" "hash"
+ *     pick     = "by" "hash" "of" ( "addresses" | "source" | "destination" )
+ *              | "by" "least" "connections" | "by" "source" | "by" "maglev"
  *     share    = [ N "x" ] chain without balancers
  *     branch   = "|" [ N "x" ] [ chain ] [ below ]               a line
  *
@@ -30,10 +34,11 @@ import { ErrorList, TooManyErrors } from "./error_list.ts";
 import { type Include, MAX_POLICY_LENGTH } from "./include.ts";
 import { Cursor, describe } from "./lex.ts";
 import { type Line, readLinesInSlices } from "./lines.ts";
-import { readDefinitions, readKeyword, startsWith } from "./parse_definition.ts";
+import { readDefinitions, startsWith } from "./parse_definition.ts";
 import { readBlock, refuseBlock } from "./parse_tree.ts";
-import { formatError, oneOf, type PolicyError, type Position } from "./policy_error.ts";
-import { type Customs, hintFor, Scope, UNREADABLE } from "./scope.ts";
+import { oneOf } from "../../core/text.ts";
+import { formatError, type PolicyError, type Position } from "./policy_error.ts";
+import { type Customs, hintFor, readKeyword, Scope, UNREADABLE } from "./scope.ts";
 
 export { type Customs, formatError, MAX_POLICY_LENGTH, type PolicyError, type Position };
 
@@ -43,8 +48,6 @@ export interface ParseOptions {
   readonly customs?: Customs;
   /** Gives the files that `include` names; without it the text can include none. */
   readonly include?: Include;
-  /** Whether to remember `positions`; else there are none. Default true. */
-  readonly locate?: boolean;
 }
 
 export type Parsed =
@@ -53,9 +56,9 @@ export type Parsed =
     readonly errors: readonly [];
     /**
      * Where each tree, arm, branch, predicate, address term and range is written. The policy itself
-     * is at its `default`; a list's array and a subtree's root are at their `define`.
+     * is at its `default`; a pool, a list's array and a subtree's root are at their definition.
      */
-    readonly positions: ReadonlyMap<object, Position>;
+    readonly positions: Pick<ReadonlyMap<object, Position>, "get">;
     /** Each file and its text: this one, and those that it includes. */
     readonly sources: ReadonlyMap<string, string>;
   }
@@ -102,7 +105,7 @@ function* readText(scope: Scope, text: string, file: string): Slices<Policy> {
       expected: `"default" and a decision, and a tree below`,
     });
   }
-  return { default: "drop", lists: {}, subtrees: {}, next: UNREADABLE };
+  return { default: "drop", pools: {}, lists: {}, subtrees: {}, next: UNREADABLE };
 }
 
 function* readFile(scope: Scope, lines: readonly Line[]): Slices<Policy> {
@@ -128,6 +131,7 @@ function* readFile(scope: Scope, lines: readonly Line[]): Slices<Policy> {
   const next = tree.length === 0 ? UNREADABLE : yield* readBlock(scope, tree, 0);
   const policy: Policy = {
     default: decision,
+    pools: recordOf(scope.pools, (pool) => pool),
     lists: recordOf(scope.lists, (list) => list.terms),
     subtrees: recordOf(scope.subtrees, (subtree) => subtree.tree),
     next,

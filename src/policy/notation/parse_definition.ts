@@ -5,30 +5,31 @@
  * of the `include`; a file that is already read is not read a second time.
  */
 import type { Slices } from "../../core/slices.ts";
-import { DST_ADDRS } from "../language/ast.ts";
 import { MAX_TEXT_DEPTH } from "../language/limits.ts";
-import { NAME, PREDICATE_WORDS } from "../language/words.ts";
+import { PREDICATE_WORDS } from "../language/words.ts";
 import { MAX_INCLUDE_DEPTH, MAX_INCLUDED_FILES, MAX_POLICY_LENGTH, pathOf } from "./include.ts";
-import { Cursor, describe, type Token } from "./lex.ts";
+import { Cursor, describe } from "./lex.ts";
 import { type Line, readLinesInSlices } from "./lines.ts";
 import { readString } from "./parse_chain.ts";
 import { readAddressSet, readAddressTerm } from "./parse_predicate.ts";
+import { readPoolDefinition } from "./parse_pool.ts";
 import { readBelow, refuseBlock } from "./parse_tree.ts";
-import { quote } from "./policy_error.ts";
-import { hintFor, type Scope, UNREADABLE } from "./scope.ts";
+import { quote } from "../../core/text.ts";
+import { checkName, hintFor, readKeyword, type Scope, UNREADABLE } from "./scope.ts";
 
 /** Most addresses and networks in a list, those of its lists included. */
 const MAX_LIST_TERMS = 1_000_000;
 
-/** What comes after `define` and `include`, whatever the word in their place. */
+/** What comes after `define`, `pool` and `include`, whatever the word in their place. */
 const DEFINITION = /^\s*\S+\s+\$?[a-z0-9-]+(\s*=|\s*$)/;
+const POOL = /^\s*\S+\s+\$[a-z0-9-]+\s*=/;
 const INCLUDE = /^\s*\S+\s+"/;
 
 /** Reads the definitions and includes of a file's top level; gives the other lines. */
 export function* readDefinitions(scope: Scope, lines: readonly Line[]): Slices<Line[]> {
   for (const line of lines) {
     yield;
-    const name = /^define[ \t]+(\$?[a-z0-9-]+)/.exec(line.text.slice(line.start))?.[1];
+    const name = /^(?:define|pool)[ \t]+(\$?[a-z0-9-]+)/.exec(line.text.slice(line.start))?.[1];
     if (name !== undefined && !scope.definedIn.has(name)) {
       scope.definedIn.set(name, new Cursor(line).position);
     }
@@ -38,6 +39,8 @@ export function* readDefinitions(scope: Scope, lines: readonly Line[]): Slices<L
     yield;
     if (startsWith(line, "define", () => DEFINITION.test(line.text))) {
       yield* readDefinition(scope, line);
+    } else if (startsWith(line, "pool", () => POOL.test(line.text))) {
+      yield* readPoolDefinition(scope, line);
     } else if (startsWith(line, "include", () => INCLUDE.test(line.text))) {
       yield* readInclude(scope, line);
     } else others.push(line);
@@ -54,18 +57,6 @@ export function startsWith(line: Line, word: string, likely: () => boolean): boo
       `did you mean "${word}"?`;
 }
 
-export function readKeyword(scope: Scope, cursor: Cursor, word: string): void {
-  if (cursor.at(word)) cursor.next();
-  else {
-    const { start, end } = cursor.token;
-    scope.report(cursor.line, start, end, {
-      found: describe(cursor.next()),
-      expected: quote(word),
-      hint: `did you mean "${word}"?`,
-    });
-  }
-}
-
 function* readDefinition(scope: Scope, line: Line): Slices<void> {
   const cursor = new Cursor(line);
   readKeyword(scope, cursor, "define");
@@ -78,7 +69,7 @@ function* readListDefinition(scope: Scope, line: Line, cursor: Cursor): Slices<v
   const position = cursor.position;
   const name = cursor.next();
   const word = name.text.slice(1);
-  const fresh = checkName(scope, line, name, word, scope.lists);
+  const fresh = checkName(scope, line, name, word, scope.hasList(word));
   const terms = yield* scope.attemptInSlices(line, function* () {
     if (!cursor.take("=")) cursor.fail(`"="`, hintFor(cursor.token, []));
     const braces = cursor.at("{");
@@ -95,7 +86,8 @@ function* readListDefinition(scope: Scope, line: Line, cursor: Cursor): Slices<v
   for (const term of terms) {
     yield;
     const inner = "list" in term ? scope.lists.get(term.list) : undefined;
-    size += inner?.size ?? 1;
+    const pool = "list" in term ? scope.pools.get(term.list) : undefined;
+    size += inner?.size ?? pool?.members.length ?? 1;
     depth = Math.max(depth, 1 + (inner?.depth ?? 0));
   }
   if (size > MAX_LIST_TERMS || depth > MAX_TEXT_DEPTH) {
@@ -135,35 +127,10 @@ function* readSubtreeDefinition(scope: Scope, line: Line, cursor: Cursor): Slice
     if (meant !== undefined && !scope.subtrees.has(meant)) {
       scope.subtrees.set(meant, { tree, depth });
     }
-  } else if (checkName(scope, line, name, name.text, scope.subtrees)) {
+  } else if (checkName(scope, line, name, name.text, scope.subtrees.has(name.text))) {
     if (tree !== UNREADABLE) scope.positions.set(tree, position);
     scope.subtrees.set(name.text, { tree, depth });
   }
-}
-
-/** False if the name is taken already. */
-function checkName(
-  scope: Scope,
-  line: Line,
-  token: Token,
-  name: string,
-  taken: ReadonlyMap<string, unknown>,
-): boolean {
-  const wrong = (expected: string, hint: string | null = null) =>
-    scope.report(line, token.start, token.end, { found: describe(token), expected, hint });
-  if (!NAME.test(name)) {
-    const lower = name.toLowerCase().replaceAll("_", "-");
-    wrong(
-      `a name of 1 to 63 lower-case letters, digits and "-", a letter first`,
-      NAME.test(lower) ? `did you mean "${token.text.startsWith("$") ? "$" : ""}${lower}"?` : null,
-    );
-  } else if (taken === scope.lists && name === DST_ADDRS) {
-    wrong("another name", `"$${DST_ADDRS}" is the list that --${DST_ADDRS} gives`);
-  } else if (taken.has(name)) {
-    wrong("a new name", `the first of this name is in ${scope.lineOfDefinition(token.text)}`);
-    return false;
-  }
-  return true;
 }
 
 // Includes
@@ -211,7 +178,7 @@ function* readInclude(scope: Scope, line: Line): Slices<void> {
     const { token } = new Cursor(other);
     scope.report(other, token.start, token.end, {
       found: describe(token),
-      expected: `"define" or "include"`,
+      expected: `"define", "pool" or "include"`,
       hint: "an included file has no default and no tree",
     });
   }

@@ -14,14 +14,18 @@
  *
  * What is wrong but leaves no doubt how to go on is reported and read past; the rest is thrown as
  * LineError.
+ *
+ * Long because all tests that a predicate can be made of are read here.
  */
 import type { Slices } from "../../core/slices.ts";
 import { MAX_TEXT_DEPTH } from "../language/limits.ts";
 import { formatAddress, maskOf, parseInterface } from "../../wire/address.ts";
-import { type AddressTerm, DST_ADDRS, type Interval, type Predicate } from "../language/ast.ts";
+import type { AddressTerm, Interval, Predicate } from "../language/ast.ts";
 import { type Cursor, describe, type Token } from "./lex.ts";
-import { type Position, quote } from "./policy_error.ts";
-import { definedLater, hintFor, MAX_GUESSES, ownOf, readNumber, type Scope } from "./scope.ts";
+import { quote } from "../../core/text.ts";
+import type { Position } from "./policy_error.ts";
+import { commaHint, comparisonHint, flagsHint, foreignHint } from "./hints.ts";
+import { definedLater, hintFor, ownOf, readNumber, type Scope } from "./scope.ts";
 import {
   ADDRESS_WORDS,
   CHAIN_WORDS,
@@ -146,7 +150,7 @@ function readSide(cursor: Cursor): Predicate {
 
 function wrongPredicate(token: Token): string | null {
   if (CHAIN_WORDS.includes(token.text)) return `steps and decisions come after "->"`;
-  return hintFor(token, PREDICATE_WORDS);
+  return foreignHint(token) ?? hintFor(token, PREDICATE_WORDS);
 }
 
 function readCustom(scope: Scope, cursor: Cursor): Predicate {
@@ -175,6 +179,7 @@ function* readAddresses(scope: Scope, cursor: Cursor): Slices<readonly AddressTe
         hint: `did you mean "in ${token.text}"?`,
       });
     }
+    refuseComma(cursor, token);
     return Object.freeze([term]);
   }
   if (!cursor.take("in")) cursor.fail(`"=" or "in"`, operatorHint(cursor));
@@ -194,14 +199,10 @@ export function readAddressTerm(scope: Scope, cursor: Cursor): AddressTerm {
     scope.report(cursor.line, token.start, token.end, { found: describe(token), expected, hint });
   if (token.text.startsWith("$")) {
     const list = token.text.slice(1);
-    if (list !== DST_ADDRS && !scope.lists.has(list)) {
+    if (!scope.hasList(list)) {
       wrong(
         "a list that is defined above",
-        definedLater(scope, token) ??
-          hintFor(
-            token,
-            [DST_ADDRS, ...scope.lists.keys()].slice(0, MAX_GUESSES).map((name) => `$${name}`),
-          ),
+        definedLater(scope, token) ?? hintFor(token, scope.listNames),
       );
     }
     return scope.mark({ list }, position);
@@ -214,7 +215,7 @@ export function readAddressTerm(scope: Scope, cursor: Cursor): AddressTerm {
     const reason = (error as Error).message.split(" as IPv4 address: ")[1];
     wrong(
       "an address, as in 10.0.0.1, 10.0.0.0/8 or $list",
-      scope.lists.has(token.text) || token.text === DST_ADDRS
+      scope.hasList(token.text)
         ? `did you mean "$${token.text}"?`
         : /^[\d./]+$/.test(token.text) && reason !== undefined && !reason.startsWith("expected")
         ? reason
@@ -248,9 +249,10 @@ function* readRanges(
         hint: `did you mean "in ${token.text}"?`,
       });
     }
+    refuseComma(cursor, token);
     return Object.freeze([range]);
   }
-  if (!cursor.take("in")) cursor.fail(`"=" or "in"`, operatorHint(cursor));
+  if (!cursor.take("in")) cursor.fail(`"=" or "in"`, operatorHint(cursor, field.max));
   return Object.freeze(yield* readSet(cursor, () => readRange(scope, cursor, field)));
 }
 
@@ -276,7 +278,12 @@ function readRange(scope: Scope, cursor: Cursor, { what, max }: NumberSyntax): I
 
 /** One term, or several in braces. */
 function* readSet<Term>(cursor: Cursor, readTerm: () => Term): Slices<Term[]> {
-  if (!cursor.take("{")) return [readTerm()];
+  if (!cursor.take("{")) {
+    const first = cursor.token;
+    const term = readTerm();
+    refuseComma(cursor, first);
+    return [term];
+  }
   const terms = [readTerm()];
   // A comma may follow the last one, too.
   while (cursor.take(",") && !cursor.at("}")) {
@@ -285,6 +292,12 @@ function* readSet<Term>(cursor: Cursor, readTerm: () => Term): Slices<Term[]> {
   }
   if (!cursor.take("}")) cursor.fail(`"," or "}"`);
   return terms;
+}
+
+/** A list without braces. */
+function refuseComma(cursor: Cursor, first: Token): void {
+  const comma = cursor.token;
+  if (cursor.at(",")) cursor.fail(`braces around a list`, commaHint(cursor, first), comma);
 }
 
 // TCP flags and ICMP
@@ -307,6 +320,8 @@ function readFlags(scope: Scope, cursor: Cursor): Predicate {
     } else if (clears) clear |= 1 << bit;
     else set |= 1 << bit;
     expected = `another flag, "and", "or" or "->"`;
+    const comma = cursor.token;
+    if (cursor.at(",")) cursor.fail(expected, flagsHint(cursor, token), comma);
   } while (cursor.at("!") || isFlag(cursor.token));
   return { test: "tcp-flags", set, clear };
 }
@@ -336,8 +351,11 @@ function expectSign(cursor: Cursor, sign: string): void {
   if (!cursor.take(sign)) cursor.fail(quote(sign), hintFor(cursor.token, []));
 }
 
-function operatorHint(cursor: Cursor): string | null {
+function operatorHint(cursor: Cursor, max = NaN): string | null {
   if (cursor.token.text === "!=" || cursor.at("!")) return `write "not" before the test`;
-  if (/^[<>]=?$/.test(cursor.token.text)) return `write a range, as in "in 0-1023"`;
+  if (/^[<>]=?$/.test(cursor.token.text)) {
+    const hint = comparisonHint(cursor.token.text, cursor.following, max);
+    return hint ?? `write a range, as in "in 0-1023"`;
+  }
   return hintFor(cursor.token, ["in", "="]);
 }

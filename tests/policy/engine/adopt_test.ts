@@ -8,7 +8,8 @@ import {
 } from "../../../src/policy/language/ast.ts";
 import * as build from "../../../src/policy/language/build.ts";
 import { compile } from "../../../src/policy/engine/compile.ts";
-import { adopt, makePlan, type Plan } from "../../../src/policy/engine/plan.ts";
+import { adopt } from "../../../src/policy/engine/adopt.ts";
+import { makePlan, type Plan } from "../../../src/policy/engine/plan.ts";
 import { walker } from "../../../src/policy/engine/walk.ts";
 import { type Pdu, STATE_ESTABLISHED } from "../../../src/wire/pdu.ts";
 import { environmentOf, pduOf } from "./environment.ts";
