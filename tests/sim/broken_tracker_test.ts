@@ -47,7 +47,7 @@ const AFTER_HOURS: [name: string, caught: RegExp, misread: (memory: Memory) => M
   ],
   [
     "a late duplicate of a SYN opens its connection once more",
-    /SYNs sent again|is incomplete|timeout|was reset|not refused|never sent on|did not vanish|busy/,
+    /SYNs sent again|is incomplete|timeout|was reset|reset a living|not refused|never sent on|did not vanish|busy/,
     () => (pdu, connections) => {
       if (!isSynFromA(pdu) || pdu.flow < 0) return;
       connections.remove(pdu.flow >>> 1);
@@ -75,7 +75,7 @@ const AFTER_HOURS: [name: string, caught: RegExp, misread: (memory: Memory) => M
 
 /** What harm looks like. */
 const HARM =
-  /is incomplete|not aborted|not refused|ended as|held up|times more|never sent on|has not ended|busy|missing/;
+  /is incomplete|reset a living|not aborted|not refused|ended as|held up|times more|never sent on|has not ended|busy|missing/;
 
 const UNDER_ATTACK: [name: string, caught: RegExp, misread: (memory: Memory) => Misreading][] = [
   [
