@@ -9,6 +9,7 @@
 const symbols = {
   /** () */
   tap_unblock: { parameters: [], result: "i32" },
+  tap_spare: { parameters: [], result: "i32" },
   tap_node: { parameters: [], result: "i32" },
   /** (name) */
   tap_kind: { parameters: ["buffer"], result: "i32" },

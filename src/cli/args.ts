@@ -9,6 +9,8 @@
 import { Command as Program, CommanderError } from "commander";
 import { DEFAULT_TIMEOUTS } from "../flow/lifetimes.ts";
 import type { Config, TapConfig } from "../datapath/config.ts";
+import { addCtlCommand } from "./ctl_args.ts";
+import type { CtlCommand } from "./ctl_command.ts";
 import type { ExplainCommand } from "./explain_command.ts";
 import {
   camelCase,
@@ -39,7 +41,15 @@ import { DEFAULT_MTU, DEFAULT_PORTS, parseDevice, parseMtu, parsePath } from "./
 /** What the command line asks for. */
 export type Command =
   /** Run the proxy. */
-  | { readonly kind: "run"; readonly config: Config; readonly tap: TapConfig }
+  | {
+    readonly kind: "run";
+    readonly config: Config;
+    readonly tap: TapConfig;
+    /** Path of the control socket; null: there is none. */
+    readonly control: string | null;
+  }
+  /** Ask a running proxy, or change it. */
+  | { readonly kind: "ctl" } & CtlCommand
   /** Look at a policy without running it. */
   | { readonly kind: "policy" } & PolicyCommand
   /** Tell what would become of packets. */
@@ -68,12 +78,14 @@ export function parseArgs(argv: readonly string[], about: About): Command {
     const flags = program.opts<Flags>();
     refuseArguments(program.args);
     const config = readConfig(flags, readNets(flags), "auto");
-    command = { kind: "run", config, tap: readTapConfig(flags) };
+    const control = readOptional(flags, "control", parsePath);
+    command = { kind: "run", config, tap: readTapConfig(flags), control };
   });
   const take = (given: Command) => command = given;
   addPolicyCommand(program, take);
   addExplainCommand(program, take);
   addReplayCommand(program, take);
+  addCtlCommand(program, take);
   try {
     program.parse(argv.flatMap(splitFlag), { from: "user" });
   } catch (error) {
@@ -137,6 +149,7 @@ function makeProgram(about: About, print: (text: string) => void): Program {
     `TCP segments of up to 64 KiB, checksums made last (default ${DEFAULT_OFFLOAD})`,
   );
   flag("--spin <MICROSECONDS>", `looks for more before it sleeps (default ${DEFAULT_SPIN})`);
+  flag("--control <PATH>", "Unix socket to be asked and changed at (default none)");
   program.helpCommand(false);
   // The output settings keep commander away from the terminal and the environment.
   return program
@@ -164,7 +177,7 @@ function makeProgram(about: About, print: (text: string) => void): Program {
 }
 
 /** A flag with a value; all that are given are kept. */
-function addFlag(program: Program, flags: string, text: string): Program {
+export function addFlag(program: Program, flags: string, text: string): Program {
   return program.option(flags, text, (value: string, previous?: Values) => {
     if (value.startsWith("--")) {
       throw new SyntaxError(`${flags.split(" ")[0]}: Missing value before "${value}"`);
@@ -267,9 +280,9 @@ function addReplayCommand(program: Program, take: (command: Command) => void): v
 }
 
 /** Flags that only a device gives a meaning. */
-const OF_DEVICES = ["net", "net-b", "host-ipv4", "host-ipv4-b", "offload", "spin"];
+const OF_DEVICES = ["net", "net-b", "host-ipv4", "host-ipv4-b", "offload", "spin", "control"];
 
-function refuseFlags(flags: Flags, command: string, names: readonly string[]): void {
+export function refuseFlags(flags: Flags, command: string, names: readonly string[]): void {
   for (const name of names) {
     if (flags[camelCase(name)] === undefined) continue;
     throw new SyntaxError(`Cannot use --${name} with "${command}", see proxy ${command} --help`);

@@ -69,3 +69,34 @@ Examples:
   proxy replay --policy=new.policy --dst-addrs=192.168.0.1 --pcap=in.pcap --trace=off --out=out.pcap
 
 Exit codes: 0, 1 for frames that differ or a failure, 2 for a wrong command line.`;
+
+export const CTL_HELP = `
+Commands that read:
+  status                      version, interfaces, counts
+  backends                    each backend: status, connections
+  connections [FILTER…]       connections: protocol, time to expiry, state, who, age; 1,000 at most,
+                              unless limit=N
+  tree                        the policy with how many PDUs came where
+  drops                       how many packets were dropped, and why
+  neighbors                   hosts on the links: address, MAC address, state
+  explain PACKET…             what would become of packets: see proxy explain --help
+  trace PREDICATE [limit=N] [seconds=S]
+                              packets for which the predicate holds, as they come (100, 60 s)
+  version                     of the running proxy
+Commands that change:
+  reload                      reads the policy again; the errors, and exit code 1, if it is wrong
+  kill FILTER…|all            forgets connections; what belongs to them is stray from then on
+
+FILTER is NAME=VALUE; all that are given must fit:
+  source=ADDR[/LEN]  backend=ADDR[:PORT]  port=PORT  protocol=tcp|udp|icmp  state=STATE
+  older=TIME  younger=TIME    since the connection was opened; TIME as in 500ms, 60s, 5m, 2h
+--control is /run/treegate/control.sock unless given. The socket speaks HTTP, and answers JSON:
+  curl --unix-socket /run/treegate/control.sock http://localhost/
+
+Examples:
+  proxy ctl status --watch
+  proxy ctl connections state=established source=10.0.0.0/8 older=1h
+  proxy ctl kill backend=192.168.0.3
+  proxy ctl trace 'tcp.dport = 80 and new' limit=10
+
+Exit codes: 0, 1 for a failure (no proxy there, a wrong policy), 2 for a wrong command line.`;

@@ -21,11 +21,12 @@ import { RelatedErrors, UNRELATED } from "../flow/icmp_error.ts";
 import { SIDE_B } from "../flow/table.ts";
 import { Fragmenter, MAX_PACKET_FRAGMENTS } from "../stack/fragmentation.ts";
 import { Reassembly } from "../stack/reassembly.ts";
-import { DROP, FORWARD, type Policy } from "../policy/language/ast.ts";
+import type { AnnotatedTree } from "../policy/engine/annotate.ts";
+import { DROP, FORWARD, type Policy, type Predicate } from "../policy/language/ast.ts";
 import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
 import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
-import { FROM_A, FROM_B, Pdu } from "../wire/pdu.ts";
+import { FROM_A, FROM_B, Pdu, STATE_ESTABLISHED, STATE_INVALID } from "../wire/pdu.ts";
 import { Answers } from "./answers.ts";
 import type { Config } from "./config.ts";
 import { Dispatch } from "./dispatch.ts";
@@ -33,7 +34,7 @@ import { type Link, makeLinks } from "./link.ts";
 import { Count, Metrics } from "./metrics.ts";
 import { LEFT, PlainSegments } from "./header_prediction.ts";
 import type { Observer, SentFrame } from "./observer.ts";
-import { type Snapshot, snapshotOf } from "./snapshot.ts";
+import { type Counters, countersOf, frozen, type Snapshot } from "./snapshot.ts";
 import { type Evaluator, RunningPolicy } from "./running_policy.ts";
 
 /** How often timers are looked at. */
@@ -66,7 +67,8 @@ export class Appliance {
   /** Side A's link and side B's, which may be one and the same. */
   readonly #a: Link;
   readonly #b: Link;
-  readonly #observer: Observer | null;
+  /** Is handed what became of PDUs; may be changed between two polls. */
+  observer: Observer | null;
   readonly #backends: Backends;
   readonly #limitedLog: LimitedLog;
   readonly #policy: RunningPolicy;
@@ -84,7 +86,7 @@ export class Appliance {
   constructor(options: ApplianceOptions) {
     const { devices, clock, random, policy, config, log, observer, evaluator } = options;
     this.#clock = clock;
-    this.#observer = observer;
+    this.observer = observer;
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
     this.#backends = new Backends(config.dstAddrs);
@@ -191,11 +193,29 @@ export class Appliance {
     this.#policy.replace(policy);
   }
 
+  /** The policy that runs. */
+  get policy(): Policy {
+    return this.#policy.policy;
+  }
+
+  /** A function that asks this of a PDU, for an observer; it may name the policy's lists. */
+  predicate(when: Predicate): (pdu: Pdu) => boolean {
+    return this.#policy.predicate(when);
+  }
+
   /** What has been counted so far, as plain frozen data. */
   snapshot(): Snapshot {
-    const { connections, links, metrics } = this;
-    const tree = this.#policy.annotated();
-    return snapshotOf(metrics, connections, links, this.#backends.all, tree);
+    return frozen({ ...this.counters(), policy: this.#policy.annotated() });
+  }
+
+  /** The tree with its counts, made with a `pause` now and then: it may be large. */
+  tree(pause: () => Promise<void>): Promise<AnnotatedTree> {
+    return this.#policy.annotatedInPieces(pause);
+  }
+
+  /** As `snapshot`, without the tree: costs the same whatever the policy. */
+  counters(): Counters {
+    return countersOf(this.metrics, this.connections, this.links, this.#backends.all);
   }
 
   // A frame's way
@@ -208,7 +228,7 @@ export class Appliance {
     this.connections.lookAhead(link.arena);
     const policy = this.#policy;
     const { evaluate } = policy;
-    const observer = this.#observer;
+    const observer = this.observer;
     policy.forget(); // for an evaluation that has thrown
     const isUnseen = observer === null || observer.isBusy(this.#nowMs);
     for (let i = 0; i < count; i++) {
@@ -249,7 +269,7 @@ export class Appliance {
     }
     if (reason !== 0) {
       this.metrics.drop(reason);
-      this.#observer?.refused(pdu, reason);
+      this.observer?.refused(pdu, reason);
     }
   }
 
@@ -289,8 +309,8 @@ export class Appliance {
     counts[Count.pdusIn]!++;
     counts[Count.pduBytesIn]! += pdu.totalLength;
     const related = this.#related.find(this.#in.arena.view, pdu);
-    if (this.#observer === null) this.#conclude(this.#handle(pdu, related));
-    else this.#observed(this.#observer, pdu, related);
+    if (this.observer === null) this.#conclude(this.#handle(pdu, related));
+    else this.#observed(this.observer, pdu, related);
   }
 
   /** Decides about the PDU and does it: the decision carried out, or the negative of a reason. */
@@ -305,6 +325,11 @@ export class Appliance {
   #observed(observer: Observer, pdu: Pdu, related: number): void {
     const isWanted = observer.wants(this.#nowMs);
     if (isWanted) observer.received(this.#in.arena.view, pdu);
+    if (isWanted && related !== UNRELATED) {
+      // The tree is not asked; who watches may ask the same of it.
+      pdu.state = related >= 0 ? STATE_ESTABLISHED : STATE_INVALID;
+      pdu.side = this.#isFromA(pdu) ? FROM_A : FROM_B;
+    }
     const queued = isWanted ? this.links.map(({ arena }) => arena.txCount) : [];
     const outcome = this.#handle(pdu, related);
     const reason = this.#conclude(outcome);
@@ -368,7 +393,7 @@ export class Appliance {
     for (const link of this.links) if (link.isUp) link.arp.tick(this.#nowMs);
     this.connections.expire(this.#nowMs);
     this.#reassembly.expire(this.#nowMs);
-    this.#observer?.tick(this.#nowMs);
+    this.observer?.tick(this.#nowMs);
     this.#limitedLog.tick(this.#nowMs);
   }
 

@@ -7,8 +7,8 @@ import type { AnnotatedTree } from "../policy/engine/annotate.ts";
 import type { Link } from "./link.ts";
 import { Count, type Metrics } from "./metrics.ts";
 
-/** Counts are since the start; addresses are 32-bit integers, as everywhere here. */
-export interface Snapshot {
+/** What is counted, and how the backends are; the tree apart, which may have a hundred thousand nodes. */
+export interface Counters {
   readonly frames: {
     readonly in: number;
     readonly out: number;
@@ -30,6 +30,10 @@ export interface Snapshot {
     readonly evicted: number;
   };
   readonly backends: readonly BackendSnapshot[];
+}
+
+/** Counts are since the start; addresses are 32-bit integers, as everywhere here. */
+export interface Snapshot extends Counters {
   readonly policy: AnnotatedTree;
 }
 
@@ -47,14 +51,13 @@ export interface BackendSnapshot {
   readonly tracked: number;
 }
 
-export function snapshotOf(
+export function countersOf(
   { counts, decisions, drops }: Metrics,
   { table, evicted }: Connections,
   links: readonly Link[],
   backends: readonly Backend[],
-  policy: AnnotatedTree,
-): Snapshot {
-  return frozen<Snapshot>({
+): Counters {
+  return frozen<Counters>({
     frames: {
       in: counts[Count.framesIn]!,
       out: counts[Count.framesOut]!,
@@ -72,7 +75,6 @@ export function snapshotOf(
       opened,
       tracked: active,
     })),
-    policy,
   });
 }
 
@@ -85,7 +87,7 @@ function named<Name extends string>(
 }
 
 /** Freezes the data and all that it holds. */
-function frozen<T>(data: T): T {
+export function frozen<T>(data: T): T {
   if (typeof data === "object" && data !== null) {
     for (const value of Object.values(data)) frozen(value);
     Object.freeze(data);

@@ -42,6 +42,7 @@ import {
   UDP_ONGOING,
 } from "./lifetimes.ts";
 import { Links } from "../core/linked_lists.ts";
+import { OPENED } from "./entry.ts";
 import { Lookahead } from "./lookahead.ts";
 import { LIVE, ONE_SIDED, Population } from "./eviction.ts";
 import { type PortRange, Ports } from "./ports.ts";
@@ -297,6 +298,7 @@ export class Connections {
       source,
       (dstPort << 16) | port,
     );
+    this.table.setExtra(entry, OPENED, nowMs);
     this.table.setState(entry, state);
     this.#everybody.add(entry, kind);
     if (isPooled) this.#ports.add(entry, kind);
@@ -360,6 +362,7 @@ export class Connections {
       if (reason !== 0) return reason;
       const ports = (pdu.srcPort << 16) | pdu.dstPort;
       const entry = this.table.insertOneSided(pdu.protocol, pdu.src, pdu.dst, ports);
+      this.table.setExtra(entry, OPENED, nowMs);
       this.table.setState(entry, ONE_SIDED_QUERY);
       this.#everybody.add(entry, ONE_SIDED);
       pdu.flow = (entry << 1) | SIDE_A;
@@ -387,6 +390,17 @@ export class Connections {
   /** Forgets connections that have been idle too long; a bounded slice of the table a call. */
   expire(nowMs: number): void {
     this.table.expire(nowMs, this.#timeoutsMs, this.#remove);
+  }
+
+  /** How long ago the connection was opened, in milliseconds; right for up to 49 days. */
+  ageMs(entry: number, nowMs: number): number {
+    return (nowMs - this.table.extra(entry, OPENED)) >>> 0;
+  }
+
+  /** After how many milliseconds it is forgotten, if it is not used; 0: at once. */
+  expiresInMs(entry: number, nowMs: number): number {
+    const timeoutMs = this.#timeoutsMs[this.table.state(entry)]!;
+    return Math.max(0, timeoutMs - this.table.idleMs(entry, nowMs));
   }
 
   remove(entry: number): void {

@@ -5,12 +5,12 @@
  *
  * TCP keeps in DATA four words a side (`tcp_window.ts`: END, MAX_END, MAX_WIN, ACK), and its SYNs' window
  * scales in META. What only segments that are not plain need is kept in an array of its own, EXTRA: the
- * first sequence number of side A, and one word that serves two purposes:
+ * first sequence number of side A, when the connection was opened, and one word that serves two purposes:
  *
  *     any state            the SYN that side A has sent although the connection was under way
  *     CLOSED, no such SYN  the last timestamp of side A (RFC 6191)
  *
- * UDP and queries use none of these words.
+ * UDP and queries use the time only.
  */
 
 /** Words of an entry, as a power of 2. */
@@ -40,7 +40,9 @@ export const LAST_SEEN = 7;
 export const DATA = 8;
 
 /** Words of an entry that are kept apart from it. */
-export const EXTRA_WORDS = 2;
+export const EXTRA_WORDS = 3;
+/** Of these, when the connection was opened, in milliseconds modulo 2³²; 0 and 1 are `tcp_window.ts`'s. */
+export const OPENED = 2;
 
 /** Where an entry's words begin. */
 export function baseOf(entry: number): number {

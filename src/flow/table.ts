@@ -8,8 +8,8 @@
  * side. Entries live in one Int32Array, the index is open addressing at a load of at most one half, and
  * removal shifts the slots behind it back, so that look-ups never meet tombstones.
  *
- * An entry takes 72 bytes here, 16 in the index, 16 in the lists of `eviction.ts`, and 8 in the counts
- * of `shares.ts`: 112.
+ * An entry takes 76 bytes here, 16 in the index, 16 in the lists of `eviction.ts`, and 8 in the counts
+ * of `shares.ts`: 116.
  *
  * A look-up in a large table waits twice for memory that no cache holds, for the slot and for the entry.
  * `findAll` does that for a whole burst at once, so that the waits overlap.
@@ -215,7 +215,7 @@ export class FlowTable {
     this.words[baseOf(entry) + DATA + word] = value;
   }
 
-  /** Word `word` (0 or 1) of what is kept apart from the entry. */
+  /** Word `word` (0 … 2) of what is kept apart from the entry. */
   extra(entry: number, word: number): number {
     return this.#extra[EXTRA_WORDS * entry + word]!;
   }
@@ -258,6 +258,15 @@ export class FlowTable {
       if (this.words[base + META] === 0) continue;
       if (this.idleMs(entry, nowMs) >= timeoutsMs[this.state(entry)]!) remove(entry);
     }
+  }
+
+  /** Entries from here on have never been used. */
+  get end(): number {
+    return this.#untouched;
+  }
+
+  isUsed(entry: number): boolean {
+    return this.words[baseOf(entry) + META] !== 0;
   }
 
   /** Every entry in use; for summaries and tests, not for the packet path. */

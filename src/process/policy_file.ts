@@ -2,6 +2,7 @@
  * A policy file as text, with the files that it includes: UTF-8 of a bounded size, or one clear
  * line about what is wrong with it.
  */
+import type { PolicyText } from "../control/request.ts";
 import type { Policy } from "../policy/language/ast.ts";
 import {
   type Include,
@@ -24,6 +25,8 @@ export interface PolicySource {
   readonly text: string;
   /** Gives the files that the text includes; standard input can include none. */
   readonly include?: Include;
+  /** Those files, by path. */
+  readonly included: ReadonlyMap<string, Included>;
 }
 
 /**
@@ -35,10 +38,18 @@ export type ReadFile = (path: string) => Promise<{ readonly text: string; readon
  * Reads and parses the file. Throws an Error whose message has the lines that say what is wrong.
  */
 export async function loadPolicy(path: string, customs: Customs): Promise<Policy> {
-  const { text, ...options } = await readPolicy(path);
-  const { policy, errors } = parse(text, { ...options, customs });
+  return (await loadPolicyText(path, customs)).policy;
+}
+
+/** As `loadPolicy`, with the text that it was read from. */
+export async function loadPolicyText(
+  path: string,
+  customs: Customs,
+): Promise<{ policy: Policy; text: PolicyText }> {
+  const { file, text, included, ...options } = await readPolicy(path);
+  const { policy, errors } = parse(text, { file, ...options, customs });
   if (policy === null) throw new Error(errors.map(formatError).join("\n"));
-  return policy;
+  return { policy, text: { file, text, included } };
 }
 
 /**
@@ -53,7 +64,7 @@ export async function readPolicy(path: string, read: ReadFile = readFile): Promi
     throw new Error(`Cannot read policy "${printable(path)}": ${reasonOf(error, path)}`);
   }
   const { text, id } = main;
-  if (path === "-") return { file: "stdin", text };
+  if (path === "-") return { file: "stdin", text, included: new Map() };
   const included = new Map<string, Included>();
   const nameOf = new Map([[id, path]]);
   const sources = [{ file: path, text }];
@@ -78,7 +89,7 @@ export async function readPolicy(path: string, read: ReadFile = readFile): Promi
   const problem = left < 0
     ? `more than ${MAX_POLICY_LENGTH} characters are included`
     : `more than ${MAX_INCLUDED_FILES} files are included`;
-  return { file: path, text, include: (at) => included.get(at) ?? { problem } };
+  return { file: path, text, include: (at) => included.get(at) ?? { problem }, included };
 }
 
 const readFile: ReadFile = async (path) => {

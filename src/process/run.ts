@@ -14,7 +14,10 @@ import {
   type TapConfig,
 } from "../datapath/config.ts";
 import type { Outlet } from "./outlet.ts";
-import { loadPolicy } from "./policy_file.ts";
+import { Control, type ControlOptions } from "./control/control.ts";
+import { PolicyInUse } from "./policy_in_use.ts";
+import { giveUp } from "./permissions.ts";
+import { Controller } from "../control/controller.ts";
 import { pump } from "./pump.ts";
 import { listen } from "./signals.ts";
 import { formatSummary } from "../console/summary.ts";
@@ -31,6 +34,8 @@ export interface RunOptions {
   readonly shim: () => Promise<string>;
   readonly stdout: Outlet;
   readonly log: Log;
+  /** Null: there is no control socket. */
+  readonly control: Pick<ControlOptions, "path" | "thread" | "about"> | null;
 }
 
 /** Runs until SIGINT or SIGTERM. Throws an Error with a clear message when the device can't be had. */
@@ -39,6 +44,7 @@ export async function run(options: RunOptions): Promise<void> {
   const stop = new AbortController();
   let summary = () => "";
   let reload = () => {};
+  let control: Control | null = null;
   const unlisten = listen({
     SIGINT: () => stop.abort(),
     SIGTERM: () => stop.abort(),
@@ -46,9 +52,12 @@ export async function run(options: RunOptions): Promise<void> {
     SIGUSR2: () => stdout.offer(`${summary()}\n`),
   });
   try {
-    const policy = config.policy === null
-      ? builtIn(config.links.length)
-      : await loadPolicy(config.policy, customs);
+    const inUse = await PolicyInUse.load(
+      config.policy,
+      builtIn(config.links.length),
+      customs,
+      log,
+    );
     const path = await shim();
     const devices = config.links.map(({ net, host }) =>
       TapDevice.open(net, {
@@ -65,36 +74,38 @@ export async function run(options: RunOptions): Promise<void> {
       devices,
       clock: devices[0]!,
       random: config.seed === null ? new CryptoRandom() : new SeededRandom(config.seed),
-      policy,
+      policy: inUse.policy,
       config,
       log,
       observer: config.trace === "off" ? null : new Trace(config.trace, stdout),
     });
     summary = () => formatSummary(appliance.snapshot());
-    reload = () => void reloadPolicy(appliance, config.policy, customs, log);
+    reload = () => void inUse.reload(appliance, "SIGHUP");
     announce(config, devices, log);
+    if (options.control !== null) {
+      const controller = new Controller({
+        appliance,
+        customs,
+        reload: () => inUse.reload(appliance, "control socket"),
+        policyText: () => inUse.text(),
+        pause: () => new Promise((resolve) => setImmediate(resolve)),
+      });
+      const spareDescriptors = devices[0]!.spareDescriptors();
+      control = await Control.open({
+        ...options.control,
+        controller,
+        config,
+        spareDescriptors,
+        log,
+      });
+    }
+    giveUp(["net", "sys", "write"]); // open listeners stay
     await pump({ appliance, devices, log, stop: stop.signal });
+    await control?.close();
     await Promise.all(devices.map((device) => device.close()));
     stdout.offer(summary());
   } finally {
     unlisten();
-  }
-}
-
-/** Reads the policy file again; if that fails, the policy stays and the log says why. Never rejects. */
-async function reloadPolicy(
-  appliance: Appliance,
-  file: string | null,
-  customs: Customs,
-  log: Log,
-): Promise<void> {
-  if (file === null) return log.info("SIGHUP: there is no policy file to read again");
-  try {
-    appliance.setPolicy(await loadPolicy(file, customs));
-    log.info(`policy "${file}" read again`);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    log.error(`the policy stays as it was: ${reason}`);
   }
 }
 

@@ -50,7 +50,7 @@ export interface ArpOptions {
 
 export class Arp {
   readonly #options: ArpOptions;
-  readonly #neighbors: Neighbors;
+  readonly neighbors: Neighbors;
   #probesLeft = 0;
   #announcementsLeft = 0;
   #nextProbeMs = 0;
@@ -61,7 +61,7 @@ export class Arp {
 
   constructor(options: ArpOptions) {
     this.#options = options;
-    this.#neighbors = new Neighbors({
+    this.neighbors = new Neighbors({
       ...options,
       ...options.events,
       ask: (address, mac) => this.#ask(options.own.address, address, mac),
@@ -76,7 +76,7 @@ export class Arp {
 
   /** The link has come up: probes and announces from the next tick on; what has waited is too old. */
   restart(nowMs: number): void {
-    this.#neighbors.dropHeld();
+    this.neighbors.dropHeld();
     this.#probesLeft = PROBE_COUNT;
     this.#announcementsLeft = ANNOUNCE_COUNT;
     this.#nextProbeMs = nowMs;
@@ -98,7 +98,7 @@ export class Arp {
       return 0;
     }
     if (isHost(sender, own.subnet) && inSubnet(sender, own.subnet)) {
-      this.#neighbors.learn(sender, senderMac, nowMs, forUs);
+      this.neighbors.learn(sender, senderMac, nowMs, forUs);
     }
     if (request && forUs) {
       // A probe (sender 0.0.0.0) is answered too: whoever asks learns that the address is taken.
@@ -112,23 +112,23 @@ export class Arp {
 
   /** See `Neighbors.send`. */
   send(frame: number, lengthBytes: number, nextHop: number, nowMs: number, entry: number): number {
-    return this.#neighbors.send(frame, lengthBytes, nextHop, nowMs, entry);
+    return this.neighbors.send(frame, lengthBytes, nextHop, nowMs, entry);
   }
 
   /** See `Neighbors.expectAnswer`. */
   expectAnswer(nextHop: number, nowMs: number): void {
-    this.#neighbors.expectAnswer(nextHop, nowMs);
+    this.neighbors.expectAnswer(nextHop, nowMs);
   }
 
   /** See `Neighbors.answered`. */
   answered(nextHop: number): void {
-    this.#neighbors.answered(nextHop);
+    this.neighbors.answered(nextHop);
   }
 
   /** To be called some times a second. */
   tick(nowMs: number): void {
     this.#probeAndAnnounce(nowMs);
-    this.#neighbors.tick(nowMs);
+    this.neighbors.tick(nowMs);
   }
 
   /** Asks the station at `targetMac`, or all, for an address; false: there was no room to. */
