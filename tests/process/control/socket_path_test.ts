@@ -21,7 +21,7 @@ async function oldSocket(path: string): Promise<void> {
   const leave = "Deno.listen({ transport: 'unix', path: Deno.args[0] });" +
     "Deno.kill(Deno.pid, 'SIGKILL')";
   await run([Deno.execPath(), "eval", "--quiet", leave, path]);
-  assert.ok(Deno.lstatSync(path).isSocket);
+  assert.ok((await Deno.lstat(path)).isSocket);
 }
 
 async function refusal(path: string): Promise<string> {
@@ -36,12 +36,12 @@ Deno.test({
   ignore,
   fn: async () => {
     using folder = new Folder();
-    Deno.mkdirSync(`${folder.path}/real`, { mode: 0o755 });
-    Deno.symlinkSync("real", `${folder.path}/link`);
-    const real = `${Deno.realPathSync(folder.path)}/real/s`;
+    await Deno.mkdir(`${folder.path}/real`, { mode: 0o755 });
+    await Deno.symlink("real", `${folder.path}/link`);
+    const real = `${await Deno.realPath(folder.path)}/real/s`;
     await oldSocket(real);
     assert.equal(await claimSocketPath(`${folder.path}/link/s`), real);
-    assert.throws(() => Deno.lstatSync(real), Deno.errors.NotFound);
+    await assert.rejects(Deno.lstat(real), Deno.errors.NotFound);
   },
 });
 
@@ -58,9 +58,9 @@ for (const [name, make, words] of others) {
     fn: async () => {
       using folder = new Folder();
       make(`${folder.path}/s`);
-      const before = Deno.lstatSync(`${folder.path}/s`).ino;
+      const before = (await Deno.lstat(`${folder.path}/s`)).ino;
       assert.match(await refusal(`${folder.path}/s`), words);
-      assert.equal(Deno.lstatSync(`${folder.path}/s`).ino, before);
+      assert.equal((await Deno.lstat(`${folder.path}/s`)).ino, before);
     },
   });
 }
@@ -86,7 +86,7 @@ Deno.test({
   fn: async () => {
     using folder = new Folder();
     await oldSocket(`${folder.path}/s`);
-    Deno.chownSync(`${folder.path}/s`, 65_534, 65_534);
+    await Deno.chown(`${folder.path}/s`, 65_534, 65_534);
     assert.match(await refusal(`${folder.path}/s`), /socket of another user/);
   },
 });
@@ -96,20 +96,20 @@ Deno.test({
   ignore,
   fn: async () => {
     using folder = new Folder();
-    Deno.mkdirSync(`${folder.path}/in/side`, { recursive: true, mode: 0o755 });
+    await Deno.mkdir(`${folder.path}/in/side`, { recursive: true, mode: 0o755 });
     for (const mode of [0o775, 0o757, 0o1777]) {
-      Deno.chmodSync(`${folder.path}/in/side`, mode);
+      await Deno.chmod(`${folder.path}/in/side`, mode);
       assert.match(await refusal(`${folder.path}/in/side/s`), /others can write the folder/);
     }
-    Deno.chmodSync(`${folder.path}/in/side`, 0o755);
-    Deno.chmodSync(`${folder.path}/in`, 0o777);
+    await Deno.chmod(`${folder.path}/in/side`, 0o755);
+    await Deno.chmod(`${folder.path}/in`, 0o777);
     assert.match(await refusal(`${folder.path}/in/side/s`), /others can write the folder ".*\/in"/);
-    Deno.chmodSync(`${folder.path}/in`, 0o1777);
+    await Deno.chmod(`${folder.path}/in`, 0o1777);
     await claimSocketPath(`${folder.path}/in/side/s`);
     assert.match(await refusal(`${folder.path}/none/s`), /no such file or folder/);
     assert.match(await refusal(`${folder.path}/${"x".repeat(100)}`), /expected at most 107/);
     if (Deno.uid() !== 0) return;
-    Deno.chownSync(`${folder.path}/in`, 65_534, 65_534);
+    await Deno.chown(`${folder.path}/in`, 65_534, 65_534);
     assert.match(await refusal(`${folder.path}/in/side/s`), /is another user's/);
   },
 });
