@@ -58,7 +58,10 @@ export type {
   CustomSelector,
   Decision,
   Interval,
+  PickMethod,
   Policy,
+  PoolDefinition,
+  PoolMember,
   Predicate,
   Tree,
 } from "./policy/language/ast.ts";

@@ -141,6 +141,7 @@ function makeProgram(about: About, print: (text: string) => void): Program {
     "--clamp-mss <on|off>",
     "lower TCP's MSS to the MTUs (default on if the sides' MTUs differ)",
   );
+  flag("--hash-key-file <FILE>", "key that instances share: by source, by maglev (default none)");
   flag("--policy <FILE>", "policy to run, read again at SIGHUP (default the built-in one)");
   flag("--seed <N>", "makes a run repeatable, for replay and tests (default random)");
   flag("--trace <MODE>", "PDUs shown: auto (50 a second), all or off (default auto)");

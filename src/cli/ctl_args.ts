@@ -10,19 +10,26 @@ import { parsePath } from "./values.ts";
 /** Where `ctl` looks for a proxy, unless told. */
 export const DEFAULT_CONTROL = "/run/treegate/control.sock";
 
-/** What follows a command: nothing, NAME=VALUE, packets, or a predicate and NAME=VALUE. */
-type Words = "none" | "parameters" | "packets" | "predicate";
+const DST_EXAMPLE = "192.168.0.1";
+
+/** What follows a command: nothing, NAME=VALUE, packets, or a predicate and NAME=VALUE, a backend, and its weight. */
+type Words = "none" | "parameters" | "packets" | "predicate" | "backend" | "weight";
 
 const COMMANDS: Readonly<
   Record<CtlCommand["name"], { readonly method: "GET" | "POST"; readonly words: Words }>
 > = {
   status: { method: "GET", words: "none" },
+  pools: { method: "GET", words: "none" },
   backends: { method: "GET", words: "none" },
   connections: { method: "GET", words: "parameters" },
   tree: { method: "GET", words: "none" },
   drops: { method: "GET", words: "none" },
   neighbors: { method: "GET", words: "none" },
   reload: { method: "POST", words: "none" },
+  drain: { method: "POST", words: "backend" },
+  maintenance: { method: "POST", words: "backend" },
+  ready: { method: "POST", words: "backend" },
+  weight: { method: "POST", words: "weight" },
   kill: { method: "POST", words: "parameters" },
   explain: { method: "GET", words: "packets" },
   trace: { method: "GET", words: "predicate" },
@@ -38,6 +45,7 @@ export function addCtlCommand(program: Program, take: (command: Command) => void
     .argument("[WORDS...]")
     .option("--json", "print the JSON, for machines")
     .option("--watch", "ask again every second")
+    .option("--wait <TIME>", "with drain: until no connection is left, at most so long")
     .addHelpText("after", CTL_HELP)
     .configureHelp({ ...program.configureHelp(), visibleArguments: () => [] });
   ctl.action((_name, _words, _options, { args }: Program) => {
@@ -46,9 +54,9 @@ export function addCtlCommand(program: Program, take: (command: Command) => void
     if (odd !== undefined) {
       throw new SyntaxError(`Cannot use --${kebabCase(odd)} with "ctl", see proxy ctl --help`);
     }
-    const { json, watch } = ctl.opts<{ json?: true; watch?: true }>();
+    const { json, watch, wait } = ctl.opts<{ json?: true; watch?: true; wait?: string }>();
     const control = read(flags, "control", DEFAULT_CONTROL, parsePath);
-    const request = readCommand(args);
+    const request = readCommand(args, wait);
     const isWatching = watch ?? false;
     if (isWatching && (request.method !== "GET" || request.name === "trace")) {
       throw new SyntaxError(`Cannot use --watch with "${request.name}"`);
@@ -59,6 +67,7 @@ export function addCtlCommand(program: Program, take: (command: Command) => void
 
 function readCommand(
   [name, ...words]: readonly string[],
+  wait: string | undefined,
 ): Pick<CtlCommand, "name" | "method" | "target"> {
   const names = Object.keys(COMMANDS);
   if (name === undefined) {
@@ -71,7 +80,12 @@ function readCommand(
     throw new SyntaxError(`Cannot use ${quote(name)} after "ctl": ${hint}`);
   }
   const { method, words: kind } = COMMANDS[known];
-  const query = new URLSearchParams(readWords(known, kind, words)).toString();
+  if (wait !== undefined && known !== "drain") {
+    throw new SyntaxError(`Cannot use --wait with "${known}": expected "drain"`);
+  }
+  const parameters = readWords(known, kind, words);
+  if (wait !== undefined) parameters.push(["wait", wait]);
+  const query = new URLSearchParams(parameters).toString();
   return { name: known, method, target: `/${known}${query === "" ? "" : `?${query}`}` };
 }
 
@@ -82,6 +96,20 @@ function readWords(name: string, kind: Words, words: readonly string[]): [string
       throw new SyntaxError(`Cannot use ${quote(words[0]!)} after "ctl ${name}": expected nothing`);
     case "parameters":
       return words.map((word) => readParameter(name, word));
+    case "backend":
+    case "weight": {
+      const [backend, weight, ...more] = words;
+      const isWhole = backend !== undefined && (weight !== undefined) === (kind === "weight");
+      if (!isWhole || more.length > 0) {
+        const expected = kind === "weight" ? "a backend and its weight" : "a backend";
+        throw new SyntaxError(
+          `Cannot use ${quote(words.join(" "))} after "ctl ${name}": ` +
+            `expected ${expected}, as in ${DST_EXAMPLE}${kind === "weight" ? " 10" : ""}`,
+        );
+      }
+      const parameters: [string, string][] = [["name", backend]];
+      return weight === undefined ? parameters : [...parameters, ["weight", weight]];
+    }
     case "packets":
       if (words.length > 0) return words.map((word) => ["packet", word]);
       throw new SyntaxError(

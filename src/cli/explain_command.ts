@@ -2,6 +2,7 @@
 import type { Config } from "../datapath/config.ts";
 import type { Packet } from "../device/capture/packet.ts";
 import { Explainer, formatExplanation } from "../offline/explain.ts";
+import { loadHashKey } from "../process/hash_key_file.ts";
 import { loadPolicy } from "../process/policy_file.ts";
 import { writeAll } from "../process/write_all.ts";
 import { type CommandOptions, reported } from "./command.ts";
@@ -21,7 +22,8 @@ export async function explainCommand(
     const policy = config.policy === null
       ? builtIn(config.links.length)
       : await loadPolicy(config.policy, customs);
-    const explainer = new Explainer(policy, config, packets.map(({ src }) => src));
+    const hashKey = await loadHashKey(config.hashKeyFile);
+    const explainer = new Explainer(policy, config, packets.map(({ src }) => src), hashKey);
     for (const [i, packet] of packets.entries()) {
       const text = formatExplanation(packet, explainer.explain(packet));
       if (!await writeAll(stdout, i === 0 ? text : `\n${text}`)) break;

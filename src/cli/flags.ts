@@ -77,6 +77,7 @@ export function readConfig(flags: Flags, nets: Nets, trace: TraceMode): Config {
     trace: read(flags, "trace", trace, parseTrace),
     preserveSource: isGiven(flags, "preserve-source"),
     clampMss: readOptional(flags, "clamp-mss", parseSwitch),
+    hashKeyFile: readOptional(flags, "hash-key-file", parsePath),
     policy: readOptional(flags, "policy", parsePath),
   };
 }

@@ -37,10 +37,10 @@ PACKET is one argument, in the words of the policy notation:
   'proto N ADDR > ADDR'
 and behind each: ttl N, length N (of the whole IP packet), id N (of an ICMP query).
 Several packets are one small scene: each meets the connections that those before it have opened.
-Flags --policy, --ipv4, --gateway, --route, --mac, --preserve-source, --clamp-mss, --ports,
---max-conn, --max-neighbors, --max-limit-sources, --seed are those of a run (seed default 0), and so
-are those of side B: --ipv4-b makes it two-sided, without --net-b. Every neighbour has answered ARP.
-Nothing outside is touched.
+Flags --policy, --hash-key-file, --ipv4, --gateway, --route, --mac, --preserve-source, --clamp-mss,
+--ports, --max-conn, --max-neighbors, --max-limit-sources, --seed are those of a run (seed default
+0), and so are those of side B: --ipv4-b makes it two-sided, without --net-b. Every neighbour has
+answered ARP. Nothing outside is touched.
 
 Examples:
   proxy explain --dst-addrs=192.168.0.1 'tcp 192.168.0.254:40000 > 192.168.0.100:2000 syn'
@@ -50,9 +50,10 @@ Examples:
 Exit codes: 0, 1 for a wrong policy or a failure, 2 for a wrong command line.`;
 
 export const REPLAY_HELP = `
-Flags --policy, --ipv4, --gateway, --route, --preserve-source, --clamp-mss, --ports, --max-conn,
---max-neighbors, --max-limit-sources, --timeout-…, --seed, --trace are those of a run; for the same
-decisions give those of the run that was captured (seed default 0, trace default all).
+Flags --policy, --hash-key-file, --ipv4, --gateway, --route, --preserve-source, --clamp-mss,
+--ports, --max-conn, --max-neighbors, --max-limit-sources, --timeout-…, --seed, --trace are those of
+a run; for the same decisions give those of the run that was captured (seed default 0, trace default
+all).
 With --ipv4-b and the other flags of side B there are two captures, whose records are taken, and
 counted, in the order of time.
 Without --mac the proxy's MAC address is found in the capture. Frames from that address are not
@@ -73,7 +74,7 @@ Exit codes: 0, 1 for frames that differ or a failure, 2 for a wrong command line
 export const CTL_HELP = `
 Commands that read:
   status                      version, interfaces, counts
-  backends                    each backend: status, connections
+  pools, backends             each pool, each backend: status, weight, connections
   connections [FILTER…]       connections: protocol, time to expiry, state, who, age; 1,000 at most,
                               unless limit=N
   tree                        the policy with how many PDUs came where
@@ -85,8 +86,14 @@ Commands that read:
   version                     of the running proxy
 Commands that change:
   reload                      reads the policy again; the errors, and exit code 1, if it is wrong
+  drain BACKEND [--wait=TIME] no new connections; waits until the last one is over
+  maintenance BACKEND         out of service
+  ready BACKEND               in service again
+  weight BACKEND N            its share of new connections, 0 to 256
   kill FILTER…|all            forgets connections; what belongs to them is stray from then on
 
+BACKEND is [POOL/]ADDR[:PORT], as the table of backends names it. What was changed stays over a
+reload, unless the policy says something else of that backend than before.
 FILTER is NAME=VALUE; all that are given must fit:
   source=ADDR[/LEN]  backend=ADDR[:PORT]  port=PORT  protocol=tcp|udp|icmp  state=STATE
   older=TIME  younger=TIME    since the connection was opened; TIME as in 500ms, 60s, 5m, 2h

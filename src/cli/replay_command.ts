@@ -16,6 +16,7 @@ import {
   subnetOn,
 } from "../datapath/config.ts";
 import { arpReplyFrame, endsOf, isArp, isTo, ownerOf, senderOf } from "../device/capture/frame.ts";
+import { loadHashKey } from "../process/hash_key_file.ts";
 import { loadPolicy } from "../process/policy_file.ts";
 import { Replay } from "../offline/replay.ts";
 import { writeAll } from "../process/write_all.ts";
@@ -79,6 +80,7 @@ export async function replayCommand(
         mtu: captures[i]!.mtu,
         first: silent[i]!.map((neighbor) => arpReplyFrame(neighbor, link)),
       })),
+      await loadHashKey(config.hashKeyFile),
     );
     const flush = async (all: boolean): Promise<void> => {
       const { stdout: printed, stderr: complaints } = texts;

@@ -1,8 +1,8 @@
 /** The summary as text: one view of the appliance's snapshot. The console's line about a decision, too. */
 import { Reason, reasonName } from "../core/reason.ts";
 import type { Outcome } from "../datapath/observer.ts";
-import type { Snapshot } from "../datapath/snapshot.ts";
-import { DECISION_NAMES } from "../policy/language/ast.ts";
+import type { MemberSnapshot, Snapshot } from "../datapath/snapshot.ts";
+import { DECISION_NAMES, DST_ADDRS } from "../policy/language/ast.ts";
 import { printLabel } from "../policy/notation/print.ts";
 import { formatAddress } from "../wire/address.ts";
 
@@ -11,7 +11,7 @@ const INDENT = "  ";
 
 /** The summary's lines, each ended by a newline. */
 export function formatSummary(snapshot: Snapshot): string {
-  const { frames, pdusIn, pdusOut, connections, backends } = snapshot;
+  const { frames, pdusIn, pdusOut, connections, pools } = snapshot;
   const lines = [
     [
       "Frames",
@@ -25,13 +25,19 @@ export function formatSummary(snapshot: Snapshot): string {
       "Connections",
       `${connections.tracked} of at most ${connections.capacity}, ${connections.evicted} evicted`,
     ],
-    ...backends.map(({ address, status, opened, tracked }) => [
-      "Backend",
-      `${formatAddress(address)} ${status}, connections: ${opened} opened, ${tracked} tracked`,
-    ]),
+    ...pools.flatMap(({ name, members }) =>
+      members.map((member) => ["Backend", formatMember(name, member)])
+    ),
   ];
   return "Summary\n" + lines.map(([name, text]) => `${name!.padEnd(11)} : ${text}\n`).join("") +
     formatTree(snapshot.policy);
+}
+
+function formatMember(pool: string, member: MemberSnapshot): string {
+  const { address, port, status, opened, tracked } = member;
+  const at = formatAddress(address) + (port === 0 ? "" : `:${port}`);
+  const where = pool === DST_ADDRS ? at : `${at} of $${pool}`;
+  return `${where} ${status}, connections: ${opened} opened, ${tracked} tracked`;
 }
 
 function formatCounts(counts: Readonly<Record<string, number>>): string {

@@ -1,9 +1,11 @@
 /** Answers the control thread's requests in the packet thread, between two bursts. */
 import type { Appliance } from "../datapath/appliance.ts";
+import { snapshotOfMember } from "../datapath/snapshot.ts";
 import type { Customs } from "../policy/notation/parse.ts";
 import { SLICE, sliceOf } from "./connection_rows.ts";
 import { fits } from "./filter.ts";
 import type { Answers, Ask, PolicyText, Reloaded, Request } from "./request.ts";
+import { changeMember, memberNamed } from "./members.ts";
 import { Tracer } from "./tracer.ts";
 
 export interface ControllerOptions {
@@ -49,6 +51,12 @@ export class Controller {
       }
       case "kill":
         return this.#kill(request);
+      case "member": {
+        const members = appliance.backends.pools.flatMap(({ members }) => members);
+        const member = memberNamed(request.name, members);
+        changeMember(appliance, member, request.change);
+        return { pool: member.pool.name, member: snapshotOfMember(member) };
+      }
       case "neighbors":
         return this.#neighbors(request.link, request.from);
       case "reload":

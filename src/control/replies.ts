@@ -3,11 +3,14 @@
  * or, of a POST, in a JSON object as well.
  *
  *     GET  /                the paths
- *     GET  /version /status /backends /drops /tree /neighbors
+ *     GET  /version /status /pools /backends /drops /tree /neighbors
  *     GET  /connections     [filter] [limit=1000]
  *     GET  /explain         packet=… [packet=…]
  *     GET  /trace           predicate=… [limit=100] [seconds=60]       a JSON object a line
  *     POST /reload
+ *     POST /maintenance /ready                 name=[POOL/]ADDRESS[:PORT]
+ *     POST /drain           name, [wait=60s]   waits until no connection is left
+ *     POST /weight          name, weight=0 … 256
  *     POST /kill            filter, or all=true
  */
 import type { Config } from "../datapath/config.ts";
@@ -15,6 +18,7 @@ import { closest, printable, quote } from "../policy/notation/policy_error.ts";
 import { connectionsOf } from "./connection_rows.ts";
 import { explainPackets } from "./explain_packets.ts";
 import { isEverything, parseDuration, readFilter } from "./filter.ts";
+import { type Change, MAX_WEIGHT } from "./members.ts";
 import { integer, Parameters } from "./parameters.ts";
 import { type Answers, type Ask, Refusal, type Request } from "./request.ts";
 import type {
@@ -26,7 +30,7 @@ import type {
   TraceShape,
   VersionShape,
 } from "./shapes.ts";
-import { backendsOf, dropsOf, neighborOf, statusOf, traceOf } from "./views.ts";
+import { backendOf, backendsOf, dropsOf, neighborOf, poolsOf, statusOf, traceOf } from "./views.ts";
 
 /** What answers need around them. */
 export interface Around {
@@ -56,6 +60,8 @@ const TRACE_MS = 60_000;
 const MAX_TRACE_MS = 3_600_000;
 /** How often a trace looks what has come. */
 const TRACE_POLL_MS = 100;
+/** How often a drain looks how many connections are left. */
+const DRAIN_POLL_MS = 200;
 
 type Run = (parameters: Parameters, around: Around) => Promise<Reply> | Reply;
 
@@ -71,6 +77,20 @@ const PATHS: Readonly<Record<string, { readonly method: "GET" | "POST"; readonly
   "/backends": {
     method: "GET",
     run: plain(async ({ ask }) => json(backendsOf(await ask({ ask: "counters" })))),
+  },
+  "/pools": {
+    method: "GET",
+    run: plain(async ({ ask }) => json(poolsOf(await ask({ ask: "counters" })))),
+  },
+  "/drain": { method: "POST", run: drain },
+  "/maintenance": { method: "POST", run: changing(() => ({ to: "maintenance" })) },
+  "/ready": { method: "POST", run: changing(() => ({ to: "ready" })) },
+  "/weight": {
+    method: "POST",
+    run: changing((parameters) => ({
+      to: "weight",
+      weight: parameters.need("weight", integer(0, MAX_WEIGHT)),
+    })),
   },
   "/drops": {
     method: "GET",
@@ -129,6 +149,32 @@ const PATHS: Readonly<Record<string, { readonly method: "GET" | "POST"; readonly
     },
   },
 };
+
+/** Of a path that changes a member, which `name` names. */
+function changing(read: (parameters: Parameters) => Change): Run {
+  return async (parameters, { ask }) => {
+    const name = parameters.need("name", (text) => text);
+    const change = read(parameters);
+    parameters.done();
+    const { pool, member } = await ask({ ask: "member", name, change });
+    return json(backendOf(pool, member));
+  };
+}
+
+/** No new connections; with `wait` the answer comes when none is left, or an error when time is up. */
+async function drain(parameters: Parameters, { ask, delay, nowMs }: Around): Promise<Reply> {
+  const name = parameters.need("name", (text) => text);
+  const waitMs = parameters.read("wait", parseDuration) ?? 0;
+  parameters.done();
+  const endMs = nowMs() + waitMs;
+  let { pool, member } = await ask({ ask: "member", name, change: { to: "drain" } });
+  while (member.tracked > 0 && nowMs() < endMs) {
+    await delay(DRAIN_POLL_MS);
+    ({ pool, member } = await ask({ ask: "member", name, change: { to: "same" } }));
+  }
+  if (member.tracked === 0 || waitMs === 0) return json(backendOf(pool, member));
+  throw new Refusal(504, `${member.tracked} connections are left after ${waitMs / 1000} s`);
+}
 
 /** Of a path that takes no parameters. */
 function plain(run: (around: Around) => Promise<Reply> | Reply): Run {

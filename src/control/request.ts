@@ -3,12 +3,13 @@
  * threads. A request is a small piece of work, so that each costs one turn of the packet thread little;
  * what is long is asked for in pieces. One is asked at a time.
  */
-import type { Counters } from "../datapath/snapshot.ts";
+import type { Counters, MemberSnapshot } from "../datapath/snapshot.ts";
 import type { AnnotatedTree } from "../policy/engine/annotate.ts";
 import type { Included } from "../policy/notation/include.ts";
 import type { Neighbor } from "../stack/neighbors.ts";
 import type { Rows } from "./connection_rows.ts";
 import type { Filter } from "./filter.ts";
+import type { Change } from "./members.ts";
 import type { Traced } from "./tracer.ts";
 
 export type Request =
@@ -23,6 +24,8 @@ export type Request =
   }
   /** Removes what fits among the next slice. */
   | { readonly ask: "kill"; readonly filter: Filter; readonly from: number }
+  /** Changes a member of a pool. */
+  | { readonly ask: "member"; readonly name: string; readonly change: Change }
   /** The next slice of the neighbours on the link of that number. */
   | { readonly ask: "neighbors"; readonly link: number; readonly from: number }
   /** Reads the policy again; takes as long as that takes. */
@@ -46,6 +49,7 @@ export interface Answers {
   readonly tree: AnnotatedTree;
   readonly connections: Rows;
   readonly kill: { readonly killed: number; readonly next: number | null };
+  readonly member: { readonly pool: string; readonly member: MemberSnapshot };
   readonly neighbors: { readonly neighbors: readonly Neighbor[]; readonly next: number | null };
   readonly reload: Reloaded;
   readonly policy: PolicyText;

@@ -50,9 +50,31 @@ export interface LinkShape {
   readonly mtu: number;
 }
 
+export interface PoolShape {
+  /** Without `$`; `dst-addrs` is the one that always exists. */
+  readonly name: string;
+  /** How many members it has, and how many of them are up. */
+  readonly members: number;
+  readonly up: number;
+  readonly opened: number;
+  readonly tracked: number;
+}
+
+/** A member of a pool. */
 export interface BackendShape {
+  /** POOL/ADDRESS or POOL/ADDRESS:PORT: how commands call it. */
+  readonly name: string;
+  readonly pool: string;
   readonly address: string;
+  /** 0: the connection's own. */
+  readonly port: number;
+  /** `unknown`, `up`, `down`, `draining` or `maintenance`. */
   readonly status: string;
+  /** Share of new connections, 0 … 256. */
+  readonly weight: number;
+  readonly isBackup: boolean;
+  /** Most connections at a time; 0: no limit. */
+  readonly maxconn: number;
   /** Connections ever opened. */
   readonly opened: number;
   /** Connections that are tracked now. */

@@ -8,6 +8,7 @@ import type {
   ExplainShape,
   KillShape,
   NeighborShape,
+  PoolShape,
   ReloadShape,
   StatusShape,
   TraceShape,
@@ -46,16 +47,32 @@ export const TABLES = {
       ["Decisions", counts(status.decisions)],
     ]),
 
+  pools: (pools: readonly PoolShape[]) =>
+    columns(
+      ["POOL", ">MEMBERS", ">UP", ">TRACKED", ">OPENED"],
+      pools.map((
+        { name, members, up, tracked, opened },
+      ) => [name, `${members}`, `${up}`, `${tracked}`, `${opened}`]),
+    ),
+
   backends: (backends: readonly BackendShape[]) =>
     columns(
-      ["BACKEND", "STATUS", ">TRACKED", ">OPENED"],
-      backends.map(({ address, status, tracked, opened }) => [
-        address,
-        status,
-        `${tracked}`,
-        `${opened}`,
+      ["BACKEND", "STATUS", ">WEIGHT", ">MAXCONN", "ROLE", ">TRACKED", ">OPENED"],
+      backends.map((backend) => [
+        backend.name,
+        backend.status,
+        `${backend.weight}`,
+        backend.maxconn === 0 ? "-" : `${backend.maxconn}`,
+        backend.isBackup ? "backup" : "active",
+        `${backend.tracked}`,
+        `${backend.opened}`,
       ]),
     ),
+
+  drain: (backend: BackendShape): string => TABLES.backends([backend]),
+  maintenance: (backend: BackendShape): string => TABLES.backends([backend]),
+  ready: (backend: BackendShape): string => TABLES.backends([backend]),
+  weight: (backend: BackendShape): string => TABLES.backends([backend]),
 
   connections: ({ connections, more }: ConnectionsShape) =>
     columns(

@@ -60,7 +60,7 @@ export class Tracer implements Observer {
     const appliance = this.#appliance;
     if (this.#holds !== null) throw new Refusal(409, "Another trace is under way: one at a time");
     this.#holds = appliance.predicate(
-      parsePredicate(text, appliance.policy.lists, this.#customs),
+      parsePredicate(text, appliance.policy, this.#customs),
     );
     this.#before = appliance.observer;
     appliance.observer = this.#before === null ? this : new Observers(this.#before, this);

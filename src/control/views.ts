@@ -5,6 +5,7 @@ import { type Config, sideB } from "../datapath/config.ts";
 import { formatPacket } from "../offline/packet_text.ts";
 import { formatAddress, formatMac } from "../wire/address.ts";
 import { STATE_ESTABLISHED, STATE_NEW } from "../wire/pdu.ts";
+import type { MemberSnapshot } from "../datapath/snapshot.ts";
 import type { Neighbor } from "../stack/neighbors.ts";
 import type { Answers } from "./request.ts";
 import type {
@@ -12,6 +13,7 @@ import type {
   DropShape,
   LinkShape,
   NeighborShape,
+  PoolShape,
   StatusShape,
   TraceShape,
   VersionShape,
@@ -25,7 +27,9 @@ export function statusOf(
 ): StatusShape {
   const { frames, pdusIn, pdusOut, decisions, connections } = counters;
   const backends: Record<string, number> = {};
-  for (const { status } of counters.backends) backends[status] = (backends[status] ?? 0) + 1;
+  for (const { status } of counters.pools.flatMap(({ members }) => members)) {
+    backends[status] = (backends[status] ?? 0) + 1;
+  }
   return {
     version: about.version,
     build: about.build,
@@ -49,9 +53,23 @@ export function statusOf(
 }
 
 export function backendsOf({ counters }: Answers["counters"]): BackendShape[] {
-  return counters.backends.map(({ address, ...rest }) => ({
-    address: formatAddress(address),
-    ...rest,
+  return counters.pools.flatMap(({ name, members }) =>
+    members.map((member) => backendOf(name, member))
+  );
+}
+
+export function backendOf(pool: string, { address, port, ...rest }: MemberSnapshot): BackendShape {
+  const end = formatAddress(address) + (port === 0 ? "" : `:${port}`);
+  return { name: `${pool}/${end}`, pool, address: formatAddress(address), port, ...rest };
+}
+
+export function poolsOf({ counters }: Answers["counters"]): PoolShape[] {
+  return counters.pools.map(({ name, members }) => ({
+    name,
+    members: members.length,
+    up: members.filter(({ status }) => status === "up").length,
+    opened: members.reduce((sum, { opened }) => sum + opened, 0),
+    tracked: members.reduce((sum, { tracked }) => sum + tracked, 0),
   }));
 }
 

@@ -56,6 +56,7 @@ const TABLE = [
   ["mtu-exceeded", "longer than the device's MTU, and must not be fragmented"],
   ["link-down", "the device that it would leave by is down or gone"],
   ["no-backend", "no backend answers ARP"],
+  ["backends-full", "every backend that could take the connection has as many as it may"],
   ["no-route", "destination is off-link, and neither a route nor a gateway leads there"],
   ["source-limit", "its source has its share of the connections, or of those towards that port"],
   ["no-port", "every source port towards this backend and port belongs to a live connection"],

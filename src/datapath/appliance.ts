@@ -26,9 +26,10 @@ import { DROP, FORWARD, type Policy, type Predicate } from "../policy/language/a
 import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
 import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
+import type { HashKey } from "../wire/keyed_hash.ts";
 import { FROM_A, FROM_B, Pdu, STATE_ESTABLISHED, STATE_INVALID } from "../wire/pdu.ts";
 import { Answers } from "./answers.ts";
-import type { Config } from "./config.ts";
+import { checkPools, type Config } from "./config.ts";
 import { Dispatch } from "./dispatch.ts";
 import { type Link, makeLinks } from "./link.ts";
 import { Count, Metrics } from "./metrics.ts";
@@ -57,21 +58,25 @@ export interface ApplianceOptions {
   /** Is handed what became of PDUs; null: nobody is. */
   readonly observer: Observer | null;
   readonly evaluator?: Evaluator;
+  /** Of `--hash-key-file`; default none. */
+  readonly hashKey?: HashKey;
 }
 
 export class Appliance {
   readonly links: readonly Link[];
   readonly metrics = new Metrics();
   readonly connections: Connections;
+  readonly backends: Backends;
   readonly #clock: Clock;
   /** Side A's link and side B's, which may be one and the same. */
   readonly #a: Link;
   readonly #b: Link;
   /** Is handed what became of PDUs; may be changed between two polls. */
   observer: Observer | null;
-  readonly #backends: Backends;
   readonly #limitedLog: LimitedLog;
   readonly #policy: RunningPolicy;
+  /** Has ARP look after the backends that there are now. */
+  readonly #backendsChanged: (nowMs: number) => void;
   readonly #answers: Answers;
   readonly #reassembly: Reassembly;
   readonly #related: RelatedErrors;
@@ -84,20 +89,23 @@ export class Appliance {
   #nextTickMs: number;
 
   constructor(options: ApplianceOptions) {
-    const { devices, clock, random, policy, config, log, observer, evaluator } = options;
+    const { devices, clock, random, policy, config, log, observer, evaluator, hashKey } = options;
     this.#clock = clock;
     this.observer = observer;
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
-    this.#backends = new Backends(config.dstAddrs);
+    checkPools(policy.pools, config.links);
+    this.backends = new Backends(config.dstAddrs, policy.pools, hashKey);
     this.#limitedLog = new LimitedLog(log);
-    this.links = makeLinks(config, devices, {
-      backends: this.#backends,
+    const { links, backendsChanged } = makeLinks(config, devices, {
+      backends: this.backends,
       log,
       limitedLog: this.#limitedLog,
       dropped: (reason, count) => this.metrics.drop(reason, count),
       nowMs: this.#nowMs,
     });
+    this.links = links;
+    this.#backendsChanged = backendsChanged;
     this.#a = this.#in = this.links[0]!;
     this.#b = this.links.at(-1)!;
     const fragmenter = new Fragmenter(random);
@@ -113,7 +121,7 @@ export class Appliance {
       timeouts: config.timeouts,
       ownAddress: this.#b.own.address,
       preservesSource: (pdu) => config.preserveSource && this.#isFromA(pdu),
-      backends: this.#backends,
+      backends: this.backends,
       random,
     });
     this.#related = new RelatedErrors(this.connections.table);
@@ -136,6 +144,7 @@ export class Appliance {
       policy,
       config,
       steps: this.connections.steps,
+      backends: this.backends,
       random,
       nowMs: () => this.#nowMs,
       limitedLog: this.#limitedLog,
@@ -187,15 +196,30 @@ export class Appliance {
 
   /**
    * Runs `policy` from the next PDU on. Connections stay; so do positions and counters of nodes that
-   * both policies have. Throws a RangeError for a policy that can't run; then the old one goes on.
+   * both policies have, and members of pools that both have. One that only the old one has stays until
+   * its last connection has gone. Throws a RangeError for a policy that can't run; then the old one goes on.
    */
   setPolicy(policy: Policy): void {
     this.#policy.replace(policy);
+    this.#backendsChanged(this.#nowMs);
   }
 
   /** The policy that runs. */
   get policy(): Policy {
     return this.#policy.policy;
+  }
+
+  /** What ARP knows of a backend at that address. */
+  statusOf(address: number): "up" | "down" | "unknown" {
+    const { arp, routes } = this.#b;
+    const neighbor = arp.neighbors.find(routes.nextHop(address), this.#nowMs);
+    return neighbor === null
+      ? "unknown"
+      : neighbor.isLost
+      ? "down"
+      : neighbor.mac
+      ? "up"
+      : "unknown";
   }
 
   /** A function that asks this of a PDU, for an observer; it may name the policy's lists. */
@@ -215,7 +239,7 @@ export class Appliance {
 
   /** As `snapshot`, without the tree: costs the same whatever the policy. */
   counters(): Counters {
-    return countersOf(this.metrics, this.connections, this.links, this.#backends.all);
+    return countersOf(this.metrics, this.connections, this.links, this.backends.pools);
   }
 
   // A frame's way
@@ -382,7 +406,7 @@ export class Appliance {
 
   /** By the interface; if it serves both sides, by whether the source is a backend. */
   #isFromA(pdu: Readonly<Pdu>): boolean {
-    return this.#a === this.#b ? this.#backends.get(pdu.src) === undefined : this.#in === this.#a;
+    return this.#a === this.#b ? !this.backends.has(pdu.src) : this.#in === this.#a;
   }
 
   // Between bursts

@@ -5,7 +5,9 @@
  * The checks return their argument's verdict by throwing a RangeError that quotes the bad value and
  * says what is expected. Text becomes values in `args.ts`.
  */
+import { MAX_MEMBERS } from "../flow/backends/backends.ts";
 import type { Timeouts } from "../flow/lifetimes.ts";
+import type { Policy } from "../policy/language/ast.ts";
 import { type Route, Routes } from "../stack/routes.ts";
 import type { Mac, Subnet } from "../wire/address.ts";
 import {
@@ -68,6 +70,8 @@ export interface Config {
   readonly preserveSource: boolean;
   /** Lowers the MSS of connections to what both interfaces take; null: if their MTUs differ. */
   readonly clampMss: boolean | null;
+  /** Path of the file with the key of consistent hashes; null: there is none. */
+  readonly hashKeyFile: string | null;
   /** Path of the policy file; null: the program's own policy. */
   readonly policy: string | null;
 }
@@ -142,19 +146,42 @@ export function checkNextHop(nextHop: number, role: string, links: readonly Own[
   }
 }
 
-/** Throws RangeError unless each backend is another host, reachable through `link`, and given once. */
+/** Throws RangeError unless each backend is another host, reachable through side B, and given once. */
 export function checkBackends(backends: readonly number[], links: Links): void {
-  const link = sideB(links);
-  const subnet = subnetOn(link);
-  const routes = routesOn(link);
+  if (backends.length > MAX_MEMBERS) {
+    throw new RangeError(
+      `Cannot use ${backends.length} backends: expected at most ${MAX_MEMBERS}`,
+    );
+  }
+  const check = backendCheck(links);
   const seen = new Set<number>();
   for (const backend of backends) {
     const fail = `Cannot use "${formatAddress(backend)}" as backend`;
+    check(backend, fail);
+    if (seen.has(backend)) throw new RangeError(`${fail}: expected each backend once`);
+    seen.add(backend);
+  }
+}
+
+/** The same for the members of pools; one host may serve on several ports and in several pools. */
+export function checkPools(pools: Policy["pools"], links: Links): void {
+  const check = backendCheck(links);
+  for (const [name, { members }] of Object.entries(pools)) {
+    for (const { address } of members) {
+      check(address, `Cannot use "${formatAddress(address)}" as member of pool "$${name}"`);
+    }
+  }
+}
+
+function backendCheck(links: Links): (backend: number, fail: string) => void {
+  const link = sideB(links);
+  const subnet = subnetOn(link);
+  const routes = routesOn(link);
+  return (backend, fail) => {
     throwIfNoHost(fail, backend, subnet);
     if (links.some(({ address }) => address === backend)) {
       throw new RangeError(`${fail}: expected another host, not the proxy`);
     }
-    if (seen.has(backend)) throw new RangeError(`${fail}: expected each backend once`);
     if (routes.nextHop(backend) === 0) {
       const gateway = links.length === 1 ? "--gateway" : "--gateway-b";
       throw new RangeError(
@@ -165,8 +192,7 @@ export function checkBackends(backends: readonly number[], links: Links): void {
     if (links.length === 2 && isBehind(backend, links, 0)) {
       throw new RangeError(`${fail}: expected a host on side B, the routes say side A`);
     }
-    seen.add(backend);
-  }
+  };
 }
 
 /** True if the interface of that number, and not the other, has the best route to `address`. */

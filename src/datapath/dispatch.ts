@@ -116,7 +116,7 @@ export class Dispatch {
     const reason = connections.commit(view, pdu, nowMs | 0, to, out.routes);
     if (reason === Reason["no-route"]) {
       this.#unreachable(link, pdu, icmpv4.CODE_NET_UNREACHABLE, 0, nowMs);
-    } else if (reason === Reason["no-backend"]) {
+    } else if (reason === Reason["no-backend"] || reason === Reason["backends-full"]) {
       this.#unreachable(link, pdu, icmpv4.CODE_HOST_UNREACHABLE, 0, nowMs);
     } else if (reason !== 0) {
       answers.refuse(link, pdu, nowMs);

@@ -90,7 +90,10 @@ export class Link {
   }
 }
 
-/** The links of a run, on one device or two; ARP on side B finds out which backends answer. */
+/**
+ * The links of a run, on one device or two; ARP on side B finds out which backends answer, and is to be
+ * told when there are others.
+ */
 export function makeLinks(
   { links, maxConn, maxNeighbors, preserveSource }: Config,
   devices: readonly Device[],
@@ -102,7 +105,7 @@ export function makeLinks(
     readonly limitedLog: LimitedLog;
     readonly nowMs: number;
   },
-): readonly Link[] {
+): { readonly links: readonly Link[]; readonly backendsChanged: (nowMs: number) => void } {
   const arenas = Arena.share(links.length);
   const routes = routesOn(sideB(links));
   const watch = new BackendWatch(backends, (address) => routes.nextHop(address), limitedLog);
@@ -132,5 +135,11 @@ export function makeLinks(
     a.other = b;
     b.other = a;
   }
-  return made;
+  const backendsChanged = (nowMs: number) => {
+    const { added, removed } = watch.update();
+    const { arp } = made.at(-1)!;
+    for (const hop of removed) arp.unwatch(hop);
+    for (const hop of added) arp.watch(hop, nowMs);
+  };
+  return { links: made, backendsChanged };
 }

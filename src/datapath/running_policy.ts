@@ -1,6 +1,7 @@
 /** The policy that runs: its plan, the function made of it, what its balancers remember, and its reload. */
 import type { LimitedLog } from "../core/limited_log.ts";
 import type { Random } from "../core/random.ts";
+import type { Backends } from "../flow/backends/backends.ts";
 import { Affinity } from "../policy/engine/affinity.ts";
 import { annotate, type AnnotatedTree, annotateInPieces } from "../policy/engine/annotate.ts";
 import { compile } from "../policy/engine/compile.ts";
@@ -15,7 +16,7 @@ import {
   type Tree,
 } from "../policy/language/ast.ts";
 import type { Pdu } from "../wire/pdu.ts";
-import type { Config } from "./config.ts";
+import { checkPools, type Config, type Links } from "./config.ts";
 
 /** Makes the function that runs the tree: `compile`, or one that can tell what it does. */
 export type Evaluator = (plan: Plan) => Evaluate;
@@ -24,6 +25,7 @@ export interface RunningPolicyOptions {
   readonly policy: Policy;
   readonly config: Config;
   readonly steps: Steps;
+  readonly backends: Backends;
   readonly random: Random;
   /** The time as the appliance has read it. */
   readonly nowMs: () => number;
@@ -38,15 +40,19 @@ export class RunningPolicy {
   readonly #affinity: Affinity;
   readonly #environment: Environment;
   readonly #evaluator: Evaluator;
+  readonly #links: Links;
+  readonly #backends: Backends;
   #plan: Plan;
 
   /** Throws a RangeError for a policy that can't run. */
   constructor(options: RunningPolicyOptions) {
-    const { policy, config, steps, random, nowMs, limitedLog } = options;
+    const { policy, config, steps, backends, random, nowMs, limitedLog } = options;
     this.#affinity = new Affinity(config.maxConn);
     this.#environment = {
       dstAddrs: config.dstAddrs,
       steps,
+      target: (pool, port, by) => backends.target(pool, port, by),
+      leaving: (pool) => backends.leaving(pool),
       random,
       clock: { nowMs },
       maxConnections: config.maxConn,
@@ -56,6 +62,8 @@ export class RunningPolicy {
         limitedLog.write("error", "custom", 10, nowMs(), () => `custom ${name} threw: ${error}`),
     };
     this.#evaluator = options.evaluator ?? compile;
+    this.#links = config.links;
+    this.#backends = backends;
     this.#plan = makePlan(policy, this.#environment);
     this.evaluate = this.#evaluator(this.#plan);
   }
@@ -65,7 +73,10 @@ export class RunningPolicy {
    * Throws a RangeError for a policy that can't run; then the old one goes on.
    */
   replace(policy: Policy): void {
+    checkPools(policy.pools, this.#links);
+    this.#backends.check(policy.pools);
     const plan = makePlan(policy, this.#environment);
+    this.#backends.define(policy.pools); // nothing fails from here on
     adopt(plan, this.#plan);
     this.evaluate = this.#evaluator(plan);
     this.#plan = plan;
@@ -79,7 +90,8 @@ export class RunningPolicy {
   predicate(when: Predicate): (pdu: Pdu) => boolean {
     const then: Tree = { node: "decide", decision: "forward", label: null };
     const next: Tree = { node: "filter", when, then };
-    const asking: Policy = { default: "drop", lists: this.policy.lists, subtrees: {}, next };
+    const { lists, pools } = this.policy;
+    const asking: Policy = { default: "drop", lists, pools, subtrees: {}, next };
     const evaluate = compile(makePlan(asking, this.#environment));
     return (pdu) => {
       const { exit } = pdu;

@@ -1,6 +1,7 @@
 /** Everything the summary shows, as plain frozen data that can be written as JSON. */
 import { REASON_NAMES, type ReasonName } from "../core/reason.ts";
-import type { Backend, BackendStatus } from "../flow/backends/backends.ts";
+import type { Member, MemberStatus } from "../flow/backends/member.ts";
+import type { Pool } from "../flow/backends/pool.ts";
 import type { Connections } from "../flow/connections.ts";
 import { DECISION_NAMES } from "../policy/language/ast.ts";
 import type { AnnotatedTree } from "../policy/engine/annotate.ts";
@@ -29,7 +30,8 @@ export interface Counters {
     /** Removed before their time. */
     readonly evicted: number;
   };
-  readonly backends: readonly BackendSnapshot[];
+  /** `dst-addrs` first. */
+  readonly pools: readonly PoolSnapshot[];
 }
 
 /** Counts are since the start; addresses are 32-bit integers, as everywhere here. */
@@ -42,9 +44,20 @@ export interface Traffic {
   readonly bytes: number;
 }
 
-export interface BackendSnapshot {
+export interface PoolSnapshot {
+  readonly name: string;
+  readonly members: readonly MemberSnapshot[];
+}
+
+export interface MemberSnapshot {
   readonly address: number;
-  readonly status: BackendStatus;
+  /** 0: the connection's own. */
+  readonly port: number;
+  readonly weight: number;
+  readonly isBackup: boolean;
+  /** 0: no limit. */
+  readonly maxconn: number;
+  readonly status: MemberStatus;
   /** Connections ever opened. */
   readonly opened: number;
   /** Connections in the table now. */
@@ -55,7 +68,7 @@ export function countersOf(
   { counts, decisions, drops }: Metrics,
   { table, evicted }: Connections,
   links: readonly Link[],
-  backends: readonly Backend[],
+  pools: readonly Pool[],
 ): Counters {
   return frozen<Counters>({
     frames: {
@@ -69,13 +82,13 @@ export function countersOf(
     decisions: named(DECISION_NAMES, decisions),
     drops: named(REASON_NAMES, drops),
     connections: { tracked: table.count, capacity: table.capacity, evicted },
-    backends: backends.map(({ address, status, opened, active }) => ({
-      address,
-      status,
-      opened,
-      tracked: active,
-    })),
+    pools: pools.map(({ name, members }) => ({ name, members: members.map(snapshotOfMember) })),
   });
+}
+
+export function snapshotOfMember(member: Member): MemberSnapshot {
+  const { address, port, weight, isBackup, maxconn, status, opened, active } = member;
+  return { address, port, weight, isBackup, maxconn, status, opened, tracked: active };
 }
 
 /** The names with their counts, in the order of the numbers. */

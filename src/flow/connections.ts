@@ -16,7 +16,6 @@
 import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
-import type { BalanceMethod } from "../policy/language/ast.ts";
 import type { Steps } from "../policy/engine/environment.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
@@ -44,7 +43,7 @@ import {
 import { Links } from "../core/linked_lists.ts";
 import { OPENED } from "./entry.ts";
 import { Lookahead } from "./lookahead.ts";
-import { LIVE, ONE_SIDED, Population } from "./eviction.ts";
+import { CLOSED, LIVE, ONE_SIDED, Population, RESET } from "./eviction.ts";
 import { type PortRange, Ports } from "./ports.ts";
 import { Room } from "./room.ts";
 import { ALL, counts, Shares } from "./shares.ts";
@@ -90,8 +89,8 @@ export class Connections {
   readonly #shareOfPorts: number;
   readonly #lookahead = new Lookahead();
   readonly #remove = (entry: number): void => this.remove(entry);
-  /** How the translator at hand picks a backend. */
-  #method: BalanceMethod = "at random";
+  /** Number of the target of the translator at hand. */
+  #target = 0;
 
   constructor(options: ConnectionsOptions) {
     const { maxConnections, maxPerSource, ports, random, timeouts } = options;
@@ -156,11 +155,11 @@ export class Connections {
   #reopens(view: DataView, pdu: Pdu, nowMs: number): boolean {
     const { backends } = this.#options;
     const isTcp = pdu.protocol === PROTOCOL_TCP;
-    const mayBeLost = backends.unanswered > 0;
+    const mayBeLost = backends.down > 0;
     if ((pdu.flow & 1) !== SIDE_A || !(isTcp || mayBeLost) || !asks(pdu)) return false;
     const entry = pdu.flow >>> 1;
     const isLost = mayBeLost && this.table.hasSideB(entry) &&
-      backends.get(this.table.src(entry, SIDE_B))?.status === "unanswered";
+      backends.all[this.table.member(entry)]!.status === "down";
     return isLost || (isTcp && this.#tcp.beginsNext(view, pdu, nowMs));
   }
 
@@ -173,12 +172,12 @@ export class Connections {
       pdu.steps |= STEP_TRACK;
       return 0;
     },
-    translateAToB: (pdu, backend) => {
+    translateAToB: (pdu, target) => {
       if (pdu.state === STATE_INVALID) return pdu.invalid;
       if (!hasPorts(pdu)) return Reason["not-translatable"];
       if (pdu.flow >= 0 && !this.#belongsTo(pdu, SIDE_A)) return Reason.invalid;
       pdu.steps |= STEP_A_TO_B;
-      this.#method = backend;
+      this.#target = target;
       return 0;
     },
     translateBToA: (pdu) => {
@@ -250,6 +249,10 @@ export class Connections {
     }
     this.table.setState(entry, state);
     this.#everybody.renew(entry, from, to);
+    if (isOver(from) !== isOver(to) && this.table.hasSideB(entry)) {
+      const { backends } = this.#options;
+      backends.changeLoad(backends.all[this.table.member(entry)]!, isOver(to) ? -1 : 1);
+    }
     const isPooled = this.#hasPort(entry);
     if (isPooled) this.#ports.renew(entry, from, to);
     this.#shares.move(entry, from, to, isPooled);
@@ -257,10 +260,15 @@ export class Connections {
 
   #open(pdu: Pdu, nowMs: number, to: Translation, routes: NextHops | null): number {
     const { backends, ownAddress, preservesSource, random } = this.#options;
-    const { protocol, dstPort } = pdu;
-    const backend = backends.pick(this.#method, pdu, random);
-    if (backend === null) return Reason["no-backend"];
-    const { address } = backend;
+    const { protocol } = pdu;
+    const { pool, port: newPort, by } = backends.targets[this.#target]!;
+    const member = pool.pick(by, pdu, random);
+    if (member === null) return pool.refusal;
+    const { address } = member;
+    // A query's identifier is no port.
+    const dstPort = protocol === PROTOCOL_ICMP
+      ? pdu.dstPort
+      : member.port || newPort || pdu.dstPort;
     to.dst = address;
     if (routes !== null && (to.nextHop = routes.nextHop(address)) === 0) return Reason["no-route"];
     const earlier = pdu.flow >> 1;
@@ -269,7 +277,7 @@ export class Connections {
     const isPooled = source === ownAddress;
     // An entry that is replaced and counts already leaves its source's count as it is.
     if (earlier < 0 || !counts(KIND_OF_STATE[this.table.state(earlier)]!)) {
-      const reason = this.#holdToShare(pdu, isPooled ? address : 0);
+      const reason = this.#holdToShare(pdu, isPooled ? address : 0, dstPort);
       if (reason !== 0) return reason;
     }
     const state = firstState(protocol);
@@ -293,7 +301,7 @@ export class Connections {
       protocol,
       pdu.src,
       pdu.dst,
-      (pdu.srcPort << 16) | dstPort,
+      (pdu.srcPort << 16) | pdu.dstPort,
       address,
       source,
       (dstPort << 16) | port,
@@ -303,8 +311,8 @@ export class Connections {
     this.#everybody.add(entry, kind);
     if (isPooled) this.#ports.add(entry, kind);
     this.#shares.move(entry, -1, kind, isPooled);
-    backend.active++;
-    backend.opened++;
+    this.table.setMember(entry, member.index);
+    backends.opened(member);
     pdu.flow = (entry << 1) | SIDE_A;
     pdu.opened = 1;
     return 0;
@@ -312,12 +320,12 @@ export class Connections {
 
   /**
    * Holds the source of a new connection to its share of the table, and of the ports towards `backend`
-   * (0: it needs none): 0, or the reason why it gets no more. What has no answer may have its share and
+   * and its `dstPort` (0: it needs none): 0, or the reason why it gets no more. What has no answer may have its share and
    * no more, so a source that wants more loses its own oldest; a live one loses nothing, and may have
    * more as long as there is plenty: many users may stand behind one address.
    */
-  #holdToShare(pdu: Pdu, backend: number): number {
-    const { protocol, src, dstPort } = pdu;
+  #holdToShare(pdu: Pdu, backend: number, dstPort: number): number {
+    const { protocol, src } = pdu;
     const { size } = this.#ports;
     // Where all pools together hold less than would count in one, none is looked at.
     const mayCount = this.#everybody.pending >= this.#shareOfPorts ||
@@ -410,11 +418,16 @@ export class Connections {
     if (isPooled) this.#ports.remove(entry, kind);
     this.#shares.move(entry, kind, -1, isPooled);
     if (this.table.hasSideB(entry)) {
-      const backend = this.#options.backends.get(this.table.src(entry, SIDE_B));
-      if (backend !== undefined) backend.active--;
+      const { backends } = this.#options;
+      backends.forgotten(backends.all[this.table.member(entry)]!, isOver(kind));
     }
     this.table.remove(entry);
   }
+}
+
+/** True for a class of connections that are over, as far as can be seen. */
+function isOver(kind: number): boolean {
+  return kind === CLOSED || kind === RESET;
 }
 
 /** True for a PDU that may open a connection. */

@@ -8,8 +8,8 @@
  * side. Entries live in one Int32Array, the index is open addressing at a load of at most one half, and
  * removal shifts the slots behind it back, so that look-ups never meet tombstones.
  *
- * An entry takes 76 bytes here, 16 in the index, 16 in the lists of `eviction.ts`, and 8 in the counts
- * of `shares.ts`: 116.
+ * An entry takes 78 bytes here, 16 in the index, 16 in the lists of `eviction.ts`, and 8 in the counts
+ * of `shares.ts`: 118.
  *
  * A look-up in a large table waits twice for memory that no cache holds, for the slot and for the entry.
  * `findAll` does that for a whole burst at once, so that the waits overlap.
@@ -55,6 +55,7 @@ export class FlowTable {
   /** All entries, as `entry.ts` has it. */
   readonly words: Int32Array<ArrayBuffer>;
   readonly #extra: Int32Array<ArrayBuffer>;
+  readonly #members: Uint16Array<ArrayBuffer>;
   readonly #index: Int32Array<ArrayBuffer>;
   readonly #indexScale: number;
   readonly #hash: TupleHash;
@@ -80,6 +81,7 @@ export class FlowTable {
       ENTRIES_OFFSET_BYTES,
     );
     this.#extra = new Int32Array(EXTRA_WORDS * capacity);
+    this.#members = new Uint16Array(capacity);
     this.#index = new Int32Array(4 * capacity);
     this.#indexScale = this.#index.length / 0x1_0000_0000;
     this.#hash = new TupleHash(random);
@@ -222,6 +224,15 @@ export class FlowTable {
 
   setExtra(entry: number, word: number, value: number): void {
     this.#extra[EXTRA_WORDS * entry + word] = value;
+  }
+
+  /** The number of the member that the connection goes to; of no meaning without side B. */
+  member(entry: number): number {
+    return this.#members[entry]!;
+  }
+
+  setMember(entry: number, member: number): void {
+    this.#members[entry] = member;
   }
 
   /** What the connection's SYNs offered, 15 bits. */

@@ -17,9 +17,11 @@ import { ManualClock } from "../core/clock.ts";
 import { SeededRandom } from "../core/random.ts";
 import { Reason, reasonName, reasonText } from "../core/reason.ts";
 import { MemoryDevice } from "../device/memory.ts";
-import type { Policy } from "../policy/language/ast.ts";
+import type { Member } from "../flow/backends/member.ts";
+import { FORWARD, type Policy } from "../policy/language/ast.ts";
 import { explaining, formatPath, type PathLine } from "../policy/engine/path.ts";
 import { formatAddress, inSubnet, type Mac } from "../wire/address.ts";
+import { type HashKey, NO_KEY } from "../wire/keyed_hash.ts";
 import { FROM_B, isStray, type Pdu, STATE_ESTABLISHED, STATE_NEW } from "../wire/pdu.ts";
 import { Appliance } from "../datapath/appliance.ts";
 import { type Config, isBehind, type LinkConfig, routesOn, subnetOn } from "../datapath/config.ts";
@@ -28,6 +30,9 @@ import { frameOf, type Packet } from "../device/capture/packet.ts";
 import { describeFrame, formatPacket } from "./packet_text.ts";
 import { formatDecision } from "../console/summary.ts";
 import type { Outcome } from "../datapath/observer.ts";
+
+/** Most members of a pool that one line names. */
+const MOST_SHOWN = 20;
 
 /** What became of one packet. */
 export interface Explanation {
@@ -40,6 +45,8 @@ export interface Explanation {
   readonly why: string | null;
   /** Backend of the connection by which it was forwarded; null: it was not forwarded. */
   readonly backend: number | null;
+  /** How its new connection got that backend, where there is more than one pool; else null. */
+  readonly choice: string | null;
   /** Frames that were sent because of it. */
   readonly sent: readonly Sent[];
 }
@@ -52,13 +59,14 @@ interface Sent {
 
 /** The lines about one packet, each ended by a newline. */
 export function formatExplanation(packet: Packet, explanation: Explanation): string {
-  const { seen, path, decision, why, backend, sent } = explanation;
+  const { seen, path, decision, why, backend, choice, sent } = explanation;
   const via = backend === null ? "" : ` (backend ${formatAddress(backend)})`;
   const parts = [
     `${formatPacket(packet)}\n`,
     seen === null ? "" : `${seen}\n\n${formatPath(path)}`,
     `\n${decision}\n`,
     why === null ? "" : `because  : ${why}\n`,
+    choice === null ? "" : `pool     : ${choice}\n`,
     ...sent.map(({ frame, side }) => `sent     : ${describeFrame(frame)}${side}${via}\n`),
   ];
   return parts.join("");
@@ -75,7 +83,12 @@ export class Explainer {
   #refused = 0;
 
   /** `hosts` are addresses that packets will come from. */
-  constructor(policy: Policy, config: Config, hosts: readonly number[]) {
+  constructor(
+    policy: Policy,
+    config: Config,
+    hosts: readonly number[],
+    hashKey: HashKey = NO_KEY,
+  ) {
     this.#config = config;
     this.#devices = config.links.map(() => new MemoryDevice());
     this.#appliance = new Appliance({
@@ -84,6 +97,7 @@ export class Explainer {
       random: new SeededRandom(config.seed ?? 0),
       policy,
       config,
+      hashKey,
       log: {
         info: () => {},
         warning: () => {},
@@ -102,7 +116,9 @@ export class Explainer {
     });
     const own = new Set(config.links.map(({ address }) => address));
     const nextHops = config.links.flatMap(({ routes }) => routes.map(({ nextHop }) => nextHop));
-    const neighbors = [...config.dstAddrs, ...hosts, ...nextHops];
+    const members = Object.values(policy.pools)
+      .flatMap(({ members }) => members.map(({ address }) => address));
+    const neighbors = [...new Set([...config.dstAddrs, ...members, ...hosts, ...nextHops])];
     this.#meet(neighbors.filter((address) => !own.has(address)));
   }
 
@@ -125,8 +141,23 @@ export class Explainer {
         : formatDecision(outcome),
       why: reason === 0 || reason === Reason.policy ? null : reasonText(reason),
       backend: outcome?.backend ?? null,
+      choice: outcome?.decision === FORWARD && outcome.pdu.opened !== 0
+        ? this.#choiceOf(outcome.pdu.flow >> 1)
+        : null,
       sent,
     };
+  }
+
+  /** `$web, 192.168.0.2:8080 out of 192.168.0.1:8080, 192.168.0.2:8080`. */
+  #choiceOf(entry: number): string | null {
+    const { backends, connections } = this.#appliance;
+    if (backends.pools.length === 1) return null;
+    const member = backends.all[connections.table.member(entry)]!;
+    const { name, usable } = member.pool;
+    const could = usable.filter((other) => other === member || !other.isFull);
+    const shown = could.slice(0, MOST_SHOWN).map(formatMember).join(", ");
+    const more = could.length > MOST_SHOWN ? ` and ${could.length - MOST_SHOWN} more` : "";
+    return `$${name}, ${formatMember(member)} out of ${shown}${more}`;
   }
 
   /** Lets those that are on a link say where they are. */
@@ -157,6 +188,10 @@ export class Explainer {
     const own = links.findIndex(({ address }) => address === dst);
     return own >= 0 ? own : isBehind(src, links, 1) ? 1 : 0;
   }
+}
+
+function formatMember({ address, port }: Member): string {
+  return port === 0 ? formatAddress(address) : `${formatAddress(address)}:${port}`;
 }
 
 /** How the tree saw the PDU: `new, from side a`. */

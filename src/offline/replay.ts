@@ -15,6 +15,7 @@ import { SeededRandom } from "../core/random.ts";
 import { MemoryDevice } from "../device/memory.ts";
 import { completeChecksum, OffloadGuess } from "../device/capture/offload_guess.ts";
 import type { PcapRecord } from "../device/capture/pcap.ts";
+import { type HashKey, NO_KEY } from "../wire/keyed_hash.ts";
 import type { Policy } from "../policy/language/ast.ts";
 import { formatMac, type Mac } from "../wire/address.ts";
 import { Appliance } from "../datapath/appliance.ts";
@@ -68,6 +69,7 @@ export class Replay {
     config: Config,
     events: ReplayEvents,
     sides: readonly ReplaySide[],
+    hashKey: HashKey = NO_KEY,
   ) {
     this.#events = events;
     this.#macs = config.links.map(({ mac }) => mac);
@@ -86,6 +88,7 @@ export class Replay {
       random: new SeededRandom(config.seed ?? 0),
       policy,
       config,
+      hashKey,
       log,
       observer: config.trace === "off" ? null : new Trace(config.trace, console),
     });

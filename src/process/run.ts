@@ -18,6 +18,7 @@ import { Control, type ControlOptions } from "./control/control.ts";
 import { PolicyInUse } from "./policy_in_use.ts";
 import { giveUp } from "./permissions.ts";
 import { Controller } from "../control/controller.ts";
+import { loadHashKey } from "./hash_key_file.ts";
 import { pump } from "./pump.ts";
 import { listen } from "./signals.ts";
 import { formatSummary } from "../console/summary.ts";
@@ -76,6 +77,7 @@ export async function run(options: RunOptions): Promise<void> {
       random: config.seed === null ? new CryptoRandom() : new SeededRandom(config.seed),
       policy: inUse.policy,
       config,
+      hashKey: await loadHashKey(config.hashKeyFile),
       log,
       observer: config.trace === "off" ? null : new Trace(config.trace, stdout),
     });

@@ -115,6 +115,16 @@ export class Arp {
     return this.neighbors.send(frame, lengthBytes, nextHop, nowMs, entry);
   }
 
+  /** See `Neighbors.watch`. */
+  watch(nextHop: number, nowMs: number): void {
+    this.neighbors.watch(nextHop, nowMs);
+  }
+
+  /** See `Neighbors.unwatch`. */
+  unwatch(nextHop: number): void {
+    this.neighbors.unwatch(nextHop);
+  }
+
   /** See `Neighbors.expectAnswer`. */
   expectAnswer(nextHop: number, nowMs: number): void {
     this.neighbors.expectAnswer(nextHop, nowMs);

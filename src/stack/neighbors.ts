@@ -149,12 +149,42 @@ export class Neighbors {
     this.#queues = new NeighborQueues(this.#table);
     this.#orderLinks = new Links(capacity);
     this.#tokens = new TokenBucket(UNANSWERED_PER_SECOND, UNANSWERED_AT_ONCE, nowMs);
-    for (const address of watched) {
-      const at = this.#table.insert(address);
-      this.#words[at + FLAGS] = WATCHED;
-      this.#table.setTime(at, REQUESTED, -Infinity);
-      this.#queues.move(at, DUE);
-    }
+    for (const address of watched) this.#insertWatched(address);
+  }
+
+  /** Keeps an eye on one more from now on; if all places are taken by such, on none. */
+  watch(address: number, nowMs: number): void {
+    const at = this.#table.find(address);
+    if (at >= 0 && this.#table.has(at, WATCHED)) return;
+    if (at >= 0) this.#remove(at);
+    else if (this.#table.count === this.#table.capacity && !this.#removeOldest()) return;
+    this.#insertWatched(address);
+    this.#askWaiting(nowMs);
+  }
+
+  /** Forgets one that was watched. */
+  unwatch(address: number): void {
+    const at = this.#table.find(address);
+    if (at < 0 || !this.#table.has(at, WATCHED)) return;
+    this.#lose(this.#held.take(numberOf(at)).length);
+    this.#owesNothing(at);
+    this.#queues.move(at, RESTING);
+    this.#table.remove(at);
+  }
+
+  #insertWatched(address: number): void {
+    const at = this.#table.insert(address);
+    this.#words[at + FLAGS] = WATCHED;
+    this.#table.setTime(at, REQUESTED, -Infinity);
+    this.#queues.move(at, DUE);
+  }
+
+  /** Makes room; false: there are none but watched ones. */
+  #removeOldest(): boolean {
+    const { first } = this.#unresolved;
+    const oldest = atOf(first >= 0 ? first : this.#resolved.first);
+    if (oldest >= 0) this.#remove(oldest);
+    return oldest >= 0;
   }
 
   get count(): number {
@@ -164,6 +194,12 @@ export class Neighbors {
   /** Numbers from here on have never been used. */
   get end(): number {
     return this.#table.end;
+  }
+
+  /** What is known of the neighbour of that address; null: nothing. */
+  find(address: number, nowMs: number): Neighbor | null {
+    const at = this.#table.find(address);
+    return at < 0 ? null : this.look(numberOf(at), nowMs);
   }
 
   /** What is known of the neighbour of that number, below `end`; null: there is none. */
@@ -312,10 +348,7 @@ export class Neighbors {
   }
 
   #add(address: number, nowMs: number): number {
-    const { first } = this.#unresolved;
-    if (this.#table.count === this.#table.capacity) {
-      this.#remove(atOf(first >= 0 ? first : this.#resolved.first));
-    }
+    if (this.#table.count === this.#table.capacity) this.#removeOldest();
     const at = this.#table.insert(address);
     this.#table.setTime(at, REQUESTED, -Infinity);
     this.#table.setTime(at, USED, nowMs);

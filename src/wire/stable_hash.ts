@@ -8,6 +8,11 @@ export function tupleHash(pdu: Readonly<Pdu>): number {
   return mix((pdu.srcPort << 16) | pdu.dstPort, hash);
 }
 
+/** Hash of the two addresses, likewise. */
+export function addressesHash(pdu: Readonly<Pdu>): number {
+  return mix(pdu.dst, mix(pdu.src, 0));
+}
+
 /** The finalizer of MurmurHash3. */
 export function mix(value: number, seed: number): number {
   let hash = Math.imul(value ^ seed, 0x85ebca6b);

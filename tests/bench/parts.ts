@@ -45,6 +45,8 @@ function decode({ offset, lengthBytes, pdu }: (typeof frames)[number]): void {
 const backends = BACKENDS.map(parseAddress);
 const evaluate = compile(makePlan(demo, {
   dstAddrs: backends,
+  target: () => 0,
+  leaving: () => new Set(),
   steps: {
     track: () => 0,
     translateAToB: () => 0,

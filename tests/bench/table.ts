@@ -10,6 +10,7 @@
 import { BURST_FRAMES } from "../../src/core/arena.ts";
 import { SeededRandom } from "../../src/core/random.ts";
 import { Backends } from "../../src/flow/backends/backends.ts";
+import { DST_ADDRS } from "../../src/policy/language/ast.ts";
 import { Connections } from "../../src/flow/connections.ts";
 import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
 import { Translation } from "../../src/flow/translate.ts";
@@ -50,6 +51,7 @@ class Subject {
   readonly nsPerOpen: number[] = [];
   readonly nsPerRemove: number[] = [];
   readonly bytes: number;
+  readonly #backends: Backends;
   readonly #connections: Connections;
   readonly #random: SeededRandom;
   readonly #pdu = new Pdu();
@@ -66,12 +68,14 @@ class Subject {
     this.#random = new SeededRandom(size);
     const before = heldBytes();
     const backends = Array.from({ length: BACKEND_MASK + 1 }, (_, i) => FIRST_BACKEND + i);
+    this.#backends = new Backends(backends);
+    this.#backends.target(DST_ADDRS, 0, "in turn");
     this.#connections = new Connections({
       maxConnections: size,
       ports: { first: FIRST_PORT, last: 65_535 },
       timeouts: DEFAULT_TIMEOUTS,
       ownAddress: PROXY,
-      backends: new Backends(backends),
+      backends: this.#backends,
       random: this.#random,
     });
     this.open();
@@ -210,7 +214,7 @@ class Subject {
     pdu.ack = (flags & ACK) === 0 ? 0 : 1;
     pdu.window = 1000;
     this.#connections.classify(NO_BYTES, pdu, this.#nowMs);
-    const reason = side === 0 ? steps.translateAToB(pdu, "in turn") : steps.translateBToA(pdu);
+    const reason = side === 0 ? steps.translateAToB(pdu, 0) : steps.translateBToA(pdu);
     const failed = reason || this.#connections.commit(NO_BYTES, pdu, this.#nowMs, this.#to);
     if (failed !== 0) throw new Error(`Cannot measure: connection ${i} fails, reason ${failed}`);
   }

@@ -40,6 +40,7 @@ Deno.test("parseArgs fills in the defaults", () => {
   });
   assert.equal(config.seed, null);
   assert.equal(config.trace, "auto");
+  assert.equal(config.hashKeyFile, null);
   assert.equal(config.policy, null);
 });
 
@@ -76,6 +77,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
     ["--timeout-icmp", "6"],
     ["--timeout-unanswered", "7"],
     ["--clamp-mss", "off"],
+    ["--hash-key-file", "key"],
     ["--policy", "web.policy"],
     ["--seed", "4294967295"],
     ["--trace", "all"],
@@ -112,6 +114,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
       trace: "all",
       preserveSource: false,
       clampMss: false,
+      hashKeyFile: "key",
       policy: "web.policy",
     },
   );
@@ -916,6 +919,8 @@ Deno.test("parseArgs reads commands of ctl as requests", () => {
     [["kill", "all"], "POST /kill?all=true"],
     [["kill", "backend=10.0.0.1:80"], "POST /kill?backend=10.0.0.1%3A80"],
     [["reload"], "POST /reload"],
+    [["drain", "web/10.0.0.1:80", "--wait=60s"], "POST /drain?name=web%2F10.0.0.1%3A80&wait=60s"],
+    [["weight", "10.0.0.1", "7"], "POST /weight?name=10.0.0.1&weight=7"],
     [["explain", "icmp 10.0.0.1 > 10.0.0.2"], "GET /explain?packet=icmp+10.0.0.1+%3E+10.0.0.2"],
     [["trace", "tcp and new", "limit=3"], "GET /trace?predicate=tcp+and+new&limit=3"],
   ];
@@ -933,6 +938,9 @@ const wrongCtl: readonly [string[], RegExp][] = [
   [["connections", "10.0.0.1"], /expected NAME=VALUE$/],
   [["trace"], /^Missing predicate/],
   [["trace", "tcp", "and", "new"], /a predicate is one argument, in quotes$/],
+  [["drain"], /expected a backend, as in 192/],
+  [["weight", "10.0.0.1"], /expected a backend and its weight/],
+  [["ready", "10.0.0.1", "--wait=1s"], /^Cannot use --wait with "ready"/],
   [["explain"], /^Missing packet/],
   [["reload", "--watch"], /^Cannot use --watch with "reload"$/],
   [["--jsno", "status"], /--json/],

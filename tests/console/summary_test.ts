@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { formatSummary } from "../../src/console/summary.ts";
 import type { Snapshot } from "../../src/datapath/snapshot.ts";
-import { parseAddress } from "../../src/wire/address.ts";
 import { buildIcmp, buildTcp } from "../support/frames.ts";
 import { arpsOf, World } from "../support/world.ts";
 
@@ -16,7 +15,7 @@ PDUs out    : 0, 0 bytes
 Decisions   : none
 Drops       : none
 Connections : 0 of at most 10, 0 evicted
-Backend     : 192.168.0.1 resolving, connections: 0 opened, 0 tracked
+Backend     : 192.168.0.1 unknown, connections: 0 opened, 0 tracked
         PDUs  Tree
               … 3 more lines
 `,
@@ -25,14 +24,16 @@ Backend     : 192.168.0.1 resolving, connections: 0 opened, 0 tracked
 
 Deno.test("formatSummary names what was counted, in the order of the tables, numbers in full", () => {
   const empty = new World().appliance.snapshot();
+  const member = empty.pools[0]!.members[0]!;
   const lines = formatSummary({
     ...empty,
     frames: { in: 2 ** 40, out: 0, arpIn: 0, arpOut: 5 },
     decisions: { ...empty.decisions, Drop: 3, Forward: 2, Echo_reply: 1, Reject: 4 },
     drops: { ...empty.drops, "send-failed": 7, policy: 2 },
     connections: { tracked: 2, capacity: 10, evicted: 3 },
-    backends: [
-      { address: parseAddress("192.168.0.1"), status: "unanswered", opened: 9, tracked: 2 },
+    pools: [
+      { name: "dst-addrs", members: [{ ...member, status: "down", opened: 9, tracked: 2 }] },
+      { name: "web", members: [{ ...member, port: 8080, status: "up", opened: 1, tracked: 0 }] },
     ],
     policy: { lines: [{ pdus: 7, depth: 1, text: "tcp -> drop" }], hiddenLines: 0 },
   }).split("\n");
@@ -42,7 +43,8 @@ Deno.test("formatSummary names what was counted, in the order of the tables, num
     "Decisions   : Drop 3, Forward 2, Echo_reply 1, Reject 4",
     "Drops       : policy 2, send-failed 7",
     "Connections : 2 of at most 10, 3 evicted",
-    "Backend     : 192.168.0.1 unanswered, connections: 9 opened, 2 tracked",
+    "Backend     : 192.168.0.1 down, connections: 9 opened, 2 tracked",
+    "Backend     : 192.168.0.1:8080 of $web up, connections: 1 opened, 0 tracked",
     "        PDUs  Tree",
     "           7    tcp -> drop",
     "",

@@ -171,7 +171,8 @@ Deno.test("kill removes what fits, in slices, and nothing unless told what", asy
   assert.match(error, /expected a filter, or all=true/);
   assert.deepEqual(await control.call("/kill", "POST", '{"older":"1s"}'), [200, { killed: 1500 }]);
   assert.equal(table.count, 1500);
-  const tracked = control.world.appliance.counters().backends.map(({ tracked }) => tracked);
+  const tracked = control.world.appliance.counters().pools[0]!.members
+    .map(({ tracked }) => tracked);
   assert.equal(tracked.reduce((sum, one) => sum + one), 1500);
   assert.deepEqual(await control.call("/kill?all=true", "POST"), [200, { killed: 1500 }]);
   assert.equal(table.count, 0);
@@ -337,4 +338,109 @@ Deno.test("trace ends with the client", async () => {
   assert.ok("pieces" in reply);
   for await (const _ of reply.pieces) break;
   assert.equal(control.world.appliance.observer, null);
+});
+
+const POOLS = `default drop
+pool $web = 192.168.0.1 port 8080, 192.168.0.2 port 8080 weight 2
+pool $other = 192.168.0.2 port 8080
+not ip.src in $dst-addrs -> translate-a-to-b to $web, forward
+otherwise                -> translate-b-to-a, forward
+`;
+
+interface Backend {
+  readonly name: string;
+  readonly status: string;
+  readonly weight: number;
+  readonly tracked: number;
+}
+
+/** What `/backends` says of one. */
+async function backend(control: Controlled, name: string): Promise<Backend | undefined> {
+  return (await control.get<Backend[]>("/backends")).find((one) => one.name === name);
+}
+
+function withPools(text = POOLS): Controlled {
+  const { policy, errors } = parse(text, { file: "" });
+  assert.deepEqual(errors, []);
+  const control = new Controlled({ policy: policy! });
+  for (const host of control.world.backends) control.world.answer(host);
+  return control;
+}
+
+Deno.test("drain, maintenance, ready and weight change a member, and survive a reload", async () => {
+  const control = withPools();
+  const { appliance } = control.world;
+  control.open(...Array.from({ length: 30 }, (_, i) => 1000 + i));
+  const pools = await control.get<{ name: string; members: number; tracked: number }[]>("/pools");
+  assert.deepEqual(pools.map(({ name, members, tracked }) => [name, members, tracked]), [
+    ["dst-addrs", 3, 0],
+    ["web", 2, 30],
+    ["other", 1, 0],
+  ]);
+
+  const drained = await control.call<Backend>("/drain?name=192.168.0.1:8080", "POST");
+  assert.deepEqual([drained[0], drained[1].status], [200, "draining"]);
+  const { tracked } = drained[1];
+  assert.ok(tracked > 0 && tracked < 30);
+  control.open(...Array.from({ length: 30 }, (_, i) => 2000 + i));
+  assert.equal((await backend(control, "web/192.168.0.1:8080"))!.tracked, tracked);
+
+  const weighed = await control.call<Backend>(
+    "/weight",
+    "POST",
+    '{"name":"$web/192.168.0.2:8080","weight":7}',
+  );
+  assert.deepEqual([weighed[0], weighed[1].weight], [200, 7]);
+  await control.call("/maintenance?name=other/192.168.0.2:8080", "POST");
+  appliance.setPolicy(parse(POOLS, { file: "" }).policy!);
+  control.world.advance(60_000);
+  assert.equal((await backend(control, "web/192.168.0.1:8080"))!.status, "draining");
+  assert.equal((await backend(control, "web/192.168.0.2:8080"))!.weight, 7);
+  assert.equal((await backend(control, "other/192.168.0.2:8080"))!.status, "maintenance");
+
+  for (const host of control.world.backends) control.world.answer(host);
+  const ready = await control.call<Backend>("/ready?name=web/192.168.0.1:8080", "POST");
+  assert.deepEqual([ready[0], ready[1].status], [200, "up"]);
+  control.open(...Array.from({ length: 60 }, (_, i) => 3000 + i));
+  assert.ok((await backend(control, "web/192.168.0.1:8080"))!.tracked > tracked);
+});
+
+Deno.test("drain waits until no connection is left, or says how many are", async () => {
+  const control = new Controlled({ backends: ["192.168.0.1"], timeouts: { halfOpen: 10 } });
+  control.open(1001, 1002);
+  const [status, { error }] = await control.call<ErrorShape>(
+    "/drain?name=192.168.0.1&wait=2s",
+    "POST",
+  );
+  assert.deepEqual([status, error], [504, "2 connections are left after 2 s"]);
+  control.open(1003);
+  const gone = await control.call<Backend>("/drain?name=192.168.0.1&wait=60s", "POST");
+  assert.deepEqual([gone[0], gone[1].tracked, gone[1].status], [200, 0, "draining"]);
+  assert.equal(control.world.drops()["no-backend"], 1, "it takes no new connection");
+});
+
+Deno.test("a backend is named without doubt, or not changed", async () => {
+  const control = withPools();
+  const calls: readonly [string, number, RegExp][] = [
+    ["/drain?name=192.168.0.2:8080", 409, /"web\/192\.168\.0\.2:8080", "other\//],
+    ["/drain?name=web/192.168.0.1:8081", 404, /did you mean "web\/192\.168\.0\.1:8080"/],
+    ["/drain?name=10.9.9.9", 404, /There is no backend/],
+    ["/drain", 400, /name: required/],
+    ["/weight?name=192.168.0.3&weight=257", 400, /0 to 256/],
+    ["/weight?name=192.168.0.3", 400, /weight: required/],
+  ];
+  for (const [target, status, words] of calls) {
+    const [found, { error }] = await control.call<ErrorShape>(target, "POST");
+    assert.equal(found, status, target);
+    assert.match(error, words);
+  }
+  const all = await control.get<Backend[]>("/backends");
+  assert.ok(all.every(({ status, weight }) => status === "up" && weight < 3));
+});
+
+Deno.test("trace knows pools by name, too", async () => {
+  const control = withPools();
+  const target = `/trace?seconds=1s&predicate=${encodeURIComponent("not ip.src in $web and tcp")}`;
+  const lines = await traced(control, target, () => control.open(1001));
+  assert.equal(lines.length, 2);
 });

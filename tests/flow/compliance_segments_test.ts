@@ -24,7 +24,7 @@ function closed(): Dialogue {
 
 /** Connections that the backend was ever chosen for. */
 function opened(talk: Dialogue): number {
-  return talk.world.appliance.snapshot().backends[0]!.opened;
+  return talk.world.appliance.snapshot().pools[0]!.members[0]!.opened;
 }
 
 /** Both sides still exchange data. */

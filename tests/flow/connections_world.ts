@@ -1,7 +1,8 @@
 /** Connections with hosts around them: what the appliance does with a PDU, less the bytes. */
 import { SeededRandom } from "../../src/core/random.ts";
 import { reasonName } from "../../src/core/reason.ts";
-import { type Backend, Backends } from "../../src/flow/backends/backends.ts";
+import { Backends } from "../../src/flow/backends/backends.ts";
+import type { Member } from "../../src/flow/backends/member.ts";
 import { Connections } from "../../src/flow/connections.ts";
 import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
 import { SIDE_A, SIDE_B } from "../../src/flow/table.ts";
@@ -107,11 +108,15 @@ export class World {
     return [...table].map((entry) => table.state(entry));
   }
 
+  get target(): number {
+    return this.backends.target("dst-addrs", 0, this.#method);
+  }
+
   /** The backend that the only connection has. */
-  get backend(): Backend {
+  get backend(): Member {
     const { table } = this.connections;
     const [entry] = table;
-    return this.backends.get(table.src(entry!, SIDE_B))!;
+    return this.backends.all[table.member(entry!)]!;
   }
 
   /** Entries and counts, to see that nothing has changed. */
@@ -127,7 +132,15 @@ export class World {
         table.dstPort(entry, side),
       ]),
     ]);
-    return { entries, backends: this.backends.all.map((backend) => ({ ...backend })) };
+    return {
+      entries,
+      backends: this.backends.all.map(({ status, active, load, opened }) => [
+        status,
+        active,
+        load,
+        opened,
+      ]),
+    };
   }
 
   readonly #lastA = new Translation();
@@ -135,7 +148,7 @@ export class World {
   #run(pdu: Pdu, step: "track" | "translateAToB" | "translateBToA"): string {
     this.connections.classify(NO_BYTES, pdu, this.nowMs);
     const { steps } = this.connections;
-    const asked = step === "translateAToB" ? steps[step](pdu, this.#method) : steps[step](pdu);
+    const asked = step === "translateAToB" ? steps[step](pdu, this.target) : steps[step](pdu);
     const reason = asked ||
       this.connections.commit(NO_BYTES, pdu, this.nowMs, this.to);
     if (reason !== 0) return reasonName(reason);

@@ -112,6 +112,29 @@ Deno.test("explain shows what balancers choose: pings in turn, the default where
   assert.match(other!, /\n {4}echo-request +false\n {4}default drop +Drop\n\nDecision : Drop\n$/);
 });
 
+Deno.test("explain tells of several pools which it was, who could be chosen, and who was", () => {
+  const shown = explained(
+    policyOf(`default drop
+pool $web = 192.168.0.4 maxconn 1, 192.168.0.5 port 81, 192.168.0.6 state drain
+not ip.src in {$web, $dst-addrs}
+  tcp.dport = 443 -> translate-a-to-b to $web port 8443 in turn, forward
+  otherwise -> translate-a-to-b, forward
+otherwise -> translate-b-to-a, forward
+`),
+    [1, 2, 3].map((port) => `tcp 192.168.0.254:${port} > 192.168.0.100:443`)
+      .concat("tcp 192.168.0.254:9 > 192.168.0.100:9"),
+    { ...CONFIG, dstAddrs: [parseAddress("192.168.0.1")] },
+  );
+  assert.match(shown[0]!, /^ *translate-a-to-b to \$web port 8443 in turn +taken$/m);
+  assert.deepEqual(shown.map((text) => /^pool {5}: (.*)$/m.exec(text)![1]), [
+    "$web, 192.168.0.4 out of 192.168.0.4, 192.168.0.5:81",
+    "$web, 192.168.0.5:81 out of 192.168.0.5:81",
+    "$web, 192.168.0.5:81 out of 192.168.0.5:81",
+    "$dst-addrs, 192.168.0.1 out of 192.168.0.1",
+  ]);
+  assert.match(shown[0]!, /> 192.168.0.4:8443 syn ttl 63 \(backend 192.168.0.4\)$/m);
+});
+
 Deno.test("explain asks the parts of a predicate only up to the one that settles it", () => {
   const text = policyOf(
     "default drop\ntcp and (udp or not ip.ttl = 1 or icmp) and not (new and tcp.dport = 80 and fragment)" +

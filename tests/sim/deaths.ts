@@ -3,7 +3,7 @@
  * of it from ARP. What had a connection with it may fail in any way; what begins while the proxy
  * can't know yet may wait; all else must do as if nothing had happened.
  */
-import type { BackendSnapshot } from "../../src/datapath/snapshot.ts";
+import type { MemberSnapshot } from "../../src/datapath/snapshot.ts";
 import { below, type Random } from "../../src/core/random.ts";
 import type { Connection } from "./plan.ts";
 import type { SimHost } from "./host.ts";
@@ -16,7 +16,7 @@ export interface DeathsOptions {
   readonly random: Random;
   readonly backends: readonly SimHost[];
   /** The backends as the proxy sees them. */
-  readonly known: () => readonly BackendSnapshot[];
+  readonly known: () => readonly MemberSnapshot[];
   readonly at: (inMs: number, run: () => void) => void;
   /** Someone has died, or come back. */
   readonly changed: () => void;
@@ -38,7 +38,7 @@ export class Deaths {
   isKnown(): boolean {
     const status = new Map(this.#options.known().map(({ address, status }) => [address, status]));
     return this.#options.backends.every(({ at, isDead }) =>
-      status.get(at.address) === (isDead ? "unanswered" : "up")
+      status.get(at.address) === (isDead ? "down" : "up")
     );
   }
 

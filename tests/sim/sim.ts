@@ -222,7 +222,7 @@ export class Sim implements Surroundings {
     const deaths = !mortal ? null : new Deaths({
       random,
       backends: this.backends,
-      known: () => this.world.appliance.snapshot().backends,
+      known: () => this.world.appliance.snapshot().pools[0]!.members,
       at: inMs,
       changed: () => {
         this.#datagrams!.disturb();

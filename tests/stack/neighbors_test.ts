@@ -84,6 +84,40 @@ class World {
   }
 }
 
+Deno.test("Neighbors keeps an eye on one that it is told of later, and lets go of it again", () => {
+  const world = new World(3, [90]);
+  world.answer(90);
+  for (const address of [1, 2, 3]) world.answer(address);
+  world.send(4); // takes the place of another
+  world.events.length = 0;
+  world.neighbors.watch(5, world.nowMs);
+  world.neighbors.watch(2, world.nowMs); // known, but not as one to be watched
+  assert.equal(world.askedFor(5).length, 1);
+  world.run(1000, (address) => address === 5 || address === 2);
+  assert.deepEqual(world.events.filter((event) => event.endsWith("d")).sort(), [
+    "2 resolved",
+    "5 resolved",
+  ]);
+  world.run(60_000, (address) => address !== 5);
+  assert.ok(world.events.includes("5 unanswered"));
+  world.neighbors.unwatch(5);
+  world.neighbors.unwatch(5);
+  const asked = world.askedFor(5).length;
+  world.run(60_000, () => true);
+  assert.equal(world.askedFor(5).length, asked);
+  assert.equal(world.send(5), "held");
+});
+
+Deno.test("Neighbors watches no more than it has places, and never takes one from a watched one", () => {
+  const world = new World(2, [90]);
+  for (const address of [1, 2, 3, 4]) world.neighbors.watch(address, world.nowMs);
+  assert.equal(world.neighbors.count, 3);
+  world.run(1000, () => true);
+  assert.deepEqual(world.events.toSorted(), ["1 resolved", "2 resolved", "90 resolved"]);
+  world.neighbors.unwatch(1);
+  assert.equal(world.send(7), "held");
+});
+
 Deno.test("Neighbors makes room by the oldest unresolved one first", () => {
   const world = new World(3, [90]);
   world.answer(90);

@@ -56,6 +56,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     trace: "off",
     preserveSource: false,
     clampMss: null,
+    hashKeyFile: null,
     policy: null,
     ...changes,
   };

@@ -6,7 +6,6 @@
 import { below, type Random } from "../../src/core/random.ts";
 import type {
   AddressTerm,
-  BalanceMethod,
   CustomPredicate,
   CustomSelector,
   Decision,
@@ -15,7 +14,8 @@ import type {
   Tree,
 } from "../../src/policy/language/ast.ts";
 import * as build from "../../src/policy/language/build.ts";
-import { maskOf, parseAddress } from "../../src/wire/address.ts";
+import { PICK_WORDS } from "../../src/policy/language/words.ts";
+import { formatAddress, maskOf, parseAddress } from "../../src/wire/address.ts";
 import { ICMP_TYPES } from "../../src/wire/icmpv4.ts";
 import type { Packet } from "../../src/policy/language/packet.ts";
 
@@ -67,7 +67,9 @@ const LABELS = [
 ];
 const LISTS = ["web", "constructor", "x-1", "to-string"];
 const SUBTREES = ["reply", "constructor", "in", "otherwise", "use"];
-const METHODS: readonly BalanceMethod[] = ["in turn", "at random", "by hash"];
+/** Members of pools: hosts that a test's proxy can reach. */
+const MEMBERS: readonly number[] = [1, 2, 3, 9, 200].map((n) => parseAddress(`192.168.0.${n}`));
+const POOLS = ["shop", "constructor-1", "to", "port"];
 const DECISIONS: readonly Decision[] = ["drop", "forward", "echo-reply", "reject"];
 
 /** A policy of 1 to `maxNodes` nodes; small ones are as frequent as large ones. */
@@ -85,6 +87,7 @@ class Generator {
   readonly #maxDepth: number;
   /** Tree nodes that may still be made. */
   #left: number;
+  readonly #pools: Record<string, build.MemberOptions[]> = {};
   readonly #lists: Record<string, AddressTerm[]> = {};
   readonly #subtrees: Record<string, { tree: Tree; depth: number }> = {};
   #deepest = 0;
@@ -97,6 +100,7 @@ class Generator {
 
   policy(): Policy {
     const total = this.#left;
+    for (const name of POOLS) if (this.#chance(4)) this.#pools[name] = this.#members();
     for (const name of LISTS) {
       if (this.#chance(3)) {
         this.#lists[name] = this.#some(4, () => this.#addressTerm());
@@ -113,6 +117,7 @@ class Generator {
     const next = this.#tree(Math.max(1, this.#left), 1, null);
     const subtrees = Object.entries(this.#subtrees).map(([name, { tree }]) => [name, tree]);
     return build.policy(this.#pick(DECISIONS), next, {
+      pools: this.#pools,
       lists: this.#lists,
       subtrees: Object.fromEntries(subtrees) as Record<string, Tree>,
     });
@@ -155,7 +160,7 @@ class Generator {
       case 10:
         return build.track(then());
       case 11:
-        return build.translateAToB(then(), this.#pick(METHODS));
+        return build.translateAToB(then(), this.#target());
       case 12:
         return build.translateBToA(then());
       default:
@@ -170,6 +175,26 @@ class Generator {
       return [when, this.#tree(share, depth + 1, inner)] as const;
     });
     return build.firstMatch(arms);
+  }
+
+  #target(): build.TranslateOptions {
+    const to = this.#pick(["dst-addrs", ...Object.keys(this.#pools)]);
+    const by = this.#pick(PICK_WORDS);
+    return this.#chance(3) ? { to, by, port: this.#pick([1, 8080, 65_535]) } : { to, by };
+  }
+
+  /** Different ones, each with some options. */
+  #members(): build.MemberOptions[] {
+    const addresses = MEMBERS.filter(() => this.#chance(3));
+    if (addresses.length === 0) addresses.push(this.#pick(MEMBERS));
+    return addresses.map((address) => ({
+      address: formatAddress(address),
+      ...(this.#chance(3) ? { port: this.#pick([1, 80, 65_535]) } : {}),
+      ...(this.#chance(3) ? { weight: this.#pick([0, 2, 256]) } : {}),
+      ...(this.#chance(4) ? { backup: true } : {}),
+      ...(this.#chance(4) ? { maxconn: this.#pick([1, 1_000_000]) } : {}),
+      ...(this.#chance(4) ? { state: "drain" } as const : {}),
+    }));
   }
 
   /** A predicate and the protocol that is then known. */
@@ -284,7 +309,7 @@ class Generator {
 
   #addressTerm(): AddressTerm {
     if (this.#chance(5)) return build.dstAddrs;
-    const lists = Object.keys(this.#lists);
+    const lists = [...Object.keys(this.#pools), ...Object.keys(this.#lists)];
     if (lists.length > 0 && this.#chance(4)) return { list: this.#pick(lists) };
     const address = this.#pick(ADDRESSES);
     const prefixLength = this.#chance(2) ? 32 : this.#pick([0, 1, 8, 16, 24, 31]);

@@ -87,6 +87,8 @@ import message34 from "../golden/policies/wrong/34-control-characters.txt" with 
 import policy35 from "../golden/policies/wrong/35-long-line.policy" with { type: "text" };
 import message35 from "../golden/policies/wrong/35-long-line.txt" with { type: "text" };
 import policy36 from "../golden/policies/wrong/36-windows-and-wide.policy" with { type: "text" };
+import policy37 from "../golden/policies/wrong/37-pools.policy" with { type: "text" };
+import message37 from "../golden/policies/wrong/37-pools.txt" with { type: "text" };
 import message36 from "../golden/policies/wrong/36-windows-and-wide.txt" with { type: "text" };
 
 export const WRONG_POLICIES: readonly { file: string; policy: string; message: string }[] = [
@@ -126,4 +128,5 @@ export const WRONG_POLICIES: readonly { file: string; policy: string; message: s
   { file: "34-control-characters.policy", policy: policy34, message: message34 },
   { file: "35-long-line.policy", policy: policy35, message: message35 },
   { file: "36-windows-and-wide.policy", policy: policy36, message: message36 },
+  { file: "37-pools.policy", policy: policy37, message: message37 },
 ];

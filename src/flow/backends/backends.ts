@@ -1,88 +1,215 @@
-/** The backends: `--dst-addrs`, whether each can be reached, and how many connections it has had. */
-import { below, type Random } from "../../core/random.ts";
-import type { BalanceMethod } from "../../policy/language/ast.ts";
-import type { Pdu } from "../../wire/pdu.ts";
-import { tupleHash } from "../../wire/stable_hash.ts";
+/** The backends: the pools, and all their members by number and by address. */
+import {
+  DST_ADDRS,
+  type PickMethod,
+  type Policy,
+  type PoolDefinition,
+  type PoolMember,
+} from "../../policy/language/ast.ts";
+import { type HashKey, NO_KEY } from "../../wire/keyed_hash.ts";
+import { Member, type MemberStatus, plainMember } from "./member.ts";
+import { Pool } from "./pool.ts";
 
-/** Not heard of yet / answers ARP / has not answered. */
-export type BackendStatus = "resolving" | "up" | "unanswered";
+/** Most members of all pools together: their numbers have two bytes. */
+export const MAX_MEMBERS = 65_536;
 
-export interface Backend {
-  readonly address: number;
-  status: BackendStatus;
-  /** Connections in the flow table. */
-  active: number;
-  /** Connections ever opened. */
-  opened: number;
+/** Where a translator sends new connections. */
+export interface Target {
+  readonly pool: Pool;
+  /** For members that have none of their own; 0: the connection's. */
+  readonly port: number;
+  readonly by: PickMethod;
 }
 
 export class Backends {
-  readonly all: readonly Backend[];
-  /** How many have not answered. */
-  unanswered = 0;
-  readonly #byAddress: ReadonlyMap<number, Backend>;
-  /** Place in `all`. */
-  readonly #placeOf: ReadonlyMap<Backend, number>;
-  /** Those that answer and those not heard of yet, each in the order given. */
-  readonly #up: Backend[] = [];
-  readonly #resolving: Backend[];
-  #turn = 0;
+  /** `$dst-addrs` first: it always exists. Those that the policy does not have any more are last. */
+  pools: readonly Pool[] = [];
+  /**
+   * All members of all pools; each stands at its number. One that has gone stays there until another is
+   * given its number.
+   */
+  readonly all: Member[] = [];
+  /** Targets of translators, by number. */
+  readonly targets: Target[] = [];
+  /** How many of them are down. */
+  down = 0;
+  readonly #dstAddrs: PoolDefinition;
+  readonly #key: HashKey;
+  readonly #byAddress = new Map<number, Member[]>();
+  readonly #targetNumbers = new Map<string, number>();
+  /** Numbers of members that have gone. */
+  readonly #freeNumbers: number[] = [];
 
-  constructor(addresses: readonly number[]) {
-    this.all = addresses.map((address) => ({
-      address,
-      status: "resolving",
-      active: 0,
-      opened: 0,
-    }));
-    this.#byAddress = new Map(this.all.map((backend) => [backend.address, backend]));
-    this.#placeOf = new Map(this.all.map((backend, place) => [backend, place]));
-    this.#resolving = [...this.all];
+  /** `key`: of consistent hashes. Throws a RangeError for more than MAX_MEMBERS. */
+  constructor(
+    dstAddrs: readonly number[],
+    pools: Policy["pools"] = {},
+    key: HashKey = NO_KEY,
+  ) {
+    this.#dstAddrs = { members: dstAddrs.map(plainMember) };
+    this.#key = key;
+    this.check(pools);
+    this.define(pools);
   }
 
-  get(address: number): Backend | undefined {
-    return this.#byAddress.get(address);
-  }
-
-  /** Connections go to backends that answer; while none does, to those not heard of yet; else to none. */
-  setStatus(backend: Backend, status: BackendStatus): void {
-    if (backend.status === status) return;
-    const from = this.#withStatus(backend.status);
-    const to = this.#withStatus(status);
-    backend.status = status;
-    from?.splice(this.#placeIn(from, backend), 1);
-    to?.splice(this.#placeIn(to, backend), 0, backend);
-    this.unanswered = this.all.length - this.#up.length - this.#resolving.length;
-  }
-
-  #withStatus(status: BackendStatus): Backend[] | null {
-    return status === "up" ? this.#up : status === "resolving" ? this.#resolving : null;
-  }
-
-  /** Where the backend stands in a part of `all`, or would stand. */
-  #placeIn(part: readonly Backend[], backend: Backend): number {
-    const place = this.#placeOf.get(backend)!;
-    let low = 0;
-    for (let high = part.length; low < high;) {
-      const middle = (low + high) >>> 1;
-      if (this.#placeOf.get(part[middle]!)! < place) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
-  /** An eligible backend for the connection that `pdu` opens, or null if none has answered. */
-  pick(method: BalanceMethod, pdu: Readonly<Pdu>, random: Random): Backend | null {
-    const eligible = this.#up.length > 0 ? this.#up : this.#resolving;
-    const count = eligible.length;
-    if (count <= 1) return eligible[0] ?? null;
-    switch (method) {
-      case "at random":
-        return eligible[below(random, count)]!;
-      case "in turn":
-        return eligible[this.#turn++ % count]!;
-      case "by hash":
-        return eligible[(tupleHash(pdu) >>> 0) % count]!;
+  /** Throws a RangeError if there can't be so many members beside those that still have connections. */
+  check(pools: Policy["pools"]): void {
+    const defined = [this.#dstAddrs, ...Object.values(pools)];
+    const count = defined.reduce((sum, { members }) => sum + members.length, 0);
+    const busy = this.pools.flatMap(({ name, members }) => {
+      const keys = new Set(pools[name]?.members.map(keyOf));
+      return name === DST_ADDRS
+        ? []
+        : members.filter((member) => member.active > 0 && !keys.has(keyOf(member)));
+    });
+    if (count + busy.length > MAX_MEMBERS) {
+      throw new RangeError(
+        `Cannot use ${count + busy.length} backends: expected at most ${MAX_MEMBERS}`,
+      );
     }
   }
+
+  /**
+   * These are the pools from now on, besides `$dst-addrs`. A member that was there before, by pool, address
+   * and port, stays what it is; one that is not there any more gets no new connections, and goes with its
+   * last one. All targets are forgotten.
+   */
+  define(pools: Policy["pools"]): void {
+    const before = new Map(this.pools.map((pool) => [pool.name, pool]));
+    const defined = [[DST_ADDRS, this.#dstAddrs] as const, ...Object.entries(pools)];
+    this.pools = defined.map(([name]) => before.get(name) ?? new Pool(name, this.#key));
+    for (const [i, [name, { members }]] of defined.entries()) {
+      this.#arrange(this.pools[i]!, members);
+      before.delete(name);
+    }
+    for (const pool of before.values()) this.#arrange(pool, []);
+    const leaving = [...before.values()].filter(({ members }) => members.length > 0);
+    this.pools = [...this.pools, ...leaving];
+    this.targets.length = 0;
+    this.#targetNumbers.clear();
+  }
+
+  #arrange(pool: Pool, options: readonly PoolMember[]): void {
+    const before = new Map(pool.members.map((member) => [keyOf(member), member]));
+    const members = options.map((option) => {
+      const member = before.get(keyOf(option));
+      before.delete(keyOf(option));
+      if (member === undefined) return this.#add(pool, option);
+      this.#configure(member, option);
+      return member;
+    });
+    const leaving = [...before.values()];
+    for (const member of leaving) {
+      member.isLeaving = true;
+      this.setStatus(member, "draining");
+    }
+    pool.rearrange([...members, ...leaving]);
+    for (const member of leaving) if (member.active === 0) this.#remove(member);
+  }
+
+  #add(pool: Pool, options: PoolMember): Member {
+    const index = this.#freeNumbers.pop() ?? this.all.length;
+    const member = new Member(pool, index, options);
+    this.all[index] = member;
+    const known = this.#byAddress.get(member.address);
+    if (known === undefined) this.#byAddress.set(member.address, [member]);
+    else known.push(member);
+    return member;
+  }
+
+  /** What the policy says differently now becomes so; what was changed otherwise stays. */
+  #configure(member: Member, options: PoolMember): void {
+    const { configured, isLeaving } = member;
+    member.configured = options;
+    member.isLeaving = false;
+    if (options.weight !== configured.weight) member.weight = options.weight;
+    member.isBackup = options.isBackup;
+    member.maxconn = options.maxconn;
+    if (options.state === configured.state && !isLeaving) return;
+    this.setStatus(member, options.state === "drain" ? "draining" : "unknown");
+  }
+
+  #remove(member: Member): void {
+    const { pool, address, index } = member;
+    pool.forget(member);
+    const others = this.at(address).filter((other) => other !== member);
+    if (others.length > 0) this.#byAddress.set(address, others);
+    else this.#byAddress.delete(address);
+    this.#freeNumbers.push(index);
+    const isGone = ({ name, members }: Pool) => members.length === 0 && name !== DST_ADDRS;
+    if (isGone(pool)) this.pools = this.pools.filter((other) => other !== pool);
+  }
+
+  /** Addresses that members have, each once. */
+  addresses(): Iterable<number> {
+    return this.#byAddress.keys();
+  }
+
+  /** Number of the target; equal ones have one. Throws a RangeError for no such pool. */
+  target(name: string, port: number, by: PickMethod): number {
+    const key = `${name} ${port} ${by}`;
+    let number = this.#targetNumbers.get(key);
+    if (number === undefined) {
+      const pool = this.pools.find((pool) => pool.name === name);
+      if (pool === undefined) throw new RangeError(`Cannot use pool "$${name}": not defined`);
+      number = this.targets.push({ pool, port, by }) - 1;
+      this.#targetNumbers.set(key, number);
+    }
+    return number;
+  }
+
+  /** Addresses of members of this pool that are leaving: live. */
+  leaving(name: string): ReadonlySet<number> {
+    return this.pools.find((pool) => pool.name === name)?.leaving ?? new Set();
+  }
+
+  /** True if a member of any pool has this address. */
+  has(address: number): boolean {
+    return this.#byAddress.has(address);
+  }
+
+  /** The members that have this address, of all pools. */
+  at(address: number): readonly Member[] {
+    return this.#byAddress.get(address) ?? [];
+  }
+
+  setStatus(member: Member, status: MemberStatus): void {
+    if (member.status === status) return;
+    this.down += Number(status === "down") - Number(member.status === "down");
+    member.status = status;
+    member.pool.changed();
+  }
+
+  setWeight(member: Member, weight: number): void {
+    if (member.weight === weight) return;
+    member.weight = weight;
+    member.pool.rearrange(member.pool.members);
+  }
+
+  // Connections
+
+  /** The member has got a new connection. */
+  opened(member: Member): void {
+    member.active++;
+    member.opened++;
+    this.changeLoad(member, 1);
+  }
+
+  /** A connection of the member is over, or again not over. */
+  changeLoad(member: Member, change: number): void {
+    member.load += change;
+    member.pool.loadChanged(member);
+  }
+
+  /** The flow table has forgotten a connection of the member, which was over or not. */
+  forgotten(member: Member, wasOver: boolean): void {
+    member.active--;
+    if (!wasOver) this.changeLoad(member, -1);
+    if (member.isLeaving && member.active === 0) this.#remove(member);
+  }
+}
+
+/** What tells a member from the others of its pool. */
+function keyOf({ address, port }: Pick<PoolMember, "address" | "port">): string {
+  return `${address} ${port}`;
 }

@@ -6,7 +6,14 @@
  * The tree is walked from the root with the set of PDUs that can come to each node (`facts.ts`); in
  * a selector, each arm removes from the set what it takes (`remaining.ts`).
  */
-import type { Arm, Decision, Policy, Predicate, Tree } from "../language/ast.ts";
+import {
+  type Arm,
+  type Decision,
+  listsOf,
+  type Policy,
+  type Predicate,
+  type Tree,
+} from "../language/ast.ts";
 import { COMING } from "./coming.ts";
 import { Contradictions, type Tests } from "./contradiction.ts";
 import { EVERYTHING, type Facts, Restrictor, withoutOpaque } from "./facts.ts";
@@ -77,7 +84,7 @@ class Analysis {
 
   constructor(policy: Policy, dstAddrs: readonly number[] | null) {
     this.#policy = policy;
-    this.#restrictor = new Restrictor(policy.lists, dstAddrs, COMING);
+    this.#restrictor = new Restrictor(listsOf(policy), dstAddrs, COMING);
     this.#contradictions = new Contradictions(policy, dstAddrs, this.#restrictor);
     for (const name of Object.keys(policy.subtrees)) this.#definitions.set(name, new Place());
   }

@@ -1,5 +1,5 @@
 /** Why a predicate can never hold somewhere, in words. */
-import type { Policy, Predicate } from "../language/ast.ts";
+import { listsOf, type Policy, type Predicate } from "../language/ast.ts";
 import { type Kind, SHAPES } from "./box.ts";
 import { ADMITTED } from "./coming.ts";
 import { EVERYTHING, Restrictor } from "./facts.ts";
@@ -44,6 +44,6 @@ export class Contradictions {
   }
 
   #among(kinds: readonly Kind[]): Restrictor {
-    return new Restrictor(this.#policy.lists, this.#dstAddrs, kinds);
+    return new Restrictor(listsOf(this.#policy), this.#dstAddrs, kinds);
   }
 }

@@ -7,6 +7,7 @@ export type CheckName =
   | "reserved-name"
   | "used-before-definition"
   | "contains-itself"
+  | "empty-pool"
   | "too-large"
   | "too-deep"
   | "unused-definition"
@@ -23,7 +24,7 @@ export interface Finding {
   /** `error`: this can't run, or a part of it can never do anything. */
   readonly level: "error" | "warning";
   readonly check: CheckName;
-  /** What it is about: an arm, a tree, a predicate, a list, or the policy. */
+  /** What it is about: an arm, a tree, a predicate, a list, a pool, or the policy. */
   readonly node: object;
   readonly message: string;
   /** Where it is: the tests above it, as `not ip.src in $dst-addrs / tcp`; `start`: the root. */

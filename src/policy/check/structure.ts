@@ -7,6 +7,7 @@ import {
   type AddressTerm,
   childrenOf,
   DST_ADDRS,
+  listsOf,
   type Policy,
   type Predicate,
   type Tree,
@@ -45,6 +46,8 @@ class StructureCheck {
   readonly #policy: Policy;
   /** Places of the definitions in their order, by name. */
   readonly #order: ReadonlyMap<string, number>;
+  /** What `$name` can mean, pools among it. */
+  readonly #lists: ReturnType<typeof listsOf>;
   readonly #usedLists = new Set<string>();
   readonly #usedSubtrees = new Set<string>();
   readonly #measureTree = measurer<Tree, Position>({
@@ -60,6 +63,7 @@ class StructureCheck {
 
   constructor(policy: Policy) {
     this.#policy = policy;
+    this.#lists = listsOf(policy);
     this.#order = new Map(Object.keys(policy.subtrees).map((name, i) => [name, i]));
   }
 
@@ -69,6 +73,7 @@ class StructureCheck {
     const usedLists = new Set(this.#usedLists);
     const usedSubtrees = new Set(this.#usedSubtrees);
     this.#checkLists(usedLists);
+    this.#checkPools(usedLists);
     for (const name of Object.keys(lists)) {
       if (usedLists.has(name)) continue;
       const message = `List "$${name}" is never used`;
@@ -80,6 +85,31 @@ class StructureCheck {
       const path = definition(name);
       this.#find("warning", "unused-definition", tree, `Subtree "${name}" is never used`, path);
       this.#checkTree(tree, { path, within: name });
+    }
+  }
+
+  #checkPools(used: ReadonlySet<string>): void {
+    for (const [name, pool] of Object.entries(this.#policy.pools)) {
+      const path: Path = { step: `pool $${name}`, up: null };
+      const { members } = pool;
+      if (name === DST_ADDRS) {
+        const message = `Cannot define pool "$${name}": it is given by --dst-addrs`;
+        this.#find("error", "reserved-name", pool, message, path);
+      } else if (members.length === 0) {
+        this.#find("error", "empty-pool", pool, `Pool "$${name}" has no members`, path);
+      } else if (Object.hasOwn(this.#policy.lists, name)) {
+        const message = `"$${name}" is the name of a pool and of a list`;
+        this.#find("error", "reserved-name", pool, message, path);
+      } else if (members.every(({ weight }) => weight === 0)) {
+        const message = `Pool "$${name}" takes no connection: every member has weight 0`;
+        this.#find("error", "empty-pool", pool, message, path);
+      } else if (members.every(({ weight, state }) => weight === 0 || state === "drain")) {
+        const message = `Pool "$${name}" takes no connection: every member drains or has weight 0`;
+        this.#find("warning", "empty-pool", pool, message, path);
+      } else if (!used.has(name)) {
+        const message = `Pool "$${name}" is never used`;
+        this.#find("warning", "unused-definition", pool, message, path);
+      }
     }
   }
 
@@ -117,7 +147,13 @@ class StructureCheck {
   ): number {
     let networks = 0;
     for (const term of terms) {
-      networks += "list" in term ? sizes.get(term.list) ?? 0 : 1;
+      const isPool = "list" in term && Object.hasOwn(this.#policy.pools, term.list);
+      networks += !("list" in term)
+        ? 1
+        : isPool
+        ? this.#lists[term.list]!.length
+        : sizes.get(term.list) ?? 0;
+      if (isPool) continue;
       if (!("list" in term) || term.list === DST_ADDRS || sizes.has(term.list)) continue;
       if (term.list === name) {
         this.#find("error", "contains-itself", terms, `List "$${name}" contains itself`, path);
@@ -169,6 +205,7 @@ class StructureCheck {
         return { size: 0, below: [[subtree, inside]] };
       }
       default: {
+        if (tree.node === "translate-a-to-b") this.#checkTarget(tree, path);
         const children = childrenOf(tree);
         return {
           size: 1,
@@ -178,6 +215,13 @@ class StructureCheck {
         };
       }
     }
+  }
+
+  #checkTarget(tree: Extract<Tree, { node: "translate-a-to-b" }>, path: Path): void {
+    const { pool } = tree;
+    this.#usedLists.add(pool);
+    if (pool === DST_ADDRS || Object.hasOwn(this.#policy.pools, pool)) return;
+    this.#find("error", "unknown-name", tree, `Pool "$${pool}" is not defined`, path);
   }
 
   /** The subtree that is used; null: there is none. */
@@ -240,7 +284,7 @@ class StructureCheck {
     for (const term of predicate.in) {
       if (!("list" in term)) continue;
       this.#usedLists.add(term.list);
-      if (term.list === DST_ADDRS || Object.hasOwn(this.#policy.lists, term.list)) continue;
+      if (term.list === DST_ADDRS || Object.hasOwn(this.#lists, term.list)) continue;
       const message = `List "$${term.list}" is not defined`;
       const own = { step: labelOf(predicate), up: path };
       this.#find("error", "unknown-name", predicate, message, own);

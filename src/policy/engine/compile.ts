@@ -19,7 +19,7 @@ import { type Arm, DECISION_NUMBERS, type Interval, type Predicate } from "../la
 import { ArmIndex, indexable } from "./arm_index.ts";
 import type { Evaluate } from "./environment.ts";
 import { IntervalMap, NOWHERE } from "./interval_map.ts";
-import { intervalsOf, type Plan, type PlanNode } from "./plan.ts";
+import { bindPools, intervalsOf, leavingIn, type Plan, type PlanNode } from "./plan.ts";
 import { STATE_NUMBERS } from "./state_numbers.ts";
 
 /** Longest list of ranges that is written out as comparisons; longer ones are looked up. */
@@ -40,6 +40,7 @@ const INLINE_NODES = 24;
 const SWITCH_CASES = 16;
 
 export function compile(plan: Plan): Evaluate {
+  bindPools(plan);
   const emitter = new Emitter(plan);
   const body = emitter.subtree(plan.root, 0);
   const { steps } = plan.environment;
@@ -86,7 +87,11 @@ class Emitter {
       case "track":
         return this.#step("track(p)", node, offset);
       case "translate-a-to-b":
-        return this.#step(`translateAToB(p, ${this.#table(tree.backend)})`, node, offset);
+        return this.#step(
+          `translateAToB(p, ${int(this.#plan.targets[node.number]!)})`,
+          node,
+          offset,
+        );
       case "translate-b-to-a":
         return this.#step("translateBToA(p)", node, offset);
       case "set-ttl":
@@ -111,7 +116,7 @@ class Emitter {
     const segments: string[] = [];
     for (let start = 0; start < arms.length;) {
       let end = start;
-      while (end < arms.length && indexable(arms[end]!.arm.when)) end++;
+      while (end < arms.length && this.#isIndexable(arms[end]!.arm.when)) end++;
       if (end - start >= INDEXED_ARMS) {
         segments.push(this.#indexed(arms.slice(start, end)));
         start = end;
@@ -132,6 +137,12 @@ class Emitter {
       calls.push(`r = ${this.#function(body)}(p, b); if (r !== ${NOWHERE}) return r; `);
     }
     return this.#cut(calls);
+  }
+
+  /** What a list has for a time is not in the index. */
+  #isIndexable(when: Predicate): boolean {
+    if (!indexable(when)) return false;
+    return when.test !== "address" || leavingIn(when.in, this.#plan).length === 0;
   }
 
   #indexed(arms: readonly PlannedArm[]): string {
@@ -197,6 +208,7 @@ class Emitter {
         return this.#addressIn(
           predicate.field === "src" ? "p.src" : "p.dst",
           intervalsOf(predicate.in, this.#plan.lists),
+          leavingIn(predicate.in, this.#plan),
         );
       case "port": {
         const field = predicate.field === "srcPort" ? "p.srcPort" : "p.dstPort";
@@ -225,7 +237,15 @@ class Emitter {
     }
   }
 
-  #addressIn(value: string, intervals: readonly Interval[]): string {
+  #addressIn(
+    value: string,
+    intervals: readonly Interval[],
+    leaving: readonly ReadonlySet<number>[],
+  ): string {
+    const [set, ...others] = leaving;
+    if (set !== undefined) {
+      return `(${this.#addressIn(value, intervals, others)} || ${this.#table(set)}.has(${value}))`;
+    }
     if (intervals.length > INLINE_RANGES) return `${this.#intervalMap(intervals)}.has(${value})`;
     const tests = intervals.map(({ first, last }) =>
       first === last

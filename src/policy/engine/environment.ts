@@ -3,7 +3,7 @@ import type { Clock } from "../../core/clock.ts";
 import type { Random } from "../../core/random.ts";
 import type { Pdu } from "../../wire/pdu.ts";
 import type { Affinity } from "./affinity.ts";
-import type { BalanceMethod } from "../language/ast.ts";
+import type { PickMethod } from "../language/ast.ts";
 import type { SourceLimits } from "./source_limits.ts";
 
 /**
@@ -13,8 +13,8 @@ import type { SourceLimits } from "./source_limits.ts";
  */
 export interface Steps {
   track(pdu: Pdu): number;
-  /** `backend` says how a new connection gets its backend. */
-  translateAToB(pdu: Pdu, backend: BalanceMethod): number;
+  /** A new connection goes to the target of that number. */
+  translateAToB(pdu: Pdu, target: number): number;
   translateBToA(pdu: Pdu): number;
   /** `raise`: also above the TTL that the PDU came with. */
   setTtl(pdu: Pdu, ttl: number, raise: boolean): number;
@@ -24,6 +24,10 @@ export interface Environment {
   /** The list `$dst-addrs`. */
   readonly dstAddrs: readonly number[];
   readonly steps: Steps;
+  /** Number of a translator's target, the same for equal ones. */
+  readonly target: (pool: string, port: number, by: PickMethod) => number;
+  /** Addresses that a pool still has beside those of the policy: as time goes on, there are fewer. */
+  readonly leaving: (pool: string) => ReadonlySet<number>;
   readonly random: Random;
   readonly clock: Clock;
   /** Connections are numbered below this by `pdu.flow >> 1`. */

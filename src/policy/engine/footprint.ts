@@ -7,6 +7,7 @@ import {
   type AddressTerm,
   childrenOf,
   DST_ADDRS,
+  listsOf,
   type Policy,
   type Predicate,
   type Tree,
@@ -100,7 +101,7 @@ function rangeCounter(lists: ReadonlyMap<string, number>): (predicate: Predicate
 
 function listSizes(policy: Policy, backends: number): ReadonlyMap<string, number> {
   const sizes = new Map([[DST_ADDRS, backends]]);
-  for (const [name, terms] of Object.entries(policy.lists)) {
+  for (const [name, terms] of Object.entries(listsOf(policy))) {
     if (name !== DST_ADDRS) sizes.set(name, networksOf(terms, sizes));
   }
   return sizes;

@@ -12,6 +12,7 @@ import {
   type AddressTerm,
   childrenOf,
   DST_ADDRS,
+  listsOf,
   type Policy,
   type Predicate,
   type Tree,
@@ -42,6 +43,10 @@ export interface Plan {
   readonly exits: Float64Array<ArrayBuffer>;
   /** Of balancers, limits and custom selectors, by number. */
   readonly choosers: (Chooser | undefined)[];
+  /** Targets of translators to side B, by number; by `bindPools`. */
+  readonly targets: Int32Array<ArrayBuffer>;
+  /** Addresses that lists have beside `lists`, as long as members of pools are leaving; by `bindPools`. */
+  readonly leaving: Map<string, ReadonlySet<number>[]>;
   /** Named lists as intervals. */
   readonly lists: ReadonlyMap<string, readonly Interval[]>;
   /** Users' predicates, guarded, by name. */
@@ -58,11 +63,17 @@ export const MAX_BYTES: number = 3 * 2 ** 30;
 export function makePlan(policy: Policy, environment: Environment): Plan {
   const tooLarge = tooLargeOf(footprintOf(policy, environment));
   if (tooLarge !== null) throw new RangeError(tooLarge);
-  const lists = resolveLists(policy, environment.dstAddrs);
+  const lists = resolveLists(listsOf(policy), environment.dstAddrs);
   const nodes: PlanNode[] = [];
   const choosers: (Chooser | undefined)[] = [];
   const root = expand(policy, policy.next, 0, nodes);
   for (const { tree, number } of nodes) choosers[number] = chooserOf(tree, environment);
+  for (const { tree } of nodes) {
+    if (tree.node !== "translate-a-to-b" || tree.pool === DST_ADDRS) continue;
+    if (!Object.hasOwn(policy.pools, tree.pool)) {
+      throw new RangeError(`Cannot use pool "$${tree.pool}": not defined`);
+    }
+  }
   const customs = new Map<Predicate, (pdu: Readonly<Pdu>) => boolean>();
   for (const { tree } of nodes) {
     for (const predicate of predicatesOf(tree)) {
@@ -77,9 +88,39 @@ export function makePlan(policy: Policy, environment: Environment): Plan {
     nodes,
     exits: new Float64Array(nodes.length),
     choosers,
+    targets: new Int32Array(nodes.length),
+    leaving: new Map(),
     lists,
     customs,
   };
+}
+
+/** Finds out what the plan's pools are at present: they may have changed since it was made. */
+export function bindPools(plan: Plan): void {
+  const { environment, leaving, nodes, policy, targets } = plan;
+  for (const { number, tree } of nodes) {
+    if (tree.node !== "translate-a-to-b") continue;
+    targets[number] = environment.target(tree.pool, tree.port, tree.backend);
+  }
+  for (const name of [DST_ADDRS, ...Object.keys(policy.pools)]) {
+    const addresses = environment.leaving(name);
+    if (addresses.size > 0) leaving.set(name, [addresses]);
+  }
+  if (leaving.size === 0) return;
+  for (const [name, terms] of Object.entries(policy.lists)) {
+    const sets = leavingIn(terms, plan);
+    if (sets.length > 0) leaving.set(name, [...sets]);
+  }
+}
+
+/** What `intervalsOf` does not have of the terms. */
+export function leavingIn(
+  terms: readonly AddressTerm[],
+  { leaving }: Plan,
+): readonly ReadonlySet<number>[] {
+  if (leaving.size === 0) return [];
+  const sets = terms.flatMap((term) => "list" in term ? leaving.get(term.list) ?? [] : []);
+  return [...new Set(sets)];
 }
 
 /** Why a policy that takes this much can't run; null: it can. */
@@ -232,12 +273,12 @@ function* withParts(predicate: Predicate): Generator<Predicate> {
 }
 
 function resolveLists(
-  policy: Policy,
+  definitions: Readonly<Record<string, readonly AddressTerm[]>>,
   dstAddrs: readonly number[],
 ): ReadonlyMap<string, readonly Interval[]> {
   const lists = new Map<string, readonly Interval[]>();
   lists.set(DST_ADDRS, dstAddrs.map((a) => ({ first: a >>> 0, last: a >>> 0 })));
-  for (const [name, terms] of Object.entries(policy.lists)) {
+  for (const [name, terms] of Object.entries(definitions)) {
     if (name === DST_ADDRS) {
       throw new RangeError(`Cannot define list "$${name}": it exists already`);
     }

@@ -6,7 +6,7 @@ import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../../wire/ipv4.ts";
 import { FROM_A, FROM_B, isStray, type Pdu } from "../../wire/pdu.ts";
 import { DECISION_NUMBERS, type Interval, type Predicate } from "../language/ast.ts";
 import type { Evaluate } from "./environment.ts";
-import { intervalsOf, type Plan, type PlanNode } from "./plan.ts";
+import { bindPools, intervalsOf, leavingIn, type Plan, type PlanNode } from "./plan.ts";
 import { STATE_NUMBERS } from "./state_numbers.ts";
 
 /** Told of everything the walk does, in order. */
@@ -23,6 +23,7 @@ export interface Visitor {
 
 /** Evaluates one node at a time, as `Evaluate` says. */
 export function walker(plan: Plan, visitor?: Visitor): Evaluate {
+  bindPools(plan);
   return (pdu) => walk(plan, plan.root, pdu, visitor);
 }
 
@@ -63,7 +64,7 @@ function walk(plan: Plan, node: PlanNode, pdu: Pdu, visitor: Visitor | undefined
     case "track":
       return step(steps.track(pdu));
     case "translate-a-to-b":
-      return step(steps.translateAToB(pdu, tree.backend));
+      return step(steps.translateAToB(pdu, plan.targets[number]!));
     case "translate-b-to-a":
       return step(steps.translateBToA(pdu));
     case "set-ttl":
@@ -86,7 +87,8 @@ export function holds(predicate: Predicate, pdu: Pdu, plan: Plan): boolean {
     case "protocol":
       return pdu.protocol === predicate.number;
     case "address":
-      return within(pdu[predicate.field] >>> 0, intervalsOf(predicate.in, plan.lists));
+      return within(pdu[predicate.field] >>> 0, intervalsOf(predicate.in, plan.lists)) ||
+        leavingIn(predicate.in, plan).some((addresses) => addresses.has(pdu[predicate.field]));
     case "port":
       return pdu.protocol === predicate.protocol && within(pdu[predicate.field], predicate.in);
     case "tcp-flags":

@@ -49,8 +49,30 @@ export type AddressTerm =
   | { readonly network: number; readonly prefixLength: number }
   | { readonly list: string };
 
-/** The list that always exists: the backends, `--dst-addrs`. Written `$dst-addrs` in text. */
+/** The pool that always exists: the backends, `--dst-addrs`. Written `$dst-addrs` in text. */
 export const DST_ADDRS = "dst-addrs";
+
+/** One server of a pool. */
+export interface PoolMember {
+  /** As a 32-bit integer. */
+  readonly address: number;
+  /** 0: that of the translator, or the connection's own. */
+  readonly port: number;
+  /** Share of new connections, 0 … 256; 0: none. */
+  readonly weight: number;
+  /** Gets connections only while no other member can. */
+  readonly isBackup: boolean;
+  /** Most connections at a time; 0: as many as come. */
+  readonly maxconn: number;
+  /** `drain`: no new connections, those that it has go on. */
+  readonly state: "drain" | null;
+}
+
+/** Servers that share a service. Its name stands for their addresses, too. */
+export interface PoolDefinition {
+  /** One or more, each address and port once. */
+  readonly members: readonly PoolMember[];
+}
 
 /** A pure question about a PDU or its connection. It never changes state. */
 export type Predicate =
@@ -129,10 +151,24 @@ export interface Branch {
 }
 
 /**
- * How a balancer chooses a branch, or a translator a backend, in the words of the text: `in turn`,
- * one counter for all clients; `at random`; `by hash` of addresses, protocol and ports.
+ * How a balancer chooses a branch, in the words of the text: `in turn`, one counter for all
+ * clients; `at random`; `by hash` of addresses, protocol and ports.
  */
 export type BalanceMethod = "in turn" | "at random" | "by hash";
+
+/**
+ * How a translator chooses a member of its pool, all by weight: as a balancer does; by hash of
+ * fewer fields; the member with the fewest connections for its weight; or by consistent hash, which
+ * moves few others when a member comes or goes: of the client's address, or of the whole tuple.
+ */
+export type PickMethod =
+  | BalanceMethod
+  | "by hash of addresses"
+  | "by hash of source"
+  | "by hash of destination"
+  | "by least connections"
+  | "by source"
+  | "by maglev";
 
 /**
  * A node with everything below it. A packet enters the tree at its root and goes on, node by node,
@@ -177,8 +213,17 @@ export type Tree =
   }
   /** Scanner: makes or refreshes the connection's entry. */
   | { readonly node: "track"; readonly then: Tree }
-  /** Modifier: to the connection's backend; `backend` says how a new connection gets its own. */
-  | { readonly node: "translate-a-to-b"; readonly backend: BalanceMethod; readonly then: Tree }
+  /**
+   * Modifier: to the connection's backend. A new connection gets a member of `pool`, chosen by
+   * `backend`, and goes to that member's port; if it has none, to `port`; if that is 0, to its own.
+   */
+  | {
+    readonly node: "translate-a-to-b";
+    readonly pool: string;
+    readonly port: number;
+    readonly backend: PickMethod;
+    readonly then: Tree;
+  }
   /** Modifier: back to the client. */
   | { readonly node: "translate-b-to-a"; readonly then: Tree }
   /**
@@ -200,12 +245,25 @@ export type Tree =
 export interface Policy {
   /** For a packet that no branch of a selector takes. */
   readonly default: Decision;
-  /** Named address lists, in order of definition; one may use those before it. */
+  /** Named pools; a name is that of a pool or of a list. */
+  readonly pools: Readonly<Record<string, PoolDefinition>>;
+  /** Named address lists, in order of definition; one may use the pools, and lists before it. */
   readonly lists: Readonly<Record<string, readonly AddressTerm[]>>;
   /** Named subtrees, likewise. */
   readonly subtrees: Readonly<Record<string, Tree>>;
   /** The tree. */
   readonly next: Tree;
+}
+
+/** All that `$name` can mean in a predicate: the addresses of pools, and the lists. */
+export function listsOf(
+  { pools, lists }: Pick<Policy, "pools" | "lists">,
+): Readonly<Record<string, readonly AddressTerm[]>> {
+  const entries = Object.entries(pools).map(([name, { members }]) => {
+    const addresses = new Set(members.map(({ address }) => address));
+    return [name, [...addresses].map((network) => ({ network, prefixLength: 32 }))] as const;
+  });
+  return entries.length === 0 ? lists : Object.fromEntries([...entries, ...Object.entries(lists)]);
 }
 
 /** The trees directly below a node, in order; those of a `use` are its definition's. */

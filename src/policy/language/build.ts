@@ -18,7 +18,7 @@
  * assert.equal(web.default, "drop");
  * ```
  */
-import { maskOf, parseAddress, parseInterface } from "../../wire/address.ts";
+import { formatAddress, maskOf, parseAddress, parseInterface } from "../../wire/address.ts";
 import { ICMP_ECHO_REQUEST } from "../../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
 import {
@@ -30,14 +30,36 @@ import {
   type Decision,
   DST_ADDRS,
   type Interval,
+  type PickMethod,
   type Policy,
+  type PoolDefinition,
+  type PoolMember,
   type Predicate,
   type Tree,
 } from "./ast.ts";
+import { MAX_MAXCONN, MAX_MEMBER_WEIGHT } from "./limits.ts";
 import { NAME, NUMBER_WORDS } from "./words.ts";
 
-/** Lists and subtrees that a policy defines by name. */
+/** A server of a pool: more than its address. What is left out is as in the text without it. */
+export interface MemberOptions {
+  /** Its address, as `192.168.0.1`. */
+  readonly address: string;
+  /** The port that it serves on, 1 to 65,535. */
+  readonly port?: number;
+  /** Share of new connections, 0 to 256; 1, if not told. */
+  readonly weight?: number;
+  /** Gets connections only while no other member can. */
+  readonly backup?: boolean;
+  /** Most connections at a time, 1 to 1,000,000. */
+  readonly maxconn?: number;
+  /** `drain`: no new connections. */
+  readonly state?: "drain";
+}
+
+/** Pools, lists and subtrees that a policy defines by name. */
 export interface Definitions {
+  /** Servers that share a service, by the name that `$name` uses; one or more each. */
+  readonly pools?: Readonly<Record<string, readonly (string | MemberOptions)[]>>;
   /** Addresses and networks by the name that `$name` uses; a list may use those before it. */
   readonly lists?: Readonly<Record<string, AddressLike | readonly AddressLike[]>>;
   /** Trees by the name that `use` names; a subtree may use those before it. */
@@ -47,21 +69,59 @@ export interface Definitions {
 /**
  * A whole policy: `next` decides about each packet, and `defaultDecision` where no branch is taken.
  *
- * @throws {SyntaxError} for a name of a list or subtree that the text could not write
+ * @throws {SyntaxError} for a name that the text could not write, or that a pool and a list share
+ * @throws {RangeError} for a pool without a member, or with a member twice or out of range
  */
 export function policy(
   defaultDecision: Decision,
   next: Tree,
   definitions: Definitions = {},
 ): Policy {
+  const pools = Object.entries(definitions.pools ?? {})
+    .map(([name, members]) => [nameOf(name), pool(name, members)] as const);
   const lists = Object.entries(definitions.lists ?? {})
     .map(([name, terms]) => [nameOf(name), addressTerms(terms)] as const);
+  for (const [name] of lists) {
+    if (!pools.some(([pool]) => pool === name)) continue;
+    throw new SyntaxError(`Cannot use "${name}" as name of a list: a pool has it`);
+  }
   for (const name of Object.keys(definitions.subtrees ?? {})) nameOf(name);
   return Object.freeze({
     default: defaultDecision,
+    pools: Object.freeze(Object.fromEntries(pools)),
     lists: Object.freeze(Object.fromEntries(lists)),
     subtrees: Object.freeze({ ...definitions.subtrees }),
     next,
+  });
+}
+
+function pool(name: string, members: readonly (string | MemberOptions)[]): PoolDefinition {
+  if (members.length === 0) {
+    throw new RangeError(`Cannot build pool "${name}": expected one or more members`);
+  }
+  const made = members.map((member) =>
+    poolMember(typeof member === "string" ? { address: member } : member)
+  );
+  const known = new Set<string>();
+  for (const { address, port } of made) {
+    const key = `${formatAddress(address)}${port === 0 ? "" : ` port ${port}`}`;
+    if (known.has(key)) {
+      throw new RangeError(`Cannot build pool "${name}": expected each member once, not "${key}"`);
+    }
+    known.add(key);
+  }
+  return Object.freeze({ members: Object.freeze(made) });
+}
+
+function poolMember(options: MemberOptions): PoolMember {
+  const { port, weight = 1, backup = false, maxconn, state = null } = options;
+  return Object.freeze({
+    address: parseAddress(options.address),
+    port: port === undefined ? 0 : integer("port", port, 1, 65_535),
+    weight: integer("weight", weight, 0, MAX_MEMBER_WEIGHT),
+    isBackup: backup,
+    maxconn: maxconn === undefined ? 0 : integer("maxconn", maxconn, 1, MAX_MAXCONN),
+    state,
   });
 }
 
@@ -205,9 +265,34 @@ export function track(then: Tree): Tree {
   return node({ node: "track", then });
 }
 
-/** To the connection's backend; `backend` says how a new connection gets its own. */
-export function translateAToB(then: Tree, backend: BalanceMethod = "at random"): Tree {
-  return node({ node: "translate-a-to-b", backend, then });
+/** Where `translateAToB` sends new connections. */
+export interface TranslateOptions {
+  /** The pool that they go to, as `$name` or `name`; `--dst-addrs`, if not told. */
+  readonly to?: string;
+  /** The port of members that have none of their own; the connection's own, if not told. */
+  readonly port?: number;
+  /** How a member is chosen; at random, if not told. */
+  readonly by?: PickMethod;
+}
+
+/**
+ * To the connection's backend; the options, or the method alone, say how a new connection gets its
+ * own.
+ *
+ * @throws {SyntaxError} for a name of a pool that the text could not write
+ * @throws {RangeError} for a port out of range
+ */
+export function translateAToB(then: Tree, options: PickMethod | TranslateOptions = {}): Tree {
+  const { to = DST_ADDRS, port, by = "at random" } = typeof options === "string"
+    ? { by: options }
+    : options;
+  return node({
+    node: "translate-a-to-b",
+    pool: nameOf(to.replace(/^\$/, "")),
+    port: port === undefined ? 0 : integer("port", port, 1, 65_535),
+    backend: by,
+    then,
+  });
 }
 
 /** Back to the connection's client, from the address that the client asked for. */
@@ -377,7 +462,7 @@ export function customPredicate(name: string, holds: CustomPredicate): Predicate
 
 // Fields
 
-/** `192.168.0.1`, `10.0.0.0/8`, or the name of a list as `$name`. */
+/** `192.168.0.1`, `10.0.0.0/8`, or the name of a list or pool as `$name`. */
 export type AddressLike = string | AddressTerm;
 
 /**

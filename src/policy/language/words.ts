@@ -5,7 +5,14 @@
 import { ICMP_TYPES } from "../../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
 import { FLAG_NAMES } from "../../wire/tcp.ts";
-import type { BalanceMethod, ConnectionState, Decision, Interval, Predicate } from "./ast.ts";
+import type {
+  BalanceMethod,
+  ConnectionState,
+  Decision,
+  Interval,
+  PickMethod,
+  Predicate,
+} from "./ast.ts";
 
 /**
  * How a chain ends, as in `-> drop`. `default` takes the decision's own name: `default echo-reply`.
@@ -17,8 +24,22 @@ export const DECISION_WORDS: ReadonlyMap<string, Decision> = new Map([
   ["reject", "reject"],
 ]);
 
-/** Two words each: how a balancer or a translator chooses. */
+/** How a balancer chooses. */
 export const METHOD_WORDS: readonly BalanceMethod[] = ["in turn", "at random", "by hash"];
+
+/** How a translator chooses. */
+export const PICK_WORDS: readonly PickMethod[] = [
+  ...METHOD_WORDS,
+  "by hash of addresses",
+  "by hash of source",
+  "by hash of destination",
+  "by least connections",
+  "by source",
+  "by maglev",
+];
+
+/** What may follow the address of a pool's member. */
+export const MEMBER_WORDS: readonly string[] = ["weight", "port", "backup", "maxconn", "state"];
 
 export const PROTOCOL_WORDS: ReadonlyMap<string, number> = new Map([
   ["icmp", PROTOCOL_ICMP],
@@ -147,6 +168,8 @@ export const OTHER_WORDS: ReadonlyMap<string, string> = new Map([
   ["round-robin", "in turn"],
   ["random", "at random"],
   ["hash", "by hash"],
+  ["leastconn", "by least connections"],
+  ["sticky", "by source"],
   ["else", "otherwise"],
   ["always", "otherwise"],
   ["any", "otherwise"],

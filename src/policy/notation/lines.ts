@@ -150,7 +150,7 @@ function readOn(
     const raw = withoutReturn(text, at, stop);
     starts.push(at);
     if (!/^[ \t]*(#|$)/.test(raw)) {
-      open = /^[ \t]*(define|default|include)\b/.test(raw) ? null : opensList(raw, true);
+      open = /^[ \t]*(define|pool|default|include)\b/.test(raw) ? null : opensList(raw, true);
       if (open !== null) [taken, takenEnd] = [starts.length, at + raw.length];
     }
     at = stop + 1;

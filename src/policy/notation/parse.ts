@@ -6,16 +6,20 @@
  *     file     = "default" DECISION { definition | include } block       in any order
  *     included = { definition | include }
  *     include  = "include" STRING
- *     definition = "define" $NAME "=" ( TERM { "," TERM } | SET ) | "define" NAME below
+ *     definition = "define" $NAME "=" ( TERM { "," TERM } | SET ) | "define" NAME below | pool
+ *     pool     = as at the head of `parse_pool.ts`
  *     block    = arm { arm } | "->" chain [ below ]              one line, where there is no choice
  *     arm      = predicate ( "->" chain [ below ] | below )
  *     below    = the indented block: of arms; of branches, if the chain ended in a balancer
  *     chain    = item { "," item }                               nothing comes after an end
- *     item     = "track" | "translate-a-to-b" [ method ] | "translate-b-to-a"
+ *     item     = "track" | "translate-b-to-a"
+ *              | "translate-a-to-b" [ "to" $NAME ] [ "port" N ] [ method | pick ]
  *              | "set-ttl" N [ "raise" ] | "limit" N "/second" "burst" N [ "per" "source" ]
  *              | ( "drop" | "forward" | "echo" | "reject" ) [ STRING ] | "use" NAME         ends
  *              | ( method [ "per" "connection" ] | "custom" NAME ) [ ":" share { "|" share } ]
  *     method   = "in" "turn" | "at" "random" | "by" "hash"
+ *     pick     = "by" "hash" "of" ( "addresses" | "source" | "destination" )
+ *              | "by" "least" "connections" | "by" "source" | "by" "maglev"
  *     share    = [ N "x" ] chain without balancers
  *     branch   = "|" [ N "x" ] [ chain ] [ below ]               a line
  *
@@ -29,10 +33,10 @@ import { ErrorList, TooManyErrors } from "./error_list.ts";
 import { type Include, MAX_POLICY_LENGTH } from "./include.ts";
 import { Cursor, describe } from "./lex.ts";
 import { type Line, readLines } from "./lines.ts";
-import { readDefinitions, readKeyword, startsWith } from "./parse_definition.ts";
+import { readDefinitions, startsWith } from "./parse_definition.ts";
 import { readBlock, refuseBlock } from "./parse_tree.ts";
 import { formatError, oneOf, type PolicyError, type Position } from "./policy_error.ts";
-import { type Customs, hintFor, Scope, UNREADABLE } from "./scope.ts";
+import { type Customs, hintFor, readKeyword, Scope, UNREADABLE } from "./scope.ts";
 
 export { type Customs, formatError, MAX_POLICY_LENGTH, type PolicyError, type Position };
 
@@ -50,7 +54,7 @@ export type Parsed =
     readonly errors: readonly [];
     /**
      * Where each tree, arm, branch, predicate, address term and range is written. The policy itself
-     * is at its `default`; a list's array and a subtree's root are at their `define`.
+     * is at its `default`; a pool, a list's array and a subtree's root are at their definition.
      */
     readonly positions: ReadonlyMap<object, Position>;
     /** Each file and its text: this one, and those that it includes. */
@@ -95,7 +99,7 @@ function readText(scope: Scope, text: string, file: string): Policy {
       expected: `"default" and a decision, and a tree below`,
     });
   }
-  return { default: "drop", lists: {}, subtrees: {}, next: UNREADABLE };
+  return { default: "drop", pools: {}, lists: {}, subtrees: {}, next: UNREADABLE };
 }
 
 function readFile(scope: Scope, lines: readonly Line[]): Policy {
@@ -121,6 +125,7 @@ function readFile(scope: Scope, lines: readonly Line[]): Policy {
   const next = tree.length === 0 ? UNREADABLE : readBlock(scope, tree, 0);
   const policy: Policy = {
     default: decision,
+    pools: recordOf(scope.pools, (pool) => pool),
     lists: recordOf(scope.lists, (list) => list.terms),
     subtrees: recordOf(scope.subtrees, (subtree) => subtree.tree),
     next,

@@ -2,7 +2,13 @@
  * Tokens → the steps of a chain and what ends it, as far as its line goes. The grammar is at the
  * head of `parse.ts`: `chain`, `item`, `method` and `share`.
  */
-import type { BalanceMethod, Branch, CustomSelector, Tree } from "../language/ast.ts";
+import {
+  type Branch,
+  type CustomSelector,
+  DST_ADDRS,
+  type PickMethod,
+  type Tree,
+} from "../language/ast.ts";
 import { type Cursor, describe } from "./lex.ts";
 import { oneOf, type Position, quote } from "./policy_error.ts";
 import { definedLater, hintFor, MAX_GUESSES, ownOf, readNumber, type Scope } from "./scope.ts";
@@ -11,6 +17,7 @@ import {
   DECISION_WORDS,
   METHOD_WORDS,
   OTHER_WORDS,
+  PICK_WORDS,
   PREDICATE_WORDS,
 } from "../language/words.ts";
 
@@ -104,10 +111,7 @@ export function refuseRest(cursor: Cursor, chain: Chain): never {
 function readStep(scope: Scope, cursor: Cursor): MakeNode | null {
   if (cursor.take("track")) return (then) => ({ node: "track", then });
   if (cursor.take("translate-b-to-a")) return (then) => ({ node: "translate-b-to-a", then });
-  if (cursor.take("translate-a-to-b")) {
-    const backend = cursor.token.kind === "word" ? readMethod(cursor) : "at random";
-    return (then) => ({ node: "translate-a-to-b", backend, then });
-  }
+  if (cursor.take("translate-a-to-b")) return readTranslator(scope, cursor);
   if (cursor.take("set-ttl")) {
     const ttl = readNumber(scope, cursor, "a TTL", 1, 255);
     const raise = cursor.take("raise");
@@ -118,6 +122,31 @@ function readStep(scope: Scope, cursor: Cursor): MakeNode | null {
   }
   if (cursor.take("limit")) return readLimit(scope, cursor);
   return null;
+}
+
+function readTranslator(scope: Scope, cursor: Cursor): MakeNode {
+  const pool = cursor.take("to") ? readPool(scope, cursor) : DST_ADDRS;
+  const port = cursor.take("port") ? readNumber(scope, cursor, "a port", 1, 65_535) : 0;
+  const backend = cursor.token.kind === "word" ? readMethod(cursor, PICK_WORDS) : "at random";
+  return (then) => ({ node: "translate-a-to-b", pool, port, backend, then });
+}
+
+/** `$name` of a pool. */
+function readPool(scope: Scope, cursor: Cursor): string {
+  const token = cursor.word(`"$" and the name of a pool`);
+  const name = token.text.slice(1);
+  const isPool = token.text.startsWith("$") && (name === DST_ADDRS || scope.pools.has(name));
+  if (isPool) return name;
+  const names = [DST_ADDRS, ...scope.pools.keys()].slice(0, MAX_GUESSES).map((one) => `$${one}`);
+  const isList = token.text.startsWith("$") && scope.lists.has(name);
+  scope.report(cursor.line, token.start, token.end, {
+    found: describe(token),
+    expected: "a pool that is defined above",
+    hint: isList
+      ? `a list of addresses is no pool: "pool ${token.text} = …" defines one`
+      : definedLater(scope, token) ?? hintFor(token, names),
+  });
+  return DST_ADDRS;
 }
 
 function readLimit(scope: Scope, cursor: Cursor): MakeNode {
@@ -196,18 +225,33 @@ export function readString(scope: Scope, cursor: Cursor): string {
 
 // Choices: balancers and custom selectors
 
-function readMethod(cursor: Cursor): BalanceMethod {
-  for (const method of METHOD_WORDS) {
-    const [first, second] = method.split(" ") as [string, string];
-    if (!cursor.take(first)) continue;
-    if (!cursor.take(second)) {
-      cursor.fail(quote(second), hintFor(cursor.token, [second]) ?? quote(method));
+/** One of `methods`, the longest that is there. */
+function readMethod<Method extends PickMethod>(
+  cursor: Cursor,
+  methods: readonly Method[],
+): Method {
+  let left = methods.map((method) => ({ method, words: method.split(" ") }));
+  for (let read = 0;; read++) {
+    const { token } = cursor;
+    const next = token.kind === "word"
+      ? left.filter(({ words }) => words[read] === token.text)
+      : [];
+    if (next.length > 0) {
+      left = next;
+      cursor.next();
+      continue;
     }
-    return method;
+    if (read === 0) break;
+    const whole = left.find(({ words }) => words.length === read);
+    if (whole !== undefined) return whole.method;
+    const words = [...new Set(left.map(({ words }) => words[read]!))];
+    const expected = words.length === 1 ? quote(words[0]!) : oneOf(words);
+    const hint = left.length === 1 ? quote(left[0]!.method) : null;
+    cursor.fail(expected, hintFor(token, words) ?? hint);
   }
   return cursor.fail(
-    `",", ${oneOf(METHOD_WORDS)}, or the end of the line`,
-    hintFor(cursor.token, METHOD_WORDS),
+    `",", ${oneOf(methods)}, or the end of the line`,
+    hintFor(cursor.token, methods),
   );
 }
 
@@ -221,7 +265,7 @@ function readChoice(scope: Scope, cursor: Cursor): OpenChoice {
       : hintFor(token, CHAIN_WORDS);
     cursor.fail("a step or a decision", hint);
   }
-  const by = readMethod(cursor);
+  const by = readMethod(cursor, METHOD_WORDS);
   const per = cursor.at("per") && readPer(cursor, "connection") ? "connection" : "pdu";
   return {
     position,

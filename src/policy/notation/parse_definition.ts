@@ -4,17 +4,17 @@
  * An included file has definitions and includes only. They mean what they would mean in the place
  * of the `include`; a file that is already read is not read a second time.
  */
-import { DST_ADDRS } from "../language/ast.ts";
 import { MAX_TEXT_DEPTH } from "../language/limits.ts";
-import { NAME, PREDICATE_WORDS } from "../language/words.ts";
+import { PREDICATE_WORDS } from "../language/words.ts";
 import { MAX_INCLUDE_DEPTH, MAX_INCLUDED_FILES, MAX_POLICY_LENGTH, pathOf } from "./include.ts";
-import { Cursor, describe, type Token } from "./lex.ts";
+import { Cursor, describe } from "./lex.ts";
 import { type Line, readLines } from "./lines.ts";
 import { readString } from "./parse_chain.ts";
 import { readAddressSet, readAddressTerm } from "./parse_predicate.ts";
+import { readPoolDefinition } from "./parse_pool.ts";
 import { readBelow, refuseBlock } from "./parse_tree.ts";
 import { quote } from "./policy_error.ts";
-import { hintFor, type Scope, UNREADABLE } from "./scope.ts";
+import { checkName, hintFor, readKeyword, type Scope, UNREADABLE } from "./scope.ts";
 
 /** Most addresses and networks in a list, those of its lists included. */
 const MAX_LIST_TERMS = 1_000_000;
@@ -22,7 +22,7 @@ const MAX_LIST_TERMS = 1_000_000;
 /** Reads the definitions and includes of a file's top level; gives the other lines. */
 export function readDefinitions(scope: Scope, lines: readonly Line[]): Line[] {
   for (const line of lines) {
-    const name = /^define[ \t]+(\$?[a-z0-9-]+)/.exec(line.text.slice(line.start))?.[1];
+    const name = /^(?:define|pool)[ \t]+(\$?[a-z0-9-]+)/.exec(line.text.slice(line.start))?.[1];
     if (name !== undefined && !scope.definedIn.has(name)) {
       scope.definedIn.set(name, new Cursor(line).position);
     }
@@ -31,6 +31,8 @@ export function readDefinitions(scope: Scope, lines: readonly Line[]): Line[] {
   for (const line of lines) {
     if (startsWith(line, "define", /\s\$?[a-z0-9-]+(\s*=|\s*$)/.test(line.text))) {
       readDefinition(scope, line);
+    } else if (startsWith(line, "pool", /^\s*\S+\s+\$[a-z0-9-]+\s*=/.test(line.text))) {
+      readPoolDefinition(scope, line);
     } else if (startsWith(line, "include", /^\s*\S+\s+"/.test(line.text))) {
       readInclude(scope, line);
     } else others.push(line);
@@ -47,18 +49,6 @@ export function startsWith(line: Line, word: string, likely: boolean): boolean {
       `did you mean "${word}"?`;
 }
 
-export function readKeyword(scope: Scope, cursor: Cursor, word: string): void {
-  if (cursor.at(word)) cursor.next();
-  else {
-    const { start, end } = cursor.token;
-    scope.report(cursor.line, start, end, {
-      found: describe(cursor.next()),
-      expected: quote(word),
-      hint: `did you mean "${word}"?`,
-    });
-  }
-}
-
 function readDefinition(scope: Scope, line: Line): void {
   const cursor = new Cursor(line);
   readKeyword(scope, cursor, "define");
@@ -71,7 +61,7 @@ function readListDefinition(scope: Scope, line: Line, cursor: Cursor): void {
   const position = cursor.position;
   const name = cursor.next();
   const word = name.text.slice(1);
-  const fresh = checkName(scope, line, name, word, scope.lists);
+  const fresh = checkName(scope, line, name, word, scope.hasList(word));
   const terms = scope.attempt(line, () => {
     if (!cursor.take("=")) cursor.fail(`"="`, hintFor(cursor.token, []));
     const braces = cursor.at("{");
@@ -84,7 +74,8 @@ function readListDefinition(scope: Scope, line: Line, cursor: Cursor): void {
   let depth = 1;
   for (const term of terms) {
     const inner = "list" in term ? scope.lists.get(term.list) : undefined;
-    size += inner?.size ?? 1;
+    const pool = "list" in term ? scope.pools.get(term.list) : undefined;
+    size += inner?.size ?? pool?.members.length ?? 1;
     depth = Math.max(depth, 1 + (inner?.depth ?? 0));
   }
   if (size > MAX_LIST_TERMS || depth > MAX_TEXT_DEPTH) {
@@ -124,35 +115,10 @@ function readSubtreeDefinition(scope: Scope, line: Line, cursor: Cursor): void {
     if (meant !== undefined && !scope.subtrees.has(meant)) {
       scope.subtrees.set(meant, { tree, depth });
     }
-  } else if (checkName(scope, line, name, name.text, scope.subtrees)) {
+  } else if (checkName(scope, line, name, name.text, scope.subtrees.has(name.text))) {
     if (tree !== UNREADABLE) scope.positions.set(tree, position);
     scope.subtrees.set(name.text, { tree, depth });
   }
-}
-
-/** False if the name is taken already. */
-function checkName(
-  scope: Scope,
-  line: Line,
-  token: Token,
-  name: string,
-  taken: ReadonlyMap<string, unknown>,
-): boolean {
-  const wrong = (expected: string, hint: string | null = null) =>
-    scope.report(line, token.start, token.end, { found: describe(token), expected, hint });
-  if (!NAME.test(name)) {
-    const lower = name.toLowerCase().replaceAll("_", "-");
-    wrong(
-      `a name of 1 to 63 lower-case letters, digits and "-", a letter first`,
-      NAME.test(lower) ? `did you mean "${token.text.startsWith("$") ? "$" : ""}${lower}"?` : null,
-    );
-  } else if (taken === scope.lists && name === DST_ADDRS) {
-    wrong("another name", `"$${DST_ADDRS}" is the list that --${DST_ADDRS} gives`);
-  } else if (taken.has(name)) {
-    wrong("a new name", `the first of this name is in ${scope.lineOfDefinition(token.text)}`);
-    return false;
-  }
-  return true;
 }
 
 // Includes
@@ -200,7 +166,7 @@ function readInclude(scope: Scope, line: Line): void {
     const { token } = new Cursor(other);
     scope.report(other, token.start, token.end, {
       found: describe(token),
-      expected: `"define" or "include"`,
+      expected: `"define", "pool" or "include"`,
       hint: "an included file has no default and no tree",
     });
   }

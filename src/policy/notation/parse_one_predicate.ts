@@ -1,5 +1,5 @@
 /** One predicate as text, apart from a policy, which may name a policy's lists. */
-import type { AddressTerm, Predicate } from "../language/ast.ts";
+import type { Policy, Predicate } from "../language/ast.ts";
 import { ErrorList, TooManyErrors } from "./error_list.ts";
 import { Cursor } from "./lex.ts";
 import { readLines } from "./lines.ts";
@@ -11,12 +11,13 @@ import { type Customs, Scope } from "./scope.ts";
 const MAX_LENGTH = 4096;
 
 /**
- * Reads a predicate, one line. `lists` are those of the policy: only their names count. Throws a SyntaxError
+ * Reads a predicate, one line. Lists and pools are those of the policy: only
+ * their names count. Throws a SyntaxError
  * whose message says what is wrong, and where.
  */
 export function parsePredicate(
   text: string,
-  lists: Readonly<Record<string, readonly AddressTerm[]>>,
+  { lists, pools }: Pick<Policy, "lists" | "pools">,
   customs: Customs,
 ): Predicate {
   if (text.length > MAX_LENGTH) {
@@ -27,6 +28,7 @@ export function parsePredicate(
   for (const [name, terms] of Object.entries(lists)) {
     scope.lists.set(name, { terms, size: 1, depth: 1 });
   }
+  for (const [name, pool] of Object.entries(pools)) scope.pools.set(name, pool);
   let predicate: Predicate | null = null;
   try {
     const [line, ...more] = readLines(text, "predicate", errors.report);

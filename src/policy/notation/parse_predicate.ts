@@ -17,10 +17,10 @@
  */
 import { MAX_TEXT_DEPTH } from "../language/limits.ts";
 import { formatAddress, maskOf, parseInterface } from "../../wire/address.ts";
-import { type AddressTerm, DST_ADDRS, type Interval, type Predicate } from "../language/ast.ts";
+import type { AddressTerm, Interval, Predicate } from "../language/ast.ts";
 import { type Cursor, describe, type Token } from "./lex.ts";
 import { type Position, quote } from "./policy_error.ts";
-import { definedLater, hintFor, MAX_GUESSES, ownOf, readNumber, type Scope } from "./scope.ts";
+import { definedLater, hintFor, ownOf, readNumber, type Scope } from "./scope.ts";
 import {
   ADDRESS_WORDS,
   CHAIN_WORDS,
@@ -187,14 +187,10 @@ export function readAddressTerm(scope: Scope, cursor: Cursor): AddressTerm {
     scope.report(cursor.line, token.start, token.end, { found: describe(token), expected, hint });
   if (token.text.startsWith("$")) {
     const list = token.text.slice(1);
-    if (list !== DST_ADDRS && !scope.lists.has(list)) {
+    if (!scope.hasList(list)) {
       wrong(
         "a list that is defined above",
-        definedLater(scope, token) ??
-          hintFor(
-            token,
-            [DST_ADDRS, ...scope.lists.keys()].slice(0, MAX_GUESSES).map((name) => `$${name}`),
-          ),
+        definedLater(scope, token) ?? hintFor(token, scope.listNames),
       );
     }
     return scope.mark({ list }, position);
@@ -207,7 +203,7 @@ export function readAddressTerm(scope: Scope, cursor: Cursor): AddressTerm {
     const reason = (error as Error).message.split(" as IPv4 address: ")[1];
     wrong(
       "an address, as in 10.0.0.1, 10.0.0.0/8 or $list",
-      scope.lists.has(token.text) || token.text === DST_ADDRS
+      scope.hasList(token.text)
         ? `did you mean "$${token.text}"?`
         : /^[\d./]+$/.test(token.text) && reason !== undefined && !reason.startsWith("expected")
         ? reason

@@ -4,14 +4,16 @@
  * here.
  */
 import { formatAddress } from "../../wire/address.ts";
-import type {
-  AddressTerm,
-  Branch,
-  Decision,
-  Interval,
-  Policy,
-  Predicate,
-  Tree,
+import {
+  type AddressTerm,
+  type Branch,
+  type Decision,
+  DST_ADDRS,
+  type Interval,
+  type Policy,
+  type PoolMember,
+  type Predicate,
+  type Tree,
 } from "../language/ast.ts";
 import { printable } from "./policy_error.ts";
 import {
@@ -28,9 +30,13 @@ import {
 /** The whole policy; ends with a newline. */
 export function print(policy: Policy): string {
   const lines = [`default ${policy.default}`];
+  const pools = Object.entries(policy.pools);
   const lists = Object.entries(policy.lists);
   const subtrees = Object.entries(policy.subtrees);
-  if (lists.length > 0) lines.push("");
+  if (pools.length + lists.length > 0) lines.push("");
+  for (const [name, { members }] of pools) {
+    lines.push(`pool $${name} = ${members.map(printMember).join(", ")}`);
+  }
   for (const [name, terms] of lists) {
     lines.push(`define $${name} = ${terms.map(printAddressTerm).join(", ")}`);
   }
@@ -38,7 +44,7 @@ export function print(policy: Policy): string {
     lines.push("", `define ${name}`);
     printBlock(tree, INDENT, lines);
   }
-  if (lists.length + subtrees.length > 0) lines.push("");
+  if (pools.length + lists.length + subtrees.length > 0) lines.push("");
   printBlock(policy.next, "", lines);
   return lines.map((line) => `${line}\n`).join("");
 }
@@ -172,7 +178,12 @@ export function printStep(tree: Tree): string {
     case "translate-b-to-a":
       return tree.node;
     case "translate-a-to-b":
-      return tree.backend === "at random" ? tree.node : `${tree.node} ${tree.backend}`;
+      return [
+        tree.node,
+        tree.pool === DST_ADDRS ? "" : ` to $${tree.pool}`,
+        tree.port === 0 ? "" : ` port ${tree.port}`,
+        tree.backend === "at random" ? "" : ` ${tree.backend}`,
+      ].join("");
     case "set-ttl":
       return `set-ttl ${tree.ttl}${tree.raise ? " raise" : ""}`;
     case "decide": {
@@ -262,6 +273,18 @@ function printAddressTerm(term: AddressTerm): string {
   if ("list" in term) return `$${term.list}`;
   const address = formatAddress(term.network);
   return term.prefixLength === 32 ? address : `${address}/${term.prefixLength}`;
+}
+
+/** A member of a pool, as its definition has it. */
+function printMember({ address, port, weight, isBackup, maxconn, state }: PoolMember): string {
+  return [
+    formatAddress(address),
+    port === 0 ? "" : ` port ${port}`,
+    weight === 1 ? "" : ` weight ${weight}`,
+    isBackup ? " backup" : "",
+    maxconn === 0 ? "" : ` maxconn ${maxconn}`,
+    state === null ? "" : ` state ${state}`,
+  ].join("");
 }
 
 function printRange({ first, last }: Interval): string {

@@ -3,12 +3,19 @@
  * where errors go, and how numbers are read and words guessed.
  */
 import { MAX_TEXT_DEPTH } from "../language/limits.ts";
-import type { AddressTerm, CustomPredicate, CustomSelector, Tree } from "../language/ast.ts";
+import {
+  type AddressTerm,
+  type CustomPredicate,
+  type CustomSelector,
+  DST_ADDRS,
+  type PoolDefinition,
+  type Tree,
+} from "../language/ast.ts";
 import { type Cursor, describe, LineError, type Token } from "./lex.ts";
 import type { Include } from "./include.ts";
 import type { Line, Report } from "./lines.ts";
-import { closest, type Position } from "./policy_error.ts";
-import { OTHER_WORDS } from "../language/words.ts";
+import { closest, type Position, quote } from "./policy_error.ts";
+import { NAME, OTHER_WORDS } from "../language/words.ts";
 
 /** A user's functions that a policy text may name: what `custom NAME` means in it. */
 export interface Customs {
@@ -48,9 +55,11 @@ export class Scope {
   readonly positions: Map<object, Position> = new Map();
   /** Lists that are defined above, by name without `$`. */
   readonly lists: Map<string, List> = new Map();
+  /** Pools that are defined above, likewise; a name is that of a pool or of a list. */
+  readonly pools: Map<string, PoolDefinition> = new Map();
   /** Subtrees that are defined above. */
   readonly subtrees: Map<string, Subtree> = new Map();
-  /** Every definition of the files that are read, lists with their `$`. */
+  /** Every definition of the files that are read, lists and pools with their `$`. */
   readonly definedIn: Map<string, Position> = new Map();
   /** Nodes on the longest path of the tree or definition that is being read. */
   deepest = 0;
@@ -75,6 +84,17 @@ export class Scope {
     const at = this.definedIn.get(name);
     if (at === undefined) return null;
     return at.file === this.reading.at(-1) ? `line ${at.line}` : `line ${at.line} of "${at.file}"`;
+  }
+
+  /** True for a name that stands for addresses: of a list or pool above, or `$dst-addrs`. */
+  hasList(name: string): boolean {
+    return name === DST_ADDRS || this.lists.has(name) || this.pools.has(name);
+  }
+
+  /** Names for a hint, with their `$`. */
+  get listNames(): readonly string[] {
+    const names = [DST_ADDRS, ...this.pools.keys(), ...this.lists.keys()];
+    return names.slice(0, MAX_GUESSES).map((name) => `$${name}`);
   }
 
   /** Freezes a node and remembers where it is written. */
@@ -149,4 +169,41 @@ export function hintFor(token: Token, words: readonly string[]): string | null {
       ? other
       : null);
   return guess === null ? null : `did you mean "${guess}"?`;
+}
+
+export function readKeyword(scope: Scope, cursor: Cursor, word: string): void {
+  if (cursor.at(word)) cursor.next();
+  else {
+    const { start, end } = cursor.token;
+    scope.report(cursor.line, start, end, {
+      found: describe(cursor.next()),
+      expected: quote(word),
+      hint: `did you mean "${word}"?`,
+    });
+  }
+}
+
+/** False if the name is taken already. */
+export function checkName(
+  scope: Scope,
+  line: Line,
+  token: Token,
+  name: string,
+  isTaken: boolean,
+): boolean {
+  const wrong = (expected: string, hint: string | null = null) =>
+    scope.report(line, token.start, token.end, { found: describe(token), expected, hint });
+  if (!NAME.test(name)) {
+    const lower = name.toLowerCase().replaceAll("_", "-");
+    wrong(
+      `a name of 1 to 63 lower-case letters, digits and "-", a letter first`,
+      NAME.test(lower) ? `did you mean "${token.text.startsWith("$") ? "$" : ""}${lower}"?` : null,
+    );
+  } else if (token.text === `$${DST_ADDRS}`) {
+    wrong("another name", `"$${DST_ADDRS}" is the list that --${DST_ADDRS} gives`);
+  } else if (isTaken) {
+    wrong("a new name", `the first of this name is in ${scope.lineOfDefinition(token.text)}`);
+    return false;
+  }
+  return true;
 }

@@ -10,6 +10,7 @@ import {
   type Decision,
   DST_ADDRS,
   type Interval,
+  type PickMethod,
   type Predicate,
   type Tree,
 } from "../language/ast.ts";
@@ -21,17 +22,16 @@ const PROTOCOL_NAMES: Readonly<Record<number, string>> = {
   [PROTOCOL_UDP]: "UDP",
 };
 
-/** How a balancer or a translator chooses, at the end of a sentence. */
+/** How a balancer chooses, at the end of a sentence. */
 const BALANCING: Readonly<Record<BalanceMethod, string>> = {
   "in turn": "round robin",
   "at random": "random",
   "by hash": "hash",
 };
-const PICKING: Readonly<Record<BalanceMethod, string>> = {
-  "in turn": "in turn",
-  "at random": "randomly",
-  "by hash": "by hash",
-};
+/** The same words as in the text, but for this one. */
+function picking(method: PickMethod): string {
+  return method === "at random" ? "randomly" : method;
+}
 const DECISION_CAPTIONS: Readonly<Record<Decision, string>> = {
   "drop": "Drop",
   "forward": "Forward",
@@ -97,7 +97,9 @@ export function noteOf(tree: Tree, protocol: number | null): string | null {
     case "track":
       return "Track connection";
     case "translate-a-to-b":
-      return `Pick one of ${DST_ADDRS} ${PICKING[tree.backend]}`;
+      return `Pick one of ${tree.pool} ${picking(tree.backend)}${
+        tree.port === 0 ? "" : `, port ${tree.port}`
+      }`;
     case "set-ttl":
       return `Set TTL to ${tree.raise ? "" : "at most "}${tree.ttl}`;
     case "decide": {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { LimitedLog } from "../../../src/core/limited_log.ts";
 import { SeededRandom } from "../../../src/core/random.ts";
 import { Backends } from "../../../src/flow/backends/backends.ts";
+import { plainMember } from "../../../src/flow/backends/member.ts";
 import { BackendWatch } from "../../../src/flow/backends/arp_watch.ts";
 import { Routes } from "../../../src/stack/routes.ts";
 import { parseAddress, parseMac, subnetOf } from "../../../src/wire/address.ts";
@@ -9,6 +10,7 @@ import { Pdu } from "../../../src/wire/pdu.ts";
 import { gatewayOf } from "../../support/config.ts";
 
 const BACKEND = parseAddress("192.168.0.1");
+const ignore = () => {};
 const [A, B, C] = ["02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:0c"].map(parseMac);
 
 function make(addresses: readonly number[]): {
@@ -57,12 +59,12 @@ Deno.test("BackendWatch tells all backends behind a gateway by one next hop", ()
   assert.deepEqual(watch.nextHops(), [gateway, BACKEND]);
   watch.unanswered(gateway, 0);
   assert.deepEqual(backends.all.map(({ status }) => status), [
-    "unanswered",
-    "unanswered",
-    "resolving",
+    "down",
+    "down",
+    "unknown",
   ]);
   watch.resolved(gateway, A!, 1);
-  assert.deepEqual(backends.all.map(({ status }) => status), ["up", "up", "resolving"]);
+  assert.deepEqual(backends.all.map(({ status }) => status), ["up", "up", "unknown"]);
   assert.match(lines[0]!, /^gateway 192.168.255.254 does not answer ARP/);
 });
 
@@ -72,9 +74,28 @@ Deno.test("BackendWatch of 10,000 backends that come and go writes a hundred lin
   const random = new SeededRandom(1);
   for (const [i, address] of addresses.entries()) {
     watch.resolved(address, A!, 0);
-    assert.ok(addresses.indexOf(backends.pick("at random", new Pdu(), random)!.address) <= i);
+    assert.ok(
+      addresses.indexOf(backends.pools[0]!.pick("at random", new Pdu(), random)!.address) <= i,
+    );
   }
   for (const address of addresses) watch.unanswered(address, 0);
   assert.equal(lines.length, 200);
-  assert.equal(backends.pick("at random", new Pdu(), random), null);
+  assert.equal(backends.pools[0]!.pick("at random", new Pdu(), random), null);
+});
+
+Deno.test("BackendWatch marks all members of an address, whatever their pool and port", () => {
+  const members = [8080, 8081].map((port) => ({ ...plainMember(BACKEND), port }));
+  const backends = new Backends([BACKEND], { web: { members } });
+  const watch = new BackendWatch(
+    backends,
+    (address) => address,
+    new LimitedLog({ info: ignore, warning: ignore, error: ignore }),
+  );
+  assert.deepEqual(watch.nextHops(), [BACKEND]);
+  watch.unanswered(BACKEND, 0);
+  assert.deepEqual(backends.all.map(({ status }) => status), ["down", "down", "down"]);
+  assert.equal(backends.down, 3);
+  watch.resolved(BACKEND, A!, 1);
+  assert.deepEqual(backends.all.map(({ status }) => status), ["up", "up", "up"]);
+  assert.equal(backends.down, 0);
 });

@@ -77,6 +77,8 @@ function environment(random: Random): Environment {
   const refused = (pdu: Pdu): number => pdu.state === STATE_INVALID ? Reason.invalid : 0;
   return {
     dstAddrs: BACKENDS,
+    target: () => 0,
+    leaving: () => new Set(),
     steps: {
       track: refused,
       translateAToB: (pdu) =>

@@ -701,6 +701,40 @@ ${ROUND_TRIP}`.replace("from side b ->", "otherwise   ->"),
     finds: [],
   },
   {
+    name: "pools that take no connection, or are not used",
+    text: `default drop
+pool $zero = 10.0.0.1 weight 0, 10.0.0.2 weight 0
+pool $drained = 10.0.0.3 state drain, 10.0.0.4 weight 0
+pool $unused = 10.0.0.5
+pool $asked = 10.0.0.6
+define $list = $asked
+from side a
+  ip.dst in $list -> drop
+  tcp -> translate-a-to-b to $zero, forward
+  udp -> translate-a-to-b to $drained, forward
+otherwise -> translate-b-to-a, forward
+`,
+    finds: [
+      '2: error empty-pool: pool $zero: Pool "$zero" takes no connection: every member has weight 0',
+      '3: warning empty-pool: pool $drained: Pool "$drained" takes no connection: every member ' +
+      "drains or has weight 0",
+      '4: warning unused-definition: pool $unused: Pool "$unused" is never used',
+    ],
+  },
+  {
+    name: "an arm for an address that a pool above has",
+    text: `default drop
+pool $web = 10.0.0.1 port 80, 10.0.0.1 port 81, 10.0.0.2
+ip.src in $web -> drop
+ip.src = 10.0.0.2 -> drop
+ip.src = 10.0.0.3 -> drop
+`,
+    finds: [
+      '4: error unreachable: ip.src = 10.0.0.2: "ip.src = 10.0.0.2" is unreachable: ' +
+      '"ip.src in $web" above it takes all of it',
+    ],
+  },
+  {
     name: "a default that forwards what is not translated",
     text: `default forward
 udp -> drop
@@ -831,6 +865,29 @@ Deno.test("check, names that are wrong in a policy made in code: says which", ()
     'error reserved-name: define $dst-addrs: Cannot define list "$dst-addrs": it is given by ' +
     "--dst-addrs",
     'warning unused-definition: define $dst-addrs: List "$dst-addrs" is never used',
+  ]);
+});
+
+Deno.test("check, pools that are wrong in a policy made in code: says which", () => {
+  const members = [{
+    address: 1,
+    port: 0,
+    weight: 1,
+    isBackup: false,
+    maxconn: 0,
+    state: null,
+  }];
+  const policy: Policy = {
+    ...build.policy("drop", build.translateAToB(build.translateBToA(build.drop), { to: "nobody" })),
+    pools: { "dst-addrs": { members }, "empty": { members: [] }, "x": { members } },
+    lists: { x: [{ list: "dst-addrs" }] },
+  };
+  assert.deepEqual(lines(policy).filter((line) => /pool/i.test(line)), [
+    'error unknown-name: start: Pool "$nobody" is not defined',
+    'error reserved-name: pool $dst-addrs: Cannot define pool "$dst-addrs": it is given by ' +
+    "--dst-addrs",
+    'error empty-pool: pool $empty: Pool "$empty" has no members',
+    'error reserved-name: pool $x: "$x" is the name of a pool and of a list',
   ]);
 });
 

@@ -88,5 +88,6 @@ export function prune(plan: Plan, random: Random): Policy {
     }
   };
   const next = pruned(plan.root, { selects: 0, hashes: 0, limits: 0 });
-  return build.policy(plan.policy.default, next, { lists: plan.policy.lists, subtrees });
+  const { default: decision, pools, lists } = plan.policy;
+  return { ...build.policy(decision, next, { lists, subtrees }), pools };
 }

@@ -96,6 +96,12 @@ const PREDICATE_KINDS = [
 ];
 
 /** One policy in two plans of their own, one walked, one compiled, sent the same PDUs. */
+/** Members of some pools of `randomPolicy` that are leaving. */
+const LEAVING = {
+  shop: new Set(["10.1.2.3", "192.168.0.254"].map(parseAddress)),
+  to: new Set([parseAddress("172.16.0.9")]),
+};
+
 class Comparison implements Visitor {
   readonly #random: SeededRandom;
   readonly #what: string;
@@ -112,8 +118,8 @@ class Comparison implements Visitor {
     this.#what = what;
     this.#draws = [new SteeredRandom(seed), new SteeredRandom(seed)];
     const [random, same] = this.#draws;
-    this.#walked = environmentOf({ dstAddrs: DST_ADDRS, random });
-    this.#compiled = environmentOf({ dstAddrs: DST_ADDRS, random: same });
+    this.#walked = environmentOf({ dstAddrs: DST_ADDRS, random, leaving: LEAVING });
+    this.#compiled = environmentOf({ dstAddrs: DST_ADDRS, random: same, leaving: LEAVING });
     this.#plans = [makePlan(policy, this.#walked), makePlan(policy, this.#compiled)];
     this.#branches = branchesOf(this.#plans[0]);
     this.#taken = this.#branches.map((branches) => new Uint8Array(branches.length));

@@ -372,6 +372,7 @@ Deno.test("compile lets no label, name or user's function reach the text", () =>
     ]);
     const hostile: Policy = {
       default: "forward",
+      pools: {},
       lists: Object.fromEntries(Object.entries(names)),
       subtrees: Object.fromEntries([[text, build.decide("reject", text)]]),
       next: tree,
@@ -431,7 +432,7 @@ Deno.test("compile lets no word of a policy that is not its own become code", ()
     const nodes = [
       { node: text, then: drop },
       { node: "decide", decision: text, label: null },
-      { node: "translate-a-to-b", backend: text, then: drop },
+      { node: "translate-a-to-b", pool: text, port: 0, backend: text, then: drop },
       filter({ test: text } as unknown as Predicate, drop),
       filter({ test: "address", field: text, in: [] } as unknown as Predicate, drop),
       filter({ ...port, field: text } as unknown as Predicate, drop),

@@ -3,6 +3,7 @@ import { ManualClock } from "../../../src/core/clock.ts";
 import { type Random, SeededRandom } from "../../../src/core/random.ts";
 import { Affinity } from "../../../src/policy/engine/affinity.ts";
 import type { Environment, Steps } from "../../../src/policy/engine/environment.ts";
+import { DST_ADDRS } from "../../../src/policy/language/ast.ts";
 import { SourceLimits } from "../../../src/policy/engine/source_limits.ts";
 import { Pdu, STEP_A_TO_B, STEP_B_TO_A, STEP_TRACK } from "../../../src/wire/pdu.ts";
 
@@ -25,6 +26,7 @@ export interface TestEnvironment extends Environment {
 
 export interface EnvironmentOptions {
   readonly dstAddrs?: readonly number[];
+  readonly leaving?: Readonly<Record<string, ReadonlySet<number>>>;
   readonly random?: Random;
   readonly maxConnections?: number;
   readonly maxLimitSources?: number;
@@ -43,12 +45,20 @@ export function environmentOf(options: EnvironmentOptions = {}): TestEnvironment
     pdu.steps |= bit;
     return 0;
   };
+  const targets: string[] = [];
   return {
     dstAddrs,
+    leaving: (pool) => options.leaving?.[pool] ?? new Set(),
+    target: (pool, port, by) => {
+      const place = pool === DST_ADDRS && port === 0 ? by : `${pool} ${port} ${by}`;
+      return targets.includes(place) ? targets.indexOf(place) : targets.push(place) - 1;
+    },
     steps: {
       track: (pdu) => step(pdu, "track") ? noted(pdu, STEP_TRACK) : REFUSALS.track,
-      translateAToB: (pdu, backend) =>
-        step(pdu, "translateAToB", backend) ? noted(pdu, STEP_A_TO_B) : REFUSALS.translateAToB,
+      translateAToB: (pdu, target) =>
+        step(pdu, "translateAToB", targets[target])
+          ? noted(pdu, STEP_A_TO_B)
+          : REFUSALS.translateAToB,
       translateBToA: (pdu) =>
         step(pdu, "translateBToA") ? noted(pdu, STEP_B_TO_A) : REFUSALS.translateBToA,
       setTtl: (pdu, ttl, raise) => {

@@ -28,6 +28,7 @@ Deno.test("build functions make the nodes that they are named after", () => {
   const cases: [string, unknown, unknown][] = [
     ["policy", policy("forward", drop), {
       default: "forward",
+      pools: {},
       lists: {},
       subtrees: {},
       next: drop,
@@ -40,6 +41,7 @@ Deno.test("build functions make the nodes that they are named after", () => {
       }),
       {
         default: "drop",
+        pools: {},
         lists: {
           web: [
             { network: parseAddress("10.0.0.1"), prefixLength: 32 },
@@ -97,14 +99,66 @@ Deno.test("build functions make the nodes that they are named after", () => {
     ["track", track(echo), { node: "track", then: echo }],
     ["translateAToB", translateAToB(forward), {
       node: "translate-a-to-b",
+      pool: "dst-addrs",
+      port: 0,
       backend: "at random",
       then: forward,
     }],
     ["translateAToB by hash", translateAToB(forward, "by hash"), {
       node: "translate-a-to-b",
+      pool: "dst-addrs",
+      port: 0,
       backend: "by hash",
       then: forward,
     }],
+    [
+      "translateAToB to a pool",
+      translateAToB(forward, { to: "$web", port: 8443, by: "by least connections" }),
+      {
+        node: "translate-a-to-b",
+        pool: "web",
+        port: 8443,
+        backend: "by least connections",
+        then: forward,
+      },
+    ],
+    [
+      "policy with a pool",
+      policy("drop", drop, {
+        pools: {
+          web: ["10.0.0.1", {
+            address: "10.0.0.1",
+            port: 81,
+            weight: 0,
+            backup: true,
+            maxconn: 9,
+            state: "drain",
+          }],
+        },
+      }).pools,
+      {
+        web: {
+          members: [
+            {
+              address: parseAddress("10.0.0.1"),
+              port: 0,
+              weight: 1,
+              isBackup: false,
+              maxconn: 0,
+              state: null,
+            },
+            {
+              address: parseAddress("10.0.0.1"),
+              port: 81,
+              weight: 0,
+              isBackup: true,
+              maxconn: 9,
+              state: "drain",
+            },
+          ],
+        },
+      },
+    ],
     ["translateBToA", translateBToA(forward), { node: "translate-b-to-a", then: forward }],
     ["setTtl", build.setTtl(64, forward), {
       node: "set-ttl",

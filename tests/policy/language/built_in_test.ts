@@ -19,6 +19,7 @@ function end(decision: string): unknown {
 Deno.test("demo is the policy of the demo, node for node", () => {
   assert.deepEqual(demo, {
     default: "drop",
+    pools: {},
     lists: {},
     subtrees: {},
     next: {
@@ -63,6 +64,8 @@ Deno.test("demo is the policy of the demo, node for node", () => {
                       when: { test: "always" },
                       then: {
                         node: "translate-a-to-b",
+                        pool: "dst-addrs",
+                        port: 0,
                         backend: "at random",
                         then: end("forward"),
                       },

@@ -141,7 +141,7 @@ etc/main.policy:3:9: Found "drpo", expected a step or a decision; did you mean "
       "etc/a": "default drop\nicmp -> drop\nudp -> drop\n",
     },
     message:
-      `etc/a:1:1: Found "default", expected "define" or "include"; an included file has no default and no tree
+      `etc/a:1:1: Found "default", expected "define", "pool" or "include"; an included file has no default and no tree
   1 | default drop
     | ^^^^^^^`,
   },

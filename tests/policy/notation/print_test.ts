@@ -48,7 +48,7 @@ Deno.test("print, then parse, is the identity on 6,000 random policies of every 
   const expected = [
     "first-match filter balance limit select track translate-a-to-b translate-b-to-a set-ttl",
     "decide use label always not all any protocol address port tcp-flags icmp number fragment",
-    "state side custom list subtree",
+    "state side custom list pool subtree",
   ].join(" ").split(" ");
   assert.deepEqual(expected.filter((kind) => (kinds.get(kind) ?? 0) < 100), []);
 });
@@ -81,6 +81,7 @@ function visit(policy: Policy, saw: (kind: string) => void): void {
     if (tree.node === "first-match") tree.arms.forEach((arm) => visitPredicate(arm.when));
     childrenOf(tree).forEach(visitTree);
   };
+  Object.keys(policy.pools).forEach(() => saw("pool"));
   Object.keys(policy.lists).forEach(() => saw("list"));
   Object.values(policy.subtrees).forEach((tree) => (saw("subtree"), visitTree(tree)));
   visitTree(policy.next);
@@ -143,6 +144,11 @@ const chains: readonly [Tree, step: string, chain: string][] = [
   [build.setTtl(9, drop, { raise: true }), "set-ttl 9 raise", "set-ttl 9 raise, drop"],
   [build.translateAToB(forward), "translate-a-to-b", "translate-a-to-b, forward"],
   [
+    build.translateAToB(forward, { to: "web", port: 8443, by: "by least connections" }),
+    "translate-a-to-b to $web port 8443 by least connections",
+    "translate-a-to-b to $web port 8443 by least connections, forward",
+  ],
+  [
     build.translateAToB(forward, "by hash"),
     "translate-a-to-b by hash",
     "translate-a-to-b by hash, forward",
@@ -168,7 +174,8 @@ const chains: readonly [Tree, step: string, chain: string][] = [
 for (const [tree, step, chain] of chains) {
   Deno.test(`printStep and print write ${chain || step}`, () => {
     assert.equal(printStep(tree), step);
-    const [, line] = print({ default: "drop", lists: {}, subtrees: {}, next: tree }).split("\n");
+    const [, line] = print({ default: "drop", pools: {}, lists: {}, subtrees: {}, next: tree })
+      .split("\n");
     assert.equal(line!.startsWith("-> ") ? line!.slice(3) : "", chain);
   });
 }

@@ -7,7 +7,8 @@ import {
   FLAG_WORDS,
   ICMP_TYPE_WORDS,
   icmpCodeWords,
-  METHOD_WORDS,
+  MEMBER_WORDS,
+  PICK_WORDS,
   PREDICATE_WORDS,
 } from "../../../src/policy/language/words.ts";
 import { format } from "../../../src/policy/notation/format.ts";
@@ -38,7 +39,7 @@ Deno.test("the reference's policies are right, and the check finds no errors", (
       policyOf(text, { "lists.policy": lists! })
     ),
   ];
-  assert.equal(policies.length, 4);
+  assert.equal(policies.length, 5);
   for (const policy of policies) {
     assert.deepEqual(check(policy).filter(({ level }) => level === "error"), []);
   }
@@ -63,12 +64,25 @@ Deno.test("the reference has every word of the language, in an example or a tabl
     ...[...reference.matchAll(/`([^`\n]+)`/g)].map(([, text]) => text!),
   ].join("\n");
   const words = [
-    ...["default", "define", "include", "echo-reply", "per", "connection", "source", "raise"],
+    ...[
+      "default",
+      "define",
+      "pool",
+      "include",
+      "to",
+      "drain",
+      "echo-reply",
+      "per",
+      "connection",
+      "source",
+      "raise",
+    ],
     ...["burst", "code", "and", "or", "side", "turn", "random"],
     ...PREDICATE_WORDS,
     ...CHAIN_WORDS,
     ...FLAG_WORDS,
-    ...METHOD_WORDS,
+    ...PICK_WORDS,
+    ...MEMBER_WORDS,
     ...[...ICMP_TYPE_WORDS.values()].flatMap((type) => icmpCodeWords(type)),
   ];
   const missing = words.filter((word) =>

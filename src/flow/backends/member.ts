@@ -1,0 +1,59 @@
+/** A member of a pool: one server, an address and perhaps a port. */
+import type { PoolMember } from "../../policy/language/ast.ts";
+import type { Pool } from "./pool.ts";
+
+/**
+ * Not heard of yet / there / not there / takes no new connections, but goes on with those it has / out of
+ * service. New connections go to members that are `up`; while none is, to those that are `unknown`.
+ */
+export type MemberStatus = "unknown" | "up" | "down" | "draining" | "maintenance";
+
+export class Member {
+  readonly pool: Pool;
+  /** Its number among all members of all pools, which flow entries remember. */
+  readonly index: number;
+  readonly address: number;
+  /** 0: the translator's, or the connection's own. */
+  readonly port: number;
+  /** Share of new connections, 0 … 256. */
+  weight: number;
+  /** Gets connections only while no other member can. */
+  isBackup: boolean;
+  /** Most connections at a time; 0: as many as come. */
+  maxconn: number;
+  /** Changed by `Backends.setStatus` only. */
+  status: MemberStatus;
+  /** Connections in the flow table. */
+  active = 0;
+  /** Of these, those that are not over: what `maxconn` and the method by least connections go by. */
+  load = 0;
+  /** Connections ever opened. */
+  opened = 0;
+  /** The policy does not have it any more: it goes with its last connection. */
+  isLeaving = false;
+  /** What the policy says of it: what was changed since stays as long as that does. */
+  configured: PoolMember;
+  /** Place among the members of its pool that can be chosen; -1: it can't. */
+  place = -1;
+
+  constructor(pool: Pool, index: number, options: PoolMember) {
+    this.pool = pool;
+    this.configured = options;
+    this.index = index;
+    this.address = options.address;
+    this.port = options.port;
+    this.weight = options.weight;
+    this.isBackup = options.isBackup;
+    this.maxconn = options.maxconn;
+    this.status = options.state === "drain" ? "draining" : "unknown";
+  }
+
+  get isFull(): boolean {
+    return this.maxconn !== 0 && this.load >= this.maxconn;
+  }
+}
+
+/** A member of which only the address is given. */
+export function plainMember(address: number): PoolMember {
+  return { address, port: 0, weight: 1, isBackup: false, maxconn: 0, state: null };
+}

@@ -1,0 +1,175 @@
+/** A named set of members, and who of them gets the next connection. */
+import { below, type Random } from "../../core/random.ts";
+import { Reason } from "../../core/reason.ts";
+import type { PickMethod } from "../../policy/language/ast.ts";
+import type { Pdu } from "../../wire/pdu.ts";
+import { addressesHash, mix, tupleHash } from "../../wire/stable_hash.ts";
+import { type HashKey, keyedHash } from "../../wire/keyed_hash.ts";
+import { ByWeight } from "./by_weight.ts";
+import { InTurn } from "./in_turn.ts";
+import { Least } from "./least.ts";
+import { Maglev } from "./maglev.ts";
+import type { Member } from "./member.ts";
+
+export class Pool {
+  readonly name: string;
+  /** In the order given; those that are leaving last. Changed by `Backends` only. */
+  members: readonly Member[] = [];
+  /** Addresses of members that are leaving, as long as they have connections; no other member has them. */
+  readonly leaving: Set<number> = new Set();
+  #isStale = true;
+  /** Those that may be chosen, full ones among them, in the order given; this and below unless stale. */
+  #usable: readonly Member[] = [];
+  /** One of them has a limit. */
+  #isLimited = false;
+  /** What methods keep; null: not asked for since the usable members changed. */
+  #byWeight: ByWeight | null = null;
+  #inTurn: InTurn | null = null;
+  #least: Least | null = null;
+  #earlierTurns: InTurn | null = null;
+  /** Of all members that are backups, or of all that are none; null: to be made when it is asked for. */
+  #maglev: Maglev | null = null;
+  #isMaglevStale = true;
+  readonly #key: HashKey;
+
+  constructor(name: string, key: HashKey) {
+    this.name = name;
+    this.#key = key;
+  }
+
+  /** The status of a member has changed. */
+  changed(): void {
+    this.#isStale = true;
+  }
+
+  /** Members have come or gone, or what the policy says of them has changed. */
+  rearrange(members: readonly Member[]): void {
+    this.members = members;
+    this.#isStale = true;
+    this.#maglev = null;
+    this.leaving.clear();
+    for (const { isLeaving, address } of members) if (isLeaving) this.leaving.add(address);
+    for (const { isLeaving, address } of members) if (!isLeaving) this.leaving.delete(address);
+  }
+
+  /** A member that was leaving has gone. */
+  forget(gone: Member): void {
+    this.members = this.members.filter((member) => member !== gone);
+    const isThere = this.members.some(({ address }) => address === gone.address);
+    if (!isThere) this.leaving.delete(gone.address);
+  }
+
+  /** A member has more or fewer connections. */
+  loadChanged(member: Member): void {
+    if (this.#isStale || member.place < 0) return;
+    if (this.#isLimited) {
+      this.#byWeight?.setFree(member);
+      this.#inTurn?.setFree(member);
+    }
+    this.#least?.changed(member);
+  }
+
+  /** Those that new connections may go to: full ones, too. */
+  get usable(): readonly Member[] {
+    if (this.#isStale) this.#refresh();
+    return this.#usable;
+  }
+
+  /** Why `pick` gave none. */
+  get refusal(): number {
+    return Reason[this.usable.length === 0 ? "no-backend" : "backends-full"];
+  }
+
+  /** A member for the connection that `pdu` opens, or null if none can take it: `refusal` says why. */
+  pick(method: PickMethod, pdu: Readonly<Pdu>, random: Random): Member | null {
+    if (this.#isStale) this.#refresh();
+    const usable = this.#usable;
+    if (usable.length === 0) return null;
+    if (usable.length === 1) return usable[0]!.isFull ? null : usable[0]!;
+    switch (method) {
+      case "at random":
+        return this.#atRandom(random);
+      case "in turn":
+        this.#inTurn ??= new InTurn(usable, this.#earlierTurns);
+        return usable[this.#inTurn.next()] ?? null;
+      case "by hash":
+        return this.#byHash(tupleHash(pdu));
+      case "by hash of addresses":
+        return this.#byHash(addressesHash(pdu));
+      case "by hash of source":
+        return this.#byHash(mix(pdu.src, 0));
+      case "by hash of destination":
+        return this.#byHash(mix(pdu.dst, 0));
+      case "by least connections":
+        this.#least ??= new Least(usable);
+        return usable[this.#least.next()] ?? null;
+      case "by source":
+        return this.#consistent(keyedHash(this.#key, pdu.src, 0, 0, 1));
+      case "by maglev": {
+        const { src, dst, protocol, srcPort, dstPort } = pdu;
+        return this.#consistent(
+          keyedHash(this.#key, src, dst, (srcPort << 16) | dstPort, protocol << 8 | 2),
+        );
+      }
+    }
+  }
+
+  #atRandom(random: Random): Member | null {
+    const weights = this.#byWeight ??= new ByWeight(this.#usable, this.#isLimited);
+    const { freeTotal } = weights;
+    if (freeTotal === 0) return null;
+    const place = this.#isLimited
+      ? weights.freePlaceAt(below(random, freeTotal))
+      : weights.placeAt(below(random, weights.total));
+    return this.#usable[place]!;
+  }
+
+  /** Who is full changes nothing for those whose choice is not. */
+  #byHash(hash: number): Member | null {
+    const weights = this.#byWeight ??= new ByWeight(this.#usable, this.#isLimited);
+    const member = this.#usable[weights.placeAt((hash >>> 0) % weights.total)]!;
+    return member.isFull ? this.#instead(hash, weights) : member;
+  }
+
+  #consistent(hash: number): Member | null {
+    if (this.#maglev === null) {
+      const { isBackup } = this.#usable[0]!;
+      const alike = (member: Member) =>
+        member.weight > 0 && member.isBackup === isBackup && !member.isLeaving;
+      this.#maglev = new Maglev(this.members.filter(alike), this.#key);
+    }
+    if (this.#isMaglevStale) this.#maglev.refresh();
+    this.#isMaglevStale = false;
+    const member = this.#usable[this.#maglev.placeOf(hash)]!;
+    if (!member.isFull) return member;
+    return this.#instead(hash, this.#byWeight ??= new ByWeight(this.#usable, true));
+  }
+
+  /** The member whose it is is full. */
+  #instead(hash: number, weights: ByWeight): Member | null {
+    const { freeTotal } = weights;
+    if (freeTotal === 0) return null;
+    return this.#usable[weights.freePlaceAt((mix(hash, 1) >>> 0) % freeTotal)]!;
+  }
+
+  /** Members of weight 0 and those that are draining, in maintenance or down are out of the question. */
+  #refresh(): void {
+    const wasBackup = this.#usable[0]?.isBackup;
+    for (const member of this.#usable) member.place = -1;
+    const ranks = [
+      (member: Member) => member.status === "up" && !member.isBackup,
+      (member: Member) => member.status === "unknown" && !member.isBackup,
+      (member: Member) => member.status === "up",
+      (member: Member) => member.status === "unknown",
+    ];
+    const weighty = this.members.filter(({ weight }) => weight > 0);
+    this.#usable = ranks.map((isOf) => weighty.filter(isOf)).find(({ length }) => length > 0) ?? [];
+    for (const [place, member] of this.#usable.entries()) member.place = place;
+    if (wasBackup !== this.#usable[0]?.isBackup) this.#maglev = null;
+    this.#isMaglevStale = true;
+    this.#isLimited = this.#usable.some(({ maxconn }) => maxconn > 0);
+    this.#earlierTurns = this.#inTurn ?? this.#earlierTurns;
+    this.#byWeight = this.#inTurn = this.#least = null;
+    this.#isStale = false;
+  }
+}
