@@ -13,7 +13,14 @@ export const DEFAULT_CONTROL = "/run/treegate/control.sock";
 const DST_EXAMPLE = "192.168.0.1";
 
 /** What follows a command: nothing, NAME=VALUE, packets, or a predicate and NAME=VALUE, a backend, and its weight. */
-type Words = "none" | "parameters" | "packets" | "predicate" | "backend" | "weight";
+type Words =
+  | "none"
+  | "parameters"
+  | "packets"
+  | "predicate"
+  | "backend"
+  | "backend and parameters"
+  | "weight";
 
 const COMMANDS: Readonly<
   Record<CtlCommand["name"], { readonly method: "GET" | "POST"; readonly words: Words }>
@@ -29,6 +36,8 @@ const COMMANDS: Readonly<
   drain: { method: "POST", words: "backend" },
   maintenance: { method: "POST", words: "backend" },
   ready: { method: "POST", words: "backend" },
+  add: { method: "POST", words: "backend and parameters" },
+  remove: { method: "POST", words: "backend" },
   weight: { method: "POST", words: "weight" },
   kill: { method: "POST", words: "parameters" },
   explain: { method: "GET", words: "packets" },
@@ -109,6 +118,15 @@ function readWords(name: string, kind: Words, words: readonly string[]): [string
       }
       const parameters: [string, string][] = [["name", backend]];
       return weight === undefined ? parameters : [...parameters, ["weight", weight]];
+    }
+    case "backend and parameters": {
+      const [backend, ...parameters] = words;
+      if (backend === undefined) {
+        throw new SyntaxError(
+          `Missing backend after "ctl ${name}": expected one, as in web/10.0.0.1:8080`,
+        );
+      }
+      return [["name", backend], ...parameters.map((word) => readParameter(name, word))];
     }
     case "packets":
       if (words.length > 0) return words.map((word) => ["packet", word]);

@@ -89,6 +89,9 @@ Commands that change:
   drain BACKEND [--wait=TIME] no new connections; waits until the last one is over
   maintenance BACKEND         out of service
   ready BACKEND               in service again
+  add POOL/ADDR[:PORT] [weight=N]
+                              a backend more in a pool of the policy; used once it answers
+  remove BACKEND              a backend less, of a pool of the policy; from maintenance only
   weight BACKEND N            its share of new connections, 0 to 256
   kill FILTER…|all            forgets connections; what belongs to them is stray from then on
 

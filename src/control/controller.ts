@@ -1,11 +1,22 @@
 /** Answers the control thread's requests in the packet thread, between two bursts. */
 import type { Appliance } from "../datapath/appliance.ts";
+import type { Member } from "../flow/backends/member.ts";
+import type { PoolMember } from "../policy/language/ast.ts";
+import { quote } from "../policy/notation/policy_error.ts";
 import { snapshotOfMember } from "../datapath/snapshot.ts";
 import type { Customs } from "../policy/notation/parse.ts";
 import { SLICE, sliceOf } from "./connection_rows.ts";
 import { fits } from "./filter.ts";
-import type { Answers, Ask, PolicyText, Reloaded, Request } from "./request.ts";
+import {
+  type Answers,
+  type Ask,
+  type PolicyText,
+  Refusal,
+  type Reloaded,
+  type Request,
+} from "./request.ts";
 import { changeMember, memberNamed } from "./members.ts";
+import { checkPool, type Overlay, parseMemberName } from "./overlay.ts";
 import { Tracer } from "./tracer.ts";
 
 export interface ControllerOptions {
@@ -14,6 +25,8 @@ export interface ControllerOptions {
   readonly reload: () => Promise<Reloaded>;
   /** The text of the running policy. */
   readonly policyText: () => PolicyText;
+  /** Laid over each policy that is read again. */
+  readonly overlay: { current: Overlay };
   /** What `custom NAME` means in a predicate. */
   readonly customs: Customs;
   /** Resolves after other work has had its turn. */
@@ -52,11 +65,15 @@ export class Controller {
       case "kill":
         return this.#kill(request);
       case "member": {
-        const members = appliance.backends.pools.flatMap(({ members }) => members);
-        const member = memberNamed(request.name, members);
+        const member = this.#memberNamed(request.name);
         changeMember(appliance, member, request.change);
         return { pool: member.pool.name, member: snapshotOfMember(member) };
       }
+      case "add":
+        return this.#add(request);
+      case "remove":
+        this.#remove(request.name);
+        return null;
       case "neighbors":
         return this.#neighbors(request.link, request.from);
       case "reload":
@@ -72,6 +89,43 @@ export class Controller {
         this.#tracer.stop();
         return null;
     }
+  }
+
+  #memberNamed(name: string): Member {
+    const { backends } = this.#options.appliance;
+    return memberNamed(name, backends.pools.flatMap(({ members }) => members));
+  }
+
+  /** New members are used when they have been found, or while no other one is up. */
+  #add({ name, weight }: Extract<Request, { ask: "add" }>): Answers["add"] {
+    const { appliance, overlay } = this.#options;
+    const key = parseMemberName(name);
+    checkPool(appliance.policy, key.pool);
+    const isSame = ({ address, port }: Pick<PoolMember, "address" | "port">) =>
+      address === key.address && port === key.port;
+    if (appliance.policy.pools[key.pool]!.members.some(isSame)) {
+      throw new Refusal(409, `The pool has ${quote(name)} already`);
+    }
+    const next = overlay.current.with(key, weight);
+    appliance.setPolicy(next.apply(appliance.policy));
+    overlay.current = next;
+    const pool = appliance.backends.pools.find(({ name }) => name === key.pool)!;
+    return { pool: key.pool, member: snapshotOfMember(pool.members.find(isSame)!) };
+  }
+
+  #remove(name: string): void {
+    const { appliance, overlay } = this.#options;
+    const { address, port, pool, status } = this.#memberNamed(name);
+    checkPool(appliance.policy, pool.name);
+    if (status !== "maintenance") {
+      throw new Refusal(409, `The backend is ${status}: expected maintenance`);
+    }
+    if (appliance.policy.pools[pool.name]!.members.length === 1) {
+      throw new Refusal(409, "The backend is the last one of its pool");
+    }
+    const next = overlay.current.without({ pool: pool.name, address, port });
+    appliance.setPolicy(next.apply(appliance.policy));
+    overlay.current = next;
   }
 
   #kill({ filter, from }: Extract<Request, { ask: "kill" }>): Answers["kill"] {

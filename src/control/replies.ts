@@ -10,6 +10,8 @@
  *     POST /reload
  *     POST /maintenance /ready                 name=[POOL/]ADDRESS[:PORT]
  *     POST /drain           name, [wait=60s]   waits until no connection is left
+ *     POST /add             name=POOL/ADDRESS[:PORT], [weight=1]
+ *     POST /remove          name, of a backend in maintenance
  *     POST /weight          name, weight=0 … 256
  *     POST /kill            filter, or all=true
  */
@@ -27,6 +29,7 @@ import type {
   KillShape,
   NeighborShape,
   ReloadShape,
+  RemoveShape,
   TraceShape,
   VersionShape,
 } from "./shapes.ts";
@@ -91,6 +94,25 @@ const PATHS: Readonly<Record<string, { readonly method: "GET" | "POST"; readonly
       to: "weight",
       weight: parameters.need("weight", integer(0, MAX_WEIGHT)),
     })),
+  },
+  "/add": {
+    method: "POST",
+    run: async (parameters, { ask }) => {
+      const name = parameters.need("name", (text) => text);
+      const weight = parameters.read("weight", integer(0, MAX_WEIGHT)) ?? 1;
+      parameters.done();
+      const { pool, member } = await ask({ ask: "add", name, weight });
+      return json(backendOf(pool, member));
+    },
+  },
+  "/remove": {
+    method: "POST",
+    run: async (parameters, { ask }) => {
+      const name = parameters.need("name", (text) => text);
+      parameters.done();
+      await ask({ ask: "remove", name });
+      return json({ removed: name } satisfies RemoveShape);
+    },
   },
   "/drops": {
     method: "GET",

@@ -26,6 +26,9 @@ export type Request =
   | { readonly ask: "kill"; readonly filter: Filter; readonly from: number }
   /** Changes a member of a pool. */
   | { readonly ask: "member"; readonly name: string; readonly change: Change }
+  /** A new member, by pool, address and port; or one less, which must be in maintenance. */
+  | { readonly ask: "add"; readonly name: string; readonly weight: number }
+  | { readonly ask: "remove"; readonly name: string }
   /** The next slice of the neighbours on the link of that number. */
   | { readonly ask: "neighbors"; readonly link: number; readonly from: number }
   /** Reads the policy again; takes as long as that takes. */
@@ -50,6 +53,8 @@ export interface Answers {
   readonly connections: Rows;
   readonly kill: { readonly killed: number; readonly next: number | null };
   readonly member: { readonly pool: string; readonly member: MemberSnapshot };
+  readonly add: Answers["member"];
+  readonly remove: null;
   readonly neighbors: { readonly neighbors: readonly Neighbor[]; readonly next: number | null };
   readonly reload: Reloaded;
   readonly policy: PolicyText;

@@ -133,6 +133,11 @@ export interface ReloadShape {
   readonly done: readonly string[];
 }
 
+export interface RemoveShape {
+  /** Name of the backend that is in its pool no more; it goes with its last connection. */
+  readonly removed: string;
+}
+
 export interface KillShape {
   /** Connections that were removed. */
   readonly killed: number;

@@ -10,6 +10,7 @@ import type {
   NeighborShape,
   PoolShape,
   ReloadShape,
+  RemoveShape,
   StatusShape,
   TraceShape,
   TreeShape,
@@ -72,6 +73,8 @@ export const TABLES = {
   drain: (backend: BackendShape): string => TABLES.backends([backend]),
   maintenance: (backend: BackendShape): string => TABLES.backends([backend]),
   ready: (backend: BackendShape): string => TABLES.backends([backend]),
+  add: (backend: BackendShape): string => TABLES.backends([backend]),
+  remove: ({ removed }: RemoveShape) => `${removed} is removed\n`,
   weight: (backend: BackendShape): string => TABLES.backends([backend]),
 
   connections: ({ connections, more }: ConnectionsShape) =>

@@ -1,5 +1,6 @@
 /** The policy of a run and its text: read at the start, and again when somebody asks. */
 import type { PolicyText, Reloaded } from "../control/request.ts";
+import { Overlay } from "../control/overlay.ts";
 import type { Log } from "../core/log.ts";
 import type { Appliance } from "../datapath/appliance.ts";
 import type { Policy } from "../policy/language/ast.ts";
@@ -11,6 +12,8 @@ export class PolicyInUse {
   readonly #file: string | null;
   readonly #customs: Customs;
   readonly #log: Log;
+  /** What was changed about pools at run time. */
+  readonly overlay: { current: Overlay } = { current: new Overlay() };
   #text: () => PolicyText;
   #last: Promise<unknown> = Promise.resolve();
 
@@ -66,7 +69,7 @@ export class PolicyInUse {
     }
     try {
       const { policy, text } = await loadPolicyText(file, this.#customs);
-      appliance.setPolicy(policy);
+      appliance.setPolicy(this.overlay.current.apply(policy));
       this.#text = () => text;
       const line = `policy "${file}" read again`;
       this.#log.info(line);

@@ -88,6 +88,7 @@ export async function run(options: RunOptions): Promise<void> {
       const controller = new Controller({
         appliance,
         customs,
+        overlay: inUse.overlay,
         reload: () => inUse.reload(appliance, "control socket"),
         policyText: () => inUse.text(),
         pause: () => new Promise((resolve) => setImmediate(resolve)),

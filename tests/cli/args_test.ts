@@ -920,6 +920,7 @@ Deno.test("parseArgs reads commands of ctl as requests", () => {
     [["kill", "backend=10.0.0.1:80"], "POST /kill?backend=10.0.0.1%3A80"],
     [["reload"], "POST /reload"],
     [["drain", "web/10.0.0.1:80", "--wait=60s"], "POST /drain?name=web%2F10.0.0.1%3A80&wait=60s"],
+    [["add", "web/10.0.0.1", "weight=7"], "POST /add?name=web%2F10.0.0.1&weight=7"],
     [["weight", "10.0.0.1", "7"], "POST /weight?name=10.0.0.1&weight=7"],
     [["explain", "icmp 10.0.0.1 > 10.0.0.2"], "GET /explain?packet=icmp+10.0.0.1+%3E+10.0.0.2"],
     [["trace", "tcp and new", "limit=3"], "GET /trace?predicate=tcp+and+new&limit=3"],

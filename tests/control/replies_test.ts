@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { SLICE } from "../../src/control/connection_rows.ts";
 import { Controller } from "../../src/control/controller.ts";
+import { Overlay } from "../../src/control/overlay.ts";
 import { type Around, type Reply, replyTo } from "../../src/control/replies.ts";
 import type { Reloaded, Request } from "../../src/control/request.ts";
 import type { ConnectionsShape, ErrorShape, StatusShape } from "../../src/control/shapes.ts";
@@ -17,6 +18,7 @@ class Controlled {
   readonly world: World;
   readonly asked: Request[] = [];
   reloaded: Reloaded = { isDone: true, lines: ["read again"] };
+  readonly overlay = { current: new Overlay() };
   #around: Around;
 
   constructor(options: WorldOptions = {}) {
@@ -25,6 +27,7 @@ class Controlled {
     const controller = new Controller({
       appliance,
       customs: { predicates: { odd: (packet) => packet.srcPort % 2 === 1 } },
+      overlay: this.overlay,
       reload: () => Promise.resolve(this.reloaded),
       policyText: () => ({ file: "own", text: print(appliance.policy), included: new Map() }),
       pause: () => Promise.resolve(),
@@ -443,4 +446,58 @@ Deno.test("trace knows pools by name, too", async () => {
   const target = `/trace?seconds=1s&predicate=${encodeURIComponent("not ip.src in $web and tcp")}`;
   const lines = await traced(control, target, () => control.open(1001));
   assert.equal(lines.length, 2);
+});
+
+Deno.test("add and remove change a pool, its name in predicates too, and survive a reload", async () => {
+  const text = `default drop
+pool $web = 192.168.0.1 port 8080, 192.168.0.2 port 8080
+not ip.src in { $dst-addrs, $web } -> translate-a-to-b to $web, forward
+otherwise                          -> translate-b-to-a, forward
+`;
+  const control = withPools(text);
+  const { appliance } = control.world;
+  const added = await control.call<Backend>("/add?name=web/192.168.0.9:81&weight=3", "POST");
+  assert.deepEqual(
+    [added[0], added[1].name, added[1].status, added[1].weight],
+    [200, "web/192.168.0.9:81", "unknown", 3],
+  );
+  control.open(...Array.from({ length: 30 }, (_, i) => 1000 + i));
+  assert.equal((await backend(control, "web/192.168.0.9:81"))!.tracked, 0, "not before it answers");
+  control.world.advance(1000);
+  control.world.answer("192.168.0.9");
+  control.open(...Array.from({ length: 30 }, (_, i) => 2000 + i));
+  assert.ok((await backend(control, "web/192.168.0.9:81"))!.tracked > 5);
+  control.world.send(buildTcp({ ...from("192.168.0.9"), srcPort: 81, dstPort: 9, flags: "S" }));
+  assert.equal(control.world.drops()["no-mapping"], 1, "it is on side B");
+
+  const reload = () =>
+    appliance.setPolicy(control.overlay.current.apply(parse(text, { file: "" }).policy!));
+  reload();
+  assert.equal((await backend(control, "web/192.168.0.9:81"))!.status, "up");
+
+  const refusals: readonly [string, number, RegExp][] = [
+    ["/add?name=web/192.168.0.9:81", 409, /already/],
+    ["/add?name=none/192.168.0.9", 409, /no pool "\$none"/],
+    ["/add?name=dst-addrs/192.168.0.9", 409, /--dst-addrs/],
+    ["/add?name=192.168.0.9", 400, /POOL\/ADDRESS/],
+    ["/add?name=web/192.168.0.100", 400, /not the proxy/],
+    ["/remove?name=web/192.168.0.1:8080", 409, /is up: expected maintenance/],
+    ["/remove?name=192.168.0.3", 409, /--dst-addrs/],
+  ];
+  for (const [target, status, words] of refusals) {
+    const [found, { error }] = await control.call<ErrorShape>(target, "POST");
+    assert.equal(found, status, `${target}: ${error}`);
+    assert.match(error, words);
+  }
+  for (const name of ["192.168.0.1:8080", "192.168.0.9:81"]) {
+    await control.call(`/maintenance?name=web/${name}`, "POST");
+    assert.deepEqual((await control.call(`/remove?name=web/${name}`, "POST"))[0], 200);
+  }
+  await control.call("/maintenance?name=web/192.168.0.2:8080", "POST");
+  const last = await control.call<ErrorShape>("/remove?name=web/192.168.0.2:8080", "POST");
+  assert.match(last[1].error, /last one of its pool/);
+  reload();
+  await control.call("/kill?all=true", "POST");
+  const names = (await control.get<Backend[]>("/backends")).map(({ name }) => name);
+  assert.deepEqual(names.filter((name) => name.startsWith("web/")), ["web/192.168.0.2:8080"]);
 });
