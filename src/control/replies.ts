@@ -195,7 +195,7 @@ async function drain(parameters: Parameters, { ask, delay, nowMs }: Around): Pro
     ({ pool, member } = await ask({ ask: "member", name, change: { to: "same" } }));
   }
   if (member.tracked === 0 || waitMs === 0) return json(backendOf(pool, member));
-  throw new Refusal(504, `${member.tracked} connections are left after ${waitMs / 1000} s`);
+  throw new Refusal(504, `Connections left after ${waitMs / 1000} s: ${member.tracked}`);
 }
 
 /** Of a path that takes no parameters. */

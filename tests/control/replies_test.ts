@@ -415,7 +415,7 @@ Deno.test("drain waits until no connection is left, or says how many are", async
     "/drain?name=192.168.0.1&wait=2s",
     "POST",
   );
-  assert.deepEqual([status, error], [504, "2 connections are left after 2 s"]);
+  assert.deepEqual([status, error], [504, "Connections left after 2 s: 2"]);
   control.open(1003);
   const gone = await control.call<Backend>("/drain?name=192.168.0.1&wait=60s", "POST");
   assert.deepEqual([gone[0], gone[1].tracked, gone[1].status], [200, 0, "draining"]);

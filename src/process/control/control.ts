@@ -12,6 +12,9 @@ const MAX_CONNECTIONS = 64;
 /** Descriptors that are left for devices, files and what is read again. */
 const RESERVED_DESCRIPTORS = 32;
 
+/** What the thread, its socket, and a connection that is refused take. */
+const OWN_DESCRIPTORS = 12;
+
 /** How long the socket may take to go from its folder at the end. */
 const CLOSE_MS = 500;
 
@@ -41,7 +44,7 @@ export class Control {
   /** Resolves when the socket is open. Throws an Error of one line if it can't be. */
   static async open(options: ControlOptions): Promise<Control> {
     const { controller, log, path, config, about, spareDescriptors } = options;
-    const spare = spareDescriptors - RESERVED_DESCRIPTORS;
+    const spare = spareDescriptors - RESERVED_DESCRIPTORS - OWN_DESCRIPTORS;
     if (spare < 1) {
       throw new Error(
         `Cannot open control socket "${path}": the limit of open files (ulimit -n) leaves too few: ` +
