@@ -81,12 +81,11 @@ export class Controller {
       case "policy":
         return policyText();
       case "trace":
-        this.#tracer.start(request.predicate);
-        return null;
+        return this.#tracer.start(request.predicate);
       case "traced":
-        return this.#tracer.take();
+        return this.#tracer.take(request.trace);
       case "untrace":
-        this.#tracer.stop();
+        this.#tracer.end(request.trace);
         return null;
     }
   }

@@ -338,8 +338,8 @@ async function startTrace(parameters: Parameters, around: Around): Promise<Reply
   const limit = parameters.read("limit", integer(1, MAX_TRACE_LIMIT)) ?? TRACE_LIMIT;
   const ms = parameters.read("seconds", parseTraceTime) ?? TRACE_MS;
   parameters.done();
-  await around.ask({ ask: "trace", predicate });
-  return inPieces("lines", tracePieces(around, limit, ms));
+  const trace = await around.ask({ ask: "trace", predicate });
+  return inPieces("lines", tracePieces(around, trace, limit, ms));
 }
 
 function parseTraceTime(text: string): number {
@@ -348,14 +348,19 @@ function parseTraceTime(text: string): number {
   throw new RangeError(`Cannot use ${quote(text)}: expected at most ${MAX_TRACE_MS / 1000} s`);
 }
 
-async function* tracePieces(around: Around, limit: number, ms: number): AsyncGenerator<string> {
+async function* tracePieces(
+  around: Around,
+  trace: number,
+  limit: number,
+  ms: number,
+): AsyncGenerator<string> {
   const line = (shape: TraceShape) => `${JSON.stringify(shape)}\n`;
   const endMs = around.nowMs() + ms;
   let left = limit;
   try {
     yield ""; // the headers leave now
     for (;;) {
-      const { packets, missed } = await around.ask({ ask: "traced" });
+      const { packets, missed } = await around.ask({ ask: "traced", trace });
       const shown = packets.slice(0, left);
       left -= shown.length;
       const lines = shown.map((packet) => line(traceOf(packet)));
@@ -367,6 +372,6 @@ async function* tracePieces(around: Around, limit: number, ms: number): AsyncGen
       await around.delay(TRACE_POLL_MS);
     }
   } finally {
-    await around.ask({ ask: "untrace" });
+    await around.ask({ ask: "untrace", trace });
   }
 }

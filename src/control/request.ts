@@ -38,8 +38,8 @@ export type Request =
   /** Begins to watch for packets for which the predicate holds. */
   | { readonly ask: "trace"; readonly predicate: string }
   /** What has been seen since. */
-  | { readonly ask: "traced" }
-  | { readonly ask: "untrace" };
+  | { readonly ask: "traced"; readonly trace: number }
+  | { readonly ask: "untrace"; readonly trace: number };
 
 export type Ask = Request["ask"];
 
@@ -58,7 +58,8 @@ export interface Answers {
   readonly neighbors: { readonly neighbors: readonly Neighbor[]; readonly next: number | null };
   readonly reload: Reloaded;
   readonly policy: PolicyText;
-  readonly trace: null;
+  /** The trace's number. */
+  readonly trace: number;
   readonly traced: Traced;
   readonly untrace: null;
 }

@@ -44,6 +44,8 @@ export class Tracer implements Observer {
   #holds: ((pdu: Pdu) => boolean) | null = null;
   /** Who watched before. */
   #before: Observer | null = null;
+  /** Of the last trace. */
+  #number = 0;
   #packets: TracedPacket[] = [];
   #missed = 0;
   #looksLeft = 0;
@@ -55,8 +57,8 @@ export class Tracer implements Observer {
     this.#customs = customs;
   }
 
-  /** Begins. Throws a Refusal if a trace is under way, and a SyntaxError for a wrong predicate. */
-  start(text: string): void {
+  /** Begins, and gives the trace a number. Throws a Refusal if a trace is under way, and a SyntaxError for a wrong predicate. */
+  start(text: string): number {
     const appliance = this.#appliance;
     if (this.#holds !== null) throw new Refusal(409, "Another trace is under way: one at a time");
     this.#holds = appliance.predicate(
@@ -65,11 +67,14 @@ export class Tracer implements Observer {
     this.#before = appliance.observer;
     appliance.observer = this.#before === null ? this : new Observers(this.#before, this);
     this.#takenMs = appliance.nowMs;
+    return ++this.#number;
   }
 
-  /** Throws a Refusal if there is no trace any more. */
-  take(): Traced {
-    if (this.#holds === null) throw new Refusal(410, "The trace has ended");
+  /** Throws a Refusal if that trace has ended. */
+  take(number: number): Traced {
+    if (this.#holds === null || number !== this.#number) {
+      throw new Refusal(410, "The trace has ended");
+    }
     const traced = { packets: this.#packets, missed: this.#missed };
     this.#packets = [];
     this.#missed = 0;
@@ -77,8 +82,12 @@ export class Tracer implements Observer {
     return traced;
   }
 
-  stop(): void {
-    if (this.#holds === null) return;
+  /** Ends that trace, if it has not ended by itself: another one may be under way. */
+  end(number: number): void {
+    if (this.#holds !== null && number === this.#number) this.#stop();
+  }
+
+  #stop(): void {
     this.#holds = null;
     this.#appliance.observer = this.#before;
     this.#packets = [];
@@ -126,7 +135,7 @@ export class Tracer implements Observer {
   refused(): void {}
 
   tick(nowMs: number): void {
-    if (nowMs - this.#takenMs >= ABANDONED_MS) this.stop();
+    if (nowMs - this.#takenMs >= ABANDONED_MS) this.#stop();
   }
 }
 

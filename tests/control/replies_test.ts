@@ -333,6 +333,14 @@ Deno.test("trace: one at a time; the console goes on beside it; abandoned, it en
   assert.match(await control.world.printed(), /Decision : Forward/);
   control.world.advance(6000);
   assert.equal(appliance.observer, console);
+
+  // The end of the abandoned one does not end the next.
+  const next = await control.reply("/trace?predicate=tcp");
+  assert.ok("pieces" in next);
+  const first = reply.pieces[Symbol.asyncIterator]();
+  await first.next();
+  await assert.rejects(first.next(), { message: "The trace has ended" });
+  assert.notEqual(appliance.observer, console);
 });
 
 Deno.test("trace ends with the client", async () => {
