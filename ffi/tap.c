@@ -1,16 +1,20 @@
 /*
- * The shim: what TypeScript cannot do itself with a Linux TAP device. Open it, ask about it, read and
- * write bursts of frames, wait for one. It knows nothing of what is inside a frame and keeps no state
- * but a ring that carries many reads or writes into the kernel at once.
+ * The shim: what TypeScript cannot do itself with a Linux TAP device. Open it, ask about it, read
+ * and write bursts of frames, wait for one. It knows nothing of what is inside a frame and keeps no
+ * state but a ring that carries many reads or writes into the kernel at once.
  *
- * Every function but tap_now returns a value >= 0, or -errno. Arguments are 32-bit integers and pointers
- * only: a 64-bit integer would fall off the fast call path of the binding (ffi/tap.ts, same names).
+ * Every function but tap_now returns a value >= 0, or -errno. Arguments are 32-bit integers and
+ * pointers only: a 64-bit integer would fall off the fast call path of the binding (ffi/tap.ts,
+ * same names).
  *
- * Read first: linux/Documentation/networking/tuntap.rst; virtio 1.2 section 5.1.6 for the header that
- * IFF_VNET_HDR puts in front of each frame; netdevice(7) for the socket ioctls; io_uring(7).
+ * Read first: linux/Documentation/networking/tuntap.rst; virtio 1.2 section 5.1.6 for the header
+ * that IFF_VNET_HDR puts in front of each frame; netdevice(7) for the socket ioctls; io_uring(7).
+ *
+ * Long because all that a program can ask of a TAP device is in one file that cc compiles alone.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,17 +22,23 @@
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <linux/io_uring.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -42,7 +52,7 @@ enum {
   RING_UNKNOWN = -2,
 };
 
-/* ---- signals ---------------------------------------------------------------------------------- */
+/* ---- signals --------------------------------------------------------------------------------- */
 
 /* Lets in the signals that src/pack/launcher.c holds back until the program listens for them. */
 int32_t tap_unblock(void) {
@@ -53,7 +63,7 @@ int32_t tap_unblock(void) {
   return -pthread_sigmask(SIG_UNBLOCK, &held, NULL);
 }
 
-/* ---- descriptors ------------------------------------------------------------------------------ */
+/* ---- descriptors ----------------------------------------------------------------------------- */
 
 /* How many more descriptors the process may open. */
 int32_t tap_spare(void) {
@@ -68,7 +78,50 @@ int32_t tap_spare(void) {
   return (int32_t)most - used;
 }
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- name of the process ---------------------------------------------------------------------- */
+
+/* PROGRAM_FD in src/pack/launcher.c: the last word that the launcher puts before the user's own. */
+#define LAUNCHER_WORD "/proc/self/fd/40"
+
+/*
+ * The memory of the command line, from proc_pid_stat(5), fields 48 and 49. 0 where it is not told.
+ */
+static int find_arguments(char **start, char **end) {
+  char line[1024];
+  FILE *stat = fopen("/proc/self/stat", "re");
+  if (!stat) return 0;
+  size_t length = fread(line, 1, sizeof line - 1, stat);
+  fclose(stat);
+  line[length] = 0;
+  char *at = strrchr(line, ')'); /* field 2, which may have spaces in it */
+  for (int field = 2; at && field < 48; field++) at = strchr(at + 1, ' ');
+  if (!at) return 0;
+  *start = (char *)(uintptr_t)strtoull(at, &at, 10);
+  *end = (char *)(uintptr_t)strtoull(at, NULL, 10);
+  return *start && *end > *start;
+}
+
+/*
+ * In the portable build ps and top show `proxy FLAGS` instead of the runtime and its flags: the
+ * words of the launcher leave the command line. In other builds nothing changes. Called on the main
+ * thread.
+ */
+int32_t tap_title(void) {
+  char *start, *end;
+  if (!find_arguments(&start, &end)) return 0;
+  char *first = start + strnlen(start, (size_t)(end - start)) + 1;
+  for (char *word = first; word < end; word += strnlen(word, (size_t)(end - word)) + 1) {
+    if (strcmp(word, LAUNCHER_WORD) != 0) continue;
+    char *own = word + sizeof LAUNCHER_WORD;
+    memmove(first, own, (size_t)(end - own));
+    memset(first + (end - own), 0, (size_t)(own - first));
+    prctl(PR_SET_NAME, "proxy");
+    return 1;
+  }
+  return 0;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
 
 /* A new file descriptor of /dev/net/tun, not yet attached to a device. */
 int32_t tap_node(void) {
@@ -109,10 +162,10 @@ int32_t tap_kind(const char *name) {
 }
 
 /*
- * Attaches `fd` to the TAP device `name`, with a vnet header on each frame. With `create` 0 a device
- * that is not there is never made: TUNSETIFF would make it, so ask first, and if the device went away
- * between the question and the call, then what we hold is not persistent: let go of it. The caller
- * closes `fd` after an error, and with it such a device.
+ * Attaches `fd` to the TAP device `name`, with a vnet header on each frame. With `create` 0 a
+ * device that is not there is never made: TUNSETIFF would make it, so ask first, and if the device
+ * went away between the question and the call, then what we hold is not persistent: let go of it.
+ * The caller closes `fd` after an error, and with it such a device.
  */
 int32_t tap_attach(int32_t fd, const char *name, int32_t create) {
   int kind = tap_kind(name);
@@ -133,14 +186,70 @@ int32_t tap_attach(int32_t fd, const char *name, int32_t create) {
   return ioctl(fd, TUNSETVNETHDRSZ, &header_bytes) < 0 ? -errno : 0;
 }
 
+/* Whether descriptor `fd` of process `pid` is attached to the device `name`. */
+static int is_attached(const char *pid, const char *fd, const char *name) {
+  char path[64], line[256], found[IFNAMSIZ];
+  snprintf(path, sizeof path, "/proc/%.16s/fdinfo/%.16s", pid, fd);
+  FILE *info = fopen(path, "re");
+  if (!info) return 0;
+  int attached = 0;
+  while (!attached && fgets(line, sizeof line, info)) {
+    attached = sscanf(line, "iff: %15s", found) == 1 && strcmp(found, name) == 0;
+  }
+  fclose(info);
+  return attached;
+}
+
+static int shares_network(const char *pid) {
+  char path[64];
+  struct stat own, other;
+  snprintf(path, sizeof path, "/proc/%.16s/ns/net", pid);
+  return stat("/proc/self/ns/net", &own) == 0 && stat(path, &other) == 0 &&
+         own.st_ino == other.st_ino;
+}
+
+/*
+ * The process that is attached to the device `name`, and its name into `comm` (16 bytes); 0 if it
+ * can't be found: another user's process does not show its descriptors.
+ */
+int32_t tap_holder(const char *name, char *comm) {
+  int32_t holder = 0;
+  DIR *all = opendir("/proc");
+  if (!all) return 0;
+  for (struct dirent *process; holder == 0 && (process = readdir(all));) {
+    char path[64];
+    if (!isdigit((unsigned char)process->d_name[0]) || !shares_network(process->d_name)) continue;
+    snprintf(path, sizeof path, "/proc/%.16s/fdinfo", process->d_name);
+    DIR *fds = opendir(path);
+    if (!fds) continue;
+    for (struct dirent *fd; holder == 0 && (fd = readdir(fds));) {
+      if (is_attached(process->d_name, fd->d_name, name)) holder = atoi(process->d_name);
+    }
+    closedir(fds);
+  }
+  closedir(all);
+  memset(comm, 0, 16);
+  if (holder == 0) return 0;
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%d/comm", holder);
+  FILE *file = fopen(path, "re");
+  if (file) {
+    size_t length = fread(comm, 1, 15, file);
+    comm[length] = 0;
+    comm[strcspn(comm, "\n")] = 0;
+    fclose(file);
+  }
+  return holder;
+}
+
 /* Says which unfinished work (TUN_F_*) the kernel may leave to us. */
 int32_t tap_offload(int32_t fd, uint32_t features) {
   return ioctl(fd, TUNSETOFFLOAD, (unsigned long)features) < 0 ? -errno : 0;
 }
 
-/* ---- asking ----------------------------------------------------------------------------------- */
+/* ---- asking ---------------------------------------------------------------------------------- */
 
-/* Names the device behind `fd`, which may have been renamed, and asks. -EBADFD: it was deleted. */
+/* Names the device of `fd`, which may have been renamed, and asks. -EBADFD: it was deleted. */
 static int ask_fd(int fd, unsigned long request, struct ifreq *ifr) {
   memset(ifr, 0, sizeof *ifr);
   if (ioctl(fd, TUNGETIFF, ifr) < 0) return -errno;
@@ -168,6 +277,27 @@ int32_t tap_mac(int32_t fd, uint8_t *mac) {
   return status;
 }
 
+/* ---- links that come and go ------------------------------------------------------------------- */
+
+/* A socket that can be read, and waited for, when a link of this network namespace has changed. */
+int32_t tap_links(void) {
+  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
+  if (fd < 0) return -errno;
+  struct sockaddr_nl all = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK};
+  if (bind(fd, (struct sockaddr *)&all, sizeof all) == 0) return fd;
+  int status = -errno;
+  close(fd);
+  return status;
+}
+
+/* Whether one has since the last call; how is asked elsewhere. */
+int32_t tap_links_changed(int32_t fd) {
+  int32_t changed = 0;
+  char message; /* the rest is cut off */
+  while (recv(fd, &message, sizeof message, 0) >= 0 || errno == ENOBUFS) changed = 1;
+  return changed;
+}
+
 /* ---- the kernel's end -------------------------------------------------------------------------- */
 
 static int set_address(struct ifreq *ifr, unsigned long request, uint32_t address) {
@@ -189,7 +319,7 @@ int32_t tap_host(int32_t fd, uint32_t address, uint32_t mask) {
   return ask(SIOCSIFFLAGS, &ifr);
 }
 
-/* ---- moving frames ---------------------------------------------------------------------------- */
+/* ---- moving frames --------------------------------------------------------------------------- */
 
 /* The monotonic clock, in milliseconds. */
 double tap_now(void) {
@@ -205,8 +335,8 @@ static int64_t now_us(void) {
 }
 
 /*
- * One turn of a spin; whether to go on. Whoever waits for this processor gets it now and then: under full
- * load it is a sender or a receiver, without whom nothing will come.
+ * One turn of a spin; whether to go on. A process that waits for this processor gets it now and
+ * then: under full load it is a sender or a receiver, without whom nothing will come.
  */
 static int spins_on(int64_t end_us, uint32_t *turns) {
   if (++*turns % TURNS_PER_YIELD == 0) sched_yield();
@@ -234,9 +364,9 @@ static ssize_t first_record(int fd, uint8_t *to, size_t size, int32_t spin_us, i
 }
 
 /*
- * The ring, for the one thread that reads and writes: a burst costs one system call instead of one for
- * each frame. Where the reader of what is written shares our processor, it can't take over between two
- * writes either.
+ * The ring, for the one thread that reads and writes: a burst costs one system call instead of one
+ * for each frame. Where the reader of what is written shares our processor, it can't take over
+ * between two writes either.
  */
 static struct {
   int fd; /* RING_UNKNOWN: not asked for yet; -1: this kernel or container does not give one */
@@ -287,9 +417,9 @@ struct transfer {
 };
 
 /*
- * Reads or writes (`opcode`) up to BURST_FRAMES records with one call, in order; none waits for anything.
- * Where there is no ring, or it is of no use with this kernel's devices, results are negative: calls of
- * their own do better.
+ * Reads or writes (`opcode`) up to BURST_FRAMES records with one call, in order; none waits for
+ * anything. Where there is no ring, or it is of no use with this kernel's devices, results are
+ * negative: calls of their own do better.
  */
 static void transfer_all(int fd, uint8_t opcode, struct transfer *transfers, uint32_t count) {
   for (uint32_t i = 0; i < count; i++) transfers[i].result = -EAGAIN;
@@ -325,9 +455,10 @@ static void transfer_all(int fd, uint8_t opcode, struct transfer *transfers, uin
 }
 
 /*
- * Reads a burst of up to `batch` records (vnet header, frame), one into each slot of `slot_bytes` bytes
- * from arena[start] on; frames[] gets the offset and the length of each frame, without its vnet header.
- * Looks and sleeps for one if there is none. Returns the number of frames, 0 if none came.
+ * Reads a burst of up to `batch` records (vnet header, frame), one into each slot of `slot_bytes`
+ * bytes from arena[start] on; frames[] gets the offset and the length of each frame, without its
+ * vnet header. Looks and sleeps for one if there is none. Returns the number of frames, 0 if none
+ * came.
  */
 int32_t tap_read(int32_t fd, uint8_t *arena, uint32_t start, uint32_t slot_bytes, uint32_t *frames,
                  uint32_t batch, int32_t spin_us, int32_t wait_ms) {
@@ -376,9 +507,9 @@ static int is_inside(uint32_t offset, uint32_t length, uint32_t arena_bytes) {
 }
 
 /*
- * Writes `count` frames given as in tap_read; the VNET_BYTES in front of a frame are its vnet header.
- * A frame the device refuses is skipped. Returns how many it took, or -errno if it refused them all;
- * outcome[0] is the number refused, outcome[1] the first errno among them.
+ * Writes `count` frames given as in tap_read; the VNET_BYTES in front of a frame are its vnet
+ * header. A frame the device refuses is skipped. Returns how many it took, or -errno if it refused
+ * them all; outcome[0] is the number refused, outcome[1] the first errno among them.
  */
 int32_t tap_write(int32_t fd, const uint8_t *arena, uint32_t arena_bytes, const uint32_t *frames,
                   uint32_t count, uint32_t *outcome) {
@@ -408,8 +539,8 @@ int32_t tap_write(int32_t fd, const uint8_t *arena, uint32_t arena_bytes, const 
 }
 
 /*
- * Waits up to `wait_ms` for something to read or for the end of a device, `fd` or `other` (-1: none): 1,
- * or 0 after the time.
+ * Waits up to `wait_ms` for something to read or for the end of a device, `fd` or `other` (-1:
+ * none): 1, or 0 after the time.
  */
 int32_t tap_wait(int32_t fd, int32_t other, int32_t wait_ms) {
   struct pollfd ready[] = {{.fd = fd, .events = POLLIN}, {.fd = other, .events = POLLIN}};

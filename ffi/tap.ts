@@ -5,16 +5,24 @@
  * Read first: `ffi/tap.c`, and `TUNSETIFF` in linux/drivers/net/tun.c for who gets which errno.
  */
 
-/** The shim's functions with its own parameter names. All but `tap_now` return a value ≥ 0, or `-errno`. */
+/**
+ * The shim's functions with its own parameter names. All but `tap_now` return a value ≥ 0, or
+ * `-errno`.
+ */
 const symbols = {
   /** () */
   tap_unblock: { parameters: [], result: "i32" },
   tap_spare: { parameters: [], result: "i32" },
+  /** () */
+  tap_title: { parameters: [], result: "i32" },
+  /** () */
   tap_node: { parameters: [], result: "i32" },
   /** (name) */
   tap_kind: { parameters: ["buffer"], result: "i32" },
   /** (fd, name, create) */
   tap_attach: { parameters: ["i32", "buffer", "i32"], result: "i32" },
+  /** (name, comm) */
+  tap_holder: { parameters: ["buffer", "buffer"], result: "i32" },
   /** (fd, features) */
   tap_offload: { parameters: ["i32", "u32"], result: "i32" },
   /** (fd) */
@@ -23,6 +31,10 @@ const symbols = {
   tap_mtu: { parameters: ["i32"], result: "i32" },
   /** (fd, mac) */
   tap_mac: { parameters: ["i32", "buffer"], result: "i32" },
+  /** () */
+  tap_links: { parameters: [], result: "i32" },
+  /** (fd) */
+  tap_links_changed: { parameters: ["i32"], result: "i32" },
   /** (fd, address, mask) */
   tap_host: { parameters: ["i32", "u32", "u32"], result: "i32" },
   /** (fd, arena, start, slot_bytes, frames, batch, spin_us, wait_ms) */
@@ -93,22 +105,53 @@ export function errnoName(status: number): string {
 /** The act that failed: opening `/dev/net/tun`, or attaching to the device. */
 export type TapStep = "node" | "attach";
 
+/** The process that is attached to a device. */
+export interface Holder {
+  readonly pid: number;
+  /** As `ps -o comm` shows it; may be empty. */
+  readonly name: string;
+}
+
 /**
- * The Error for a negative `status` of `step`: errno name, what happened, what to do. `kind` is what
- * `tap_kind` said about `name` before. Its `cause` is the errno's name.
+ * Who is attached to the device of that name (16 bytes, NUL-terminated); null if that can't be
+ * found.
  */
-export function tapError(step: TapStep, status: number, name: string, kind: number): Error {
+export function holderOf(
+  symbols: TapLibrary["symbols"],
+  name: Uint8Array<ArrayBuffer>,
+): Holder | null {
+  const comm = new Uint8Array(16);
+  const pid = symbols.tap_holder(name, comm);
+  const text = new TextDecoder().decode(comm.subarray(0, comm.indexOf(0)));
+  return pid > 0 ? { pid, name: text.replaceAll(/\p{C}/gu, "?") } : null;
+}
+
+/**
+ * The Error for a negative `status` of `step`: errno name, what happened, what to do. `kind` is
+ * what `tap_kind` said about `name` before, `holder` who is attached to the device. Its `cause` is
+ * the errno's name.
+ */
+export function tapError(
+  step: TapStep,
+  status: number,
+  name: string,
+  kind: number,
+  holder: Holder | null = null,
+): Error {
   const code = errnoName(status);
   const act = step === "node"
     ? 'Cannot open "/dev/net/tun"'
     : kind === KIND_NONE && code !== "ENODEV"
     ? `Cannot create TAP device "${name}"`
     : `Cannot attach to TAP device "${name}"`;
-  const advice = step === "node" ? nodeAdvice(code) : attachAdvice(code, name, kind);
+  const advice = step === "node" ? nodeAdvice(code) : attachAdvice(code, name, kind, holder);
   return new Error(`${act}: ${code}, ${advice}`, { cause: code });
 }
 
-/** The Error for a negative `status` of giving the kernel's end its address, e.g. "192.168.0.254/24". */
+/**
+ * The Error for a negative `status` of giving the kernel's end its address, e.g.
+ * "192.168.0.254/24".
+ */
 export function hostError(status: number, name: string, address: string): Error {
   const code = errnoName(status);
   const advice = code === "EPERM"
@@ -135,7 +178,7 @@ function nodeAdvice(code: string): string {
   }
 }
 
-function attachAdvice(code: string, name: string, kind: number): string {
+function attachAdvice(code: string, name: string, kind: number, holder: Holder | null): string {
   const make = `sudo ip tuntap add dev ${name} mode tap user $USER`;
   switch (code) {
     case "EPERM":
@@ -143,7 +186,9 @@ function attachAdvice(code: string, name: string, kind: number): string {
         ? `this needs CAP_NET_ADMIN; run as root, or make the device first with: ${make}`
         : `it was not made for this user; run as root, or delete it and make it with: ${make}`;
     case "EBUSY":
-      return "another process is attached to it; stop that process or use another device";
+      return holder === null
+        ? "another process is attached to it; stop that process or use another device"
+        : `process ${holder.pid} (${holder.name}) is attached to it; stop it or use another device`;
     case "EINVAL":
       return kind === KIND_OTHER
         ? "this name belongs to an interface of another kind; use another name"

@@ -65,6 +65,7 @@ export type {
   Predicate,
   Tree,
 } from "./policy/language/ast.ts";
+export { type ActiveCheck, type Check, type Health, healthOf } from "./policy/language/health.ts";
 export type { Packet } from "./policy/language/packet.ts";
 export type { Customs } from "./policy/notation/parse.ts";
 export { formatAddress, parseAddress } from "./wire/address.ts";

@@ -10,6 +10,7 @@ const PURE = [
   "wire",
   "policy/language",
   "policy/notation",
+  "policy/printing",
   "policy/engine",
   "policy/check",
   "policy/picture",
@@ -51,6 +52,27 @@ Deno.test({
       faultsOf(path, Deno.readTextFileSync(new URL(path, root)))
     );
     assert.deepEqual(faults, []);
+  },
+});
+
+/** Lines of a file that can be read in one go. */
+const MOST_LINES = 350;
+
+Deno.test({
+  name: `layers: a source file above ${MOST_LINES} lines says in its head why ("Long because …")`,
+  ignore: !canRead,
+  fn: () => {
+    const root = new URL("../", import.meta.url);
+    const shim = [...Deno.readDirSync(new URL("ffi/", root))]
+      .flatMap(({ name }) => name.endsWith(".c") ? [`ffi/${name}`] : []);
+    const unexplained = [...tsFiles(root, "src/"), ...tsFiles(root, "ffi/"), ...shim].filter(
+      (path) => {
+        const source = Deno.readTextFileSync(new URL(path, root));
+        const head = source.slice(0, source.indexOf("*/"));
+        return source.split("\n").length > MOST_LINES + 1 && !head.includes("Long because");
+      },
+    );
+    assert.deepEqual(unexplained, []);
   },
 });
 

@@ -83,7 +83,7 @@ Deno.test({
 });
 
 Deno.test("README's policy text is the built-in policy's", async () => {
-  const { print } = await import("../src/policy/notation/print.ts");
+  const { print } = await import("../src/policy/printing/print.ts");
   const { demo } = await import("../src/policy/language/built_in.ts");
   assert.ok(readme.includes(`\`\`\`\n${print(demo)}\`\`\``));
 });

@@ -1,13 +1,14 @@
 /**
- * The command line: text in, one of three outcomes out. Nothing is printed and nobody exits here, so
- * that `main.ts` alone decides about streams and exit codes, and a test can ask for every message.
+ * The command line: text in, one of three outcomes out. Nothing is printed and nobody exits here,
+ * so that `main.ts` alone decides about streams and exit codes, and a test can ask for every
+ * message.
  *
- * commander splits the flags, suggests the right spelling and lays out the help page; what they mean is
- * decided in `flags.ts`, and what a value means in `values.ts`. A later subcommand is one more
- * `program.command(…)` with its own action and its own member of `Command`.
+ * commander splits the flags, suggests the right spelling and lays out the help page; what they
+ * mean is decided in `flags.ts`, and what a value means in `values.ts`. A later subcommand is one
+ * more `program.command(…)` with its own action and its own member of `Command`.
  */
 import { Command as Program, CommanderError } from "commander";
-import { DEFAULT_TIMEOUTS } from "../flow/lifetimes.ts";
+import { closest } from "../core/text.ts";
 import type { Config, TapConfig } from "../datapath/config.ts";
 import { addCtlCommand } from "./ctl_args.ts";
 import type { CtlCommand } from "./ctl_command.ts";
@@ -21,22 +22,14 @@ import {
   readOptional,
   type Values,
 } from "./flag_values.ts";
-import {
-  DEFAULT_MAX_CONN,
-  DEFAULT_MAX_LIMIT_SOURCES,
-  DEFAULT_OFFLOAD,
-  DEFAULT_SPIN,
-  readConfig,
-  readTapConfig,
-  TIMEOUT_FLAGS,
-  timeoutKey,
-} from "./flags.ts";
-import { DEFAULT_IPV4, type Nets, ONLY_B, SUFFIXES } from "./link_flags.ts";
+import { readConfig, readTapConfig } from "./flags.ts";
+import { type Nets, ONLY_B, SUFFIXES } from "./link_flags.ts";
 import { EXAMPLES, EXPLAIN_HELP, POLICY_HELP, REPLAY_HELP } from "./help.ts";
 import { parsePacket } from "../offline/packet_text.ts";
 import { POLICY_VIEWS, type PolicyCommand } from "./policy_command.ts";
 import type { ReplayCommand } from "./replay_command.ts";
-import { DEFAULT_MTU, DEFAULT_PORTS, parseDevice, parseMtu, parsePath } from "./values.ts";
+import { addFlag, addRunFlags } from "./run_flags.ts";
+import { DEFAULT_MTU, parseDevice, parseMtu, parsePath } from "./values.ts";
 
 /** What the command line asks for. */
 export type Command =
@@ -87,7 +80,7 @@ export function parseArgs(argv: readonly string[], about: About): Command {
   addReplayCommand(program, take);
   addCtlCommand(program, take);
   try {
-    program.parse(argv.flatMap(splitFlag), { from: "user" });
+    program.parse(withHelpCommand(argv).flatMap(splitFlag), { from: "user" });
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) {
       return { kind: "print", text: printed };
@@ -102,59 +95,17 @@ export function parseArgs(argv: readonly string[], about: About): Command {
 }
 
 function makeProgram(about: About, print: (text: string) => void): Program {
-  const flag = (flags: string, text: string) => addFlag(program, flags, text);
   const program = new Program("proxy")
     .usage("--net=DEVICE --dst-addrs=ADDR[,ADDR…] [flags]")
     .description(
-      "A load-balancing proxy on a Linux TAP device: answers for one IPv4 address and runs\n" +
-        "every packet for it through a firewall tree.",
+      "A load-balancing firewall on a Linux TAP device: answers for one IPv4 address\n" +
+        "and runs every packet for it through a policy.",
     );
-  flag("--net <DEVICE>", "TAP device, 1 to 15 bytes (required)");
-  flag("--dst-addrs <ADDR,…>", "addresses of the backends, comma-separated (required)");
-  flag("--ipv4 <ADDR/LEN>", `own address; without /LEN, /24 (default ${DEFAULT_IPV4})`);
-  flag("--gateway <ADDR>", "next hop outside the own subnet (default none)");
-  flag("--host-ipv4 <ADDR/LEN>", "address of the device itself; brings it up (default none)");
-  flag("--route <CIDR,ADDR>", "way to a network over a neighbour, repeatable (default none)");
-  flag("--mac <MAC>", "own MAC address (default made from device and address)");
-  flag("--net-b <DEVICE>", "TAP device of side B, the backends' (default one for both sides)");
-  flag("--ipv4-b <ADDR/LEN>", "own address on side B (required with --net-b)");
-  flag("--gateway-b <ADDR>", "next hop outside side B's subnet (default none)");
-  flag("--host-ipv4-b <ADDR/LEN>", "address of side B's device itself (default none)");
-  flag("--mac-b <MAC>", "own MAC address on side B (default made from device and address)");
-  flag("--ports <FIRST-LAST>", `source ports towards backends (default ${DEFAULT_PORTS})`);
-  flag("--max-conn <N>", `most connections at a time (default ${DEFAULT_MAX_CONN})`);
-  flag(
-    "--max-limit-sources <N>",
-    `most sources that limits know at a time (default ${DEFAULT_MAX_LIMIT_SOURCES})`,
-  );
-  flag("--max-neighbors <N>", "most hosts on a link that ARP remembers (default --max-conn)");
-  flag(
-    "--max-conn-per-source <N>",
-    "most of one address, unanswered (default a quarter)",
-  );
-  for (const [name, text] of TIMEOUT_FLAGS) {
-    const seconds = DEFAULT_TIMEOUTS[timeoutKey(name)];
-    flag(`--timeout-${name} <SECONDS>`, `longest idle time: ${text} (default ${seconds})`);
-  }
-  program.option("--preserve-source", "backends see clients' addresses (default the proxy's own)");
-  flag(
-    "--clamp-mss <on|off>",
-    "lower TCP's MSS to the MTUs (default on if the sides' MTUs differ)",
-  );
-  flag("--hash-key-file <FILE>", "key that instances share: by source, by maglev (default none)");
-  flag("--policy <FILE>", "policy to run, read again at SIGHUP (default the built-in one)");
-  flag("--seed <N>", "makes a run repeatable, for replay and tests (default random)");
-  flag("--trace <MODE>", "PDUs shown: auto (50 a second), all or off (default auto)");
-  flag(
-    "--offload <on|off>",
-    `TCP segments of up to 64 KiB, checksums made last (default ${DEFAULT_OFFLOAD})`,
-  );
-  flag("--spin <MICROSECONDS>", `looks for more before it sleeps (default ${DEFAULT_SPIN})`);
-  flag("--control <PATH>", "Unix socket to be asked and changed at (default none)");
+  addRunFlags(program);
   program.helpCommand(false);
   // The output settings keep commander away from the terminal and the environment.
   return program
-    .helpOption("--help", "print this page")
+    .helpOption("-h, --help", "print this page")
     .version(
       `treegate ${about.version} (${about.build} build)`,
       "--version",
@@ -168,8 +119,8 @@ function makeProgram(about: About, print: (text: string) => void): Program {
     .configureOutput({
       writeOut: print,
       writeErr: () => {},
-      getOutHelpWidth: () => 100,
-      getErrHelpWidth: () => 100,
+      getOutHelpWidth: () => 80,
+      getErrHelpWidth: () => 80,
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })
@@ -177,22 +128,13 @@ function makeProgram(about: About, print: (text: string) => void): Program {
     .exitOverride();
 }
 
-/** A flag with a value; all that are given are kept. */
-export function addFlag(program: Program, flags: string, text: string): Program {
-  return program.option(flags, text, (value: string, previous?: Values) => {
-    if (value.startsWith("--")) {
-      throw new SyntaxError(`${flags.split(" ")[0]}: Missing value before "${value}"`);
-    }
-    return [...previous ?? [], value];
-  });
-}
-
 function addPolicyCommand(program: Program, take: (command: Command) => void): void {
   program.command("policy")
     .usage(`${POLICY_VIEWS.join("|")} [FILE]`)
-    .summary("check a policy, print it, or draw it: see proxy policy --help")
+    .summary("check, print or draw a policy: see proxy policy --help")
     .description(
-      "Looks at the policy in FILE (-: standard input; none: the built-in policy) without running it.",
+      "Checks, prints or draws the policy in FILE without running it.\n" +
+        "FILE - is standard input; without FILE it is the built-in policy.",
     )
     .argument("[VIEW]")
     .argument("[FILE]")
@@ -214,7 +156,8 @@ function readPolicyCommand([view, file, ...rest]: Values): PolicyCommand {
   }
   const known = POLICY_VIEWS.find((name) => name === view);
   if (known === undefined) {
-    throw new SyntaxError(`Cannot use "${view}" after "policy": expected ${views}`);
+    const meant = didYouMean(view, POLICY_VIEWS);
+    throw new SyntaxError(`Cannot use "${view}" after "policy": expected ${views}${meant}`);
   }
   if (rest.length > 0) {
     throw new SyntaxError(`Cannot use "${rest[0]}" as second file: expected one`);
@@ -225,7 +168,7 @@ function readPolicyCommand([view, file, ...rest]: Values): PolicyCommand {
 function addExplainCommand(program: Program, take: (command: Command) => void): void {
   program.command("explain")
     .usage("--dst-addrs=ADDR[,ADDR…] [flags] PACKET…")
-    .summary("tell what would become of packets, and why: see proxy explain --help")
+    .summary("show what would happen to a packet: see proxy explain --help")
     .description("Shows each packet's path through the policy, the decision, and what is sent.")
     .argument("[PACKET...]")
     .addHelpText("after", EXPLAIN_HELP)
@@ -251,16 +194,16 @@ function addExplainCommand(program: Program, take: (command: Command) => void): 
 function addReplayCommand(program: Program, take: (command: Command) => void): void {
   const replay = program.command("replay")
     .usage("--dst-addrs=ADDR[,ADDR…] --pcap=FILE [flags]")
-    .summary("run a capture in memory, without a device: see proxy replay --help")
+    .summary("run a capture in memory: see proxy replay --help")
     .description(
-      "Runs the frames of a capture through the proxy in memory, on the capture's clock.",
+      "Runs the frames of a capture through the proxy in memory, on its clock.",
     )
     .addHelpText("after", REPLAY_HELP)
     .configureHelp(program.configureHelp());
   addFlag(replay, "--pcap <FILE>", "capture to run (required)");
-  addFlag(replay, "--out <FILE>", "capture to write: the frames that are sent (default none)");
+  addFlag(replay, "--out <FILE>", "capture to write of the frames sent (default none)");
   addFlag(replay, "--pcap-b <FILE>", "capture of side B's interface (required with --ipv4-b)");
-  addFlag(replay, "--out-b <FILE>", "capture to write: what is sent to side B (default none)");
+  addFlag(replay, "--out-b <FILE>", "capture to write of the frames sent to side B (default none)");
   addFlag(replay, "--mtu <BYTES>", `MTU of the interface (default ${DEFAULT_MTU})`);
   addFlag(replay, "--mtu-b <BYTES>", `MTU of side B's interface (default ${DEFAULT_MTU})`);
   replay.action((_options, { args }: Program) => {
@@ -278,6 +221,18 @@ function addReplayCommand(program: Program, take: (command: Command) => void): v
     refuseSidesB(own, config.links.length);
     take({ kind: "replay", config, captures });
   });
+}
+
+const COMMANDS = ["policy", "explain", "replay", "help"];
+
+function didYouMean(word: string, words: readonly string[]): string {
+  const guess = closest(word, words);
+  return guess === null ? "" : `; did you mean "${guess}"?`;
+}
+
+/** `help` and `help COMMAND` as `--help` and `COMMAND --help`. */
+function withHelpCommand([word, ...rest]: readonly string[]): readonly string[] {
+  return word === "help" ? [...rest, "--help"] : word === undefined ? [] : [word, ...rest];
 }
 
 /** Flags that only a device gives a meaning. */
@@ -299,7 +254,10 @@ function refuseSidesB(flags: Flags, interfaces: number): void {
 
 function refuseArguments(positional: Values): void {
   if (positional.length === 0) return;
-  throw new SyntaxError(`Cannot use argument "${positional[0]}": expected flags only, see --help`);
+  const [word] = positional;
+  const meant = didYouMean(word!, COMMANDS);
+  const expected = meant === "" ? "expected flags only, see --help" : `expected a command${meant}`;
+  throw new SyntaxError(`Cannot use argument "${word}": ${expected}`);
 }
 
 /** `--flag=value` as two arguments, so that an unknown flag is compared without its value. */
@@ -317,7 +275,10 @@ function ownWords(error: CommanderError): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}, see --help`;
 }
 
-/** Control characters are escaped: a bad argument must neither break the line nor reach the terminal. */
+/**
+ * Control characters are escaped: a bad argument must neither break the line nor reach the
+ * terminal.
+ */
 function usageError(message: string): Command {
   const line = message.replaceAll(
     /\p{Cc}/gu,

@@ -1,7 +1,7 @@
 /** What commands that run nothing on a device have in common. */
 import type { BuiltIn } from "../policy/language/built_in.ts";
 import type { Customs } from "../policy/notation/parse.ts";
-import type { Writer } from "../process/outlet.ts";
+import type { Writer } from "../process/writer.ts";
 import { writeAll } from "../process/write_all.ts";
 
 export interface CommandOptions {

@@ -1,6 +1,6 @@
 /** The command line of `proxy ctl`. */
 import type { Command as Program } from "commander";
-import { closest, oneOf, quote } from "../policy/notation/policy_error.ts";
+import { closest, oneOf, quote } from "../core/text.ts";
 import type { Command } from "./args.ts";
 import type { CtlCommand } from "./ctl_command.ts";
 import { type Flags, kebabCase, read } from "./flag_values.ts";

@@ -3,7 +3,7 @@ import type { Config } from "../datapath/config.ts";
 import type { Packet } from "../device/capture/packet.ts";
 import { Explainer, formatExplanation } from "../offline/explain.ts";
 import { loadHashKey } from "../process/hash_key_file.ts";
-import { loadPolicy } from "../process/policy_file.ts";
+import { loadPolicyOr } from "../process/policy_file.ts";
 import { writeAll } from "../process/write_all.ts";
 import { type CommandOptions, reported } from "./command.ts";
 
@@ -19,9 +19,8 @@ export async function explainCommand(
   { stdout, stderr, builtIn, customs }: CommandOptions,
 ): Promise<number> {
   return await reported(stderr, async () => {
-    const policy = config.policy === null
-      ? builtIn(config.links.length)
-      : await loadPolicy(config.policy, customs);
+    const { length } = config.links;
+    const policy = await loadPolicyOr(builtIn, length, config.policy, customs);
     const hashKey = await loadHashKey(config.hashKeyFile);
     const explainer = new Explainer(policy, config, packets.map(({ src }) => src), hashKey);
     for (const [i, packet] of packets.entries()) {

@@ -1,8 +1,9 @@
 /** From the flags of a run to its configuration: which are required, what the others default to. */
 import { DEFAULT_TIMEOUTS, type Timeouts } from "../flow/lifetimes.ts";
+import { parseHealth } from "../policy/notation/parse_health.ts";
 import { parseAddress } from "../wire/address.ts";
-import { checkBackends, type Config, type TapConfig } from "../datapath/config.ts";
-import type { TraceMode } from "../datapath/config.ts";
+import { checkBackends } from "../datapath/address_rules.ts";
+import type { Config, TapConfig, TraceMode } from "../datapath/config.ts";
 import { type Nets, readLinks } from "./link_flags.ts";
 import { type Flags, isGiven, read, readOptional } from "./flag_values.ts";
 import {
@@ -10,12 +11,15 @@ import {
   parseInteger,
   parsePath,
   parsePorts,
+  parseStrays,
   parseSwitch,
   parseTrace,
 } from "./values.ts";
 
 export const DEFAULT_MAX_CONN = "262144";
 export const DEFAULT_MAX_LIMIT_SOURCES = "262144";
+export const DEFAULT_STRAYS = "reset";
+export const DEFAULT_CHECK = "neighbor";
 export const DEFAULT_OFFLOAD = "on";
 export const DEFAULT_SPIN = "100";
 const MAX_CONN = 1_000_000;
@@ -54,6 +58,7 @@ export function readConfig(flags: Flags, nets: Nets, trace: TraceMode): Config {
   return {
     links,
     dstAddrs,
+    health: read(flags, "check", DEFAULT_CHECK, parseHealth),
     ports: read(flags, "ports", DEFAULT_PORTS, parsePorts),
     maxConn,
     maxNeighbors: readOptional(
@@ -77,6 +82,7 @@ export function readConfig(flags: Flags, nets: Nets, trace: TraceMode): Config {
     trace: read(flags, "trace", trace, parseTrace),
     preserveSource: isGiven(flags, "preserve-source"),
     clampMss: readOptional(flags, "clamp-mss", parseSwitch),
+    strays: read(flags, "strays", DEFAULT_STRAYS, parseStrays),
     hashKeyFile: readOptional(flags, "hash-key-file", parsePath),
     policy: readOptional(flags, "policy", parsePath),
   };

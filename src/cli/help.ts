@@ -1,22 +1,29 @@
-/** What `--help` says behind the flags, for the program and for each of its commands. */
+/**
+ * What `--help` says after the flags, for the program and for each of its commands: 80 columns at
+ * most.
+ */
 
 export const EXAMPLES = `
 Examples:
   Answer at 192.168.0.100 and spread connections over two backends:
     proxy --net=tap100 --dst-addrs=192.168.0.1,192.168.0.2
-  Another address, a backend behind a router, no PDUs on the console:
-    proxy --net=tap0 --ipv4=10.0.0.9 --gateway=10.0.0.1 --dst-addrs=10.7.0.5 --trace=off
-  Clients on one side, backends on the other, one of them behind a router:
-    proxy --net=tap100 --net-b=tap101 --ipv4-b=10.0.0.1/24 --route=10.7.0.0/16,10.0.0.254 \\
-      --dst-addrs=10.0.0.2,10.7.0.5
+  Another address, a backend beyond a router, no PDUs on the console:
+    proxy --net=tap0 --ipv4=10.0.0.9 --gateway=10.0.0.1 \\
+      --dst-addrs=10.7.0.5 --trace=off
+  Clients on one side, backends on the other, one of them beyond a router:
+    proxy --net=tap100 --net-b=tap101 --ipv4-b=10.0.0.1/24 \\
+      --route=10.7.0.0/16,10.0.0.254 --dst-addrs=10.0.0.2,10.7.0.5
 
-Signals: SIGUSR2 prints the summary; SIGHUP reads the policy again; SIGINT and SIGTERM print the
-summary and exit.
-Exit codes: 0 after a signal, 1 for a failure at run time, 2 for a wrong command line.`;
+Output: PDUs and the summary on stdout, log lines on stderr.
+Signals: SIGUSR2 prints the summary; SIGHUP reloads the policy; SIGINT and
+SIGTERM reset the open connections, print the summary and exit.
+Exit codes: 0 after a signal, 1 for a failure at run time, 2 for a wrong
+command line.`;
 
 export const POLICY_HELP = `
-  check    looks for mistakes: says what and where; exit code 1 if there are errors
-  print    the policy in the text notation, in its one canonical form: one file, no comments
+  check    look for mistakes: what and where; exit code 1 if there are errors
+  print    the policy in the text notation, in its one canonical form: one file,
+           without comments
   format   the text of FILE, evenly spaced; keeps comments and includes
   mermaid  its picture as Mermaid, for a page that draws it
   dot      its picture as Graphviz DOT
@@ -31,45 +38,58 @@ Exit codes: 0, 1 for a wrong policy or a failure, 2 for a wrong command line.`;
 
 export const EXPLAIN_HELP = `
 PACKET is one argument, in the words of the policy notation:
-  'tcp ADDR:PORT > ADDR:PORT [FLAG…]'        flags syn, ack, fin, rst, psh, urg, none (default syn)
+  'tcp ADDR:PORT > ADDR:PORT [FLAG…]'
+      flags syn, ack, fin, rst, psh, urg, none (default syn)
   'udp ADDR:PORT > ADDR:PORT'
-  'icmp ADDR > ADDR [TYPE [code CODE]]'      each a name or a number (default echo-request)
+  'icmp ADDR > ADDR [TYPE [code CODE]]'
+      each a name or a number (default echo-request)
   'proto N ADDR > ADDR'
-and behind each: ttl N, length N (of the whole IP packet), id N (of an ICMP query).
-Several packets are one small scene: each meets the connections that those before it have opened.
-Flags --policy, --hash-key-file, --ipv4, --gateway, --route, --mac, --preserve-source, --clamp-mss,
---ports, --max-conn, --max-neighbors, --max-limit-sources, --seed are those of a run (seed default
-0), and so are those of side B: --ipv4-b makes it two-sided, without --net-b. Every neighbour has
-answered ARP. Nothing outside is touched.
+and after each: ttl N, length N (of the whole IP packet), id N (of an ICMP
+query). Packets are taken in order: each finds the connections that those
+before it have opened.
+Flags --policy, --hash-key-file, --ipv4, --gateway, --route, --mac,
+--preserve-source, --clamp-mss, --strays, --ports, --max-conn, --max-neighbors,
+--max-limit-sources and --seed are those of a run (seed default 0), and so are
+those of side B: --ipv4-b makes it two-sided, without --net-b. Every neighbour
+has answered ARP. Nothing is sent.
 
 Examples:
-  proxy explain --dst-addrs=192.168.0.1 'tcp 192.168.0.254:40000 > 192.168.0.100:2000 syn'
-  proxy explain --dst-addrs=192.168.0.1 'tcp 192.168.0.254:40000 > 192.168.0.100:2000 syn' \\
+  proxy explain --dst-addrs=192.168.0.1 \\
+    'tcp 192.168.0.254:40000 > 192.168.0.100:2000 syn'
+  proxy explain --dst-addrs=192.168.0.1 \\
+    'tcp 192.168.0.254:40000 > 192.168.0.100:2000 syn' \\
     'tcp 192.168.0.1:2000 > 192.168.0.100:40000 syn ack'
 
 Exit codes: 0, 1 for a wrong policy or a failure, 2 for a wrong command line.`;
 
 export const REPLAY_HELP = `
-Flags --policy, --hash-key-file, --ipv4, --gateway, --route, --preserve-source, --clamp-mss,
---ports, --max-conn, --max-neighbors, --max-limit-sources, --timeout-…, --seed, --trace are those of
-a run; for the same decisions give those of the run that was captured (seed default 0, trace default
-all).
-With --ipv4-b and the other flags of side B there are two captures, whose records are taken, and
-counted, in the order of time.
-Without --mac the proxy's MAC address is found in the capture. Frames from that address are not
-received but compared with those sent here, ARP requests excepted.
+Flags --policy, --hash-key-file, --check, --ipv4, --gateway, --route,
+--preserve-source, --clamp-mss, --strays, --ports, --max-conn, --max-neighbors,
+--max-limit-sources, --timeout-…, --seed and --trace are those of a run; for the
+same decisions give those of the run that was captured (seed default 0, trace
+default all). Backends are not checked: frames of checks that the capture has
+are left out.
+With --ipv4-b and the other flags of side B there are two captures, whose
+records are taken, and counted, in the order of time.
+Without --mac the proxy's MAC address is found in the capture. Frames from that
+address are not received but compared with those sent here, ARP requests
+excepted.
 A capture does not tell the MTU of its interface: --mtu and --mtu-b do.
-Of a pause only the first and the last minute are gone through: ARP requests between are not sent.
-A file that is read, or written already, is not written over, whatever the name it is given by.
-A neighbour of which the capture has packets, but none of ARP, is taken to have answered before.
-A TCP or UDP checksum that is the bare sum of the pseudo-header counts as not completed yet; in
---out it is completed.
+Of a pause only the first and the last minute are run: ARP requests between
+are not sent.
+A file that is read or already written is never overwritten, whatever name it
+is given by.
+A neighbour that has packets in the capture, but no ARP, counts as resolved.
+A TCP or UDP checksum that is the bare sum of the pseudo-header counts as not
+completed yet; in --out it is completed.
 
 Examples:
   proxy replay --dst-addrs=192.168.0.1,192.168.0.2 --pcap=in.pcap --seed=7
-  proxy replay --policy=new.policy --dst-addrs=192.168.0.1 --pcap=in.pcap --trace=off --out=out.pcap
+  proxy replay --policy=new.policy --dst-addrs=192.168.0.1 --pcap=in.pcap \\
+    --trace=off --out=out.pcap
 
-Exit codes: 0, 1 for frames that differ or a failure, 2 for a wrong command line.`;
+Exit codes: 0, 1 for frames that differ or a failure, 2 for a wrong command
+line.`;
 
 export const CTL_HELP = `
 Commands that read:

@@ -1,17 +1,11 @@
 /**
- * The flags about interfaces. Those of side B end in `-b`; without any of them one interface serves both
- * sides. A route belongs to the side whose subnet has its next hop.
+ * The flags about interfaces. Those of side B end in `-b`; without any of them one interface serves
+ * both sides. A route belongs to the side whose subnet has its next hop.
  */
 import type { Route } from "../stack/routes.ts";
 import { formatAddress, inSubnet, parseAddress, stableMac, type Subnet } from "../wire/address.ts";
-import {
-  checkNextHop,
-  checkSubnets,
-  formatSubnet,
-  type LinkConfig,
-  type Links,
-  subnetOn,
-} from "../datapath/config.ts";
+import { formatSubnet, type LinkConfig, type Links, subnetOn } from "../datapath/config.ts";
+import { checkNextHop, checkSubnets } from "../datapath/address_rules.ts";
 import { type Flags, isGiven, named, read, readAll, readOptional } from "./flag_values.ts";
 import { parseOwnAddress, parseOwnMac, parseRoute } from "./values.ts";
 
@@ -73,7 +67,10 @@ function checkHosts(links: Links): void {
   }
 }
 
-/** The link with those of `routes` that lead over it. Throws a RangeError for one that leads nowhere. */
+/**
+ * The link with those of `routes` that lead over it. Throws a RangeError for one that leads
+ * nowhere.
+ */
 function withRoutes(link: LinkConfig, routes: readonly Route[], links: Links): LinkConfig {
   const all = [...link.routes];
   for (const route of routes) {

@@ -29,7 +29,9 @@ export interface Platform {
   readonly controlThread: () => Worker;
 }
 
-/** What makes the program this one: its own policy, and what `custom NAME` means in policy files. */
+/**
+ * What makes the program this one: its own policy, and what `custom NAME` means in policy files.
+ */
 export interface Program {
   readonly policy: BuiltIn;
   readonly customs: Customs;
@@ -127,7 +129,7 @@ async function runCommand(
     stderr.offer(`error: Cannot write output: ${reason}\n`);
     code = 1;
   });
-  const log = openLog(stdout, stderr);
+  const log = openLog(stderr, Deno.stderr.isTerminal() && !Deno.noColor);
   try {
     const about = { version: manifest.version, build };
     await run({
@@ -141,7 +143,7 @@ async function runCommand(
       control: control === null ? null : { path: control, thread: controlThread, about },
     });
   } catch (error) {
-    log.error(error instanceof Error ? error.message : String(error));
+    stderr.offer(`error: ${error instanceof Error ? error.message : String(error)}\n`);
     code = 1;
   }
   await stdout.flush(FLUSH_MS);

@@ -1,28 +1,28 @@
 /**
- * `proxy policy check|print|format|mermaid|dot|svg [FILE]`: looks at a policy without running it. The answer
- * goes to stdout and is waited for; what keeps it from being given goes to stderr.
+ * `proxy policy check|print|format|mermaid|dot|svg [FILE]`: looks at a policy without running it.
+ * The answer goes to stdout and is waited for; what keeps it from being given goes to stderr.
  */
 import type { Policy } from "../policy/language/ast.ts";
-import type { Writer } from "../process/outlet.ts";
-import { check, type Finding } from "../policy/check/check.ts";
+import type { Writer } from "../process/writer.ts";
+import { check } from "../policy/check/check.ts";
 import { footprintOf, formatBytes } from "../policy/engine/footprint.ts";
 import { graphOf } from "../policy/picture/graph.ts";
-import {
-  type Customs,
-  formatError,
-  parse,
-  type PolicyError,
-  type Position,
-} from "../policy/notation/parse.ts";
+import { type Customs, formatError, parse, type PolicyError } from "../policy/notation/parse.ts";
 import { tooLargeOf } from "../policy/engine/plan.ts";
-import { formatAt, printable } from "../policy/notation/policy_error.ts";
-import { format } from "../policy/notation/format.ts";
-import { print } from "../policy/notation/print.ts";
+import { counted, printable } from "../core/text.ts";
+import { format } from "../policy/printing/format.ts";
+import { print } from "../policy/printing/print.ts";
 import { renderDot, renderMermaid } from "../policy/picture/render.ts";
 import { SourceLimits } from "../policy/engine/source_limits.ts";
 import { reported } from "./command.ts";
 import { DEFAULT_MAX_CONN, DEFAULT_MAX_LIMIT_SOURCES } from "./flags.ts";
 import { type ReadFile, readPolicy } from "../process/policy_file.ts";
+import {
+  errorsIn,
+  formatFindings,
+  type LoadedPolicy,
+  warningsIn,
+} from "../process/policy_findings.ts";
 import { writeAll } from "../process/write_all.ts";
 
 export const POLICY_VIEWS = ["check", "print", "format", "mermaid", "dot", "svg"] as const;
@@ -44,15 +44,6 @@ export interface PolicyCommandOptions {
   /** Loads `svg.ts`. */
   readonly svg: () => Promise<typeof import("./svg.ts")>;
   readonly read?: ReadFile;
-}
-
-/** A policy, and where its parts are written if it came from a text. */
-interface Source {
-  readonly name: string;
-  readonly policy: Policy;
-  readonly positions: ReadonlyMap<object, Position>;
-  /** Each file and its text. */
-  readonly sources: ReadonlyMap<string, string>;
 }
 
 /** Runs the command; the exit code: 0, or 1 for a wrong policy or a failure. */
@@ -84,7 +75,7 @@ export async function policyCommand(
 async function load(
   file: string | null,
   { builtIn, customs, read }: PolicyCommandOptions,
-): Promise<Source | PolicyError[]> {
+): Promise<LoadedPolicy | PolicyError[]> {
   if (file === null) {
     const [positions, sources] = [new Map(), new Map()];
     return { name: "built-in policy", policy: builtIn, positions, sources };
@@ -119,14 +110,11 @@ const DEFAULTS = {
   sourceLimits: { maxBytes: SourceLimits.bytesOf(Number(DEFAULT_MAX_LIMIT_SOURCES)) },
 };
 
-/** Most findings that are shown. */
-const MAX_SHOWN = 100;
-
 /**
- * Says what the static checks found, one finding after the other, and last how many there are, and how
- * large the policy is when it runs.
+ * Says what the static checks found, one finding after the other, and last how many there are, and
+ * how large the policy is when it runs.
  */
-async function checkSource(source: Source, stdout: Writer): Promise<number> {
+async function checkSource(source: LoadedPolicy, stdout: Writer): Promise<number> {
   const footprint = footprintOf(source.policy, DEFAULTS);
   const findings = [...check(source.policy)];
   const message = tooLargeOf(footprint);
@@ -134,12 +122,8 @@ async function checkSource(source: Source, stdout: Writer): Promise<number> {
     const { policy } = source;
     findings.push({ level: "error", check: "too-large", node: policy, message, path: "start" });
   }
-  const lines = new Map([...source.sources].map(([file, text]) => [file, text.split("\n")]));
-  const errors = findings.filter(({ level }) => level === "error");
-  const warnings = findings.filter(({ level }) => level === "warning");
-  // In writing order if all are shown; else a warning must not hide an error.
-  const left = findings.length - MAX_SHOWN;
-  const shown = left > 0 ? [...errors, ...warnings].slice(0, MAX_SHOWN) : findings;
+  const errors = errorsIn(findings);
+  const warnings = warningsIn(findings);
   const counts = [
     counted(errors.length, "error"),
     counted(warnings.length, "warning"),
@@ -149,24 +133,7 @@ async function checkSource(source: Source, stdout: Writer): Promise<number> {
     counted(footprint.nodes, "node") ?? "no nodes",
     `up to ${formatBytes(footprint.bytes)} of memory`,
   ].join(", ");
-  const texts = shown.map((finding) => formatFinding(finding, source, lines));
-  if (left > 0) texts.push(`and ${left.toLocaleString("en-US")} more`);
+  const texts = formatFindings(findings, source);
   await writeAll(stdout, `${[...texts, `${printable(source.name)}: ${last}`].join("\n")}\n`);
   return errors.length > 0 ? 1 : 0;
-}
-
-/** With its line if it has one, else with its path in the tree. */
-function formatFinding(
-  { level, node, message, path }: Finding,
-  { name, positions }: Source,
-  lines: ReadonlyMap<string, readonly string[]>,
-): string {
-  const position = positions.get(node);
-  if (position === undefined) return printable(`${name}: ${level}: ${message} (at ${path})`);
-  const source = (lines.get(position.file)?.[position.line - 1] ?? "").replace(/\r$/, "");
-  return formatAt({ ...position, length: 1, source }, `${level}: ${message}`);
-}
-
-function counted(n: number, what: string): string | null {
-  return n === 0 ? null : `${n} ${what}${n === 1 ? "" : "s"}`;
 }

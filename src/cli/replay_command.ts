@@ -1,9 +1,10 @@
 /**
- * `proxy replay --pcap=FILE …`: runs a capture through the appliance in memory, or one of each side's
- * interface, merged by time. No TAP device, no root. Prints what a run prints, its summary, and how the frames compare with those of the capture.
+ * `proxy replay --pcap=FILE …`: runs a capture through the appliance in memory, or one of each
+ * side's interface, merged by time. No TAP device, no root. Prints what a run prints, its summary,
+ * and how the frames compare with those of the capture.
  */
 import { mergeByTime, type PcapRecord, readPcap } from "../device/capture/pcap.ts";
-import { printable } from "../policy/notation/policy_error.ts";
+import { printable } from "../core/text.ts";
 import { formatAddress, formatMac, inSubnet, type Mac, stableMac } from "../wire/address.ts";
 import { CaptureWriter, readCaptureFile } from "../process/capture_file.ts";
 import { type CommandOptions, reported } from "./command.ts";
@@ -17,7 +18,7 @@ import {
 } from "../datapath/config.ts";
 import { arpReplyFrame, endsOf, isArp, isTo, ownerOf, senderOf } from "../device/capture/frame.ts";
 import { loadHashKey } from "../process/hash_key_file.ts";
-import { loadPolicy } from "../process/policy_file.ts";
+import { loadPolicyOr } from "../process/policy_file.ts";
 import { Replay } from "../offline/replay.ts";
 import { writeAll } from "../process/write_all.ts";
 
@@ -42,8 +43,8 @@ export interface CaptureFiles {
 const PIECE_LENGTH = 1 << 16;
 
 /**
- * Runs the command; the exit code: 0, or 1 for a failure, for a capture that can't be read to its end,
- * and when frames differ.
+ * Runs the command; the exit code: 0, or 1 for a failure, for a capture that can't be read to its
+ * end, and when frames differ.
  */
 export async function replayCommand(
   command: ReplayCommand,
@@ -51,9 +52,8 @@ export async function replayCommand(
 ): Promise<number> {
   return await reported(stderr, async () => {
     const { config: given, captures } = command;
-    const policy = given.policy === null
-      ? builtIn(given.links.length)
-      : await loadPolicy(given.policy, customs);
+    const { length } = given.links;
+    const policy = await loadPolicyOr(builtIn, length, given.policy, customs);
     const files = await Promise.all(captures.map(({ pcap }) => readCaptureFile(pcap)));
     const records = mergeByTime(files.map(readPcap));
     const links = mapLinks(
@@ -138,8 +138,8 @@ interface Neighbor {
 const MAX_SILENT = 4096;
 
 /**
- * Hosts of the own subnet that have sent packets to the proxy or through it, but never an ARP packet: the
- * capture did not begin early enough to show where they are.
+ * Hosts of the own subnet that have sent packets to the proxy or through it, but never an ARP
+ * packet: the capture did not begin early enough to show where they are.
  */
 function silentNeighbors(bytes: Uint8Array, link: LinkConfig): readonly Neighbor[] {
   const { address: own, mac: ownMac } = link;

@@ -1,4 +1,6 @@
-/** What the value of a flag means. Each function throws a SyntaxError or RangeError that quotes it. */
+/**
+ * What the value of a flag means. Each function throws a SyntaxError or RangeError that quotes it.
+ */
 import {
   formatAddress,
   isGroupMac,
@@ -9,29 +11,18 @@ import {
   subnetOf,
 } from "../wire/address.ts";
 import type { Route } from "../stack/routes.ts";
-import { checkOwnAddress } from "../datapath/config.ts";
-import type { TraceMode } from "../datapath/config.ts";
+import { checkOwnAddress } from "../datapath/address_rules.ts";
+import { checkDeviceName } from "../device/tap.ts";
+import type { StrayMode, TraceMode } from "../datapath/config.ts";
 
 const DEFAULT_PREFIX = 24;
 export const DEFAULT_PORTS = "1024-65535";
 export const DEFAULT_MTU = "1500";
 const TRACE_MODES: readonly string[] = ["auto", "all", "off"] satisfies TraceMode[];
 
-/**
- * The kernel's own rule (dev_valid_name in net/core/dev.c); `%` too, which the kernel would fill with
- * a number.
- */
+/** Throws a RangeError for what can't name a device. */
 export function parseDevice(text: string): string {
-  const fail = `Cannot use "${text}" as device name`;
-  const lenBytes = new TextEncoder().encode(text).length;
-  if (lenBytes < 1 || lenBytes > 15) {
-    throw new RangeError(`${fail}: expected 1 to 15 bytes, found ${lenBytes}`);
-  }
-  if (text === "." || text === ".." || /[\s\p{Cc}/:%]/u.test(text)) {
-    throw new SyntaxError(
-      `${fail}: expected a name without "/", ":", "%" and white space, not "." or ".."`,
-    );
-  }
+  checkDeviceName(text);
   return text;
 }
 
@@ -52,7 +43,7 @@ export function parseRoute(text: string): Route {
   const to = subnetOf(address, prefixLength);
   if (to.network !== address) {
     const meant = `${formatAddress(to.network)}/${prefixLength}`;
-    throw new RangeError(`${fail}: expected no bits behind the prefix; did you mean "${meant}"?`);
+    throw new RangeError(`${fail}: host bits must be zero; did you mean "${meant}"?`);
   }
   return { to, nextHop: parseAddress(nextHop) };
 }
@@ -90,7 +81,9 @@ export function parseInteger(text: string, what: string, min: number, max: numbe
   return value;
 }
 
-/** The least is what every IPv4 host takes (RFC 791 §3.2), the most what Linux gives a TAP device. */
+/**
+ * The least is what every IPv4 host takes (RFC 791 §3.2), the most what Linux gives a TAP device.
+ */
 export function parseMtu(text: string): number {
   return parseInteger(text, "MTU in bytes", 68, 65_521);
 }
@@ -107,6 +100,13 @@ export function parseSwitch(text: string): boolean {
     throw new SyntaxError(`Cannot parse "${text}" as switch: expected on or off`);
   }
   return text === "on";
+}
+
+export function parseStrays(text: string): StrayMode {
+  if (text !== "reset" && text !== "drop") {
+    throw new SyntaxError(`Cannot parse "${text}" as answer to strays: expected reset or drop`);
+  }
+  return text;
 }
 
 export function parseTrace(text: string): TraceMode {

@@ -3,7 +3,7 @@ import { Reason, reasonName } from "../core/reason.ts";
 import type { Outcome } from "../datapath/observer.ts";
 import type { MemberSnapshot, Snapshot } from "../datapath/snapshot.ts";
 import { DECISION_NAMES, DST_ADDRS } from "../policy/language/ast.ts";
-import { printLabel } from "../policy/notation/print.ts";
+import { printLabel } from "../policy/printing/print.ts";
 import { formatAddress } from "../wire/address.ts";
 
 const COUNT_WIDTH = 12;
@@ -11,7 +11,7 @@ const INDENT = "  ";
 
 /** The summary's lines, each ended by a newline. */
 export function formatSummary(snapshot: Snapshot): string {
-  const { frames, pdusIn, pdusOut, connections, pools } = snapshot;
+  const { frames, pdusIn, pdusOut, checks, connections, pools } = snapshot;
   const lines = [
     [
       "Frames",
@@ -25,6 +25,9 @@ export function formatSummary(snapshot: Snapshot): string {
       "Connections",
       `${connections.tracked} of at most ${connections.capacity}, ${connections.evicted} evicted`,
     ],
+    ...(checks === null
+      ? []
+      : [["Checks", `${checks.framesOut} frames out, ${checks.framesIn} frames in`]]),
     ...pools.flatMap(({ name, members }) =>
       members.map((member) => ["Backend", formatMember(name, member)])
     ),
@@ -34,10 +37,11 @@ export function formatSummary(snapshot: Snapshot): string {
 }
 
 function formatMember(pool: string, member: MemberSnapshot): string {
-  const { address, port, status, opened, tracked } = member;
+  const { address, port, status, failure, opened, tracked } = member;
   const at = formatAddress(address) + (port === 0 ? "" : `:${port}`);
   const where = pool === DST_ADDRS ? at : `${at} of $${pool}`;
-  return `${where} ${status}, connections: ${opened} opened, ${tracked} tracked`;
+  const why = failure === null ? "" : ` (${failure})`;
+  return `${where} ${status}${why}, connections: ${opened} opened, ${tracked} tracked`;
 }
 
 function formatCounts(counts: Readonly<Record<string, number>>): string {

@@ -2,8 +2,7 @@
 import type { Appliance } from "../datapath/appliance.ts";
 import type { Member } from "../flow/backends/member.ts";
 import type { PoolMember } from "../policy/language/ast.ts";
-import { quote } from "../policy/notation/policy_error.ts";
-import { snapshotOfMember } from "../datapath/snapshot.ts";
+import { quote } from "../core/text.ts";
 import type { Customs } from "../policy/notation/parse.ts";
 import { SLICE, sliceOf } from "./connection_rows.ts";
 import { fits } from "./filter.ts";
@@ -67,7 +66,7 @@ export class Controller {
       case "member": {
         const member = this.#memberNamed(request.name);
         changeMember(appliance, member, request.change);
-        return { pool: member.pool.name, member: snapshotOfMember(member) };
+        return { pool: member.pool.name, member: appliance.snapshotOf(member) };
       }
       case "add":
         return this.#add(request);
@@ -109,7 +108,7 @@ export class Controller {
     appliance.setPolicy(next.apply(appliance.policy));
     overlay.current = next;
     const pool = appliance.backends.pools.find(({ name }) => name === key.pool)!;
-    return { pool: key.pool, member: snapshotOfMember(pool.members.find(isSame)!) };
+    return { pool: key.pool, member: appliance.snapshotOf(pool.members.find(isSame)!) };
   }
 
   #remove(name: string): void {

@@ -5,7 +5,7 @@
  */
 import type { Connections } from "../flow/connections.ts";
 import { SIDE_A, SIDE_B } from "../flow/table.ts";
-import { closest, oneOf, quote } from "../policy/notation/policy_error.ts";
+import { closest, oneOf, quote } from "../core/text.ts";
 import {
   formatAddress,
   inSubnet,

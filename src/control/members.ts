@@ -7,7 +7,7 @@
  *     web/10.0.0.1      of this pool
  */
 import type { Appliance } from "../datapath/appliance.ts";
-import { closest, quote } from "../policy/notation/policy_error.ts";
+import { closest, quote } from "../core/text.ts";
 import type { Member } from "../flow/backends/member.ts";
 import { formatAddress } from "../wire/address.ts";
 import { Refusal } from "./request.ts";
@@ -53,7 +53,7 @@ export function changeMember(appliance: Appliance, member: Member, change: Chang
         throw new Refusal(409, `The policy does not have ${quote(nameOf(member))} any more`);
       }
       if (member.status !== "draining" && member.status !== "maintenance") return;
-      return backends.setStatus(member, appliance.statusOf(member.address));
+      return appliance.returnToService(member);
     case "weight":
       return backends.setWeight(member, change.weight);
   }

@@ -3,7 +3,7 @@
  * so that a reload leaves them as they are.
  */
 import type { Policy, PoolMember } from "../policy/language/ast.ts";
-import { quote } from "../policy/notation/policy_error.ts";
+import { quote } from "../core/text.ts";
 import { parseAddress } from "../wire/address.ts";
 import { parsePort } from "./filter.ts";
 import { Refusal } from "./request.ts";
@@ -54,7 +54,7 @@ export class Overlay {
         one.pool === pool && !there.has(textOf(one))
       );
       const members = [...own, ...added.map(({ member }) => member)];
-      return [pool, members.length === 0 ? definition : { members }] as const;
+      return [pool, members.length === 0 ? definition : { ...definition, members }] as const;
     });
     return { ...policy, pools: Object.fromEntries(pools) };
   }

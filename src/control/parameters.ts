@@ -1,5 +1,5 @@
 /** The parameters of a request by name, each asked for by what knows it; what nobody asks for is refused. */
-import { closest, oneOf, quote } from "../policy/notation/policy_error.ts";
+import { closest, oneOf, quote } from "../core/text.ts";
 
 export class Parameters {
   readonly #values: ReadonlyMap<string, readonly string[]>;

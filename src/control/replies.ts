@@ -16,7 +16,7 @@
  *     POST /kill            filter, or all=true
  */
 import type { Config } from "../datapath/config.ts";
-import { closest, printable, quote } from "../policy/notation/policy_error.ts";
+import { closest, printable, quote } from "../core/text.ts";
 import { connectionsOf } from "./connection_rows.ts";
 import { explainPackets } from "./explain_packets.ts";
 import { isEverything, parseDuration, readFilter } from "./filter.ts";

@@ -1,6 +1,6 @@
 /**
- * Doubly linked lists of flow table entries, oldest first: an entry's neighbours are kept in two arrays,
- * so that appending and removing move four integers and allocate nothing.
+ * Doubly linked lists of small integers (entries of a table), oldest first. The neighbours of each
+ * are kept in two arrays, so that appending and removing write four integers and allocate nothing.
  */
 
 export class List {
@@ -10,8 +10,8 @@ export class List {
   count = 0;
 }
 
-/** The links of all lists in which an entry can stand at most once at a time. */
-export class Links {
+/** Lists that share their arrays: an entry is in at most one of them at a time. */
+export class LinkedLists {
   readonly #older: Int32Array<ArrayBuffer>;
   readonly #newer: Int32Array<ArrayBuffer>;
 

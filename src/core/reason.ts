@@ -1,19 +1,25 @@
 /**
- * Why a packet was dropped. A function on the packet path returns 0 or one of these numbers; each is
- * counted, named in the log and the summary, and explained here once, in the order in which a packet
- * can meet them.
+ * Why a packet was dropped: each reason is counted, named in the log and the summary, and explained
+ * here, in the order of the checks.
+ *
+ * One rule holds for the result of a function on the packet path:
+ *
+ *     ≥ 0        the packet goes on: 0, or a result (a decision, an offset, a connection's reference)
+ *     < 0        it is dropped, for this reason
+ *     NOT_MINE   it is for another function; nothing was done
+ *     HELD       it was kept, for now
  */
 
 const TABLE = [
   ["none", "the packet was not dropped"],
   ["policy", "the policy decided Drop"],
   ["frame-too-short", "shorter than an Ethernet header"],
-  ["multicast-mac", "sent to an Ethernet group address other than broadcast"],
-  ["foreign-mac", "sent to another station's MAC address (a bridge floods such frames)"],
-  ["vlan-tagged", "carries an IEEE 802.1Q tag that names a VLAN, or two tags"],
+  ["multicast-mac", "sent to a multicast MAC address"],
+  ["foreign-mac", "sent to another station's MAC address (flooded by a bridge)"],
+  ["vlan-tagged", "has an IEEE 802.1Q tag that names a VLAN, or more than one tag"],
   ["unknown-ethertype", "neither IPv4 nor ARP"],
-  ["source-mac", "an IPv4 packet from an Ethernet group address, or from the proxy's own"],
-  ["arp-malformed", "not an Ethernet/IPv4 ARP packet, or cut short"],
+  ["source-mac", "an IPv4 packet from a group MAC address, or from the proxy's own"],
+  ["arp-malformed", "not an Ethernet/IPv4 ARP packet, or truncated"],
   ["ip-truncated", "shorter than an IPv4 header, or than its own total length"],
   ["ip-version", "IP version is not 4"],
   ["ip-header-length", "IHL below 5 words, or beyond the total length"],
@@ -22,67 +28,76 @@ const TABLE = [
   ["broadcast-destination", "destination is a broadcast address"],
   ["multicast-destination", "destination is a multicast address"],
   ["foreign-destination", "destination is not the proxy's address"],
-  ["broadcast-mac", "sent to the proxy's address, but to every station's MAC address"],
+  ["broadcast-mac", "sent to the proxy's address, but to the broadcast MAC address"],
   ["own-source", "source address is the proxy's own (a land attack)"],
   ["martian-source", "source address is multicast, broadcast, loopback or unspecified"],
-  ["wrong-side", "source address lies on the other side, by the routes"],
-  ["fragment-length", "an IPv4 fragment whose length can't be, or that ends beyond 64 KiB"],
-  ["fragment-tiny", "a fragment that cuts through the layer 4 header"],
-  ["fragment-overlap", "of a datagram whose fragments overlap or disagree about its end"],
-  ["fragment-limit", "too many fragments wait for the rest of their datagrams"],
-  ["fragment-timeout", "the rest of the fragment's datagram did not come within 30 s"],
-  ["vnet-header", "its virtio_net_hdr leaves work to the interface that can't be done"],
+  [
+    "wrong-side",
+    "failed the reverse-path check: its source is better reached through the other side",
+  ],
+  ["fragment-length", "an IPv4 fragment with an impossible length, or that ends beyond 64 KiB"],
+  ["fragment-tiny", "a fragment that splits the layer 4 header"],
+  ["fragment-overlap", "its datagram's fragments overlap or disagree about the datagram's length"],
+  ["fragment-limit", "too many datagrams are waiting for reassembly"],
+  ["fragment-timeout", "reassembly timed out: the datagram was not complete within 30 s"],
+  ["vnet-header", "its virtio_net_hdr requests an offload that can't be performed"],
   ["icmp-truncated", "shorter than an ICMP header"],
   ["icmp-checksum", "ICMP checksum is wrong"],
   ["tcp-truncated", "shorter than a TCP header"],
   ["tcp-header-length", "TCP data offset below 5 words, or beyond the segment"],
-  ["tcp-flags", "no flag, or a set of TCP flags that no endpoint sends"],
+  ["tcp-flags", "no TCP flags, or a combination that no endpoint sends"],
   ["tcp-checksum", "TCP checksum is wrong"],
   ["udp-truncated", "shorter than a UDP header, or than its own length field"],
   ["udp-checksum", "UDP checksum is wrong"],
   ["port-zero", "TCP port 0, or UDP destination port 0"],
-  ["icmp-quote", "an ICMP error that does not quote an IPv4 header and 8 bytes behind it"],
-  ["icmp-quote-checksum", "the IPv4 header that an ICMP error quotes has a wrong checksum"],
+  ["icmp-quote", "an ICMP error that does not quote an IPv4 header and 8 bytes of data"],
+  ["icmp-quote-checksum", "checksum of the IPv4 header quoted in an ICMP error is wrong"],
   ["invalid", "belongs to no connection and can't open one"],
+  ["stray", "a TCP segment that belongs to no connection and opens none"],
   [
     "out-of-window",
-    "TCP segment, or one that an ICMP error quotes, outside its connection's window",
+    "TCP segment, or one quoted in an ICMP error, outside its connection's window",
   ],
   ["no-mapping", "from a backend, without a connection to translate back to"],
   ["not-translatable", "no ports or query identifier to translate by"],
-  ["not-translated", "decided Forward while still addressed to the proxy"],
-  ["not-echo-request", "decided Echo_reply for something else than an echo request"],
+  ["not-translated", "the policy decided Forward for a packet still addressed to the proxy"],
+  ["not-echo-request", "the policy decided Echo_reply for a packet that is not an echo request"],
   ["ttl-expired", "TTL would reach 0"],
-  ["mtu-exceeded", "longer than the device's MTU, and must not be fragmented"],
-  ["link-down", "the device that it would leave by is down or gone"],
+  ["mtu-exceeded", "longer than the MTU, and DF forbids fragmentation"],
+  ["link-down", "the outgoing device is down or gone"],
   ["no-backend", "no backend answers ARP"],
-  ["backends-full", "every backend that could take the connection has as many as it may"],
-  ["no-route", "destination is off-link, and neither a route nor a gateway leads there"],
-  ["source-limit", "its source has its share of the connections, or of those towards that port"],
-  ["no-port", "every source port towards this backend and port belongs to a live connection"],
+  ["all-down", "every backend of the pool is down, as checks say"],
+  ["backends-full", "every backend that could take the connection has its maximum"],
+  ["no-route", "no route to the destination"],
+  ["source-limit", "its source has reached its limit of connections (--max-conn-per-source)"],
+  ["no-port", "every source port towards this backend and port is in use by a live connection"],
   ["table-full", "the connection table is full of live connections"],
-  ["arp-queue-full", "too many packets wait for the same ARP reply"],
-  ["arp-unanswered", "waited for an ARP reply that did not come"],
-  ["no-buffer", "no scratch space left in this burst"],
+  ["arp-queue-full", "too many packets are waiting for ARP replies"],
+  ["arp-unanswered", "no ARP reply came"],
+  ["no-buffer", "no buffer space left in this burst"],
   ["send-failed", "the device did not take the frame"],
 ] as const;
 
 export type ReasonName = typeof TABLE[number][0];
 
-/** Name → number, e.g. `Reason["no-route"]`. */
+/** See above; below all reasons. */
+export const NOT_MINE = -(1 << 30);
+export const HELD: number = NOT_MINE - 1;
+
+/** Name → number, e.g. `Reason["no-route"]`: `none` is 0, the others are negative. */
 export const Reason: Readonly<Record<ReasonName, number>> = Object.freeze(
-  Object.fromEntries(TABLE.map(([name], number) => [name, number])),
+  Object.fromEntries(TABLE.map(([name], place) => [name, 0 - place])),
 ) as Record<ReasonName, number>;
 
 export const REASON_COUNT: number = TABLE.length;
 
-/** By number. */
+/** In the order above. */
 export const REASON_NAMES: readonly ReasonName[] = TABLE.map(([name]) => name);
 
 export function reasonName(reason: number): ReasonName {
-  return TABLE[reason]![0];
+  return TABLE[-reason]![0];
 }
 
 export function reasonText(reason: number): string {
-  return TABLE[reason]![1];
+  return TABLE[-reason]![1];
 }

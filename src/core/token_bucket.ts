@@ -12,14 +12,17 @@ export class TokenBucket {
     this.#filledMs = nowMs;
   }
 
-  /** Takes a token; false when there is none. `nowMs` may be modulo 2³². */
-  take(nowMs: number): boolean {
+  /**
+   * Takes a token; false when there is none. `nowMs` may be modulo 2³². It may cost `cost` tokens instead,
+   * also of those to come.
+   */
+  take(nowMs: number, cost = 1): boolean {
     const elapsedMs = nowMs - this.#filledMs;
     const filled = this.#tokens + (elapsedMs < 0 ? elapsedMs + 2 ** 32 : elapsedMs) * this.#perMs;
     this.#tokens = Math.min(this.#burst, filled);
     this.#filledMs = nowMs;
     if (this.#tokens < 1) return false;
-    this.#tokens -= 1;
+    this.#tokens -= cost;
     return true;
   }
 

@@ -8,34 +8,51 @@
  *                  └───────────────────────────────────────────────────────────────────────────┘
  *
  * Nothing here throws for a packet's sake: each ends as a decision, a drop with a counted reason, or ARP.
+ *
+ * Long because a frame's way through all rooms can be read here from top to bottom.
  */
 import type { Clock } from "../core/clock.ts";
 import { LimitedLog } from "../core/limited_log.ts";
 import type { Log } from "../core/log.ts";
 import type { Random } from "../core/random.ts";
-import { Reason } from "../core/reason.ts";
+import { HELD, NOT_MINE, Reason } from "../core/reason.ts";
 import type { Device } from "../device/device.ts";
 import { Backends } from "../flow/backends/backends.ts";
+import { Handshakes } from "../flow/backends/handshakes.ts";
+import type { Member } from "../flow/backends/member.ts";
 import { Connections } from "../flow/connections.ts";
-import { RelatedErrors, UNRELATED } from "../flow/icmp_error.ts";
+import { RelatedErrors } from "../flow/icmp_error.ts";
 import { SIDE_B } from "../flow/table.ts";
 import { Fragmenter, MAX_PACKET_FRAGMENTS } from "../stack/fragmentation.ts";
 import { Reassembly } from "../stack/reassembly.ts";
 import type { AnnotatedTree } from "../policy/engine/annotate.ts";
 import { DROP, FORWARD, type Policy, type Predicate } from "../policy/language/ast.ts";
+import { isActive } from "../policy/language/health.ts";
 import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
 import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import type { HashKey } from "../wire/keyed_hash.ts";
 import { FROM_A, FROM_B, Pdu, STATE_ESTABLISHED, STATE_INVALID } from "../wire/pdu.ts";
 import { Answers } from "./answers.ts";
-import { checkPools, type Config } from "./config.ts";
+import { checkPools } from "./address_rules.ts";
+import type { Config } from "./config.ts";
 import { Dispatch } from "./dispatch.ts";
+import { HealthChecks } from "./health_checks.ts";
 import { type Link, makeLinks } from "./link.ts";
+import { LostConnections } from "./lost_connections.ts";
 import { Count, Metrics } from "./metrics.ts";
-import { LEFT, PlainSegments } from "./header_prediction.ts";
+import { ConnectionResets } from "./reset_connections.ts";
+import { PlainSegments } from "./header_prediction.ts";
 import type { Observer, SentFrame } from "./observer.ts";
-import { type Counters, countersOf, frozen, type Snapshot } from "./snapshot.ts";
+import {
+  type Counters,
+  countersOf,
+  frozen,
+  type MemberSnapshot,
+  type Snapshot,
+  snapshotOfMember,
+} from "./snapshot.ts";
+import { Strays } from "./strays.ts";
 import { type Evaluator, RunningPolicy } from "./running_policy.ts";
 
 /** How often timers are looked at. */
@@ -43,9 +60,6 @@ const TICK_MS = 100;
 
 /** Scratch space for the longest datagram, once whole and once in fragments. */
 const REASSEMBLY_ROOM_BYTES = 3 << 16;
-
-/** What `#fragment` gives for a fragment that is held: no reason. */
-const HELD = -1;
 
 export interface ApplianceOptions {
   /** One for each of `config.links`. */
@@ -58,6 +72,8 @@ export interface ApplianceOptions {
   /** Is handed what became of PDUs; null: nobody is. */
   readonly observer: Observer | null;
   readonly evaluator?: Evaluator;
+  /** Chance of the checks of backends: theirs alone, so that they change nobody's else; without it none are made. */
+  readonly checkRandom?: Random;
   /** Of `--hash-key-file`; default none. */
   readonly hashKey?: HashKey;
 }
@@ -68,11 +84,14 @@ export class Appliance {
   readonly connections: Connections;
   readonly backends: Backends;
   readonly #clock: Clock;
+  readonly #random: Random;
   /** Side A's link and side B's, which may be one and the same. */
   readonly #a: Link;
   readonly #b: Link;
   /** Is handed what became of PDUs; may be changed between two polls. */
   observer: Observer | null;
+  readonly #checks: HealthChecks | null;
+  readonly #lost: LostConnections;
   readonly #limitedLog: LimitedLog;
   readonly #policy: RunningPolicy;
   /** Has ARP look after the backends that there are now. */
@@ -89,16 +108,32 @@ export class Appliance {
   #nextTickMs: number;
 
   constructor(options: ApplianceOptions) {
-    const { devices, clock, random, policy, config, log, observer, evaluator, hashKey } = options;
+    const {
+      devices,
+      clock,
+      random,
+      policy,
+      config,
+      log,
+      observer,
+      evaluator,
+      checkRandom,
+      hashKey,
+    } = options;
     this.#clock = clock;
+    this.#random = random;
     this.observer = observer;
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
     checkPools(policy.pools, config.links);
-    this.backends = new Backends(config.dstAddrs, policy.pools, hashKey);
+    this.backends = new Backends(config.dstAddrs, policy.pools, hashKey, config.health);
+    const isChecked = ({ pool }: Member) =>
+      checkRandom !== undefined && isActive(pool.health.check);
     this.#limitedLog = new LimitedLog(log);
     const { links, backendsChanged } = makeLinks(config, devices, {
       backends: this.backends,
+      lost: (member) => this.#lost.add(member),
+      isDecisive: (member) => !isChecked(member) && member.pool.health.check.kind !== "off",
       log,
       limitedLog: this.#limitedLog,
       dropped: (reason, count) => this.metrics.drop(reason, count),
@@ -122,7 +157,23 @@ export class Appliance {
       ownAddress: this.#b.own.address,
       preservesSource: (pdu) => config.preserveSource && this.#isFromA(pdu),
       backends: this.backends,
+      handshakes: checkRandom === undefined
+        ? null
+        : new Handshakes((member) => this.#checks?.hurry(member, this.#nowMs)),
       random,
+    });
+    this.#lost = new LostConnections({
+      table: this.connections.table,
+      resets: (isMeant) => this.resets(isMeant),
+    });
+    this.#checks = checkRandom === undefined ? null : new HealthChecks({
+      backends: this.backends,
+      lost: this.#lost,
+      link: this.#b,
+      ports: this.connections.ownPorts,
+      random: checkRandom,
+      log: this.#limitedLog,
+      nowMs: this.#nowMs,
     });
     this.#related = new RelatedErrors(this.connections.table);
     this.#dispatch = new Dispatch({
@@ -131,6 +182,7 @@ export class Appliance {
       connections: this.connections,
       related: this.#related,
       answers: this.#answers,
+      strays: config.strays === "drop" ? null : new Strays(random, this.#nowMs),
       fragmenter,
       metrics: this.metrics,
       clampMss: config.clampMss,
@@ -159,7 +211,7 @@ export class Appliance {
 
   /**
    * Reads one burst from each device that is up, handles it and sends what came of it. A single device is
-   * waited for up to `waitMs`. Returns the number of frames read, or `-errno`.
+   * waited for up to `waitMs`. Returns the number of frames read, at least 1 if there is more to do, or `-errno`.
    */
   poll(waitMs: number): number {
     const links = this.links;
@@ -178,13 +230,16 @@ export class Appliance {
     }
     if (up === 0) this.#nowMs = this.#clock.nowMs();
     this.#tick();
+    if (this.#lost.step(this.#nowMs) && outcome === 0) outcome = 1;
     this.#flush();
     return outcome;
   }
 
   /** The device of that number is down or gone: it is left alone. */
   linkDown(number: number): void {
-    this.links[number]!.isUp = false;
+    const link = this.links[number]!;
+    link.isUp = false;
+    if (link === this.#b) this.#checks?.linkDown(this.#clock.nowMs());
   }
 
   /** It has come (back) up: makes the proxy's address known again. */
@@ -192,6 +247,7 @@ export class Appliance {
     const link = this.links[number]!;
     link.isUp = true;
     link.arp.restart(this.#clock.nowMs());
+    if (link === this.#b) this.#checks?.linkUp(this.#clock.nowMs());
   }
 
   /**
@@ -202,6 +258,34 @@ export class Appliance {
   setPolicy(policy: Policy): void {
     this.#policy.replace(policy);
     this.#backendsChanged(this.#nowMs);
+    this.#checks?.update(this.#nowMs);
+  }
+
+  /**
+   * Resets those of the open TCP connections that `isMeant` names: a slice with each `step`, which the next
+   * `poll` sends.
+   */
+  resets(isMeant: (entry: number) => boolean): ConnectionResets {
+    return new ConnectionResets({
+      connections: this.connections,
+      links: this.links,
+      linkTowards: (reference) => this.#dispatch.linkTowards(reference),
+      random: this.#random,
+      isMeant,
+    });
+  }
+
+  /** Resets all open TCP connections and sends that at once, as many as `withinMs` allows. */
+  resetAll(withinMs: number): ConnectionResets {
+    const resets = this.resets(() => true);
+    const endMs = this.#clock.nowMs() + withinMs;
+    let goesOn = true;
+    while (goesOn && this.#nowMs < endMs) {
+      goesOn = resets.step(this.#nowMs);
+      this.#flush();
+      this.#nowMs = this.#clock.nowMs();
+    }
+    return resets;
   }
 
   /** The policy that runs. */
@@ -209,22 +293,20 @@ export class Appliance {
     return this.#policy.policy;
   }
 
-  /** What ARP knows of a backend at that address. */
-  statusOf(address: number): "up" | "down" | "unknown" {
-    const { arp, routes } = this.#b;
-    const neighbor = arp.neighbors.find(routes.nextHop(address), this.#nowMs);
-    return neighbor === null
-      ? "unknown"
-      : neighbor.isLost
-      ? "down"
-      : neighbor.mac
-      ? "up"
-      : "unknown";
+  /** The member is in service again: its status is what checks or ARP know of it. */
+  returnToService(member: Member): void {
+    this.backends.setStatus(member, member.pool.health.check.kind === "off" ? "up" : "unknown");
+    this.#backendsChanged(this.#nowMs);
+    this.#checks?.update(this.#nowMs);
   }
 
   /** A function that asks this of a PDU, for an observer; it may name the policy's lists. */
   predicate(when: Predicate): (pdu: Pdu) => boolean {
     return this.#policy.predicate(when);
+  }
+
+  snapshotOf(member: Member): MemberSnapshot {
+    return snapshotOfMember(member, this.#checks);
   }
 
   /** What has been counted so far, as plain frozen data. */
@@ -239,7 +321,13 @@ export class Appliance {
 
   /** As `snapshot`, without the tree: costs the same whatever the policy. */
   counters(): Counters {
-    return countersOf(this.metrics, this.connections, this.links, this.backends.pools);
+    return countersOf(
+      this.metrics,
+      this.connections,
+      this.links,
+      this.backends.pools,
+      this.#checks,
+    );
   }
 
   // A frame's way
@@ -261,8 +349,8 @@ export class Appliance {
       const flow = candidates[i]!;
       const outcome = isUnseen
         ? this.#plain.take(link, frame, frameBytes, flow, pdu, evaluate, this.#nowMs)
-        : LEFT;
-      if (outcome === LEFT) {
+        : NOT_MINE;
+      if (outcome === NOT_MINE) {
         pdu.flow = flow;
         this.#frame(link, frame, frameBytes);
       } else {
@@ -289,6 +377,7 @@ export class Appliance {
       if (reason === 0 && link.isTransit && pdu.dst !== link.own.address) {
         reason = this.#isTracked(pdu) ? 0 : Reason["foreign-destination"];
       }
+      if (reason === 0 && link === this.#b && this.#checks?.take(pdu, this.#nowMs)) return;
       if (reason === 0) return this.#received(pdu);
     }
     if (reason !== 0) {
@@ -308,7 +397,7 @@ export class Appliance {
     );
     if (!roomy) this.#flush();
     const frame = this.#reassembly.add(arena, pdu, this.#nowMs);
-    if (frame <= 0) return frame === 0 ? HELD : -frame;
+    if (frame < 0) return frame;
     const frameBytes = ETHERNET_BYTES + ipv4.totalLength(arena.view, frame + ETHERNET_BYTES);
     const reason = decodeFrame(arena.view, frame, frameBytes, mac, pdu) ||
       decodeIpv4(arena.view, pdu);
@@ -322,7 +411,7 @@ export class Appliance {
     const { table } = this.connections;
     const ports = (pdu.srcPort << 16) | pdu.dstPort;
     const related = this.#related.find(this.#in.arena.view, pdu);
-    const reference = related === UNRELATED
+    const reference = related === NOT_MINE
       ? table.find(pdu.protocol, pdu.src, pdu.dst, ports)
       : related;
     return reference >= 0 && table.dst(reference >>> 1, reference & 1) === pdu.dst;
@@ -337,9 +426,9 @@ export class Appliance {
     else this.#observed(this.observer, pdu, related);
   }
 
-  /** Decides about the PDU and does it: the decision carried out, or the negative of a reason. */
+  /** Decides about the PDU and does it: the decision carried out, or a reason. */
   #handle(pdu: Pdu, related: number): number {
-    if (related !== UNRELATED) return this.#dispatch.relay(pdu, related, this.#nowMs);
+    if (related !== NOT_MINE) return this.#dispatch.relay(pdu, related, this.#nowMs);
     const outcome = this.#decide(pdu);
     this.#policy.settle(pdu, outcome);
     return outcome;
@@ -349,7 +438,7 @@ export class Appliance {
   #observed(observer: Observer, pdu: Pdu, related: number): void {
     const isWanted = observer.wants(this.#nowMs);
     if (isWanted) observer.received(this.#in.arena.view, pdu);
-    if (isWanted && related !== UNRELATED) {
+    if (isWanted && related !== NOT_MINE) {
       // The tree is not asked; who watches may ask the same of it.
       pdu.state = related >= 0 ? STATE_ESTABLISHED : STATE_INVALID;
       pdu.side = this.#isFromA(pdu) ? FROM_A : FROM_B;
@@ -359,8 +448,8 @@ export class Appliance {
     const reason = this.#conclude(outcome);
     const decision = outcome < 0 ? DROP : outcome;
     if (!isWanted) return observer.skipped(decision, this.#nowMs);
-    const node = related === UNRELATED ? pdu.exit : null;
-    const entry = (related === UNRELATED ? pdu.flow : related) >>> 1;
+    const node = related === NOT_MINE ? pdu.exit : null;
+    const entry = (related === NOT_MINE ? pdu.flow : related) >>> 1;
     observer.decided({
       pdu,
       decision,
@@ -385,13 +474,13 @@ export class Appliance {
 
   /** Counts what became of a PDU; the reason if it was dropped. */
   #conclude(outcome: number): number {
-    const reason = outcome < 0 ? -outcome : outcome === DROP ? Reason.policy : 0;
+    const reason = outcome < 0 ? outcome : outcome === DROP ? Reason.policy : 0;
     this.metrics.decisions[outcome < 0 ? DROP : outcome]!++;
     if (reason !== 0) this.metrics.drop(reason);
     return reason;
   }
 
-  /** The decision that was carried out, or the negative of the reason for which the PDU was dropped. */
+  /** The decision that was carried out, or the reason for which the PDU was dropped. */
   #decide(pdu: Pdu): number {
     this.connections.classify(this.#in.arena.view, pdu, this.#nowMs);
     pdu.side = this.#sideOf(pdu);
@@ -416,6 +505,7 @@ export class Appliance {
     this.#nextTickMs = this.#nowMs + TICK_MS;
     for (const link of this.links) if (link.isUp) link.arp.tick(this.#nowMs);
     this.connections.expire(this.#nowMs);
+    this.#checks?.tick(this.#nowMs);
     this.#reassembly.expire(this.#nowMs);
     this.observer?.tick(this.#nowMs);
     this.#limitedLog.tick(this.#nowMs);

@@ -4,11 +4,12 @@
  *
  *     carryOut ─┬─ forward: TTL, link, MTU ─ route, commit ─ translate ─ MSS ──┐
  *               ├─ echo reply: commit ─ turn round                            ├─ whole or in fragments ─ ARP
- *               └─ reject                                                     │
+ *               ├─ reject                                                     │
+ *               └─ drop as stray: an RST back                                 │
  *     relay      an ICMP error about a connection ─ translate ────────────────┘
  *
  * Nothing is committed for what TTL, link, MTU or a missing route keep here. Functions return the decision that was
- * carried out, or the negative of a reason.
+ * carried out, or a reason.
  */
 import { Reason } from "../core/reason.ts";
 import type { Connections } from "../flow/connections.ts";
@@ -24,6 +25,7 @@ import { FROM_A, FROM_B, type Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.
 import * as tcp from "../wire/tcp.ts";
 import type { Answers } from "./answers.ts";
 import type { Link } from "./link.ts";
+import type { Strays } from "./strays.ts";
 import { Count, type Metrics } from "./metrics.ts";
 
 export interface DispatchOptions {
@@ -33,6 +35,8 @@ export interface DispatchOptions {
   readonly connections: Connections;
   readonly related: RelatedErrors;
   readonly answers: Answers;
+  /** Null: strays are dropped in silence. */
+  readonly strays: Strays | null;
   readonly fragmenter: Fragmenter;
   readonly metrics: Metrics;
   /** Null: if the sides' MTUs differ. */
@@ -49,14 +53,18 @@ export class Dispatch {
 
   /** Does what the tree said, its `outcome`, about the PDU that came in by `link`. */
   carryOut(link: Link, pdu: Pdu, outcome: number, nowMs: number): number {
+    const { answers, strays } = this.#options;
     switch (outcome) {
       case FORWARD:
         return this.#forward(link, pdu, nowMs);
       case ECHO_REPLY:
         return this.#echo(link, pdu, nowMs);
       case REJECT:
-        this.#options.answers.reject(link, pdu, nowMs);
+        answers.reject(link, pdu, nowMs);
         return REJECT;
+      case Reason.stray:
+        strays?.answer(link, pdu, nowMs);
+        return outcome;
       default:
         return outcome;
     }
@@ -64,16 +72,16 @@ export class Dispatch {
 
   /**
    * Sends an ICMP error about connection `related` on to its other end; the tree is not asked, it
-   * admitted the connection. A negative `related` is why the error can't be used.
+   * admitted the connection. If `related` is a reason, the error can't be used.
    */
   relay(pdu: Pdu, related: number, nowMs: number): number {
     if (related < 0) return related;
-    if (pdu.ttl <= 1) return -Reason["ttl-expired"];
+    if (pdu.ttl <= 1) return Reason["ttl-expired"];
     const out = this.linkTowards(related ^ 1);
-    if (!out.isUp) return -Reason["link-down"];
+    if (!out.isUp) return Reason["link-down"];
     const { view } = out.arena;
     const nextHop = out.routes.nextHop(this.#options.related.translate(view, pdu, related));
-    if (nextHop === 0) return -Reason["no-route"];
+    if (nextHop === 0) return Reason["no-route"];
     setTtl(view, pdu, pdu.ttl - 1, 0);
     return this.#leave(pdu, out, nextHop, nowMs, related >>> 1);
   }
@@ -96,21 +104,21 @@ export class Dispatch {
 
   #forward(link: Link, pdu: Pdu, nowMs: number): number {
     const { answers, b, connections } = this.#options;
-    if ((pdu.steps & (STEP_A_TO_B | STEP_B_TO_A)) === 0) return -Reason["not-translated"];
+    if ((pdu.steps & (STEP_A_TO_B | STEP_B_TO_A)) === 0) return Reason["not-translated"];
     if (pdu.ttl <= 1) {
       answers.error(link, pdu, icmpv4.ICMP_TIME_EXCEEDED, 0, 0, nowMs);
-      return -Reason["ttl-expired"];
+      return Reason["ttl-expired"];
     }
     const out = (pdu.steps & STEP_A_TO_B) !== 0 ? b : this.linkTowards(pdu.flow ^ 1);
     if (!out.isUp) {
       this.#unreachable(link, pdu, icmpv4.CODE_NET_UNREACHABLE, 0, nowMs);
-      return -Reason["link-down"];
+      return Reason["link-down"];
     }
     const { view } = out.arena;
     const { mtu } = out.device;
     if (!leavesWhole(out.arena, pdu, mtu) && dontFragment(view, pdu)) {
       this.#unreachable(link, pdu, icmpv4.CODE_FRAGMENTATION_NEEDED, mtu, nowMs);
-      return -Reason["mtu-exceeded"];
+      return Reason["mtu-exceeded"];
     }
     const to = this.#translation;
     const reason = connections.commit(view, pdu, nowMs | 0, to, out.routes);
@@ -121,7 +129,7 @@ export class Dispatch {
     } else if (reason !== 0) {
       answers.refuse(link, pdu, nowMs);
     }
-    if (reason !== 0) return -reason;
+    if (reason !== 0) return reason;
     if (pdu.opened !== 0) link.opened(pdu);
     const { nextHop } = to;
     translate(view, pdu, to, pdu.newTtl === 0 ? pdu.ttl - 1 : pdu.newTtl);
@@ -175,7 +183,7 @@ export class Dispatch {
         device.mtu,
         (frame, bytes) => arp.send(frame, bytes, nextHop, nowMs, entry),
       );
-    if (reason !== 0) return -reason;
+    if (reason !== 0) return reason;
     this.#sent(pdu);
     return FORWARD;
   }
@@ -184,11 +192,11 @@ export class Dispatch {
     const { answers, connections } = this.#options;
     const isRequest = pdu.protocol === ipv4.PROTOCOL_ICMP &&
       pdu.icmpType === icmpv4.ICMP_ECHO_REQUEST;
-    if (!isRequest || pdu.dst !== link.own.address) return -Reason["not-echo-request"];
+    if (!isRequest || pdu.dst !== link.own.address) return Reason["not-echo-request"];
     const reason = connections.commit(link.arena.view, pdu, nowMs | 0, this.#translation);
-    if (reason !== 0) return -reason;
+    if (reason !== 0) return reason;
     const unsent = answers.echo(link, pdu);
-    if (unsent !== 0) return -unsent;
+    if (unsent !== 0) return unsent;
     this.#sent(pdu);
     return ECHO_REPLY;
   }

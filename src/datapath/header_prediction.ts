@@ -8,6 +8,7 @@
  * as the files of these names have it, where the comments stand that say why. A frame that is not plain,
  * or not right in any way, is left to them; tests hold the two ways against each other.
  */
+import { NOT_MINE } from "../core/reason.ts";
 import type { Connections } from "../flow/connections.ts";
 import {
   baseOf,
@@ -30,7 +31,7 @@ import {
   MAX_WIN,
   OLD_ACK_BYTES,
   scaleOf,
-  SIDE_WORDS,
+  WORDS_PER_SIDE,
 } from "../flow/tcp_window.ts";
 import { leavesWhole } from "../stack/fragmentation.ts";
 import { FORWARD } from "../policy/language/ast.ts";
@@ -44,9 +45,6 @@ import { decodeVnet, leavesOnlyTcp } from "../wire/vnet.ts";
 import type { Dispatch } from "./dispatch.ts";
 import type { Link } from "./link.ts";
 import { Count, type Metrics } from "./metrics.ts";
-
-/** What `take` gives for a frame that it leaves to the long way. */
-export const LEFT: number = -(1 << 30);
 
 /** EtherType, version and header length. */
 const IPV4_WITHOUT_OPTIONS = (ethernet.ETHERTYPE_IPV4 << 8) | 0x45;
@@ -69,8 +67,8 @@ export class PlainSegments {
   }
 
   /**
-   * Takes a plain segment the whole way: the decision that was carried out, or the negative of a reason.
-   * LEFT for any other frame; then nothing in `pdu` means anything. `flow` is its connection, as it was seen
+   * Takes a plain segment the whole way: the decision that was carried out, or a reason.
+   * NOT_MINE for any other frame; then nothing in `pdu` means anything. `flow` is its connection, as it was seen
    * ahead.
    */
   take(
@@ -83,7 +81,7 @@ export class PlainSegments {
     nowMs: number,
   ): number {
     // Decode
-    if (flow < 0) return LEFT;
+    if (flow < 0) return NOT_MINE;
     const { view } = link.arena;
     const ip = frame + ethernet.ETHERNET_BYTES;
     const l4 = ip + ipv4.IPV4_MIN_BYTES;
@@ -92,7 +90,7 @@ export class PlainSegments {
       ethernet.destinationLo(view, frame) !== link.mac.lo ||
       !ethernet.isFromStation(view, frame, link.mac) ||
       (view.getInt32(ip - 2) >>> 8) !== IPV4_WITHOUT_OPTIONS
-    ) return LEFT;
+    ) return NOT_MINE;
     const lengths = view.getInt32(ip);
     const fragment = view.getInt32(ip + 4);
     const ttlWord = view.getInt32(ip + 8);
@@ -117,7 +115,7 @@ export class PlainSegments {
       headerBytes < tcp.TCP_MIN_BYTES || headerBytes > lengthBytes ||
       (tcpFlags & (tcp.SYN | tcp.FIN | tcp.RST | tcp.ACK)) !== tcp.ACK ||
       !leavesOnlyTcp(view, frame, l4)
-    ) return LEFT;
+    ) return NOT_MINE;
 
     // Classify
     const words = this.#words;
@@ -128,9 +126,9 @@ export class PlainSegments {
     if (
       words[tuple + SRC] !== src || words[tuple + DST] !== dst || words[tuple + PORTS] !== ports ||
       (meta & TYPE_MASK) !== ESTABLISHED_TCP
-    ) return LEFT;
-    const own = base + DATA + side * SIDE_WORDS;
-    const peer = base + DATA + SIDE_WORDS - side * SIDE_WORDS;
+    ) return NOT_MINE;
+    const own = base + DATA + side * WORDS_PER_SIDE;
+    const peer = base + DATA + WORDS_PER_SIDE - side * WORDS_PER_SIDE;
     const ownWindow = words[own + MAX_WIN]!;
     const peerWindow = words[peer + MAX_WIN]!;
     const end = (seq + (lengthBytes - headerBytes)) | 0;
@@ -140,11 +138,11 @@ export class PlainSegments {
       ownWindow === 0 || peerWindow === 0 || ((seq - words[own + MAX_END]!) | 0) > 0 ||
       ((ahead + peerWindow) | 0) < 0 || behind < 0 ||
       (behind > OLD_ACK_BYTES && behind > ownWindow)
-    ) return LEFT;
+    ) return NOT_MINE;
 
     // Admit: an established connection has had both its tuples admitted, each on its link.
     const { dispatch, metrics } = this.#options;
-    if (link !== dispatch.linkTowards(flow)) return LEFT;
+    if (link !== dispatch.linkTowards(flow)) return NOT_MINE;
 
     pdu.frame = frame;
     pdu.frameBytes = frameBytes;
@@ -174,12 +172,12 @@ export class PlainSegments {
     pdu.steps = 0;
     pdu.newTtl = 0;
     pdu.opened = 0;
-    if (decodeVnet(view, pdu) !== 0) return LEFT;
+    if (decodeVnet(view, pdu) !== 0) return NOT_MINE;
     if (pdu.partialChecksum === 0) {
       const sum = addresses + ipv4.PROTOCOL_TCP + lengthBytes + halves(ports) + halves(seq) +
         halves(ack) + halves(flags) + halves(checksumWord);
       const rest = lengthBytes - tcp.TCP_MIN_BYTES;
-      if (sumBytes(view, l4 + tcp.TCP_MIN_BYTES, rest, sum) !== CORRECT) return LEFT;
+      if (sumBytes(view, l4 + tcp.TCP_MIN_BYTES, rest, sum) !== CORRECT) return NOT_MINE;
     }
 
     const { counts } = metrics;
@@ -225,7 +223,7 @@ export class PlainSegments {
     tcp.setPorts(view, l4, newPorts >>> 16, newPorts & 0xffff);
     const leavingBytes = ethernet.ETHERNET_BYTES + totalLength;
     const reason = out.arp.send(frame, leavingBytes, nextHop, nowMs, flow >>> 1);
-    if (reason !== 0) return -reason;
+    if (reason !== 0) return reason;
     counts[Count.pdusOut]!++;
     counts[Count.pduBytesOut]! += totalLength;
     return FORWARD;

@@ -5,6 +5,7 @@ import type { Log } from "../core/log.ts";
 import { Reason } from "../core/reason.ts";
 import type { Device } from "../device/device.ts";
 import type { Backends } from "../flow/backends/backends.ts";
+import type { Member } from "../flow/backends/member.ts";
 import { admit, admitTransit, type OwnAddress } from "../stack/admit.ts";
 import { Arp, type ArpEvents } from "../stack/arp.ts";
 import { BackendWatch } from "../flow/backends/arp_watch.ts";
@@ -97,8 +98,12 @@ export class Link {
 export function makeLinks(
   { links, maxConn, maxNeighbors, preserveSource }: Config,
   devices: readonly Device[],
-  { backends, dropped, log, limitedLog, nowMs }: {
+  { backends, isDecisive, lost, dropped, log, limitedLog, nowMs }: {
     readonly backends: Backends;
+    /** Whether what ARP finds out about the way to it is the member's status. */
+    readonly isDecisive: (member: Member) => boolean;
+    /** It is down by that, and its connections are to be reset. */
+    readonly lost: (member: Member) => void;
     /** Packets that waited for ARP were dropped. */
     readonly dropped: (reason: number, count: number) => void;
     readonly log: Log;
@@ -108,7 +113,12 @@ export function makeLinks(
 ): { readonly links: readonly Link[]; readonly backendsChanged: (nowMs: number) => void } {
   const arenas = Arena.share(links.length);
   const routes = routesOn(sideB(links));
-  const watch = new BackendWatch(backends, (address) => routes.nextHop(address), limitedLog);
+  const watch = new BackendWatch(
+    backends,
+    (address) => routes.nextHop(address),
+    limitedLog,
+    { isDecisive, lost },
+  );
   const openers = new Openers(maxConn);
   const events: ArpEvents = {
     resolved: (address, mac, atMs) => watch.resolved(address, mac, atMs),

@@ -25,10 +25,10 @@ export class Metrics {
   readonly counts: Float64Array = new Float64Array(Object.keys(Count).length);
   /** By number of the decision. */
   readonly decisions: Float64Array = new Float64Array(DECISION_NAMES.length);
-  /** By number of the reason. */
+  /** By reason, in the order of `core/reason.ts`. */
   readonly drops: Float64Array = new Float64Array(REASON_COUNT);
 
   drop(reason: number, count = 1): void {
-    this.drops[reason]! += count;
+    this.drops[-reason]! += count;
   }
 }

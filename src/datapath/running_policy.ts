@@ -16,7 +16,8 @@ import {
   type Tree,
 } from "../policy/language/ast.ts";
 import type { Pdu } from "../wire/pdu.ts";
-import { checkPools, type Config, type Links } from "./config.ts";
+import { checkPools } from "./address_rules.ts";
+import type { Config, Links } from "./config.ts";
 
 /** Makes the function that runs the tree: `compile`, or one that can tell what it does. */
 export type Evaluator = (plan: Plan) => Evaluate;

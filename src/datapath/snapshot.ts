@@ -5,6 +5,7 @@ import type { Pool } from "../flow/backends/pool.ts";
 import type { Connections } from "../flow/connections.ts";
 import { DECISION_NAMES } from "../policy/language/ast.ts";
 import type { AnnotatedTree } from "../policy/engine/annotate.ts";
+import type { HealthChecks } from "./health_checks.ts";
 import type { Link } from "./link.ts";
 import { Count, type Metrics } from "./metrics.ts";
 
@@ -30,6 +31,8 @@ export interface Counters {
     /** Removed before their time. */
     readonly evicted: number;
   };
+  /** Frames of the proxy's own checks of backends; null: it makes none. */
+  readonly checks: { readonly framesOut: number; readonly framesIn: number } | null;
   /** `dst-addrs` first. */
   readonly pools: readonly PoolSnapshot[];
 }
@@ -58,6 +61,8 @@ export interface MemberSnapshot {
   /** 0: no limit. */
   readonly maxconn: number;
   readonly status: MemberStatus;
+  /** Why its last check failed; null: it did not, or none was made. */
+  readonly failure: string | null;
   /** Connections ever opened. */
   readonly opened: number;
   /** Connections in the table now. */
@@ -69,6 +74,7 @@ export function countersOf(
   { table, evicted }: Connections,
   links: readonly Link[],
   pools: readonly Pool[],
+  checks: HealthChecks | null,
 ): Counters {
   return frozen<Counters>({
     frames: {
@@ -82,13 +88,20 @@ export function countersOf(
     decisions: named(DECISION_NAMES, decisions),
     drops: named(REASON_NAMES, drops),
     connections: { tracked: table.count, capacity: table.capacity, evicted },
-    pools: pools.map(({ name, members }) => ({ name, members: members.map(snapshotOfMember) })),
+    checks: checks === null || checks.count === 0
+      ? null
+      : { framesOut: checks.frames.out, framesIn: checks.frames.in },
+    pools: pools.map(({ name, members }) => ({
+      name,
+      members: members.map((member) => snapshotOfMember(member, checks)),
+    })),
   });
 }
 
-export function snapshotOfMember(member: Member): MemberSnapshot {
+export function snapshotOfMember(member: Member, checks: HealthChecks | null): MemberSnapshot {
   const { address, port, weight, isBackup, maxconn, status, opened, active } = member;
-  return { address, port, weight, isBackup, maxconn, status, opened, tracked: active };
+  const failure = checks?.of(member)?.failure ?? null;
+  return { address, port, weight, isBackup, maxconn, status, failure, opened, tracked: active };
 }
 
 /** The names with their counts, in the order of the numbers. */

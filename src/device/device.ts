@@ -1,27 +1,28 @@
 /**
- * What the appliance needs from a network interface: bursts of Ethernet frames in and out of one
- * arena. Devices compose: a pcap writer or a fault injector wraps another device and is one.
+ * A network interface as the appliance needs it: bursts of Ethernet frames between the device and
+ * one arena. Devices compose: a pcap writer or a fault injector wraps another device.
  *
  * Every call returns a count ≥ 0, or a negative errno; nothing here throws once a device is open.
  */
 import type { Arena } from "../core/arena.ts";
 
 export interface Device {
-  /** Name for messages, e.g. `tap100`. */
+  /** Name used in messages, e.g. `tap100`. */
   readonly name: string;
 
-  /** Largest IP packet that fits in one frame, in bytes, read again by `status()`. */
+  /** Largest IP packet that fits in one frame, in bytes; `status()` refreshes it. */
   readonly mtu: number;
 
   /**
-   * Reads frames into `arena` from `arena.rxStart` on and describes them in `arena.rx`; waits up to `waitMs`
-   * milliseconds for the first one (0: not at all). Sets `arena.rxCount` and returns it, or `-errno`.
+   * Reads frames into `arena` from `arena.rxStart` on and describes them in `arena.rx`; waits up to
+   * `waitMs` milliseconds for the first one (0: not at all). Sets `arena.rxCount` and returns it,
+   * or `-errno`.
    */
   read(arena: Arena, waitMs: number): number;
 
   /**
-   * Sends the `arena.txCount` frames that `arena.tx` describes and empties the list. Returns how many
-   * the device took, or `-errno` when it took none because of that error.
+   * Sends the `arena.txCount` frames that `arena.tx` describes and empties the list. Returns how
+   * many the device took, or `-errno` when it took none because of that error.
    */
   write(arena: Arena): number;
 }

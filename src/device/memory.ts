@@ -1,7 +1,7 @@
 /**
- * A device made of two arrays: what tests put into `inbox` is received, what was sent lands in `outbox`
- * as copies. Frames are handed over one burst at a time, as a real device does. `vnet` holds the vnet
- * headers of those frames that have another one than zeroes, on their way in and out.
+ * A device made of two arrays: frames put into `inbox` are received, frames sent are copied to
+ * `outbox`. One call moves one burst, as with a real device. `vnet` has the vnet headers, in and
+ * out, of frames whose header is not all zeroes.
  */
 import { type Arena, VNET_BYTES } from "../core/arena.ts";
 import type { Device } from "./device.ts";
@@ -15,7 +15,7 @@ export class MemoryDevice implements Device {
   outbox: Uint8Array<ArrayBuffer>[] = [];
   readonly vnet: WeakMap<Uint8Array, Uint8Array> = new WeakMap();
   readonly #noVnet = new Uint8Array(VNET_BYTES);
-  /** While true, the device takes no frame. */
+  /** While true, the device accepts no frame. */
   broken = false;
 
   constructor(mtu = 1500, name = "memory") {
@@ -53,7 +53,7 @@ export class MemoryDevice implements Device {
     return this.broken ? -EIO : count;
   }
 
-  /** What was sent since the last call. */
+  /** Frames sent since the last call. */
   take(): Uint8Array<ArrayBuffer>[] {
     const sent = this.outbox;
     this.outbox = [];

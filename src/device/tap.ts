@@ -1,12 +1,13 @@
 /**
  * A Linux TAP device: bursts of Ethernet frames between the arena and the kernel, through the shim.
- * Opening throws an Error that says what to do; from then on everything is a count or a negative
- * errno, also when the device is down, was deleted, or is closed.
+ * Opening throws an Error that says what to do; after that every call returns a count or a
+ * negative errno, also when the device is down, deleted or closed.
  *
- * Read first: linux/Documentation/networking/tuntap.rst, then `ffi/tap.c`.
+ * See linux/Documentation/networking/tuntap.rst and `ffi/tap.c`.
  */
 import {
   errnoName,
+  holderOf,
   hostError,
   KIND_NONE,
   loadTap,
@@ -24,29 +25,38 @@ export interface TapOptions {
   /** Path of the built shim. */
   readonly shim: string;
 
-  /** Makes a device that does not exist, which then lives as long as it is open here. */
+  /** Creates the device if it does not exist; it is then deleted when closed. */
   readonly create: boolean;
 
-  /** Address for the kernel's end, which is brought up then; null leaves both to others. */
+  /**
+   * Address for the kernel's end, which is then brought up; null: leaves address and state
+   * unchanged.
+   */
   readonly host: HostAddress | null;
 
-  /** What the kernel may leave unfinished in frames it hands over, `TUN_F_*` bits: `OFFLOAD`, or 0. */
+  /** Offloads the kernel may use, `TUN_F_*` bits: `OFFLOAD`, or 0. */
   readonly offload: number;
 
-  /** Is told an errno's name when the kernel refuses `offload`, at opening or later; it is 0 then. */
+  /**
+   * Called with the errno's name when the kernel refuses `offload`, at opening or later; offload is
+   * then off.
+   */
   readonly offloadRefused: (errno: string) => void;
 
-  /** How long `read` spins on an empty device before it sleeps, if the read before it got frames. */
+  /**
+   * How long `read` busy-polls an empty device before it sleeps, in µs, if the read before it got
+   * frames.
+   */
   readonly spinUs: number;
 }
 
-/** An address, and the length of its subnet's prefix. */
+/** An address and its prefix length. */
 export interface HostAddress {
   readonly address: number;
   readonly prefixLength: number;
 }
 
-/** `down` exists but is not up; `gone` was deleted, or moved out of reach. */
+/** `down`: exists but is not up; `gone`: deleted, or moved to another namespace. */
 export type TapStatus = "up" | "down" | "gone";
 
 const IFF_UP = 1;
@@ -54,14 +64,15 @@ const EBADF = 9;
 const LONGEST_WAIT_MS = 250;
 
 /**
- * About as much as a burst may have: what has been read is still in the processor's cache when it is
- * written, and the event loop never waits long for the end of a burst.
+ * Approximate limit of a burst: frames are still in the processor's cache when they are sent, and
+ * the event loop never waits long for the end of a burst.
  */
 const BURST_BYTES = 1 << 18;
 
 /**
- * TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO_ECN (linux/if_tun.h), which are what `wire/vnet.ts` understands; and
- * TUN_F_TSO6: IPv6 is dropped here, but a bridge would have to cut up first what it floods to us.
+ * TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO_ECN (linux/if_tun.h), which `wire/vnet.ts` supports; and
+ * TUN_F_TSO6: IPv6 is dropped here, but without it a bridge would have to segment what it floods to
+ * us.
  */
 export const OFFLOAD = 0x01 | 0x02 | 0x08 | 0x04;
 
@@ -70,10 +81,10 @@ type Symbols = TapLibrary["symbols"];
 export class TapDevice implements Clock, Device {
   readonly name: string;
 
-  /** Whether opening made the device. */
+  /** Whether opening created the device. */
   readonly created: boolean;
 
-  /** Frames that the device refused since it was opened, and the last errno it gave for one (≥ 0). */
+  /** Frames that the device refused since it was opened, and the last errno for one (≥ 0). */
   refused = 0;
   refusedErrno = 0;
 
@@ -83,13 +94,15 @@ export class TapDevice implements Clock, Device {
   readonly #tapWrite: Symbols["tap_write"];
   readonly #tapNow: Symbols["tap_now"];
 
-  /** Off the V8 heap: a small array on it may move, and costs the fast call. */
+  /** Off the V8 heap: an array on the heap may move, which rules out V8's fast calls. */
   readonly #outcome = new Uint32Array(new ArrayBuffer(8));
 
   #fd: number;
+  /** Tells when a link has changed; negative where the kernel gives no such socket. */
+  readonly #links: number;
   #mtu: number;
   #spinNext = false;
-  /** How many frames to ask for at once. */
+  /** How many frames to request at once. */
   #batch = 1;
   #closed = false;
   #nowMs = 0;
@@ -98,13 +111,14 @@ export class TapDevice implements Clock, Device {
   /**
    * Attaches to the TAP device `name`, e.g. `TapDevice.open("tap100", { shim, create: false })`.
    *
-   * Throws a RangeError for an impossible name, else an Error whose message is one line (errno name,
-   * what happened, what to do) and whose `cause` is the errno's name.
+   * Throws a RangeError for an impossible name, else an Error whose message is one line (errno
+   * name, what happened, what to do) and whose `cause` is the errno's name.
    */
   static open(name: string, options: TapOptions): TapDevice {
     const nameBytes = encodeDeviceName(name);
     const library = loadTap(options.shim);
-    library.symbols.tap_unblock(); // a run listens for its signals before it opens devices
+    library.symbols.tap_title();
+    library.symbols.tap_unblock(); // by now the program listens for its signals
     try {
       const kind = library.symbols.tap_kind(nameBytes);
       const fd = attach(library.symbols, name, kind, options.create, options.host);
@@ -130,6 +144,7 @@ export class TapDevice implements Clock, Device {
     this.#tapWrite = library.symbols.tap_write;
     this.#tapNow = library.symbols.tap_now;
     this.#fd = fd;
+    this.#links = library.symbols.tap_links();
     this.#mtu = Math.max(0, library.symbols.tap_mtu(fd));
     this.#askOffload();
   }
@@ -139,8 +154,9 @@ export class TapDevice implements Clock, Device {
   }
 
   /**
-   * The kernel's monotonic clock, for a third of what `performance.now` costs on the packet path, and even
-   * less beside bulk, when nothing of it is in the processor's cache. It stands still once the device is closed.
+   * The kernel's monotonic clock, at a third of the cost of `performance.now` on the packet path,
+   * and less with bulk traffic, which evicts that from the processor's cache. It stops when the
+   * device is closed.
    */
   nowMs(): number {
     if (!this.#closed) this.#nowMs = this.#tapNow();
@@ -184,7 +200,7 @@ export class TapDevice implements Clock, Device {
     return taken;
   }
 
-  /** Asks the kernel how the device is, and refreshes `mtu`. */
+  /** Asks the kernel for the device's status, and refreshes `mtu`. */
   status(): TapStatus {
     if (this.#closed) return "gone";
     const flags = this.#library.symbols.tap_flags(this.#fd);
@@ -205,8 +221,8 @@ export class TapDevice implements Clock, Device {
   }
 
   /**
-   * Attaches again after the device was `gone`; never creates it. Null, or the Error that says why not:
-   * its `cause` is "ENODEV" while there is no device of this name.
+   * Attaches again after the device was `gone`; never creates it. Returns null or an Error, whose
+   * `cause` is "ENODEV" while there is no device of this name.
    */
   reopen(): Error | null {
     if (this.#closed) return new Error(`Cannot attach to "${this.name}": closed`);
@@ -227,8 +243,8 @@ export class TapDevice implements Clock, Device {
   }
 
   /**
-   * Waits up to `waitMs` until there is something to read from this device or the other, or to learn (one
-   * is gone): 1; else 0. Spins first if `spin` is true. `read` does this for one device alone.
+   * Waits up to `waitMs` until this device or the other has something to read, or is gone: 1; else
+   * 0. Busy-polls first if `spin` is true. `read` does this for a single device.
    */
   waitSpinning(other: TapDevice, spin: boolean, waitMs: number): number {
     if (this.#closed) return -EBADF;
@@ -237,20 +253,38 @@ export class TapDevice implements Clock, Device {
   }
 
   /**
-   * Resolves when there is something to read from this device or the other, or to learn: 1; after
-   * `waitMs`, at most 250: 0. Costs no processor time meanwhile, but about 40 µs once.
+   * Resolves to 1 when this device or the other has something to read, or is gone, and to 0 after
+   * `waitMs`, at most 250. Uses no processor time meanwhile, but costs about 40 µs.
    */
   wait(waitMs: number, other: TapDevice = this): Promise<number> {
     if (this.#closed) return Promise.resolve(-EBADF);
+    return this.#wait(this.#fd, waitMs, other);
+  }
+
+  /** True if a link of this network namespace has come, gone or changed since the last call. */
+  linksChanged(): boolean {
+    return !this.#closed && this.#library.symbols.tap_links_changed(this.#links) > 0;
+  }
+
+  /**
+   * As `wait`, while this device is away: resolves when a link has changed, which may be this one, or the
+   * other device has something to read.
+   */
+  waitForLinks(waitMs: number, other: TapDevice = this): Promise<number> {
+    if (this.#closed) return Promise.resolve(-EBADF);
+    return this.#wait(this.#links, waitMs, other);
+  }
+
+  #wait(fd: number, waitMs: number, other: TapDevice): Promise<number> {
     const { tap_wait } = this.#library.symbols;
     const otherFd = other === this ? -1 : other.#fd;
-    const waiting = tap_wait(this.#fd, otherFd, Math.min(waitMs, LONGEST_WAIT_MS));
+    const waiting = tap_wait(fd, otherFd, Math.min(waitMs, LONGEST_WAIT_MS));
     this.#waiting = this.#waiting.then(() => waiting);
     other.#waiting = other.#waiting.then(() => waiting);
     return waiting;
   }
 
-  /** A device remembers what whoever was attached before has asked for: 0 is asked for, too. */
+  /** Sets the offloads, even to 0: a device keeps those that an earlier program set. */
   #askOffload(): void {
     const { tap_offload: ask } = this.#library.symbols;
     const status = ask(this.#fd, this.#options.offload);
@@ -259,7 +293,7 @@ export class TapDevice implements Clock, Device {
     this.#options.offloadRefused(errnoName(status));
   }
 
-  /** Lets go of the device, once a running `wait` has ended; reads and writes fail at once. */
+  /** Detaches from the device once a running `wait` has ended; reads and writes fail at once. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -267,11 +301,12 @@ export class TapDevice implements Clock, Device {
     this.#fd = -1;
     await this.#waiting;
     this.#library.symbols.tap_close(fd);
+    this.#library.symbols.tap_close(this.#links);
     this.#library.close();
   }
 }
 
-/** As many frames as have come, of the `batch` that were asked for; twice as many where more may wait. */
+/** As many frames as came, of the `batch` requested; twice as many if more may be waiting. */
 function nextBatch(rx: Uint32Array, count: number, batch: number): number {
   if (count <= 0) return 1;
   let bytes = 0;
@@ -295,21 +330,33 @@ function attach(
     : symbols.tap_host(fd, host.address >>> 0, maskOf(host.prefixLength) >>> 0);
   if (status >= 0) return fd;
   symbols.tap_close(fd);
-  if (attached < 0) throw tapError("attach", status, name, kind);
+  if (attached < 0) {
+    const isBusy = errnoName(status) === "EBUSY";
+    const holder = isBusy ? holderOf(symbols, encodeDeviceName(name)) : null;
+    throw tapError("attach", status, name, kind, holder);
+  }
   throw hostError(status, name, `${formatAddress(host!.address)}/${host!.prefixLength}`);
 }
 
 /**
- * `name` as the kernel's 16 bytes. Throws a RangeError for what cannot name a device: the kernel would
- * refuse it, cut it short, or (`%`) replace it with a number.
+ * Throws a RangeError for an invalid device name: the kernel would refuse it (dev_valid_name in
+ * net/core/dev.c), truncate it, or (`%`) replace it with a number.
  */
-export function encodeDeviceName(name: string): Uint8Array<ArrayBuffer> {
-  if (!/^[!-~]{1,15}$/.test(name) || /[/:%]/.test(name) || name === "." || name === "..") {
+export function checkDeviceName(name: string): void {
+  const fail = `Cannot use "${name}" as device name`;
+  if (!/^[!-~]*$/.test(name) || /[/:%]/.test(name) || name === "." || name === "..") {
     throw new RangeError(
-      `Cannot use ${JSON.stringify(name)} as device name: ` +
-        'must be 1 to 15 ASCII characters without space, "/", ":" or "%"',
+      `${fail}: expected ASCII characters without space, "/", ":" or "%", not "." or ".."`,
     );
   }
+  if (name.length < 1 || name.length > 15) {
+    throw new RangeError(`${fail}: expected 1 to 15 characters, found ${name.length}`);
+  }
+}
+
+/** `name` as the kernel's 16 bytes. Throws a RangeError for an invalid one. */
+export function encodeDeviceName(name: string): Uint8Array<ArrayBuffer> {
+  checkDeviceName(name);
   const bytes = new Uint8Array(16);
   new TextEncoder().encodeInto(name, bytes);
   return bytes;

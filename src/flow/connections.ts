@@ -8,18 +8,23 @@
  *     A → B   client:cp → proxy:sp    becomes   proxy:pp → backend:sp
  *     B → A   backend:sp → proxy:pp   becomes   proxy:sp → client:cp
  *
- * or, where the source is preserved (no port is taken: the client's own tells connections apart)
+ * or, where the source is preserved (no port is allocated: the client's own port identifies the
+ * connection)
  *
  *     A → B   client:cp → proxy:sp    becomes   client:cp → backend:sp
  *     B → A   backend:sp → client:cp  becomes   proxy:sp → client:cp
+ *
+ * Long because what `commit` writes (entry, eviction class, port, share) has to change together.
  */
 import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
+import { isActive } from "../policy/language/health.ts";
 import type { Steps } from "../policy/engine/environment.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
 import {
+  isStray,
   type Pdu,
   STATE_ESTABLISHED,
   STATE_INVALID,
@@ -29,8 +34,10 @@ import {
   STEP_TRACK,
 } from "../wire/pdu.ts";
 import type { Backends } from "./backends/backends.ts";
+import type { Handshakes } from "./backends/handshakes.ts";
+import type { Member } from "./backends/member.ts";
 import {
-  KIND_OF_STATE,
+  CLASS_OF_STATE,
   ONE_SIDED_QUERY,
   QUERY_ANSWERED,
   QUERY_NEW,
@@ -40,56 +47,62 @@ import {
   UDP_NEW,
   UDP_ONGOING,
 } from "./lifetimes.ts";
-import { Links } from "../core/linked_lists.ts";
+import { LinkedLists } from "../core/linked_lists.ts";
 import { OPENED } from "./entry.ts";
 import { Lookahead } from "./lookahead.ts";
-import { CLOSED, LIVE, ONE_SIDED, Population, RESET } from "./eviction.ts";
+import { EvictionClasses, FINISHED, LIVE, ONE_SIDED, RESET } from "./eviction.ts";
 import { type PortRange, Ports } from "./ports.ts";
-import { Room } from "./room.ts";
-import { ALL, counts, Shares } from "./shares.ts";
+import { VictimSelector } from "./victim.ts";
+import { ALL, isCounted, Shares } from "./shares.ts";
 import { FlowTable, SIDE_A, SIDE_B } from "./table.ts";
 import * as tcpState from "./tcp_state.ts";
 import { TcpTracker, UNTOUCHED } from "./tcp_tracker.ts";
 import type { NextHops, Translation } from "./translate.ts";
 
-/** A source's share of the table, and of the ports towards each (backend, port), unless told otherwise. */
+/** Default share of one source: of the table, and of the ports towards each (backend, port). */
 const SHARE = 1 / 4;
 
-/** Where more than this is in use, a source's live connections count towards its share, too. */
+/** When more than this is in use, a source's live connections count towards its share as well. */
 const FULL = 3 / 4;
 
 export interface ConnectionsOptions {
   readonly maxConnections: number;
-  /** A source's share of the table and of the ports towards each (backend, port); default a quarter. */
+  /**
+   * A source's share of the table and of the ports towards each (backend, port); default a quarter.
+   */
   readonly maxPerSource?: number | null;
   readonly ports: PortRange;
   readonly timeouts: Timeouts;
   /** The address that forwarded packets leave with. */
   readonly ownAddress: number;
-  /** Whether the PDU's new connection reaches its backend under the client's address; default no. */
+  /**
+   * Whether the PDU's new connection reaches its backend under the client's address; default no.
+   */
   readonly preservesSource?: (pdu: Readonly<Pdu>) => boolean;
   readonly backends: Backends;
+  /** Is told which handshakes fail; null: nobody is. */
+  readonly handshakes?: Handshakes<Member> | null;
   readonly random: Random;
 }
 
 export class Connections {
   readonly table: FlowTable;
-  /** For each frame of the burst where its connection is, if it has one, or -1. */
+  /** For each frame of the burst a reference to its connection, to be confirmed, or -1. */
   readonly candidates: Int32Array<ArrayBuffer>;
-  /** Connections that had to go before their time. */
+  /** Connections evicted before their idle timeout. */
   evicted = 0;
   readonly #options: ConnectionsOptions;
   readonly #timeoutsMs: Int32Array;
-  readonly #everybody: Population;
+  readonly #classes: EvictionClasses;
   readonly #ports: Ports;
   readonly #tcp: TcpTracker;
-  readonly #room: Room;
+  readonly #victims: VictimSelector;
   readonly #shares: Shares;
   readonly #shareOfTable: number;
   readonly #shareOfPorts: number;
   readonly #lookahead = new Lookahead();
   readonly #remove = (entry: number): void => this.remove(entry);
-  /** Number of the target of the translator at hand. */
+  /** Number of the target of the current PDU's translator. */
   #target = 0;
 
   constructor(options: ConnectionsOptions) {
@@ -99,25 +112,30 @@ export class Connections {
     this.candidates = this.#lookahead.candidates;
     this.#options = options;
     this.#timeoutsMs = timeoutsMs(timeouts);
-    this.#everybody = new Population(new Links(maxConnections));
-    this.#ports = new Ports(this.table, new Links(maxConnections), ports, random);
-    this.#room = new Room(this.table);
+    this.#classes = new EvictionClasses(new LinkedLists(maxConnections));
+    this.#ports = new Ports(this.table, new LinkedLists(maxConnections), ports, random);
+    this.#victims = new VictimSelector(this.table);
     this.#shares = new Shares(this.table, random);
     this.#shareOfTable = maxPerSource ?? Math.ceil(maxConnections * SHARE);
     this.#shareOfPorts = maxPerSource ?? Math.ceil(this.#ports.size * SHARE);
   }
 
+  /** Ports for the proxy's own use. */
+  get ownPorts(): Pick<Ports, "reserve" | "release"> {
+    return this.#ports;
+  }
+
   // Before the tree
 
-  /** Sees where the connections of a burst's frames are: `candidates[i]` for frame i. */
+  /** Looks up the connections of a burst's frames: `candidates[i]` for frame i. */
   lookAhead(arena: Arena): void {
     this.#lookahead.read(arena, this.table);
   }
 
   /**
-   * Finds the PDU's connection: sets `pdu.flow`, `pdu.state` and `pdu.invalid`. `pdu.flow` is where
-   * `lookAhead` has seen one, or -1; what came before it in the burst may have changed that.
-   * `nowMs` as in `commit`.
+   * Finds the PDU's connection: sets `pdu.flow`, `pdu.state` and `pdu.invalid`. Before the call
+   * `pdu.flow` is the candidate of `lookAhead`, or -1; earlier frames of the burst may have changed
+   * it. `nowMs` as in `commit`.
    */
   classify(view: DataView, pdu: Pdu, nowMs: number): void {
     const ports = (pdu.srcPort << 16) | pdu.dstPort;
@@ -136,12 +154,12 @@ export class Connections {
     pdu.state = pdu.invalid !== 0 ? STATE_INVALID : STATE_ESTABLISHED;
   }
 
-  /** Why the PDU does not fit its connection; 0 if it fits. */
+  /** The reason why the PDU does not fit its connection; 0 if it fits. */
   #fault(pdu: Pdu): number {
     if (pdu.protocol === PROTOCOL_TCP) return this.#tcp.fault(pdu);
     if (pdu.protocol !== PROTOCOL_ICMP) return 0;
-    // Requests come from side A, replies from side B. With identifier 0 all messages of a host have the
-    // same tuple, errors and other types, too.
+    // Requests come from side A, replies from side B. With identifier 0 all of a host's messages
+    // have the same tuple, errors and other types included.
     const fits = (pdu.flow & 1) === SIDE_A
       ? icmpv4.isRequest(pdu.icmpType)
       : icmpv4.isReply(pdu.icmpType);
@@ -149,8 +167,8 @@ export class Connections {
   }
 
   /**
-   * True for a PDU that begins a connection although its tuple has an entry: the earlier one is over, or
-   * its backend does not answer any more, whatever became of the connection there.
+   * True for a PDU that opens a new connection although its tuple has an entry: the earlier one is
+   * over, or its backend no longer answers.
    */
   #reopens(view: DataView, pdu: Pdu, nowMs: number): boolean {
     const { backends } = this.#options;
@@ -159,13 +177,13 @@ export class Connections {
     if ((pdu.flow & 1) !== SIDE_A || !(isTcp || mayBeLost) || !asks(pdu)) return false;
     const entry = pdu.flow >>> 1;
     const isLost = mayBeLost && this.table.hasSideB(entry) &&
-      backends.all[this.table.member(entry)]!.status === "down";
+      isGone(backends.all[this.table.member(entry)]!);
     return isLost || (isTcp && this.#tcp.beginsNext(view, pdu, nowMs));
   }
 
   // In the tree
 
-  /** What the tree's nodes call. They check and note; `commit` does. */
+  /** What the tree's nodes call. They only check and note; `commit` acts. */
   readonly steps: Steps = {
     track: (pdu) => {
       if (pdu.state === STATE_INVALID) return pdu.invalid;
@@ -173,6 +191,7 @@ export class Connections {
       return 0;
     },
     translateAToB: (pdu, target) => {
+      if (isStraySegment(pdu)) return Reason.stray;
       if (pdu.state === STATE_INVALID) return pdu.invalid;
       if (!hasPorts(pdu)) return Reason["not-translatable"];
       if (pdu.flow >= 0 && !this.#belongsTo(pdu, SIDE_A)) return Reason.invalid;
@@ -181,6 +200,7 @@ export class Connections {
       return 0;
     },
     translateBToA: (pdu) => {
+      if (isStraySegment(pdu)) return Reason.stray;
       if (pdu.flow < 0 || !this.#belongsTo(pdu, SIDE_B)) return Reason["no-mapping"];
       if (pdu.state === STATE_INVALID) return pdu.invalid;
       pdu.steps |= STEP_B_TO_A;
@@ -199,10 +219,10 @@ export class Connections {
   // After the tree
 
   /**
-   * Does what the tree's steps noted: makes or refreshes the entry and tells in `to` what the PDU's
-   * addresses and ports become, and its next hop by `routes` unless that is null. Returns 0, or the reason
-   * why it can't be done, `no-route` among them; then the PDU has changed nothing.
-   * `nowMs` is modulo 2³², a 32-bit integer: a fraction would be an object wherever it is passed on.
+   * Carries out what the tree's steps noted: creates or refreshes the entry and writes to `to` the
+   * PDU's new addresses and ports, and its next hop by `routes` unless that is null. Returns 0, or
+   * a reason, `no-route` among them; then nothing has changed. `nowMs` is modulo 2³², a 32-bit
+   * integer: V8 would allocate a fraction wherever it is passed on.
    */
   commit(
     view: DataView,
@@ -234,21 +254,37 @@ export class Connections {
 
   #advanceTcp(view: DataView, pdu: Pdu, nowMs: number): void {
     const entry = pdu.flow >>> 1;
+    const before = this.table.state(entry);
     const state = this.#tcp.advance(view, pdu);
+    if (before === tcpState.SYN_SENT) this.#noteHandshake(pdu, state);
     if (state !== UNTOUCHED) this.#renew(entry, state, nowMs);
   }
 
-  /** The connection was used now, and is in this state from now on. */
+  /** What became of a SYN by this PDU: a SYN ACK, an RST, or only the SYN once more. */
+  #noteHandshake(pdu: Pdu, state: number): void {
+    const { backends, handshakes } = this.#options;
+    if (!handshakes) return;
+    const entry = pdu.flow >>> 1;
+    const isFromB = (pdu.flow & 1) === SIDE_B;
+    const member = backends.all[this.table.member(entry)]!;
+    if (!isActive(member.pool.health.check)) return;
+    const port = this.table.srcPort(entry, SIDE_B);
+    if (isFromB && state === tcpState.SYN_RECEIVED) handshakes.answered(member, port);
+    const isRepeated = !isFromB && pdu.opened === 0 && state === tcpState.SYN_SENT;
+    if (isRepeated || (isFromB && state === tcpState.ABORTED)) handshakes.failed(member, port);
+  }
+
+  /** Marks the connection as used now, and sets its state. */
   #renew(entry: number, state: number, nowMs: number): void {
-    const from = KIND_OF_STATE[this.table.state(entry)]!;
-    const to = KIND_OF_STATE[state]!;
+    const from = CLASS_OF_STATE[this.table.state(entry)]!;
+    const to = CLASS_OF_STATE[state]!;
     this.table.touch(entry, nowMs);
     if (from === LIVE && to === LIVE) {
-      this.table.setState(entry, state); // nobody asks for the order of live ones
+      this.table.setState(entry, state); // live ones are not ordered
       return;
     }
     this.table.setState(entry, state);
-    this.#everybody.renew(entry, from, to);
+    this.#classes.renew(entry, from, to);
     if (isOver(from) !== isOver(to) && this.table.hasSideB(entry)) {
       const { backends } = this.#options;
       backends.changeLoad(backends.all[this.table.member(entry)]!, isOver(to) ? -1 : 1);
@@ -275,23 +311,23 @@ export class Connections {
     const ports = this.#ports;
     const source = preservesSource?.(pdu) ?? false ? pdu.src : ownAddress;
     const isPooled = source === ownAddress;
-    // An entry that is replaced and counts already leaves its source's count as it is.
-    if (earlier < 0 || !counts(KIND_OF_STATE[this.table.state(earlier)]!)) {
+    // Replacing an entry that already counts does not change its source's count.
+    if (earlier < 0 || !isCounted(CLASS_OF_STATE[this.table.state(earlier)]!)) {
       const reason = this.#holdToShare(pdu, isPooled ? address : 0, dstPort);
       if (reason !== 0) return reason;
     }
     const state = firstState(protocol);
-    const kind = KIND_OF_STATE[state]!;
+    const evictionClass = CLASS_OF_STATE[state]!;
     const avoid = address === pdu.src && dstPort === pdu.srcPort ? dstPort : -1;
     let port = isPooled
       ? ports.choose(protocol, address, ownAddress, dstPort, pdu.srcPort, earlier, avoid)
       : pdu.srcPort;
     if (port >= 0) {
-      const reason = earlier >= 0 ? 0 : this.#makeRoom(kind, nowMs);
+      const reason = earlier >= 0 ? 0 : this.#makeRoom(evictionClass, nowMs);
       if (reason !== 0) return reason;
     } else {
       const pool = ports.pool(protocol, address, dstPort);
-      const victim = pool === null ? -1 : this.#room.victim(pool, kind, nowMs);
+      const victim = pool === null ? -1 : this.#victims.select(pool, evictionClass, nowMs);
       if (victim < 0) return Reason["no-port"];
       port = this.table.dstPort(victim, SIDE_B);
       if (victim !== earlier) this.#evict(victim);
@@ -308,9 +344,9 @@ export class Connections {
     );
     this.table.setExtra(entry, OPENED, nowMs);
     this.table.setState(entry, state);
-    this.#everybody.add(entry, kind);
-    if (isPooled) this.#ports.add(entry, kind);
-    this.#shares.move(entry, -1, kind, isPooled);
+    this.#classes.add(entry, evictionClass);
+    if (isPooled) this.#ports.add(entry, evictionClass);
+    this.#shares.move(entry, -1, evictionClass, isPooled);
     this.table.setMember(entry, member.index);
     backends.opened(member);
     pdu.flow = (entry << 1) | SIDE_A;
@@ -319,51 +355,56 @@ export class Connections {
   }
 
   /**
-   * Holds the source of a new connection to its share of the table, and of the ports towards `backend`
-   * and its `dstPort` (0: it needs none): 0, or the reason why it gets no more. What has no answer may have its share and
-   * no more, so a source that wants more loses its own oldest; a live one loses nothing, and may have
-   * more as long as there is plenty: many users may stand behind one address.
+   * Holds the source of a new connection to its share of the table, and of the ports towards
+   * `backend` and its `dstPort` (backend 0: it needs none). Returns 0 or a reason. Unanswered
+   * connections never exceed the share: a source that wants more loses its own oldest. Live ones are
+   * never evicted, and may exceed it while there is space: many users may share one address.
    */
   #holdToShare(pdu: Pdu, backend: number, dstPort: number): number {
     const { protocol, src } = pdu;
+    // Usually all sources together have less than a share, or this one has.
+    const least = Math.min(this.#shareOfTable, this.#shareOfPorts);
+    if (this.#classes.inUse < least || this.#shares.total(src, ALL) < least) return 0;
     const { size } = this.#ports;
-    // Where all pools together hold less than would count in one, none is looked at.
-    const mayCount = this.#everybody.pending >= this.#shareOfPorts ||
-      this.#everybody.inUse >= size * FULL;
-    const pool = backend === 0 || !mayCount ? null : this.#ports.pool(protocol, backend, dstPort);
+    const pool = backend === 0 ? null : this.#ports.pool(protocol, backend, dstPort);
     if (pool !== null) {
       const inPool = this.#shares.poolOf(protocol, backend, dstPort);
       const reason = this.#holdTo(this.#shareOfPorts, pool, size, src, inPool);
       if (reason !== 0) return reason;
     }
-    return this.#holdTo(this.#shareOfTable, this.#everybody, this.table.capacity, src, ALL);
+    return this.#holdTo(this.#shareOfTable, this.#classes, this.table.capacity, src, ALL);
   }
 
   #holdTo(
     share: number,
-    population: Population,
+    classes: EvictionClasses,
     capacity: number,
     src: number,
     pool: number,
   ): number {
-    // Mostly there are fewer in all, and nobody need be counted.
-    if (population.pending >= share && this.#shares.pending(src, pool) >= share) {
-      const own = this.#room.oldestOf(population, src);
+    if (classes.pending >= share && this.#shares.pending(src, pool) >= share) {
+      const own = this.#victims.oldestFrom(classes, src);
       if (own < 0) return Reason["source-limit"];
       this.#evict(own);
     }
-    return population.inUse >= capacity * FULL && this.#shares.total(src, pool) >= share
+    return classes.inUse >= capacity * FULL && this.#shares.total(src, pool) >= share
       ? Reason["source-limit"]
       : 0;
   }
 
-  /** True if the connection leaves from the proxy's address, and so from a port of its range. */
+  /**
+   * True if the connection uses the proxy's address towards its backend, and so a port of its
+   * range.
+   */
   #hasPort(entry: number): boolean {
     return this.table.hasSideB(entry) &&
       this.table.dst(entry, SIDE_B) === this.#options.ownAddress;
   }
 
-  /** An entry for a query that ends here: its addresses and identifier. */
+  /**
+   * Creates or refreshes the entry of a query that the proxy answers itself: addresses and
+   * identifier.
+   */
   #track(pdu: Pdu, nowMs: number): number {
     if (pdu.flow < 0) {
       const reason = this.#makeRoom(ONE_SIDED, nowMs);
@@ -372,7 +413,7 @@ export class Connections {
       const entry = this.table.insertOneSided(pdu.protocol, pdu.src, pdu.dst, ports);
       this.table.setExtra(entry, OPENED, nowMs);
       this.table.setState(entry, ONE_SIDED_QUERY);
-      this.#everybody.add(entry, ONE_SIDED);
+      this.#classes.add(entry, ONE_SIDED);
       pdu.flow = (entry << 1) | SIDE_A;
       pdu.opened = 1;
     }
@@ -381,13 +422,25 @@ export class Connections {
     return 0;
   }
 
-  /** Sees to it that there is room for one more entry, of that class: 0, or the reason why not. */
-  #makeRoom(kind: number, nowMs: number): number {
+  /**
+   * Makes space for one more entry, of that class, by eviction if needed. Returns 0 or a reason.
+   */
+  #makeRoom(evictionClass: number, nowMs: number): number {
     if (this.table.count < this.table.capacity) return 0;
-    const victim = this.#room.victim(this.#everybody, kind, nowMs);
+    const victim = this.#victims.select(this.#classes, evictionClass, nowMs);
     if (victim < 0) return Reason["table-full"];
     this.#evict(victim);
     return 0;
+  }
+
+  /**
+   * Notes that the proxy has reset an open TCP connection. Its port rests, as after a backend's RST; a
+   * client that tries the same port again begins anew.
+   */
+  markReset(entry: number, nowMs: number): void {
+    const state = this.table.state(entry);
+    const next = tcpState.isHandshake(state) ? tcpState.ABORTED : tcpState.RESET_B;
+    this.#renew(entry, next, nowMs);
   }
 
   #evict(entry: number): void {
@@ -395,7 +448,10 @@ export class Connections {
     this.evicted++;
   }
 
-  /** Forgets connections that have been idle too long; a bounded slice of the table a call. */
+  /**
+   * Removes connections that have reached their idle timeout; each call looks at a bounded slice of
+   * the table.
+   */
   expire(nowMs: number): void {
     this.table.expire(nowMs, this.#timeoutsMs, this.#remove);
   }
@@ -412,31 +468,42 @@ export class Connections {
   }
 
   remove(entry: number): void {
-    const kind = KIND_OF_STATE[this.table.state(entry)]!;
-    this.#everybody.remove(entry, kind);
+    const evictionClass = CLASS_OF_STATE[this.table.state(entry)]!;
+    this.#classes.remove(entry, evictionClass);
     const isPooled = this.#hasPort(entry);
-    if (isPooled) this.#ports.remove(entry, kind);
-    this.#shares.move(entry, kind, -1, isPooled);
+    if (isPooled) this.#ports.remove(entry, evictionClass);
+    this.#shares.move(entry, evictionClass, -1, isPooled);
     if (this.table.hasSideB(entry)) {
       const { backends } = this.#options;
-      backends.forgotten(backends.all[this.table.member(entry)]!, isOver(kind));
+      backends.forgotten(backends.all[this.table.member(entry)]!, isOver(evictionClass));
     }
     this.table.remove(entry);
   }
 }
 
 /** True for a class of connections that are over, as far as can be seen. */
-function isOver(kind: number): boolean {
-  return kind === CLOSED || kind === RESET;
+function isOver(evictionClass: number): boolean {
+  return evictionClass === FINISHED || evictionClass === RESET;
 }
 
-/** True for a PDU that may open a connection. */
+/** True for a member whose connections are of no use: it is down, and not one that is used all the same. */
+function isGone(member: Member): boolean {
+  const { pool, status } = member;
+  return status === "down" && (pool.health.allDown === "reject" || !pool.canUse(member));
+}
+
+/** True for a PDU that may open a connection: a first SYN, a datagram or a query. */
 function asks(pdu: Pdu): boolean {
   if (pdu.protocol === PROTOCOL_TCP) return tcpState.isFirstSyn(pdu.tcpFlags);
   return pdu.protocol !== PROTOCOL_ICMP || icmpv4.isRequest(pdu.icmpType);
 }
 
-/** True if there is something to tell connections apart by: ports, or a query's identifier. */
+/** True for a TCP segment that has no connection and opens none. */
+function isStraySegment(pdu: Pdu): boolean {
+  return pdu.protocol === PROTOCOL_TCP && isStray(pdu);
+}
+
+/** True if the PDU has ports, or a query's identifier. */
 function hasPorts(pdu: Pdu): boolean {
   return pdu.protocol === PROTOCOL_TCP || pdu.protocol === PROTOCOL_UDP ||
     (pdu.protocol === PROTOCOL_ICMP &&

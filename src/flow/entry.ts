@@ -1,14 +1,15 @@
 /**
- * What stands where in an entry of the flow table: 16 words, one cache line.
+ * Layout of an entry of the flow table: 16 words, one cache line.
  *
  *     | A tuple: source, destination, ports | B tuple | META | LAST_SEEN | DATA: 8 words |
  *
- * TCP keeps in DATA four words a side (`tcp_window.ts`: END, MAX_END, MAX_WIN, ACK), and its SYNs' window
- * scales in META. What only segments that are not plain need is kept in an array of its own, EXTRA: the
- * first sequence number of side A, when the connection was opened, and one word that serves two purposes:
+ * TCP keeps four words a side in DATA (`tcp_window.ts`: END, MAX_END, MAX_WIN, ACK), and the window
+ * scales of its SYNs in META. Words that header prediction does not need are in a separate array,
+ * EXTRA: the initial sequence number of side A, when the connection was opened, and one word with
+ * two uses:
  *
- *     any state            the SYN that side A has sent although the connection was under way
- *     CLOSED, no such SYN  the last timestamp of side A (RFC 6191)
+ *   any state            sequence number of a challenge SYN, which A sent on an open connection
+ *   CLOSED, no such SYN  the last timestamp of side A (RFC 6191)
  *
  * UDP and queries use the time only.
  */
@@ -27,24 +28,24 @@ export const PORTS = 2;
 /** Protocol in bits 0–7 (0 in a free entry), state in bits 8–15, ONE_TUPLE, what SYNs offered. */
 export const META = 6;
 export const STATE_SHIFT = 8;
-/** There is no B tuple. */
+/** The entry has no B tuple. */
 export const ONE_TUPLE: number = 1 << 16;
-/** All of META but what SYNs offered. */
+/** All of META except what SYNs offered. */
 export const TYPE_MASK = 0x1ffff;
-/** What SYNs offered (`tcp_window.ts`): 15 bits from here on. */
+/** First of the 15 bits for what SYNs offered (`tcp_window.ts`). */
 export const OFFERS_SHIFT = 17;
 
-/** When the connection was used, in milliseconds modulo 2³². */
+/** When the connection was last used, in milliseconds modulo 2³². */
 export const LAST_SEEN = 7;
-/** What a connection's protocol keeps, for `tcp_window.ts`. */
+/** First of the 8 words that belong to the connection's protocol (`tcp_window.ts`). */
 export const DATA = 8;
 
-/** Words of an entry that are kept apart from it. */
+/** Words an entry has in EXTRA. */
 export const EXTRA_WORDS = 3;
-/** Of these, when the connection was opened, in milliseconds modulo 2³²; 0 and 1 are `tcp_window.ts`'s. */
+/** Of these, when the connection was opened, in ms modulo 2³²; 0 and 1 are `tcp_window.ts`'s. */
 export const OPENED = 2;
 
-/** Where an entry's words begin. */
+/** Index of an entry's first word. */
 export function baseOf(entry: number): number {
   return entry << ENTRY_SHIFT;
 }

@@ -1,22 +1,22 @@
 /**
- * ICMP errors about tracked connections (RFC 5508 §4). The policy admitted the connection, so an error
- * about it goes to the connection's other end without entering the tree. Seen from the proxy, about a
- * packet that it forwarded
+ * ICMP errors about tracked connections (RFC 5508 §4). The policy admitted the connection, so an
+ * error about it goes to the connection's other end without entering the tree. Seen from the proxy,
+ * about a packet that it forwarded
  *
- *     to B   outer  router → proxy    becomes   router → client      the backend itself: proxy → client
+ *     to B   outer  router → proxy    becomes   router → client  from the backend: proxy → client
  *            quote  proxy:pp → backend:sp       client:cp → proxy:sp
  *     to A   outer  any → proxy       becomes   proxy → backend      (RFC 5508 REQ-5 c)
  *            quote  proxy:sp → client:cp        backend:sp → proxy:pp
  *
- * (where the connection preserves its source, with the client in place of the proxy on side B, and the
- * error about a packet to A still from whom it came)
+ * (where the connection preserves its source, with the client's address instead of the proxy's on
+ * side B, and the outer source of an error about a packet to A unchanged)
  *
- * so that the receiver finds in the quote what it has sent itself. Type, code and the four bytes behind
- * the checksum (the MTU, a pointer) stay; so do extensions. The connection is neither refreshed nor
- * ended: anyone who guesses four numbers can make such an error (RFC 5927). About TCP it must quote a
- * sequence number that is under way.
+ * so that the receiver finds its own packet in the quote. Type, code, the four bytes after the
+ * checksum (the MTU, a pointer) and extensions stay. The connection is neither refreshed nor ended:
+ * anyone who guesses the tuple can forge such an error (RFC 5927). For TCP it must quote a sequence
+ * number that is in flight.
  */
-import { Reason } from "../core/reason.ts";
+import { NOT_MINE, Reason } from "../core/reason.ts";
 import { complement, delta16, delta32, sumBytes, updated } from "../wire/checksum.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
@@ -27,9 +27,6 @@ import * as udp from "../wire/udp.ts";
 import { type FlowTable, SIDE_A, SIDE_B } from "./table.ts";
 import { isUnderWay } from "./tcp_window.ts";
 
-/** What `find` returns for a PDU that is no error about a tracked connection. */
-export const UNRELATED = -(1 << 30);
-
 export class RelatedErrors {
   readonly #table: FlowTable;
   readonly #quoted = new Quoted();
@@ -39,25 +36,28 @@ export class RelatedErrors {
   }
 
   /**
-   * Reference of the connection that the PDU is an ICMP error about, with the side to which the quoted
-   * packet went; UNRELATED; or the negative of the reason why the error must be dropped.
+   * Returns the reference of the connection that the ICMP error is about, with the side to which
+   * the quoted packet went; NOT_MINE for any other PDU; or a reason to drop the error.
    */
   find(view: DataView, pdu: Pdu): number {
-    if (pdu.protocol !== ipv4.PROTOCOL_ICMP || !quotesPacket(pdu.icmpType)) return UNRELATED;
+    if (pdu.protocol !== ipv4.PROTOCOL_ICMP || !quotesPacket(pdu.icmpType)) return NOT_MINE;
     const quoted = this.#quoted;
     const reason = decodeQuoted(view, pdu, quoted);
-    if (reason !== 0) return -reason;
-    if (quoted.hasTuple === 0) return UNRELATED;
-    // What came from us to a host is a packet from that host to us turned round.
+    if (reason !== 0) return reason;
+    if (quoted.hasTuple === 0) return NOT_MINE;
+    // The quoted packet was sent by the proxy: swapped, its tuple is that of a packet from that
+    // host.
     const ports = (quoted.dstPort << 16) | quoted.srcPort;
     const reference = this.#table.find(quoted.protocol, quoted.dst, quoted.src, ports);
-    if (reference < 0 || !this.#table.hasSideB(reference >>> 1)) return UNRELATED;
+    if (reference < 0 || !this.#table.hasSideB(reference >>> 1)) return NOT_MINE;
     const isBelieved = quoted.protocol !== ipv4.PROTOCOL_TCP ||
       isUnderWay(this.#table, reference >>> 1, 1 - (reference & 1), tcp.sequence(view, quoted.l4));
-    return isBelieved ? reference : -Reason["out-of-window"];
+    return isBelieved ? reference : Reason["out-of-window"];
   }
 
-  /** Rewrites the error that `find` has just found related; TTL apart. Returns where it goes now. */
+  /**
+   * Rewrites the error that `find` has just accepted, except its TTL. Returns its new destination.
+   */
   translate(view: DataView, pdu: Pdu, reference: number): number {
     const table = this.#table;
     const quoted = this.#quoted;
@@ -81,8 +81,8 @@ export class RelatedErrors {
 }
 
 /**
- * Makes the quote what its sender sent. Checksums are adjusted where they are quoted, never made anew:
- * a wrong one stays wrong.
+ * Restores the quoted packet as its sender sent it. Checksums are adjusted where they are quoted,
+ * never recomputed: a wrong one stays wrong.
  */
 function rewriteQuote(
   view: DataView,

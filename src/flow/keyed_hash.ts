@@ -1,16 +1,16 @@
 /**
- * Keyed hash of a connection tuple: simple tabulation (Zobrist; Pătraşcu and Thorup 2011). Each of the
- * 13 key bytes selects a random word from its own table and the words are xored. The tables come from
- * the injected randomness, so nobody outside can choose tuples that meet in one bucket.
+ * Keyed hash of a connection tuple: simple tabulation (Zobrist; Pătraşcu and Thorup 2011). Each of
+ * the 13 key bytes selects a random word from its own table and the words are xored. The tables
+ * are random, so nobody outside can choose tuples that collide.
  *
- * The part of the destination and the protocol is kept from one tuple to the next: nearly all packets
- * have the same, the proxy's address and TCP.
+ * The part for destination and protocol is cached from one tuple to the next: it is the same for
+ * nearly all packets, the proxy's address and TCP.
  */
 import type { Random } from "../core/random.ts";
 
 const KEY_BYTES = 13;
 
-export class TupleHash {
+export class KeyedHash {
   readonly #table: Int32Array<ArrayBuffer> = new Int32Array(256 * KEY_BYTES);
   #protocol = 0;
   #dst = 0;

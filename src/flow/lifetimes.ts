@@ -1,33 +1,33 @@
 /**
- * How long each state of a connection may stay idle, and what may be evicted when there is no room.
+ * The idle timeout and the eviction class of each connection state.
  *
- * The defaults are the least that RFC 5382 REQ-5 (TCP established 2 h 4 min, half-open and closing 4
- * min), RFC 7857 §2.1 (4 min after an RST), RFC 4787 REQ-5 (UDP 5 min) and RFC 5508 REQ-2 (queries 60 s)
- * recommend, but for UDP and queries that nobody answers: a datagram from anybody makes one of those, so
- * they are forgotten after 30 s, as by Linux' nf_conntrack. All hold while there is room; see `room.ts`
- * for what goes first when there is none.
+ * The defaults are the least that RFC 5382 REQ-5 (TCP established 2 h 4 min, half-open and closing
+ * 4 min), RFC 7857 §2.1 (4 min after an RST), RFC 4787 REQ-5 (UDP 5 min) and RFC 5508 REQ-2
+ * (queries 60 s) recommend, except for UDP and queries that nobody has answered: one datagram from
+ * anybody creates such an entry, so these expire after 30 s, as in Linux' nf_conntrack. A
+ * connection may be evicted earlier; see `victim.ts`.
  */
-import { CLOSED, HALF_OPEN, LIVE, ONE_SIDED, RESET, UNANSWERED } from "./eviction.ts";
+import { FINISHED, HALF_OPEN, LIVE, ONE_SIDED, RESET, UNANSWERED } from "./eviction.ts";
 import * as tcp from "./tcp_state.ts";
 
-// States of connections without states of their own: whether the other side has answered.
+// States of UDP and query connections: whether the other side has answered.
 export const UDP_NEW = 11;
-/** One question, answered: that may be all. */
+/** Answered once; there may be no more. */
 export const UDP_ANSWERED = 12;
 export const QUERY_NEW = 13;
 export const QUERY_ANSWERED = 14;
-/** Side A has gone on after the first answer. */
+/** Side A has sent more after the first answer. */
 export const UDP_ONGOING = 15;
-/** A query that ends at the proxy. */
+/** A query that the proxy answers itself. */
 export const ONE_SIDED_QUERY = 16;
 
 const STATES = 17;
 
-/** Longest idle times, in seconds. */
+/** Idle timeouts in seconds. */
 export interface Timeouts {
   readonly halfOpen: number;
   readonly established: number;
-  /** One side has sent a FIN: what the other sends may take as long as on an open connection. */
+  /** One side has sent a FIN; the other may go on as on an open connection. */
   readonly halfClosed: number;
   /** Closed by both sides. */
   readonly closing: number;
@@ -49,7 +49,7 @@ export const DEFAULT_TIMEOUTS: Timeouts = Object.freeze({
   icmp: 60,
 });
 
-/** Longest idle times in milliseconds, by state. */
+/** Idle timeouts in milliseconds, by state. */
 export function timeoutsMs(timeouts: Timeouts): Int32Array<ArrayBuffer> {
   const byState = new Int32Array(STATES);
   const set = (seconds: number, ...states: number[]) => {
@@ -66,13 +66,13 @@ export function timeoutsMs(timeouts: Timeouts): Int32Array<ArrayBuffer> {
   return byState;
 }
 
-/** Class in a `Population`, by state. */
-export const KIND_OF_STATE: Readonly<Uint8Array> = (() => {
+/** Eviction class by state. */
+export const CLASS_OF_STATE: Readonly<Uint8Array> = (() => {
   const kinds = new Uint8Array(STATES).fill(LIVE);
   kinds[ONE_SIDED_QUERY] = ONE_SIDED;
   for (const state of [UDP_NEW, QUERY_NEW]) kinds[state] = UNANSWERED;
   for (const state of [tcp.SYN_SENT, tcp.SYN_BOTH, tcp.SYN_RECEIVED]) kinds[state] = HALF_OPEN;
   for (const state of [tcp.RESET_A, tcp.RESET_B, tcp.ABORTED]) kinds[state] = RESET;
-  for (const state of [tcp.CLOSED, UDP_ANSWERED, QUERY_ANSWERED]) kinds[state] = CLOSED;
+  for (const state of [tcp.CLOSED, UDP_ANSWERED, QUERY_ANSWERED]) kinds[state] = FINISHED;
   return kinds;
 })();

@@ -1,7 +1,7 @@
 /**
- * Looks up the connections of a whole burst before its first frame is handled, so that the memory of
- * large tables is waited for once and not frame by frame. It reads what only decoding will check, and
- * so finds *candidates*: `Connections.classify` confirms each, or looks again.
+ * Looks up the connections of a whole burst before its first frame is handled, so that the cache
+ * misses of a large table overlap. It reads headers that are not checked yet, so what it finds are
+ * *candidates*: `Connections.classify` confirms each, or looks it up again.
  */
 import { type Arena, BURST_FRAMES } from "../core/arena.ts";
 import { ETHERNET_BYTES } from "../wire/ethernet.ts";
@@ -9,7 +9,7 @@ import * as ipv4 from "../wire/ipv4.ts";
 import * as tcp from "../wire/tcp.ts";
 import type { FlowTable } from "./table.ts";
 
-/** Up to the ports of TCP or UDP behind an IPv4 header without options. */
+/** Up to the ports of TCP or UDP after an IPv4 header without options. */
 const NEEDED_BYTES = ETHERNET_BYTES + ipv4.IPV4_MIN_BYTES + 4;
 
 export class Lookahead {

@@ -1,6 +1,6 @@
 /**
- * Which ports are taken: a bit each, and a bit for every word of them that is full, so that the next
- * free port is found in a handful of steps however many are taken.
+ * Which ports are in use: one bit each, and one bit for each word that is full, so that the next
+ * free port is found in a few steps however many are in use.
  */
 
 const WORDS = 65_536 / 32;

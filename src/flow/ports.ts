@@ -1,21 +1,21 @@
 /**
- * Which source port a new connection leaves with. A port is taken per (backend, port, protocol): the
- * same one may serve another backend or another port there, so connections in all are not limited to one
+ * Selects the source port of a new connection. A port is in use per (backend, port, protocol) and
+ * may serve another backend or backend port at the same time, so the total is not limited to one
  * port range. For an ICMP query, "port" is its identifier.
  *
- *   1. The client's own port where it is free (RFC 4787 calls this port preservation): the backend then
- *      sees ports come round as slowly as the client lets them.
- *   2. A free port found from a random start (RFC 6056 §3.3.2). Connections that are over keep theirs
- *      until they expire, so a free port is one that has rested.
- *   3. When all are taken, the port of the connection that must go first, as `room.ts` tells: of those
- *      that are over the least recently released one. Never a live one's.
+ *   1. The client's own port where it is free (RFC 4787 calls this port preservation), so ports
+ *      are reused no faster than the client reuses them.
+ *   2. A free port found from a random start (RFC 6056 §3.3.2). Connections that are over keep
+ *      their port until they expire, so a free port has been unused for a while.
+ *   3. When all are taken, the port of the connection that `victim.ts` selects; never that
+ *      of a live one.
  *
- * No step searches the range: while few ports are taken a random one is free soon; where many are, a
- * PortSet knows them.
+ * No step searches the range: while few ports are in use a random one is likely free; with many a
+ * PortSet finds one.
  */
 import { below, type Random } from "../core/random.ts";
-import type { Links } from "../core/linked_lists.ts";
-import { Population } from "./eviction.ts";
+import type { LinkedLists } from "../core/linked_lists.ts";
+import { EvictionClasses } from "./eviction.ts";
 import { PortSet } from "./port_set.ts";
 import { type FlowTable, SIDE_B } from "./table.ts";
 
@@ -24,30 +24,32 @@ export interface PortRange {
   readonly last: number;
 }
 
-/** A pool has a PortSet when it holds more connections than this, or more than half the range. */
+/** A pool gets a PortSet when it has more connections than this, or more than half the range. */
 const DENSE = 1024;
 
 /** Random ports tried in a pool without one: at least half are free, so all fail once in 2⁶⁴. */
 const TRIES = 64;
 
 /** The connections towards one backend and port. */
-class Pool extends Population {
+class Pool extends EvictionClasses {
   ports: PortSet | null = null;
 }
 
 export class Ports {
   readonly #table: FlowTable;
-  readonly #links: Links;
+  readonly #linkedLists: LinkedLists;
   readonly #range: PortRange;
-  /** Ports that there are towards each (backend, port). */
+  /** Number of ports towards each (backend, port). */
   readonly size: number;
   readonly #dense: number;
   readonly #random: Random;
   readonly #pools = new Map<number, Pool>();
+  /** Ports that the proxy itself uses, towards each (backend, port). */
+  readonly #reserved = new Map<number, number[]>();
 
-  constructor(table: FlowTable, links: Links, range: PortRange, random: Random) {
+  constructor(table: FlowTable, linkedLists: LinkedLists, range: PortRange, random: Random) {
     this.#table = table;
-    this.#links = links;
+    this.#linkedLists = linkedLists;
     this.#range = range;
     this.size = range.last - range.first + 1;
     this.#dense = Math.min(DENSE, this.size >> 1);
@@ -55,10 +57,10 @@ export class Ports {
   }
 
   /**
-   * A port that `backend` does not know from us on `backendPort`, or -1 if all are taken. `preferred` is
-   * the client's own; the port of entry `successorOf` (-1: none) is free, because that is about to go.
-   * `avoid` (-1: none) is not free: with it, a backend that gets its own connection would be on both
-   * sides of one tuple.
+   * A port that is free towards `backendPort` of `backend`, or -1. `preferred` is the client's own.
+   * The port of entry `successorOf` (-1: none) counts as free, since that entry is about to be
+   * replaced. `avoid` (-1: none) is never used: with it, a backend that gets its own connection
+   * would be on both sides of one tuple.
    */
   choose(
     protocol: number,
@@ -68,51 +70,78 @@ export class Ports {
     preferred: number,
     successorOf: number,
     avoid: number,
+    random: Random = this.#random,
   ): number {
     const { first, last } = this.#range;
+    const key = keyOf(protocol, backend, backendPort);
+    const reserved = this.#reserved.size > 0 ? this.#reserved.get(key) : undefined;
     const isFree = (port: number): boolean => {
-      if (port === avoid) return false;
+      if (port === avoid || reserved?.includes(port)) return false;
       const reference = this.#table.find(protocol, backend, own, (backendPort << 16) | port);
       return reference < 0 || reference >> 1 === successorOf;
     };
     if (preferred >= first && preferred <= last && isFree(preferred)) return preferred;
-    const known = this.#pools.get(keyOf(protocol, backend, backendPort))?.ports ?? null;
+    const known = this.#pools.get(key)?.ports ?? null;
     if (known !== null) {
-      let start = first + below(this.#random, this.size);
+      let start = first + below(random, this.size);
       for (let tries = TRIES; tries > 0; tries--) {
         let port = known.firstFree(start, last);
         if (port < 0) port = known.firstFree(first, start);
         if (port < 0 || isFree(port)) return port;
-        start = port === last ? first : port + 1; // the backend uses it as a client of ours
+        start = port === last ? first : port + 1; // the backend itself is a client with this port
       }
       return -1;
     }
     for (let tries = TRIES; tries > 0; tries--) {
-      const port = first + below(this.#random, this.size);
+      const port = first + below(random, this.size);
       if (isFree(port)) return port;
     }
     return -1;
   }
 
+  /** A port for the proxy's own use, which no connection gets until it is released; -1: all are taken. */
+  reserve(
+    protocol: number,
+    backend: number,
+    own: number,
+    backendPort: number,
+    random: Random,
+  ): number {
+    const port = this.choose(protocol, backend, own, backendPort, -1, -1, -1, random);
+    if (port < 0) return -1;
+    const key = keyOf(protocol, backend, backendPort);
+    const reserved = this.#reserved.get(key);
+    if (reserved === undefined) this.#reserved.set(key, [port]);
+    else reserved.push(port);
+    return port;
+  }
+
+  release(protocol: number, backend: number, backendPort: number, port: number): void {
+    const key = keyOf(protocol, backend, backendPort);
+    const others = (this.#reserved.get(key) ?? []).filter((other) => other !== port);
+    if (others.length > 0) this.#reserved.set(key, others);
+    else this.#reserved.delete(key);
+  }
+
   /** The connections towards `backendPort` of `backend`; null if there are none. */
-  pool(protocol: number, backend: number, backendPort: number): Population | null {
+  pool(protocol: number, backend: number, backendPort: number): EvictionClasses | null {
     return this.#pools.get(keyOf(protocol, backend, backendPort)) ?? null;
   }
 
-  /** The connection was heard of; its class was `from` and is `to`. */
+  /** The connection was used; its class was `from` and is `to`. */
   renew(entry: number, from: number, to: number): void {
     this.#pools.get(this.#keyOfEntry(entry))!.renew(entry, from, to);
   }
 
-  /** The connection is in the table, with class `kind`. */
-  add(entry: number, kind: number): void {
+  /** The connection was inserted into the table. */
+  add(entry: number, evictionClass: number): void {
     const key = this.#keyOfEntry(entry);
     let pool = this.#pools.get(key);
     if (pool === undefined) {
-      pool = new Pool(this.#links);
+      pool = new Pool(this.#linkedLists);
       this.#pools.set(key, pool);
     }
-    pool.add(entry, kind);
+    pool.add(entry, evictionClass);
     if (pool.ports !== null) {
       pool.ports.take(this.#table.dstPort(entry, SIDE_B));
     } else if (pool.count > this.#dense) {
@@ -122,10 +151,10 @@ export class Ports {
   }
 
   /** The connection is about to leave the table. */
-  remove(entry: number, kind: number): void {
+  remove(entry: number, evictionClass: number): void {
     const key = this.#keyOfEntry(entry);
     const pool = this.#pools.get(key)!;
-    pool.remove(entry, kind);
+    pool.remove(entry, evictionClass);
     pool.ports?.release(this.#table.dstPort(entry, SIDE_B));
     if (pool.count <= this.#dense >> 1) pool.ports = null;
     if (pool.count === 0) this.#pools.delete(key);
@@ -137,7 +166,7 @@ export class Ports {
   }
 }
 
-/** 32 bits of address, 16 of port and 4 that tell ICMP, TCP and UDP apart: an exact integer. */
+/** 32 bits of address, 16 of port and 4 that distinguish ICMP, TCP and UDP: an exact integer. */
 function keyOf(protocol: number, backend: number, backendPort: number): number {
   return (backend >>> 0) * 0x10_0000 + backendPort * 16 + ((protocol >> 1) & 15);
 }

@@ -3,16 +3,18 @@
  *
  *     client ──(A tuple: client → proxy)──▶ entry ◀──(B tuple: backend → proxy)── backend
  *
- * A *reference* is `entry << 1 | direction`: what a look-up returns, and what an index slot holds beside
- * some bits of the hash. A *tuple* is source, destination and ports of a packet as it arrives from that
- * side. Entries live in one Int32Array, the index is open addressing at a load of at most one half, and
- * removal shifts the slots behind it back, so that look-ups never meet tombstones.
+ * A *reference* is `entry << 1 | direction`: what a look-up returns, and what an index slot holds
+ * together with some bits of the hash. A *tuple* is source, destination and ports of a packet as it
+ * arrives from that side. Entries live in one Int32Array, the index is open addressing at a load of
+ * at most one half, and removal shifts the following slots back, so that there are no tombstones.
  *
- * An entry takes 78 bytes here, 16 in the index, 16 in the lists of `eviction.ts`, and 8 in the counts
- * of `shares.ts`: 118.
+ * An entry takes 78 bytes here, 16 in the index, 16 in the lists of `eviction.ts`, and 8 in the
+ * counts of `shares.ts`: 118.
  *
- * A look-up in a large table waits twice for memory that no cache holds, for the slot and for the entry.
- * `findAll` does that for a whole burst at once, so that the waits overlap.
+ * A look-up in a large table has two cache misses, the slot and the entry. `findAll` looks up a
+ * whole burst, so that these overlap.
+ *
+ * Long because index, entries and accessors work on the same arrays, which nothing else writes.
  */
 import type { Random } from "../core/random.ts";
 import {
@@ -30,20 +32,22 @@ import {
   STATE_SHIFT,
   TUPLE_WORDS,
 } from "./entry.ts";
-import { TupleHash } from "./keyed_hash.ts";
+import { KeyedHash } from "./keyed_hash.ts";
 
 /** Directions: which of an entry's tuples a packet matched. */
 export const SIDE_A = 0;
 export const SIDE_B = 1;
 
-/** Most entries that a reference has room for. */
+/** The most entries that fit into a reference. */
 export const MAX_CAPACITY = 1_000_000;
 
-/** A large ArrayBuffer begins 16 bytes into a page: skipping 48 puts each entry into one cache line. */
+/**
+ * A large ArrayBuffer begins 16 bytes into a page: skip 48 so that each entry is one cache line.
+ */
 const ENTRIES_OFFSET_BYTES = 48;
 
-// An index slot: reference + 1 in the lower 21 bits (0: free), hash bits above. Its place comes from all
-// of the hash, scaled to the index's length, so that the length need not be a power of 2.
+// An index slot: reference + 1 in the lower 21 bits (0: free), hash bits above. The home slot is
+// the whole hash scaled to the index's length, which need not be a power of 2.
 const REFERENCE_BITS = 21;
 const REFERENCE_MASK = (1 << REFERENCE_BITS) - 1;
 
@@ -52,19 +56,19 @@ export class FlowTable {
   /** Entries in use. */
   count = 0;
 
-  /** All entries, as `entry.ts` has it. */
+  /** All entries, laid out as in `entry.ts`. */
   readonly words: Int32Array<ArrayBuffer>;
   readonly #extra: Int32Array<ArrayBuffer>;
   readonly #members: Uint16Array<ArrayBuffer>;
   readonly #index: Int32Array<ArrayBuffer>;
   readonly #indexScale: number;
-  readonly #hash: TupleHash;
+  readonly #hash: KeyedHash;
   /** Entries from here on have never been used. */
   #untouched = 0;
   /** Chain of freed entries through their SRC word; -1 ends it. */
   #freed = -1;
   #cursor = 0;
-  /** What `findAll` read of entries: it reads them to have them at hand. */
+  /** What `findAll` read of entries: it reads them only to load them into the cache. */
   #touched = 0;
 
   /** Throws RangeError for a capacity outside 1 … 1,000,000. */
@@ -84,7 +88,7 @@ export class FlowTable {
     this.#members = new Uint16Array(capacity);
     this.#index = new Int32Array(4 * capacity);
     this.#indexScale = this.#index.length / 0x1_0000_0000;
-    this.#hash = new TupleHash(random);
+    this.#hash = new KeyedHash(random);
   }
 
   /** Reference of the entry with this tuple, or -1. `ports` is `srcPort << 16 | dstPort`. */
@@ -93,24 +97,24 @@ export class FlowTable {
     return (this.#index[slot]! & REFERENCE_MASK) - 1;
   }
 
-  /** Of a tuple, for `findAll`. */
+  /** Hash of a tuple, for `findAll`. */
   hashOf(protocol: number, src: number, dst: number, ports: number): number {
     return this.#hash.of(protocol, src, dst, ports);
   }
 
   /**
-   * Where the entries of the tuples with these `count` hashes are, if they have any: writes to `found` a
-   * reference for each, to be confirmed by `has`, or -1.
+   * Looks up `count` tuples by their hashes: writes to `found` a reference for each, to be
+   * confirmed by `has`, or -1.
    */
   findAll(hashes: Readonly<Int32Array>, count: number, found: Int32Array): void {
-    // The less stands in a loop, the more of its loads are under way at a time.
+    // Keep each loop small so more loads are in flight.
     const index = this.#index;
     for (let i = 0; i < count; i++) found[i] = index[this.#home(hashes[i]!)]!;
     for (let i = 0; i < count; i++) {
       const value = found[i]!;
       const hash = hashes[i]!;
       const isHome = value === 0 || (value & ~REFERENCE_MASK) === tagOf(hash);
-      found[i] = ((isHome ? value : this.#behindHome(hash)) & REFERENCE_MASK) - 1;
+      found[i] = ((isHome ? value : this.#afterHome(hash)) & REFERENCE_MASK) - 1;
     }
     const { words } = this;
     let touched = 0;
@@ -123,15 +127,15 @@ export class FlowTable {
     const base = baseOf(reference >>> 1);
     const tuple = base + (reference & 1) * TUPLE_WORDS;
     const { words } = this;
-    // What stands in place of a second tuple that is not there does not count.
+    // Never matches the second tuple of an entry that has only one.
     const mask = 0xff | ((reference & 1) * ONE_TUPLE);
     return words[tuple + SRC] === src && words[tuple + PORTS] === ports &&
       words[tuple + DST] === dst && (words[base + META]! & mask) === protocol;
   }
 
   /**
-   * Adds a connection whose two tuples are not in the table. Returns its entry, or -1 when the table is
-   * full.
+   * Adds a connection whose two tuples are not in the table. Returns its entry, or -1 when the
+   * table is full.
    */
   insert(
     protocol: number,
@@ -150,7 +154,7 @@ export class FlowTable {
     return entry;
   }
 
-  /** As `insert`, for a connection that ends at the proxy itself and has no B side. */
+  /** As `insert`, for a connection that the proxy answers itself: it has no side B. */
   insertOneSided(protocol: number, src: number, dst: number, ports: number): number {
     const entry = this.#allocate();
     if (entry < 0) return -1;
@@ -208,7 +212,7 @@ export class FlowTable {
     this.words[at] = (this.words[at]! & ~(0xff << STATE_SHIFT)) | (state << STATE_SHIFT);
   }
 
-  /** Word `word` (0 … 7) of what the connection's protocol keeps. */
+  /** Word `word` (0 … 7) of those that belong to the connection's protocol. */
   data(entry: number, word: number): number {
     return this.words[baseOf(entry) + DATA + word]!;
   }
@@ -217,7 +221,7 @@ export class FlowTable {
     this.words[baseOf(entry) + DATA + word] = value;
   }
 
-  /** Word `word` (0 … 2) of what is kept apart from the entry. */
+  /** Word `word` (0 … 2) of EXTRA. */
   extra(entry: number, word: number): number {
     return this.#extra[EXTRA_WORDS * entry + word]!;
   }
@@ -245,20 +249,20 @@ export class FlowTable {
     this.words[at] = (this.words[at]! & ((1 << OFFERS_SHIFT) - 1)) | (offers << OFFERS_SHIFT);
   }
 
-  /** How long ago the connection was used, in milliseconds; right for up to 24 days. */
+  /** Time since the connection was last used, in milliseconds; correct for up to 24 days. */
   idleMs(entry: number, nowMs: number): number {
     return (nowMs - this.words[baseOf(entry) + LAST_SEEN]!) | 0;
   }
 
-  /** Notes that the connection was used now. */
+  /** Marks the connection as used now. */
   touch(entry: number, nowMs: number): void {
     this.words[baseOf(entry) + LAST_SEEN] = nowMs;
   }
 
   /**
    * Looks at the next slice of entries and calls `remove` for each that has been idle longer than
-   * `timeoutsMs[state]`. Called every tick, it comes round to every entry in about 512 ticks, sooner in
-   * a small table; a tick never costs more than its slice.
+   * `timeoutsMs[state]`. Called every tick, it visits every entry in about 512 ticks, sooner in a
+   * small table; the cost of a tick is bounded.
    */
   expire(nowMs: number, timeoutsMs: Readonly<Int32Array>, remove: (entry: number) => void): void {
     let slice = Math.min(this.#untouched, Math.max(256, this.#untouched >>> 9));
@@ -271,7 +275,7 @@ export class FlowTable {
     }
   }
 
-  /** Entries from here on have never been used. */
+  /** Entries from here on have never been in use: an end for those who go through all of them. */
   get end(): number {
     return this.#untouched;
   }
@@ -303,7 +307,7 @@ export class FlowTable {
     this.words[base + PORTS] = ports;
   }
 
-  /** The index slot that holds this tuple, or the free one where it belongs. */
+  /** The index slot of this tuple, or the free slot where it would go. */
   #slotOf(protocol: number, src: number, dst: number, ports: number): number {
     const hash = this.#hash.of(protocol, src, dst, ports);
     const tag = tagOf(hash);
@@ -316,8 +320,8 @@ export class FlowTable {
     }
   }
 
-  /** What stands in the first slot behind its home that is free or has the hash's tag. */
-  #behindHome(hash: number): number {
+  /** Content of the first slot after the hash's home that is free or has its tag. */
+  #afterHome(hash: number): number {
     let slot = this.#home(hash);
     let value: number;
     do {
@@ -327,7 +331,7 @@ export class FlowTable {
     return value;
   }
 
-  /** The slot where a hash belongs. */
+  /** The home slot of a hash. */
   #home(hash: number): number {
     return ((hash >>> 0) * this.#indexScale) | 0;
   }
@@ -336,7 +340,7 @@ export class FlowTable {
     return slot + 1 === this.#index.length ? 0 : slot + 1;
   }
 
-  /** Steps from one slot on to another, round the end. */
+  /** Distance from one slot to another, wrapping around the end. */
   #steps(from: number, to: number): number {
     return to >= from ? to - from : to - from + this.#index.length;
   }
@@ -360,7 +364,7 @@ export class FlowTable {
     this.#index[slot] = tagOf(hash) | (reference + 1);
   }
 
-  /** Frees the slot and moves back those behind it that would no longer be found. */
+  /** Frees the slot, and moves back the following ones that would no longer be found. */
   #unlink(entry: number, side: number): void {
     const reference = (entry << 1) | side;
     let hole = this.#home(this.#hashOf(reference));
@@ -369,7 +373,7 @@ export class FlowTable {
       const value = this.#index[slot]!;
       if (value === 0) break;
       const home = this.#home(this.#hashOf((value & REFERENCE_MASK) - 1));
-      // Movable if its home does not lie between the hole and its place.
+      // Movable if its home is not between the hole and this slot.
       if (this.#steps(home, slot) >= this.#steps(hole, slot)) {
         this.#index[hole] = value;
         hole = slot;
@@ -379,7 +383,7 @@ export class FlowTable {
   }
 }
 
-/** Hash bits beside a reference: the lower ones, as the upper ones tell the place. */
+/** Hash bits stored with a reference: the lower ones, since the upper ones determine the slot. */
 function tagOf(hash: number): number {
   return hash << REFERENCE_BITS;
 }

@@ -1,12 +1,13 @@
 /**
- * What a TCP connection's life looks like from the middle: a table over (state, side, kind of segment).
+ * TCP connection states as seen by a middlebox: a transition table over (state, side, kind of
+ * segment).
  *
  *     SYN_SENT ─SYN ACK▶ SYN_RECEIVED ─ACK▶ ESTABLISHED ─FIN▶ FIN_A / FIN_B ─FIN▶ CLOSED
  *         ├────SYN from B▶ SYN_BOTH ─SYN ACK▶ …            any ─RST▶ RESET_A / RESET_B
  *         └─any of these three ─RST▶ ABORTED
  *
- * Read RFC 9293 §3.3.2 for the endpoints' states, RFC 5382 §4 for what a translator must support, RFC
- * 7857 §2 for RST. Sequence numbers are `tcp_window.ts`'s, and `tcp_tracker.ts` asks both.
+ * See RFC 9293 §3.3.2 for the endpoints' states, RFC 5382 §4 for what a translator must support,
+ * RFC 7857 §2 for RST. `tcp_window.ts` checks sequence numbers; `tcp_tracker.ts` combines both.
  */
 import { ACK, FIN, RST, SYN } from "../wire/tcp.ts";
 
@@ -22,7 +23,7 @@ export const CLOSED = 7;
 /** Side A has sent an RST. */
 export const RESET_A = 8;
 export const RESET_B = 9;
-/** Reset by either side before it was open: refused, or given up. */
+/** Reset by either side before it was established. */
 export const ABORTED = 10;
 
 /** The segment fits no connection in this state. */
@@ -43,11 +44,11 @@ const X = ABORTED;
 const TRANSITIONS: readonly (readonly [readonly number[], readonly number[]])[] = [
   // SYN        SYN ACK       ACK          FIN      RST           from A, then from B
   [[_, _, _, _, _], [_, _, _, _, _]],
-  // SYN_SENT: an ACK from B answers for a connection that it remembers; the client will reset it.
+  // SYN_SENT: an ACK from B belongs to an earlier connection; the client will reset that.
   [[SYN_SENT, _, _, _, X], [SYN_BOTH, SYN_RECEIVED, SYN_SENT, _, X]],
-  // SYN_BOTH: only what acknowledges B's SYN shows that A is there.
+  // SYN_BOTH: only an acknowledgment of B's SYN proves A.
   [[SYN_BOTH, ESTABLISHED, ESTABLISHED, _, X], [SYN_BOTH, SYN_RECEIVED, SYN_BOTH, _, X]],
-  // SYN_RECEIVED: likewise; what B sends, a forged SYN may have made it send.
+  // SYN_RECEIVED: likewise; B's segments may answer a forged SYN.
   [
     [SYN_RECEIVED, ESTABLISHED, ESTABLISHED, FIN_A, X],
     [SYN_RECEIVED, SYN_RECEIVED, SYN_RECEIVED, SYN_RECEIVED, X],
@@ -73,13 +74,13 @@ const TRANSITIONS: readonly (readonly [readonly number[], readonly number[]])[] 
     [RESET_B, RESET_B, RESET_B, RESET_B, RESET_B],
     [_, RESET_B, ESTABLISHED, FIN_B, RESET_B],
   ],
-  // ABORTED: what was under way, and the RSTs that it is answered with.
+  // ABORTED: segments in flight, and the RSTs in answer to them.
   [[X, X, X, X, X], [_, X, X, X, X]],
 ];
 
 const NEXT = Int8Array.from(TRANSITIONS.flat(2));
 
-/** The state after a segment with `flags` from `side`; INVALID or GONE. */
+/** The state after a segment with `flags` from `side`, or INVALID. */
 export function nextState(state: number, side: number, flags: number): number {
   return NEXT[(2 * state + side) * KINDS + kindOf(flags)]!;
 }
@@ -94,9 +95,14 @@ export function isReset(state: number): boolean {
   return state === RESET_A || state === RESET_B;
 }
 
-/** True until both sides have shown that they are there. */
+/** True until the handshake is complete. */
 export function isHandshake(state: number): boolean {
   return state === SYN_SENT || state === SYN_BOTH || state === SYN_RECEIVED;
+}
+
+/** True while either side may still send data. */
+export function isOpen(state: number): boolean {
+  return state >= SYN_SENT && state <= FIN_B;
 }
 
 /** True where a new SYN from side A may begin the tuple's next connection. */
@@ -104,7 +110,7 @@ export function isOver(state: number): boolean {
   return state === CLOSED || state === ABORTED || isReset(state);
 }
 
-/** True for a segment that asks to open a connection. */
+/** True for a segment that opens a connection: SYN without ACK. */
 export function isFirstSyn(flags: number): boolean {
   return (flags & (SYN | ACK)) === SYN;
 }

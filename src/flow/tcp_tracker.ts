@@ -1,10 +1,10 @@
 /**
- * What a TCP segment means for the connection it belongs to: states (`tcp_state.ts`) and windows
- * (`tcp_window.ts`) together. A PDU here is a TCP segment whose `flow` names the connection.
+ * Tracks TCP connections: states (`tcp_state.ts`) and windows (`tcp_window.ts`) together. A PDU
+ * here is a TCP segment whose `flow` is the connection's reference.
  *
- * `judge` says what the segment makes of the connection and changes nothing; `advance` carries it out.
- * Read RFC 9293 §3.10.7 for what the endpoints do with the same segment: what they would answer with a
- * challenge passes, and leaves the connection as it was.
+ * `judge` determines a segment's effect and changes nothing; `advance` applies it. See RFC 9293
+ * §3.10.7 for the endpoints' handling: a segment that they would challenge passes, and does not
+ * change the connection.
  */
 import { Reason } from "../core/reason.ts";
 import type { Pdu } from "../wire/pdu.ts";
@@ -13,14 +13,14 @@ import { type FlowTable, SIDE_A, SIDE_B } from "./table.ts";
 import * as tcpState from "./tcp_state.ts";
 import * as tcpWindow from "./tcp_window.ts";
 
-/** The segment passes on and leaves the connection as it was, its idle time included. */
+/** The segment passes and does not change the connection, nor its idle time. */
 export const UNTOUCHED = -1;
 /** The segment is outside its connection's window. */
 const OUT_OF_WINDOW = -2;
-/** A SYN ACK by which side B shows that it has forgotten the connection: another begins. */
+/** A SYN ACK that shows that side B has forgotten the connection: a new one begins. */
 const BEGINS_ANEW = -3;
 
-/** 2 MSL as Linux has it: what is older than this on a connection that is over has left the network. */
+/** 2 MSL as in Linux: older segments of a connection that is over have left the network. */
 const TIME_WAIT_MS = 60_000;
 
 export class TcpTracker {
@@ -31,9 +31,9 @@ export class TcpTracker {
   }
 
   /**
-   * True for a SYN of side A after a connection that is over, if it begins the next one: an old SYN that
-   * comes late must not (RFC 9293 §3.6.1). Where neither its sequence number nor its timestamp tells, the
-   * backend is the judge.
+   * True for a SYN of side A that opens the next connection after one that is over. A delayed old
+   * SYN must not (RFC 9293 §3.6.1). Where neither sequence number nor timestamp decides, the
+   * backend does.
    */
   beginsNext(view: DataView, pdu: Pdu, nowMs: number): boolean {
     const table = this.#table;
@@ -41,14 +41,14 @@ export class TcpTracker {
     const state = table.state(entry);
     if (!tcpState.isOver(state)) return false;
     if (table.idleMs(entry, nowMs) >= TIME_WAIT_MS) return true;
-    // One side may still wait for the last ACK, and send what got lost once more.
+    // One side may still wait for the last ACK, and retransmit what was lost.
     if (state === tcpState.CLOSED && !tcpWindow.isAcknowledged(table, entry)) return false;
-    // Sent again because the client has not heard of the RST.
+    // Retransmitted because the client has not received the RST.
     if (state === tcpState.ABORTED && tcpWindow.isOwnSyn(table, entry, pdu)) return true;
     return tcpWindow.isLaterSyn(view, table, entry, pdu, state === tcpState.CLOSED);
   }
 
-  /** Why the segment does not fit its connection; 0 if it fits. Changes nothing. */
+  /** The reason why the segment does not fit its connection; 0 if it fits. Changes nothing. */
   fault(pdu: Pdu): number {
     const next = this.#judge(pdu);
     if (next === tcpState.INVALID) return Reason.invalid;
@@ -56,8 +56,7 @@ export class TcpTracker {
   }
 
   /**
-   * Moves the connection's windows on by a segment that fits it. Returns the state from now on, or
-   * UNTOUCHED.
+   * Updates the connection's windows with a segment that fits. Returns the new state, or UNTOUCHED.
    */
   advance(view: DataView, pdu: Pdu): number {
     const table = this.#table;
@@ -83,7 +82,7 @@ export class TcpTracker {
     return next;
   }
 
-  /** True for the SYN or SYN ACK with which its side begins, as far as is known now. */
+  /** True for the SYN or SYN ACK that, as far as is known, is its side's first. */
   #opensWindow(pdu: Pdu): boolean {
     const table = this.#table;
     const entry = pdu.flow >>> 1;
@@ -112,17 +111,17 @@ export class TcpTracker {
     if (tcpState.isHandshake(state)) {
       return side === SIDE_A ? this.#judgeOpening(pdu, next) : this.#judgeAnswer(pdu, next);
     }
-    // After a SYN, a backend that remembers yet another connection is told so, as in SYN_SENT.
+    // As in SYN_SENT: the backend may still have another connection, and is reset by the client.
     const mayTell = tcpState.isOver(state) && tcpWindow.isChallenged(table, entry);
     if (state === tcpState.ABORTED) {
-      // One side may not have heard of it, and the other answers.
+      // One side may not have received the RST, and the other answers.
       const fits = side === SIDE_A || mayTell || tcpWindow.answersSyn(table, entry, pdu);
       return fits ? UNTOUCHED : OUT_OF_WINDOW;
     }
     if (tcpState.isFirstSyn(pdu.tcpFlags)) {
-      // A backend that has forgotten the connection would take its SYN, come late, for a new one's.
+      // A backend that has forgotten the connection would take its delayed SYN for a new one.
       const isLate = side === SIDE_A && tcpWindow.isOwnSyn(table, entry, pdu);
-      return isLate ? tcpState.INVALID : UNTOUCHED; // any other's endpoint is the judge (RFC 5961 §4)
+      return isLate ? tcpState.INVALID : UNTOUCHED; // otherwise the endpoint decides (RFC 5961 §4)
     }
     if (isReset) {
       const verdict = this.#judgeReset(pdu, next === state ? UNTOUCHED : next);
@@ -131,25 +130,25 @@ export class TcpTracker {
     const fit = tcpWindow.fit(table, entry, side, pdu);
     if (fit === tcpWindow.OUT) return side === SIDE_B && mayTell ? UNTOUCHED : OUT_OF_WINDOW;
     if (fit === tcpWindow.OLD) return UNTOUCHED;
-    // Only news revive after an RST.
+    // After an RST only new data revives the connection.
     const revives = tcpState.isReset(state) && !tcpState.isReset(next);
     return revives && !tcpWindow.isNews(table, entry, side, pdu) ? state : next;
   }
 
-  /** What side A sends before it is proven. */
+  /** A segment of side A before A is proven. */
   #judgeOpening(pdu: Pdu, next: number): number {
     const table = this.#table;
     const entry = pdu.flow >>> 1;
     const isAlone = table.state(entry) === tcpState.SYN_SENT;
     if (tcpState.isFirstSyn(pdu.tcpFlags)) {
-      // With another number it may be forged: which of the two counts, the backend's answer tells.
+      // One with another number may be forged: the backend's answer decides which of them counts.
       const isFirst = tcpWindow.isSilent(table, entry, SIDE_A) ||
         tcpWindow.isOwnSyn(table, entry, pdu);
       return isAlone && isFirst ? next : UNTOUCHED;
     }
     if ((pdu.tcpFlags & RST) !== 0) {
       if (tcpWindow.isFirstOfA(table, entry, pdu.seq)) return next;
-      // Without a SYN ACK it may answer a backend that remembers an earlier connection.
+      // Without a SYN ACK it may answer a backend that still has an earlier connection.
       const passes = table.state(entry) !== tcpState.SYN_RECEIVED ||
         tcpWindow.isRstInWindow(table, entry, SIDE_A, pdu);
       return passes ? UNTOUCHED : OUT_OF_WINDOW;
@@ -159,7 +158,7 @@ export class TcpTracker {
     return fits ? next : OUT_OF_WINDOW;
   }
 
-  /** What side B sends before side A is proven. */
+  /** A segment of side B before side A is proven. */
   #judgeAnswer(pdu: Pdu, next: number): number {
     const table = this.#table;
     const entry = pdu.flow >>> 1;
@@ -173,15 +172,18 @@ export class TcpTracker {
       if ((pdu.tcpFlags & ACK) !== 0) return answers ? next : OUT_OF_WINDOW;
       return isSilent ? next : UNTOUCHED;
     }
-    if (isSilent) return UNTOUCHED; // it remembers an earlier connection
+    if (isSilent) return UNTOUCHED; // B still has an earlier connection
     const fit = tcpWindow.fit(table, entry, SIDE_B, pdu);
     if (fit === tcpWindow.IN) return next;
-    // Likewise where a SYN has come, which anybody may have sent.
+    // Likewise after a SYN from B, which anybody may have forged.
     const passes = fit === tcpWindow.OLD || table.state(entry) === tcpState.SYN_BOTH;
     return passes ? UNTOUCHED : OUT_OF_WINDOW;
   }
 
-  /** An RST: `next` if it is exact, else at most its receiver's to challenge (RFC 5961 §3.2). */
+  /**
+   * An RST: `next` if it is exact; if in the window, left to the receiver to challenge (RFC 5961
+   * §3.2).
+   */
   #judgeReset(pdu: Pdu, next: number): number {
     const table = this.#table;
     const entry = pdu.flow >>> 1;

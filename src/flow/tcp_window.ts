@@ -1,17 +1,17 @@
 /**
- * Whether a TCP segment lies in its connection's window, seen from the middle (G. van Rooij, "Real
- * Stateful TCP Packet Filtering in IP Filter", 2001; RFC 9293 §3.4; RFC 5961 for what a forged segment
- * may not do). For each side S with peer R the connection's entry keeps
+ * Checks whether a TCP segment is in its connection's window, as seen by a middlebox (G. van Rooij,
+ * "Real Stateful TCP Packet Filtering in IP Filter", 2001; RFC 9293 §3.4; RFC 5961 for forged
+ * segments). For each side S with peer R the connection's entry keeps
  *
  *     END      one past the last sequence number that S has sent
  *     MAX_END  one past the last one that R has allowed: R's highest acknowledgment plus window
- *     MAX_WIN  the largest window that S has announced; 0: nothing heard from S yet
+ *     MAX_WIN  the largest window that S has announced; 0: S has not sent anything yet
  *     ACK      the highest acknowledgment of S; R's initial sequence number while there is none
  *
  * A segment seq … end with acknowledgment ack from S is in the window when
  *
  *     seq ≤ S.MAX_END                  not beyond what R allowed
- *     end ≥ S.END - R.MAX_WIN          not older than anything R may still miss
+ *     end ≥ S.END - R.MAX_WIN          not older than anything R may still be missing
  *     R.END - S.MAX_WIN… ≤ ack ≤ R.END acknowledges what R has sent, and not long ago
  *
  * Sequence numbers are signed 32-bit integers here and are compared by difference.
@@ -20,23 +20,23 @@ import type { Pdu } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 import type { FlowTable } from "./table.ts";
 
-// Words of an entry's data; those of side s start at s * SIDE_WORDS.
+// Words of an entry's data; those of side s start at s * WORDS_PER_SIDE.
 export const END = 0;
 export const MAX_END = 1;
 export const MAX_WIN = 2;
 export const ACK = 3;
-export const SIDE_WORDS = 4;
+export const WORDS_PER_SIDE = 4;
 
-// Words that are kept apart from the entry.
+// Words of the entry's EXTRA.
 /** Initial sequence number of side A. */
 const ISN = 0;
-/** Sequence number of a SYN that side A has sent although the connection was under way. */
+/** Sequence number of a challenge SYN: one that side A sent on an open connection. */
 const CHALLENGE = 1;
-/** In the same place, while there is no such SYN: the last timestamp of side A, if CLOSED; 0: none. */
+/** The same word while there is no such SYN: the last timestamp of side A, if CLOSED; 0: none. */
 const TIMESTAMP = 1;
 
 // The table's `offers`, 5 bits each for side A, side B and the challenge SYN: the window scale and
-// whether it was offered. A challenge SYN that offers none is noted as CHALLENGE_WITHOUT_SCALE.
+// whether it was offered. A challenge SYN without a scale is stored as CHALLENGE_WITHOUT_SCALE.
 const SCALE = 0x0f;
 const SCALE_OFFERED = 0x10;
 const OFFER_BITS = 5;
@@ -47,19 +47,21 @@ const CHALLENGE_WITHOUT_SCALE = 1;
 /** Acknowledgments this old are accepted even from a side with a small window. */
 export const OLD_ACK_BYTES = 66_000;
 
-/** Most data in a SYN: it is not noted how much came with a challenge SYN. */
+/** Most data in a SYN: the length of a challenge SYN's data is not stored. */
 const MOST_SYN_BYTES = 8960;
 
-// What `fit` says of a segment.
+// Results of `fit`.
 /** Not in the window. */
 export const OUT = 0;
 export const IN = 1;
-/** Older than anything its receiver may still miss: it will be acknowledged once more. */
+/**
+ * Older than anything its receiver may still be missing: the receiver will acknowledge it again.
+ */
 export const OLD = 2;
 
-/** True if nothing was heard from `side` yet. */
+/** True if `side` has not sent anything yet. */
 export function isSilent(table: FlowTable, entry: number, side: number): boolean {
-  return table.data(entry, side * SIDE_WORDS + MAX_WIN) === 0;
+  return table.data(entry, side * WORDS_PER_SIDE + MAX_WIN) === 0;
 }
 
 /** Notes the first SYN or SYN ACK of `side`: its sequence number, window and what it offers. */
@@ -70,8 +72,8 @@ export function openWindow(
   side: number,
   pdu: Pdu,
 ): void {
-  const own = side * SIDE_WORDS;
-  const peer = (1 - side) * SIDE_WORDS;
+  const own = side * WORDS_PER_SIDE;
+  const peer = (1 - side) * WORDS_PER_SIDE;
   const end = endOf(pdu);
   const answers = (pdu.tcpFlags & tcp.ACK) !== 0;
   const peerWindow = table.data(entry, peer + MAX_WIN);
@@ -83,7 +85,7 @@ export function openWindow(
     table.setData(entry, peer + MAX_END, pdu.ack + Math.max(1, pdu.window));
     table.setData(entry, own + ACK, pdu.ack);
   } else {
-    table.setData(entry, own + MAX_END, end); // the other side has not allowed anything yet
+    table.setData(entry, own + MAX_END, end); // the peer has not sent a window yet
   }
   if (side === 0) table.setExtra(entry, ISN, pdu.seq);
   setOffer(table, entry, side * OFFER_BITS, offerOf(view, pdu));
@@ -94,20 +96,20 @@ export function isFirstOfA(table: FlowTable, entry: number, number: number): boo
   return number === ((table.extra(entry, ISN) + 1) | 0);
 }
 
-/** True if this SYN of side A is the one that began the connection, sent again or late. */
+/** True if this SYN of side A is the one that opened the connection, retransmitted or delayed. */
 export function isOwnSyn(table: FlowTable, entry: number, pdu: Pdu): boolean {
   return pdu.seq === table.extra(entry, ISN);
 }
 
-/** True if the segment acknowledges side A's SYN, and nothing that A has not sent. */
+/** True if the segment acknowledges side A's SYN, and nothing beyond what A has sent. */
 export function answersSyn(table: FlowTable, entry: number, pdu: Pdu): boolean {
   return (pdu.tcpFlags & tcp.ACK) !== 0 && ((pdu.ack - table.extra(entry, ISN)) | 0) > 0 &&
     ((pdu.ack - table.data(entry, END)) | 0) <= 0;
 }
 
 /**
- * Notes a SYN that side A sends although the connection is under way. Its backend is the judge: it
- * challenges it (RFC 5961 §4.2), or, if it has forgotten the connection, answers with a SYN ACK or RST.
+ * Notes a challenge SYN: one that side A sends on an open connection. The backend decides: it sends
+ * a challenge ACK (RFC 5961 §4.2), or, if it has forgotten the connection, a SYN ACK or RST.
  */
 export function noteChallenge(view: DataView, table: FlowTable, entry: number, pdu: Pdu): void {
   table.setExtra(entry, CHALLENGE, pdu.seq);
@@ -115,8 +117,8 @@ export function noteChallenge(view: DataView, table: FlowTable, entry: number, p
 }
 
 /**
- * True for side B's answer to a challenge SYN, and what data came with it (RFC 7413): it knows nothing of
- * the connection as it was.
+ * True for side B's SYN ACK or RST in answer to a challenge SYN and the data in it (RFC 7413): B has
+ * forgotten the connection.
  */
 export function answersChallenge(table: FlowTable, entry: number, pdu: Pdu): boolean {
   if ((pdu.tcpFlags & tcp.ACK) === 0 || !isChallenged(table, entry)) return false;
@@ -124,14 +126,14 @@ export function answersChallenge(table: FlowTable, entry: number, pdu: Pdu): boo
   return acked > 0 && acked <= 1 + MOST_SYN_BYTES;
 }
 
-/** The challenge SYN has been answered, with `end` acknowledged: the connection begins anew with it. */
+/** Restarts the connection with the challenge SYN, which has been answered with ACK `end`. */
 export function acceptChallenge(table: FlowTable, entry: number, end: number): void {
   const isn = table.extra(entry, CHALLENGE);
   table.setExtra(entry, ISN, isn);
   table.setData(entry, END, end);
   table.setData(entry, MAX_END, end);
   table.setData(entry, MAX_WIN, 0xffff);
-  table.setData(entry, SIDE_WORDS + MAX_WIN, 0);
+  table.setData(entry, WORDS_PER_SIDE + MAX_WIN, 0);
   const offer = (table.offers(entry) >>> CHALLENGE_SHIFT) & OFFER;
   setOffer(table, entry, CHALLENGE_SHIFT, 0);
   setOffer(table, entry, 0, (offer & SCALE_OFFERED) === 0 ? 0 : offer);
@@ -142,14 +144,14 @@ export function isChallenged(table: FlowTable, entry: number): boolean {
   return table.offers(entry) >>> CHALLENGE_SHIFT !== 0;
 }
 
-/** Keeps the timestamp of a segment of side A on a connection that is over. */
+/** Stores the timestamp of a segment of side A on a connection that is over. */
 export function noteTimestamp(view: DataView, table: FlowTable, entry: number, pdu: Pdu): void {
   if (!isChallenged(table, entry)) table.setExtra(entry, TIMESTAMP, timestampOf(view, pdu));
 }
 
 /**
- * True if the SYN of side A is later than everything that A has sent on the connection, which is over: by
- * its sequence number (RFC 9293 §3.6.1) or its timestamp (RFC 6191 §2).
+ * True if the SYN of side A is newer than everything that A has sent on the connection, which is
+ * over: by its sequence number (RFC 9293 §3.6.1) or its timestamp (RFC 6191 §2).
  */
 export function isLaterSyn(
   view: DataView,
@@ -167,19 +169,19 @@ export function isLaterSyn(
 
 /** True if each side has acknowledged everything that the other has sent. */
 export function isAcknowledged(table: FlowTable, entry: number): boolean {
-  return table.data(entry, ACK) === table.data(entry, SIDE_WORDS + END) &&
-    table.data(entry, SIDE_WORDS + ACK) === table.data(entry, END);
+  return table.data(entry, ACK) === table.data(entry, WORDS_PER_SIDE + END) &&
+    table.data(entry, WORDS_PER_SIDE + ACK) === table.data(entry, END);
 }
 
-/** True if the segment brings sequence numbers that `side` had not sent before. */
+/** True if the segment has sequence numbers that `side` had not sent before. */
 export function isNews(table: FlowTable, entry: number, side: number, pdu: Pdu): boolean {
-  return ((endOf(pdu) - table.data(entry, side * SIDE_WORDS + END)) | 0) > 0;
+  return ((endOf(pdu) - table.data(entry, side * WORDS_PER_SIDE + END)) | 0) > 0;
 }
 
 /** OUT, IN or OLD, once both sides have spoken; for an RST see `isRstInWindow`. Changes nothing. */
 export function fit(table: FlowTable, entry: number, side: number, pdu: Pdu): number {
-  const own = side * SIDE_WORDS;
-  const peer = (1 - side) * SIDE_WORDS;
+  const own = side * WORDS_PER_SIDE;
+  const peer = (1 - side) * WORDS_PER_SIDE;
   if (((pdu.seq - table.data(entry, own + MAX_END)) | 0) > 0) return OUT;
   if ((pdu.tcpFlags & tcp.ACK) !== 0) {
     const behind = (table.data(entry, peer + END) - pdu.ack) | 0;
@@ -191,49 +193,77 @@ export function fit(table: FlowTable, entry: number, side: number, pdu: Pdu): nu
 }
 
 /**
- * True if the segment acknowledges something that the other side has sent, from its SYN on: a forger can't
- * guess that, so it completes the handshake (RFC 9293 §3.10.7.4). The segment is in the window.
+ * True if the segment acknowledges something that the other side has sent, its SYN included: a
+ * forger can't guess that, so it completes the handshake (RFC 9293 §3.10.7.4). The segment is in
+ * the window.
  */
 export function proves(table: FlowTable, entry: number, side: number, pdu: Pdu): boolean {
   return (pdu.tcpFlags & tcp.ACK) !== 0 &&
-    ((pdu.ack - table.data(entry, side * SIDE_WORDS + ACK)) | 0) > 0;
+    ((pdu.ack - table.data(entry, side * WORDS_PER_SIDE + ACK)) | 0) > 0;
 }
 
-/** True if side B's initial sequence number, which side A has not acknowledged yet, is another one. */
+/**
+ * True if this is another initial sequence number of side B than the one known, which A has not
+ * acknowledged.
+ */
 export function isOtherIsn(table: FlowTable, entry: number, pdu: Pdu): boolean {
   return pdu.seq !== table.data(entry, ACK);
 }
 
-/** True if an RST of `side` can be in its receiver's window, which may then challenge it (RFC 5961 §3.2). */
+/**
+ * True if an RST of `side` may be in its receiver's window, for the receiver to challenge (RFC 5961
+ * §3.2).
+ */
 export function isRstInWindow(table: FlowTable, entry: number, side: number, pdu: Pdu): boolean {
-  const beyond = (pdu.seq - table.data(entry, side * SIDE_WORDS + MAX_END)) | 0;
-  return beyond <= 0 && ((beyond + table.data(entry, (1 - side) * SIDE_WORDS + MAX_WIN)) | 0) >= 0;
+  const beyond = (pdu.seq - table.data(entry, side * WORDS_PER_SIDE + MAX_END)) | 0;
+  return beyond <= 0 &&
+    ((beyond + table.data(entry, (1 - side) * WORDS_PER_SIDE + MAX_WIN)) | 0) >= 0;
 }
 
 /**
- * True if an RST of `side` has the very number that its receiver takes (RFC 5961 §3.2): where everything
- * ends that the side has sent, or what the other side has acknowledged last, if it has missed some.
+ * True if an RST of `side` has the exact number that its receiver accepts (RFC 5961 §3.2): one past
+ * all that the side has sent, or the peer's last acknowledgment, if the peer is missing some.
  */
 export function isRstExact(table: FlowTable, entry: number, side: number, pdu: Pdu): boolean {
-  return pdu.seq === table.data(entry, side * SIDE_WORDS + END) ||
-    pdu.seq === table.data(entry, (1 - side) * SIDE_WORDS + ACK);
+  return pdu.seq === table.data(entry, side * WORDS_PER_SIDE + END) ||
+    pdu.seq === table.data(entry, (1 - side) * WORDS_PER_SIDE + ACK);
 }
 
 /**
- * True if `seq` may be that of a segment of `side` which is under way, or of a challenge SYN: an ICMP error
+ * The lowest number at which `side` may take an RST: what it has acknowledged of the other side, whose SYN
+ * counts as received. It may have received more since; where that ends, `endOfSent` of the other side says.
+ */
+export function lowestExpected(
+  table: FlowTable,
+  entry: number,
+  side: number,
+  isHandshake: boolean,
+): number {
+  const acknowledged = table.data(entry, side * WORDS_PER_SIDE + ACK);
+  const isIsn = side === 0 ? isHandshake : acknowledged === table.extra(entry, ISN);
+  return (acknowledged + (isIsn ? 1 : 0)) | 0;
+}
+
+/** One past the last number that `side` has sent. */
+export function endOfSent(table: FlowTable, entry: number, side: number): number {
+  return table.data(entry, side * WORDS_PER_SIDE + END);
+}
+
+/**
+ * True if `seq` may belong to a segment of `side` in flight, or to a challenge SYN: an ICMP error
  * about any other is old or forged (RFC 5927 §4.1).
  */
 export function isUnderWay(table: FlowTable, entry: number, side: number, seq: number): boolean {
-  const ahead = (seq - table.data(entry, side * SIDE_WORDS + END)) | 0;
-  const acknowledged = (seq - table.data(entry, (1 - side) * SIDE_WORDS + ACK)) | 0;
+  const ahead = (seq - table.data(entry, side * WORDS_PER_SIDE + END)) | 0;
+  const acknowledged = (seq - table.data(entry, (1 - side) * WORDS_PER_SIDE + ACK)) | 0;
   return (ahead <= 0 && acknowledged >= 0) ||
     (side === 0 && isChallenged(table, entry) && seq === table.extra(entry, CHALLENGE));
 }
 
-/** Moves the window on by a segment that is in it, and no RST: that announces nothing. */
+/** Updates the window with a segment that is in it and not an RST, which announces no window. */
 export function advanceWindow(table: FlowTable, entry: number, side: number, pdu: Pdu): void {
-  const own = side * SIDE_WORDS;
-  const peer = (1 - side) * SIDE_WORDS;
+  const own = side * WORDS_PER_SIDE;
+  const peer = (1 - side) * WORDS_PER_SIDE;
   const end = endOf(pdu);
   if (((end - table.data(entry, own + END)) | 0) > 0) table.setData(entry, own + END, end);
   const isSyn = (pdu.tcpFlags & tcp.SYN) !== 0; // a SYN's window is not scaled
@@ -248,14 +278,12 @@ export function advanceWindow(table: FlowTable, entry: number, side: number, pdu
   }
 }
 
-/** One past the last sequence number of the segment: SYN and FIN count one each. */
+/** One past the last sequence number of the segment. */
 function endOf(pdu: Pdu): number {
-  const syn = (pdu.tcpFlags & tcp.SYN) !== 0 ? 1 : 0;
-  const fin = (pdu.tcpFlags & tcp.FIN) !== 0 ? 1 : 0;
-  return (pdu.seq + (pdu.end - pdu.payload + syn + fin)) | 0;
+  return (pdu.seq + tcp.segmentLength(pdu)) | 0;
 }
 
-/** The shift of windows that `side` announces: in use only if both have offered one (RFC 7323 §2.2). */
+/** Window shift of `side`: used only if both sides have offered one (RFC 7323 §2.2). */
 export function scaleOf(offers: number, side: number): number {
   const both = SCALE_OFFERED | (SCALE_OFFERED << OFFER_BITS);
   return (offers & both) === both ? (offers >>> (OFFER_BITS * side)) & SCALE : 0;

@@ -1,10 +1,10 @@
 /**
- * Rewrites addresses and ports in place and keeps every checksum that covers them right (RFC 1624).
+ * Rewrites addresses and ports in place and updates every checksum that covers them (RFC 1624).
  *
- * A complete checksum is adjusted for addresses and ports. A partial one (VIRTIO_NET_HDR_F_NEEDS_CSUM)
- * holds the sum of the pseudo-header alone, not complemented, so only the addresses count. A UDP
- * checksum of 0 means none and stays 0 (RFC 768; RFC 3022 §4.1). The "port" of an ICMP query is its
- * identifier; its checksum covers no address (RFC 5508 §3.1).
+ * A complete checksum is adjusted for addresses and ports. A partial one
+ * (VIRTIO_NET_HDR_F_NEEDS_CSUM) holds only the sum of the pseudo-header, not complemented, so only
+ * the addresses count. A UDP checksum of 0 means none and stays 0 (RFC 768; RFC 3022 §4.1). The
+ * "port" of an ICMP query is its identifier; its checksum covers no address (RFC 5508 §3.1).
  */
 import { delta16, delta32, fold, updated } from "../wire/checksum.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
@@ -13,7 +13,7 @@ import type { Pdu } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 import * as udp from "../wire/udp.ts";
 
-/** Where a PDU goes: what its four tuple fields become. */
+/** The new tuple of a PDU. */
 export class Translation {
   src = 0;
   dst = 0;
@@ -29,7 +29,7 @@ export interface NextHops {
   nextHop(address: number): number;
 }
 
-/** Rewrites what `to` says, and the TTL (RFC 1812 §5.3.1). */
+/** Writes the tuple `to`, and the TTL (RFC 1812 §5.3.1). */
 export function translate(view: DataView, pdu: Pdu, to: Translation, ttl: number): void {
   const addresses = delta32(pdu.src, to.src) + delta32(pdu.dst, to.dst);
   ipv4.setSource(view, pdu.ip, to.src);
@@ -60,8 +60,8 @@ function adjusted(pdu: Pdu, checksum: number, addresses: number, ports: number):
 }
 
 /**
- * Writes the TTL that the packet leaves with, and the header checksum, which also covers addresses that
- * have changed by `delta`.
+ * Writes the TTL to send with, and updates the header checksum for it and for `delta`, the change
+ * of the addresses.
  */
 export function setTtl(view: DataView, pdu: Pdu, ttl: number, delta: number): void {
   const checksum = updated(

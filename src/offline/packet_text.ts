@@ -14,7 +14,7 @@
  *
  * Without flags TCP is a `syn` (`none`: no flag at all), without type ICMP is an `echo-request`.
  */
-import { closest, oneOf, printable, quote } from "../policy/notation/policy_error.ts";
+import { closest, oneOf, printable, quote } from "../core/text.ts";
 import {
   FLAG_WORDS,
   ICMP_TYPE_WORDS,
@@ -27,6 +27,7 @@ import * as ethernet from "../wire/ethernet.ts";
 import { ICMP_ECHO_REQUEST } from "../wire/icmpv4.ts";
 import { DEFAULT_TTL, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
 import { SYN } from "../wire/tcp.ts";
+import { isArp } from "../device/capture/frame.ts";
 import { hasIcmpId, minTotalLength, type Packet, packetOf } from "../device/capture/packet.ts";
 
 const KINDS = ["tcp", "udp", "icmp", "proto"];
@@ -254,9 +255,7 @@ export function describeFrame(frame: Uint8Array): string {
   const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
   const etherType = ethernet.etherType(view, 0);
   const at = ethernet.ETHERNET_BYTES;
-  const isArp = etherType === ethernet.ETHERTYPE_ARP && frame.length >= at + arp.ARP_BYTES &&
-    arp.isEthernetIpv4(view, at);
-  if (!isArp) {
+  if (!isArp(frame)) {
     return `EtherType 0x${etherType.toString(16).padStart(4, "0")}, ${frame.length} bytes`;
   }
   const sender = formatAddress(arp.senderAddress(view, at));

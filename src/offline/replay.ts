@@ -8,7 +8,8 @@
  * Each record is a burst of its own, and between two records time passes in ticks as in a real run, over
  * long pauses in jumps (`capture_clock.ts`). What hangs on the moment of a tick can't be the same: ARP
  * requests (probes and announcements are such) are counted but not compared, and limits (of the policy,
- * of ICMP errors) may differ by a packet.
+ * of ICMP errors) may differ by a packet. Checks of backends are left out (`check_frames.ts`): all backends
+ * are taken to be there as long as ARP says so.
  */
 import type { Log } from "../core/log.ts";
 import { SeededRandom } from "../core/random.ts";
@@ -17,10 +18,12 @@ import { completeChecksum, OffloadGuess } from "../device/capture/offload_guess.
 import type { PcapRecord } from "../device/capture/pcap.ts";
 import { type HashKey, NO_KEY } from "../wire/keyed_hash.ts";
 import type { Policy } from "../policy/language/ast.ts";
+import { healthOf } from "../policy/language/health.ts";
 import { formatMac, type Mac } from "../wire/address.ts";
 import { Appliance } from "../datapath/appliance.ts";
 import { CaptureClock } from "./capture_clock.ts";
-import type { Config } from "../datapath/config.ts";
+import { CheckFrames } from "./check_frames.ts";
+import { type Config, sideB } from "../datapath/config.ts";
 import { isArpRequest, isFrom } from "../device/capture/frame.ts";
 import {
   firstDifference,
@@ -56,6 +59,7 @@ export class Replay {
   readonly #appliance: Appliance;
   readonly #offloads: readonly OffloadGuess[];
   readonly #match = new FrameMatch();
+  readonly #checks: CheckFrames;
   #records = 0;
   #cutShort = 0;
   #ownRecords = 0;
@@ -92,6 +96,18 @@ export class Replay {
       log,
       observer: config.trace === "off" ? null : new Trace(config.trace, console),
     });
+    const { table } = this.#appliance.connections;
+    this.#checks = new CheckFrames({
+      own: sideB(config.links).address,
+      pools: [
+        { addresses: config.dstAddrs, health: config.health },
+        ...Object.values(policy.pools).map(({ members, health = healthOf() }) => ({
+          addresses: members.map(({ address }) => address),
+          health,
+        })),
+      ],
+      isConnection: (protocol, src, dst, ports) => table.find(protocol, src, dst, ports) >= 0,
+    });
   }
 
   /** The next record, from the capture of the link of that number. */
@@ -101,8 +117,10 @@ export class Replay {
     if (this.#records++ === 0) this.#clock.begin(timeUs);
     if (frame.length < lengthBytes) this.#cutShort++;
     while (this.#clock.approach(timeUs) || this.#isWaiting()) this.#poll();
-    if (isFrom(frame, this.#macs[link]!)) {
-      this.#ownRecords++;
+    const isOwn = isFrom(frame, this.#macs[link]!);
+    if (isOwn) this.#ownRecords++;
+    if (link === this.#devices.length - 1 && this.#checks.take(frame)) return;
+    if (isOwn) {
       if (isArpRequest(frame)) this.#arpRequests.captured++;
       else this.#match.captured({ frame, record: this.#records, timeUs });
       return;
@@ -165,6 +183,9 @@ export class Replay {
           `${equal} equal${order}, ${missing.length} missing, ${unexpected.length} unexpected`,
         ],
         ["Left out", `ARP requests, ${captured} in the capture, ${sent} sent here`],
+        ...(this.#checks.count === 0
+          ? []
+          : [["Left out", `checks of backends, ${this.#checks.count} frames in the capture`]]),
         ...this.#differences(missing[0], unexpected[0]),
       );
     }

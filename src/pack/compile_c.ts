@@ -1,6 +1,7 @@
 /**
- * Builds the shim: `ffi/tap.c` → `ffi/build/libtap.so`, with the system's C compiler. Does nothing when
- * the shim is newer than its source. `deno task shim` runs it; `main.ts` calls it when run from source.
+ * Builds the shim: `ffi/tap.c` → `ffi/build/libtap.so`, with the system's C compiler. Does nothing
+ * when the shim is newer than its source. `deno task shim` runs it; `main.ts` calls it when run
+ * from source.
  */
 
 const FLAGS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror"];

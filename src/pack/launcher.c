@@ -3,8 +3,8 @@
  *
  *     launcher | Deno's executable | the program | the shim | what draws SVG | struct trailer
  *
- * It copies them into anonymous files in memory (the last only for `policy svg`) and becomes Deno, so
- * nothing is left on disk and the process id, standard streams, arguments and exit code are the
+ * It copies them into anonymous files in memory (the last only for `policy svg`) and becomes Deno,
+ * so nothing is left on disk and the process id, standard streams, arguments and exit code are the
  * program's own. The program gets its least permissions here, and no variable of the caller's
  * environment can configure the runtime.
  *
@@ -12,7 +12,8 @@
  * order: closed standard streams, too low limits, signals that come before the program listens, a
  * working directory that has been removed.
  *
- * Read first: memfd_create(2), fexecve(3), getrlimit(2), proc(5) for /proc/self/exe and /proc/self/fd.
+ * Read first: memfd_create(2), fexecve(3), getrlimit(2), proc(5) for /proc/self/exe and
+ * /proc/self/fd.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -44,9 +45,9 @@ struct trailer {
  * SVG_FD are known to src/pack/portable.ts. */
 enum { PROGRAM_FD = 40, SHIM_FD = 41, SVG_FD = 42 };
 
-/* The packet path is many small functions: with V8's usual limits (460 and 920 bytes of bytecode) about a
- * quarter of its time goes into calls between them. src/pack/package.ts says the same to deno compile, deno.json
- * to the tasks.
+/* The packet path is many small functions: with V8's usual limits (460 and 920 bytes of bytecode)
+ * about a quarter of its time goes into calls between them. src/pack/package.ts says the same to
+ * deno compile, deno.json to the tasks.
  *
  * Permissions: load the shim, read a policy file, and the three variables commander asks for. */
 static const char *const DENO_ARGS[] = {
@@ -67,17 +68,17 @@ static const char *const DENO_ARGS[] = {
     "--allow-sys",
     "--allow-env=NO_COLOR,FORCE_COLOR,CLICOLOR_FORCE",
     "--ext=js",
-    "/proc/self/fd/40",
+    "/proc/self/fd/40", /* tap_title in ffi/tap.c knows it */
 };
 enum { DENO_ARG_COUNT = sizeof DENO_ARGS / sizeof *DENO_ARGS };
 
 #define MIB (1024UL * 1024)
 
 /*
- * What the runtime takes for granted. V8 reserves addresses: a cage of 32 GiB for its C++ objects, with
- * half as much around it to align it, and some smaller ones, 48.4 GiB at the peak. Of what is writable
- * it takes 0.7 GiB with a million connections, and it counts on a stack of 1 MiB. For the descriptors
- * see PROGRAM_FD.
+ * What the runtime takes for granted. V8 reserves addresses: a cage of 32 GiB for its C++ objects,
+ * with half as much around it to align it, and some smaller ones, 48.4 GiB at the peak. Of what is
+ * writable it takes 0.7 GiB with a million connections, and it counts on a stack of 1 MiB. For the
+ * descriptors see PROGRAM_FD.
  */
 static const struct need {
   int resource;
@@ -133,9 +134,9 @@ static int is_run(int argc, char **argv) {
   return 1;
 }
 
-/* A write beyond the limit of file sizes fails (EFBIG) instead of ending the process. What a run listens
- * for waits until it does: tap_unblock in ffi/tap.c lets it in. Ignoring it would not do, because the
- * runtime catches SIGHUP before anybody can listen, and then ends by it. */
+/* A write beyond the limit of file sizes fails (EFBIG) instead of ending the process. What a run
+ * listens for waits until it does: tap_unblock in ffi/tap.c lets it in. Ignoring it would not do,
+ * because the runtime catches SIGHUP before anybody can listen, and then ends by it. */
 static void hold_signals(int run) {
   signal(SIGXFSZ, SIG_IGN);
   if (!run) return;
@@ -178,7 +179,8 @@ static void renumber(int fd, int wanted) {
   close(fd);
 }
 
-/* A cache directory that cannot exist: Deno then keeps its caches in memory. */
+/* A cache directory that cannot exist: Deno then keeps its caches in memory. On a terminal it would
+ * say so, hence its own log without the module that does. */
 static void clean_environment(void) {
   char **kept = environ;
   for (char **entry = environ; *entry; entry++) {

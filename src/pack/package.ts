@@ -1,7 +1,7 @@
 /**
- * Makes the single file `./proxy` (`deno task build`): with `deno compile` where Deno's base runtime
- * can be had, else the portable build, which carries Deno's own executable (see `src/pack/launcher.c`).
- * `deno task build --portable` makes that one at once.
+ * Makes the single file `./proxy` (`deno task build`): with `deno compile` where Deno's base
+ * runtime can be had, else the portable build, which carries Deno's own executable (see
+ * `src/pack/launcher.c`). `deno task build --portable` makes that one at once.
  */
 import { buildShim, compileC } from "./compile_c.ts";
 
@@ -83,8 +83,8 @@ function bundle(entry: string, target: string): void {
 }
 
 /**
- * Writes the executable `target`: the launcher, the parts (Deno, program, shim, SVG), and at the end their
- * sizes and a magic word, which are `struct trailer` in `src/pack/launcher.c`.
+ * Writes the executable `target`: the launcher, the parts (Deno, program, shim, SVG), and at the
+ * end their sizes and a magic word, which are `struct trailer` in `src/pack/launcher.c`.
  */
 export function joinParts(launcher: string, parts: readonly string[], target: string): void {
   const trailer = new DataView(new ArrayBuffer(8 * parts.length + 8));

@@ -1,6 +1,7 @@
 /**
- * Entry of the portable build (`src/pack/package.ts`): the program as it runs inside `./proxy`, where
- * `src/pack/launcher.c` has left the shim, and for `policy svg` what draws it, open under fixed descriptors.
+ * Entry of the portable build (`src/pack/package.ts`): the program as it runs inside `./proxy`,
+ * where `src/pack/launcher.c` has left the shim, and for `policy svg` what draws it, open under
+ * fixed descriptors.
  */
 import { main, type Platform } from "../cli/main.ts";
 import { CONTROL_THREAD, serveControl } from "../process/control/worker.ts";

@@ -1,6 +1,9 @@
-/** Capture files on disk: the bytes that `src/device/capture/pcap.ts` reads, and a file to write records to. */
+/**
+ * Capture files on disk: the bytes that `src/device/capture/pcap.ts` reads, and a file to write
+ * records to.
+ */
 import { pcapHeader, type PcapRecord, pcapRecord } from "../device/capture/pcap.ts";
-import { printable } from "../policy/notation/policy_error.ts";
+import { printable } from "../core/text.ts";
 import { reasonOf } from "./file_error.ts";
 
 /** Largest capture that is read, in bytes: it is held in memory. */
@@ -70,7 +73,10 @@ export class CaptureWriter implements Disposable {
     this.#push(pcapRecord(record));
   }
 
-  /** Writes what has gathered, if it is enough or `all` of it is wanted. Throws an Error of one line. */
+  /**
+   * Writes what has gathered, if it is enough or `all` of it is wanted. Throws an Error of one
+   * line.
+   */
   async flush(all: boolean): Promise<void> {
     if (this.#bytes < PIECE_BYTES && !all) return;
     const bytes = new Uint8Array(this.#bytes);

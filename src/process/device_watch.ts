@@ -1,6 +1,6 @@
 /**
- * Looks after one device: notices when it is down or gone, takes it out of the appliance meanwhile, and
- * looks for one of its name, which it never creates. Says each thing that stands in the way once.
+ * Watches one device: notices when it is down or gone, takes it out of the appliance meanwhile, and
+ * looks for one of its name, which it never creates. Logs each obstacle once.
  */
 import type { Log } from "../core/log.ts";
 import type { TapDevice } from "../device/tap.ts";
@@ -13,6 +13,8 @@ export class DeviceWatch {
   readonly #number: number;
   readonly #log: Log;
   #obstacle = "";
+  /** That it can't be attached to was seen at the last look, and not told yet. */
+  #refusal = "";
 
   constructor(device: TapDevice, appliance: Appliance, number: number, log: Log) {
     this.device = device;
@@ -23,7 +25,12 @@ export class DeviceWatch {
 
   /** Looks: true if the device can be used. */
   check(): boolean {
-    const obstacle = obstacleOf(this.device);
+    const refusal = refusalOf(this.device);
+    const isSecond = refusal === this.#refusal;
+    this.#refusal = refusal;
+    // Whoever makes a device holds it for a moment.
+    if (refusal !== "" && !isSecond) return false;
+    const obstacle = refusal || obstacleOf(this.device);
     const isUp = obstacle === "";
     if (obstacle === this.#obstacle) return isUp;
     if (isUp) {
@@ -38,14 +45,20 @@ export class DeviceWatch {
   }
 }
 
-/** Why the device can't be used, if need be after an attempt to attach to it again; empty if it can. */
-function obstacleOf(device: TapDevice): string {
+/** Attaches again to a device that was gone: why there is one that refuses; empty otherwise. */
+function refusalOf(device: TapDevice): string {
   const error = device.status() === "gone" ? device.reopen() : null;
-  if (error?.cause === "ENODEV") {
-    return `${device.name} is gone: waiting for a TAP device of that name`;
+  return error === null || error.cause === "ENODEV" ? "" : error.message;
+}
+
+/** Why the device can't be used; empty if it can. */
+function obstacleOf(device: TapDevice): string {
+  switch (device.status()) {
+    case "up":
+      return "";
+    case "down":
+      return `${device.name} is down: waiting for 'ip link set ${device.name} up'`;
+    case "gone":
+      return `${device.name} is gone: waiting for a TAP device of that name`;
   }
-  if (error !== null) return error.message;
-  return device.status() === "up"
-    ? ""
-    : `${device.name} is down: waiting for 'ip link set ${device.name} up'`;
 }

@@ -1,5 +1,5 @@
 /** Why a file could not be read or written, in a few words for the operator. */
-import { printable } from "../policy/notation/policy_error.ts";
+import { printable } from "../core/text.ts";
 
 /** What is wrong with `path`, as the error of reading or writing it tells. */
 export function reasonOf(error: unknown, path: string): string {

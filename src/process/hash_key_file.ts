@@ -1,5 +1,5 @@
 /** `--hash-key-file`: the key by which instances of the proxy choose the same members. */
-import { printable } from "../policy/notation/policy_error.ts";
+import { printable } from "../core/text.ts";
 import { type HashKey, hashKeyOf, NO_KEY } from "../wire/keyed_hash.ts";
 import { reasonOf } from "./file_error.ts";
 

@@ -1,27 +1,38 @@
 /**
- * The operator's log lines, through LogTape. Information goes to stdout as it is; warnings and errors
- * go to stderr with their level in front.
+ * The operator's log lines, through LogTape: time (UTC, RFC 3339), level, message, to stderr.
+ * Stdout has the PDUs and the summary.
  *
- * LogTape keeps its configuration for the whole process: the program opens its log once, and opening
- * another one redirects the first.
+ *     2026-03-01T12:00:00.000Z warning: tap100 is down: waiting for 'ip link set tap100 up'
+ *
+ * LogTape keeps its configuration for the whole process: the program opens its log once, and
+ * opening another one redirects the first.
  */
-import type { LogRecord } from "@logtape/logtape";
+import {
+  configureSync,
+  type FormattedValues,
+  getAnsiColorFormatter,
+  getLogger,
+  getTextFormatter,
+} from "@logtape/logtape";
 import type { Log } from "../core/log.ts";
 import type { Outlet } from "./outlet.ts";
-import { configureSync, getLogger } from "@logtape/logtape";
 
 const CATEGORY = "treegate";
 
-/** Makes the log that writes to `stdout` and `stderr`. Never throws, and neither does the log. */
-export function openLog(stdout: Outlet, stderr: Outlet): Log {
+/** Makes the log that writes to `stderr`. Never throws, and neither does the log. */
+export function openLog(stderr: Outlet, hasColor: boolean): Log {
+  const options = {
+    timestamp: "rfc3339",
+    level: "full",
+    value: String, // as it is, without quotes
+    format: ({ timestamp, level, message }: FormattedValues) => `${timestamp} ${level}: ${message}`,
+  } as const;
+  const format = hasColor
+    ? getAnsiColorFormatter({ ...options, timestampStyle: "dim" })
+    : getTextFormatter(options);
   configureSync({
     reset: true,
-    sinks: {
-      console: (record) => {
-        if (record.level === "info") stdout.offer(`${textOf(record)}\n`);
-        else stderr.offer(`${record.level}: ${textOf(record)}\n`);
-      },
-    },
+    sinks: { console: (record) => void stderr.offer(format(record).trimEnd() + "\n") },
     loggers: [
       { category: CATEGORY, sinks: ["console"], lowestLevel: "info" },
       { category: ["logtape", "meta"], sinks: [], lowestLevel: null },
@@ -34,8 +45,4 @@ export function openLog(stdout: Outlet, stderr: Outlet): Log {
     warning: (message) => logger.warn`${message}`,
     error: (message) => logger.error`${message}`,
   };
-}
-
-function textOf(record: LogRecord): string {
-  return record.message.join("");
 }

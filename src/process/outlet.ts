@@ -5,23 +5,17 @@
  *     offer ──► filling half ──(swap when no write is in flight)──► half in flight ──► writer
  *
  * After a loss everything is lost up to the next swap; then one line with the count goes first, so
- * the gap stands where it happened. A writer that fails turns the outlet off for good; of all failures
- * but that the reader is gone (EPIPE) the owner is told. Nothing here ever throws or rejects.
+ * the gap stands where it happened. A writer that fails turns the outlet off for good; of all
+ * failures but that the reader is gone (EPIPE) the owner is told. Nothing here ever throws or
+ * rejects.
  */
 
-/** The part of a stream that an outlet needs; `Deno.stdout` is one. */
-export interface Writer {
-  /** Writes some of `bytes` and resolves to how many. */
-  write(bytes: Uint8Array): Promise<number>;
-}
+import { writeBytes, type Writer } from "./writer.ts";
 
 const DEFAULT_SIZE_BYTES = 1 << 20;
 
 /** Room for the line that counts lost entries. */
 const MIN_SIZE_BYTES = 256;
-
-/** Pause before another try when the stream is non-blocking and full (EAGAIN). */
-const RETRY_MS = 5;
 
 export class Outlet {
   readonly #writer: Writer;
@@ -37,7 +31,10 @@ export class Outlet {
   #closed = false;
   #draining: Promise<void> | null = null;
 
-  /** `sizeBytes` is the whole buffer; one entry can be half as long. `failed` is called once at most. */
+  /**
+   * `sizeBytes` is the whole buffer; one entry can be half as long. `failed` is called once at
+   * most.
+   */
   constructor(
     writer: Writer,
     sizeBytes: number = DEFAULT_SIZE_BYTES,
@@ -107,7 +104,9 @@ export class Outlet {
   async #drain(): Promise<void> {
     try {
       await Promise.resolve(); // entries that are offered in one go leave in one write
-      while (this.#usedBytes > 0 || this.#unreported > 0) await this.#writeAll(this.#swap());
+      while (this.#usedBytes > 0 || this.#unreported > 0) {
+        await writeBytes(this.#writer, this.#swap());
+      }
     } catch (error) {
       this.#closed = true;
       this.#lost += this.#flightEntries + this.#fillingEntries;
@@ -132,18 +131,5 @@ export class Outlet {
       this.#unreported = 0;
     }
     return bytes;
-  }
-
-  async #writeAll(bytes: Uint8Array): Promise<void> {
-    for (let sent = 0; sent < bytes.length;) {
-      try {
-        const written = await this.#writer.write(bytes.subarray(sent));
-        if (written === 0) throw new Error("it takes no bytes");
-        sent += written;
-      } catch (error) {
-        if (!(error instanceof Error && error.name === "WouldBlock")) throw error;
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-      }
-    }
   }
 }

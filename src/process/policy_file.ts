@@ -12,8 +12,10 @@ import {
   pathOf,
 } from "../policy/notation/include.ts";
 import { type Customs, formatError, MAX_POLICY_LENGTH, parse } from "../policy/notation/parse.ts";
-import { printable } from "../policy/notation/policy_error.ts";
+import { printable } from "../core/text.ts";
+import type { BuiltIn } from "../policy/language/built_in.ts";
 import { reasonOf } from "./file_error.ts";
+import type { LoadedPolicy } from "./policy_findings.ts";
 
 /** Largest file, in bytes; included files together with it have no more characters. */
 export const MAX_FILE_BYTES: number = MAX_POLICY_LENGTH;
@@ -34,22 +36,32 @@ export interface PolicySource {
  */
 export type ReadFile = (path: string) => Promise<{ readonly text: string; readonly id: string }>;
 
+/** The policy of the file, or the built-in one for that many interfaces if `path` is null. */
+export async function loadPolicyOr(
+  builtIn: BuiltIn,
+  interfaces: number,
+  path: string | null,
+  customs: Customs,
+): Promise<Policy> {
+  return path === null ? builtIn(interfaces) : (await loadPolicy(path, customs)).policy;
+}
+
 /**
  * Reads and parses the file. Throws an Error whose message has the lines that say what is wrong.
  */
-export async function loadPolicy(path: string, customs: Customs): Promise<Policy> {
-  return (await loadPolicyText(path, customs)).policy;
+export async function loadPolicy(path: string, customs: Customs): Promise<LoadedPolicy> {
+  return (await loadPolicyText(path, customs)).source;
 }
 
 /** As `loadPolicy`, with the text that it was read from. */
 export async function loadPolicyText(
   path: string,
   customs: Customs,
-): Promise<{ policy: Policy; text: PolicyText }> {
+): Promise<{ source: LoadedPolicy; text: PolicyText }> {
   const { file, text, included, ...options } = await readPolicy(path);
-  const { policy, errors } = parse(text, { file, ...options, customs });
-  if (policy === null) throw new Error(errors.map(formatError).join("\n"));
-  return { policy, text: { file, text, included } };
+  const parsed = parse(text, { file, ...options, customs });
+  if (parsed.policy === null) throw new Error(parsed.errors.map(formatError).join("\n"));
+  return { source: { name: file, ...parsed }, text: { file, text, included } };
 }
 
 /**

@@ -3,10 +3,15 @@ import type { PolicyText, Reloaded } from "../control/request.ts";
 import { Overlay } from "../control/overlay.ts";
 import type { Log } from "../core/log.ts";
 import type { Appliance } from "../datapath/appliance.ts";
+import { countNodes } from "../policy/engine/footprint.ts";
 import type { Policy } from "../policy/language/ast.ts";
 import type { Customs } from "../policy/notation/parse.ts";
-import { print } from "../policy/notation/print.ts";
+import { print } from "../policy/printing/print.ts";
 import { loadPolicyText } from "./policy_file.ts";
+import { checkPolicy } from "./policy_findings.ts";
+
+/** Most nodes of a policy that is checked while packets wait. */
+const MAX_CHECKED_NODES = 2000;
 
 export class PolicyInUse {
   readonly #file: string | null;
@@ -41,8 +46,8 @@ export class PolicyInUse {
       const text = () => ({ file: "built-in", text: print(builtIn), included: new Map() });
       return new PolicyInUse(null, customs, log, builtIn, text);
     }
-    const { policy, text } = await loadPolicyText(file, customs);
-    return new PolicyInUse(file, customs, log, policy, () => text);
+    const { source, text } = await loadPolicyText(file, customs);
+    return new PolicyInUse(file, customs, log, checkPolicy(source, log), () => text);
   }
 
   /** The text of what runs. */
@@ -63,20 +68,28 @@ export class PolicyInUse {
   async #reload(appliance: Appliance, by: string): Promise<Reloaded> {
     const file = this.#file;
     if (file === null) {
-      const line = "there is no policy file to read again";
-      this.#log.info(`${by}: ${line}`);
+      const line = "no --policy file to reload";
+      this.#log.info(`${by} ignored: ${line}`);
       return { isDone: true, lines: [line] };
     }
     try {
-      const { policy, text } = await loadPolicyText(file, this.#customs);
+      const { source, text } = await loadPolicyText(file, this.#customs);
+      const { policy } = source;
+      const lines: string[] = [];
+      const warning = (message: string) => {
+        this.#log.warning(message);
+        lines.push(...message.split("\n"));
+      };
+      if (countNodes(policy) <= MAX_CHECKED_NODES) checkPolicy(source, { warning });
+      else warning(`policy "${file}" not checked: more than ${MAX_CHECKED_NODES} nodes`);
       appliance.setPolicy(this.overlay.current.apply(policy));
       this.#text = () => text;
-      const line = `policy "${file}" read again`;
+      const line = `policy "${file}" reloaded`;
       this.#log.info(line);
-      return { isDone: true, lines: [line] };
+      return { isDone: true, lines: [...lines, line] };
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      this.#log.error(`the policy stays as it was: ${reason}`);
+      this.#log.error(`policy not reloaded, keeping the current one: ${reason}`);
       return { isDone: false, lines: reason.split("\n") };
     }
   }

@@ -3,9 +3,10 @@
  *
  *     busy     poll, poll, poll …            a turn of the event loop every half millisecond,
  *                                            so that signals, timers and console get theirs
- *     quiet    a device is waited for up to 1 ms, or two together; after IDLE_ROUNDS of these:
+ *     quiet    wait up to 1 ms for a frame, on one device or two; after IDLE_ROUNDS of these:
  *     idle     await the devices (≤ 250 ms)  costs no processor time
- *     away     a device is down or gone: looked for once a second, while another goes on
+ *     away     a device is down or gone: looked for when a link has changed, and once a second,
+ *              while another goes on
  */
 import type { Log } from "../core/log.ts";
 import type { TapDevice } from "../device/tap.ts";
@@ -31,6 +32,7 @@ export interface PumpOptions {
 export async function pump({ appliance, devices, log, stop }: PumpOptions): Promise<void> {
   const watches = devices.map((device, i) => new DeviceWatch(device, appliance, i, log));
   let up = watches;
+  let away: DeviceWatch | undefined;
   let idleRounds = 0;
   let turnMs = appliance.nowMs;
   let checkMs = turnMs;
@@ -38,18 +40,21 @@ export async function pump({ appliance, devices, log, stop }: PumpOptions): Prom
     const isIdle = idleRounds >= IDLE_ROUNDS;
     const count = appliance.poll(isIdle ? 0 : POLL_WAIT_MS);
     const { nowMs } = appliance;
-    if (count < 0 || nowMs >= checkMs) {
+    if (count < 0 || nowMs >= checkMs || away?.device.linksChanged()) {
       checkMs = nowMs + CHECK_MS;
       up = watches.filter((watch) => watch.check());
+      away = watches.find((watch) => !up.includes(watch));
     }
     const first = up[0];
     if (first === undefined) {
-      await delay(CHECK_MS, stop);
+      await away?.device.waitForLinks(IDLE_WAIT_MS);
       continue;
     }
     idleRounds = count > 0 ? 0 : idleRounds + 1;
     if (idleRounds >= IDLE_ROUNDS) {
-      await first.device.wait(IDLE_WAIT_MS, up[1]?.device);
+      await (away === undefined
+        ? first.device.wait(IDLE_WAIT_MS, up[1]?.device)
+        : away.device.waitForLinks(IDLE_WAIT_MS, first.device));
     } else if (nowMs - turnMs >= TURN_MS) {
       await new Promise<void>((resolve) => setImmediate(resolve));
       turnMs = nowMs;
@@ -57,17 +62,4 @@ export async function pump({ appliance, devices, log, stop }: PumpOptions): Prom
       first.device.waitSpinning((up[1] ?? first).device, idleRounds === 1, POLL_WAIT_MS);
     }
   }
-}
-
-/** Resolves after `ms` milliseconds or when `stop` is aborted. */
-function delay(ms: number, stop: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      stop.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    stop.addEventListener("abort", done);
-  });
 }

@@ -1,4 +1,4 @@
-/** One run of the proxy on a real device: puts the parts together, and takes them apart at a signal. */
+/** One run of the proxy on a real device: starts the parts, and stops them at a signal. */
 import type { Log } from "../core/log.ts";
 import { CryptoRandom, SeededRandom } from "../core/random.ts";
 import { OFFLOAD, TapDevice } from "../device/tap.ts";
@@ -13,6 +13,7 @@ import {
   sideB,
   type TapConfig,
 } from "../datapath/config.ts";
+import type { ConnectionResets } from "../datapath/reset_connections.ts";
 import type { Outlet } from "./outlet.ts";
 import { Control, type ControlOptions } from "./control/control.ts";
 import { PolicyInUse } from "./policy_in_use.ts";
@@ -23,6 +24,9 @@ import { pump } from "./pump.ts";
 import { listen } from "./signals.ts";
 import { formatSummary } from "../console/summary.ts";
 import { Trace } from "../console/trace.ts";
+
+/** How long the proxy takes at its end to reset connections. */
+const RESETS_MS = 500;
 
 export interface RunOptions {
   readonly config: Config;
@@ -39,7 +43,9 @@ export interface RunOptions {
   readonly control: Pick<ControlOptions, "path" | "thread" | "about"> | null;
 }
 
-/** Runs until SIGINT or SIGTERM. Throws an Error with a clear message when the device can't be had. */
+/**
+ * Runs until SIGINT or SIGTERM. Throws an Error with a clear message when the device can't be had.
+ */
 export async function run(options: RunOptions): Promise<void> {
   const { config, tap, builtIn, customs, shim, stdout, log } = options;
   const stop = new AbortController();
@@ -67,7 +73,7 @@ export async function run(options: RunOptions): Promise<void> {
         host,
         offload: tap.offload ? OFFLOAD : 0,
         offloadRefused: (errno) =>
-          log.warning(`${net} gives no offload (${errno}): bulk transfers are slower`),
+          log.warning(`${net} does not support offload (${errno}): bulk transfers are slower`),
         spinUs: tap.spinUs,
       })
     );
@@ -75,6 +81,7 @@ export async function run(options: RunOptions): Promise<void> {
       devices,
       clock: devices[0]!,
       random: config.seed === null ? new CryptoRandom() : new SeededRandom(config.seed),
+      checkRandom: config.seed === null ? new CryptoRandom() : new SeededRandom(~config.seed),
       policy: inUse.policy,
       config,
       hashKey: await loadHashKey(config.hashKeyFile),
@@ -105,11 +112,21 @@ export async function run(options: RunOptions): Promise<void> {
     giveUp(["net", "sys", "write"]); // open listeners stay
     await pump({ appliance, devices, log, stop: stop.signal });
     await control?.close();
+    tellResets(appliance.resetAll(RESETS_MS), log);
     await Promise.all(devices.map((device) => device.close()));
     stdout.offer(summary());
   } finally {
     unlisten();
   }
+}
+
+/** Says how many connections were reset at the end, and how many could not be. */
+function tellResets(resets: ConnectionResets, log: Log): void {
+  const left = resets.left();
+  if (resets.connections + left === 0) return;
+  const unsent = resets.unsent === 0 ? "" : `, ${resets.unsent} of their ends are out of reach`;
+  const rest = left === 0 ? "" : `, ${left} were left for lack of time`;
+  log.info(`connections reset at the end: ${resets.connections}${unsent}${rest}`);
 }
 
 function announce(config: Config, devices: readonly TapDevice[], log: Log): void {

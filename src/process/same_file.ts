@@ -1,11 +1,12 @@
 /**
- * Keeps a command from writing over what it reads, and from writing two outputs into one file. A file
- * is known by its device and inode, not by its name: links, hard links and `./` lead to the same one.
- * Only regular files count; a terminal, a pipe or `/dev/null` may be used any number of times.
+ * Keeps a command from writing over what it reads, and from writing two outputs into one file. A
+ * file is known by its device and inode, not by its name: links, hard links and `./` lead to the
+ * same one. Only regular files count; a terminal, a pipe or `/dev/null` may be used any number of
+ * times.
  */
 import { fstatSync } from "node:fs";
 import { dirname } from "node:path";
-import { printable } from "../policy/notation/policy_error.ts";
+import { printable } from "../core/text.ts";
 
 /** A file and how the command line names it. */
 export interface NamedFile {
@@ -19,8 +20,8 @@ export interface NamedFile {
 const MAX_LINKS = 40;
 
 /**
- * One line about the first of `outputs` that is one of `inputs` or an earlier output; null if there is
- * none. Opens nothing. That the two standard outputs are one file is usual.
+ * One line about the first of `outputs` that is one of `inputs` or an earlier output; null if there
+ * is none. Opens nothing. That the two standard outputs are one file is usual.
  */
 export function findSameFile(
   inputs: readonly NamedFile[],

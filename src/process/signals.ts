@@ -10,9 +10,9 @@ export function listen(handlers: Partial<Record<Deno.Signal, () => void>>): () =
 }
 
 /**
- * From now on to the end of the process the signals that a run listens for do nothing by themselves.
- * `src/pack/launcher.c` holds them back before. SIGHUP comes first: with the first listener of all the
- * runtime catches it, and lets it end the process if nobody listens.
+ * From now on to the end of the process the signals that a run listens for do nothing by
+ * themselves. `src/pack/launcher.c` holds them back before. SIGHUP comes first: with the first
+ * listener of all the runtime catches it, and lets it end the process if nobody listens.
  */
 export function ignoreSignals(): void {
   const nothing = () => {};

@@ -1,6 +1,6 @@
 /**
- * Which IPv4 packets are the proxy's business, before any policy: sent from an address that a host can
- * have (RFC 1812 §5.3.7, RFC 1122 §3.2.1.3), to the proxy's own.
+ * Which IPv4 packets the proxy accepts, before any policy: sent to its own address, from an address
+ * that a host can have (RFC 1812 §5.3.7, RFC 1122 §3.2.1.3).
  */
 import { Reason } from "../core/reason.ts";
 import {
@@ -29,8 +29,8 @@ export function admit(pdu: Pdu, own: OwnAddress): number {
 }
 
 /**
- * As `admit`, where backends answer clients under their own addresses and the proxy is on the way: 0 for
- * a packet to another host, too, if it may belong to a connection.
+ * As `admit`, where backends answer clients' own addresses and the proxy is on the path: also 0 for
+ * a packet to another host, as it may belong to a connection.
  */
 export function admitTransit(pdu: Pdu, own: OwnAddress): number {
   const reason = admit(pdu, own);
@@ -43,13 +43,16 @@ function admitSource(pdu: Pdu, own: OwnAddress): number {
   return isHost(pdu.src, own.subnet) ? 0 : Reason["martian-source"];
 }
 
-/** True for an address that one host can have and send from. */
+/** True for an address that a single host can have. */
 export function isHost(address: number, subnet: Subnet): boolean {
   return !isMulticast(address) && !isReserved(address) && !isLoopback(address) &&
     !isThisNetwork(address) && !isSubnetBroadcast(address, subnet);
 }
 
-/** The subnet's broadcast address, or its network address, the broadcast of old (RFC 1122 §3.3.6). */
+/**
+ * The subnet's broadcast address, or its network address, the obsolete broadcast address (RFC 1122
+ * §3.3.6).
+ */
 function isSubnetBroadcast(address: number, subnet: Subnet): boolean {
   const broadcast = directedBroadcast(subnet);
   return broadcast !== null && (address === broadcast || address === subnet.network);

@@ -1,15 +1,16 @@
 /**
- * ARP (RFC 826) with the duties of a host (RFC 1122 §2.3.2) and address conflict detection (RFC 5227).
+ * ARP (RFC 826) with the duties of a host (RFC 1122 §2.3.2) and address conflict detection (RFC
+ * 5227).
  *
- *     receive   answers requests for the proxy's address, learns from every packet meant for it
- *     send      puts the Ethernet header on an outgoing packet, or holds it and asks
- *     tick      asks again, keeps backends fresh, announces and probes the own address
+ *     receive   answers requests for the proxy's address, learns from every packet for it
+ *     send      writes the Ethernet header of an outgoing packet, or holds the packet and asks
+ *     tick      repeats requests, polls watched neighbours, probes and announces the own address
  *
- * Here are the messages; what is known of whom, and who is asked when, is in `neighbors.ts`.
+ * The messages are here; the neighbour cache and its timers are in `neighbors.ts`.
  *
- * The proxy uses its address from the start and probes for a conflict beside it: it is configured for a
- * service that must not wait. A conflict is defended as RFC 5227 §2.4(b) says, with one announcement;
- * within ten seconds of the last one it is only reported and the address kept, as §2.4(c) allows.
+ * The proxy uses its address from the start, and probes for conflicts meanwhile: its service must
+ * not wait. On a conflict it defends its address with one announcement (RFC 5227 §2.4(b)); on
+ * another within ten seconds it keeps the address (§2.4(c)).
  */
 import type { Arena } from "../core/arena.ts";
 import type { Log } from "../core/log.ts";
@@ -32,7 +33,7 @@ const DEFEND_INTERVAL_MS = 10_000;
 
 const FRAME_BYTES = ethernet.ETHERNET_BYTES + wire.ARP_BYTES;
 
-/** What the owner of watched neighbours is told. */
+/** Events about watched neighbours. */
 export type ArpEvents = Pick<NeighborsOptions, "resolved" | "unanswered" | "dropped">;
 
 export interface ArpOptions {
@@ -74,7 +75,10 @@ export class Arp {
     return this.#sent[0]!;
   }
 
-  /** The link has come up: probes and announces from the next tick on; what has waited is too old. */
+  /**
+   * The link has come up: drops held packets, which are too old, and probes and announces from the
+   * next tick on.
+   */
   restart(nowMs: number): void {
     this.neighbors.dropHeld();
     this.#probesLeft = PROBE_COUNT;
@@ -83,7 +87,10 @@ export class Arp {
     this.#nextAnnouncementMs = nowMs;
   }
 
-  /** Handles the ARP packet of a decoded frame; an answer goes out from where the request came in. */
+  /**
+   * Handles the ARP packet of a decoded frame; a reply is built in place of the request. Returns 0
+   * or a reason.
+   */
   receive(pdu: Pdu, nowMs: number): number {
     const { arena, mac, own } = this.#options;
     const { view } = arena;
@@ -101,7 +108,7 @@ export class Arp {
       this.neighbors.learn(sender, senderMac, nowMs, forUs);
     }
     if (request && forUs) {
-      // A probe (sender 0.0.0.0) is answered too: whoever asks learns that the address is taken.
+      // A probe (sender 0.0.0.0) is answered too: its sender learns that the address is in use.
       const target = { mac: senderMac, address: sender };
       vnet.clear(view, pdu.frame);
       wire.writeArp(view, pdu.frame, wire.ARP_REPLY, { mac, address: own.address }, target);
@@ -113,6 +120,11 @@ export class Arp {
   /** See `Neighbors.send`. */
   send(frame: number, lengthBytes: number, nextHop: number, nowMs: number, entry: number): number {
     return this.neighbors.send(frame, lengthBytes, nextHop, nowMs, entry);
+  }
+
+  /** See `Neighbors.sendNow`. */
+  sendNow(frame: number, lengthBytes: number, nextHop: number, entry: number): boolean {
+    return this.neighbors.sendNow(frame, lengthBytes, nextHop, entry);
   }
 
   /** See `Neighbors.watch`. */
@@ -135,13 +147,13 @@ export class Arp {
     this.neighbors.answered(nextHop);
   }
 
-  /** To be called some times a second. */
+  /** To be called several times a second. */
   tick(nowMs: number): void {
     this.#probeAndAnnounce(nowMs);
     this.neighbors.tick(nowMs);
   }
 
-  /** Asks the station at `targetMac`, or all, for an address; false: there was no room to. */
+  /** Sends a request for an address, to `targetMac` or to all stations; false: no buffer space. */
   #ask(senderAddress: number, address: number, targetMac: Mac | null): boolean {
     const { arena, mac } = this.#options;
     if (!arena.hasRoom(1, FRAME_BYTES)) return false;

@@ -1,14 +1,14 @@
 /**
- * Cuts an IPv4 packet that is longer than the way allows into fragments (RFC 791 §3.2).
+ * Fragments IPv4 packets that are longer than the MTU (RFC 791 §3.2).
  *
  *     | Ethernet | IP, all options | data 0 … n | … | … |     one frame, becomes
  *
  *     | Ethernet | IP, all options    | data 0 … n |          in place
  *     | Ethernet | IP, copied options | data n … m |          in scratch space, one for each
  *
- * Each packet that is cut gets an identification of the proxy's own. Fragments of two clients' packets
- * would otherwise meet under one (source, destination, protocol, identification) at a backend, which
- * puts together what does not belong together (RFC 6864 §5.3.1).
+ * Each fragmented packet gets an identification of the proxy's own. Otherwise two clients' packets
+ * could have the same (source, destination, protocol, identification) at a backend, which would mix
+ * up their fragments (RFC 6864 §5.3.1).
  */
 import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
@@ -19,24 +19,21 @@ import * as ipv4 from "../wire/ipv4.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import * as vnet from "../wire/vnet.ts";
 
-/** Every link carries packets of 68 bytes: the longest header and 8 bytes of data (RFC 791 §3.2). */
-const MIN_MTU_BYTES = 68;
-
 /**
- * What came in fragments leaves in fragments no longer than those (a router on the way may have needed
- * them so short), but never shorter than what every host takes (RFC 791 §3.1).
+ * A packet that was received in fragments is sent in fragments no longer than those (a router on
+ * the path may need them that short), but not shorter than what every host accepts (RFC 791 §3.1).
  */
 const MIN_FRAGMENT_BYTES = 576;
 
 /** Most fragments of one packet at the MTU of any usual link: 65,515 bytes, 552 in each. */
 export const MAX_PACKET_FRAGMENTS = 128;
 
-/** Takes one finished fragment; returns 0 or a reason. */
+/** Sends one finished fragment; returns 0 or a reason. */
 export type SendFragment = (frame: number, lengthBytes: number) => number;
 
 /**
- * True if the PDU may leave as it is through a device with that MTU: as one packet, or as those that the
- * interface is to cut it into.
+ * True if the PDU fits that MTU as it is: as one packet, or as the segments that the interface
+ * splits it into.
  */
 export function leavesWhole({ view }: Arena, pdu: Pdu, mtuBytes: number): boolean {
   if (pdu.totalLength <= mtuBytes && pdu.fragmentBytes === 0) return true;
@@ -44,9 +41,9 @@ export function leavesWhole({ view }: Arena, pdu: Pdu, mtuBytes: number): boolea
   return pdu.payload - pdu.ip + vnet.segmentBytes(view, pdu.frame) <= mtuBytes;
 }
 
-/** Longest packet that the PDU may leave in. */
+/** Longest packet or fragment that the PDU may be sent in. */
 function limitOf(pdu: Pdu, mtuBytes: number): number {
-  const mtu = Math.max(MIN_MTU_BYTES, mtuBytes);
+  const mtu = Math.max(ipv4.MIN_MTU_BYTES, mtuBytes);
   return pdu.fragmentBytes === 0
     ? mtu
     : Math.min(mtu, Math.max(MIN_FRAGMENT_BYTES, pdu.fragmentBytes));
@@ -61,12 +58,12 @@ export class Fragmenter {
   }
 
   /**
-   * Hands the PDU, a packet that does not leave whole, to `send` in fragments that a device with that
-   * MTU takes, the first one first. Returns 0, the first reason that `send` gave, or no-buffer when the
-   * scratch space is used up; then the rest is not sent.
+   * Splits a PDU that does not fit that MTU into fragments and passes them to `send`, in order.
+   * Returns 0, the first reason that `send` returned, or no-buffer when scratch space is used up;
+   * then the rest is not sent.
    *
-   * A TCP segment that the interface is to cut up is handed over whole, to be cut finer: where a byte
-   * stream is cut is nobody's concern, and its receiver is spared the fragments.
+   * A TCP segment that the interface is to split is passed on whole, with a smaller segment size:
+   * that avoids fragments, and segment boundaries mean nothing in a byte stream.
    */
   split(arena: Arena, pdu: Pdu, mtuBytes: number, send: SendFragment): number {
     const { bytes, view } = arena;
@@ -79,7 +76,7 @@ export class Fragmenter {
     }
     const headerBytes = ipv4.headerBytes(view, ip);
     const limitBytes = limitOf(pdu, mtuBytes);
-    vnet.completeChecksum(view, frame, end); // no fragment can carry it
+    vnet.completeChecksum(view, frame, end); // the interface can't compute it over fragments
     this.#identifications ??= new Identifications(this.#random);
     ipv4.setIdentification(view, ip, this.#identifications.next());
 
@@ -119,8 +116,8 @@ function finish(view: DataView, ip: number, dataBytes: number, flagsAndOffset: n
 }
 
 /**
- * 16-bit numbers, none of them 0, and each only once in 65,535: an odd factor and an offset that nobody
- * knows spread a counter over all of them.
+ * 16-bit numbers other than 0, each once in 65,535: a counter, scrambled by a secret odd factor and
+ * mask.
  */
 class Identifications {
   readonly #factor: number;
@@ -140,7 +137,7 @@ class Identifications {
   }
 }
 
-/** True if the sender of the PDU wants it whole or not at all. */
+/** True if the PDU's DF bit is set. */
 export function dontFragment(view: DataView, pdu: Pdu): boolean {
   return (ipv4.flagsAndOffset(view, pdu.ip) & ipv4.DONT_FRAGMENT) !== 0;
 }

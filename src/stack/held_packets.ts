@@ -1,8 +1,8 @@
-/** Copies of packets that wait until the neighbour that gets them is known. */
+/** Copies of packets that wait for their neighbour's MAC address. */
 import type { Arena } from "../core/arena.ts";
 import { Reason } from "../core/reason.ts";
 
-/** Packets for one neighbour, and bytes for all. */
+/** Most packets for one neighbour, and most bytes in all. */
 const MAX_PACKETS = 32;
 const MAX_BYTES = 4 << 20;
 
@@ -25,7 +25,7 @@ export class HeldPackets {
     return 0;
   }
 
-  /** All that wait for the neighbour, the longest waiting first; they wait no longer. */
+  /** Removes and returns the packets that wait for the neighbour, oldest first. */
   take(neighbor: number): readonly HeldPacket[] {
     const held = this.#byNeighbor.get(neighbor);
     if (held === undefined) return [];
@@ -34,7 +34,7 @@ export class HeldPackets {
     return held;
   }
 
-  /** Forgets everything; returns how many packets that were. */
+  /** Removes all packets; returns their number. */
   clear(): number {
     let packets = 0;
     for (const held of this.#byNeighbor.values()) packets += held.length;

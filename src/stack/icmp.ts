@@ -1,4 +1,4 @@
-/** What the proxy itself says in ICMP (RFC 792): echo replies, and errors about packets it dropped. */
+/** The proxy's own ICMP messages (RFC 792): echo replies, and errors about dropped packets. */
 import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
 import { type Rate, rateOf, SourceBuckets } from "../core/source_buckets.ts";
@@ -8,12 +8,12 @@ import * as ethernet from "../wire/ethernet.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import type { Pdu } from "../wire/pdu.ts";
-import { beginAnswer, sendAnswer } from "./reply.ts";
+import { beginReply, sendReply } from "./reply.ts";
 
 /** RFC 1812 §4.3.2.3: an error quotes as much as fits into a datagram of 576 bytes. */
-const ERROR_MAX_BYTES = 576;
+export const MAX_QUOTE_BYTES: number = 576 - ipv4.IPV4_MIN_BYTES - icmpv4.ICMP_BYTES;
 
-/** Errors a second, on average and at once (RFC 1812 §4.3.2.8), and how many of them to one source. */
+/** Errors a second and in a burst (RFC 1812 §4.3.2.8), in all and to one source. */
 const ERRORS_PER_SECOND = 100;
 const ERRORS_AT_ONCE = 50;
 const TO_ONE = rateOf(20, 20);
@@ -21,24 +21,25 @@ const TO_ONE = rateOf(20, 20);
 /** "Fragmentation needed" to one connection, or to a source without one. */
 const TOO_LONG = rateOf(100, 100);
 
-/** Connections and sources whose errors are limited each for itself. */
+/** Most connections and sources with a limit of their own. */
 const MAX_BUCKETS = 1 << 15;
 
-// What a bucket is of: the first word of its key; the second is an address, or a connection's reference.
+// First word of a bucket's key: what it limits; the second is an address, or a connection's
+// reference.
 const OF_SOURCE = 0;
 const TOO_LONG_OF_SOURCE = 1;
 const TOO_LONG_OF_CONNECTION = 2;
 
 /**
- * Turns the echo request into its reply, in place (RFC 1122 §3.2.2.6), and queues it to the station that
- * sent the frame: no ARP needed, the request shows the way.
+ * Turns the echo request into its reply, in place (RFC 1122 §3.2.2.6), and queues it to the station
+ * that sent the frame, so that no ARP is needed.
  */
 export function echoReply(arena: Arena, pdu: Pdu): boolean {
   makeEchoReply(arena.view, pdu);
   return arena.send(pdu.frame, pdu.end - pdu.frame);
 }
 
-/** As `echoReply`, but only makes the reply: it may be too long to leave in one piece. */
+/** Only the first part of `echoReply`, for a reply that may have to be fragmented. */
 export function makeEchoReply(view: DataView, pdu: Pdu): void {
   ethernet.turnAround(view, pdu.frame);
   ipv4.setSource(view, pdu.ip, pdu.dst);
@@ -52,11 +53,11 @@ export function makeEchoReply(view: DataView, pdu: Pdu): void {
 }
 
 /**
- * Sends ICMP errors, as rarely and as silently as RFC 1812 §4.3.2.7 wants.
+ * Sends ICMP errors, rate limited, and never about those of RFC 1812 §4.3.2.7.
  *
- * Whoever misses "fragmentation needed" can't send at all (RFC 2923 §2.1), so nobody's other errors and
- * nobody else's packets, from however many addresses, may use up what a sender can get of it. It has no
- * limit in all: it is shorter than the packet that asks for it.
+ * A sender that misses "fragmentation needed" can't send at all (RFC 2923 §2.1), so it is limited
+ * for each connection or source alone: other errors and other senders, from however many addresses,
+ * can't use up its limit. It has no limit in all: it is shorter than the packet that causes it.
  */
 export class IcmpErrors {
   readonly #random: Random;
@@ -70,11 +71,11 @@ export class IcmpErrors {
   }
 
   /**
-   * Queues an error of `type` and `code` about `pdu`, which must not have been rewritten yet, from the
-   * proxy's address `own`; `rest` is bytes 4 to 7. A segment is quoted as it came, as Linux does: with the
-   * length of what is to be cut up, and with a checksum that is still open.
+   * Queues an error of `type` and `code` about `pdu`, which must not have been rewritten yet, from
+   * the proxy's address `own`; `rest` is bytes 4 to 7. An offloaded segment is quoted as received,
+   * as Linux does: with its full length and a partial checksum.
    *
-   * Returns false when none is sent: about an ICMP error, above a rate, out of scratch.
+   * Returns false when none is sent: for an ICMP error, above a limit, or without buffer space.
    */
   send(
     arena: Arena,
@@ -87,10 +88,9 @@ export class IcmpErrors {
   ): boolean {
     if (pdu.protocol === ipv4.PROTOCOL_ICMP && !isQuery(pdu.icmpType)) return false;
     if (!this.#mayTell(pdu, type, code, nowMs)) return false;
-    const quotedMax = ERROR_MAX_BYTES - ipv4.IPV4_MIN_BYTES - icmpv4.ICMP_BYTES;
-    const quoted = Math.min(quotedMax, pdu.end - pdu.ip);
+    const quoted = Math.min(MAX_QUOTE_BYTES, pdu.end - pdu.ip);
     const l4Bytes = icmpv4.ICMP_BYTES + quoted;
-    const icmp = beginAnswer(arena, pdu, {
+    const icmp = beginReply(arena, pdu, {
       src: own,
       protocol: ipv4.PROTOCOL_ICMP,
       l4Bytes,
@@ -103,7 +103,7 @@ export class IcmpErrors {
     icmpv4.writeHeader(view, icmp, type, code, rest);
     bytes.copyWithin(icmp + icmpv4.ICMP_BYTES, pdu.ip, pdu.ip + quoted);
     icmpv4.setChecksum(view, icmp, complement(sumBytes(view, icmp, l4Bytes, 0)));
-    return sendAnswer(arena, icmp, l4Bytes);
+    return sendReply(arena, icmp, l4Bytes);
   }
 
   #mayTell(pdu: Pdu, type: number, code: number, nowMs: number): boolean {
@@ -123,7 +123,7 @@ export class IcmpErrors {
   }
 }
 
-/** RFC 1812 §4.3.2.7: no error about an error; an unknown type may be one. */
+/** RFC 1812 §4.3.2.7: no error about an error, and an unknown type may be one. */
 function isQuery(type: number): boolean {
   return icmpv4.ICMP_TYPES[type]?.query === true;
 }

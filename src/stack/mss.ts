@@ -1,16 +1,15 @@
 /**
- * Lowers the MSS that a SYN announces, so that neither end sends segments that are too long for the other
- * side's interface. Path MTU discovery would find out, too, but firewalls like to drop its messages.
+ * Lowers the MSS that a SYN announces, so that neither end sends segments that are too long for the
+ * other side's interface. Path MTU discovery would do the same, but many firewalls drop its
+ * messages.
  */
 import { delta16, updated } from "../wire/checksum.ts";
+import { MIN_MTU_BYTES } from "../wire/ipv4.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 
 /** IPv4 and TCP headers without options: what RFC 6691 §2 leaves out of an MSS. */
 const HEADER_BYTES = 40;
-
-/** Every link carries packets of 68 bytes (RFC 791 §3.2). */
-const MIN_MTU_BYTES = 68;
 
 /** `pdu` is a TCP segment with SYN. An MSS that fits `mtuBytes` stays, and none is added. */
 export function clampMss(view: DataView, pdu: Pdu, mtuBytes: number): void {
@@ -27,7 +26,7 @@ export function clampMss(view: DataView, pdu: Pdu, mtuBytes: number): void {
   tcp.setChecksum(view, pdu.l4, updated(tcp.checksum(view, pdu.l4), delta));
 }
 
-/** As the words of a checksum see a value that begins at an odd byte (RFC 1071 §2 (B)). */
+/** Byte-swapped: how a value at an odd offset enters a checksum (RFC 1071 §2 (B)). */
 function swapped(value: number): number {
   return ((value & 0xff) << 8) | (value >>> 8);
 }

@@ -1,10 +1,10 @@
 /**
  * The neighbours on a link, found by address: 16 words each, one cache line.
  *
- *     | ADDRESS | MAC_HI | MAC_LO | FLAGS | UNANSWERED | QUEUE | NEXT | 0 | four times, as doubles |
+ *     | ADDRESS | MAC_HI | MAC_LO | FLAGS | UNANSWERED | QUEUE | NEXT | 0 | 4 times, as doubles |
  *
- * The index is chained, by the low bits of the address: the hosts of one subnet differ in these. All is
- * laid out for the most neighbours there can be; the system gives memory only for what is touched.
+ * The index is chained, by the low bits of the address: the hosts of one subnet differ in these.
+ * Space is reserved for the maximum; the system allocates memory only where it is touched.
  */
 
 const SHIFT = 4;
@@ -14,25 +14,28 @@ export const ADDRESS = 0;
 export const MAC_HI = 1;
 export const MAC_LO = 2;
 export const FLAGS = 3;
-/** Requests since it last said anything. */
+/** Requests since its last answer. */
 export const UNANSWERED = 4;
-/** The number of the queue in which it waits, for `neighbors.ts`. */
+/** The queue that it is in (`neighbor_queues.ts`). */
 export const QUEUE = 5;
 /** FLAGS of a place that is free again. */
 const FREED = -1;
-/** The next of the same chain + 1; 0 ends it. */
+/** 1 + the next of the same chain; 0 ends it. */
 const NEXT = 6;
 
-/** Its times begin at half of where its words do; when it last said where it is. */
+/** Times are doubles, at half the index of the words. When its MAC address was last confirmed. */
 export const CONFIRMED = 4;
 /** When it was last asked. */
 export const REQUESTED = 5;
 /** When a packet was last sent to it, to the second. */
 export const USED = 6;
-/** Since when it waits to be asked, or owes an answer. */
+/** Since when it waits to be asked, or has owed an answer. */
 export const SINCE = 7;
 
-/** A large ArrayBuffer begins 16 bytes into a page: skipping 48 puts each neighbour into one cache line. */
+/**
+ * A large ArrayBuffer begins 16 bytes into a page: skip 48 so that each neighbour is one cache
+ * line.
+ */
 const OFFSET_BYTES = 48;
 
 export class NeighborTable {
@@ -54,7 +57,7 @@ export class NeighborTable {
     this.#index = new Int32Array(1 << Math.max(8, 32 - Math.clz32(capacity)));
   }
 
-  /** Where the neighbour's words begin, or -1. */
+  /** Index of the neighbour's first word, or -1. */
   find(address: number): number {
     const { words } = this;
     let at = this.#index[address & (this.#index.length - 1)]! - 1;
@@ -62,7 +65,9 @@ export class NeighborTable {
     return at;
   }
 
-  /** Adds an address that is not there, all its other words 0; -1 when the table is full. */
+  /**
+   * Adds an address that is not in the table, with all other words 0; -1 when the table is full.
+   */
   insert(address: number): number {
     if (this.count === this.capacity) return -1;
     const { words } = this;
@@ -123,7 +128,7 @@ export function numberOf(at: number): number {
   return at >> SHIFT;
 }
 
-/** Where the words of that number begin; -1 for -1. */
+/** Index of the first word of that number; -1 for -1. */
 export function atOf(number: number): number {
   return number < 0 ? -1 : number << SHIFT;
 }

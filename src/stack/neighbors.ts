@@ -1,23 +1,26 @@
 /**
- * The neighbours on a link: who has which MAC address, whom to ask and when, and the packets that wait
- * for an answer. It knows no protocol: `ask` in its options sends the question, `learn` takes the answer.
+ * The neighbour cache of a link: MAC addresses, when to ask for which, and the packets that wait
+ * for an answer. It knows no protocol: `ask` in its options sends a request, `learn` takes an
+ * answer.
  *
- * Each stands in the queue of what is to happen next (`neighbor_queues.ts`), so that `tick` looks only at
- * those whose time has come. Who does not answer is asked three times, a second apart.
+ * Each is in the queue of its state (`neighbor_queues.ts`), so that `tick` looks only at those
+ * whose timer has expired. One that does not answer is asked three times, a second apart.
  *
- * *Watched* neighbours are always kept. When there are too many others, the oldest unresolved one makes
- * room, then the one that has not been used for longest. One that a packet needs and nobody knows is
- * CLAIMED if the packet's connection was opened from the link: what this connection sends goes to the
- * station that opened it, until somebody answers or nobody has.
+ * *Watched* neighbours (backends, gateways) are always kept. When there are too many others, the
+ * oldest unresolved one is removed, then the least recently used one. An unknown one that a packet
+ * is sent to is CLAIMED if the packet's connection was opened from the link: until ARP is answered,
+ * or given up, packets of this connection go to the station that opened it.
  *
- * Questions to all stations are limited by what they bring: one that is answered counts for nothing, of
- * the others there are 256 at once and 100 a second. So many clients that are there are found as fast
- * as they answer, and addresses that somebody has made up cost the link little.
+ * Requests to all stations are limited by how many go unanswered: an answered one does not count,
+ * of the others there are 256 at once and 100 a second. So clients that exist are found as fast as
+ * they answer, and spoofed addresses cost the link little.
+ *
+ * Long because the states, their timers and the packets held for them change together.
  */
 import type { Arena } from "../core/arena.ts";
 import { Reason } from "../core/reason.ts";
 import { TokenBucket } from "../core/token_bucket.ts";
-import { Links, List } from "../core/linked_lists.ts";
+import { LinkedLists, List } from "../core/linked_lists.ts";
 import type { Mac } from "../wire/address.ts";
 import * as ethernet from "../wire/ethernet.ts";
 import { HeldPackets } from "./held_packets.ts";
@@ -51,47 +54,51 @@ import type { Openers } from "./openers.ts";
 /** RFC 1122 §2.3.2.1: at most one request a second for the same address. */
 const REQUEST_INTERVAL_MS = 1000;
 const MAX_UNANSWERED = 3;
-/** How often a watched neighbour that does not answer is asked, once it has been given up. */
+/** How often a watched neighbour that was given up is asked again. */
 const RETRY_INTERVAL_MS = 5000;
 
-/** A watched neighbour is asked again this long after it last spoke; another one when it is used. */
+/**
+ * A watched neighbour is asked again this long after its last answer; another one when it is used
+ * after that.
+ */
 const FRESH_MS = 30_000;
 /**
- * Or when it has owed an answer to something else for so long. One that has spoken as lately owes nothing yet,
- * so that with three requests four to five seconds pass before it is given up.
+ * A watched neighbour is also asked when it has owed an answer to something else this long: with
+ * three requests it is given up four seconds and a tick after the first SYN or datagram that it does
+ * not answer.
  */
 const OWED_MS = 1000;
-/** A neighbour that no packet was sent to for so long is forgotten. */
+/** A neighbour that no packet was sent to for this long is removed. */
 const FORGET_MS = 10 * 60_000;
-/** Uses are told apart by this much. */
+/** Resolution of the time of last use. */
 const USE_INTERVAL_MS = 1000;
-/** Packets wait so long for the first question about a neighbour. */
+/** How long packets wait for the first request for a neighbour. */
 const WAIT_MS = 3000;
 
-/** Questions to all stations that are not answered: a second, and at once. */
+/** Unanswered requests to all stations: a second, and in a burst. */
 const UNANSWERED_PER_SECOND = 100;
 const UNANSWERED_AT_ONCE = 256;
-/** Questions about watched neighbours between two ticks: a burst that device and link can take. */
+/** Requests for watched neighbours between two ticks: a burst that device and link can take. */
 const WATCHED_PER_TICK = 256;
 
 /** Bits of a neighbour's FLAGS. */
 const KNOWN = 1;
 const WATCHED = 2;
-/** What a connection sends may go to the station that opened it. */
+/** Packets of a connection may go to the station that opened it. */
 const UNCONFIRMED = 4;
-/** It owes an answer, and stands among those that do. */
+/** It owes an answer, and is in the list of those that do. */
 const OWES = 8;
 
 export interface NeighborsOptions {
   readonly arena: Arena;
-  /** The own MAC address, from which packets are sent. */
+  /** The proxy's own MAC address. */
   readonly mac: Mac;
   readonly watched: readonly number[];
   /** Most neighbours that are not watched. */
   readonly maxNeighbors: number;
   readonly openers: Openers;
   readonly nowMs: number;
-  /** Asks the station at `mac`, or all of them, for an address; false: there was no room to. */
+  /** Sends a request for an address, to the station at `mac` or to all; false: no buffer space. */
   ask(address: number, mac: Mac | null): boolean;
   /** A watched neighbour answers (again), or its MAC address has changed. */
   resolved(address: number, mac: Mac, nowMs: number): void;
@@ -128,10 +135,10 @@ export class Neighbors {
   readonly #tokens: TokenBucket;
   #watchedLeft = WATCHED_PER_TICK;
   readonly #queues: NeighborQueues;
-  /** Which of WAITING and CLAIMED has its turn. */
+  /** Which of WAITING and CLAIMED is next. */
   #turn = WAITING;
-  // The others by who makes room first, and the watched ones that owe an answer, longest first.
-  readonly #orderLinks: Links;
+  // The others in the order of removal, and the watched ones that owe an answer, longest first.
+  readonly #orders: LinkedLists;
   readonly #unresolved = new List();
   readonly #resolved = new List();
   readonly #owing = new List();
@@ -147,7 +154,7 @@ export class Neighbors {
     this.#words = this.#table.words;
     this.#times = this.#table.times;
     this.#queues = new NeighborQueues(this.#table);
-    this.#orderLinks = new Links(capacity);
+    this.#orders = new LinkedLists(capacity);
     this.#tokens = new TokenBucket(UNANSWERED_PER_SECOND, UNANSWERED_AT_ONCE, nowMs);
     for (const address of watched) this.#insertWatched(address);
   }
@@ -219,8 +226,9 @@ export class Neighbors {
   }
 
   /**
-   * Sends the packet at `frame` to the neighbour: queues it with its Ethernet header, or holds a copy of it
-   * and asks for the MAC address. `entry` is its connection's, or -1. Returns 0 or a reason.
+   * Sends the packet at `frame` to the neighbour: queues it with its Ethernet header, or holds a
+   * copy of it and asks for the MAC address. `entry` is its connection's, or -1. Returns 0 or a
+   * reason.
    */
   send(frame: number, lengthBytes: number, address: number, nowMs: number, entry: number): number {
     const at = this.#table.find(address);
@@ -241,23 +249,44 @@ export class Neighbors {
     return this.#arena.send(frame, lengthBytes) ? 0 : Reason["no-buffer"];
   }
 
-  /** Something that a watched neighbour will answer, or pass to one who does, is sent to it. */
+  /**
+   * As `send`, but waits for nobody: false if the packet can't leave now. A client that nobody has asked for
+   * yet is where it opened its connection from.
+   */
+  sendNow(frame: number, lengthBytes: number, address: number, entry: number): boolean {
+    const { openers } = this.#options;
+    const at = this.#table.find(address);
+    const words = this.#words;
+    const { view } = this.#arena;
+    if (at >= 0 && this.#table.has(at, KNOWN)) {
+      const hi = words[at + MAC_HI]!;
+      ethernet.setAddresses(view, frame, hi, words[at + MAC_LO]!, this.#hi, this.#lo);
+    } else if (!(at >= 0 && this.#table.has(at, WATCHED)) && openers.has(entry)) {
+      ethernet.setAddresses(view, frame, openers.hi(entry), openers.lo(entry), this.#hi, this.#lo);
+    } else {
+      return false;
+    }
+    return this.#arena.send(frame, lengthBytes);
+  }
+
+  /**
+   * A packet was sent to a watched neighbour that it will answer, or pass on to a host that will.
+   */
   expectAnswer(address: number, nowMs: number): void {
     const at = this.#table.find(address);
     if (at < 0 || this.#words[at + QUEUE] !== FRESH || this.#table.has(at, OWES)) return;
-    if (nowMs - this.#table.time(at, CONFIRMED) < OWED_MS) return;
     this.#words[at + FLAGS]! |= OWES;
     this.#table.setTime(at, SINCE, nowMs);
-    this.#orderLinks.append(this.#owing, numberOf(at));
+    this.#orders.append(this.#owing, numberOf(at));
   }
 
-  /** It has sent something of the kind. */
+  /** A packet came from the neighbour that counts as such an answer. */
   answered(address: number): void {
     const at = this.#table.find(address);
     if (at >= 0) this.#owesNothing(at);
   }
 
-  /** The neighbour has said where it is: `remember` one that is not there yet, too. */
+  /** The neighbour's MAC address became known; `remember`: even if it is not in the table yet. */
   learn(address: number, mac: Mac, nowMs: number, remember: boolean): void {
     let at = this.#table.find(address);
     if (at < 0 && !remember) return;
@@ -268,8 +297,8 @@ export class Neighbors {
     const changed = !wasKnown || words[at + MAC_HI] !== mac.hi || words[at + MAC_LO] !== mac.lo;
     if (!wasKnown && !isWatched) {
       this.#tokens.putBack(words[at + UNANSWERED]!);
-      this.#orderLinks.remove(this.#unresolved, numberOf(at));
-      this.#orderLinks.append(this.#resolved, numberOf(at));
+      this.#orders.remove(this.#unresolved, numberOf(at));
+      this.#orders.append(this.#resolved, numberOf(at));
     }
     words[at + MAC_HI] = mac.hi;
     words[at + MAC_LO] = mac.lo;
@@ -283,12 +312,12 @@ export class Neighbors {
     this.#askWaiting(nowMs);
   }
 
-  /** Drops what waits: the link was down, it is too old. */
+  /** Drops the held packets: after the link was down they are too old. */
   dropHeld(): void {
     this.#lose(this.#held.clear());
   }
 
-  /** To be called some times a second. */
+  /** To be called several times a second. */
   tick(nowMs: number): void {
     this.#watchedLeft = WATCHED_PER_TICK;
     let at: number;
@@ -312,7 +341,7 @@ export class Neighbors {
     }
   }
 
-  /** A packet for one whose MAC address is not known. */
+  /** Sends or holds a packet for a neighbour whose MAC address is not known. */
   #sendUnknown(
     found: number,
     frame: number,
@@ -337,12 +366,12 @@ export class Neighbors {
     return this.#arena.send(frame, lengthBytes) ? 0 : Reason["no-buffer"];
   }
 
-  /** One whose MAC address is known is used, for the first time in a second. */
+  /** Notes the first use in a second of a neighbour whose MAC address is known. */
   #use(at: number, nowMs: number): void {
     this.#table.setTime(at, USED, nowMs);
     if (this.#table.has(at, WATCHED)) return;
-    this.#orderLinks.remove(this.#resolved, numberOf(at));
-    this.#orderLinks.append(this.#resolved, numberOf(at));
+    this.#orders.remove(this.#resolved, numberOf(at));
+    this.#orders.append(this.#resolved, numberOf(at));
     const isOld = nowMs - this.#table.time(at, CONFIRMED) > FRESH_MS;
     if (isOld && this.#words[at + QUEUE] === RESTING) this.#request(at, nowMs);
   }
@@ -352,7 +381,7 @@ export class Neighbors {
     const at = this.#table.insert(address);
     this.#table.setTime(at, REQUESTED, -Infinity);
     this.#table.setTime(at, USED, nowMs);
-    this.#orderLinks.append(this.#unresolved, numberOf(at));
+    this.#orders.append(this.#unresolved, numberOf(at));
     return at;
   }
 
@@ -360,11 +389,11 @@ export class Neighbors {
     const number = numberOf(at);
     this.#lose(this.#held.take(number).length);
     this.#queues.move(at, RESTING);
-    this.#orderLinks.remove(this.#table.has(at, KNOWN) ? this.#resolved : this.#unresolved, number);
+    this.#orders.remove(this.#table.has(at, KNOWN) ? this.#resolved : this.#unresolved, number);
     this.#table.remove(at);
   }
 
-  /** Asks for it, now or when its turn comes. */
+  /** Asks for the neighbour, now or as soon as the limits allow. */
   #want(at: number, nowMs: number): void {
     if (this.#request(at, nowMs)) return;
     this.#table.setTime(at, SINCE, nowMs);
@@ -372,7 +401,7 @@ export class Neighbors {
     this.#queues.move(at, this.#table.has(at, WATCHED) ? DUE : hasMac ? CLAIMED : WAITING);
   }
 
-  /** Three seconds after the first question it is given up, else asked again. */
+  /** Asks again, or gives the neighbour up after three requests. */
   #timeOut(at: number, nowMs: number): void {
     const unanswered = this.#words[at + UNANSWERED]!;
     if (unanswered < MAX_UNANSWERED) return this.#want(at, nowMs);
@@ -384,7 +413,7 @@ export class Neighbors {
     this.#options.unanswered(this.#words[at + ADDRESS]!, nowMs);
   }
 
-  /** Asks those that wait for their turn, as far as the limits allow. */
+  /** Asks for those that wait to be asked, as far as the limits allow. */
   #askWaiting(nowMs: number): void {
     for (let at; (at = this.#queues.first(DUE)) >= 0;) {
       if (!this.#request(at, nowMs)) break;
@@ -398,8 +427,8 @@ export class Neighbors {
   }
 
   /**
-   * Asks: the neighbour itself while it is known, else everybody. False if the limits do not allow it or
-   * there is no room for the question; then it does not count.
+   * Sends a request: to the neighbour itself while its MAC address is known, else to all. False if
+   * the limits do not allow it or there is no buffer space; then it does not count.
    */
   #request(at: number, nowMs: number): boolean {
     const words = this.#words;
@@ -419,7 +448,7 @@ export class Neighbors {
     return true;
   }
 
-  /** Sends what waited for the neighbour. */
+  /** Sends the packets held for the neighbour. */
   #release(at: number): void {
     const words = this.#words;
     for (const record of this.#held.take(numberOf(at))) {
@@ -441,6 +470,6 @@ export class Neighbors {
   #owesNothing(at: number): void {
     if (!this.#table.has(at, OWES)) return;
     this.#words[at + FLAGS]! &= ~OWES;
-    this.#orderLinks.remove(this.#owing, numberOf(at));
+    this.#orders.remove(this.#owing, numberOf(at));
   }
 }

@@ -1,17 +1,17 @@
 /**
- * From which station each connection was opened: the source MAC address of its first frame, where its
+ * The station that opened each connection: the source MAC address of its first frame, where its
  * client is on the link.
  *
- * It is *unconfirmed*, since anybody can write it: what the connection itself sends back may go there
- * while the client's own word is waited for, nothing else. It serves for one such wait.
+ * It is *unconfirmed*, since it can be spoofed: only packets of the connection itself may go there,
+ * while ARP for the client is not answered yet, and only for one such wait.
  */
 
-/** Beside the MAC address's upper 16 bits: there is one; it has not served yet. */
+/** Flags above the MAC address's upper 16 bits: there is one; it has not been used yet. */
 const GIVEN = 1 << 16;
 const UNSPENT = 1 << 17;
 
 export class Openers {
-  /** Two words for each entry of the flow table; memory that no connection needs is never touched. */
+  /** Two words for each entry of the flow table. */
   readonly #words: Int32Array<ArrayBuffer>;
 
   constructor(maxConnections: number) {
@@ -31,7 +31,7 @@ export class Openers {
     return entry >= 0 && (this.#words[2 * entry]! & GIVEN) !== 0;
   }
 
-  /** True the first time. */
+  /** True the first time for each connection. */
   spend(entry: number): boolean {
     if (entry < 0 || (this.#words[2 * entry]! & UNSPENT) === 0) return false;
     this.#words[2 * entry]! &= ~UNSPENT;

@@ -1,119 +1,63 @@
 /**
- * Puts fragmented IPv4 datagrams together (RFC 791 §3.2, RFC 1122 §3.3.2), so that everything behind it
- * sees whole packets only: the policy, the translator and the echo server.
+ * Reassembles fragmented IPv4 datagrams (RFC 791 §3.2, RFC 1122 §3.3.2), so that policy, translator
+ * and echo server see whole packets only.
  *
  *     add(fragment) ─┬─ copied, waits for the others                         0
- *                    ├─ was the missing one: the datagram, in scratch space  frame offset
- *                    └─ dropped                                              -reason
+ *                    ├─ was the last missing one: the datagram, in scratch   frame offset
+ *                    └─ dropped                                              reason
  *
- * Fragments may come in any order; an exact duplicate is ignored. Any other overlap, or two opinions
- * about the datagram's end, drops the datagram with all that is still to come of it: no sender makes such
- * (RFC 5722 for IPv6; "teardrop"). So does no sender cut through a TCP header (RFC 1858).
+ * Fragments may come in any order; an exact duplicate is ignored. Any other overlap, or a
+ * contradiction about the datagram's length, drops the datagram and all its later fragments: no
+ * honest sender does that (RFC 5722 for IPv6; "teardrop"). A fragment that splits the TCP header is
+ * dropped too (RFC 1858).
  *
- * What waits is bounded in number, bytes and time. When it is too much the oldest datagram goes, first
- * one of a source that holds more than its share: a datagram whose fragments come one after another gets
- * through a flood of halves. Fragments are rare: here, unlike elsewhere, a packet may make objects; but
- * the places where their bytes wait are used again, so that a flood leaves no garbage of that size.
+ * Waiting datagrams are bounded in number, bytes and time. Above a bound the oldest is dropped,
+ * first of a source above its own bound: a datagram whose fragments arrive in succession gets
+ * through a flood of incomplete ones. Fragments are rare, so unlike elsewhere objects are allocated
+ * for a packet; but the buffers are reused, so that a flood leaves little garbage.
  */
 import type { Arena } from "../core/arena.ts";
-import { Reason } from "../core/reason.ts";
+import { HELD, Reason } from "../core/reason.ts";
 import { complement, sumBytes } from "../wire/checksum.ts";
 import { ETHERNET_BYTES } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
+import {
+  BUFFER_BYTES,
+  Datagram,
+  DATAGRAM_COST_BYTES,
+  isContradiction,
+  isDuplicate,
+  Part,
+  type Source,
+  startOf,
+} from "./datagram.ts";
 
-/** From the first fragment that came; RFC 1122 §3.3.2 asks for 60 s, Linux takes 30. */
+/** From the first fragment received; RFC 1122 §3.3.2 asks for 60 s, Linux uses 30. */
 export const REASSEMBLY_TIMEOUT_MS = 30_000;
 
-/** Datagrams and bytes that wait, in all and of one source. */
+/** Most datagrams and bytes that wait, in all and from one source. */
 export const MAX_DATAGRAMS = 1024;
 export const MAX_SOURCE_DATAGRAMS = 256;
 export const MAX_HELD_BYTES = 4 << 20;
 export const MAX_SOURCE_BYTES = 1 << 20;
 
-/** What a datagram and a fragment are taken to cost beside the place for their bytes. */
-const DATAGRAM_COST_BYTES = 512;
-const PART_COST_BYTES = 64;
-
-/** Place for one fragment of a link with the usual MTU; a longer one gets its own. */
-const PLACE_BYTES = 2048;
-
-/** Datagrams that one call of `expire` gives up. */
+/** Most datagrams that one call of `expire` times out. */
 const EXPIRED_AT_ONCE = 64;
 
 const MAX_PACKET_BYTES = 65_535;
-
-/** Bytes of IP that an ICMP error quotes at most (RFC 1812 §4.3.2.3). */
-const QUOTED_BYTES = 548;
 
 const CONGESTION_EXPERIENCED = 3;
 
 export interface ReassemblyEvents {
   /** Fragments that waited were dropped. */
   dropped(reason: number, fragments: number): void;
-  /** A datagram's time is over; `start` is its first fragment's frame, cut short, or null: it never came. */
+  /**
+   * A datagram timed out; `start` is the beginning of its first fragment's frame, or null if that
+   * never came.
+   */
   timedOut(start: Uint8Array<ArrayBuffer> | null): void;
-}
-
-/** A fragment's data, and in front of the first one's data its Ethernet and IP header. */
-class Part {
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Place in the datagram's data, in bytes, and the end of it. */
-  start = 0;
-  end = 0;
-  headerBytes = 0;
-
-  constructor(capacityBytes: number) {
-    this.bytes = new Uint8Array(capacityBytes);
-  }
-
-  get costBytes(): number {
-    return this.bytes.length + PART_COST_BYTES;
-  }
-}
-
-/** What one address has sent. */
-interface Source {
-  readonly address: number;
-  /** The oldest first. */
-  readonly datagrams: Datagram[];
-  heldBytes: number;
-}
-
-class Datagram {
-  /** By their place; they never overlap. */
-  parts: Part[] = [];
-  /** Bytes of data in `parts`. */
-  dataBytes = 0;
-  /** Length of the whole data, or -1 while the last fragment is missing. */
-  endBytes = -1;
-  /** Longest fragment as IP packet. */
-  longestBytes = 0;
-  /** A router has marked a fragment (RFC 3168 §5.3). */
-  congested = false;
-  costBytes = 0;
-  /** Why every fragment of it is dropped, or 0. */
-  verdict = 0;
-
-  constructor(
-    readonly key: string,
-    readonly source: Source,
-    readonly startedMs: number,
-  ) {}
-
-  /** Index of the first part that starts at `start` or behind it. */
-  indexOf(start: number): number {
-    let low = 0;
-    let high = this.parts.length;
-    if (high > 0 && this.parts[high - 1]!.start < start) return high;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.parts[middle]!.start < start) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
 }
 
 export class Reassembly {
@@ -121,7 +65,7 @@ export class Reassembly {
   /** The oldest first. */
   readonly #datagrams = new Map<string, Datagram>();
   readonly #sources = new Map<number, Source>();
-  /** Places that are free; with those in use never more than fit into `MAX_HELD_BYTES`. */
+  /** Free buffers; with those in use never more than fit into `MAX_HELD_BYTES`. */
   readonly #spare: Part[] = [];
   #heldBytes = 0;
   #longestBytes = 0;
@@ -130,7 +74,7 @@ export class Reassembly {
     this.#events = events;
   }
 
-  /** Datagrams of which something is known, those given up early included. */
+  /** Known datagrams, including those whose further fragments are to be dropped. */
   get count(): number {
     return this.#datagrams.size;
   }
@@ -146,24 +90,24 @@ export class Reassembly {
   }
 
   /**
-   * Takes a fragment that `decodeIpv4` has accepted. Returns 0 when it waits, is a duplicate, or made
-   * room for others; the frame's offset when the datagram is whole (a new frame in scratch space, with
-   * the first fragment's Ethernet header, TTL and options); or the negative of a reason to drop it.
+   * Takes a fragment that `decodeIpv4` has accepted. Returns HELD when it waits, is a duplicate, or
+   * was evicted at once; the frame's offset when the datagram is complete (a new frame in scratch
+   * space, with the first fragment's Ethernet header, TTL and options); or a reason to drop it.
    */
   add(arena: Arena, pdu: Pdu, nowMs: number): number {
     const word = ipv4.flagsAndOffset(arena.view, pdu.ip);
     const start = (word & ipv4.FRAGMENT_OFFSET) * 8;
     const isLast = (word & ipv4.MORE_FRAGMENTS) === 0;
     const fault = faultOf(arena.view, pdu, start, isLast);
-    if (fault !== 0) return -fault;
+    if (fault !== 0) return fault;
 
     const datagram = this.#obtain(arena.view, pdu, nowMs);
-    if (datagram.verdict !== 0) return -datagram.verdict;
+    if (datagram.verdict !== 0) return datagram.verdict;
     const end = start + pdu.end - pdu.l4;
     const index = datagram.indexOf(start);
-    if (isDuplicate(arena, pdu, datagram, index, start, end, isLast)) return 0;
+    if (isDuplicate(arena, pdu, datagram, index, start, end, isLast)) return HELD;
     if (isContradiction(datagram, index, start, end, isLast)) {
-      return -this.#condemn(datagram, Reason["fragment-overlap"]);
+      return this.#condemn(datagram, Reason["fragment-overlap"]);
     }
 
     const part = this.#keep(arena, pdu, start, end);
@@ -176,10 +120,10 @@ export class Reassembly {
     this.#charge(datagram, part.costBytes);
     if (datagram.dataBytes === datagram.endBytes) return this.#complete(arena, datagram);
     this.#shrink(datagram.source);
-    return 0;
+    return HELD;
   }
 
-  /** Gives up datagrams that have waited too long, a bounded number of them a call. */
+  /** Drops datagrams that have timed out, a bounded number in each call. */
   expire(nowMs: number): void {
     let left = EXPIRED_AT_ONCE;
     for (const datagram of this.#datagrams.values()) {
@@ -213,8 +157,8 @@ export class Reassembly {
   #keep({ bytes }: Arena, pdu: Pdu, start: number, end: number): Part {
     const from = start === 0 ? pdu.frame : pdu.l4;
     const lengthBytes = pdu.end - from;
-    const part = (lengthBytes <= PLACE_BYTES ? this.#spare.pop() : undefined) ??
-      new Part(Math.max(lengthBytes, PLACE_BYTES));
+    const part = (lengthBytes <= BUFFER_BYTES ? this.#spare.pop() : undefined) ??
+      new Part(Math.max(lengthBytes, BUFFER_BYTES));
     part.bytes.set(bytes.subarray(from, pdu.end));
     part.start = start;
     part.end = end;
@@ -222,7 +166,7 @@ export class Reassembly {
     return part;
   }
 
-  /** The whole datagram as a frame; without room for it, its fragments are lost. */
+  /** Builds the whole datagram as a frame; without buffer space its fragments are dropped. */
   #complete(arena: Arena, datagram: Datagram): number {
     const { parts, endBytes } = datagram;
     const headerBytes = parts[0]!.headerBytes;
@@ -233,7 +177,7 @@ export class Reassembly {
       const reason = Reason[tooLong ? "fragment-length" : "no-buffer"];
       this.#events.dropped(reason, parts.length - 1);
       this.#remove(datagram);
-      return -reason;
+      return reason;
     }
     const { bytes, view } = arena;
     let to = frame;
@@ -253,7 +197,7 @@ export class Reassembly {
     return frame;
   }
 
-  /** Drops what is there of the datagram, and remembers to drop the rest. Returns the reason. */
+  /** Drops the datagram's fragments, and has later ones dropped too. Returns the reason. */
   #condemn(datagram: Datagram, reason: number): number {
     if (datagram.parts.length > 0) this.#events.dropped(reason, datagram.parts.length);
     this.#charge(datagram, DATAGRAM_COST_BYTES - datagram.costBytes);
@@ -270,7 +214,7 @@ export class Reassembly {
     this.#remove(datagram);
   }
 
-  /** Makes room where there is too much. */
+  /** Evicts datagrams until all bounds are met. */
   #shrink(source: Source): void {
     while (source.heldBytes > MAX_SOURCE_BYTES || source.datagrams.length > MAX_SOURCE_DATAGRAMS) {
       this.#evict(source.datagrams[0]!);
@@ -296,10 +240,10 @@ export class Reassembly {
     this.#release(datagram);
   }
 
-  /** Lets go of the datagram's parts. */
+  /** Releases the buffers of the datagram's parts. */
   #release(datagram: Datagram): void {
     for (const part of datagram.parts) {
-      if (part.bytes.length === PLACE_BYTES) this.#spare.push(part);
+      if (part.bytes.length === BUFFER_BYTES) this.#spare.push(part);
     }
     datagram.parts = [];
   }
@@ -311,60 +255,16 @@ export class Reassembly {
   }
 }
 
-/** What is wrong with a fragment by itself: a reason, or 0. */
+/** The reason to drop a fragment by itself, or 0. */
 function faultOf(view: DataView, pdu: Pdu, start: number, isLast: boolean): number {
   const lengthBytes = pdu.end - pdu.l4;
   const cut = !isLast && (lengthBytes & 7) !== 0;
   if (lengthBytes === 0 || cut || pdu.l4 - pdu.ip + start + lengthBytes > MAX_PACKET_BYTES) {
     return Reason["fragment-length"];
   }
-  // Every other header that is looked at fits into the 8 bytes that a first fragment has at least.
+  // Every other header that is read fits into the 8 bytes that a first fragment has at least.
   if (pdu.protocol !== ipv4.PROTOCOL_TCP || start >= tcp.TCP_MIN_BYTES) return 0;
   const isWhole = start === 0 && lengthBytes >= tcp.TCP_MIN_BYTES &&
     lengthBytes >= tcp.headerBytes(view, pdu.l4);
   return isWhole ? 0 : Reason["fragment-tiny"];
-}
-
-/** True if the fragment, which belongs at `index`, is there already, byte for byte. */
-function isDuplicate(
-  arena: Arena,
-  pdu: Pdu,
-  datagram: Datagram,
-  index: number,
-  start: number,
-  end: number,
-  isLast: boolean,
-): boolean {
-  const held = datagram.parts[index];
-  if (held === undefined || held.start !== start || held.end !== end) return false;
-  if (isLast !== (datagram.endBytes === end)) return false;
-  for (let i = 0; i < end - start; i++) {
-    if (held.bytes[held.headerBytes + i] !== arena.bytes[pdu.l4 + i]) return false;
-  }
-  return true;
-}
-
-/** True if `start` … `end` overlaps a neighbour of `index`, or does not fit the datagram's end. */
-function isContradiction(
-  datagram: Datagram,
-  index: number,
-  start: number,
-  end: number,
-  isLast: boolean,
-): boolean {
-  const before = datagram.parts[index - 1];
-  const behind = datagram.parts[index];
-  if (before !== undefined && before.end > start) return true;
-  if (behind !== undefined && (isLast || behind.start < end)) return true;
-  return datagram.endBytes >= 0 && (isLast || end > datagram.endBytes);
-}
-
-/** The first fragment's frame as far as an ICMP error quotes it, or null. */
-function startOf({ parts }: Datagram): Uint8Array<ArrayBuffer> | null {
-  const [first] = parts;
-  if (first === undefined || first.start !== 0) return null;
-  return first.bytes.slice(
-    0,
-    Math.min(first.headerBytes + first.end, ETHERNET_BYTES + QUOTED_BYTES),
-  );
 }

@@ -1,6 +1,6 @@
 /**
- * Routing on one link: which neighbour gets a packet for an address. Of the routes that fit the one with
- * the longest prefix counts (RFC 1812 §5.2.4.3); a gateway is the route to 0.0.0.0/0.
+ * Routes of one link: the next hop for an address. Of the matching routes the one with the longest
+ * prefix is used (RFC 1812 §5.2.4.3); the default gateway is the route to 0.0.0.0/0.
  */
 import { maskOf, type Subnet } from "../wire/address.ts";
 
@@ -15,7 +15,7 @@ export class Routes {
   readonly #networks: Int32Array;
   readonly #masks: Int32Array;
   readonly #prefixLengths: Int32Array;
-  /** 0: the address itself, it is on the link. */
+  /** 0: the destination itself, which is on the link. */
   readonly #nextHops: Int32Array;
   readonly #gateways: ReadonlySet<number>;
 
@@ -30,7 +30,7 @@ export class Routes {
     this.#gateways = new Set(routes.map(({ nextHop }) => nextHop));
   }
 
-  /** The address to ask for by ARP, or 0: there is no way to `address`. */
+  /** The address to ask for by ARP, or 0: no route to `address`. */
   nextHop(address: number): number {
     const route = this.#find(address);
     if (route < 0) return 0;
@@ -38,12 +38,12 @@ export class Routes {
     return nextHop === 0 ? address : nextHop;
   }
 
-  /** True for the address of a host on the link that is no way to others. */
+  /** True for the address of a host on the link that is not a gateway. */
   isOnLinkHost(address: number): boolean {
     return this.nextHop(address) === address && !this.#gateways.has(address);
   }
 
-  /** Prefix length of the route to `address`: the greater, the better the way; -1 if there is none. */
+  /** Prefix length of the route to `address`: longer is better; -1: no route. */
   prefixTo(address: number): number {
     const route = this.#find(address);
     return route < 0 ? -1 : this.#prefixLengths[route]!;

@@ -17,7 +17,6 @@ export interface Subnet {
 }
 
 export const BROADCAST_ADDRESS = -1;
-export const BROADCAST_MAC: Mac = Object.freeze({ hi: 0xffff, lo: -1 });
 
 /**
  * Reads dotted-decimal text (RFC 6943 §3.1.1, strict form) as a signed 32-bit integer in host order.
@@ -114,7 +113,9 @@ export function formatMac(mac: Mac): string {
   return digits.match(/../g)!.join(":");
 }
 
-/** The I/G bit in `Mac.hi`: set in group (multicast and broadcast) addresses (IEEE 802.3 §3.2.3). */
+/**
+ * The I/G bit in `Mac.hi`: set in group (multicast and broadcast) addresses (IEEE 802.3 §3.2.3).
+ */
 export const GROUP_HI = 0x0100;
 
 export function isGroupMac(mac: Mac): boolean {

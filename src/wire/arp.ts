@@ -1,6 +1,6 @@
 /**
- * ARP for IPv4 over Ethernet (RFC 826; RFC 5227 for probes and announcements). `arp` is the offset of
- * the packet's first byte, behind the Ethernet header.
+ * ARP for IPv4 over Ethernet (RFC 826; RFC 5227 for probes and announcements). `arp` is the offset
+ * of the packet's first byte, after the Ethernet header.
  */
 import type { Mac } from "./address.ts";
 import {
@@ -54,7 +54,9 @@ export function targetAddress(view: DataView, arp: number): number {
   return view.getInt32(arp + TARGET_ADDRESS);
 }
 
-/** Writes a whole ARP frame at `frame`; a null `targetMac` is written as zeroes and sent to all. */
+/**
+ * Writes a whole ARP frame at `frame`. With a null target MAC, written as zeroes, it is broadcast.
+ */
 export function writeArp(
   view: DataView,
   frame: number,

@@ -1,13 +1,13 @@
 /**
  * The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
  *
- * A *sum* is a folded one's complement sum, 0 … 0xffff, not yet complemented; a *checksum* is what
- * stands in a header, its complement. A *delta* is the sum of ~old and new words, not folded: adding it
- * to a sum replaces the old words by the new ones (RFC 1624 eqn 3), so one delta serves every header that
- * covers the changed fields. Deltas of up to 2,000 words can be added up.
+ * A *sum* is a folded one's complement sum, 0 … 0xffff, not yet complemented; a *checksum* is its
+ * complement, the value in a header. A *delta* is the sum of ~old and new words, not folded: adding
+ * it to a sum replaces the old words by the new ones (RFC 1624 eqn 3), so one delta serves every
+ * header that covers the changed fields. Deltas of up to 2,000 words can be added up.
  */
 
-/** Sum of a header or segment whose checksum is right. */
+/** Sum of a header or segment whose checksum is correct. */
 export const CORRECT = 0xffff;
 
 /** Folds a sum of 16-bit words (below 2³²) into 16 bits. */

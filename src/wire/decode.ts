@@ -1,10 +1,10 @@
 /**
- * From bytes to a Pdu: the ONE place where lengths are checked. What passes here can be read by every
- * getter and printed by every formatter without another look at the length.
+ * Decodes bytes into a Pdu: the one place where lengths are checked. Getters and formatters read
+ * what passes here without checking again.
  *
- * Three functions, in the order of the headers; each returns 0 or the reason to drop the frame. Between
- * `decodeIpv4` and `decodeTransport` the appliance decides whether the packet is for it at all, and puts
- * fragments together.
+ * Three functions, in the order of the headers; each returns 0 or the reason to drop the frame.
+ * Between `decodeIpv4` and `decodeTransport` the appliance decides whether the packet is for it,
+ * and reassembles fragments.
  */
 import { Reason } from "../core/reason.ts";
 import { GROUP_HI, type Mac } from "./address.ts";
@@ -20,8 +20,8 @@ import * as udp from "./udp.ts";
 import { decodeVnet } from "./vnet.ts";
 
 /**
- * Ethernet header of the `frameBytes` bytes at `frame`; for ARP the packet behind it, too. A priority tag is
- * taken out: `pdu.frame` then begins later.
+ * Decodes the Ethernet header of the `frameBytes` bytes at `frame`, and an ARP packet after it. A
+ * priority tag is removed: `pdu.frame` then begins later.
  */
 export function decodeFrame(
   view: DataView,
@@ -59,7 +59,8 @@ export function decodeFrame(
 }
 
 /**
- * IPv4 header, read word by word. The total length counts, never the frame's: short frames arrive padded.
+ * Decodes the IPv4 header word by word. The total length counts, not the frame's: short frames
+ * arrive padded.
  *
  *     | version, header length, TOS | total length | identification | flags, fragment offset |
  *     | TTL, protocol | checksum | source | destination | options …
@@ -102,7 +103,10 @@ export function decodeIpv4(view: DataView, pdu: Pdu): number {
   return 0;
 }
 
-/** ICMP, TCP or UDP header with its checksum; other protocols pass as they are. Not for a fragment. */
+/**
+ * Decodes the ICMP, TCP or UDP header and verifies its checksum; other protocols pass. Not for
+ * fragments.
+ */
 export function decodeTransport(view: DataView, pdu: Pdu): number {
   const reason = decodeVnet(view, pdu);
   if (reason !== 0) return reason;
@@ -134,7 +138,7 @@ function decodeIcmp(view: DataView, pdu: Pdu): number {
 }
 
 /**
- * Word by word as IPv4's:
+ * Word by word, as IPv4:
  *
  *     | source port | destination port | sequence | acknowledgment |
  *     | header length, flags | window | checksum | urgent pointer | options …

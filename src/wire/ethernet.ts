@@ -32,7 +32,7 @@ export function sourceLo(view: DataView, frame: number): number {
   return view.getInt32(frame + SOURCE + 2);
 }
 
-/** True if another station than the receiver, `own`, can have sent the frame. */
+/** True if a station other than `own`, the receiver, can have sent the frame. */
 export function isFromStation(view: DataView, frame: number, own: Mac): boolean {
   const hi = sourceHi(view, frame);
   return (hi & GROUP_HI) === 0 && (hi !== own.hi || sourceLo(view, frame) !== own.lo);
@@ -66,7 +66,7 @@ export function setEtherType(view: DataView, frame: number, type: number): void 
   view.setUint16(frame + TYPE, type);
 }
 
-/** Sends the frame back to the station it came from, from the station it went to. */
+/** Swaps source and destination: the frame goes back to its sender. */
 export function turnAround(view: DataView, frame: number): void {
   const toHi = destinationHi(view, frame);
   const toLo = destinationLo(view, frame);

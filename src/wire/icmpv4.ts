@@ -19,12 +19,14 @@ export const CODE_FRAGMENTATION_NEEDED = 4;
 export const CODE_ADMIN_PROHIBITED = 13;
 export const CODE_REASSEMBLY_TIME_EXCEEDED = 1;
 
-/** Requests with an identifier, which their replies carry too: echo, timestamp, information, mask. */
+/**
+ * Requests with an identifier, which their replies carry too: echo, timestamp, information, mask.
+ */
 export function isRequest(type: number): boolean {
   return type === ICMP_ECHO_REQUEST || type === 13 || type === 15 || type === 17;
 }
 
-/** Replies to `isRequest` types; each is numbered one above, but for echo. */
+/** Replies to `isRequest` types; each is numbered one higher, except echo. */
 export function isReply(type: number): boolean {
   return type === ICMP_ECHO_REPLY || type === 14 || type === 16 || type === 18;
 }
@@ -57,7 +59,7 @@ export function sequence(view: DataView, icmp: number): number {
   return view.getUint16(icmp + SEQUENCE);
 }
 
-/** Length of what an error quotes in 32-bit words, or 0 if it does not say (RFC 4884 §4). */
+/** Length of an error's quote in 32-bit words, or 0 if it is not given (RFC 4884 §4). */
 export function quoteWords(view: DataView, icmp: number): number {
   return view.getUint8(icmp + QUOTE_WORDS);
 }
@@ -75,9 +77,9 @@ export function setChecksum(view: DataView, icmp: number, checksum: number): voi
 }
 
 /**
- * Adjusts the checksum by the delta of a change that already stands in the message, which ends at `end`.
- * An incremental update can't tell a sum of +0 from one of -0, and a reply, unlike other messages, may
- * consist of zeroes only: in doubt the sum is made anew.
+ * Adjusts the checksum by the delta of a change already made in the message, which ends at `end`.
+ * An incremental update can't tell a sum of +0 from -0, and unlike other messages a reply may be
+ * all zeroes: if the result is 0, the whole sum is computed.
  */
 export function updateChecksum(view: DataView, icmp: number, end: number, delta: number): void {
   let now = updated(checksum(view, icmp), delta);

@@ -2,6 +2,11 @@
 
 export const IPV4_MIN_BYTES = 20;
 
+/**
+ * Every link carries packets of 68 bytes: the longest header and 8 bytes of data (RFC 791 §3.2).
+ */
+export const MIN_MTU_BYTES = 68;
+
 /** ICMP's protocol number (RFC 792). */
 export const PROTOCOL_ICMP = 1;
 /** TCP's protocol number (RFC 9293). */
@@ -9,7 +14,7 @@ export const PROTOCOL_TCP = 6;
 /** UDP's protocol number (RFC 768). */
 export const PROTOCOL_UDP = 17;
 
-/** TTL of packets that the proxy itself makes (RFC 1700; Linux uses the same). */
+/** TTL of packets that the proxy itself sends (RFC 1700; Linux uses the same). */
 export const DEFAULT_TTL = 64;
 
 /** In the flags-and-offset word: don't fragment, more fragments, offset in 8-byte units. */
@@ -143,9 +148,9 @@ export function writeHeader(
 }
 
 /**
- * Copies the options of the header at `ip` that belong into every fragment (RFC 791 §3.1: copied flag)
- * to `to`, padded to a multiple of 4 with End of Options. The options must be acceptable. Returns the
- * bytes written.
+ * Copies the options of the header at `ip` whose copied flag is set (RFC 791 §3.1) to `to`, padded
+ * to a multiple of 4 with End of Options. The options must be acceptable. Returns the bytes
+ * written.
  */
 export function copyFragmentOptions(view: DataView, ip: number, to: number): number {
   const end = ip + headerBytes(view, ip);
@@ -167,8 +172,8 @@ export function copyFragmentOptions(view: DataView, ip: number, to: number): num
 }
 
 /**
- * True if the options are well formed and hold no source route: such packets ask us to send them where
- * the policy did not (RFC 1812 §5.3.13.4 allows discarding them).
+ * True if the options are well formed and contain no source route, which would bypass the policy
+ * (RFC 1812 §5.3.13.4 allows discarding such packets).
  */
 export function optionsAcceptable(view: DataView, ip: number, headerBytes: number): boolean {
   let at = ip + IPV4_MIN_BYTES;

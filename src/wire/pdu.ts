@@ -1,15 +1,16 @@
 /**
- * The packet as the tree sees it: where its headers stand in the arena and what their fields say.
+ * The packet as the tree sees it: the offsets of its headers in the arena, and the values of their
+ * fields.
  *
- * There is one Pdu per appliance; `decode` fills it for each frame. All fields are 32-bit integers, so
- * that writing them allocates nothing.
+ * There is one Pdu per appliance; `decode` fills it for each frame. All fields are 32-bit integers,
+ * so that writing them allocates nothing.
  */
 
 /** Values of `Pdu.side`. */
 export const FROM_A = 0;
 export const FROM_B = 1;
 
-/** How a PDU relates to the connections that are tracked. */
+/** How a PDU relates to tracked connections. */
 export const STATE_NEW = 0;
 export const STATE_ESTABLISHED = 1;
 export const STATE_INVALID = 2;
@@ -20,7 +21,7 @@ export const STEP_A_TO_B = 2;
 export const STEP_B_TO_A = 4;
 
 export class Pdu {
-  // Where: offsets into the arena.
+  // Offsets into the arena.
   frame = 0;
   /** Length of the frame as received, in bytes. */
   frameBytes = 0;
@@ -31,16 +32,18 @@ export class Pdu {
 
   // Ethernet and IPv4.
   etherType = 0;
-  /** 1 if the frame was sent to every station, 0 if to the proxy's own MAC address. */
+  /** 1 if the frame was broadcast, 0 if it was sent to the proxy's own MAC address. */
   broadcastFrame = 0;
   src = 0;
   dst = 0;
   protocol = 0;
   ttl = 0;
   totalLength = 0;
-  /** 1 if this is a part of a fragmented packet, or was put together from such parts. */
+  /** 1 for a fragment, or a packet reassembled from fragments. */
   fragment = 0;
-  /** Longest fragment that this was put together from, as IP packet in bytes; 0 if it came whole. */
+  /**
+   * Longest fragment of a reassembled packet, as IP packet in bytes; 0 if it was not fragmented.
+   */
   fragmentBytes = 0;
 
   // TCP and UDP; an echo request has its identifier as source port, a reply as destination port.
@@ -58,14 +61,14 @@ export class Pdu {
   icmpType = 0;
   icmpCode = 0;
 
-  /** Offset of what TCP or UDP carries. */
+  /** Offset of the TCP or UDP payload. */
   payload = 0;
   /** 1 if the layer 4 checksum holds the pseudo-header sum only (VIRTIO_NET_HDR_F_NEEDS_CSUM). */
   partialChecksum = 0;
 
   /**
-   * Reference to the connection's entry in the flow table (`entry << 1 | direction`), or -1. Until the
-   * connection has been looked up: where it may be.
+   * Reference to the connection's entry in the flow table (`entry << 1 | direction`), or -1. Until
+   * the lookup has confirmed it: a candidate.
    */
   flow = 0;
   /** FROM_A or FROM_B: the side that it came from. */
@@ -74,9 +77,9 @@ export class Pdu {
   state = 0;
   /** Why the state is invalid; else 0. */
   invalid = 0;
-  /** What scanners and modifiers in the tree have asked for: STEP_… bits, done once it decided. */
+  /** STEP_… bits set by scanners and translators in the tree, carried out once it has decided. */
   steps = 0;
-  /** TTL to leave with, if a modifier has set it; else 0: one less than it came with. */
+  /** TTL to send with, if a modifier has set it; 0: one less than received. */
   newTtl = 0;
   /** 1 if the PDU's connection got its entry from this PDU. */
   opened = 0;
@@ -84,7 +87,7 @@ export class Pdu {
   exit = 0;
 }
 
-/** True for a PDU that fits no connection because there is none with its addresses and ports. */
+/** True for an invalid PDU without a connection that has its addresses and ports. */
 export function isStray(pdu: Readonly<Pdu>): boolean {
   return pdu.state === STATE_INVALID && pdu.flow < 0;
 }

@@ -1,9 +1,9 @@
 /**
- * Priority tags: an IEEE 802.1Q tag whose VLAN identifier is 0 says how urgent a frame is and names no
- * VLAN (IEEE 802.1Q-2022 Table 9-2). Such a frame is as an untagged one. One tag only: a second one stays.
+ * Priority tags: an IEEE 802.1Q tag whose VLAN identifier is 0 gives a priority and names no VLAN
+ * (IEEE 802.1Q-2022 Table 9-2). Such a frame is treated as untagged. Only the first tag is removed.
  *
  *     | vnet header | destination, source | 0x8100, priority and VID | EtherType …
- *           | vnet header | destination, source                      | EtherType …     4 bytes forward
+ *           | vnet header | destination, source                      | EtherType …    4 bytes later
  */
 import { VNET_BYTES } from "../core/arena.ts";
 import * as ethernet from "./ethernet.ts";
@@ -22,9 +22,9 @@ export function hasPriorityTag(view: DataView, frame: number, frameBytes: number
     (view.getUint16(frame + ethernet.ETHERNET_BYTES) & VLAN_ID) === 0;
 }
 
-/** Takes the tag out: the frame begins `TAG_BYTES` later and is as much shorter. */
+/** Removes the tag: the frame begins `TAG_BYTES` later and is that much shorter. */
 export function stripTag(view: DataView, frame: number): void {
-  // Backwards, as the two places overlap: words, and the two bytes that are left of 22.
+  // Backwards, as source and target overlap: five words, then the other two of 22 bytes.
   for (let at = frame + ADDRESS_BYTES - 4; at > frame - VNET_BYTES; at -= 4) {
     view.setInt32(at + TAG_BYTES, view.getInt32(at));
   }

@@ -1,29 +1,27 @@
 /**
- * The packet that an ICMP error quotes (RFC 792; RFC 1812 §4.3.2.3; RFC 4884 for what may follow it):
+ * The packet that an ICMP error quotes (RFC 792; RFC 1812 §4.3.2.3; RFC 4884 for extensions):
  *
- *     | IPv4 header | ICMP header, 8 bytes | quoted IPv4 header | quoted L4, 8 bytes or more | extensions |
- *       pdu.ip        pdu.l4                 ip                   l4                         end
+ *   | IPv4 header | ICMP, 8 bytes | quoted IPv4 header | quoted L4, 8 bytes or more | extensions |
+ *     pdu.ip        pdu.l4          ip                   l4                         end
  *
- * RFC 5508 REQ-3: the quoted header's checksum must be right, options are stepped over, and the quoted
- * layer 4 checksum is not looked at: the quote is mostly too short for it.
+ * RFC 5508 REQ-3: the quoted header's checksum must be right, options are skipped, and the quoted
+ * layer 4 checksum is not verified: most quotes are too short for it.
  */
 import { Reason } from "../core/reason.ts";
-import { sumBytes } from "./checksum.ts";
+import { CORRECT, sumBytes } from "./checksum.ts";
 import * as icmpv4 from "./icmpv4.ts";
 import * as ipv4 from "./ipv4.ts";
 import type { Pdu } from "./pdu.ts";
 import * as udp from "./udp.ts";
 
 /** Bytes of layer 4 that every error quotes (RFC 792). */
-export const QUOTED_L4_BYTES = 8;
+const QUOTED_L4_BYTES = 8;
 
-const CORRECT = 0xffff;
-
-/** Where a quoted packet stands in the arena, and its tuple. */
+/** The offsets of a quoted packet in the arena, and its tuple. */
 export class Quoted {
   ip = 0;
   l4 = 0;
-  /** End of the quoted packet, or of what is quoted of it; extensions come after it. */
+  /** End of the quoted packet, or of the part that is quoted; extensions follow. */
   end = 0;
   src = 0;
   dst = 0;
@@ -31,7 +29,7 @@ export class Quoted {
   /** As in `Pdu`: a request has its identifier as source port, a reply as destination port. */
   srcPort = 0;
   dstPort = 0;
-  /** 1 if the quote tells its tuple: TCP, UDP or an ICMP query, and not a fragment other than the first. */
+  /** 1 if the quote has a tuple: TCP, UDP or an ICMP query, whole or the first fragment. */
   hasTuple = 0;
 }
 
@@ -42,8 +40,8 @@ export function quotesPacket(type: number): boolean {
 }
 
 /**
- * Fills `quoted` from an ICMP error that `decodeTransport` has accepted and `quotesPacket` is true of.
- * Returns 0, or the reason why the quote can't be used.
+ * Fills `quoted` from an ICMP error that `decodeTransport` has accepted and `quotesPacket` is true
+ * of. Returns 0, or the reason why the quote can't be used.
  */
 export function decodeQuoted(view: DataView, pdu: Pdu, quoted: Quoted): number {
   const ip = pdu.l4 + icmpv4.ICMP_BYTES;

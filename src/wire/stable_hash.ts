@@ -1,8 +1,10 @@
-/** A hash that is the same in every run, so that instances of the proxy agree without talking. */
+/**
+ * A hash that is the same in every run, so that instances of the proxy agree without communicating.
+ */
 import type { Pdu } from "./pdu.ts";
 
 /** Hash of addresses, protocol and ports: any 32 bits, signed. */
-export function tupleHash(pdu: Readonly<Pdu>): number {
+export function stableHash(pdu: Readonly<Pdu>): number {
   let hash = mix(pdu.src, pdu.protocol);
   hash = mix(pdu.dst, hash);
   return mix((pdu.srcPort << 16) | pdu.dstPort, hash);

@@ -1,4 +1,5 @@
 /** TCP header (RFC 9293 §3.1). `tcp` is the offset of the header's first byte. */
+import type { Pdu } from "./pdu.ts";
 
 export const TCP_MIN_BYTES = 20;
 
@@ -65,7 +66,7 @@ export function flags(view: DataView, tcp: number): number {
   return view.getUint8(tcp + FLAGS);
 }
 
-/** Window as it stands in the header, not scaled. */
+/** Window as in the header, not scaled. */
 export function window(view: DataView, tcp: number): number {
   return view.getUint16(tcp + WINDOW);
 }
@@ -75,8 +76,8 @@ export function checksum(view: DataView, tcp: number): number {
 }
 
 /**
- * Offset of the first option of that kind and length, both bytes included, or -1. The header ends at
- * `end`; what comes behind an option whose length can't be is not looked at.
+ * Offset of the first option of `kind` with that length byte, or -1. The header ends at `end`. The
+ * search stops at an option with an impossible length.
  */
 export function findOption(
   view: DataView,
@@ -108,7 +109,7 @@ export function setChecksum(view: DataView, tcp: number, checksum: number): void
   view.setUint16(tcp + CHECKSUM, checksum);
 }
 
-/** Writes a 20-byte header without options, window or urgent pointer, with checksum field 0. */
+/** Writes a 20-byte header without options or urgent pointer, with checksum field 0. */
 export function writeHeader(
   view: DataView,
   tcp: number,
@@ -118,6 +119,8 @@ export function writeHeader(
     readonly seq: number;
     readonly ack: number;
     readonly flags: number;
+    /** 0 where nothing is to be received. */
+    readonly window?: number;
   },
 ): void {
   setPorts(view, tcp, header.srcPort, header.dstPort);
@@ -125,14 +128,22 @@ export function writeHeader(
   view.setInt32(tcp + ACKNOWLEDGMENT, header.ack);
   view.setUint8(tcp + DATA_OFFSET, (TCP_MIN_BYTES >> 2) << 4);
   view.setUint8(tcp + FLAGS, header.flags);
-  view.setUint16(tcp + WINDOW, 0);
+  view.setUint16(tcp + WINDOW, header.window ?? 0);
   view.setUint16(tcp + CHECKSUM, 0);
   view.setUint16(tcp + URGENT, 0);
 }
 
+/** Sequence numbers that a segment takes (SEG.LEN): its data, and one for each of SYN and FIN. */
+export function segmentLength(pdu: Readonly<Pdu>): number {
+  const syn = (pdu.tcpFlags & SYN) !== 0 ? 1 : 0;
+  const fin = (pdu.tcpFlags & FIN) !== 0 ? 1 : 0;
+  return pdu.end - pdu.payload + syn + fin;
+}
+
 /**
- * True for a set of flags that an endpoint can send (RFC 9293 §3.10.7): at least one of SYN, ACK and
- * RST; never SYN with FIN or RST, FIN with RST, or FIN without ACK. NULL, FIN and Xmas scans fail this.
+ * True for a set of flags that an endpoint can send (RFC 9293 §3.10.7): at least one of SYN, ACK
+ * and RST; never SYN with FIN or RST, FIN with RST, or FIN without ACK. NULL, FIN and Xmas scans
+ * fail this.
  */
 export function flagsPossible(flags: number): boolean {
   if ((flags & (SYN | ACK | RST)) === 0) return false;

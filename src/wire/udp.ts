@@ -20,7 +20,7 @@ export function length(view: DataView, udp: number): number {
   return view.getUint16(udp + LENGTH);
 }
 
-/** 0 means that the sender made no checksum. */
+/** 0: the sender computed no checksum. */
 export function checksum(view: DataView, udp: number): number {
   return view.getUint16(udp + CHECKSUM);
 }
@@ -35,7 +35,7 @@ export function setChecksum(view: DataView, udp: number, checksum: number): void
   view.setUint16(udp + CHECKSUM, checksum === 0 ? 0xffff : checksum);
 }
 
-/** Writes the 8 header bytes with checksum field 0; `lengthBytes` is that of header and data. */
+/** Writes the 8 header bytes with checksum field 0; `lengthBytes` counts header and data. */
 export function writeHeader(
   view: DataView,
   udp: number,

@@ -1,13 +1,15 @@
 /**
- * `struct virtio_net_hdr` (virtio 1.2 §5.1.6): the record prefix in which an interface is told what a
- * frame's sender has left to it. `frame` is the offset of the Ethernet header, right behind it.
+ * `struct virtio_net_hdr` (virtio 1.2 §5.1.6): the header in front of each frame that tells an
+ * interface which work the frame's sender has left to it. `frame` is the offset of the Ethernet
+ * header, right after it.
  *
- *     NEEDS_CSUM   the layer 4 checksum field holds the sum of the pseudo-header; the interface sums from
- *                  csum_start to the packet's end and writes the complement at csum_start + csum_offset
- *     GSO          besides, the interface cuts the TCP segment into packets of gso_size bytes of data
+ *     NEEDS_CSUM   the layer 4 checksum field holds the sum of the pseudo-header; the interface
+ *                  sums from csum_start to the packet's end and writes the complement at
+ *                  csum_start + csum_offset
+ *     GSO          the interface also splits the TCP segment into packets of gso_size bytes of data
  *
- * The kernel makes these headers from what a sender asked for, and that may be another machine that is
- * connected by virtio, or a program with a packet socket: they are believed no more than other headers.
+ * The kernel passes on what the sender requested, and that may be a virtual machine or a program
+ * with a packet socket: these headers are checked like any other.
  */
 import { VNET_BYTES } from "../core/arena.ts";
 import { Reason } from "../core/reason.ts";
@@ -19,19 +21,19 @@ import * as udp from "./udp.ts";
 
 const NEEDS_CSUM = 1;
 
-/** Kinds of segments to be cut up; the first is that of an ordinary frame. */
+/** Segmentation types; the first is that of an ordinary frame. */
 const GSO_NONE = 0;
 const GSO_TCPV4 = 1;
-/** Beside a kind: the first of the packets alone is to carry CWR (RFC 3168 §6.1.2). */
+/** Flag added to a type: only the first of the packets carries CWR (RFC 3168 §6.1.2). */
 const GSO_ECN = 0x80;
 
-/** No TCP sends less at a time if it has more (a cut this fine would be a flood). */
+/** No TCP sends smaller segments while it has more data, and splitting finer would be a flood. */
 export const MIN_SEGMENT_BYTES = 8;
 
-/** The Linux kernel has another use for this gso_size, and refuses it. */
+/** The Linux kernel reserves this gso_size, and refuses it. */
 const GSO_BY_FRAGS = 0xffff;
 
-// Seen from the frame, little-endian.
+// Offsets from the frame; the fields are little-endian.
 const FLAGS = -VNET_BYTES;
 const GSO_TYPE = FLAGS + 1;
 const HEADER_LENGTH = FLAGS + 2;
@@ -39,12 +41,12 @@ const GSO_SIZE = FLAGS + 4;
 const CSUM_START = FLAGS + 6;
 const CSUM_OFFSET = FLAGS + 8;
 
-/** True if the interface is to cut the frame up. */
+/** True if the interface is to segment the frame. */
 export function isSegmented(view: DataView, frame: number): boolean {
   return view.getUint8(frame + GSO_TYPE) !== GSO_NONE;
 }
 
-/** Bytes of data in each packet that a segmented frame is cut into; the last may have less. */
+/** Bytes of data in each packet of a segmented frame; the last may have fewer. */
 export function segmentBytes(view: DataView, frame: number): number {
   return view.getUint16(frame + GSO_SIZE, true);
 }
@@ -53,21 +55,21 @@ export function setSegmentBytes(view: DataView, frame: number, lengthBytes: numb
   view.setUint16(frame + GSO_SIZE, lengthBytes, true);
 }
 
-/** Nothing is left to do. */
+/** Clears the header: no work is left to the interface. */
 export function clear(view: DataView, frame: number): void {
   view.setInt32(frame + FLAGS, 0);
   view.setInt32(frame + GSO_SIZE, 0);
   view.setInt16(frame + CSUM_OFFSET, 0);
 }
 
-/** The frame has lost `bytes` bytes at its beginning: it and the header begin that much later. */
+/** Adjusts the header of a frame that now begins `bytes` bytes later. */
 export function cutFront(view: DataView, frame: number, bytes: number): void {
   for (const field of [HEADER_LENGTH, CSUM_START]) {
     view.setUint16(frame + field, Math.max(0, view.getUint16(frame + field, true) - bytes), true);
   }
 }
 
-/** Leaves the checksum of the segment at `l4` to the interface, if it is one of TCP or UDP. */
+/** Leaves the checksum of the segment at `l4` to the interface, if it is TCP or UDP. */
 export function leaveChecksum(view: DataView, frame: number, l4: number, protocol: number): void {
   clear(view, frame);
   const offset = checksumOffset(protocol);
@@ -77,7 +79,7 @@ export function leaveChecksum(view: DataView, frame: number, l4: number, protoco
   view.setUint16(frame + CSUM_OFFSET, offset, true);
 }
 
-/** Leaves it to the interface, too, to cut the TCP segment up, whose data begins at `payload`. */
+/** Also leaves it to the interface to split the TCP segment, whose data begins at `payload`. */
 export function leaveSegments(
   view: DataView,
   frame: number,
@@ -90,20 +92,20 @@ export function leaveSegments(
 }
 
 /**
- * Reads the header of a packet that `decodeIpv4` has accepted and notes in `pdu` whether its checksum is
- * partial. Where that is not TCP's or UDP's over the whole packet (a tunnel's inner one, say) it is
- * completed here, as the interface would, and the packet judged like any other. Returns 0, or the reason
- * why no interface could do what the header asks for.
+ * Reads the header of a packet that `decodeIpv4` has accepted and sets `pdu.partialChecksum`. A
+ * partial checksum that is not TCP's or UDP's over the whole packet (say, inside a tunnel) is
+ * completed here, as the interface would. Returns 0, or the reason why no interface could do what
+ * the header requests.
  */
 export function decodeVnet(view: DataView, pdu: Pdu): number {
   const { frame, protocol } = pdu;
   const word = view.getInt32(frame + FLAGS); // with GSO_TYPE and HEADER_LENGTH
   pdu.partialChecksum = (word >>> 24) & NEEDS_CSUM;
-  if (word === 0) return 0; // without these the rest means nothing
+  if (word === 0) return 0; // without these the other fields mean nothing
   const segmented = isSegmented(view, frame);
   if (pdu.partialChecksum === 0) {
     if (segmented) return Reason["vnet-header"];
-    clear(view, frame); // DATA_VALID is no promise that the sum is there
+    clear(view, frame); // DATA_VALID does not mean that the checksum is there
     return 0;
   }
   const start = frame + view.getUint16(frame + CSUM_START, true);
@@ -113,7 +115,7 @@ export function decodeVnet(view: DataView, pdu: Pdu): number {
     (protocol !== ipv4.PROTOCOL_UDP || udp.length(view, start) === pdu.end - start);
   if (segmented) return isOwn && canBeCut(view, pdu) ? 0 : Reason["vnet-header"];
   if (isOwn) {
-    view.setInt32(frame + HEADER_LENGTH, 0); // and GSO_SIZE: not looked at, and refused when too large
+    view.setInt32(frame + HEADER_LENGTH, 0); // and GSO_SIZE: unused, but refused when too large
   } else {
     completeChecksum(view, frame, pdu.end);
     pdu.partialChecksum = 0;
@@ -121,14 +123,17 @@ export function decodeVnet(view: DataView, pdu: Pdu): number {
   return 0;
 }
 
-/** True if no other checksum is left to the interface than that of the TCP segment at `l4`, if any. */
+/** True if the only checksum left to the interface, if any, is that of the TCP segment at `l4`. */
 export function leavesOnlyTcp(view: DataView, frame: number, l4: number): boolean {
   return (view.getUint8(frame + FLAGS) & NEEDS_CSUM) === 0 ||
     (view.getUint16(frame + CSUM_START, true) === l4 - frame &&
       view.getUint16(frame + CSUM_OFFSET, true) === tcp.CHECKSUM);
 }
 
-/** Does what is left to the interface, in a frame that is not segmented. The packet ends at `end`. */
+/**
+ * Completes the checksum left to the interface, if any. The frame is not segmented, its packet ends
+ * at `end`.
+ */
 export function completeChecksum(view: DataView, frame: number, end: number): void {
   if ((view.getUint8(frame + FLAGS) & NEEDS_CSUM) !== 0) {
     const start = frame + view.getUint16(frame + CSUM_START, true);
@@ -149,7 +154,7 @@ function canBeCut(view: DataView, pdu: Pdu): boolean {
     view.getUint16(frame + HEADER_LENGTH, true) <= pdu.end - frame;
 }
 
-/** Where the checksum stands in a segment; -1 for a protocol whose checksum is never left to others. */
+/** Offset of the checksum in a segment; -1 for a protocol whose checksum is never offloaded. */
 function checksumOffset(protocol: number): number {
   if (protocol === ipv4.PROTOCOL_TCP) return tcp.CHECKSUM;
   return protocol === ipv4.PROTOCOL_UDP ? udp.CHECKSUM : -1;

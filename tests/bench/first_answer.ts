@@ -1,6 +1,6 @@
 /**
- * A station that asks by ARP who has an address, every 2 ms until somebody answers; it prints `asking`
- * at first, and at the end when the answer came, in milliseconds since 1970.
+ * A station that sends an ARP request for an address every 2 ms until it is answered. It prints
+ * `asking` first, and at the end the time of the reply, in milliseconds since 1970.
  *
  *     deno run -A first_answer.ts DEVICE ADDRESS
  */

@@ -1,7 +1,7 @@
 /**
- * The proxy from its sources, with the built-in policy, and beside it something that wants the event loop
- * all the time: it notes how long it had to wait for each turn. SIGUSR2 begins and ends the noting,
- * SIGTERM ends the proxy; the last line is then a `LoopDelay` as JSON.
+ * The proxy from its sources, with the built-in policy, and beside it something that wants the
+ * event loop all the time: it notes how long it had to wait for each turn. SIGUSR2 begins and ends
+ * the noting, SIGTERM ends the proxy; the last line is then a `LoopDelay` as JSON.
  *
  * Only for a proxy under load: an idle one would never sleep beside this.
  */

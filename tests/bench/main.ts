@@ -1,7 +1,7 @@
 /**
  * The benchmark: the proxy beside others that do the same on this machine, and its parts in memory.
  *
- *     deno task bench                                   everything; writes README.md and chart.svg here
+ *     deno task bench                                   everything; writes README.md, chart.svg
  *     deno task bench bulk connect rules --rounds=3     some parts; prints only
  *     deno task bench bulk --subjects=proxy,C
  */

@@ -1,7 +1,7 @@
 /**
- * The benchmarks that need no network. Each is a program of its own, so that no code warms another's, and
- * bundled and run as `./proxy` is: in separate modules every call to another file's function looks first
- * whether it is still the same.
+ * The benchmarks that need no network. Each is a program of its own, so that no code warms
+ * another's, and bundled and run as `./proxy` is: in separate modules every call to another file's
+ * function looks first whether it is still the same.
  */
 import { fileURLToPath } from "node:url";
 import { V8_FLAGS } from "../../src/pack/package.ts";

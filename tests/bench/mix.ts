@@ -1,4 +1,6 @@
-/** The demo's packets for benchmarks: an appliance with established connections, and its traffic. */
+/**
+ * The demo's packets for benchmarks: an appliance with established connections, and its traffic.
+ */
 import { Appliance } from "../../src/datapath/appliance.ts";
 import type { Clock } from "../../src/core/clock.ts";
 import { BURST_FRAMES } from "../../src/core/arena.ts";
@@ -47,8 +49,8 @@ export interface Subject {
 }
 
 /**
- * An appliance with as many established connections as said, and frames for them in random order: for
- * all, or for MOST_FRAMES random ones.
+ * An appliance with as many established connections as said, and frames for them in random order:
+ * for all, or for MOST_FRAMES random ones.
  */
 export function subject(connections: number, clock: Clock, policy: Policy = demo): Subject {
   const memory = new MemoryDevice();

@@ -26,8 +26,8 @@ export interface Network extends AsyncDisposable {
 }
 
 /**
- * A new network with so many backends. Without `addresses`, clients and backends have interfaces but
- * no kernel that speaks for them: programs do.
+ * A new network with so many backends. Without `addresses`, clients and backends have interfaces
+ * but no kernel that speaks for them: programs do.
  */
 export async function makeNetwork(backends: number, addresses: boolean): Promise<Network> {
   const lab = await Lab.make();

@@ -1,6 +1,7 @@
 /**
- * What the parts of a packet's way cost in memory, each alone: decoding, the demo's tree, translation,
- * and beside them the whole way. Nanoseconds a packet, medians of ROUNDS, and bytes allocated.
+ * What the parts of the packet path cost in memory, each alone: decoding, the demo's tree,
+ * translation, and the whole path. Nanoseconds a packet, medians of ROUNDS, and bytes
+ * allocated.
  *
  *     deno task bench parts
  */

@@ -1,10 +1,10 @@
 /**
- * The whole way of a packet in memory: nanoseconds, and bytes allocated. Millions of the demo's packets go
- * through an appliance, in random order over its connections; between two garbage collections that are
- * asked for, V8 must not have made any of its own. Exit code 1 when it did, or when a packet cost a byte.
+ * The whole packet path in memory: nanoseconds, and bytes allocated. Millions of the demo's
+ * packets go through an appliance, in random order over its connections; between two garbage
+ * collections that are asked for, V8 must not have made any of its own. Exit code 1 when it did, or
+ * when a packet cost a byte.
  *
- * In each round the device that replays the packets is measured alone, too, and what it takes is taken off:
- * it reads them from memory that no cache holds, which is the kernel's affair on a real device.
+ * In each round the device that replays the packets is also measured alone, and its time subtracted: it has cache misses that are the kernel's on a real device.
  *
  *     deno task bench path
  *
@@ -14,7 +14,7 @@
 import { Arena, BURST_FRAMES } from "../../src/core/arena.ts";
 import { Count } from "../../src/datapath/metrics.ts";
 import { ManualClock } from "../../src/core/clock.ts";
-import { Reason, reasonName } from "../../src/core/reason.ts";
+import { REASON_NAMES } from "../../src/core/reason.ts";
 import { newConnections, type Subject, subject } from "./mix.ts";
 import { type Burst, burstsOf, type ReplayDevice } from "./replay_device.ts";
 
@@ -30,7 +30,7 @@ const MAX_BYTES_PER_PACKET = 1;
 
 const arena = new Arena();
 
-/** Time stands still: nobody answers ARP here. */
+/** Time stands still: there are no ARP replies here. */
 const clock = new ManualClock();
 
 const { gc } = globalThis as unknown as { readonly gc: () => void };
@@ -69,13 +69,16 @@ class Traffic {
     this.bytes.push(grownBytes / done);
   }
 
-  /** Throws if a packet was dropped for another reason than the policy: it did not go the whole way. */
+  /**
+   * Throws if a packet was dropped for another reason than the policy: it did not go the whole way.
+   */
   refuseStrays(): void {
     const { appliance, device } = this.#subject;
     if (device.sent === 0) throw new Error("Cannot measure: nothing was sent");
-    appliance.metrics.drops.forEach((count, reason) => {
-      if (count === 0 || reason === Reason.policy) return;
-      throw new Error(`Cannot measure: ${count} packets were dropped as ${reasonName(reason)}`);
+    appliance.metrics.drops.forEach((count, place) => {
+      const name = REASON_NAMES[place]!;
+      if (count === 0 || name === "policy") return;
+      throw new Error(`Cannot measure: ${count} packets were dropped as ${name}`);
     });
   }
 
@@ -86,7 +89,7 @@ class Traffic {
   }
 }
 
-/** How long the device takes for so many bursts when nobody looks at them. */
+/** How long the device itself takes for that many bursts. */
 function replayAlone(device: ReplayDevice, bursts: number): number {
   const startMs = performance.now();
   for (let i = bursts; i > 0; i--) {

@@ -1,7 +1,7 @@
 /**
- * What the proxy costs as a process, on a real TAP device in a lab: processor time when idle, time from
- * its start to its first answer, memory, what showing PDUs costs bulk TCP, and how long the event loop
- * waits under load. It measures the executable that PROXY names, or the sources.
+ * What the proxy costs as a process, on a real TAP device in a lab: processor time when idle, time
+ * from its start to its first answer, memory, what showing PDUs costs bulk TCP, and how long the
+ * event loop waits under load. It measures the executable that PROXY names, or the sources.
  *
  *     PROXY=./proxy deno run -A tests/bench/process.ts
  */
@@ -19,7 +19,10 @@ export interface ProcessFigures {
   /** Resident memory without a connection and with 1,000 open ones. */
   readonly emptyMiB: number;
   readonly loadedMiB: number;
-  /** Bulk TCP with `--trace=auto` and the console in a file or a terminal, relative to `--trace=off`. */
+  /**
+   * Bulk TCP with `--trace=auto` and the console in a file or a terminal, relative to
+   * `--trace=off`.
+   */
   readonly traceToFile: number;
   readonly traceToTerminal: number;
   /** Of the event loop beside 8 streams. */
@@ -114,7 +117,10 @@ async function memory(): Promise<{ emptyMiB: number; loadedMiB: number }> {
   return { emptyMiB, loadedMiB };
 }
 
-/** Bulk TCP with the console in a file and in a terminal, in parts of that without; medians of rounds. */
+/**
+ * Bulk TCP with the console in a file and in a terminal, in parts of that without; medians of
+ * rounds.
+ */
 async function traceCost(): Promise<{ file: number; terminal: number }> {
   const words = (...more: string[]): string => proxyCommand([...options, ...more]).join(" ");
   const commands: Record<string, string> = {
@@ -154,7 +160,9 @@ async function loopDelay(): Promise<LoopDelay> {
   return JSON.parse(stdout.trimEnd().split("\n").at(-1)!);
 }
 
-/** Gbit/s through the proxy with so many streams; `meanwhile` is called when they have got going. */
+/**
+ * Gbit/s through the proxy with so many streams; `meanwhile` is called when they have got going.
+ */
 async function bulk(
   { client, backends }: Topology,
   streams: number,
@@ -178,7 +186,10 @@ async function answers(client: Host): Promise<void> {
   await client.script(`timeout 20 sh -c 'until ping -c 2 -i 0.1 -W 1 ${proxyAddress}; do :; done'`);
 }
 
-/** Processor time that a process's threads have used so far: proc_pid_schedstat(5) counts nanoseconds. */
+/**
+ * Processor time that a process's threads have used so far: proc_pid_schedstat(5) counts
+ * nanoseconds.
+ */
 function processorMs(pid: number): number {
   let ns = 0;
   for (const { name } of Deno.readDirSync(`/proc/${pid}/task`)) {

@@ -1,6 +1,6 @@
 /**
- * A device for benchmarks: delivers the same prepared bursts round and round and forgets what is sent.
- * It allocates nothing: a burst is one copy of bytes that lie as the shim would have laid them.
+ * A device for benchmarks: delivers the same prepared bursts again and again and discards what is
+ * sent. It allocates nothing: a burst is one copy of bytes in the shim's layout.
  */
 import { type Arena, BURST_FRAMES, VNET_BYTES } from "../../src/core/arena.ts";
 import type { Device } from "../../src/device/device.ts";

@@ -8,7 +8,9 @@ export type Results = Map<Workload, Map<Subject, Outcome[]>>;
 /** What the first subject is compared with, by name. */
 const RIVALS = ["C", "HAProxy", "nftables"];
 
-/** Bulk transfers say nothing about a reference that is not itself so many times as fast as HAProxy. */
+/**
+ * Bulk transfers say nothing about a reference that is not itself so many times as fast as HAProxy.
+ */
 const REFERENCE_OVER_HAPROXY = 1.5;
 
 /** One row: a metric, and each subject's figures by round, NaN for a run that does not count. */
@@ -30,7 +32,10 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 }
 
-/** A table of medians, with spreads and ratios, and what there is to say about runs that do not count. */
+/**
+ * A table of medians, with spreads and ratios, and what there is to say about runs that do not
+ * count.
+ */
 export function markdown(results: Results): string {
   const rows = rowsOf(results);
   const present = subjects.filter((one) => rows.some(({ figures }) => figures.has(one)));
@@ -142,8 +147,8 @@ function cellOf(values: readonly number[] | undefined): string {
 }
 
 /**
- * The median of what each round says: the machine is not the same a few minutes later. NaN if no round has
- * both.
+ * The median of what each round says: the machine is not the same a few minutes later. NaN if no
+ * round has both.
  */
 function ratio(mine: readonly number[] = [], other: readonly number[] = []): number {
   return median(mine.map((value, round) => value / other[round]!).filter(Number.isFinite));

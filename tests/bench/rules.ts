@@ -1,6 +1,7 @@
 /**
- * What a policy's length costs: the whole path in memory at 65,536 flows, with policies of 10 to 10,000
- * address and port rules mixed, the matching rule last. Subjects alternate; medians of ROUNDS.
+ * What a policy's length costs: the whole path in memory at 65,536 flows, with policies of 10 to
+ * 10,000 address and port rules mixed, the matching rule last. Subjects alternate; medians of
+ * ROUNDS.
  *
  *     deno task bench rules
  */
@@ -27,7 +28,7 @@ const ROUNDS = 7;
 const PACKETS = 1_000_000;
 const SIZES = [10, 100, 1_000, 10_000];
 
-/** Time stands still: nobody answers ARP here. */
+/** Time stands still: there are no ARP replies here. */
 const clock = new ManualClock();
 
 /** `rules` arms for side A, of which only the last matches the bench's traffic. */

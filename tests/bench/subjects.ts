@@ -1,4 +1,7 @@
-/** What is compared: each takes clients' connections and spreads them over the backends, or does not. */
+/**
+ * What is compared: each takes clients' connections and spreads them over the backends, or does
+ * not.
+ */
 import { addAddress, addTap, type Network, proxyAddress, tap } from "./network.ts";
 import type { Tools } from "./tools.ts";
 

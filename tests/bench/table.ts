@@ -1,9 +1,9 @@
 /**
  * What a connection costs, and whether that stays so with a million of them: memory, a look-up from
- * either side, opening, a look at it when timers run, and forgetting. Look-ups go as on the packet path,
- * the first one of a burst for all of it at once: in a large table each waits twice for memory that no
- * cache holds, for the index and for the entry. Random ones are the worst case, and alone, without the
- * burst, they are worse still. Subjects alternate; medians of ROUNDS.
+ * either side, opening, a check by the timers, and removal. Look-ups go as on the packet
+ * path, the first one of a burst for all of it at once: in a large table each has two
+ * cache misses, the index and the entry. Random ones are the worst case, and
+ * alone, without the burst, they are worse still. Subjects alternate; medians of ROUNDS.
  *
  *     deno task bench table
  */

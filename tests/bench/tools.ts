@@ -1,4 +1,7 @@
-/** The programs of the side-by-side benchmark: builds its own, and says which of the others are missing. */
+/**
+ * The programs of the side-by-side benchmark: builds its own, and says which of the others are
+ * missing.
+ */
 import { fileURLToPath } from "node:url";
 import { compileC } from "../../src/pack/compile_c.ts";
 import { must, which } from "../support/shell.ts";
@@ -24,8 +27,8 @@ const buildTimeoutMs = 300_000;
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
 /**
- * Builds `./proxy` (or takes the one that the environment variable PROXY names) and the C programs of
- * this folder, these into a folder that goes with the result.
+ * Builds `./proxy` (or takes the one that the environment variable PROXY names) and the C programs
+ * of this folder, these into a folder that goes with the result.
  *
  * @throws {Error} that says what to install where a program is missing
  */

@@ -1,4 +1,4 @@
-/** What is measured. A run has a network of its own, made before it and gone after it. */
+/** What is measured. Each run creates a network of its own and deletes it. */
 import { kernelCounter } from "../lab/traffic.ts";
 import { makeNetwork, type Network } from "./network.ts";
 import type { Demand, Subject } from "./subjects.ts";
@@ -15,7 +15,9 @@ export interface Metric {
 export interface Outcome {
   /** A figure for each metric of the workload. */
   readonly figures: readonly number[];
-  /** SYNs that some host sent again, and requests that failed: unless both are 0, the run is void. */
+  /**
+   * SYNs that some host sent again, and requests that failed: unless both are 0, the run is void.
+   */
   readonly synRetransmissions: number;
   readonly failures: number;
 }

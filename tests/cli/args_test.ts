@@ -2,6 +2,7 @@ import type { Config } from "../../src/datapath/config.ts";
 import assert from "node:assert/strict";
 import { formatAddress, formatMac, parseAddress, parseMac } from "../../src/wire/address.ts";
 import { parseArgs } from "../../src/cli/args.ts";
+import { healthOf } from "../../src/policy/language/health.ts";
 import { routeOf } from "../support/config.ts";
 
 const ABOUT = { version: "0.1.0", build: "portable" };
@@ -59,6 +60,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
   const flags: [string, string][] = [
     ["--net", "tap7"],
     ["--dst-addrs", "10.0.0.5,10.9.0.1"],
+    ["--check", "http 80 /up 200, fall 2"],
     ["--ipv4", "10.0.0.9/30"],
     ["--gateway", "10.0.0.10"],
     ["--route", "172.16.0.0/12,10.0.0.10"],
@@ -77,6 +79,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
     ["--timeout-icmp", "6"],
     ["--timeout-unanswered", "7"],
     ["--clamp-mss", "off"],
+    ["--strays", "drop"],
     ["--hash-key-file", "key"],
     ["--policy", "web.policy"],
     ["--seed", "4294967295"],
@@ -95,6 +98,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
         host: null,
       }],
       dstAddrs: [0x0a000005, 0x0a090001],
+      health: healthOf({ kind: "http", port: 80, path: "/up", status: 200 }, { fall: 2 }),
       ports: { first: 5000, last: 5000 },
       maxConn: 1,
       maxConnPerSource: 1_000_000,
@@ -114,6 +118,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
       trace: "all",
       preserveSource: false,
       clampMss: false,
+      strays: "drop",
       hashKeyFile: "key",
       policy: "web.policy",
     },
@@ -312,30 +317,31 @@ const errors: { name: string; argv: string[]; message: string }[] = [
   {
     name: "empty device name",
     argv: ["--net=", DST],
-    message: `--net: Cannot use "" as device name: expected 1 to 15 bytes, found 0`,
+    message: `--net: Cannot use "" as device name: expected 1 to 15 characters, found 0`,
   },
   {
     name: "device name of 16 characters",
     argv: ["--net=abcdefghijklmnop", DST],
     message: `--net: Cannot use "abcdefghijklmnop" as device name: ` +
-      "expected 1 to 15 bytes, found 16",
+      "expected 1 to 15 characters, found 16",
   },
   {
-    name: "device name of 8 characters in 16 bytes",
-    argv: ["--net=éééééééé", DST],
-    message: `--net: Cannot use "éééééééé" as device name: expected 1 to 15 bytes, found 16`,
+    name: "device name that is not ASCII",
+    argv: ["--net=é", DST],
+    message: `--net: Cannot use "é" as device name: ` +
+      `expected ASCII characters without space, "/", ":" or "%", not "." or ".."`,
   },
   ...[".", "..", "a/b", "a b", "tap%d", "a:1"].map((name) => ({
     name: `device name "${name}"`,
     argv: [`--net=${name}`, DST],
     message: `--net: Cannot use "${name}" as device name: ` +
-      `expected a name without "/", ":", "%" and white space, not "." or ".."`,
+      `expected ASCII characters without space, "/", ":" or "%", not "." or ".."`,
   })),
   {
     name: "device name that would drive the terminal",
     argv: ["--net=\x1b[2J\n", DST],
     message: `--net: Cannot use "\\x1b[2J\\x0a" as device name: ` +
-      `expected a name without "/", ":", "%" and white space, not "." or ".."`,
+      `expected ASCII characters without space, "/", ":" or "%", not "." or ".."`,
   },
   {
     name: "no backend",
@@ -468,7 +474,7 @@ const errors: { name: string; argv: string[]; message: string }[] = [
     ["10.0.0.0/8", SHAPE_OF_ROUTE],
     ["10.0.0.0,192.168.0.1", SHAPE_OF_ROUTE],
     ["10.0.0.0/8,192.168.0.1,192.168.0.2", SHAPE_OF_ROUTE],
-    ["10.0.0.1/8,192.168.0.1", 'expected no bits behind the prefix; did you mean "10.0.0.0/8"?'],
+    ["10.0.0.1/8,192.168.0.1", 'host bits must be zero; did you mean "10.0.0.0/8"?'],
   ].map(([route, expected]) => ({
     name: `route ${route}`,
     argv: [NET, DST, `--route=${route}`],
@@ -606,6 +612,12 @@ const errors: { name: string; argv: string[]; message: string }[] = [
       "expected one that is not zero",
   },
   {
+    name: "a check with a wrong port",
+    argv: [NET, DST, "--check=tcp 70000"],
+    message: `--check: Cannot parse "tcp 70000" as check: ` +
+      `expected a port, 1 to 65535, found "70000"`,
+  },
+  {
     name: "one port",
     argv: [NET, DST, "--ports=70000"],
     message: `--ports: Cannot parse "70000" as port range: expected FIRST-LAST, as in 1024-65535`,
@@ -682,13 +694,14 @@ Deno.test("parseArgs --version tells version and build, whatever else is given",
   assert.deepEqual(parseArgs([NET, "--version"], ABOUT), expected);
 });
 
-Deno.test("parseArgs --help has every flag and its default on a page 100 columns wide", () => {
+Deno.test("parseArgs --help has every flag and its default on a page 80 columns wide", () => {
   const command = parseArgs(["--help"], ABOUT);
   assert.equal(command.kind, "print");
   const { text } = command as { text: string };
   const flags = [
     "net",
     "dst-addrs",
+    "check",
     "ipv4",
     "gateway",
     "route",
@@ -696,6 +709,7 @@ Deno.test("parseArgs --help has every flag and its default on a page 100 columns
     "host-ipv4",
     "host-ipv4-b",
     "clamp-mss",
+    "strays",
     "net-b",
     "ipv4-b",
     "gateway-b",
@@ -711,11 +725,25 @@ Deno.test("parseArgs --help has every flag and its default on a page 100 columns
     "spin",
   ];
   for (const flag of flags) {
-    assert.match(text, new RegExp(`^  --${flag}=.*\\((required|.*default)`, "m"));
+    assert.match(text, new RegExp(`^  --${flag}=[^]*?\\((required|default)`, "m"));
   }
-  for (const flag of ["--help", "--version"]) assert.match(text, new RegExp(`^  ${flag} `, "m"));
-  assert.ok(text.split("\n").every((line) => line.length <= 100));
+  for (const flag of ["-h, --help", "--version"]) {
+    assert.match(text, new RegExp(`^  ${flag} `, "m"));
+  }
+  assert.ok(text.split("\n").every((line) => line.length <= 80));
   assert.ok(text.endsWith("command line.\n") && !text.endsWith("\n\n"));
+});
+
+Deno.test("parseArgs takes -h and help for --help, and no help page is wider than 80 columns", () => {
+  const pages = [[], ["policy"], ["explain"], ["replay"]].map((command) => {
+    const page = parseArgs([...command, "--help"], ABOUT);
+    assert.ok(page.kind === "print");
+    assert.deepEqual(parseArgs([...command, "-h"], ABOUT), page);
+    assert.deepEqual(parseArgs(["help", ...command], ABOUT), page);
+    for (const line of page.text.split("\n")) assert.ok(line.length <= 80, line);
+    return page.text;
+  });
+  assert.equal(new Set(pages).size, 4);
 });
 
 Deno.test("parseArgs --help shows examples that work", () => {
@@ -759,7 +787,18 @@ const policyErrors: { argv: string[]; message: string }[] = [
     argv: [NET, DST, "svg"],
     message: 'Cannot use argument "svg": expected flags only, see --help',
   },
-  { argv: ["help"], message: 'Cannot use argument "help": expected flags only, see --help' },
+  {
+    argv: ["polcy", "check"],
+    message: 'Cannot use argument "polcy": expected a command; did you mean "policy"?',
+  },
+  {
+    argv: ["policy", "chekc"],
+    message: `Cannot use "chekc" after "policy": ${VIEWS}; did you mean "check"?`,
+  },
+  {
+    argv: ["explian"],
+    message: 'Cannot use argument "explian": expected a command; did you mean "explain"?',
+  },
 ];
 for (const { argv, message } of policyErrors) {
   Deno.test(`parseArgs refuses ${JSON.stringify(argv.join(" "))}`, () => {
@@ -773,7 +812,10 @@ Deno.test("parseArgs --help names the command policy, whose own page names its w
     assert.ok(command.kind === "print");
     return command.text;
   };
-  assert.match(text("--help"), /^Commands:\n {2}policy \[VIEW\] \[FILE\] +check a policy/m);
+  assert.match(
+    text("--help"),
+    /^Commands:\n {2}policy \[VIEW\] \[FILE\] +check, print or draw a policy/m,
+  );
   const page = text("policy", "--help");
   assert.match(page, /^Usage: proxy policy check\|print\|format\|mermaid\|dot\|svg \[FILE\]\n/);
   for (const view of ["check", "print", "format", "mermaid", "dot", "svg"]) {
@@ -875,7 +917,7 @@ Deno.test("parseArgs prints help pages of explain and replay, whose examples are
     const command = parseArgs([name, "--help"], ABOUT);
     assert.ok(command.kind === "print");
     assert.match(command.text, new RegExp(`^Usage: proxy ${name} --dst-addrs=`));
-    assert.ok(command.text.split("\n").every((line) => line.length <= 100), command.text);
+    assert.ok(command.text.split("\n").every((line) => line.length <= 80), command.text);
     const examples = [...command.text.replaceAll("\\\n", "").matchAll(/^ {2}proxy (.*)$/gm)];
     assert.ok(examples.length >= 2);
     for (const [, words] of examples) {

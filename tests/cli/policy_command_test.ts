@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { policyCommand, type PolicyView } from "../../src/cli/policy_command.ts";
 import { demo } from "../../src/policy/language/built_in.ts";
 import { graphOf } from "../../src/policy/picture/graph.ts";
-import { print } from "../../src/policy/notation/print.ts";
+import { print } from "../../src/policy/printing/print.ts";
 import { renderDot, renderMermaid } from "../../src/policy/picture/render.ts";
 
 const FILES: Readonly<Record<string, string>> = {

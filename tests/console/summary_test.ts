@@ -31,8 +31,12 @@ Deno.test("formatSummary names what was counted, in the order of the tables, num
     decisions: { ...empty.decisions, Drop: 3, Forward: 2, Echo_reply: 1, Reject: 4 },
     drops: { ...empty.drops, "send-failed": 7, policy: 2 },
     connections: { tracked: 2, capacity: 10, evicted: 3 },
+    checks: { framesOut: 12, framesIn: 11 },
     pools: [
-      { name: "dst-addrs", members: [{ ...member, status: "down", opened: 9, tracked: 2 }] },
+      {
+        name: "dst-addrs",
+        members: [{ ...member, status: "down", failure: "no", opened: 9, tracked: 2 }],
+      },
       { name: "web", members: [{ ...member, port: 8080, status: "up", opened: 1, tracked: 0 }] },
     ],
     policy: { lines: [{ pdus: 7, depth: 1, text: "tcp -> drop" }], hiddenLines: 0 },
@@ -43,7 +47,8 @@ Deno.test("formatSummary names what was counted, in the order of the tables, num
     "Decisions   : Drop 3, Forward 2, Echo_reply 1, Reject 4",
     "Drops       : policy 2, send-failed 7",
     "Connections : 2 of at most 10, 3 evicted",
-    "Backend     : 192.168.0.1 down, connections: 9 opened, 2 tracked",
+    "Checks      : 12 frames out, 11 frames in",
+    "Backend     : 192.168.0.1 down (no), connections: 9 opened, 2 tracked",
     "Backend     : 192.168.0.1:8080 of $web up, connections: 1 opened, 0 tracked",
     "        PDUs  Tree",
     "           7    tcp -> drop",

@@ -8,7 +8,7 @@ import type { Reloaded, Request } from "../../src/control/request.ts";
 import type { ConnectionsShape, ErrorShape, StatusShape } from "../../src/control/shapes.ts";
 import { TABLES } from "../../src/control/tables.ts";
 import { parse } from "../../src/policy/notation/parse.ts";
-import { print } from "../../src/policy/notation/print.ts";
+import { print } from "../../src/policy/printing/print.ts";
 import { testConfig } from "../support/config.ts";
 import { buildIcmp, buildTcp, buildUdp } from "../support/frames.ts";
 import { CLIENT, from, PROXY, World, type WorldOptions } from "../support/world.ts";

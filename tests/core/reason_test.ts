@@ -5,7 +5,7 @@ Deno.test("Reason numbers every name once, none is 0", () => {
   const names = Object.keys(Reason);
   assert.equal(names.length, REASON_COUNT);
   assert.equal(Reason.none, 0);
-  assert.deepEqual(Object.values(Reason), names.map((_, number) => number));
+  assert.deepEqual(Object.values(Reason), names.map((_, place) => 0 - place));
 });
 
 Deno.test("reasonName is the inverse of Reason, and each has a text of its own", () => {

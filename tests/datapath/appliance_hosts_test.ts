@@ -136,12 +136,13 @@ Deno.test("Appliance notices within five seconds that a backend has died, by its
       }
     };
     const lost = () => world.log.some((line) => line.includes(`${dead} does not answer ARP`));
-    const startMs = world.clock.nowMs();
+    let firstMs = Infinity;
     for (let i = 0; !lost(); i++) {
       const fields = { srcPort: 40_000 + i, src: CLIENT };
       const packet = protocol === "tcp" ? buildTcp(fields) : buildUdp(fields);
       const sent = world.send(packet);
       for (const { dst, srcPort } of packetsOf(sent).map(read)) {
+        if (dst === dead) firstMs = Math.min(firstMs, world.clock.nowMs());
         if (dst === dead || dst === CLIENT) continue;
         const answer = { ...from(dst), srcPort: 2000, dstPort: srcPort };
         world.send(
@@ -150,9 +151,9 @@ Deno.test("Appliance notices within five seconds that a backend has died, by its
       }
       alive(sent);
       alive(world.advance(100));
-      assert.ok(i < 60, `${protocol}: not noticed in six seconds`);
+      assert.ok(i < 100, `${protocol}: not noticed in ten seconds`);
     }
-    const tookMs = world.clock.nowMs() - startMs;
+    const tookMs = world.clock.nowMs() - firstMs;
     assert.ok(tookMs <= 5000, `${protocol}: ${tookMs} ms`);
     assert.equal(world.log.filter((line) => line.includes("does not answer")).length, 1);
   }

@@ -346,7 +346,7 @@ for (const [network, options] of Object.entries(NETWORKS)) {
           "ttl-expired",
         ] as const
       ) {
-        assert.ok(drops[Reason[reason]]! > 0, reason);
+        assert.ok(drops[-Reason[reason]]! > 0, reason);
       }
     });
   }

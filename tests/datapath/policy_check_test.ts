@@ -8,7 +8,7 @@ import { below, type Random, SeededRandom } from "../../src/core/random.ts";
 import type { Policy, Predicate, Tree } from "../../src/policy/language/ast.ts";
 import * as build from "../../src/policy/language/build.ts";
 import { check, type Finding } from "../../src/policy/check/check.ts";
-import { print } from "../../src/policy/notation/print.ts";
+import { print } from "../../src/policy/printing/print.ts";
 import { walker } from "../../src/policy/engine/walk.ts";
 import { formatAddress } from "../../src/wire/address.ts";
 import { isStray, STATE_INVALID } from "../../src/wire/pdu.ts";

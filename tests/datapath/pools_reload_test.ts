@@ -75,7 +75,10 @@ for (const [name, evaluator] of [["compiled", {}], ["walked", { evaluator: walke
     assert.equal(packetsOf(world.send(buildTcp({ ...answer, flags: "SA", seq: 99 }))).length, 1);
     assert.deepEqual(world.drops(), {});
     world.send(buildTcp({ ...answer, flags: "R", seq: 100 }));
-    for (let i = 0; i < 60; i++) world.advance(100);
+    for (let i = 0; i < 60; i++) {
+      world.advance(100);
+      world.answer(FIVE);
+    }
     assert.deepEqual(members(world).slice(0, 2), ["dst-addrs 1 up 0/0", "web 5 up 4/4"]);
     assert.equal(members(world).length, 2);
     // From now on it is a client like any other.

@@ -17,8 +17,7 @@ Deno.test("encodeDeviceName, refuses what the kernel would refuse, cut or number
   ) {
     assert.throws(() => encodeDeviceName(name), {
       name: "RangeError",
-      message: `Cannot use ${JSON.stringify(name)} as device name: ` +
-        'must be 1 to 15 ASCII characters without space, "/", ":" or "%"',
+      message: new RegExp(`^Cannot use "${RegExp.escape(name)}" as device name: expected `),
     });
   }
 });

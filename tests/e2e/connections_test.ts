@@ -392,11 +392,11 @@ idleTest("proxy, timers of 5 s, forgets idle connections and keeps busy ones", a
   }
   assert.equal(await tracked(), 1, "only the busy one is left");
 
-  const invalid = summaryCount(await askSummary(proxy), "invalid");
+  const strays = summaryCount(await askSummary(proxy), "stray");
   await idle.line("too late");
-  await sleep(1500);
+  await idle.end();
   assert.ok(!idle.output.includes("too late"), idle.output);
-  assert.ok(summaryCount(await askSummary(proxy), "invalid") > invalid);
+  assert.ok(summaryCount(await askSummary(proxy), "stray") > strays);
   assert.equal(await tracked(), 1, "what comes too late opens nothing");
   await busy.exchange("still here");
   const again = await client.run(["nc", "-N", "-w", "2", proxyAddress, "2000"]);
@@ -448,6 +448,11 @@ class Conversation {
 
   async line(text: string): Promise<void> {
     await this.#nc.write(`${text}\n`);
+  }
+
+  /** Waits until the other end has closed or reset the connection. */
+  async end(): Promise<void> {
+    assert.ok(await this.#nc.ended(5000), this.output);
   }
 
   /** Sends a line and waits until it is back. */

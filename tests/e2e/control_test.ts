@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { connect, type Socket } from "node:net";
 import { demo } from "../../src/policy/language/built_in.ts";
-import { print } from "../../src/policy/notation/print.ts";
+import { print } from "../../src/policy/printing/print.ts";
 import { startEcho } from "../lab/peer.ts";
 import { lastSummary, proxyCommand, startProxy, summaryCount, usualOptions } from "../lab/proxy.ts";
 import { labTests } from "../lab/suite.ts";
@@ -86,7 +86,7 @@ labTest("ctl asks and changes a running proxy, and agrees with the summary", asy
   const reloaded = await control.ctl("reload");
   assert.deepEqual([reloaded.code, reloaded.stdout], [
     0,
-    `policy "${control.policy}" read again\n`,
+    `policy "${control.policy}" reloaded\n`,
   ]);
   const port80 = `tcp 192.168.0.254:4000 > ${proxyAddress}:80`;
   assert.match((await control.ctl("explain", port80)).stdout, /Decision : Reject/);

@@ -84,10 +84,10 @@ async function play(topology: Topology, transcript: Transcript): Promise<void> {
   const options = [`--net=${tap}`, `--dst-addrs=${backendAddresses.join(",")}`];
   const proxy = host.start([`${root}proxy`, ...options]);
   for (const address of backendAddresses) await proxy.waitFor(`backend ${address} is at `);
-  transcript.command(`./proxy ${options.join(" ")}`, proxy.stdout);
+  transcript.command(`./proxy ${options.join(" ")}`, proxy.stderr);
   transcript.step(
-    proxy.stderr === "",
-    `the proxy runs and knows its backends${proxy.stderr && `: ${proxy.stderr}`}`,
+    !/(warning|error): /.test(proxy.stderr),
+    "the proxy runs and knows its backends",
   );
 
   await pings(topology, transcript);

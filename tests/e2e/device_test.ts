@@ -28,9 +28,9 @@ labTest("proxy waits for a device that was deleted or taken down, then goes on",
   await host.script(`ip tuntap add dev ${tap} mode tun`);
   await until(() => proxy.stderr.includes(`"${tap}": EINVAL, it is a TUN device (layer 3)`));
   await host.script(`ip link del ${tap}`);
-  const seenBefore = proxy.stdout.length;
+  const seenBefore = proxy.stderr.length;
   await host.script(tapCommands);
-  await until(() => proxy.stdout.slice(seenBefore).includes(`${tap} is up`));
+  await until(() => proxy.stderr.slice(seenBefore).includes(`${tap} is up`));
   await answersAgain(topology);
 
   // Gone again, and ended while it waits.
@@ -42,6 +42,22 @@ labTest("proxy waits for a device that was deleted or taken down, then goes on",
   assert.deepEqual({ code, timedOut }, { code: 0, timedOut: false });
   assert.match(lastSummary(stdout), /Echo_reply 3/);
 });
+
+labTest(
+  "proxy sees each of five times that its device comes up for less than a second",
+  async () => {
+    await using topology = await bridged("on the bridge");
+    const { host } = topology;
+    const proxy = await startProxy(host);
+    await host.script(`ip link set ${tap} down`);
+    for (let time = 1; time <= 5; time++) {
+      await until(() => proxy.stderr.split(`${tap} is down`).length > time);
+      await host.script(`ip link set ${tap} up; sleep 0.4; ip link set ${tap} down`);
+      assert.equal(proxy.stdout.split(`${tap} is up`).length - 1, time);
+    }
+    await proxy.stop();
+  },
+);
 
 labTest(
   "proxy creates a device that is missing at start, and tells how to bring it up",
@@ -168,7 +184,7 @@ labTest(
     const second = await topology.host.run(proxyCommand());
     assert.match(
       second.stderr,
-      /^error: Cannot attach to TAP device "tap100": EBUSY, .*process.*\n$/,
+      /^error: Cannot attach to TAP device "tap100": EBUSY, process \d+ \(\w+\) is attached to it; .*\n$/,
     );
     assert.equal(second.code, 1);
     await answersAgain(topology);

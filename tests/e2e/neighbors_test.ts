@@ -18,7 +18,10 @@ labTest("proxy reports another owner of its address, and defends it", async () =
   await intruder.run(["ping", "-c", "1", "-W", "1", "192.168.0.1"]);
   const intruderMac = await intruder.mac("eth0");
   await proxy.waitFor(
-    new RegExp(`^error: 192\\.168\\.0\\.100 is also used by ${intruderMac}: address conflict`, "m"),
+    new RegExp(
+      `^\\S+Z error: 192\\.168\\.0\\.100 is also used by ${intruderMac}: address conflict`,
+      "m",
+    ),
   );
   // The announcement in answer has corrected the client's memory.
   await client.script("ip link set port9 down");
@@ -38,7 +41,7 @@ labTest("proxy warns of a backend that does not answer ARP, and passes it over",
   await server.waitFor("listening");
   const options = ["--net=tap100", "--dst-addrs=192.168.0.1,192.168.0.2"];
   const proxy = await startProxy(host, options, ["192.168.0.1"]);
-  await proxy.waitFor(/^warning: backend 192\.168\.0\.2 does not answer ARP/m);
+  await proxy.waitFor(/^\S+Z warning: backend 192\.168\.0\.2 does not answer ARP/m);
   const words = ["connect", proxyAddress, "2000", "20", "1000"];
   const output = await client.must([Deno.execPath(), "run", "--allow-net", peer, ...words]);
   assert.deepEqual(

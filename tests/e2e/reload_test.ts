@@ -1,6 +1,6 @@
 /** SIGHUP: the policy file is read again under a running proxy. */
 import assert from "node:assert/strict";
-import { print } from "../../src/policy/notation/print.ts";
+import { print } from "../../src/policy/printing/print.ts";
 import { demo } from "../../src/policy/language/built_in.ts";
 import { startEcho } from "../lab/peer.ts";
 import { lastSummary, startProxy, usualOptions } from "../lab/proxy.ts";
@@ -29,7 +29,7 @@ labTest(
     // Port 80 is refused aloud from now on; the rest is as it was.
     await Deno.writeTextFile(file, print(demo).replace("80 -> drop", '80 -> reject "no http"'));
     proxy.signal("SIGHUP");
-    await proxy.waitFor(`policy "${file}" read again\n`);
+    await proxy.waitFor(`policy "${file}" reloaded\n`);
     const refused = await client.run(["nc", "-v", "-w", "2", proxyAddress, "80"]);
     assert.match(refused.stderr, /refused/);
     await proxy.waitFor('Decision : Reject "no http"\n');
@@ -39,8 +39,13 @@ labTest(
 
     await Deno.writeTextFile(file, "default drop\ntpc -> drop\n");
     proxy.signal("SIGHUP");
-    await proxy.waitFor("the policy stays as it was");
+    await proxy.waitFor("policy not reloaded, keeping the current one");
     await proxy.waitFor('did you mean "tcp"?');
+
+    // What "policy check" calls an error is refused too, and the current policy stays.
+    await Deno.writeTextFile(file, "default drop\ntcp -> drop\ntcp -> forward\n");
+    proxy.signal("SIGHUP");
+    await proxy.waitFor(/policy not reloaded.*has 1 error\n.*:3:1: error: "tcp" is unreachable/);
     await connection.write("and now\n");
     await connection.waitFor("and now");
 

@@ -130,7 +130,7 @@ labTest("proxy, two-sided, does without either device while it is gone", async (
 
   for (const side of ["a", "b"] as const) {
     const device = side === "a" ? tapA : tapB;
-    const from = proxy.stdout.length;
+    const from = proxy.stderr.length;
     await host.script(`ip link del ${device}`);
     await until(() =>
       proxy.stderr.includes(`warning: ${device} is gone: waiting for a TAP device`)
@@ -146,7 +146,7 @@ labTest("proxy, two-sided, does without either device while it is gone", async (
       assert.match(refused.stderr, /unreachable/); // at once, not a timeout
     }
     await host.script(deviceCommands(side));
-    await until(() => proxy.stdout.slice(from).includes(`${device} is up`));
+    await until(() => proxy.stderr.slice(from).includes(`${device} is up`));
     await proxy.ended(4000); // TCP sends again within this
     await steady.report();
     await proxy.ended(1000);

@@ -141,6 +141,8 @@ const scenarios: Record<string, () => void | Promise<void>> = {
   async "busy"() {
     const holder = open(true);
     tryOpen(false);
+    const name = Deno.readTextFileSync(`/proc/${Deno.pid}/comm`).trim();
+    say({ pid: Deno.pid, name });
     await holder.close();
   },
   "multi_queue"() {

@@ -66,13 +66,6 @@ const failures: readonly {
       `run as root, or delete it and make it with: ${MAKE}`,
   },
   {
-    name: "a device in use",
-    scenario: "busy",
-    cause: "EBUSY",
-    message: 'Cannot attach to TAP device "tapt0": EBUSY, another process is attached to it; ' +
-      "stop that process or use another device",
-  },
-  {
     name: "a multi_queue device",
     scenario: "multi_queue",
     cause: "EINVAL",
@@ -119,6 +112,25 @@ for (const { name, before, cause, message, ...failure } of failures) {
     assert.deepEqual(scenario(failure.scenario, before), [{ message, cause }]);
   });
 }
+
+Deno.test({ name: "TapDevice.open, says EBUSY and which process holds the device", ignore }, () => {
+  const [error, holder] = scenario("busy") as [{ message: string; cause: string }, unknown];
+  const { pid, name } = holder as { pid: number; name: string };
+  assert.deepEqual(error, {
+    message:
+      `Cannot attach to TAP device "tapt0": EBUSY, process ${pid} (${name}) is attached to it; ` +
+      "stop it or use another device",
+    cause: "EBUSY",
+  });
+});
+
+Deno.test("tapError, EBUSY without a process that can be found", () => {
+  assert.equal(
+    tapError("attach", -16, "tapt0", 3).message,
+    'Cannot attach to TAP device "tapt0": EBUSY, another process is attached to it; ' +
+      "stop that process or use another device",
+  );
+});
 
 Deno.test({ name: "TapDevice.open, without create never makes a device", ignore }, () => {
   assert.deepEqual(scenario("never created"), [

@@ -111,8 +111,9 @@ Deno.test("Connections translates an RST and keeps the entry", () => {
 });
 
 const REFUSED: [string, (world: World) => string, ReasonName][] = [
-  ["an ACK from nowhere", (w) => w.fromA({ srcPort: 1, tcpFlags: ACK }), "invalid"],
-  ["an RST from nowhere", (w) => w.fromA({ srcPort: 1, tcpFlags: RST }), "invalid"],
+  ["an ACK from nowhere", (w) => w.fromA({ srcPort: 1, tcpFlags: ACK }), "stray"],
+  ["an RST from nowhere", (w) => w.fromA({ srcPort: 1, tcpFlags: RST }), "stray"],
+  ["an ACK from nowhere to be tracked", (w) => w.track({ protocol: 6, tcpFlags: ACK }), "invalid"],
   ["an echo reply to be translated", (w) => w.queryA({ icmpType: 0 }), "invalid"],
   ["an ICMP error to be translated", (w) => w.queryA({ icmpType: 3 }), "invalid"],
   ["another protocol to be translated", (w) => w.fromA({ protocol: 47 }), "not-translatable"],
@@ -122,10 +123,10 @@ const REFUSED: [string, (world: World) => string, ReasonName][] = [
   [
     "the other backend's answer",
     (w) => w.fromB({ src: BACKENDS[1]!, tcpFlags: ACK }),
-    "no-mapping",
+    "stray",
   ],
-  ["an answer to another port", (w) => w.fromB({ dstPort: 1, tcpFlags: ACK }), "no-mapping"],
-  ["an answer from another port", (w) => w.fromB({ srcPort: 1, tcpFlags: ACK }), "no-mapping"],
+  ["an answer to another port", (w) => w.fromB({ dstPort: 1, tcpFlags: ACK }), "stray"],
+  ["an answer from another port", (w) => w.fromB({ srcPort: 1, tcpFlags: ACK }), "stray"],
   ["an answer of another protocol", (w) => w.fromB({ protocol: 17 }), "no-mapping"],
   [
     "side A's PDU translated B to A",
@@ -332,7 +333,10 @@ Deno.test("Connections chooses again for UDP and queries whose backend does not 
 
 const SECOND_MS = 1000;
 
-/** SYNs 100 below what was sent, some time after the connection's end: whether each opens the next one. */
+/**
+ * SYNs 100 below what was sent, some time after the connection's end: whether each opens the next
+ * one.
+ */
 const AGAIN: [string, (world: World) => void, number, boolean][] = [
   ...[
     ["closed", 59.9, false] as const,

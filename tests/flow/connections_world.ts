@@ -159,7 +159,9 @@ export class World {
   }
 }
 
-/** A SYN for the proxy unless told otherwise; of each side, what counts begins at sequence number 1. */
+/**
+ * A SYN for the proxy unless told otherwise; of each side, what counts begins at sequence number 1.
+ */
 export function pduOf(fields: Partial<Pdu>): Pdu {
   const { tcpFlags = SYN } = fields;
   const seq = (tcpFlags & SYN) === 0 ? 1 : 0;

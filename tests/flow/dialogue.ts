@@ -1,6 +1,6 @@
 /**
- * Both ends of one TCP connection through the appliance, with the sequence numbers that they would have
- * there: what `tests/flow/compliance_*_test.ts` talk in.
+ * Both ends of one TCP connection through the appliance, with the sequence numbers that they would
+ * have there: what `tests/flow/compliance_*_test.ts` talk in.
  */
 import assert from "node:assert/strict";
 import {

@@ -1,19 +1,26 @@
 import assert from "node:assert/strict";
 import { below, SeededRandom } from "../../src/core/random.ts";
-import { Links, List } from "../../src/core/linked_lists.ts";
-import { CLOSED, HALF_OPEN, LIVE, Population, RESET, UNANSWERED } from "../../src/flow/eviction.ts";
+import { LinkedLists, List } from "../../src/core/linked_lists.ts";
+import {
+  EvictionClasses,
+  FINISHED,
+  HALF_OPEN,
+  LIVE,
+  RESET,
+  UNANSWERED,
+} from "../../src/flow/eviction.ts";
 
 const CAPACITY = 40;
 
-function entriesOf(links: Links, list: List): number[] {
+function entriesOf(links: LinkedLists, list: List): number[] {
   const entries: number[] = [];
   for (let entry = list.first; entry >= 0; entry = links.newer(entry)) entries.push(entry);
   return entries;
 }
 
-Deno.test("Links keeps several lists in the order of arrays, over 20,000 random operations", () => {
+Deno.test("LinkedLists keeps several lists in the order of arrays, over 20,000 random operations", () => {
   const random = new SeededRandom(1);
-  const links = new Links(CAPACITY);
+  const links = new LinkedLists(CAPACITY);
   const lists = Array.from({ length: 3 }, () => new List());
   const arrays: number[][] = lists.map(() => []);
   for (let i = 0; i < 20_000; i++) {
@@ -35,10 +42,10 @@ Deno.test("Links keeps several lists in the order of arrays, over 20,000 random 
   }
 });
 
-Deno.test("Links takes the only, first, middle and last entry out, and puts it back", () => {
+Deno.test("LinkedLists takes the only, first, middle and last entry out, and puts it back", () => {
   for (const entries of [[7], [3, 9], [0, 1, 2], [39, 0, 20, 1]]) {
     for (const gone of entries) {
-      const links = new Links(CAPACITY);
+      const links = new LinkedLists(CAPACITY);
       const list = new List();
       for (const entry of entries) links.append(list, entry);
       links.remove(list, gone);
@@ -50,46 +57,46 @@ Deno.test("Links takes the only, first, middle and last entry out, and puts it b
   }
 });
 
-Deno.test("Population agrees with arrays over 20,000 random operations", () => {
+Deno.test("EvictionClasses agrees with arrays over 20,000 random operations", () => {
   const random = new SeededRandom(2);
-  const population = new Population(new Links(CAPACITY));
-  const classes: number[][] = Array.from({ length: LIVE + 1 }, () => []);
-  const kindOf = (entry: number) => classes.findIndex((array) => array.includes(entry));
+  const classes = new EvictionClasses(new LinkedLists(CAPACITY));
+  const expected: number[][] = Array.from({ length: LIVE + 1 }, () => []);
+  const kindOf = (entry: number) => expected.findIndex((array) => array.includes(entry));
   const drop = (entry: number, kind: number) => {
-    classes[kind]!.splice(classes[kind]!.indexOf(entry), 1);
+    expected[kind]!.splice(expected[kind]!.indexOf(entry), 1);
   };
   for (let i = 0; i < 20_000; i++) {
     const entry = below(random, CAPACITY);
     const from = kindOf(entry);
     const to = below(random, LIVE + 1);
     if (from < 0) {
-      population.add(entry, to);
-      classes[to]!.push(entry);
+      classes.add(entry, to);
+      expected[to]!.push(entry);
     } else if (below(random, 3) === 0) {
-      population.remove(entry, from);
+      classes.remove(entry, from);
       drop(entry, from);
     } else {
-      population.renew(entry, from, to);
+      classes.renew(entry, from, to);
       drop(entry, from);
-      classes[to]!.push(entry);
+      expected[to]!.push(entry);
     }
-    assert.deepEqual([...population], classes.flat(), `operation ${i}`);
-    assert.equal(population.count, classes.flat().length);
-    classes.forEach((entries, kind) => {
-      assert.equal(population.size(kind), entries.length);
-      assert.equal(population.oldest(kind), entries[0] ?? -1);
+    assert.deepEqual([...classes], expected.flat(), `operation ${i}`);
+    assert.equal(classes.count, expected.flat().length);
+    expected.forEach((entries, kind) => {
+      assert.equal(classes.size(kind), entries.length);
+      assert.equal(classes.oldest(kind), entries[0] ?? -1);
     });
-    const inUse = [UNANSWERED, HALF_OPEN, LIVE].flatMap((kind) => classes[kind]!);
-    assert.equal(population.inUse, inUse.length);
+    const inUse = [UNANSWERED, HALF_OPEN, LIVE].flatMap((kind) => expected[kind]!);
+    assert.equal(classes.inUse, inUse.length);
   }
 });
 
-Deno.test("Population has the oldest of each class, and the next newer ones", () => {
-  const population = new Population(new Links(CAPACITY));
-  const kinds = [LIVE, CLOSED, CLOSED, RESET, HALF_OPEN, RESET, LIVE, HALF_OPEN];
-  kinds.forEach((kind, entry) => population.add(entry, kind));
-  population.renew(4, HALF_OPEN, HALF_OPEN); // heard of again: now the newest of its class
-  assert.deepEqual([HALF_OPEN, RESET, CLOSED].map((kind) => population.oldest(kind)), [7, 3, 1]);
-  assert.deepEqual([7, 4, 3, 5].map((entry) => population.newer(entry)), [4, -1, 5, -1]);
-  assert.deepEqual([...population], [7, 4, 3, 5, 1, 2, 0, 6]);
+Deno.test("EvictionClasses has the oldest of each class, and the next newer ones", () => {
+  const classes = new EvictionClasses(new LinkedLists(CAPACITY));
+  const kinds = [LIVE, FINISHED, FINISHED, RESET, HALF_OPEN, RESET, LIVE, HALF_OPEN];
+  kinds.forEach((kind, entry) => classes.add(entry, kind));
+  classes.renew(4, HALF_OPEN, HALF_OPEN); // heard of again: now the newest of its class
+  assert.deepEqual([HALF_OPEN, RESET, FINISHED].map((kind) => classes.oldest(kind)), [7, 3, 1]);
+  assert.deepEqual([7, 4, 3, 5].map((entry) => classes.newer(entry)), [4, -1, 5, -1]);
+  assert.deepEqual([...classes], [7, 4, 3, 5, 1, 2, 0, 6]);
 });

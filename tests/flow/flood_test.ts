@@ -1,4 +1,7 @@
-/** What a flood, from one source or from many, may take from others: their exchanges must not suffer. */
+/**
+ * What a flood, from one source or from many, may take from others: their exchanges must not
+ * suffer.
+ */
 import assert from "node:assert/strict";
 import { SIDE_A } from "../../src/flow/table.ts";
 import { ESTABLISHED } from "../../src/flow/tcp_state.ts";

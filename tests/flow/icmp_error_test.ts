@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { below, SeededRandom } from "../../src/core/random.ts";
-import { Reason } from "../../src/core/reason.ts";
-import { RelatedErrors, UNRELATED } from "../../src/flow/icmp_error.ts";
+import { NOT_MINE, Reason } from "../../src/core/reason.ts";
+import { RelatedErrors } from "../../src/flow/icmp_error.ts";
 import { FlowTable, SIDE_A, SIDE_B } from "../../src/flow/table.ts";
-import { ACK, END, SIDE_WORDS } from "../../src/flow/tcp_window.ts";
+import { ACK, END, WORDS_PER_SIDE } from "../../src/flow/tcp_window.ts";
 import { formatAddress, parseAddress } from "../../src/wire/address.ts";
 import {
   buildIcmp,
@@ -38,8 +38,8 @@ const SEQ = 1000;
 /** Each side has sent the bytes from `seq` up to `end`, and the other has not acknowledged them. */
 function sentAndUnacknowledged(table: FlowTable, entry: number, seq: number, end = seq): void {
   for (const side of [SIDE_A, SIDE_B]) {
-    table.setData(entry, side * SIDE_WORDS + END, end | 0);
-    table.setData(entry, (1 - side) * SIDE_WORDS + ACK, seq | 0);
+    table.setData(entry, side * WORDS_PER_SIDE + END, end | 0);
+    table.setData(entry, (1 - side) * WORDS_PER_SIDE + ACK, seq | 0);
   }
 }
 
@@ -190,7 +190,7 @@ Deno.test("RelatedErrors takes what has no tuple for nothing, be there a query o
     buildIcmp({ ...ends, type: 5 }),
     buildIcmp({ ...ends, fragment: 0x2010 }),
   ];
-  for (const about of others) assert.equal(relay(table, errorAbout(about, 28)), UNRELATED);
+  for (const about of others) assert.equal(relay(table, errorAbout(about, 28)), NOT_MINE);
 });
 
 Deno.test("RelatedErrors keeps a wrong quoted checksum as wrong as it was", () => {
@@ -220,21 +220,21 @@ Deno.test("RelatedErrors leaves alone what is about no forwarded packet", () => 
     ["an error of our own", buildIcmp({ src: PROXY, dst: CLIENT, type: 3 })],
   ];
   for (const [name, about] of cases) {
-    assert.equal(relay(table, errorAbout(about, about.length - 14)), UNRELATED, name);
+    assert.equal(relay(table, errorAbout(about, about.length - 14)), NOT_MINE, name);
   }
   for (const type of [0, 4, 5, 8, 13, 40]) {
-    assert.equal(relay(table, errorAbout(toB, 28, { type })), UNRELATED, `ICMP type ${type}`);
+    assert.equal(relay(table, errorAbout(toB, 28, { type })), NOT_MINE, `ICMP type ${type}`);
   }
-  assert.equal(relay(table, toB), UNRELATED, "no ICMP");
+  assert.equal(relay(table, toB), NOT_MINE, "no ICMP");
 });
 
 Deno.test("RelatedErrors names the reason for a quote that can't be used", () => {
   const { table, toB } = flow("tcp");
-  assert.equal(relay(table, errorAbout(toB, 27)), -Reason["icmp-quote"]);
+  assert.equal(relay(table, errorAbout(toB, 27)), Reason["icmp-quote"]);
   const wrong = toB.slice(14, 14 + 28);
   wrong[8]!--;
   const payload = { payload: wrong };
-  assert.equal(relay(table, errorAbout(toB, 0, payload)), -Reason["icmp-quote-checksum"]);
+  assert.equal(relay(table, errorAbout(toB, 0, payload)), Reason["icmp-quote-checksum"]);
 });
 
 Deno.test("RelatedErrors agrees with the builders on random connections", () => {
@@ -277,13 +277,15 @@ Deno.test("RelatedErrors believes only what quotes a sequence number under way (
         const result = relay(tcp.table, errorAbout(tcp[there], 28));
         const where = `${sent}, ${ahead} from ${first}`;
         if (isBelieved) assert.ok(typeof result === "object", where);
-        else assert.equal(result, -Reason["out-of-window"], where);
+        else assert.equal(result, Reason["out-of-window"], where);
       }
     }
   }
 });
 
-/** The quote is the beginning of `sent`. Half a TCP checksum says nothing, nor can it be adjusted. */
+/**
+ * The quote is the beginning of `sent`. Half a TCP checksum says nothing, nor can it be adjusted.
+ */
 function checkQuote(quote: Uint8Array, sent: Uint8Array, name: string): void {
   const checksum = (quote[0]! & 15) * 4 + 16;
   const half = quote[9] === 6 && quote.length === checksum + 1;

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { SeededRandom } from "../../src/core/random.ts";
-import { TupleHash } from "../../src/flow/keyed_hash.ts";
+import { KeyedHash } from "../../src/flow/keyed_hash.ts";
 
-Deno.test("TupleHash is the same for the same tuple and key, and another for another key", () => {
-  const [first, again, other] = [1, 1, 2].map((seed) => new TupleHash(new SeededRandom(seed)));
+Deno.test("KeyedHash is the same for the same tuple and key, and another for another key", () => {
+  const [first, again, other] = [1, 1, 2].map((seed) => new KeyedHash(new SeededRandom(seed)));
   let same = 0;
   for (let i = 0; i < 1000; i++) {
     const tuple = [6, Math.imul(i, 0x1234_5671), ~i, i << 16] as const;
@@ -13,8 +13,8 @@ Deno.test("TupleHash is the same for the same tuple and key, and another for ano
   assert.ok(same < 3, `${same} of 1,000 alike under another key`);
 });
 
-Deno.test("TupleHash depends on every bit of the tuple", () => {
-  const hash = new TupleHash(new SeededRandom(9));
+Deno.test("KeyedHash depends on every bit of the tuple", () => {
+  const hash = new KeyedHash(new SeededRandom(9));
   const tuple: [number, number, number, number] = [
     6,
     0xc0a8_0001 | 0,
@@ -31,8 +31,8 @@ Deno.test("TupleHash depends on every bit of the tuple", () => {
   }
 });
 
-Deno.test("TupleHash spreads one client's connections evenly over 256 slots", () => {
-  const hash = new TupleHash(new SeededRandom(11));
+Deno.test("KeyedHash spreads one client's connections evenly over 256 slots", () => {
+  const hash = new KeyedHash(new SeededRandom(11));
   const counts = new Uint32Array(256);
   for (let port = 0; port < 65_536; port++) counts[hash.of(6, 1, 2, (port << 16) | 80) & 255]!++;
   assert.ok(counts.every((count) => count > 0 && count < 1024), `${Math.max(...counts)}`);

@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import * as lifetimes from "../../src/flow/lifetimes.ts";
-import { CLOSED, HALF_OPEN, LIVE, ONE_SIDED, RESET, UNANSWERED } from "../../src/flow/eviction.ts";
+import {
+  FINISHED,
+  HALF_OPEN,
+  LIVE,
+  ONE_SIDED,
+  RESET,
+  UNANSWERED,
+} from "../../src/flow/eviction.ts";
 import * as tcp from "../../src/flow/tcp_state.ts";
 
 const { UDP_NEW, UDP_ANSWERED, UDP_ONGOING } = lifetimes;
@@ -14,15 +21,15 @@ const STATES: [string, number, keyof lifetimes.Timeouts, number, number][] = [
   ["ESTABLISHED", tcp.ESTABLISHED, "established", 124, LIVE],
   ["FIN_A", tcp.FIN_A, "halfClosed", 124, LIVE],
   ["FIN_B", tcp.FIN_B, "halfClosed", 124, LIVE],
-  ["CLOSED", tcp.CLOSED, "closing", 4, CLOSED],
+  ["CLOSED", tcp.CLOSED, "closing", 4, FINISHED],
   ["RESET_A", tcp.RESET_A, "reset", 4, RESET],
   ["RESET_B", tcp.RESET_B, "reset", 4, RESET],
   ["ABORTED", tcp.ABORTED, "reset", 4, RESET],
   ["UDP_NEW", UDP_NEW, "unanswered", 0.5, UNANSWERED],
-  ["UDP_ANSWERED", UDP_ANSWERED, "udp", 5, CLOSED],
+  ["UDP_ANSWERED", UDP_ANSWERED, "udp", 5, FINISHED],
   ["UDP_ONGOING", UDP_ONGOING, "udp", 5, LIVE],
   ["QUERY_NEW", QUERY_NEW, "unanswered", 0.5, UNANSWERED],
-  ["QUERY_ANSWERED", QUERY_ANSWERED, "icmp", 1, CLOSED],
+  ["QUERY_ANSWERED", QUERY_ANSWERED, "icmp", 1, FINISHED],
   ["ONE_SIDED_QUERY", ONE_SIDED_QUERY, "icmp", 1, ONE_SIDED],
 ];
 
@@ -40,9 +47,9 @@ Deno.test("timeoutsMs gives each state the time of its flag", () => {
   }
 });
 
-Deno.test("KIND_OF_STATE gives each state its class", () => {
+Deno.test("CLASS_OF_STATE gives each state its class", () => {
   for (const [name, state, , , kind] of STATES) {
-    assert.equal(lifetimes.KIND_OF_STATE[state], kind, name);
+    assert.equal(lifetimes.CLASS_OF_STATE[state], kind, name);
   }
   assert.equal(new Set(STATES.map(([, state]) => state)).size, STATES.length);
 });

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { below, type Random, SeededRandom } from "../../src/core/random.ts";
-import { Links } from "../../src/core/linked_lists.ts";
-import { CLOSED, HALF_OPEN, LIVE, RESET } from "../../src/flow/eviction.ts";
+import { LinkedLists } from "../../src/core/linked_lists.ts";
+import { FINISHED, HALF_OPEN, LIVE, RESET } from "../../src/flow/eviction.ts";
 import { type PortRange, Ports } from "../../src/flow/ports.ts";
-import { Room } from "../../src/flow/room.ts";
+import { VictimSelector } from "../../src/flow/victim.ts";
 import { FlowTable, SIDE_B } from "../../src/flow/table.ts";
 
 const TCP = 6;
@@ -18,15 +18,15 @@ class Pools {
   readonly table: FlowTable;
   readonly ports: Ports;
   readonly #range: PortRange;
-  readonly #room: Room;
+  readonly #victims: VictimSelector;
   readonly #kinds = new Map<number, number>();
   #clients = 1000;
 
   constructor(range: PortRange, { capacity = 2000, random = new SeededRandom(1) as Random } = {}) {
     this.#range = range;
     this.table = new FlowTable(capacity, new SeededRandom(2));
-    this.ports = new Ports(this.table, new Links(capacity), range, random);
-    this.#room = new Room(this.table);
+    this.ports = new Ports(this.table, new LinkedLists(capacity), range, random);
+    this.#victims = new VictimSelector(this.table);
   }
 
   choose(
@@ -74,7 +74,7 @@ class Pools {
   /** The port of the connection that must go first, or -1. */
   oldest(young = false): number {
     const pool = this.ports.pool(TCP, BACKEND, 80);
-    const entry = pool === null ? -1 : this.#room.victim(pool, HALF_OPEN, young ? 0 : 10_000);
+    const entry = pool === null ? -1 : this.#victims.select(pool, HALF_OPEN, young ? 0 : 10_000);
     return entry < 0 ? -1 : this.table.dstPort(entry, SIDE_B);
   }
 }
@@ -204,7 +204,7 @@ Deno.test("Ports gives up after a bounded search when randomness is stuck", () =
 
 Deno.test("Ports has pools that name half-open ones first, then reset, then closed, oldest first, never live", () => {
   const pools = new Pools(ALL);
-  const kinds = [LIVE, CLOSED, RESET, HALF_OPEN, CLOSED, RESET, HALF_OPEN, LIVE];
+  const kinds = [LIVE, FINISHED, RESET, HALF_OPEN, FINISHED, RESET, HALF_OPEN, LIVE];
   const entries = new Map(kinds.map((kind, i) => [5000 + i, pools.add(5000 + i, kind)]));
   pools.add(6000, HALF_OPEN, { backend: OTHER });
   pools.add(6001, HALF_OPEN, { backendPort: 81 });
@@ -219,7 +219,7 @@ Deno.test("Ports has pools that name half-open ones first, then reset, then clos
 
 Deno.test("Ports has pools that name a handshake that may be on its way last", () => {
   const pools = new Pools(ALL);
-  const entries = [HALF_OPEN, CLOSED, RESET].map((kind, i) => pools.add(5000 + i, kind));
+  const entries = [HALF_OPEN, FINISHED, RESET].map((kind, i) => pools.add(5000 + i, kind));
   assert.equal(pools.oldest(true), 5002);
   pools.remove(entries[2]!);
   assert.equal(pools.oldest(true), 5001);
@@ -234,9 +234,9 @@ Deno.test("Ports moves a connection between classes, to the newest of the new on
   assert.equal(pools.oldest(), 5001);
   pools.renew(second!, LIVE);
   assert.equal(pools.oldest(), 5002);
-  pools.renew(third!, CLOSED);
+  pools.renew(third!, FINISHED);
   assert.equal(pools.oldest(), 5000);
-  pools.renew(second!, CLOSED);
+  pools.renew(second!, FINISHED);
   pools.remove(first!);
   assert.equal(pools.oldest(), 5002);
 });
@@ -251,7 +251,9 @@ Deno.test("Ports forgets a pool when its last connection goes", () => {
   }
 });
 
-/** Filled and emptied again and again, so that pools become dense and sparse, and ports come back. */
+/**
+ * Filled and emptied again and again, so that pools become dense and sparse, and ports come back.
+ */
 for (
   const [range, most] of [[{ first: 3000, last: 3007 }, 8], [{ first: 3000, last: 3099 }, 100], [
     ALL,

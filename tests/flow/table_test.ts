@@ -97,7 +97,9 @@ function randomTuple(random: Random, protocol = [1, 6, 17, 255][below(random, 4)
   };
 }
 
-/** Random operations on a table and the model; the table's own hash may be made as bad as one likes. */
+/**
+ * Random operations on a table and the model; the table's own hash may be made as bad as one likes.
+ */
 function compare(capacity: number, operations: number, seed: number, hash: Random): void {
   const random = new SeededRandom(seed);
   const table = new FlowTable(capacity, hash);
@@ -166,7 +168,8 @@ Deno.test("FlowTable agrees with a Map when all tuples meet in the last slots an
   for (const capacity of [4, 16, 64]) {
     const last = 4 * capacity - 1;
     const random = new SeededRandom(capacity);
-    // Each of the 13 table words is all ones or lacks one low bit: the xor stays near the last slot.
+    // Each of the 13 table words is all ones or lacks one low bit: the xor stays near the last
+    // slot.
     const hash = { uint32: () => last ^ (random.uint32() & 1) };
     compare(capacity, 5_000, 200 + capacity, hash);
   }

@@ -1,6 +1,7 @@
 /**
- * Which segments fit their connection, by their sequence numbers. These numbers are relative to the side's first one,
- * as Wireshark shows them; every case runs from several first ones, across 2³¹ and 2³².
+ * Which segments fit their connection, by their sequence numbers. These numbers are relative to the
+ * side's first one, as Wireshark shows them; every case runs from several first ones, across 2³¹
+ * and 2³².
  */
 import assert from "node:assert/strict";
 import { Arena } from "../../src/core/arena.ts";
@@ -63,7 +64,10 @@ class Wire {
     return this.#table.state(this.#entry);
   }
 
-  /** Sends a segment of `side`: true if it fits, PASSES if it changes nothing, false if it is dropped. */
+  /**
+   * Sends a segment of `side`: true if it fits, PASSES if it changes nothing, false if it is
+   * dropped.
+   */
   takes(side: number, segment: Segment): boolean | typeof PASSES {
     const pdu = this.#pdu(side, segment);
     if (this.#tracker.fault(pdu) !== 0) return false;

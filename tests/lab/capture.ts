@@ -68,8 +68,8 @@ export async function complaints(file: string): Promise<string[]> {
     const texts = messages?.split("|") ?? [];
     const isError = icmp !== "" && (tcp !== "" || udp !== "");
     for (const [protocol, states] of Object.entries({ ip, tcp, udp, icmp })) {
-      // The first is the packet's own; the rest belong to a packet quoted in an ICMP error, and so do
-      // all of its transport's: a quotation is mostly too short for its checksum.
+      // The first is the packet's own; the rest belong to a packet quoted in an ICMP error, and so
+      // do all of its transport's: a quotation is mostly too short for its checksum.
       const isQuoted = isError && (protocol === "tcp" || protocol === "udp");
       const isZero = protocol === "tcp" && texts.some((text) => text.startsWith(otherZero));
       const state = isQuoted || isZero ? "" : states?.split("|")[0];
@@ -137,7 +137,10 @@ export async function flipBit(
   return flipped;
 }
 
-/** The classic capture format, as dumpcap writes it with -P on a little-endian machine; pcap-savefile(5). */
+/**
+ * The classic capture format, as dumpcap writes it with -P on a little-endian machine;
+ * pcap-savefile(5).
+ */
 const pcapHeaderBytes = 24;
 const recordHeaderBytes = 16;
 const capturedLengthOffset = 8;

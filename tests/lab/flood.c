@@ -11,56 +11,23 @@
  * Each comes from the next port, or with the next identifier. Prints a line of JSON at its end.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
-#include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/ip_icmp.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "tools.h"
 
 enum { BURST = 64 };
 
 static int protocol = IPPROTO_TCP, rate, ttl = 64;
 /* Host order; the bits of `mask` tell the network's hosts apart. */
 static uint32_t network, mask = ~0u;
-
-static int64_t now_ms(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
-}
-
-static void die(const char *what) {
-  fprintf(stderr, "Cannot %s: %s\n", what, strerror(errno));
-  exit(1);
-}
-
-/* xorshift64*: fast, and good enough for sources that only have to differ. */
-static uint64_t random_state;
-static uint64_t random64(void) {
-  random_state ^= random_state >> 12;
-  random_state ^= random_state << 25;
-  random_state ^= random_state >> 27;
-  return random_state * 0x2545F4914F6CDD1DULL;
-}
-
-static struct sockaddr_in endpoint(const char *address, const char *port) {
-  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(atoi(port))};
-  if (inet_pton(AF_INET, address, &to.sin_addr) != 1) die("parse the address");
-  return to;
-}
 
 struct frame {
   struct ether_header ethernet;
@@ -199,7 +166,7 @@ static int flood(const char *device, const char *mac, const char *address, const
 }
 
 int main(int argc, char **argv) {
-  if (getrandom(&random_state, sizeof random_state, 0) < 0 || random_state == 0) random_state = 1;
+  seed_random();
   int fits = argc >= 6;
   for (int i = 6; i < argc; i++) fits = fits && option(argv[i]);
   if (fits) return flood(argv[1], argv[2], argv[3], argv[4], atoi(argv[5]));

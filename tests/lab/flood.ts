@@ -1,4 +1,4 @@
-/** Builds `flood.c` and runs it in the hosts of a lab: frames that nobody has asked for. */
+/** Builds `flood.c` and runs it in the hosts of a lab: unsolicited frames. */
 import { fileURLToPath } from "node:url";
 import { type Background, must } from "../support/shell.ts";
 import type { Host, Lab } from "./lab.ts";

@@ -24,6 +24,13 @@ mkdir /run/netns
 echo ready
 exec cat`;
 
+/** Ends what the commands of the hosts have started and left, such as the program of a shell loop. */
+const endScript = `
+ip netns list | while read -r name _; do
+  pids=$(ip netns pids "$name")
+  if [ -n "$pids" ]; then kill -KILL $pids; fi
+done`;
+
 /** Namespaces that come and go together. */
 export class Lab implements AsyncDisposable {
   readonly #keeper: Background;
@@ -130,10 +137,12 @@ export class Lab implements AsyncDisposable {
 
   /** Ends every command, the last one first, then the lab. Safe to call twice. */
   async close(): Promise<void> {
+    if (this.#closed) return;
     this.#closed = true;
     const commands = [...this.#commands].reverse();
     this.#commands.clear();
     for (const command of commands) await command.stop("SIGTERM", 2_000);
+    await finish(new Background([...this.#enter, "sh", "-c", endScript]));
     await this.#keeper.stop("SIGKILL");
     if (this.#folder) await Deno.remove(this.#folder, { recursive: true }).catch(() => {});
   }

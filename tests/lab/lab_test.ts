@@ -33,11 +33,15 @@ labTest("Lab, hosts reach each other over a cable, and all is gone after close()
   await left.script("ip addr add 10.0.0.1/24 dev eth0");
   await right.script("ip addr add 10.0.0.2/24 dev eth0");
   const sleeper = right.start(["sleep", "60"]);
+  const [grandchild] = await right.start(["sh", "-c", "sleep 60 & echo $!; wait"]).waitFor(/\d+/);
   assert.match(await left.must(["ping", "-c", "1", "10.0.0.2"]), /1 received/);
   await assert.rejects(left.script("exit 7"), /exit code 7/);
   const { folder } = lab;
   await lab.close();
   assert.ok(await sleeper.ended(0));
   await assert.rejects(Deno.stat(folder));
+  // Nobody need have waited for it yet: a zombie has no command line.
+  const isLeft = `for i in $(seq 100); do grep -q . /proc/$0/cmdline || exit 1; sleep 0.02; done`;
+  assert.equal((await run(["sh", "-c", isLeft, grandchild])).code, 1);
   await assert.rejects(left.run(["true"]), /the lab is closed/);
 });

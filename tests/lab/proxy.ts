@@ -38,7 +38,10 @@ export async function startProxy(
   return proxy;
 }
 
-/** As `startProxy`, with an interface on each side; a flag in `more` takes the place of the usual one. */
+/**
+ * As `startProxy`, with an interface on each side; a flag in `more` takes the place of the usual
+ * one.
+ */
 export async function startTwoSided(host: Host, ...more: readonly string[]): Promise<Background> {
   const isReplaced = (one: string): boolean =>
     more.some((other) => other.split("=")[0] === one.split("=")[0]);
@@ -47,6 +50,11 @@ export async function startTwoSided(host: Host, ...more: readonly string[]): Pro
   await proxy.waitFor(`${tapB}: `, startTimeoutMs);
   await proxy.waitFor(/(backend|gateway) \S+ is at /);
   return proxy;
+}
+
+/** The lines of a proxy's log, without their times. */
+export function logLines(stderr: string): string[] {
+  return [...stderr.matchAll(/^\d{4}-\d\d-\d\dT[\d:.]+Z (.*)$/gm)].map(([, line]) => line!);
 }
 
 /** The summary's text in what a proxy has printed: the last one. */

@@ -1,11 +1,12 @@
 /**
- * Connections that keep transferring while a test does something to the proxy: opened once, then each
- * sends random bytes to an echo server (`peer.ts serve`), compares what comes back, and rests a moment.
+ * Connections that keep transferring while a test does something to the proxy: opened once, then
+ * each sends random bytes to an echo server (`peer.ts serve`), compares what comes back, and rests
+ * a moment.
  *
  *     deno run --allow-net steady.ts ADDRESS PORT CONNECTIONS
  *
- * Prints `steady` once all are open. To each line of input it answers with a line of JSON, a `Steady`
- * about the time since the line before; it ends with its input.
+ * Prints `steady` once all are open. To each line of input it answers with a line of JSON, a
+ * `Steady` about the time since the line before; it ends with its input.
  */
 import { fileURLToPath } from "node:url";
 import type { Background } from "../support/shell.ts";

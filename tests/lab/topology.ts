@@ -36,9 +36,9 @@ export interface Topology extends AsyncDisposable {
 export type ClientPlace = "on the bridge" | "behind a port";
 
 /**
- * Who makes checksums and cuts TCP segments up: the sender, so that a capture can be judged anywhere; the
- * bridge's port on the way to a receiver, so that the proxy sees what senders leave to their interfaces; or
- * nobody, which is enough between namespaces, and fast.
+ * Who makes checksums and cuts TCP segments up: the sender, so that a capture can be judged
+ * anywhere; the bridge's port on the way to a receiver, so that the proxy sees what senders leave
+ * to their interfaces; or nobody, which is fast and works between namespaces.
  */
 export type Completes = "sender" | "port" | "nobody";
 
@@ -153,8 +153,8 @@ export async function join(
 }
 
 /**
- * Turns transmit offload off, so that everything is complete that leaves the interface. Without ethtool
- * it stays on: nothing but a judged capture needs this.
+ * Turns transmit offload off, so that everything is complete that leaves the interface. Without
+ * ethtool it stays on: nothing but a judged capture needs this.
  */
 export async function completeChecksums(host: Host, device: string): Promise<void> {
   await host.run(["ethtool", "-K", device, "tx", "off", "tso", "off", "gso", "off"]);

@@ -12,20 +12,13 @@
  * second. The server resets what is idle for half a second. `flood.c` does what needs no connections.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <poll.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/random.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "tools.h"
 
 enum { MESSAGE_BYTES = 8, MAX_FD = 4096 };
 
@@ -35,32 +28,6 @@ static struct {
   uint64_t sent;
   int connected;
 } sockets[MAX_FD];
-
-static int64_t now_ms(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
-}
-
-static void die(const char *what) {
-  fprintf(stderr, "Cannot %s: %s\n", what, strerror(errno));
-  exit(1);
-}
-
-/* xorshift64*: fast, and good enough for sources that only have to differ. */
-static uint64_t random_state;
-static uint64_t random64(void) {
-  random_state ^= random_state >> 12;
-  random_state ^= random_state << 25;
-  random_state ^= random_state >> 27;
-  return random_state * 0x2545F4914F6CDD1DULL;
-}
-
-static struct sockaddr_in endpoint(const char *address, const char *port) {
-  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(atoi(port))};
-  if (inet_pton(AF_INET, address, &to.sin_addr) != 1) die("parse the address");
-  return to;
-}
 
 static void watch(int epoll, int fd, uint32_t events) {
   struct epoll_event event = {.events = events, .data.fd = fd};
@@ -250,7 +217,7 @@ _Noreturn static void answer(const char *address, const char *port) {
 }
 
 int main(int argc, char **argv) {
-  if (getrandom(&random_state, sizeof random_state, 0) < 0 || random_state == 0) random_state = 1;
+  seed_random();
   if (argc == 4 && strcmp(argv[1], "serve") == 0) serve(argv[2], argv[3]);
   if (argc == 4 && strcmp(argv[1], "answer") == 0) answer(argv[2], argv[3]);
   if (argc == 5 && strcmp(argv[1], "storm") == 0)

@@ -37,8 +37,9 @@ export interface TwoSidesOptions {
   readonly mtuA?: number;
   readonly mtuB?: number;
   /**
-   * Hosts leave checksums and cutting up to their interfaces, as they usually do; false unless told. What
-   * the proxy sends is completed on its last cable, so that a capture there can be judged.
+   * Hosts leave checksums and cutting up to their interfaces, as they usually do; false unless
+   * told. What the proxy sends is completed on its last cable, so that a capture there can be
+   * judged.
    */
   readonly offload?: boolean;
 }

@@ -1,7 +1,7 @@
 /**
- * A client whose exchanges must not suffer while somebody attacks: a new one every 40 ms, each over a
- * connection or from a port of its own, and each with the time for three tries, which is what it takes
- * where a busy machine loses a packet.
+ * A client whose exchanges must not suffer while somebody attacks: a new one every 40 ms, each over
+ * a connection or from a port of its own, and each with the time for three tries, which is what it
+ * takes where a busy machine loses a packet.
  *
  *     deno run --allow-net --unstable-net victim.ts tcp|udp ADDRESS PORT EXCHANGES
  *
@@ -31,8 +31,8 @@ export async function failuresOf(
 }
 
 /**
- * Connects, says something and reads the server's first words. A server that answers SYNs with cookies
- * knows of the connection by what it is sent only: where the ACK is lost, by data.
+ * Connects, says something and reads the server's first words. A server that answers SYNs with
+ * cookies knows of the connection by what it is sent only: where the ACK is lost, by data.
  */
 async function overTcp(hostname: string, port: number): Promise<void> {
   using connection = await Deno.connect({ hostname, port });

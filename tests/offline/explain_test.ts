@@ -89,10 +89,11 @@ not ip.src in $dst-addrs  true
   tcp                     true
     tcp.dport = 80        false
     otherwise             true
-      translate-a-to-b    refused: invalid
+      translate-a-to-b    refused: stray
 
-Decision : Drop (invalid)
-because  : belongs to no connection and can't open one
+Decision : Drop (stray)
+because  : a TCP segment that belongs to no connection and opens none
+sent     : tcp 192.168.0.100:40000 > 192.168.0.2:2000 rst ttl 64
 `,
   );
 });

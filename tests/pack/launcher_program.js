@@ -4,6 +4,16 @@ const [word, ...rest] = Deno.args;
 const act = word?.replace(/^--/, "");
 const acts = {
   args: () => console.log(JSON.stringify(rest)),
+  /** Names the process as a run does. */
+  title() {
+    Deno.dlopen("/proc/self/fd/41", { tap_title: { parameters: [], result: "i32" } })
+      .symbols.tap_title();
+    console.log("ready");
+    Deno.stdin.readSync(new Uint8Array(1));
+  },
+  fail() {
+    throw new Error("uncaught");
+  },
   async stdin() {
     for await (const chunk of Deno.stdin.readable) await Deno.stdout.write(chunk);
   },

@@ -93,6 +93,38 @@ Deno.test({ name: "launcher, is its program", ignore: !permitted }, async (t) =>
     assert.deepEqual([...Deno.readDirSync(file.folder)].map(({ name }) => name), ["proxy"]);
   });
 
+  await t.step("ps shows its own name and arguments, not the runtime's", async () => {
+    const child = file.spawn(["title", "--a=b c", "d"]);
+    const reader = child.stdout.getReader();
+    await reader.read();
+    const read = (name: string) => Deno.readTextFileSync(`/proc/${child.pid}/${name}`);
+    assert.equal(read("comm"), "proxy\n");
+    const words = read("cmdline").replace(/\0+$/, "").split("\0");
+    assert.deepEqual(words, [file.path, "title", "--a=b c", "d"]);
+    await child.stdin.close();
+    assert.equal((await child.status).code, 3);
+    await reader.cancel();
+  });
+
+  const script = new Deno.Command("sh", { args: ["-c", "command -v script"] }).outputSync();
+  await t.step({
+    name: script.success
+      ? "on a terminal it prints nothing but its own, and still an uncaught error"
+      : "on a terminal: skipped, the program script (bsdutils) is missing",
+    ignore: !script.success,
+    fn: () => {
+      const onTerminal = (word: string) => {
+        const args = ["-qec", `${file.path} ${word} x`, "/dev/null"];
+        return file.run(args, { TERM: "xterm", PATH: "/usr/bin:/bin" }, "script");
+      };
+      assert.deepEqual(onTerminal("args"), { code: 3, out: '["x"]\r\n', err: "" });
+      const { code, out } = onTerminal("fail");
+      assert.equal(code, 1);
+      assert.match(out, /uncaught/);
+      assert.doesNotMatch(out, /cache/);
+    },
+  });
+
   await t.step("it runs through a symbolic link", () => {
     Deno.symlinkSync("proxy", `${file.folder}/link`);
     assert.equal(file.run(["args", "x"], {}, `${file.folder}/link`).out, '["x"]\n');

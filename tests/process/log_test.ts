@@ -2,48 +2,64 @@ import assert from "node:assert/strict";
 import { openLog } from "../../src/process/log.ts";
 import { Outlet } from "../../src/process/outlet.ts";
 
-/** A log, and a function that gives what reached stdout and stderr. */
-function make() {
-  const texts = ["", ""];
+/** A log, and a function that gives what reached stderr. */
+function make(hasColor = false) {
+  let text = "";
   const decoder = new TextDecoder();
-  const outlets = texts.map((_, i) =>
-    new Outlet({
-      write: (bytes) => {
-        texts[i] += decoder.decode(bytes);
-        return Promise.resolve(bytes.length);
-      },
-    })
-  );
+  const outlet = new Outlet({
+    write: (bytes) => {
+      text += decoder.decode(bytes);
+      return Promise.resolve(bytes.length);
+    },
+  });
   const printed = async () => {
-    for (const outlet of outlets) await outlet.flush(5000);
-    return { stdout: texts[0], stderr: texts[1] };
+    await outlet.flush(5000);
+    return text;
   };
-  return { log: openLog(outlets[0]!, outlets[1]!), printed };
+  return { log: openLog(outlet, hasColor), printed };
 }
 
-Deno.test("openLog sends information to stdout, the rest with its level to stderr", async () => {
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z /gm;
+
+Deno.test("openLog begins each line with the time in UTC and the level", async () => {
   const { log, printed } = make();
+  const before = Date.now();
   log.info("tap100 is up");
   log.warning("backend 192.168.0.1 does not answer");
   log.error("address conflict");
-  log.info("and on");
-  assert.deepEqual(await printed(), {
-    stdout: "tap100 is up\nand on\n",
-    stderr: "warning: backend 192.168.0.1 does not answer\nerror: address conflict\n",
-  });
+  const text = await printed();
+  assert.equal(
+    text.replaceAll(TIME, ""),
+    "info: tap100 is up\nwarning: backend 192.168.0.1 does not answer\nerror: address conflict\n",
+  );
+  const times = text.match(TIME)!.map((time) => Date.parse(time.trim()));
+  assert.equal(times.length, 3);
+  for (const time of times) assert.ok(time >= before && time <= Date.now());
+});
+
+Deno.test("openLog colours the level on a terminal, and only there", async () => {
+  const { log, printed } = make(true);
+  log.warning("text");
+  const text = await printed();
+  // deno-lint-ignore no-control-regex
+  assert.match(text, /\x1b\[.*warning.*\x1b\[0m: text\n$/);
 });
 
 Deno.test("openLog takes messages as they are, braces and percent signs too", async () => {
-  const { log, printed } = make();
-  const message = '{net} {{}} %s %d ${x} \\ " … 🌳';
-  log.info(message);
-  log.error(message);
-  assert.deepEqual(await printed(), { stdout: `${message}\n`, stderr: `error: ${message}\n` });
+  for (const hasColor of [false, true]) {
+    const { log, printed } = make(hasColor);
+    const message = '{net} {{}} %s %d ${x} \\ " … 🌳';
+    log.info(message);
+    log.error(`${message}\n  two`);
+    const text = await printed();
+    assert.ok(text.includes(`: ${message}\n`), text);
+    assert.ok(text.endsWith(`: ${message}\n  two\n`), text);
+  }
 });
 
 Deno.test("openLog survives a console that has gone", async () => {
   const gone = new Outlet({ write: () => Promise.reject(new Error("Broken pipe")) });
-  const log = openLog(gone, gone);
+  const log = openLog(gone, false);
   for (let i = 0; i < 3; i++) {
     log.info("text");
     log.error("text");
@@ -56,6 +72,6 @@ Deno.test("openLog opened again writes to the new console only", async () => {
   const first = make();
   const second = make();
   second.log.info("text");
-  assert.deepEqual(await first.printed(), { stdout: "", stderr: "" });
-  assert.deepEqual(await second.printed(), { stdout: "text\n", stderr: "" });
+  assert.equal(await first.printed(), "");
+  assert.match(await second.printed(), / info: text\n$/);
 });

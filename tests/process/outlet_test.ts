@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { Outlet, type Writer } from "../../src/process/outlet.ts";
+import { Outlet } from "../../src/process/outlet.ts";
+import type { Writer } from "../../src/process/writer.ts";
 
 const LONG_MS = 5000;
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { print } from "../../src/policy/notation/print.ts";
+import { print } from "../../src/policy/printing/print.ts";
 import { loadPolicy, MAX_FILE_BYTES, readPolicy } from "../../src/process/policy_file.ts";
 
 const granted = (name: "read" | "write") =>
@@ -78,7 +78,7 @@ Deno.test({
       await write("parts/a", 'include "../b"\ndefine $a = $b\n');
       for (const address of ["10.0.0.1", "10.0.0.2"]) {
         await write("b", `define $b = ${address}\n`);
-        const policy = await loadPolicy(`${directory}/main`, {});
+        const { policy } = await loadPolicy(`${directory}/main`, {});
         assert.match(print(policy), new RegExp(`^define \\$b = ${address}$`, "m"));
       }
       await write("b", "define $b = 10.0.0\n");

@@ -1,6 +1,6 @@
 /**
- * The test of the test: translators that are broken on purpose, each in one way that has been shipped by
- * somebody, must be caught by the simulator, and by the check that is meant for it.
+ * The test of the test: each translator here is broken on purpose in a way that has been
+ * shipped, and must be caught by the simulator, and by the check for that fault.
  */
 import assert from "node:assert/strict";
 import { below, SeededRandom } from "../../src/core/random.ts";

@@ -1,11 +1,11 @@
 /**
- * One end of a simulated TCP connection (RFC 9293, with the challenge ACKs of RFC 5961): small, without
- * SACK or congestion control worth the name, but with what a translator in the middle must live with:
- * retransmission, out-of-order data, windows that close and open, window scaling, half-close,
- * simultaneous open and close, keep-alive probes, aborts.
+ * One end of a simulated TCP connection (RFC 9293, with the challenge ACKs of RFC 5961): small,
+ * without SACK or congestion control worth the name, but with what a translator in the middle must
+ * live with: retransmission, out-of-order data, windows that close and open, window scaling,
+ * half-close, simultaneous open and close, keep-alive probes, aborts.
  *
- * Positions in the own stream count from the SYN: 0 is the SYN, 1 + n the n-th byte of data, and the
- * FIN comes after the last. In the other's stream they count from its first byte of data.
+ * Positions in the own stream count from the SYN: 0 is the SYN, 1 + n the n-th byte of data, and
+ * the FIN comes after the last. In the other's stream they count from its first byte of data.
  */
 import { ACK, FIN, PSH, RST, type Segment, SYN, TIMESTAMPS_BYTES } from "./segment.ts";
 
@@ -48,7 +48,10 @@ export interface Behaviour {
   /** How often the application reads; 0: whatever comes, at once. */
   readonly readEveryMs: number;
   readonly keepAliveMs: number;
-  /** Segments that it sends as one, for its interface to cut up, and whether that makes checksums, too. */
+  /**
+   * Segments that it sends as one, for its interface to cut up, and whether that makes checksums,
+   * too.
+   */
   readonly segmentsAtOnce: number;
   readonly opensChecksums: boolean;
   /** Answer a SYN with a SYN of one's own first, as if both had been sent at the same time. */
@@ -63,7 +66,10 @@ export interface Behaviour {
 /** What an endpoint needs from its host. */
 export interface Host {
   nowMs(): number;
-  /** Sends a segment, which may be longer than `endpoint.mss`; `offset` and `lengthBytes` say which bytes of the endpoint's stream it carries. */
+  /**
+   * Sends a segment, which may be longer than `endpoint.mss`; `offset` and `lengthBytes` say which
+   * bytes of the endpoint's stream it carries.
+   */
   transmit(
     endpoint: Endpoint,
     flags: number,
@@ -175,7 +181,9 @@ export class Endpoint {
     return (this.iss + this.#max) | 0;
   }
 
-  /** Both ends may still exchange data: neither has closed its direction, and the handshake is done. */
+  /**
+   * Both ends may still exchange data: neither has closed its direction, and the handshake is done.
+   */
   get busy(): boolean {
     return this.state === "established";
   }
@@ -332,7 +340,10 @@ export class Endpoint {
     if (this.end === "") this.#output(false);
   }
 
-  /** RFC 9293 §3.10.7.4, first check; an empty segment may lie on the window's edge, as Linux has it. */
+  /**
+   * RFC 9293 §3.10.7.4, first check; an empty segment may lie on the window's edge, as Linux has
+   * it.
+   */
   #acceptable(offset: number, lengthBytes: number): boolean {
     const next = this.deliveredBytes + (this.eof ? 1 : 0);
     const edge = this.#readBytes + this.behaviour.windowBytes + (this.eof ? 1 : 0);

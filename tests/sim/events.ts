@@ -1,4 +1,7 @@
-/** What will happen in a simulated world, in order of time; what is due at the same time, in order of entry. */
+/**
+ * The event queue of a simulated world, in order of time; events at the same time in order of
+ * entry.
+ */
 
 export interface Event {
   readonly atMs: number;

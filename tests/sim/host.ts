@@ -1,6 +1,6 @@
 /**
- * A simulated host on the LAN: answers ARP, drops what is broken, and hands segments to the endpoints
- * of its connections, to its listener, or back with an RST (RFC 9293 §3.10.7.1).
+ * A simulated host on the LAN: answers ARP, drops what is broken, and hands segments to the
+ * endpoints of its connections, to its listener, or back with an RST (RFC 9293 §3.10.7.1).
  */
 import { type Arp, buildArp, readArp } from "../support/frames.ts";
 import { Endpoint, type Host } from "./endpoint.ts";
@@ -14,8 +14,8 @@ export interface Surroundings {
   nowMs(): number;
   at(atMs: number, run: () => void): void;
   /**
-   * Puts a frame of this host on the wire; `connection` is null where it belongs to none. `left` is what
-   * the host leaves to its interface.
+   * Puts a frame of this host on the wire; `connection` is null where it belongs to none. `left` is
+   * what the host leaves to its interface.
    */
   send(
     host: SimHost,
@@ -88,7 +88,9 @@ export class SimHost implements Host {
     return this.#slots.get(keyOf(localPort, remotePort))?.endpoint;
   }
 
-  /** True if this pair of ports has not been used for so long that nothing of it can be under way. */
+  /**
+   * True if this pair of ports has not been used for so long that nothing of it can be under way.
+   */
   rested(localPort: number, remotePort: number): boolean {
     const usedMs = this.#usedMs.get(keyOf(localPort, remotePort)) ?? -Infinity;
     return this.#world.nowMs() - usedMs > REUSE_MS;

@@ -122,7 +122,8 @@ export class Connection {
       case "blocked":
         return clientEnd.end === "timeout" ? "" : `was not blocked: ${clientEnd.end}`;
       default:
-        // Aborted on purpose, which the other end need not hear of; what was delivered has been checked.
+        // Aborted on purpose, which the other end need not hear of; what was delivered has been
+        // checked.
         return ["aborted", "reset"].includes(clientEnd.end) || served || fetched ||
             serverEnds.some(({ end }) => end === "aborted")
           ? ""

@@ -1,6 +1,6 @@
 /**
- * Whether every port of the range can be had: opens connections to one backend until each port is taken
- * by a living one, on a calm LAN, and then one more, which must be refused in so many words.
+ * Whether every port of the range can be used: opens connections to one backend, without
+ * impairments, until each port is in use, and then one more, which must be rejected.
  */
 import { isArp, packetsOf, type World } from "../support/world.ts";
 import type { SimHost } from "./host.ts";

@@ -1,7 +1,7 @@
 /**
- * TCP segments in Ethernet frames as the simulated hosts write and read them: no code of `src/wire`, one
- * bounds check a field, every checksum summed byte by byte. `tests/support/frames.ts` is the slow
- * second opinion.
+ * TCP segments in Ethernet frames as the simulated hosts write and read them: no code of
+ * `src/wire`, one bounds check a field, every checksum summed byte by byte.
+ * `tests/support/frames.ts` is a slower, independent implementation.
  */
 
 export const FIN = 1;
@@ -18,7 +18,9 @@ const TIMESTAMPS_ALIGNED = 0x0101_080a;
 export const TIMESTAMPS_BYTES = 12;
 export const HEADERS_BYTES = ETHERNET_BYTES + IPV4_BYTES + TCP_BYTES;
 
-/** A segment: what is written into a frame, and what was read from one. Numbers are signed int32. */
+/**
+ * A segment: what is written into a frame, and what was read from one. Numbers are signed int32.
+ */
 export class Segment {
   srcMac = 0;
   dstMac = 0;
@@ -49,7 +51,9 @@ export class Segment {
 
 const scratch = new Uint8Array(14 + 65_535);
 
-/** The frame of `s`, with right lengths and checksums. MAC addresses are 02:00:00:00 and 16 bits. */
+/**
+ * The frame of `s`, with right lengths and checksums. MAC addresses are 02:00:00:00 and 16 bits.
+ */
 export function writeSegment(s: Segment): Uint8Array<ArrayBuffer> {
   const b = scratch;
   writeMac(b, 0, s.dstMac);

@@ -1,21 +1,23 @@
 /**
- * One simulated run: clients and servers with a TCP of their own on a LAN that loses, doubles, delays,
- * reorders and damages frames, and the real appliance between them, all from one seed and in virtual
- * time.
+ * One simulated run: clients and servers with a TCP of their own on a LAN that loses, doubles,
+ * delays, reorders and damages frames, and the real appliance between them, all from one seed and
+ * in virtual time.
  *
  *     clients .201 … ──┐             impairments on every way, in both directions
  *                      ├── LAN ── proxy .100 (World)
  *     backends .1 … ───┘                                or ── LAN ── proxy ── LAN ── backends
  *
- * Hosts leave checksums, and the cutting up of what is longer than a packet, to interfaces at times: then
- * the proxy gets and sends frames with vnet headers, which are completed before anybody sees them.
+ * Hosts leave checksums, and the cutting up of what is longer than a packet, to interfaces at
+ * times: then the proxy gets and sends frames with vnet headers, which are completed before anybody
+ * sees them.
  *
- * A *step* is what the proxy does at one moment. After each, `watch.ts` checks what must always hold. At
- * the end every connection must have got all that was sent to it or have ended as it was meant to, every
- * packet that brought something new must have been sent on, and when all timers have run out the table
- * must be empty and, where ports were few, each of them free again.
+ * A *step* is what the proxy does at one moment. After each, `watch.ts` checks what must always
+ * hold. At the end every connection must have got all that was sent to it or have ended as it was
+ * meant to, every packet that brought something new must have been sent on, and when all timers
+ * have run out the table must be empty and, where ports were few, each of them free again.
  *
- * `SIM_SEED=7 deno test -A tests/sim` repeats a run; a failure prints its seed and the frames in question.
+ * `SIM_SEED=7 deno test -A tests/sim` repeats a run; a failure prints its seed and the frames in
+ * question.
  */
 import { below, SeededRandom } from "../../src/core/random.ts";
 import type { MemoryDevice } from "../../src/device/memory.ts";
@@ -43,7 +45,7 @@ export interface Impairments {
   readonly duplication: number;
   readonly reordering: number;
   readonly corruption: number;
-  /** How often a stranger sends something under the sender's name behind it. */
+  /** How often a stranger sends something under the sender's name after it. */
   readonly mischief: number;
 }
 
@@ -436,8 +438,8 @@ export class Sim implements Surroundings {
   }
 
   /**
-   * Sequence numbers that grow with time faster than anybody sends, for all hosts (RFC 9293 §3.4.1): what
-   * is left of an old connection lies behind the window of a new one.
+   * Sequence numbers that grow with time faster than anybody sends, for all hosts (RFC 9293
+   * §3.4.1): what is left of an old connection lies outside the window of a new one.
    */
   #nextIss(): number {
     return (this.#firstIss + this.#nowMs * 4096 + this.#issued++) | 0;
@@ -462,7 +464,7 @@ export class Sim implements Surroundings {
     }
   }
 
-  /** A copy of a client's first SYN may come so late that another connection lives there. */
+  /** A copy of a client's first SYN may come so late that another connection has its tuple. */
   #delay(
     frame: Uint8Array<ArrayBuffer>,
     connection: Connection,
@@ -481,7 +483,10 @@ export class Sim implements Surroundings {
     return this.clients.find(({ at }) => at.address === clientAddress);
   }
 
-  /** A copy in which one byte of the IP packet is wrong, or null: the checksums find every such error. */
+  /**
+   * A copy in which one byte of the IP packet is wrong, or null: the checksums find every such
+   * error.
+   */
   #damaged(frame: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> | null {
     if (read16(frame, 12) !== 0x0800 || !this.#happens(this.#impairments.corruption)) return null;
     const copy = frame.slice();
@@ -491,8 +496,8 @@ export class Sim implements Surroundings {
   }
 
   /**
-   * An RST, a SYN or data under the name of who sent `frame`, with numbers that are far off: it must not
-   * touch the connection (RFC 5961). It arrives while both ends are in the middle of it.
+   * An RST, a SYN or data under the name of who sent `frame`, with numbers that are far off: it
+   * must not touch the connection (RFC 5961). It arrives while both ends are in the middle of it.
    */
   #forge(frame: Uint8Array<ArrayBuffer>, connection: Connection): void {
     const s = new Segment();
@@ -522,8 +527,9 @@ export class Sim implements Surroundings {
   }
 
   /**
-   * A frame reaches the proxy. Short ones are padded with what happens to lie around. What was left to an
-   * interface is left to the proxy's, but for a frame that was damaged: that has been on a cable.
+   * A frame reaches the proxy. Short ones are padded with what happens to lie around. What was left
+   * to an interface is left to the proxy's, but for a frame that was damaged: that has been on a
+   * cable.
    */
   #arrive(
     frame: Uint8Array<ArrayBuffer>,

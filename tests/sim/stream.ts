@@ -1,6 +1,7 @@
 /**
- * What the simulated connections carry: every stream has bytes of its own, known by the stream's number
- * and the offset in it, so that the receiver can tell a byte of another stream or another place.
+ * What the simulated connections carry: every stream has bytes of its own, known by the stream's
+ * number and the offset in it, so that the receiver can tell a byte of another stream or another
+ * place.
  */
 import { SeededRandom } from "../../src/core/random.ts";
 

@@ -1,16 +1,17 @@
 /**
- * What must hold whatever the LAN does, checked on every frame that the proxy sends and on its table:
+ * Invariants, checked on every frame that the proxy sends and on its table:
  *
- *   - the frame is valid, and a packet that a host sent with nothing changed but what a translator and a
- *     router change: addresses, ports, TTL, checksums, MAC addresses; and it leaves as often as it came;
- *   - to a backend it leaves from the proxy and a port of the range, and only a SYN takes a (backend,
- *     port there, port) tuple, and never that of a connection that both ends are busy with;
- *   - to a client it leaves only from a tuple that this client's connection holds, and looks as if the
- *     proxy were the server;
+ *   - the frame is valid, and a packet that a host sent, with only those fields changed that a
+ *     translator and a router change (addresses, ports, TTL, checksums, MAC addresses), and it is
+ *     sent as often as it was received;
+ *   - a packet to a backend has the proxy's address and a port of the range; only a SYN takes a
+ *     (backend, port there, port) tuple, and never that of a connection in use at both ends;
+ *   - a packet to a client has a tuple that this client's connection holds, and looks as if the proxy
+ *     were the server;
  *   - the table finds an entry from both sides, and agrees with what was sent.
  *
- * Which connection holds which tuple is followed here from the frames alone: a second opinion about the
- * table, not a look into it.
+ * Which connection holds which tuple is determined here from the frames alone, independently of the
+ * table.
  */
 import type { Appliance } from "../../src/datapath/appliance.ts";
 import { readArp, readIcmp, readTcp } from "../support/frames.ts";
@@ -82,6 +83,8 @@ export class Watch {
   readonly #gone: number[] = [];
   readonly #resets = new Set<number>();
   readonly #owed: Sent[] = [];
+  /** The proxy has ended or died in this step, and begun again. */
+  #isRestarting = false;
   #steps = 0;
 
   constructor(options: WatchOptions) {
@@ -109,12 +112,21 @@ export class Watch {
     sent.delivered++;
     this.#burst.push(sent);
     const { connection, frame, host } = sent;
-    if (connection?.busy !== true || connection.serverEnds.length > 1) return;
+    if (connection?.busy !== true || connection.struck) return;
+    if (connection.serverEnds.length > 1) return;
     readSegment(frame, this.#original);
     const from = host.at.address === connection.clientAddress;
     const receiver = from ? connection.serverEnds[0]! : connection.clientEnd!;
     // What the other end has had already may be dropped as too old.
     if (receiver.isNews(this.#original) && sent.owed++ === 0) this.#owed.push(sent);
+  }
+
+  /** The proxy forgets everything; until the end of the step it may reset whom it likes. */
+  restarted(): void {
+    this.#holders.clear();
+    this.#tuples.clear();
+    this.#owed.length = 0;
+    this.#isRestarting = true;
   }
 
   /** Packets of connections in full swing that came and never left. */
@@ -146,6 +158,7 @@ export class Watch {
     }
     for (const sent of this.#burst) this.#noteHeld(sent);
     this.#burst = [];
+    this.#isRestarting = false;
     this.#gone.length = 0;
     this.#resets.clear();
     if (++this.#steps % WHOLE_TABLE_EVERY === 0) this.checkTable();
@@ -308,6 +321,7 @@ export class Watch {
     if ((s.flags & RST) === 0 || s.payloadBytes !== 0) {
       this.#fail("sent a packet that nobody sent it");
     }
+    if (this.#isRestarting) return;
     for (const { frame, connection } of this.#burst) {
       if (readSegment(frame, o) !== "") continue;
       if (o.src !== s.dst || o.srcPort !== s.dstPort || o.dstPort !== s.srcPort) continue;
@@ -317,6 +331,10 @@ export class Watch {
         : s.seq === 0 && s.ack === ((o.seq + taken) | 0);
       if (!fits) continue;
       this.ownResets++;
+      // Only an attempt may be refused; what belongs to no connection must not be a living one's.
+      const isLost = connection?.busy === true && !connection.struck &&
+        (o.flags & (SYN | ACK)) !== SYN;
+      if (isLost && !this.#options.evicts) this.#fail("reset a living connection", connection!);
       if (connection !== null) connection.refusedByProxy = true;
       return;
     }

@@ -150,7 +150,9 @@ Deno.test("IcmpErrors.send takes a stale ICMP type for nothing in TCP", () => {
   assert.equal(makeErrors().send(arena, pdu, pdu.dst, 3, 1, 0, 0), true);
 });
 
-/** Errors that are sent about packets of `source`: by default host unreachable, `tries` at a time. */
+/**
+ * Errors that are sent about packets of `source`: by default host unreachable, `tries` at a time.
+ */
 class Asking {
   readonly #errors = makeErrors();
   readonly #placed = decoded(buildTcp());

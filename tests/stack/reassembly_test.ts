@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Arena } from "../../src/core/arena.ts";
 import { below, type Random, SeededRandom } from "../../src/core/random.ts";
-import { type ReasonName, reasonName } from "../../src/core/reason.ts";
+import { HELD, type ReasonName, reasonName } from "../../src/core/reason.ts";
 import {
   MAX_DATAGRAMS,
   MAX_HELD_BYTES,
@@ -47,8 +47,8 @@ class Table {
     assert.equal(decodeIpv4(arena.view, pdu), 0);
     assert.equal(pdu.fragment, 1);
     const result = this.reassembly.add(arena, pdu, this.nowMs);
-    if (result < 0) return reasonName(-result);
-    if (result === 0) return "held";
+    if (result === HELD) return "held";
+    if (result < 0) return reasonName(result);
     const lengthBytes = 14 + arena.view.getUint16(result + 16);
     const completed = arena.bytes.slice(result, result + lengthBytes);
     arena.sent();
@@ -284,7 +284,10 @@ Deno.test("Reassembly.add drops the datagram for other bytes in the same place",
   }
 });
 
-/** What RFC 791 and this project's rules make of fragments of one datagram: a slow, separate opinion. */
+/**
+ * What RFC 791 and this project's rules make of fragments of one datagram: a slow, separate
+ * opinion.
+ */
 class Twin {
   #seen: { start: number; data: Uint8Array; isLast: boolean }[] = [];
   #dead = false;

@@ -1,5 +1,6 @@
 /** Configurations for tests: one interface on the network of `world.ts`, and all defaults. */
 import type { Config, LinkConfig } from "../../src/datapath/config.ts";
+import { healthOf } from "../../src/policy/language/health.ts";
 import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
 import type { Route } from "../../src/stack/routes.ts";
 import { parseAddress, parseInterface, parseMac, subnetOf } from "../../src/wire/address.ts";
@@ -46,6 +47,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
   return {
     links: [linkConfig()],
     dstAddrs: BACKENDS.map(parseAddress),
+    health: healthOf(),
     ports: { first: 1024, last: 65_535 },
     maxConn: 1000,
     maxLimitSources: 262_144,
@@ -56,6 +58,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     trace: "off",
     preserveSource: false,
     clampMss: null,
+    strays: "reset",
     hashKeyFile: null,
     policy: null,
     ...changes,

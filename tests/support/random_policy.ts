@@ -3,6 +3,7 @@
  * same policy. Predicates mostly fit what is known above them (no port test below `icmp`), and constants
  * come from small pools, so that random packets of the same pools reach most branches.
  */
+import { type Check, healthOf } from "../../src/policy/language/health.ts";
 import { below, type Random } from "../../src/core/random.ts";
 import type {
   AddressTerm,
@@ -87,7 +88,7 @@ class Generator {
   readonly #maxDepth: number;
   /** Tree nodes that may still be made. */
   #left: number;
-  readonly #pools: Record<string, build.MemberOptions[]> = {};
+  readonly #pools: Record<string, build.PoolOptions> = {};
   readonly #lists: Record<string, AddressTerm[]> = {};
   readonly #subtrees: Record<string, { tree: Tree; depth: number }> = {};
   #deepest = 0;
@@ -100,7 +101,7 @@ class Generator {
 
   policy(): Policy {
     const total = this.#left;
-    for (const name of POOLS) if (this.#chance(4)) this.#pools[name] = this.#members();
+    for (const name of POOLS) if (this.#chance(4)) this.#pools[name] = this.#pool();
     for (const name of LISTS) {
       if (this.#chance(3)) {
         this.#lists[name] = this.#some(4, () => this.#addressTerm());
@@ -184,6 +185,35 @@ class Generator {
   }
 
   /** Different ones, each with some options. */
+  #pool(): build.PoolOptions {
+    const members = this.#members();
+    if (!this.#chance(3)) return { members };
+    const port = this.#pick([1, 80, 65_535]);
+    const check = this.#pick<Check>([
+      { kind: "off" },
+      { kind: "neighbor" },
+      { kind: "icmp" },
+      { kind: "tcp", port },
+      {
+        kind: "http",
+        port,
+        path: this.#pick(["/", "/a.b-c_$", "/a?b=c", "/->", '/"\\']),
+        status: 204,
+      },
+      { kind: "udp", port, payload: this.#pick(["00", "0a0bff"]) },
+    ]);
+    return {
+      members,
+      health: healthOf(check, {
+        ...(this.#chance(3) ? { intervalMs: this.#pick([100, 2500, 60_000]) } : {}),
+        ...(this.#chance(3) ? { slowStartMs: this.#pick([1, 30_000]) } : {}),
+        ...(this.#chance(3) ? { fall: this.#pick([1, 100]) } : {}),
+        ...(this.#chance(3) ? { onDown: this.#pick(["reset", "keep"] as const) } : {}),
+        ...(this.#chance(3) ? { allDown: "any" as const } : {}),
+      }),
+    };
+  }
+
   #members(): build.MemberOptions[] {
     const addresses = MEMBERS.filter(() => this.#chance(3));
     if (addresses.length === 0) addresses.push(this.#pick(MEMBERS));

@@ -2,7 +2,7 @@
  * An independent opinion about frames: tshark dissects them with every checksum checked; by itself it
  * checks none. See tshark(1), "-o" and "-T fields".
  */
-import { writePcap } from "../../src/device/capture/pcap.ts";
+import { writePcap } from "./pcap.ts";
 
 /** What is wrong with one frame. */
 export interface Complaint {

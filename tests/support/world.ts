@@ -14,20 +14,21 @@
 import assert from "node:assert/strict";
 import { Appliance } from "../../src/datapath/appliance.ts";
 import type { LinkConfig } from "../../src/datapath/config.ts";
-import type { TraceMode } from "../../src/datapath/config.ts";
+import type { StrayMode, TraceMode } from "../../src/datapath/config.ts";
 import type { Observer } from "../../src/datapath/observer.ts";
 import { Outlet } from "../../src/process/outlet.ts";
 import { formatSummary } from "../../src/console/summary.ts";
 import { Trace } from "../../src/console/trace.ts";
 import { ManualClock } from "../../src/core/clock.ts";
 import { SeededRandom } from "../../src/core/random.ts";
-import { reasonName } from "../../src/core/reason.ts";
+import { REASON_NAMES } from "../../src/core/reason.ts";
 import { DEFAULT_TIMEOUTS, type Timeouts } from "../../src/flow/lifetimes.ts";
 import { MemoryDevice } from "../../src/device/memory.ts";
 import type { Policy } from "../../src/policy/language/ast.ts";
 import { builtIn } from "../../src/policy/language/built_in.ts";
 import type { Evaluate } from "../../src/policy/engine/environment.ts";
 import type { Plan } from "../../src/policy/engine/plan.ts";
+import { parseHealth } from "../../src/policy/notation/parse_health.ts";
 import { parseAddress } from "../../src/wire/address.ts";
 import {
   BACKENDS,
@@ -57,6 +58,7 @@ export interface WorldOptions {
   readonly mtus?: readonly [a: number, b: number];
   readonly clampMss?: boolean;
   readonly preserveSource?: boolean;
+  readonly strays?: StrayMode;
   readonly backends?: readonly string[];
   readonly gateway?: string;
   /** `10.0.0.0/8 via 192.168.0.250`. */
@@ -77,6 +79,8 @@ export interface WorldOptions {
   readonly observer?: Observer;
   readonly evaluator?: (plan: Plan) => Evaluate;
   readonly startMs?: number;
+  /** Of the backends, as `--check` has it: checks are made. */
+  readonly check?: string;
 }
 
 export class World {
@@ -105,6 +109,7 @@ export class World {
     const config = testConfig({
       links: twoSided ? [linkA, options.linkB ?? LINK_B] : [linkA],
       dstAddrs: this.backends.map(parseAddress),
+      ...(options.check === undefined ? {} : { health: parseHealth(options.check) }),
       ports: options.ports ?? { first: 1024, last: 65_535 },
       maxConn: options.maxConn ?? 1000,
       maxNeighbors: options.maxNeighbors ?? options.maxConn ?? 1000,
@@ -115,6 +120,7 @@ export class World {
       seed: options.seed ?? 1,
       preserveSource: options.preserveSource ?? false,
       clampMss: options.clampMss ?? null,
+      strays: options.strays ?? "reset",
       trace,
     });
     const line = (level: string) => (message: string) => void this.log.push(`${level}: ${message}`);
@@ -123,6 +129,7 @@ export class World {
       clock: this.clock,
       random: new SeededRandom(options.seed ?? 1),
       policy: options.policy ?? builtIn(this.devices.length),
+      ...(options.check === undefined ? {} : { checkRandom: new SeededRandom(7) }),
       ...(options.evaluator === undefined ? {} : { evaluator: options.evaluator }),
       config,
       log: { info: line("info"), warning: line("warning"), error: line("error") },
@@ -194,8 +201,8 @@ export class World {
   /** How often each reason has dropped a PDU, those above 0. */
   drops(): Record<string, number> {
     const drops: Record<string, number> = {};
-    this.appliance.metrics.drops.forEach((count, reason) => {
-      if (count > 0) drops[reasonName(reason)] = count;
+    this.appliance.metrics.drops.forEach((count, place) => {
+      if (count > 0) drops[REASON_NAMES[place]!] = count;
     });
     return drops;
   }

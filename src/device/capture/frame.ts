@@ -1,4 +1,4 @@
-/** What can be told about a frame of a capture without the appliance, whatever its bytes are. */
+/** Reads a frame of a capture without the appliance; frames may have any content. */
 import { isGroupMac, type Mac } from "../../wire/address.ts";
 import * as arp from "../../wire/arp.ts";
 import * as ethernet from "../../wire/ethernet.ts";
@@ -15,13 +15,13 @@ export function endsOf(frame: Uint8Array): { readonly src: number; readonly dst:
     : null;
 }
 
-/** The station that has sent the frame. */
+/** The source MAC address. */
 export function senderOf(frame: Uint8Array): Mac {
   const view = viewOf(frame);
   return { hi: ethernet.sourceHi(view, 0), lo: ethernet.sourceLo(view, 0) };
 }
 
-/** An ARP reply, as `sender` would give it to `target`. */
+/** An ARP reply of `sender` to `target`. */
 export function arpReplyFrame(
   sender: { readonly mac: Mac; readonly address: number },
   target: { readonly mac: Mac; readonly address: number },
@@ -31,7 +31,10 @@ export function arpReplyFrame(
   return new Uint8Array(view.buffer);
 }
 
-/** Whose `address` is, as far as one frame tells: an ARP sender, or where a packet for it goes. */
+/**
+ * The MAC address of `address` if the frame shows it: as an ARP sender, or as the destination of a
+ * packet for it.
+ */
 export function ownerOf(frame: Uint8Array, address: number): Mac | null {
   const at = ethernet.ETHERNET_BYTES;
   if (frame.length < at + ipv4.IPV4_MIN_BYTES) return null;

@@ -1,10 +1,10 @@
 /**
- * Compares the frames that a replay sends with those that a capture has, byte by byte. Each frame of
- * one side is matched with the first equal one of the other that is still free; what finds none is
- * missing here, or unexpected. Only unmatched frames are kept.
+ * Compares the frames that a replay sends with those that a capture has, byte by byte. Each frame
+ * of one side is matched with the first equal unmatched one of the other; the rest are missing or
+ * unexpected. Only unmatched frames are kept.
  */
 
-/** A frame and where it stands. */
+/** A frame and its record. */
 export interface Sighting {
   readonly frame: Uint8Array;
   /** Number of the record in the capture from 1: its own, or that of the frame that caused it. */
@@ -14,7 +14,7 @@ export interface Sighting {
 
 export interface MatchResult {
   readonly equal: number;
-  /** Of the equal ones, those that another one has overtaken. */
+  /** Of the equal ones, those that a later one was sent before. */
   readonly outOfOrder: number;
   /** In the capture only, in order. */
   readonly missing: readonly Sighting[];
@@ -23,7 +23,7 @@ export interface MatchResult {
 }
 
 interface Waiting extends Sighting {
-  /** How many its side had before. */
+  /** Number of frames of its side before it. */
   readonly order: number;
 }
 
@@ -32,7 +32,7 @@ export class FrameMatch {
   readonly #sent = new Side();
   #equal = 0;
   #outOfOrder = 0;
-  /** Furthest place among the frames sent that was matched, in the order of the capture. */
+  /** Greatest order among the frames sent that were matched, going through the capture. */
   #furthest = -1;
 
   captured(sighting: Sighting): void {
@@ -90,7 +90,10 @@ class Side {
   }
 }
 
-/** Offset of the first byte that differs, or that one of the two lacks; -1 if there is none. */
+/**
+ * Offset of the first byte that differs, or that one of the two does not have; -1 if they are
+ * equal.
+ */
 export function firstDifference(a: Uint8Array, b: Uint8Array): number {
   const lengthBytes = Math.min(a.length, b.length);
   for (let i = 0; i < lengthBytes; i++) if (a[i] !== b[i]) return i;

@@ -1,19 +1,15 @@
 /**
- * What a sender left to its network interface, as a capture on that sender's machine shows it: checksum
- * fields that hold the sum of the pseudo-header alone, and TCP segments that are longer than the link
- * takes. A capture file has no virtio_net_hdr that would say so (see `wire/vnet.ts`), so it is told from
- * the bytes.
+ * Recognizes offloaded work in a capture made on the sender's machine: checksum fields that hold
+ * only the sum of the pseudo-header, and TCP segments longer than the MTU. A capture file has no
+ * virtio_net_hdr (see `wire/vnet.ts`), so this is guessed from the bytes.
  */
 import { VNET_BYTES } from "../../core/arena.ts";
-import { complement, pseudoHeaderSum, sumBytes } from "../../wire/checksum.ts";
+import { complement, CORRECT, pseudoHeaderSum, sumBytes } from "../../wire/checksum.ts";
 import * as ethernet from "../../wire/ethernet.ts";
 import * as ipv4 from "../../wire/ipv4.ts";
 import * as tcp from "../../wire/tcp.ts";
 import * as udp from "../../wire/udp.ts";
 import { leaveChecksum, leaveSegments } from "../../wire/vnet.ts";
-
-/** Sum of a segment whose checksum is right. */
-const CORRECT = 0xffff;
 
 /** A TCP or UDP segment in a frame. */
 interface Segment {
@@ -25,21 +21,21 @@ interface Segment {
   readonly checksum: number;
 }
 
-/** Finds out which frames of one capture are still to be completed. */
+/** Guesses which frames of one capture have a partial checksum. */
 export class OffloadGuess {
   readonly #mtuBytes: number;
 
-  /** Whether the last frame that leaves no doubt was left to the interface, by source MAC address. */
+  /** Whether the last unambiguous frame had a partial checksum, by source MAC address. */
   readonly #habits = new Map<number, boolean>();
 
-  /** `mtuBytes` is the MTU of the link: a longer TCP segment was to be cut up for it. */
+  /** `mtuBytes` is the MTU of the link: a longer TCP segment was to be split for it. */
   constructor(mtuBytes: number) {
     this.#mtuBytes = mtuBytes;
   }
 
   /**
-   * The frame's vnet header if its checksum is to be completed, else null. A field that holds the bare
-   * sum and is right at the same time (one of 65,536) counts as its sender's frames do otherwise.
+   * The frame's vnet header if its checksum is partial, else null. A field that is both the bare
+   * sum and a correct checksum (one in 65,536) counts as its sender's last unambiguous frame.
    */
   vnetOf(frame: Uint8Array): Uint8Array<ArrayBuffer> | null {
     const view = viewOf(frame);
@@ -55,7 +51,7 @@ export class OffloadGuess {
     }
     if (!right) this.#habits.set(sender, true);
     const vnet = new DataView(new ArrayBuffer(VNET_BYTES));
-    const at = VNET_BYTES; // of the frame, if it stood behind its header
+    const at = VNET_BYTES; // offset of the frame, after its header
     leaveChecksum(vnet, at, at + l4, isTcp ? ipv4.PROTOCOL_TCP : ipv4.PROTOCOL_UDP);
     const ip = ethernet.ETHERNET_BYTES;
     if (isTcp && l4 + lengthBytes - ip > this.#mtuBytes) {

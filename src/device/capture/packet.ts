@@ -1,6 +1,6 @@
 /**
- * One IPv4 packet as plain values: what a person writes down about it (`packet_text.ts`), made into a
- * whole frame, and read back from one.
+ * One IPv4 packet as plain values, converted to a whole frame and back. `packet_text.ts` has its
+ * text.
  */
 import { VNET_BYTES } from "../../core/arena.ts";
 import type { Mac } from "../../wire/address.ts";
@@ -57,8 +57,8 @@ export function hasIcmpId({ protocol, icmpType }: Packet): boolean {
 }
 
 /**
- * The packet as an Ethernet frame with right checksums; data and whatever else is not told are zeroes. TCP
- * gets the sequence numbers that fit a conversation: each side begins with 0, and its SYN counts one.
+ * The packet as an Ethernet frame with correct checksums; data and other fields are zeroes. TCP
+ * gets plausible sequence numbers: each side begins with 0, and its SYN counts one.
  */
 export function frameOf(packet: Packet, from: Mac, to: Mac): Uint8Array<ArrayBuffer> {
   const { protocol, src, dst, totalLength } = packet;
@@ -95,8 +95,8 @@ export function frameOf(packet: Packet, from: Mac, to: Mac): Uint8Array<ArrayBuf
 }
 
 /**
- * The packet in an Ethernet frame; null if it is none that `decode.ts` takes. A TCP or UDP checksum is
- * not looked at.
+ * The packet in an Ethernet frame; null if `decode.ts` does not accept it. TCP and UDP checksums
+ * are not verified.
  */
 export function packetOf(frame: Uint8Array): Packet | null {
   const record = new Uint8Array(VNET_BYTES + frame.length);

@@ -1,18 +1,18 @@
 /**
- * Capture files in the classic format, pcap-savefile(5), with Ethernet frames: a file header, then a
- * record for each frame.
+ * Capture files in the classic format, pcap-savefile(5), with Ethernet frames: a file header, then
+ * a record for each frame.
  *
  *     written   little-endian, microseconds
  *     read      either byte order, microseconds or nanoseconds
  *
- * Bytes in, bytes out: files belong to the caller. pcapng files are recognised but not read.
+ * Works on bytes; the caller reads and writes files. pcapng files are recognised but not read.
  */
 
 /** A frame as it was captured. */
 export interface PcapRecord {
   /** Microseconds since 1970-01-01, an integer. */
   readonly timeUs: number;
-  /** The frame, from its Ethernet header on; less than the whole if the capture cut it. */
+  /** The frame, from its Ethernet header on; truncated if the capture truncated it. */
   readonly frame: Uint8Array;
   /** Length of the frame on the wire, in bytes. */
   readonly lengthBytes: number;
@@ -28,10 +28,10 @@ const VERSION_MAJOR = 2;
 const VERSION_MINOR = 4;
 const LINKTYPE_ETHERNET = 1;
 
-/** Bits of the last header word that hold the link type; the others tell about an FCS. */
+/** Bits of the last header word that hold the link type; the others describe an FCS. */
 const LINKTYPE_MASK = 0xffff;
 
-/** Longest frame of a capture file, as libpcap has it. */
+/** Longest frame of a capture file, as in libpcap. */
 const MAX_FRAME_BYTES = 262_144;
 
 const MICROSECONDS = 1_000_000;
@@ -64,24 +64,12 @@ export function pcapRecord({ timeUs, frame, lengthBytes }: PcapRecord): Uint8Arr
   return bytes;
 }
 
-/** A whole capture file. */
-export function writePcap(records: Iterable<PcapRecord>): Uint8Array<ArrayBuffer> {
-  const parts = [pcapHeader(), ...Array.from(records, pcapRecord)];
-  const file = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    file.set(part, at);
-    at += part.length;
-  }
-  return file;
-}
-
 /**
- * The records of a capture file, in order; their frames are views of `file`. Nanoseconds are cut to
- * microseconds.
+ * The records of a capture file, in order; their frames are views of `file`. Nanoseconds are
+ * truncated to microseconds.
  *
- * Throws SyntaxError for another format or link type at once, for a file that ends early or makes no
- * sense once the records before that point have been given.
+ * Throws SyntaxError for another format or link type at once, for a truncated or malformed file
+ * after the records before that point.
  */
 export function readPcap(file: Uint8Array): Generator<PcapRecord> {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
@@ -89,7 +77,7 @@ export function readPcap(file: Uint8Array): Generator<PcapRecord> {
 }
 
 /**
- * The records of several captures in the order of time, each with the number of its capture. Throws what
+ * The records of several captures in order of time, each with the index of its capture. Throws what
  * reading them throws.
  */
 export function* mergeByTime(

@@ -1,19 +1,29 @@
-/** What ARP finds out about the next hops towards backends: it decides who gets new connections. */
+/** Watches by ARP the next hops towards backends, which decides who gets new connections. */
 import type { LimitedLog } from "../../core/limited_log.ts";
 import type { Backends } from "./backends.ts";
-import type { Member, MemberStatus } from "./member.ts";
+import { isInService, type Member, type MemberStatus } from "./member.ts";
 import { formatAddress, formatMac, type Mac } from "../../wire/address.ts";
 
-/** Lines at once, of those that tell of each next hop when it is found or lost. */
+/** Burst of log lines about next hops that are found or lost. */
 const LINES_AT_ONCE = 100;
 
-/** A next hop that moves once has a new host; one that moves again so soon has two. */
+/**
+ * A next hop whose MAC address changes again this soon is claimed by two hosts; one change is a new
+ * host.
+ */
 const CONFLICT_MS = 60_000;
 
-/** Where a next hop is, and when it moved there from elsewhere. */
-interface Place {
+/** MAC address of a next hop, and when it last changed. */
+interface Location {
   mac: Mac;
   movedMs: number;
+}
+
+export interface ArpWatchEvents {
+  /** Whether what ARP finds out about the way to a member is the member's status. */
+  isDecisive(member: Member): boolean;
+  /** It is down, and its connections are to be reset. */
+  lost(member: Member): void;
 }
 
 export class BackendWatch {
@@ -24,11 +34,19 @@ export class BackendWatch {
   /** What is known of each next hop. */
   readonly #statuses = new Map<number, MemberStatus>();
   readonly #nextHop: (address: number) => number;
-  readonly #places = new Map<number, Place>();
+  readonly #locations = new Map<number, Location>();
 
-  /** `nextHop` tells by which next hop an address is reached. */
-  constructor(backends: Backends, nextHop: (address: number) => number, log: LimitedLog) {
+  readonly #events: ArpWatchEvents;
+
+  /** `nextHop` returns the next hop towards an address. */
+  constructor(
+    backends: Backends,
+    nextHop: (address: number) => number,
+    log: LimitedLog,
+    events: ArpWatchEvents = { isDecisive: () => true, lost: () => {} },
+  ) {
     this.#backends = backends;
+    this.#events = events;
     this.#log = log;
     this.#nextHop = nextHop;
     this.update();
@@ -49,22 +67,22 @@ export class BackendWatch {
     const removed = [...before.keys()].filter((hop) => !this.#reachedBy.has(hop));
     for (const hop of removed) {
       this.#statuses.delete(hop);
-      this.#places.delete(hop);
+      this.#locations.delete(hop);
     }
     return { added: this.nextHops().filter((hop) => !before.has(hop)), removed };
   }
 
-  /** The next hops to keep an eye on: backends on the link, and the gateway if others need it. */
+  /** The next hops to watch: backends on the link, and gateways for the others. */
   nextHops(): readonly number[] {
     return [...this.#reachedBy.keys()];
   }
 
   resolved(nextHop: number, mac: Mac, nowMs: number): void {
     this.#mark(nextHop, "up");
-    const place = this.#places.get(nextHop);
-    const moved = place !== undefined && (place.mac.hi !== mac.hi || place.mac.lo !== mac.lo);
-    if (moved && nowMs - place.movedMs < CONFLICT_MS) {
-      const other = place.mac;
+    const known = this.#locations.get(nextHop);
+    const moved = known !== undefined && (known.mac.hi !== mac.hi || known.mac.lo !== mac.lo);
+    if (moved && nowMs - known.movedMs < CONFLICT_MS) {
+      const other = known.mac;
       this.#log.write(
         "warning",
         "address conflict",
@@ -83,40 +101,38 @@ export class BackendWatch {
         () => `${this.#nameOf(nextHop)} is at ${formatMac(mac)}`,
       );
     }
-    const movedMs = moved ? nowMs : place?.movedMs ?? -Infinity;
-    this.#places.set(nextHop, { mac, movedMs });
+    const movedMs = moved ? nowMs : known?.movedMs ?? -Infinity;
+    this.#locations.set(nextHop, { mac, movedMs });
   }
 
   unanswered(nextHop: number, nowMs: number): void {
-    this.#mark(nextHop, "down");
+    const decides = this.#mark(nextHop, "down");
     this.#log.write(
       "warning",
       "next hop lost",
       LINES_AT_ONCE,
       nowMs,
       () =>
-        `${this.#nameOf(nextHop)} does not answer ARP (3 requests): ` +
-        "no new connections to it while another backend answers",
+        `${this.#nameOf(nextHop)} does not answer ARP (3 requests)` +
+        (decides ? ": no new connections to it while another backend answers" : ""),
     );
   }
 
-  /** Marks all members, of all pools, that are reached by this next hop. */
-  #mark(nextHop: number, status: MemberStatus): void {
+  /** Marks the members, of all pools, that are reached by this next hop; false if ARP decides about none. */
+  #mark(nextHop: number, status: MemberStatus): boolean {
     this.#statuses.set(nextHop, status);
-    for (const address of this.#reachedBy.get(nextHop)!) {
-      for (const member of this.#backends.at(address)) {
-        if (isInService(member)) this.#backends.setStatus(member, status);
-      }
+    const addresses = [...this.#reachedBy.get(nextHop)!];
+    const members = addresses.flatMap((address) => this.#backends.at(address))
+      .filter(this.#events.isDecisive);
+    for (const member of members) {
+      if (isInService(member)) this.#backends.setStatus(member, status);
+      if (status === "down" && member.pool.health.onDown === "reset") this.#events.lost(member);
     }
+    return members.length > 0;
   }
 
   #nameOf(nextHop: number): string {
     const role = this.#backends.has(nextHop) ? "backend" : "gateway";
     return `${role} ${formatAddress(nextHop)}`;
   }
-}
-
-/** A member that is draining or in maintenance stays so, whether it is there or not. */
-function isInService({ status }: Member): boolean {
-  return status !== "draining" && status !== "maintenance";
 }

@@ -6,8 +6,9 @@ import {
   type PoolDefinition,
   type PoolMember,
 } from "../../policy/language/ast.ts";
+import { type Health, healthOf } from "../../policy/language/health.ts";
 import { type HashKey, NO_KEY } from "../../wire/keyed_hash.ts";
-import { Member, type MemberStatus, plainMember } from "./member.ts";
+import { isInService, Member, type MemberStatus, plainMember } from "./member.ts";
 import { Pool } from "./pool.ts";
 
 /** Most members of all pools together: their numbers have two bytes. */
@@ -40,13 +41,16 @@ export class Backends {
   /** Numbers of members that have gone. */
   readonly #freeNumbers: number[] = [];
 
-  /** `key`: of consistent hashes. Throws a RangeError for more than MAX_MEMBERS. */
+  /**
+   * `key`: of consistent hashes; `health`: of `$dst-addrs`. Throws a RangeError for more than MAX_MEMBERS.
+   */
   constructor(
     dstAddrs: readonly number[],
     pools: Policy["pools"] = {},
     key: HashKey = NO_KEY,
+    health: Health = healthOf(),
   ) {
-    this.#dstAddrs = { members: dstAddrs.map(plainMember) };
+    this.#dstAddrs = { members: dstAddrs.map(plainMember), health };
     this.#key = key;
     this.check(pools);
     this.define(pools);
@@ -78,9 +82,13 @@ export class Backends {
     const before = new Map(this.pools.map((pool) => [pool.name, pool]));
     const defined = [[DST_ADDRS, this.#dstAddrs] as const, ...Object.entries(pools)];
     this.pools = defined.map(([name]) => before.get(name) ?? new Pool(name, this.#key));
-    for (const [i, [name, { members }]] of defined.entries()) {
-      this.#arrange(this.pools[i]!, members);
+    for (const [i, [name, { members, health = healthOf() }]] of defined.entries()) {
+      const pool = this.pools[i]!;
+      pool.health = health;
+      this.#arrange(pool, members);
       before.delete(name);
+      if (health.check.kind !== "off") continue;
+      for (const member of pool.members) if (isInService(member)) this.setStatus(member, "up");
     }
     for (const pool of before.values()) this.#arrange(pool, []);
     const leaving = [...before.values()].filter(({ members }) => members.length > 0);
@@ -184,6 +192,12 @@ export class Backends {
     if (member.weight === weight) return;
     member.weight = weight;
     member.pool.rearrange(member.pool.members);
+  }
+
+  setShare(member: Member, share: number): void {
+    if (member.share === share) return;
+    member.share = share;
+    member.pool.changed();
   }
 
   // Connections

@@ -17,17 +17,25 @@ export class ByWeight {
   readonly #free: Int32Array<ArrayBuffer> | null;
   readonly #weights: Int32Array<ArrayBuffer>;
   readonly #topStep: number;
+  readonly #weightOf: (member: Member) => number;
 
-  /** One or more members of weight 1 or more; `isLimited`: one of them may become full. */
-  constructor(members: readonly Member[], isLimited: boolean) {
+  /**
+   * One or more members; `isLimited`: one of them may become full. `weightOf` gives integers from 1 on.
+   */
+  constructor(
+    members: readonly Member[],
+    isLimited: boolean,
+    weightOf: (member: Member) => number = ({ weight }) => weight,
+  ) {
     const count = members.length;
+    this.#weightOf = weightOf;
+    this.#weights = Int32Array.from(members, weightOf);
     this.#sums = new Int32Array(count);
     let total = 0;
-    for (const [place, { weight }] of members.entries()) this.#sums[place] = total += weight;
+    for (let place = 0; place < count; place++) this.#sums[place] = total += this.#weights[place]!;
     this.total = this.freeTotal = total;
-    const { weight } = members[0]!;
-    this.#sameWeight = members.every((member) => member.weight === weight) ? weight : 0;
-    this.#weights = Int32Array.from(members, ({ weight }) => weight);
+    const first = this.#weights[0]!;
+    this.#sameWeight = this.#weights.every((weight) => weight === first) ? first : 0;
     this.#topStep = 2 ** Math.floor(Math.log2(count));
     this.#free = isLimited ? new Int32Array(count + 1) : null;
     if (isLimited) {
@@ -69,7 +77,7 @@ export class ByWeight {
   setFree(member: Member): void {
     const free = this.#free!;
     const { place } = member;
-    const weight = member.isFull ? 0 : member.weight;
+    const weight = member.isFull ? 0 : this.#weightOf(member);
     const change = weight - this.#weights[place]!;
     if (change === 0) return;
     this.#weights[place] = weight;

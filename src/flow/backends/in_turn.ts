@@ -38,7 +38,7 @@ export class InTurn {
   }
 
   /** The member's first turn after `now`. */
-  #turnAfter({ place, weight }: Member, now: number): number {
+  #turnAfter({ place, currentWeight: weight }: Member, now: number): number {
     const start = (place + 0.5) / this.#members.length;
     return (Math.floor(now * weight - start + ROUNDING) + 1 + start) / weight;
   }

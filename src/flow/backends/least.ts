@@ -17,14 +17,14 @@ export class Least {
     this.#heap = new Heap(members.length);
     this.#turns = Float64Array.from(
       members,
-      ({ place, weight }) => (place + 0.5) / members.length / weight,
+      ({ place, currentWeight: weight }) => (place + 0.5) / members.length / weight,
     );
     for (const member of members) this.changed(member);
   }
 
   /** The member has more or fewer connections. */
   changed(member: Member): void {
-    const { place, load, weight } = member;
+    const { place, load, currentWeight: weight } = member;
     if (member.isFull) this.#heap.remove(place);
     else this.#heap.put(place, load / weight, this.#turns[place]!);
   }
@@ -35,7 +35,7 @@ export class Least {
     if (place < 0) return -1;
     const member = this.#members[place]!;
     this.#now = Math.max(this.#now, this.#turns[place]!);
-    this.#turns[place] = this.#now + 1 / member.weight;
+    this.#turns[place] = this.#now + 1 / member.currentWeight;
     this.changed(member);
     return place;
   }

@@ -1,5 +1,6 @@
 /** A member of a pool: one server, an address and perhaps a port. */
-import type { PoolMember } from "../../policy/language/ast.ts";
+import { DST_ADDRS, type PoolMember } from "../../policy/language/ast.ts";
+import { formatAddress } from "../../wire/address.ts";
 import type { Pool } from "./pool.ts";
 
 /**
@@ -23,6 +24,8 @@ export class Member {
   maxconn: number;
   /** Changed by `Backends.setStatus` only. */
   status: MemberStatus;
+  /** Part of its weight that counts, above 0: below 1 while it starts slowly. Changed by `Backends.setShare` only. */
+  share = 1;
   /** Connections in the flow table. */
   active = 0;
   /** Of these, those that are not over: what `maxconn` and the method by least connections go by. */
@@ -48,6 +51,11 @@ export class Member {
     this.status = options.state === "drain" ? "draining" : "unknown";
   }
 
+  /** Weight for methods that go by load: by a hash, a client keeps its member however new that is. */
+  get currentWeight(): number {
+    return this.weight * this.share;
+  }
+
   get isFull(): boolean {
     return this.maxconn !== 0 && this.load >= this.maxconn;
   }
@@ -56,4 +64,15 @@ export class Member {
 /** A member of which only the address is given. */
 export function plainMember(address: number): PoolMember {
   return { address, port: 0, weight: 1, isBackup: false, maxconn: 0, state: null };
+}
+
+/** `192.168.0.1`, or `192.168.0.1:8080 of $web`. */
+export function nameOf({ address, port, pool }: Member): string {
+  const at = formatAddress(address) + (port === 0 ? "" : `:${port}`);
+  return pool.name === DST_ADDRS ? at : `${at} of $${pool.name}`;
+}
+
+/** A member that is draining or in maintenance stays so, whether it is there or not. */
+export function isInService({ status }: Member): boolean {
+  return status !== "draining" && status !== "maintenance";
 }

@@ -2,8 +2,9 @@
 import { below, type Random } from "../../core/random.ts";
 import { Reason } from "../../core/reason.ts";
 import type { PickMethod } from "../../policy/language/ast.ts";
+import { type Health, healthOf, isActive } from "../../policy/language/health.ts";
 import type { Pdu } from "../../wire/pdu.ts";
-import { addressesHash, mix, tupleHash } from "../../wire/stable_hash.ts";
+import { addressesHash, mix, stableHash } from "../../wire/stable_hash.ts";
 import { type HashKey, keyedHash } from "../../wire/keyed_hash.ts";
 import { ByWeight } from "./by_weight.ts";
 import { InTurn } from "./in_turn.ts";
@@ -11,8 +12,13 @@ import { Least } from "./least.ts";
 import { Maglev } from "./maglev.ts";
 import type { Member } from "./member.ts";
 
+/** A member's share of its weight is told apart by this much. */
+const SHARE_STEPS = 20;
+
 export class Pool {
   readonly name: string;
+  /** How members are checked. Changed by `Backends` only. */
+  health: Health = healthOf();
   /** In the order given; those that are leaving last. Changed by `Backends` only. */
   members: readonly Member[] = [];
   /** Addresses of members that are leaving, as long as they have connections; no other member has them. */
@@ -24,6 +30,8 @@ export class Pool {
   #isLimited = false;
   /** What methods keep; null: not asked for since the usable members changed. */
   #byWeight: ByWeight | null = null;
+  /** As `#byWeight`, with the share of each. */
+  #byShare: ByWeight | null = null;
   #inTurn: InTurn | null = null;
   #least: Least | null = null;
   #earlierTurns: InTurn | null = null;
@@ -64,6 +72,7 @@ export class Pool {
     if (this.#isStale || member.place < 0) return;
     if (this.#isLimited) {
       this.#byWeight?.setFree(member);
+      this.#byShare?.setFree(member);
       this.#inTurn?.setFree(member);
     }
     this.#least?.changed(member);
@@ -75,9 +84,16 @@ export class Pool {
     return this.#usable;
   }
 
+  /** True if new connections may go to this one of its members. */
+  canUse(member: Member): boolean {
+    if (this.#isStale) this.#refresh();
+    return member.place >= 0;
+  }
+
   /** Why `pick` gave none. */
   get refusal(): number {
-    return Reason[this.usable.length === 0 ? "no-backend" : "backends-full"];
+    if (this.usable.length > 0) return Reason["backends-full"];
+    return Reason[isActive(this.health.check) ? "all-down" : "no-backend"];
   }
 
   /** A member for the connection that `pdu` opens, or null if none can take it: `refusal` says why. */
@@ -93,7 +109,7 @@ export class Pool {
         this.#inTurn ??= new InTurn(usable, this.#earlierTurns);
         return usable[this.#inTurn.next()] ?? null;
       case "by hash":
-        return this.#byHash(tupleHash(pdu));
+        return this.#byHash(stableHash(pdu));
       case "by hash of addresses":
         return this.#byHash(addressesHash(pdu));
       case "by hash of source":
@@ -115,13 +131,22 @@ export class Pool {
   }
 
   #atRandom(random: Random): Member | null {
-    const weights = this.#byWeight ??= new ByWeight(this.#usable, this.#isLimited);
+    const weights = this.#byShare ??= this.#withShares();
     const { freeTotal } = weights;
     if (freeTotal === 0) return null;
     const place = this.#isLimited
       ? weights.freePlaceAt(below(random, freeTotal))
       : weights.placeAt(below(random, weights.total));
     return this.#usable[place]!;
+  }
+
+  #withShares(): ByWeight {
+    const scale = this.#usable.some(({ share }) => share < 1) ? SHARE_STEPS : 1;
+    return new ByWeight(
+      this.#usable,
+      this.#isLimited,
+      ({ currentWeight }) => Math.max(1, Math.round(currentWeight * scale)),
+    );
   }
 
   /** Who is full changes nothing for those whose choice is not. */
@@ -156,11 +181,16 @@ export class Pool {
   #refresh(): void {
     const wasBackup = this.#usable[0]?.isBackup;
     for (const member of this.#usable) member.place = -1;
+    const { check, allDown } = this.health;
+    // Where checks tell, one is used until its first result; where ARP does, while nobody has answered.
+    const isUnknownUp = isActive(check);
+    const isUp = ({ status }: Member) => status === "up" || (isUnknownUp && status === "unknown");
     const ranks = [
-      (member: Member) => member.status === "up" && !member.isBackup,
+      (member: Member) => isUp(member) && !member.isBackup,
       (member: Member) => member.status === "unknown" && !member.isBackup,
-      (member: Member) => member.status === "up",
+      isUp,
       (member: Member) => member.status === "unknown",
+      (member: Member) => member.status === "down" && allDown === "any",
     ];
     const weighty = this.members.filter(({ weight }) => weight > 0);
     this.#usable = ranks.map((isOf) => weighty.filter(isOf)).find(({ length }) => length > 0) ?? [];
@@ -169,7 +199,8 @@ export class Pool {
     this.#isMaglevStale = true;
     this.#isLimited = this.#usable.some(({ maxconn }) => maxconn > 0);
     this.#earlierTurns = this.#inTurn ?? this.#earlierTurns;
-    this.#byWeight = this.#inTurn = this.#least = null;
+    this.#byWeight = this.#byShare = null;
+    this.#inTurn = this.#least = null;
     this.#isStale = false;
   }
 }

@@ -5,6 +5,8 @@
  *
  * The tree is walked from the root with the set of PDUs that can come to each node (`facts.ts`); in
  * a selector, each arm removes from the set what it takes (`remaining.ts`).
+ *
+ * Long because each kind of node has its own rule, and all share what is known on the way down.
  */
 import {
   type Arm,
@@ -30,7 +32,7 @@ import {
   valid,
 } from "./fit.ts";
 import { type Note, Place } from "./place.ts";
-import { printStep } from "../notation/print.ts";
+import { printStep } from "../printing/print.ts";
 import { Remaining } from "./remaining.ts";
 import { checkStructure } from "./structure.ts";
 

@@ -3,6 +3,8 @@
  * union of boxes (`box.ts`). The set is an upper bound: where there would be too many boxes, or too
  * much work, a test is ignored, which makes the set larger, never smaller; `exact` says that this
  * did not happen.
+ *
+ * Long because each predicate has its own meaning as a set, and its negation another.
  */
 import { maskOf } from "../../wire/address.ts";
 import { PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";

@@ -1,6 +1,6 @@
 /** What `check` finds in a policy, and how it says where. */
 import type { Predicate } from "../language/ast.ts";
-import { printPredicate } from "../notation/print.ts";
+import { printPredicate } from "../printing/print.ts";
 
 export type CheckName =
   | "unknown-name"

@@ -13,7 +13,7 @@
  */
 import type { Plan, PlanNode } from "./plan.ts";
 import { visits } from "./plan.ts";
-import { printPredicate, printStep } from "../notation/print.ts";
+import { printPredicate, printStep } from "../printing/print.ts";
 
 /** Most lines; where a tree has more, only those that were visited are shown, up to this many. */
 const MAX_LINES = 200;

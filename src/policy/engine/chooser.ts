@@ -7,7 +7,7 @@ import { below } from "../../core/random.ts";
 import { rateOf } from "../../core/source_buckets.ts";
 import { TokenBucket } from "../../core/token_bucket.ts";
 import { type Pdu, STATE_NEW } from "../../wire/pdu.ts";
-import { tupleHash } from "../../wire/stable_hash.ts";
+import { stableHash } from "../../wire/stable_hash.ts";
 import type { Affinity, Sticky } from "./affinity.ts";
 import type { BalanceMethod, Tree } from "../language/ast.ts";
 import type { Packet } from "../language/packet.ts";
@@ -52,7 +52,7 @@ function drawer(
     case "at random":
       return () => below(random, total);
     case "by hash":
-      return (pdu) => (tupleHash(pdu) >>> 0) % total;
+      return (pdu) => (stableHash(pdu) >>> 0) % total;
   }
 }
 

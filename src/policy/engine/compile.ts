@@ -88,7 +88,7 @@ class Emitter {
         return this.#step("track(p)", node, offset);
       case "translate-a-to-b":
         return this.#step(
-          `translateAToB(p, ${int(this.#plan.targets[node.number]!)})`,
+          `translateAToB(p, ${int(this.#plan.targets.get(node.number)!)})`,
           node,
           offset,
         );
@@ -177,7 +177,7 @@ class Emitter {
   }
 
   #step(call: string, node: PlanNode, offset: number): string {
-    const refused = this.#exit(offset, "-r");
+    const refused = this.#exit(offset, "r");
     return `r = steps.${call}; if (r !== 0) { ${refused} } ` +
       this.#branch(node.children[0]!, offset + 1);
   }

@@ -40,7 +40,7 @@ export interface Environment {
 }
 
 /**
- * The decision's number, or the negative of the reason for which a step refused the PDU. Notes on
+ * The decision's number, or the reason for which a step refused the PDU. Notes on
  * the PDU which node it ended at and counts that.
  */
 export type Evaluate = (pdu: Pdu) => number;

@@ -27,11 +27,22 @@ export interface Footprint {
   readonly maxConnections: number;
 }
 
+/** Nodes of the policy when every use of a subtree is written out. */
+export function countNodes(policy: Policy): number {
+  return measured(policy, () => 1);
+}
+
 /** A node, its counter, its chooser and the code that is made of it. */
 const NODE_BYTES = 640;
 
 /** A network or a range of ports, in a list or where it is asked for. */
 const RANGE_BYTES = 64;
+
+/** A member of a pool, with what methods keep of it. */
+const MEMBER_BYTES = 512;
+
+/** The tables of a pool's consistent hash, and what makes them: see `flow/backends/maglev.ts`. */
+const CONSISTENT_BYTES = 524_288;
 
 /** The parts of an environment that say how large things get. */
 interface Around {
@@ -56,10 +67,22 @@ export function footprintOf(
     nodes,
     lists,
     bytes: NODE_BYTES * nodes + RANGE_BYTES * ranges + perConnectionBytes +
-      (perSource > 0 ? sourceLimits.maxBytes : 0),
+      (perSource > 0 ? sourceLimits.maxBytes : 0) + poolBytes(policy),
     perConnectionBytes,
     maxConnections,
   };
+}
+
+function poolBytes(policy: Policy): number {
+  const consistent = new Set<string>();
+  measured(policy, (tree) => {
+    const isConsistent = tree.node === "translate-a-to-b" &&
+      (tree.backend === "by source" || tree.backend === "by maglev");
+    if (isConsistent) consistent.add(tree.pool);
+    return 1;
+  });
+  return MEMBER_BYTES * sum(Object.values(policy.pools), ({ members }) => members.length) +
+    CONSISTENT_BYTES * consistent.size;
 }
 
 /** `own` of all nodes that the policy has when every use is written out. */

@@ -15,7 +15,7 @@ import type { Pdu } from "../../wire/pdu.ts";
 import { DECISION_NAMES, DECISION_NUMBERS, type Predicate } from "../language/ast.ts";
 import type { Evaluate } from "./environment.ts";
 import type { Plan, PlanNode } from "./plan.ts";
-import { printPredicate, printStep } from "../notation/print.ts";
+import { printPredicate, printStep } from "../printing/print.ts";
 import { holds, type Visitor, walker } from "./walk.ts";
 
 /** A line of an explanation. */

@@ -43,8 +43,8 @@ export interface Plan {
   readonly exits: Float64Array<ArrayBuffer>;
   /** Of balancers, limits and custom selectors, by number. */
   readonly choosers: (Chooser | undefined)[];
-  /** Targets of translators to side B, by number; by `bindPools`. */
-  readonly targets: Int32Array<ArrayBuffer>;
+  /** Targets of translators to side B, by their number; by `bindPools`. */
+  readonly targets: Map<number, number>;
   /** Addresses that lists have beside `lists`, as long as members of pools are leaving; by `bindPools`. */
   readonly leaving: Map<string, ReadonlySet<number>[]>;
   /** Named lists as intervals. */
@@ -88,7 +88,7 @@ export function makePlan(policy: Policy, environment: Environment): Plan {
     nodes,
     exits: new Float64Array(nodes.length),
     choosers,
-    targets: new Int32Array(nodes.length),
+    targets: new Map(),
     leaving: new Map(),
     lists,
     customs,
@@ -100,7 +100,7 @@ export function bindPools(plan: Plan): void {
   const { environment, leaving, nodes, policy, targets } = plan;
   for (const { number, tree } of nodes) {
     if (tree.node !== "translate-a-to-b") continue;
-    targets[number] = environment.target(tree.pool, tree.port, tree.backend);
+    targets.set(number, environment.target(tree.pool, tree.port, tree.backend));
   }
   for (const name of [DST_ADDRS, ...Object.keys(policy.pools)]) {
     const addresses = environment.leaving(name);

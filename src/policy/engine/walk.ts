@@ -50,7 +50,7 @@ function walk(plan: Plan, node: PlanNode, pdu: Pdu, visitor: Visitor | undefined
   };
   const step = (reason: number): number => {
     visitor?.stepped(node, reason);
-    return reason === 0 ? walk(plan, node.children[0]!, pdu, visitor) : end(-reason);
+    return reason === 0 ? walk(plan, node.children[0]!, pdu, visitor) : end(reason);
   };
   switch (tree.node) {
     case "first-match":
@@ -64,7 +64,7 @@ function walk(plan: Plan, node: PlanNode, pdu: Pdu, visitor: Visitor | undefined
     case "track":
       return step(steps.track(pdu));
     case "translate-a-to-b":
-      return step(steps.translateAToB(pdu, plan.targets[number]!));
+      return step(steps.translateAToB(pdu, plan.targets.get(number)!));
     case "translate-b-to-a":
       return step(steps.translateBToA(pdu));
     case "set-ttl":

@@ -7,6 +7,7 @@
  *                                               ├─ check.ts             what is wrong with it
  *                                               └─ print.ts, render.ts  text, Mermaid, DOT
  */
+import type { Health } from "./health.ts";
 import type { Packet } from "./packet.ts";
 
 // Decisions
@@ -72,6 +73,8 @@ export interface PoolMember {
 export interface PoolDefinition {
   /** One or more, each address and port once. */
   readonly members: readonly PoolMember[];
+  /** How they are checked; default: ARP tells whether they are there. */
+  readonly health?: Health;
 }
 
 /** A pure question about a PDU or its connection. It never changes state. */

@@ -5,6 +5,8 @@
  * in one word begins with `is`: `isTcp`, `isNew`. Every function throws a RangeError, SyntaxError
  * or TypeError for what can't be built.
  *
+ * Long because it is the whole vocabulary, one documented function a word.
+ *
  * @example
  * ```ts
  * import assert from "node:assert/strict";
@@ -37,6 +39,7 @@ import {
   type Predicate,
   type Tree,
 } from "./ast.ts";
+import type { Health } from "./health.ts";
 import { MAX_MAXCONN, MAX_MEMBER_WEIGHT } from "./limits.ts";
 import { NAME, NUMBER_WORDS } from "./words.ts";
 
@@ -56,10 +59,18 @@ export interface MemberOptions {
   readonly state?: "drain";
 }
 
+/** A pool of which more is said than its members. */
+export interface PoolOptions {
+  /** One or more. */
+  readonly members: readonly (string | MemberOptions)[];
+  /** How they are checked, made by `healthOf`; ARP tells whether they are there, if not told. */
+  readonly health?: Health;
+}
+
 /** Pools, lists and subtrees that a policy defines by name. */
 export interface Definitions {
   /** Servers that share a service, by the name that `$name` uses; one or more each. */
-  readonly pools?: Readonly<Record<string, readonly (string | MemberOptions)[]>>;
+  readonly pools?: Readonly<Record<string, readonly (string | MemberOptions)[] | PoolOptions>>;
   /** Addresses and networks by the name that `$name` uses; a list may use those before it. */
   readonly lists?: Readonly<Record<string, AddressLike | readonly AddressLike[]>>;
   /** Trees by the name that `use` names; a subtree may use those before it. */
@@ -78,7 +89,9 @@ export function policy(
   definitions: Definitions = {},
 ): Policy {
   const pools = Object.entries(definitions.pools ?? {})
-    .map(([name, members]) => [nameOf(name), pool(name, members)] as const);
+    .map(([name, given]) =>
+      [nameOf(name), pool(name, "members" in given ? given : { members: given })] as const
+    );
   const lists = Object.entries(definitions.lists ?? {})
     .map(([name, terms]) => [nameOf(name), addressTerms(terms)] as const);
   for (const [name] of lists) {
@@ -95,7 +108,7 @@ export function policy(
   });
 }
 
-function pool(name: string, members: readonly (string | MemberOptions)[]): PoolDefinition {
+function pool(name: string, { members, health }: PoolOptions): PoolDefinition {
   if (members.length === 0) {
     throw new RangeError(`Cannot build pool "${name}": expected one or more members`);
   }
@@ -110,7 +123,8 @@ function pool(name: string, members: readonly (string | MemberOptions)[]): PoolD
     }
     known.add(key);
   }
-  return Object.freeze({ members: Object.freeze(made) });
+  const frozen = Object.freeze(made);
+  return Object.freeze(health === undefined ? { members: frozen } : { members: frozen, health });
 }
 
 function poolMember(options: MemberOptions): PoolMember {

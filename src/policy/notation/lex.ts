@@ -1,6 +1,7 @@
 /** A line → tokens, one at a time. Nothing here knows what the words mean. */
+import { quote } from "../../core/text.ts";
 import { type Line, placeOf } from "./lines.ts";
-import { type Position, quote } from "./policy_error.ts";
+import type { Position } from "./policy_error.ts";
 
 export interface Token {
   /** `odd`: nothing that the language has. `open-string`: without its closing quote. */
@@ -36,6 +37,11 @@ export class Cursor {
 
   get token(): Token {
     return this.#token;
+  }
+
+  /** The token after the next one. */
+  get following(): Token {
+    return tokenAt(this.line.text, this.#token.end);
   }
 
   get atEnd(): boolean {

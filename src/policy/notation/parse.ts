@@ -35,7 +35,8 @@ import { Cursor, describe } from "./lex.ts";
 import { type Line, readLines } from "./lines.ts";
 import { readDefinitions, startsWith } from "./parse_definition.ts";
 import { readBlock, refuseBlock } from "./parse_tree.ts";
-import { formatError, oneOf, type PolicyError, type Position } from "./policy_error.ts";
+import { oneOf } from "../../core/text.ts";
+import { formatError, type PolicyError, type Position } from "./policy_error.ts";
 import { type Customs, hintFor, readKeyword, Scope, UNREADABLE } from "./scope.ts";
 
 export { type Customs, formatError, MAX_POLICY_LENGTH, type PolicyError, type Position };

@@ -10,7 +10,8 @@ import {
   type Tree,
 } from "../language/ast.ts";
 import { type Cursor, describe } from "./lex.ts";
-import { oneOf, type Position, quote } from "./policy_error.ts";
+import { oneOf, quote } from "../../core/text.ts";
+import type { Position } from "./policy_error.ts";
 import { definedLater, hintFor, MAX_GUESSES, ownOf, readNumber, type Scope } from "./scope.ts";
 import {
   CHAIN_WORDS,

@@ -13,7 +13,7 @@ import { readString } from "./parse_chain.ts";
 import { readAddressSet, readAddressTerm } from "./parse_predicate.ts";
 import { readPoolDefinition } from "./parse_pool.ts";
 import { readBelow, refuseBlock } from "./parse_tree.ts";
-import { quote } from "./policy_error.ts";
+import { quote } from "../../core/text.ts";
 import { checkName, hintFor, readKeyword, type Scope, UNREADABLE } from "./scope.ts";
 
 /** Most addresses and networks in a list, those of its lists included. */

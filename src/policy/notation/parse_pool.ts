@@ -2,6 +2,7 @@
  * The definition of a pool:
  *
  *     pool   = "pool" $NAME "=" ( member { "," member } | "{" member { "," member } [ "," ] "}" )
+ *              [ "check" health ]                               `parse_health.ts`
  *     member = ADDRESS { option }                                   each option at most once
  *     option = "port" N | "weight" N | "backup" | "maxconn" N | "state" "drain"
  */
@@ -11,8 +12,9 @@ import { MAX_MAXCONN, MAX_MEMBER_WEIGHT, MAX_POOL_MEMBERS, MAX_POOLS } from "../
 import { MEMBER_WORDS } from "../language/words.ts";
 import { Cursor, describe } from "./lex.ts";
 import type { Line } from "./lines.ts";
+import { readHealth } from "./parse_health.ts";
 import { refuseBlock } from "./parse_tree.ts";
-import { oneOf } from "./policy_error.ts";
+import { oneOf } from "../../core/text.ts";
 import { checkName, hintFor, readKeyword, readNumber, type Scope } from "./scope.ts";
 
 export function readPoolDefinition(scope: Scope, line: Line): void {
@@ -25,14 +27,14 @@ export function readPoolDefinition(scope: Scope, line: Line): void {
       cursor.fail(`"$" and a name for the pool`, `did you mean "$${name.text}"?`, name);
     }
     if (!cursor.take("=")) cursor.fail(`"="`, hintFor(cursor.token, []));
-    return readMembers(scope, cursor);
+    return readPool(scope, cursor);
   }, null);
   refuseBlock(scope, line, "a pool");
   const name = token.text.slice(1);
   if (!token.text.startsWith("$") || !checkName(scope, line, token, name, scope.hasList(name))) {
     return;
   }
-  const made: PoolDefinition = { members: Object.freeze(pool ?? []) };
+  const made: PoolDefinition = pool ?? { members: Object.freeze([]) };
   scope.pools.set(name, scope.mark(made, position));
   const total = [...scope.pools.values()].reduce((sum, { members }) => sum + members.length, 0);
   const [found, most] = scope.pools.size > MAX_POOLS
@@ -42,6 +44,15 @@ export function readPoolDefinition(scope: Scope, line: Line): void {
     scope.report(line, token.start, token.end, { found, expected: `at most ${most}` });
     scope.pools.clear(); // reported once
   }
+}
+
+function readPool(scope: Scope, cursor: Cursor): PoolDefinition {
+  const members = Object.freeze(readMembers(scope, cursor));
+  if (cursor.take("check")) return { members, health: readHealth(cursor) };
+  if (!cursor.atEnd) {
+    cursor.fail(`"check" or the end of the line`, hintFor(cursor.token, ["check"]));
+  }
+  return { members };
 }
 
 function readMembers(scope: Scope, cursor: Cursor): PoolMember[] {
@@ -64,10 +75,10 @@ function readMembers(scope: Scope, cursor: Cursor): PoolMember[] {
     // A comma may follow the last one, too.
   } while (cursor.take(",") && !(braces && cursor.at("}")));
   const expected = braces ? `"}"` : "the end of the line";
-  if (braces ? !cursor.take("}") : !cursor.atEnd) {
-    cursor.fail(`",", ${oneOf(MEMBER_WORDS)}, or ${expected}`, hintFor(cursor.token, MEMBER_WORDS));
+  if (braces ? !cursor.take("}") : !cursor.atEnd && !cursor.at("check")) {
+    const words = braces ? MEMBER_WORDS : [...MEMBER_WORDS, "check"];
+    cursor.fail(`",", ${oneOf(words)}, or ${expected}`, hintFor(cursor.token, words));
   }
-  if (!cursor.atEnd) cursor.fail("the end of the line");
   return members;
 }
 

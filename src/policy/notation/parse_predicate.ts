@@ -19,7 +19,9 @@ import { MAX_TEXT_DEPTH } from "../language/limits.ts";
 import { formatAddress, maskOf, parseInterface } from "../../wire/address.ts";
 import type { AddressTerm, Interval, Predicate } from "../language/ast.ts";
 import { type Cursor, describe, type Token } from "./lex.ts";
-import { type Position, quote } from "./policy_error.ts";
+import { quote } from "../../core/text.ts";
+import type { Position } from "./policy_error.ts";
+import { commaHint, comparisonHint, flagsHint, foreignHint } from "./hints.ts";
 import { definedLater, hintFor, ownOf, readNumber, type Scope } from "./scope.ts";
 import {
   ADDRESS_WORDS,
@@ -139,7 +141,7 @@ function readSide(cursor: Cursor): Predicate {
 
 function wrongPredicate(token: Token): string | null {
   if (CHAIN_WORDS.includes(token.text)) return `steps and decisions come after "->"`;
-  return hintFor(token, PREDICATE_WORDS);
+  return foreignHint(token) ?? hintFor(token, PREDICATE_WORDS);
 }
 
 function readCustom(scope: Scope, cursor: Cursor): Predicate {
@@ -168,6 +170,7 @@ function readAddresses(scope: Scope, cursor: Cursor): readonly AddressTerm[] {
         hint: `did you mean "in ${token.text}"?`,
       });
     }
+    refuseComma(cursor, token);
     return Object.freeze([term]);
   }
   if (!cursor.take("in")) cursor.fail(`"=" or "in"`, operatorHint(cursor));
@@ -233,9 +236,10 @@ function readRanges(scope: Scope, cursor: Cursor, field: NumberSyntax): readonly
         hint: `did you mean "in ${token.text}"?`,
       });
     }
+    refuseComma(cursor, token);
     return Object.freeze([range]);
   }
-  if (!cursor.take("in")) cursor.fail(`"=" or "in"`, operatorHint(cursor));
+  if (!cursor.take("in")) cursor.fail(`"=" or "in"`, operatorHint(cursor, field.max));
   return Object.freeze(readSet(cursor, () => readRange(scope, cursor, field)));
 }
 
@@ -261,12 +265,23 @@ function readRange(scope: Scope, cursor: Cursor, { what, max }: NumberSyntax): I
 
 /** One term, or several in braces. */
 function readSet<Term>(cursor: Cursor, readTerm: () => Term): Term[] {
-  if (!cursor.take("{")) return [readTerm()];
+  if (!cursor.take("{")) {
+    const first = cursor.token;
+    const term = readTerm();
+    refuseComma(cursor, first);
+    return [term];
+  }
   const terms = [readTerm()];
   // A comma may follow the last one, too.
   while (cursor.take(",") && !cursor.at("}")) terms.push(readTerm());
   if (!cursor.take("}")) cursor.fail(`"," or "}"`);
   return terms;
+}
+
+/** A list without braces. */
+function refuseComma(cursor: Cursor, first: Token): void {
+  const comma = cursor.token;
+  if (cursor.at(",")) cursor.fail(`braces around a list`, commaHint(cursor, first), comma);
 }
 
 // TCP flags and ICMP
@@ -289,6 +304,8 @@ function readFlags(scope: Scope, cursor: Cursor): Predicate {
     } else if (clears) clear |= 1 << bit;
     else set |= 1 << bit;
     expected = `another flag, "and", "or" or "->"`;
+    const comma = cursor.token;
+    if (cursor.at(",")) cursor.fail(expected, flagsHint(cursor, token), comma);
   } while (cursor.at("!") || isFlag(cursor.token));
   return { test: "tcp-flags", set, clear };
 }
@@ -318,8 +335,11 @@ function expectSign(cursor: Cursor, sign: string): void {
   if (!cursor.take(sign)) cursor.fail(quote(sign), hintFor(cursor.token, []));
 }
 
-function operatorHint(cursor: Cursor): string | null {
+function operatorHint(cursor: Cursor, max = NaN): string | null {
   if (cursor.token.text === "!=" || cursor.at("!")) return `write "not" before the test`;
-  if (/^[<>]=?$/.test(cursor.token.text)) return `write a range, as in "in 0-1023"`;
+  if (/^[<>]=?$/.test(cursor.token.text)) {
+    const hint = comparisonHint(cursor.token.text, cursor.following, max);
+    return hint ?? `write a range, as in "in 0-1023"`;
+  }
   return hintFor(cursor.token, ["in", "="]);
 }

@@ -7,7 +7,7 @@ import { Cursor, describe } from "./lex.ts";
 import type { Line } from "./lines.ts";
 import { fold, type OpenChoice, readChain, readWeight, refuseRest } from "./parse_chain.ts";
 import { readPredicate } from "./parse_predicate.ts";
-import { quote } from "./policy_error.ts";
+import { quote } from "../../core/text.ts";
 import { CHAIN_WORDS } from "../language/words.ts";
 import { hintFor, type Scope, UNREADABLE } from "./scope.ts";
 

@@ -14,7 +14,8 @@ import {
 import { type Cursor, describe, LineError, type Token } from "./lex.ts";
 import type { Include } from "./include.ts";
 import type { Line, Report } from "./lines.ts";
-import { closest, type Position, quote } from "./policy_error.ts";
+import { closest, quote } from "../../core/text.ts";
+import type { Position } from "./policy_error.ts";
 import { NAME, OTHER_WORDS } from "../language/words.ts";
 
 /** A user's functions that a policy text may name: what `custom NAME` means in it. */

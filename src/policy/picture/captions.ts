@@ -14,7 +14,7 @@ import {
   type Predicate,
   type Tree,
 } from "../language/ast.ts";
-import { printPredicate } from "../notation/print.ts";
+import { printPredicate } from "../printing/print.ts";
 
 const PROTOCOL_NAMES: Readonly<Record<number, string>> = {
   [PROTOCOL_ICMP]: "ICMPv4",

@@ -9,7 +9,7 @@
  * is spelled out.
  */
 import type { Graph, GraphEdge, GraphFrame, GraphNode, NodeKind } from "./graph.ts";
-import { printable } from "../notation/policy_error.ts";
+import { printable } from "../../core/text.ts";
 import { widestOf } from "./text_width.ts";
 
 const COLOURS: Readonly<Record<Exclude<NodeKind, "start">, string>> = {

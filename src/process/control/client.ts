@@ -1,6 +1,6 @@
 /** Asks a running proxy at its control socket. */
 import { request } from "node:http";
-import { printable } from "../../policy/notation/policy_error.ts";
+import { printable } from "../../core/text.ts";
 
 export interface Answer {
   /** HTTP's. */

@@ -4,7 +4,7 @@
  */
 import { connect } from "node:net";
 import { basename, dirname } from "node:path";
-import { printable } from "../../policy/notation/policy_error.ts";
+import { printable } from "../../core/text.ts";
 import { reasonOf } from "../file_error.ts";
 
 /** Bytes of `sun_path` in unix(7), the closing 0 excepted. */

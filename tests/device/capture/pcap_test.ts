@@ -1,10 +1,6 @@
 import assert from "node:assert/strict";
-import {
-  pcapHeader,
-  type PcapRecord,
-  readPcap,
-  writePcap,
-} from "../../../src/device/capture/pcap.ts";
+import { pcapHeader, type PcapRecord, readPcap } from "../../../src/device/capture/pcap.ts";
+import { writePcap } from "../../support/pcap.ts";
 
 const RECORDS: readonly PcapRecord[] = [
   { timeUs: 1_700_000_000_123_456, frame: Uint8Array.of(1, 2, 3), lengthBytes: 3 },

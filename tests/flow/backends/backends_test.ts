@@ -4,7 +4,7 @@ import { Backends } from "../../../src/flow/backends/backends.ts";
 import { type MemberStatus, plainMember } from "../../../src/flow/backends/member.ts";
 import type { PoolMember } from "../../../src/policy/language/ast.ts";
 import { Pdu } from "../../../src/wire/pdu.ts";
-import { tupleHash } from "../../../src/wire/stable_hash.ts";
+import { stableHash } from "../../../src/wire/stable_hash.ts";
 
 const PDU = new Pdu();
 
@@ -128,7 +128,7 @@ Deno.test("Pool.pick goes by the order given, in whatever order backends come an
     backends.setStatus(backend, statuses[random.uint32() % 3]!);
     const withStatus = (status: MemberStatus) => backends.all.filter((b) => b.status === status);
     const eligible = withStatus("up").length > 0 ? withStatus("up") : withStatus("unknown");
-    const expected = eligible[(tupleHash(pdu) >>> 0) % eligible.length] ?? null;
+    const expected = eligible[(stableHash(pdu) >>> 0) % eligible.length] ?? null;
     assert.equal(backends.pools[0]!.pick("by hash", pdu, random), expected);
   }
 });

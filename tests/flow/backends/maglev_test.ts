@@ -82,9 +82,10 @@ Deno.test("Maglev is the same for all who have the same members and key, in what
   for (const [backends, order] of [[one, [3, 7, 20]], [other, [20, 3, 7]]] as const) {
     for (const i of order) backends.setStatus(backends.at(members[i]!.address)[0]!, "down");
   }
-  assert.deepEqual(chosen(one.pools[1]!), chosen(other.pools[1]!));
+  const ours = chosen(one.pools[1]!);
+  assert.deepEqual(chosen(other.pools[1]!), ours);
   const stranger = chosen(make(members, hashKeyOf(new Uint8Array(16))).pools[1]!);
-  const same = stranger.filter((member, i) => member === chosen(one.pools[1]!)[i]).length;
+  const same = stranger.filter((member, i) => member === ours[i]).length;
   assert.ok(same < CLIENTS / 10, `${same}`);
 });
 

@@ -17,7 +17,7 @@ import { Affinity } from "../../../src/policy/engine/affinity.ts";
 import { check } from "../../../src/policy/check/check.ts";
 import type { Environment } from "../../../src/policy/engine/environment.ts";
 import { makePlan } from "../../../src/policy/engine/plan.ts";
-import { print } from "../../../src/policy/notation/print.ts";
+import { print } from "../../../src/policy/printing/print.ts";
 import { SourceLimits } from "../../../src/policy/engine/source_limits.ts";
 import { walker } from "../../../src/policy/engine/walk.ts";
 import { maskOf, parseAddress } from "../../../src/wire/address.ts";

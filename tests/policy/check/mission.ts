@@ -8,7 +8,7 @@ import type { Predicate, Tree } from "../../../src/policy/language/ast.ts";
 import type { Plan } from "../../../src/policy/engine/plan.ts";
 import { holds } from "../../../src/policy/engine/walk.ts";
 import type { Pdu } from "../../../src/wire/pdu.ts";
-import { tupleHash } from "../../../src/wire/stable_hash.ts";
+import { stableHash } from "../../../src/wire/stable_hash.ts";
 import type { Branch } from "../engine/branches.ts";
 import { REFUSED_AT } from "../engine/environment.ts";
 import { LEVELS } from "./prune.ts";
@@ -94,7 +94,7 @@ export class Mission {
     if (tree.node !== "balance" || tree.by !== "by hash") return [];
     const [first, share, total] = sharesOf(tree, index);
     return [(pdu) => {
-      const place = (tupleHash(pdu) >>> 0) % total;
+      const place = (stableHash(pdu) >>> 0) % total;
       return place >= first && place < first + share;
     }];
   }

@@ -17,7 +17,7 @@ import {
 } from "../../../src/policy/language/ast.ts";
 import { compile } from "../../../src/policy/engine/compile.ts";
 import { makePlan, type Plan, visits } from "../../../src/policy/engine/plan.ts";
-import { print } from "../../../src/policy/notation/print.ts";
+import { print } from "../../../src/policy/printing/print.ts";
 import { type Visitor, walker } from "../../../src/policy/engine/walk.ts";
 import { parseAddress } from "../../../src/wire/address.ts";
 import { Pdu, STATE_NEW } from "../../../src/wire/pdu.ts";

@@ -432,7 +432,7 @@ Deno.test("compile lets no word of a policy that is not its own become code", ()
     const nodes = [
       { node: text, then: drop },
       { node: "decide", decision: text, label: null },
-      { node: "translate-a-to-b", pool: text, port: 0, backend: text, then: drop },
+      { node: "translate-a-to-b", pool: "dst-addrs", port: text, backend: text, then: drop },
       filter({ test: text } as unknown as Predicate, drop),
       filter({ test: "address", field: text, in: [] } as unknown as Predicate, drop),
       filter({ ...port, field: text } as unknown as Predicate, drop),

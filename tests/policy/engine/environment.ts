@@ -11,7 +11,7 @@ import { Pdu, STEP_A_TO_B, STEP_B_TO_A, STEP_TRACK } from "../../../src/wire/pdu
 export const REFUSED_AT = 2;
 
 /** The reasons for which steps refuse. */
-export const REFUSALS = { track: 7, translateAToB: 8, translateBToA: 9, setTtl: 10 } as const;
+export const REFUSALS = { track: -7, translateAToB: -8, translateBToA: -9, setTtl: -10 } as const;
 
 export interface TestEnvironment extends Environment {
   readonly clock: ManualClock;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Policy, Tree } from "../../../src/policy/language/ast.ts";
+import type { PickMethod, Policy, Tree } from "../../../src/policy/language/ast.ts";
 import * as build from "../../../src/policy/language/build.ts";
 import { compile } from "../../../src/policy/engine/compile.ts";
 import { footprintOf, formatBytes } from "../../../src/policy/engine/footprint.ts";
@@ -129,4 +129,19 @@ Deno.test("formatBytes rounds up", () => {
     [Infinity, "Infinity GiB"],
   ];
   for (const [bytes, text] of cases) assert.equal(formatBytes(bytes), text);
+});
+
+Deno.test("footprintOf counts the members of pools, and a table for each that is hashed consistently", () => {
+  const members = Array.from({ length: 1000 }, (_, i) => `10.0.${i >> 8}.${i & 255}`);
+  const bytes = (by: PickMethod, to: string) =>
+    footprintOf(
+      build.policy("drop", build.translateAToB(build.forward, { to, by }), {
+        pools: { a: members },
+      }),
+      environmentOf(),
+    ).bytes;
+  const without = footprintOf(build.policy("drop", build.forward), environmentOf()).bytes;
+  assert.ok(bytes("at random", "a") - without > 500_000);
+  assert.ok(bytes("by maglev", "a") - bytes("at random", "a") >= 2 * 2 * 65_537);
+  assert.equal(bytes("by source", "dst-addrs"), bytes("by maglev", "a"));
 });

@@ -205,10 +205,10 @@ for (const [name, make] of [["walker", walker], ["compile", compile]] as const) 
     const cases: [number, number, number, number][] = [
       // refused step, result, steps, node
       [0, FORWARD, STEP_TRACK | STEP_A_TO_B | STEP_B_TO_A, 4],
-      [1, -REFUSALS.track, 0, 0],
-      [2, -REFUSALS.setTtl, STEP_TRACK, 1],
-      [3, -REFUSALS.translateAToB, STEP_TRACK, 2],
-      [4, -REFUSALS.translateBToA, STEP_TRACK | STEP_A_TO_B, 3],
+      [1, REFUSALS.track, 0, 0],
+      [2, REFUSALS.setTtl, STEP_TRACK, 1],
+      [3, REFUSALS.translateAToB, STEP_TRACK, 2],
+      [4, REFUSALS.translateBToA, STEP_TRACK | STEP_A_TO_B, 3],
     ];
     for (const [refused, result, steps, exit] of cases) {
       environment.asked.length = 0;

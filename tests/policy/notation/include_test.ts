@@ -8,7 +8,7 @@ import {
   pathOf,
 } from "../../../src/policy/notation/include.ts";
 import { formatError, MAX_POLICY_LENGTH, parse } from "../../../src/policy/notation/parse.ts";
-import { print } from "../../../src/policy/notation/print.ts";
+import { print } from "../../../src/policy/printing/print.ts";
 
 type Files = Readonly<Record<string, string>>;
 

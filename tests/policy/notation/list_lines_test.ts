@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { Policy, Tree } from "../../../src/policy/language/ast.ts";
 import { formatError, parse } from "../../../src/policy/notation/parse.ts";
-import { print } from "../../../src/policy/notation/print.ts";
+import { print } from "../../../src/policy/printing/print.ts";
 
 function read(text: string) {
   return parse(text, { file: "test.policy" });

@@ -12,7 +12,7 @@ import {
   parse,
   type Parsed,
 } from "../../../src/policy/notation/parse.ts";
-import { print } from "../../../src/policy/notation/print.ts";
+import { print } from "../../../src/policy/printing/print.ts";
 import { PREDICATES, randomPolicy, SELECTORS } from "../../support/random_policy.ts";
 import { WRONG_POLICIES } from "../../support/wrong_policies.ts";
 

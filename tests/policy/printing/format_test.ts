@@ -3,10 +3,10 @@ import demoText from "../../golden/policies/good/demo.policy" with { type: "text
 import everythingText from "../../golden/policies/good/everything.policy" with { type: "text" };
 import spacingText from "../../golden/policies/good/spacing.policy" with { type: "text" };
 import { below, type Random, SeededRandom } from "../../../src/core/random.ts";
-import { format } from "../../../src/policy/notation/format.ts";
+import { format } from "../../../src/policy/printing/format.ts";
 import { tokenAt } from "../../../src/policy/notation/lex.ts";
 import { formatError, parse } from "../../../src/policy/notation/parse.ts";
-import { print } from "../../../src/policy/notation/print.ts";
+import { print } from "../../../src/policy/printing/print.ts";
 import { PREDICATES, randomPolicy, SELECTORS } from "../../support/random_policy.ts";
 import { WRONG_POLICIES } from "../../support/wrong_policies.ts";
 

@@ -9,7 +9,7 @@ import {
 import * as build from "../../../src/policy/language/build.ts";
 import { demo } from "../../../src/policy/language/built_in.ts";
 import { formatError, parse } from "../../../src/policy/notation/parse.ts";
-import { print, printPredicate, printStep } from "../../../src/policy/notation/print.ts";
+import { print, printPredicate, printStep } from "../../../src/policy/printing/print.ts";
 import { PREDICATES, randomPolicy, SELECTORS } from "../../support/random_policy.ts";
 
 const CUSTOMS = { predicates: PREDICATES, selectors: SELECTORS };

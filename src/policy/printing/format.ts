@@ -5,12 +5,12 @@
  *
  * It looks at lines, indentation and tokens only, so that it can format an included file by itself.
  */
-import { ErrorList, TooManyErrors } from "./error_list.ts";
-import { describe, type Token, tokenAt } from "./lex.ts";
-import { indentOf, type Line, readLines, type Report } from "./lines.ts";
-import type { PolicyError } from "./policy_error.ts";
+import { ErrorList, TooManyErrors } from "../notation/error_list.ts";
+import { describe, type Token, tokenAt } from "../notation/lex.ts";
+import { indentOf, type Line, readLines, type Report } from "../notation/lines.ts";
+import type { PolicyError } from "../notation/policy_error.ts";
 import { INDENT, MAX_ALIGNED } from "./print.ts";
-import { hintFor } from "./scope.ts";
+import { hintFor } from "../notation/scope.ts";
 
 export type Formatted =
   | { readonly text: string; readonly errors: readonly [] }

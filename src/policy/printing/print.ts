@@ -3,6 +3,7 @@
  * grammar is at the head of `parse.ts`. Only what `parse` bounds, depth and length, is not bounded
  * here.
  */
+import { printHealth } from "../notation/parse_health.ts";
 import { formatAddress } from "../../wire/address.ts";
 import {
   type AddressTerm,
@@ -15,7 +16,7 @@ import {
   type Predicate,
   type Tree,
 } from "../language/ast.ts";
-import { printable } from "./policy_error.ts";
+import { printable } from "../../core/text.ts";
 import {
   ADDRESS_WORDS,
   DECISION_WORDS,
@@ -34,8 +35,9 @@ export function print(policy: Policy): string {
   const lists = Object.entries(policy.lists);
   const subtrees = Object.entries(policy.subtrees);
   if (pools.length + lists.length > 0) lines.push("");
-  for (const [name, { members }] of pools) {
-    lines.push(`pool $${name} = ${members.map(printMember).join(", ")}`);
+  for (const [name, { members, health }] of pools) {
+    const check = health === undefined ? "" : ` check ${printHealth(health)}`;
+    lines.push(`pool $${name} = ${members.map(printMember).join(", ")}${check}`);
   }
   for (const [name, terms] of lists) {
     lines.push(`define $${name} = ${terms.map(printAddressTerm).join(", ")}`);

@@ -1,0 +1,123 @@
+/**
+ * One datagram whose fragments are being collected: its parts in order, and whether a further
+ * fragment fits them. `reassembly.ts` has all datagrams, and their limits.
+ */
+import type { Arena } from "../core/arena.ts";
+import { ETHERNET_BYTES } from "../wire/ethernet.ts";
+import type { Pdu } from "../wire/pdu.ts";
+import { MAX_QUOTE_BYTES } from "./icmp.ts";
+
+/** Memory that a datagram and a fragment are assumed to take in addition to their buffers. */
+export const DATAGRAM_COST_BYTES = 512;
+const PART_COST_BYTES = 64;
+
+/**
+ * Buffer for one fragment of a link with the usual MTU; a longer one gets a buffer of its own size.
+ */
+export const BUFFER_BYTES = 2048;
+
+/** A fragment's data; the first fragment's Ethernet and IP headers precede it. */
+export class Part {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Where it begins and ends in the datagram's data, in bytes. */
+  start = 0;
+  end = 0;
+  headerBytes = 0;
+
+  constructor(capacityBytes: number) {
+    this.bytes = new Uint8Array(capacityBytes);
+  }
+
+  get costBytes(): number {
+    return this.bytes.length + PART_COST_BYTES;
+  }
+}
+
+/** The datagrams of one source address. */
+export interface Source {
+  readonly address: number;
+  /** The oldest first. */
+  readonly datagrams: Datagram[];
+  heldBytes: number;
+}
+
+export class Datagram {
+  /** In the order of `start`; they never overlap. */
+  parts: Part[] = [];
+  /** Bytes of data in `parts`. */
+  dataBytes = 0;
+  /** Length of the whole data, or -1 while the last fragment is missing. */
+  endBytes = -1;
+  /** Longest fragment as IP packet. */
+  longestBytes = 0;
+  /** A router has marked a fragment (RFC 3168 §5.3). */
+  congested = false;
+  costBytes = 0;
+  /** The reason to drop every further fragment, or 0. */
+  verdict = 0;
+
+  constructor(
+    readonly key: string,
+    readonly source: Source,
+    readonly startedMs: number,
+  ) {}
+
+  /** Index of the first part that starts at `start` or after it. */
+  indexOf(start: number): number {
+    let low = 0;
+    let high = this.parts.length;
+    if (high > 0 && this.parts[high - 1]!.start < start) return high;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.parts[middle]!.start < start) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+/** True if the part at `index` is the same fragment, byte for byte. */
+export function isDuplicate(
+  arena: Arena,
+  pdu: Pdu,
+  datagram: Datagram,
+  index: number,
+  start: number,
+  end: number,
+  isLast: boolean,
+): boolean {
+  const held = datagram.parts[index];
+  if (held === undefined || held.start !== start || held.end !== end) return false;
+  if (isLast !== (datagram.endBytes === end)) return false;
+  for (let i = 0; i < end - start; i++) {
+    if (held.bytes[held.headerBytes + i] !== arena.bytes[pdu.l4 + i]) return false;
+  }
+  return true;
+}
+
+/**
+ * True if `start` … `end` overlaps a part next to `index`, or contradicts the datagram's length.
+ */
+export function isContradiction(
+  datagram: Datagram,
+  index: number,
+  start: number,
+  end: number,
+  isLast: boolean,
+): boolean {
+  const before = datagram.parts[index - 1];
+  const after = datagram.parts[index];
+  if (before !== undefined && before.end > start) return true;
+  if (after !== undefined && (isLast || after.start < end)) return true;
+  return datagram.endBytes >= 0 && (isLast || end > datagram.endBytes);
+}
+
+/** The part of the first fragment's frame that an ICMP error quotes, or null. */
+export function startOf({ parts }: Datagram): Uint8Array<ArrayBuffer> | null {
+  const [first] = parts;
+  if (first === undefined || first.start !== 0) return null;
+  return first.bytes.slice(
+    0,
+    Math.min(first.headerBytes + first.end, ETHERNET_BYTES + MAX_QUOTE_BYTES),
+  );
+}
