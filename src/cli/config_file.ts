@@ -23,6 +23,9 @@ const MAX_ERRORS = 100;
 /** Flags that may be given several times. */
 const REPEATED: readonly string[] = ["route"];
 
+/** Flags whose values are paths, relative to the folder of the file. */
+const PATHS: readonly string[] = ["policy", "hash-key-file", "control"];
+
 /** Flags of which the command line only has a use. */
 const NOT_HERE: readonly string[] = ["config", "help", "version"];
 
@@ -98,7 +101,7 @@ export class ConfigFile {
         wrong(valueAt, "the end of the line", "a value");
       } else {
         this.#places.set(name, [...this.#places.get(name) ?? [], value === "" ? nameAt : valueAt]);
-        const given = name === "policy" && value !== "-" ? pathOf(file, value) : value;
+        const given = PATHS.includes(name) && value !== "-" ? pathOf(file, value) : value;
         const key = camelCase(name);
         flags[key] = flag.takesValue ? [...valuesOf(flags, name), given] : true;
       }

@@ -6,6 +6,7 @@ import { printable } from "../core/text.ts";
 import { type About, type Command, parseArgs } from "./args.ts";
 import { complain, reported } from "./command.ts";
 import { MAX_CONFIG_BYTES } from "./config_file.ts";
+import { ctlCommand } from "./ctl_command.ts";
 import { explainCommand } from "./explain_command.ts";
 import { reasonOf } from "../process/file_error.ts";
 import { openLog } from "../process/log.ts";
@@ -14,6 +15,7 @@ import { policyCommand } from "./policy_command.ts";
 import { replayCommand } from "./replay_command.ts";
 import { run } from "../process/run.ts";
 import { findSameFile, type NamedFile } from "../process/same_file.ts";
+import { giveUp } from "../process/permissions.ts";
 import { ignoreSignals } from "../process/signals.ts";
 import { readTextFile } from "../process/text_file.ts";
 import { writeAll } from "../process/write_all.ts";
@@ -27,6 +29,8 @@ export interface Platform {
   /** Loads what draws SVG: too large to be part of every run. */
   readonly svg: () => Promise<typeof import("./svg.ts")>;
   readonly build: "source" | "compiled" | "portable";
+  /** Starts the thread that serves the control socket (`src/process/control/worker.ts`). */
+  readonly controlThread: () => Worker;
 }
 
 /**
@@ -52,8 +56,7 @@ export async function main(
   const about = { version: manifest.version, build: platform.build };
   const command = await readCommand(args, about);
   if (command.kind === "run") ignoreSignals();
-  const writes = command.kind === "replay" || platform.build === "source"; // sources make the shim
-  if (!writes) Deno.permissions.revokeSync({ name: "write" });
+  giveUp(unneededBy(command, platform.build === "source"));
   const { inputs, outputs } = filesOf(command);
   if (command.kind === "failure") {
     await complain(stderr, `error: ${command.message}`);
@@ -82,6 +85,8 @@ export async function main(
       return await explainCommand(command, options);
     case "replay":
       return await replayCommand(command, options);
+    case "ctl":
+      return await ctlCommand(command, options);
     case "run":
       return await runCommand(command, platform, program, () => readCommand(args, about));
     case "usage-error":
@@ -102,6 +107,20 @@ async function readCommand(args: readonly string[], about: About): Promise<Given
     return { kind: "failure", message };
   }
   return parseArgs(args, about, { file: path, text }) as GivenCommand;
+}
+
+/** What the command will not need; a run gives up the rest when all is open. */
+function unneededBy(command: GivenCommand, isSource: boolean): Deno.PermissionName[] {
+  switch (command.kind) {
+    case "run": // sources make the shim
+      return command.control !== null ? [] : isSource ? ["net", "sys"] : ["net", "sys", "write"];
+    case "ctl": // a Unix socket is written and read
+      return ["sys"];
+    case "replay":
+      return ["net", "sys"];
+    default:
+      return ["net", "sys", "write"];
+  }
 }
 
 /** What the command reads and writes; its own words go to standard output and error. */
@@ -129,8 +148,8 @@ function filesOf(command: GivenCommand): { inputs: NamedFile[]; outputs: NamedFi
 
 /** A run: the console never holds it up, and when that fails the run goes on without. */
 async function runCommand(
-  { config, tap }: Extract<Command, { kind: "run" }>,
-  { shim }: Platform,
+  { config, tap, control }: Extract<Command, { kind: "run" }>,
+  { shim, controlThread, build }: Platform,
   { policy: builtIn, customs }: Program,
   reread: () => Promise<GivenCommand>,
 ): Promise<number> {
@@ -142,12 +161,23 @@ async function runCommand(
   });
   const log = openLog(stderr, Deno.stderr.isTerminal() && !Deno.noColor);
   try {
+    const about = { version: manifest.version, build };
     const settings = async () => {
       const command = await reread();
       if (command.kind === "run") return command;
       throw new Error("message" in command ? command.message : "it asks for no run");
     };
-    await run({ config, tap, reread: settings, builtIn, customs, shim, stdout, log });
+    await run({
+      settings: { config, tap, control },
+      reread: settings,
+      builtIn,
+      customs,
+      shim,
+      stdout,
+      log,
+      controlThread,
+      about,
+    });
   } catch (error) {
     stderr.offer(`error: ${error instanceof Error ? error.message : String(error)}\n`);
     code = 1;

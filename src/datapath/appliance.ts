@@ -28,13 +28,14 @@ import { RelatedErrors } from "../flow/icmp_error.ts";
 import { SIDE_B } from "../flow/table.ts";
 import { Fragmenter, MAX_PACKET_FRAGMENTS } from "../stack/fragmentation.ts";
 import { Reassembly } from "../stack/reassembly.ts";
-import { DROP, FORWARD, type Policy } from "../policy/language/ast.ts";
+import type { AnnotatedTree } from "../policy/engine/annotate.ts";
+import { DROP, FORWARD, type Policy, type Predicate } from "../policy/language/ast.ts";
 import { isActive } from "../policy/language/health.ts";
 import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
 import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import type { HashKey } from "../wire/keyed_hash.ts";
-import { FROM_A, FROM_B, Pdu } from "../wire/pdu.ts";
+import { FROM_A, FROM_B, Pdu, STATE_ESTABLISHED, STATE_INVALID } from "../wire/pdu.ts";
 import { Answers } from "./answers.ts";
 import { checkPools } from "./address_rules.ts";
 import type { Config } from "./config.ts";
@@ -46,7 +47,15 @@ import { Count, Metrics } from "./metrics.ts";
 import { ConnectionResets } from "./reset_connections.ts";
 import { PlainSegments } from "./header_prediction.ts";
 import type { Observer, SentFrame } from "./observer.ts";
-import { type Snapshot, snapshotOf } from "./snapshot.ts";
+import { Observers } from "./observers.ts";
+import {
+  type Counters,
+  countersOf,
+  frozen,
+  type MemberSnapshot,
+  type Snapshot,
+  snapshotOfMember,
+} from "./snapshot.ts";
 import { Strays } from "./strays.ts";
 import { type Evaluator, RunningPolicy } from "./running_policy.ts";
 
@@ -93,6 +102,10 @@ export class Appliance {
   /** Side A's link and side B's, which may be one and the same. */
   readonly #a: Link;
   readonly #b: Link;
+  /** Shows PDUs on the console, and watches for them on request; null: nobody does. */
+  #console: Observer | null;
+  #watcher: Observer | null = null;
+  /** Is handed what became of PDUs: both of these, one, or nobody. */
   #observer: Observer | null;
   readonly #checks: HealthChecks | null;
   readonly #lost: LostConnections;
@@ -126,7 +139,7 @@ export class Appliance {
     } = options;
     this.#clock = clock;
     this.#random = random;
-    this.#observer = observer;
+    this.#console = this.#observer = observer;
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
     checkPools(policy.pools, config.links);
@@ -271,7 +284,7 @@ export class Appliance {
         this.#checks?.update(this.#nowMs);
       }
       if (timeouts !== undefined) this.connections.setTimeouts(timeouts);
-      if (observer !== undefined) this.#observer = observer;
+      if (observer !== undefined) this.#observe(observer, this.#watcher);
     };
   }
 
@@ -302,11 +315,64 @@ export class Appliance {
     return resets;
   }
 
+  /** Is handed what became of PDUs, beside the console; null: nobody. Changes between two polls. */
+  watch(watcher: Observer | null): void {
+    this.#observe(this.#console, watcher);
+  }
+
+  #observe(console: Observer | null, watcher: Observer | null): void {
+    this.#console = console;
+    this.#watcher = watcher;
+    this.#observer = console !== null && watcher !== null
+      ? new Observers(console, watcher)
+      : console ?? watcher;
+  }
+
+  /** Is handed what became of PDUs; null: nobody is. */
+  get observer(): Observer | null {
+    return this.#observer;
+  }
+
+  /** The policy that runs. */
+  get policy(): Policy {
+    return this.#policy.policy;
+  }
+
+  /** The member is in service again: its status is what checks or ARP know of it. */
+  returnToService(member: Member): void {
+    this.backends.setStatus(member, member.pool.health.check.kind === "off" ? "up" : "unknown");
+    this.#backendsChanged(this.#nowMs);
+    this.#checks?.update(this.#nowMs);
+  }
+
+  /** A function that asks this of a PDU, for an observer; it may name the policy's lists. */
+  predicate(when: Predicate): (pdu: Pdu) => boolean {
+    return this.#policy.predicate(when);
+  }
+
+  snapshotOf(member: Member): MemberSnapshot {
+    return snapshotOfMember(member, this.#checks);
+  }
+
   /** What has been counted so far, as plain frozen data. */
   snapshot(): Snapshot {
-    const { connections, links, metrics } = this;
-    const tree = this.#policy.annotated();
-    return snapshotOf(metrics, connections, links, this.backends.pools, this.#checks, tree);
+    return frozen({ ...this.counters(), policy: this.#policy.annotated() });
+  }
+
+  /** The tree with its counts, made with a `pause` now and then: it may be large. */
+  tree(pause: () => Promise<void>): Promise<AnnotatedTree> {
+    return this.#policy.annotatedInPieces(pause);
+  }
+
+  /** As `snapshot`, without the tree: costs the same whatever the policy. */
+  counters(): Counters {
+    return countersOf(
+      this.metrics,
+      this.connections,
+      this.links,
+      this.backends.pools,
+      this.#checks,
+    );
   }
 
   // A frame's way
@@ -419,6 +485,11 @@ export class Appliance {
   #observed(observer: Observer, pdu: Pdu, related: number): void {
     const isWanted = observer.wants(this.#nowMs);
     if (isWanted) observer.received(this.#in.arena.view, pdu);
+    if (isWanted && related !== NOT_MINE) {
+      // The tree is not asked; who watches may ask the same of it.
+      pdu.state = related >= 0 ? STATE_ESTABLISHED : STATE_INVALID;
+      pdu.side = this.#isFromA(pdu) ? FROM_A : FROM_B;
+    }
     const queued = isWanted ? this.links.map(({ arena }) => arena.txCount) : [];
     const outcome = this.#handle(pdu, related);
     const reason = this.#conclude(outcome);

@@ -8,12 +8,18 @@ import { finish, type Slices } from "../core/slices.ts";
 import type { Backends } from "../flow/backends/backends.ts";
 import { adoptInSlices, takeCounts } from "../policy/engine/adopt.ts";
 import { Affinity } from "../policy/engine/affinity.ts";
-import { annotate, type AnnotatedTree } from "../policy/engine/annotate.ts";
-import { compileInSlices } from "../policy/engine/compile.ts";
+import { annotate, type AnnotatedTree, annotateInPieces } from "../policy/engine/annotate.ts";
+import { compile, compileInSlices } from "../policy/engine/compile.ts";
 import type { Environment, Evaluate, Steps } from "../policy/engine/environment.ts";
 import { bindTargets, makePlan, type Plan, planInSlices } from "../policy/engine/plan.ts";
 import { SourceLimits } from "../policy/engine/source_limits.ts";
-import { ECHO_REPLY, FORWARD, type Policy } from "../policy/language/ast.ts";
+import {
+  ECHO_REPLY,
+  FORWARD,
+  type Policy,
+  type Predicate,
+  type Tree,
+} from "../policy/language/ast.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import { checkPools } from "./address_rules.ts";
 import type { Config, Links } from "./config.ts";
@@ -95,6 +101,25 @@ export class RunningPolicy {
     return this.#evaluator === null ? yield* compileInSlices(plan) : this.#evaluator(plan);
   }
 
+  get policy(): Policy {
+    return this.#plan.policy;
+  }
+
+  /** A function that asks this of a PDU, which may name the policy's lists. It changes nothing. */
+  predicate(when: Predicate): (pdu: Pdu) => boolean {
+    const then: Tree = { node: "decide", decision: "forward", label: null };
+    const next: Tree = { node: "filter", when, then };
+    const { lists, pools } = this.policy;
+    const asking: Policy = { default: "drop", lists, pools, subtrees: {}, next };
+    const evaluate = compile(makePlan(asking, this.#environment));
+    return (pdu) => {
+      const { exit } = pdu;
+      const holds = evaluate(pdu) === FORWARD;
+      pdu.exit = exit;
+      return holds;
+    };
+  }
+
   /** Forgets what balancers chose in an evaluation that has thrown. */
   forget(): void {
     this.#affinity.settle(-1);
@@ -116,5 +141,10 @@ export class RunningPolicy {
   /** The lines of the tree, with how many PDUs came to each node. */
   annotated(): AnnotatedTree {
     return annotate(this.#plan);
+  }
+
+  /** As `annotated`, with a `pause` now and then. */
+  annotatedInPieces(pause: () => Promise<void>): Promise<AnnotatedTree> {
+    return annotateInPieces(this.#plan, pause);
   }
 }

@@ -212,6 +212,11 @@ export class TapDevice implements Clock, Device {
     return (flags & IFF_UP) !== 0 ? "up" : "down";
   }
 
+  /** How many more descriptors the process may open, or `-errno`. */
+  spareDescriptors(): number {
+    return this.#closed ? -EBADF : this.#library.symbols.tap_spare();
+  }
+
   /** The Ethernet address of the kernel's end, 6 bytes into `mac`; 0, or `-errno`. */
   kernelMac(mac: Uint8Array<ArrayBuffer>): number {
     return this.#closed ? -EBADF : this.#library.symbols.tap_mac(this.#fd, mac);

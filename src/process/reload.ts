@@ -2,28 +2,31 @@
  * What SIGHUP does: reads the flags of a file and the policy again, and applies what can change
  * while the proxy runs, all of it or, if anything is wrong, nothing.
  */
+import { Overlay } from "../control/overlay.ts";
+import type { PolicyText, Reloaded } from "../control/request.ts";
 import type { Log } from "../core/log.ts";
 import type { Appliance } from "../datapath/appliance.ts";
 import type { Config, TapConfig } from "../datapath/config.ts";
 import type { Observer } from "../datapath/observer.ts";
 import type { BuiltIn } from "../policy/language/built_in.ts";
 import type { Customs } from "../policy/notation/parse.ts";
-import { countNodes } from "../policy/engine/footprint.ts";
 import type { Policy } from "../policy/language/ast.ts";
-import { loadPolicy } from "./policy_file.ts";
-import { checkPolicy } from "./policy_findings.ts";
+import { builtInUse, type PolicyInUse, readPolicyInUse } from "./policy_in_use.ts";
 import type { Work } from "./turns.ts";
 
 /** What a run is told. */
 export interface Settings {
   readonly config: Config;
   readonly tap: TapConfig;
+  /** Path of the control socket; null: there is none. */
+  readonly control: string | null;
 }
 
 export interface ReloadOptions {
-  readonly appliance: Pick<Appliance, "prepare">;
+  readonly appliance: Pick<Appliance, "prepare" | "policy">;
   /** What runs now. */
   readonly settings: Settings;
+  readonly inUse: PolicyInUse;
   /** Reads the flags again. Rejects with an Error that says what is wrong with them. */
   readonly reread: () => Promise<Settings>;
   readonly builtIn: BuiltIn;
@@ -33,20 +36,11 @@ export interface ReloadOptions {
   readonly log: Log;
 }
 
-/** What has become of it, in lines for a person. */
-export interface Outcome {
-  readonly isDone: boolean;
-  readonly lines: readonly string[];
-}
-
-/** Most nodes of a policy that is checked while packets wait. */
-const MAX_CHECKED_NODES = 2000;
-
 /** How messages call what only a restart can change. */
 const RESTART:
   & Readonly<Record<Exclude<keyof Config, "policy" | "timeouts" | "trace">, string>>
   & {
-    readonly [key in keyof TapConfig]: string;
+    readonly [key in keyof TapConfig | "control"]: string;
   } = {
     links: "an address, route or interface",
     dstAddrs: "--dst-addrs",
@@ -63,36 +57,65 @@ const RESTART:
     clampMss: "--clamp-mss",
     offload: "--offload",
     spinUs: "--spin",
+    control: "--control",
   };
 
 export class Reloads {
   readonly #options: ReloadOptions;
   /** What runs. */
   #config: Config;
-  #current: Promise<Outcome> | null = null;
-  #next: Promise<Outcome> | null = null;
+  #inUse: PolicyInUse;
+  /** Laid over each policy that is read. */
+  #overlay = new Overlay();
+  /** Reads the flags when its turn comes. */
+  #next: Promise<Reloaded> | null = null;
+  /** What is done last of all that has been asked for. */
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(options: ReloadOptions) {
     this.#options = options;
     this.#config = options.settings.config;
+    this.#inUse = options.inUse;
+  }
+
+  /** The text of the policy that runs. */
+  policyText(): PolicyText {
+    return this.#inUse.text();
   }
 
   /**
-   * Reloads, and logs what has become of it; `by` is who asks. Who asks while one is under way gets
-   * the one after it, all of them the same. Never rejects.
+   * Reloads, and logs what has become of it; `by` is who asks. All who ask before it begins share
+   * one, while another is under way, too. Never rejects.
    */
-  request(by: string): Promise<Outcome> {
-    if (this.#current === null) {
-      this.#current = this.#reload(by);
-      return this.#current;
-    }
-    return this.#next ??= this.#current.then(() => {
+  request(by: string): Promise<Reloaded> {
+    return this.#next ??= this.#afterOthers(() => {
       this.#next = null;
-      return this.#current = this.#reload(by);
+      return this.#reload(by);
     });
   }
 
-  async #reload(by: string): Promise<Outcome> {
+  /**
+   * Changes which members pools have, now and in each policy that is read. Rejects with what `next`
+   * throws, or with a RangeError for pools that can't be; then nothing has changed.
+   */
+  changePools(next: (running: Policy, overlay: Overlay) => Overlay): Promise<void> {
+    return this.#afterOthers(async () => {
+      const { appliance, work } = this.#options;
+      const overlay = next(appliance.policy, this.#overlay);
+      const swap = await work(appliance.prepare({ policy: overlay.apply(appliance.policy) }));
+      swap();
+      this.#overlay = overlay;
+    });
+  }
+
+  /** One at a time: what is made ready is for the policy that runs. */
+  #afterOthers<T>(change: () => Promise<T>): Promise<T> {
+    const changed = this.#last.then(change);
+    this.#last = changed.catch(() => {});
+    return changed;
+  }
+
+  async #reload(by: string): Promise<Reloaded> {
     const { log } = this.#options;
     try {
       const { done, warnings } = await this.#apply();
@@ -108,56 +131,46 @@ export class Reloads {
       const reason = error instanceof Error ? error.message : String(error);
       log.error(`not reloaded, nothing has changed: ${reason}`);
       return { isDone: false, lines: reason.split("\n") };
-    } finally {
-      if (this.#next === null) this.#current = null;
     }
   }
 
   async #apply(): Promise<{ readonly done: string[]; readonly warnings: string[] }> {
-    const { appliance, settings, reread, builtIn, observerOf, work } = this.#options;
-    const { config, tap } = await reread();
+    const { appliance, settings, reread, builtIn, customs, observerOf, work } = this.#options;
+    const given = await reread();
+    const { config } = given;
     const running = this.#config;
     const [done, warnings]: [string[], string[]] = [[], []];
-    const policy = config.policy !== null
-      ? await this.#load(config.policy, warnings)
+    const warning = (text: string) => void warnings.push(text);
+    const inUse = config.policy !== null
+      ? await readPolicyInUse(config.policy, customs, { warning }, work)
       : running.policy !== null
-      ? builtIn(running.links.length)
+      ? builtInUse(builtIn(running.links.length))
       : null;
     const hasTimeouts = !same(config.timeouts, running.timeouts);
     const hasTrace = config.trace !== running.trace;
     const swap = await work(appliance.prepare({
-      ...(policy === null ? {} : { policy }),
+      ...(inUse === null ? {} : { policy: this.#overlay.apply(inUse.policy) }),
       ...(hasTimeouts ? { timeouts: config.timeouts } : {}),
       ...(hasTrace ? { observer: observerOf(config) } : {}),
     }));
     swap();
-    const { timeouts, trace } = config;
-    this.#config = { ...running, policy: config.policy, timeouts, trace };
-    if (config.policy !== null) done.push(`policy "${config.policy}" reloaded`);
-    else if (policy !== null) done.push("the built-in policy runs");
+    const { policy, timeouts, trace } = config;
+    this.#config = { ...running, policy, timeouts, trace };
+    this.#inUse = inUse ?? this.#inUse;
+    if (policy !== null) done.push(`policy "${policy}" reloaded`);
+    else if (inUse !== null) done.push("the built-in policy runs");
     if (hasTimeouts) done.push("timeouts changed");
     if (hasTrace) done.push(`--trace=${trace} from now on`);
     for (const [key, what] of Object.entries(RESTART)) {
-      if (same(valueOf({ config, tap }, key), valueOf(settings, key))) continue;
+      if (same(valueOf(given, key), valueOf(settings, key))) continue;
       warnings.push(`${what} changes at the next start only`);
     }
     return { done, warnings };
   }
-
-  /** The policy of the file, checked if that is soon done. */
-  async #load(file: string, warnings: string[]): Promise<Policy> {
-    const { customs, work } = this.#options;
-    const source = await loadPolicy(file, customs, work);
-    const warning = (text: string) => void warnings.push(text);
-    const nodes = await work(countNodes(source.policy));
-    if (nodes <= MAX_CHECKED_NODES) return checkPolicy(source, { warning });
-    warning(`policy "${file}" not checked: more than ${MAX_CHECKED_NODES} nodes`);
-    return source.policy;
-  }
 }
 
-function valueOf({ config, tap }: Settings, key: string): unknown {
-  return ({ ...config, ...tap } as Readonly<Record<string, unknown>>)[key];
+function valueOf({ config, tap, control }: Settings, key: string): unknown {
+  return ({ ...config, ...tap, control } as Readonly<Record<string, unknown>>)[key];
 }
 
 function same(a: unknown, b: unknown): boolean {

@@ -6,18 +6,14 @@ import type { BuiltIn } from "../policy/language/built_in.ts";
 import type { Customs } from "../policy/notation/parse.ts";
 import { formatAddress } from "../wire/address.ts";
 import { Appliance } from "../datapath/appliance.ts";
-import {
-  type Config,
-  formatBackends,
-  formatLink,
-  sideB,
-  type TapConfig,
-} from "../datapath/config.ts";
+import { type Config, formatBackends, formatLink, sideB } from "../datapath/config.ts";
 import type { ConnectionResets } from "../datapath/reset_connections.ts";
 import type { Outlet } from "./outlet.ts";
+import { Control, type ControlOptions } from "./control/control.ts";
+import { builtInUse, readPolicyInUse } from "./policy_in_use.ts";
+import { giveUp } from "./permissions.ts";
+import { Controller } from "../control/controller.ts";
 import { loadHashKey } from "./hash_key_file.ts";
-import { loadPolicy } from "./policy_file.ts";
-import { checkPolicy } from "./policy_findings.ts";
 import { pump } from "./pump.ts";
 import { Reloads, type Settings } from "./reload.ts";
 import { inTurns } from "./turns.ts";
@@ -29,8 +25,7 @@ import { Trace } from "../console/trace.ts";
 const RESETS_MS = 500;
 
 export interface RunOptions {
-  readonly config: Config;
-  readonly tap: TapConfig;
+  readonly settings: Settings;
   /** Reads the flags again, as `Reloads` wants it. */
   readonly reread: () => Promise<Settings>;
   /** The program's own policy, for when the command line names no file. */
@@ -41,16 +36,21 @@ export interface RunOptions {
   readonly shim: () => Promise<string>;
   readonly stdout: Outlet;
   readonly log: Log;
+  /** Starts the thread of the control socket, if there is to be one. */
+  readonly controlThread: ControlOptions["thread"];
+  readonly about: ControlOptions["about"];
 }
 
 /**
  * Runs until SIGINT or SIGTERM. Throws an Error with a clear message when the device can't be had.
  */
 export async function run(options: RunOptions): Promise<void> {
-  const { config, tap, reread, builtIn, customs, shim, stdout, log } = options;
+  const { settings, reread, builtIn, customs, shim, stdout, log } = options;
+  const { config, tap } = settings;
   const stop = new AbortController();
   let summary = () => "";
   let reload = () => {};
+  let control: Control | null = null;
   const unlisten = listen({
     SIGINT: () => stop.abort(),
     SIGTERM: () => stop.abort(),
@@ -58,9 +58,9 @@ export async function run(options: RunOptions): Promise<void> {
     SIGUSR2: () => stdout.offer(`${summary()}\n`),
   });
   try {
-    const policy = config.policy === null
-      ? builtIn(config.links.length)
-      : checkPolicy(await loadPolicy(config.policy, customs), log);
+    const inUse = config.policy === null
+      ? builtInUse(builtIn(config.links.length))
+      : await readPolicyInUse(config.policy, customs, log);
     const path = await shim();
     const devices = config.links.map(({ net, host }) =>
       TapDevice.open(net, {
@@ -79,7 +79,7 @@ export async function run(options: RunOptions): Promise<void> {
       clock: devices[0]!,
       random: config.seed === null ? new CryptoRandom() : new SeededRandom(config.seed),
       checkRandom: config.seed === null ? new CryptoRandom() : new SeededRandom(~config.seed),
-      policy,
+      policy: inUse.policy,
       config,
       hashKey: await loadHashKey(config.hashKeyFile),
       log,
@@ -88,7 +88,8 @@ export async function run(options: RunOptions): Promise<void> {
     summary = () => formatSummary(appliance.snapshot());
     const reloads = new Reloads({
       appliance,
-      settings: { config, tap },
+      settings,
+      inUse,
       reread,
       builtIn,
       customs,
@@ -98,7 +99,29 @@ export async function run(options: RunOptions): Promise<void> {
     });
     reload = () => void reloads.request("SIGHUP");
     announce(config, devices, log);
+    if (settings.control !== null) {
+      const controller = new Controller({
+        appliance,
+        customs,
+        changePools: (next) => reloads.changePools(next),
+        reload: () => reloads.request("control socket"),
+        policyText: () => reloads.policyText(),
+        pause: () => new Promise((resolve) => setImmediate(resolve)),
+      });
+      const spareDescriptors = devices[0]!.spareDescriptors();
+      control = await Control.open({
+        path: settings.control,
+        thread: options.controlThread,
+        about: options.about,
+        controller,
+        config,
+        spareDescriptors,
+        log,
+      });
+    }
+    giveUp(["net", "sys", "write"]); // open listeners stay
     await pump({ appliance, devices, log, stop: stop.signal });
+    await control?.close();
     tellResets(appliance.resetAll(RESETS_MS), log);
     await Promise.all(devices.map((device) => device.close()));
     stdout.offer(summary());

@@ -108,6 +108,21 @@ export interface NeighborsOptions {
   dropped(reason: number, count: number): void;
 }
 
+/** A neighbour, as data. */
+export interface Neighbor {
+  readonly address: number;
+  /** Null while it has not said where it is. */
+  readonly mac: Mac | null;
+  /** A backend or gateway, which is asked again and again. */
+  readonly isWatched: boolean;
+  /** It is watched and has not answered three requests in a row. */
+  readonly isLost: boolean;
+  /** Requests since it last said anything. */
+  readonly unanswered: number;
+  /** How long ago it said where it is; null with `mac`. */
+  readonly confirmedMs: number | null;
+}
+
 export class Neighbors {
   readonly #options: NeighborsOptions;
   readonly #arena: Arena;
@@ -181,6 +196,33 @@ export class Neighbors {
 
   get count(): number {
     return this.#table.count;
+  }
+
+  /** Numbers from here on have never been used. */
+  get end(): number {
+    return this.#table.end;
+  }
+
+  /** What is known of the neighbour of that address; null: nothing. */
+  find(address: number, nowMs: number): Neighbor | null {
+    const at = this.#table.find(address);
+    return at < 0 ? null : this.look(numberOf(at), nowMs);
+  }
+
+  /** What is known of the neighbour of that number, below `end`; null: there is none. */
+  look(number: number, nowMs: number): Neighbor | null {
+    const at = atOf(number);
+    if (!this.#table.isUsed(at)) return null;
+    const words = this.#words;
+    const isKnown = this.#table.has(at, KNOWN);
+    return {
+      address: words[at + ADDRESS]!,
+      mac: isKnown ? { hi: words[at + MAC_HI]!, lo: words[at + MAC_LO]! } : null,
+      isWatched: this.#table.has(at, WATCHED),
+      isLost: words[at + QUEUE] === LOST,
+      unanswered: words[at + UNANSWERED]!,
+      confirmedMs: isKnown ? nowMs - this.#table.time(at, CONFIRMED) : null,
+    };
   }
 
   /**

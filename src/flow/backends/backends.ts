@@ -194,6 +194,12 @@ export class Backends {
     member.pool.changed();
   }
 
+  setWeight(member: Member, weight: number): void {
+    if (member.weight === weight) return;
+    member.weight = weight;
+    member.pool.rearrange(member.pool.members);
+  }
+
   setShare(member: Member, share: number): void {
     if (member.share === share) return;
     member.share = share;

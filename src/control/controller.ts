@@ -1,0 +1,159 @@
+/** Answers the control thread's requests in the packet thread, between two bursts. */
+import type { Appliance } from "../datapath/appliance.ts";
+import type { Member } from "../flow/backends/member.ts";
+import type { Policy, PoolMember } from "../policy/language/ast.ts";
+import { quote } from "../core/text.ts";
+import type { Customs } from "../policy/notation/parse.ts";
+import { SLICE, sliceOf } from "./connection_rows.ts";
+import { fits } from "./filter.ts";
+import {
+  type Answers,
+  type Ask,
+  type PolicyText,
+  Refusal,
+  type Reloaded,
+  type Request,
+} from "./request.ts";
+import { changeMember, memberNamed } from "./members.ts";
+import { checkPool, type Overlay, parseMemberName } from "./overlay.ts";
+import { Tracer } from "./tracer.ts";
+
+export interface ControllerOptions {
+  readonly appliance: Appliance;
+  /** Reads the policy again. Never rejects. */
+  readonly reload: () => Promise<Reloaded>;
+  /** The text of the running policy. */
+  readonly policyText: () => PolicyText;
+  /** Changes which members pools have, as `next` says; rejects with what that throws. */
+  readonly changePools: (
+    next: (running: Policy, overlay: Overlay) => Overlay,
+  ) => Promise<void>;
+  /** What `custom NAME` means in a predicate. */
+  readonly customs: Customs;
+  /** Resolves after other work has had its turn. */
+  readonly pause: () => Promise<void>;
+}
+
+type Answer = Answers[Ask];
+
+export class Controller {
+  readonly #options: ControllerOptions;
+  readonly #startMs: number;
+  readonly #tracer: Tracer;
+
+  constructor(options: ControllerOptions) {
+    this.#options = options;
+    this.#startMs = options.appliance.nowMs;
+    this.#tracer = new Tracer(options.appliance, options.customs);
+  }
+
+  /** Throws a Refusal, a SyntaxError or a RangeError of one line for what can't be done. */
+  answer(request: Request): Answer | Promise<Answer> {
+    const { appliance, pause, policyText, reload } = this.#options;
+    switch (request.ask) {
+      case "counters":
+        return {
+          counters: appliance.counters(),
+          uptimeMs: appliance.nowMs - this.#startMs,
+          links: appliance.links.map(({ isUp, device: { mtu } }) => ({ isUp, mtu })),
+        };
+      case "tree":
+        return appliance.tree(pause);
+      case "connections": {
+        const { filter, from, most } = request;
+        return sliceOf(appliance.connections, filter, from, most, this.#now());
+      }
+      case "kill":
+        return this.#kill(request);
+      case "member": {
+        const member = this.#memberNamed(request.name);
+        changeMember(appliance, member, request.change);
+        return { pool: member.pool.name, member: appliance.snapshotOf(member) };
+      }
+      case "add":
+        return this.#add(request);
+      case "remove":
+        return this.#remove(request.name);
+      case "neighbors":
+        return this.#neighbors(request.link, request.from);
+      case "reload":
+        return reload();
+      case "policy":
+        return policyText();
+      case "trace":
+        return this.#tracer.start(request.predicate);
+      case "traced":
+        return this.#tracer.take(request.trace);
+      case "untrace":
+        this.#tracer.end(request.trace);
+        return null;
+    }
+  }
+
+  #memberNamed(name: string): Member {
+    const { backends } = this.#options.appliance;
+    return memberNamed(name, backends.pools.flatMap(({ members }) => members));
+  }
+
+  /** New members are used when they have been found, or while no other one is up. */
+  async #add({ name, weight }: Extract<Request, { ask: "add" }>): Promise<Answers["add"]> {
+    const { appliance, changePools } = this.#options;
+    const key = parseMemberName(name);
+    const isSame = ({ address, port }: Pick<PoolMember, "address" | "port">) =>
+      address === key.address && port === key.port;
+    await changePools((running, overlay) => {
+      checkPool(running, key.pool);
+      if (running.pools[key.pool]!.members.some(isSame)) {
+        throw new Refusal(409, `The pool has ${quote(name)} already`);
+      }
+      return overlay.with(key, weight);
+    });
+    const pool = appliance.backends.pools.find(({ name }) => name === key.pool)!;
+    return { pool: key.pool, member: appliance.snapshotOf(pool.members.find(isSame)!) };
+  }
+
+  async #remove(name: string): Promise<null> {
+    await this.#options.changePools((running, overlay) => {
+      const { address, port, pool, status } = this.#memberNamed(name);
+      checkPool(running, pool.name);
+      if (status !== "maintenance") {
+        throw new Refusal(409, `The backend is ${status}: expected maintenance`);
+      }
+      if (running.pools[pool.name]!.members.length === 1) {
+        throw new Refusal(409, "The backend is the last one of its pool");
+      }
+      return overlay.without({ pool: pool.name, address, port });
+    });
+    return null;
+  }
+
+  #kill({ filter, from }: Extract<Request, { ask: "kill" }>): Answers["kill"] {
+    const { connections } = this.#options.appliance;
+    const { table } = connections;
+    const nowMs = this.#now();
+    const end = Math.min(table.end, from + SLICE);
+    let killed = 0;
+    for (let entry = from; entry < end; entry++) {
+      if (!table.isUsed(entry) || !fits(filter, connections, entry, nowMs)) continue;
+      connections.remove(entry);
+      killed++;
+    }
+    return { killed, next: end < table.end ? end : null };
+  }
+
+  #neighbors(link: number, from: number): Answers["neighbors"] {
+    const { links, nowMs } = this.#options.appliance;
+    const { neighbors } = links[link]!.arp;
+    const end = Math.min(neighbors.end, from + SLICE);
+    const found = Array.from({ length: end - from }, (_, i) => neighbors.look(from + i, nowMs));
+    return {
+      neighbors: found.filter((neighbor) => neighbor !== null),
+      next: end < neighbors.end ? end : null,
+    };
+  }
+
+  /** The time as the flow table counts it. */
+  #now(): number {
+    return Math.trunc(this.#options.appliance.nowMs) | 0;
+  }
+}
