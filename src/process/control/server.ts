@@ -7,7 +7,8 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { type Around, failure, failureOf, type Reply, replyTo } from "../../control/replies.ts";
+import type { Around } from "../../control/pieces.ts";
+import { failure, failureOf, type Reply, replyTo } from "../../control/replies.ts";
 
 /** A client that sends its request, or takes the answer, slower than this is cut off. */
 const SLOW_MS = 5000;

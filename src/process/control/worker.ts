@@ -1,6 +1,6 @@
 /** The control thread: opens the socket, serves it, and asks the packet thread one thing at a time. */
 import type { Server } from "node:http";
-import type { Around } from "../../control/replies.ts";
+import type { Around } from "../../control/pieces.ts";
 import { type Answers, type Ask, Refusal, type Request } from "../../control/request.ts";
 import type { FromControl, ToControl } from "./messages.ts";
 import { makeServer } from "./server.ts";
