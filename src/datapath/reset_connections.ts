@@ -32,6 +32,10 @@ export interface ConnectionResetsOptions {
   readonly random: Random;
   /** Which entries are meant, of those that are open TCP connections. */
   readonly isMeant: (entry: number) => boolean;
+  /** The first entry that is looked at. */
+  readonly from: number;
+  /** What becomes of an entry of which both ends were told. */
+  readonly told: (entry: number, nowMs: number) => void;
 }
 
 export class ConnectionResets {
@@ -40,16 +44,21 @@ export class ConnectionResets {
   /** Ends of them to which no RST could be sent. */
   unsent = 0;
   readonly #options: ConnectionResetsOptions;
-  #next = 0;
+  #next: number;
 
   constructor(options: ConnectionResetsOptions) {
     this.#options = options;
+    this.#next = options.from;
+  }
+
+  /** The entry at which the next slice begins. */
+  get next(): number {
+    return this.#next;
   }
 
   /** Goes on with the next slice, and queues its RSTs; false once all entries have been looked at. */
   step(nowMs: number): boolean {
-    const { connections, links } = this.#options;
-    const { table } = connections;
+    const { connections: { table }, links, told } = this.#options;
     const end = Math.min(this.#next + SLICE_ENTRIES, table.end);
     for (; this.#next < end; this.#next++) {
       if (!this.#takes(this.#next)) continue;
@@ -58,7 +67,7 @@ export class ConnectionResets {
       );
       if (!hasRoom) return true;
       for (const side of [SIDE_A, SIDE_B]) if (!this.#tell(this.#next, side)) this.unsent++;
-      connections.markReset(this.#next, nowMs | 0);
+      told(this.#next, nowMs | 0);
       this.connections++;
     }
     return this.#next < table.end;
