@@ -1,6 +1,6 @@
 /**
- * What each path of the control socket answers. GET reads, POST changes; parameters are in the query
- * or, of a POST, in a JSON object as well.
+ * What each path of the control socket answers. GET reads, POST changes; parameters are in the
+ * query or, of a POST, in a JSON object as well.
  *
  *     GET  /                the paths
  *     GET  /version /status /pools /backends /drops /tree /neighbors
@@ -161,7 +161,9 @@ function changing(read: (parameters: Parameters) => Change): Run {
   };
 }
 
-/** No new connections; with `wait` the answer comes when none is left, or an error when time is up. */
+/**
+ * No new connections; with `wait` the answer comes when none is left, or an error when time is up.
+ */
 async function drain(parameters: Parameters, { ask, delay, nowMs }: Around): Promise<Reply> {
   const name = parameters.need("name", (text) => text);
   const waitMs = parameters.read("wait", parseDuration) ?? 0;

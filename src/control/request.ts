@@ -1,7 +1,7 @@
 /**
  * What the control thread asks of the packet thread, and what comes back: plain data, which crosses
- * threads. A request is a small piece of work, so that each costs one turn of the packet thread little;
- * what is long is asked for in pieces. One is asked at a time.
+ * threads. A request is a small piece of work, so that each costs one turn of the packet thread
+ * little; what is long is asked for in pieces. One is asked at a time.
  */
 import type { Killed } from "../datapath/appliance.ts";
 import type { Counters, MemberSnapshot } from "../datapath/snapshot.ts";

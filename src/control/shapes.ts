@@ -1,6 +1,7 @@
 /**
- * The JSON that the control socket answers with. Times end in Ms and are milliseconds, sizes are bytes,
- * counts are since the start; addresses are text. Fields may be added, none changes its meaning.
+ * The JSON that the control socket answers with. Times end in Ms and are milliseconds, sizes are
+ * bytes, counts are since the start; addresses are text. Fields may be added, none changes its
+ * meaning.
  */
 import type { AnnotatedTree } from "../policy/engine/annotate.ts";
 

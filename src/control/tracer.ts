@@ -1,7 +1,8 @@
 /**
- * Watches for packets for which a predicate holds, for the control socket. It looks at a bounded number a
- * second, keeps a bounded number until they are taken, counts what it has missed, and stops by itself when
- * nobody takes anything any more. While nothing is traced it is no observer, and costs nothing.
+ * Watches for packets for which a predicate holds, for the control socket. It looks at a bounded
+ * number a second, keeps a bounded number until they are taken, counts what it has missed, and
+ * stops by itself when nobody takes anything any more. While nothing is traced it is no observer,
+ * and costs nothing.
  */
 import type { Appliance } from "../datapath/appliance.ts";
 import type { Observer, Outcome } from "../datapath/observer.ts";
@@ -57,7 +58,10 @@ export class Tracer implements Observer {
     this.#customs = customs;
   }
 
-  /** Begins, and gives the trace a number. Throws a Refusal if a trace is under way, and a SyntaxError for a wrong predicate. */
+  /**
+   * Begins, and gives the trace a number. Throws a Refusal if a trace is under way, and a
+   * SyntaxError for a wrong predicate.
+   */
   start(text: string): number {
     const appliance = this.#appliance;
     if (this.#holds !== null) throw new Refusal(409, "Another trace is under way: one at a time");

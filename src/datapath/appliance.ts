@@ -1,13 +1,14 @@
 /**
- * The appliance: everything between the device's bursts. With an in-memory device, a manual clock and
- * seeded randomness it is the whole world of a test.
+ * The appliance: everything between the device's bursts. With an in-memory device, a manual clock
+ * and seeded randomness it is the whole world of a test.
  *
  *     read ─ decode ─ admit ─ classify ─ tree ─┬─ forward: TTL, commit, route, translate, ARP ─┐
  *              │       │ └─ reassemble         ├─ echo reply in place ─────────────────────────┼─ write
  *              └─ ARP  └─ dropped              └─ drop                                         │
  *                  └───────────────────────────────────────────────────────────────────────────┘
  *
- * Nothing here throws for a packet's sake: each ends as a decision, a drop with a counted reason, or ARP.
+ * Nothing here throws for a packet's sake: each ends as a decision, a drop with a counted reason,
+ * or ARP.
  *
  * Long because a frame's way through all rooms can be read here from top to bottom.
  */
@@ -72,7 +73,10 @@ export interface ApplianceOptions {
   /** Is handed what became of PDUs; null: nobody is. */
   readonly observer: Observer | null;
   readonly evaluator?: Evaluator;
-  /** Chance of the checks of backends: theirs alone, so that they change nobody's else; without it none are made. */
+  /**
+   * Chance of the checks of backends: theirs alone, so that they change nobody's else; without it
+   * none are made.
+   */
   readonly checkRandom?: Random;
   /** Of `--hash-key-file`; default none. */
   readonly hashKey?: HashKey;
@@ -216,8 +220,9 @@ export class Appliance {
   }
 
   /**
-   * Reads one burst from each device that is up, handles it and sends what came of it. A single device is
-   * waited for up to `waitMs`. Returns the number of frames read, at least 1 if there is more to do, or `-errno`.
+   * Reads one burst from each device that is up, handles it and sends what came of it. A single
+   * device is waited for up to `waitMs`. Returns the number of frames read, at least 1 if there is
+   * more to do, or `-errno`.
    */
   poll(waitMs: number): number {
     const links = this.links;
@@ -257,9 +262,10 @@ export class Appliance {
   }
 
   /**
-   * Runs `policy` from the next PDU on. Connections stay; so do positions and counters of nodes that
-   * both policies have, and members of pools that both have. One that only the old one has stays until
-   * its last connection has gone. Throws a RangeError for a policy that can't run; then the old one goes on.
+   * Runs `policy` from the next PDU on. Connections stay; so do positions and counters of nodes
+   * that both policies have, and members of pools that both have. One that only the old one has
+   * stays until its last connection has gone. Throws a RangeError for a policy that can't run; then
+   * the old one goes on.
    */
   setPolicy(policy: Policy): void {
     this.#policy.replace(policy);
@@ -268,8 +274,8 @@ export class Appliance {
   }
 
   /**
-   * Resets those of the open TCP connections that `isMeant` names: a slice with each `step`, which the next
-   * `poll` sends. They stay in the table, as connections that have been reset.
+   * Resets those of the open TCP connections that `isMeant` names: a slice with each `step`, which
+   * the next `poll` sends. They stay in the table, as connections that have been reset.
    */
   resets(isMeant: (entry: number) => boolean): ConnectionResets {
     const told = (entry: number, nowMs: number) => this.connections.markReset(entry, nowMs);
@@ -290,9 +296,9 @@ export class Appliance {
   }
 
   /**
-   * Forgets the connections that `isMeant` names, in the slice of the table from entry `from` on; both ends
-   * of an open TCP connection get an RST, at once. Returns how many, and where the next slice
-   * begins, or null.
+   * Forgets the connections that `isMeant` names, in the slice of the table from entry `from` on;
+   * both ends of an open TCP connection get an RST, at once. Returns how many, and where the next
+   * slice begins, or null.
    */
   kill(isMeant: (entry: number) => boolean, from: number): Killed {
     const { connections } = this;
@@ -423,8 +429,8 @@ export class Appliance {
   }
 
   /**
-   * Gives a fragment to the reassembly: HELD, a reason, or 0 when `pdu` has become the whole datagram,
-   * decoded as far as the fragment was.
+   * Gives a fragment to the reassembly: HELD, a reason, or 0 when `pdu` has become the whole
+   * datagram, decoded as far as the fragment was.
    */
   #fragment({ arena, mac }: Link, pdu: Pdu): number {
     // Room for a whole datagram and its fragments: what is queued so far leaves now.
@@ -442,7 +448,9 @@ export class Appliance {
     return reason;
   }
 
-  /** True if a backend's packet to another host belongs to a connection, or is an error about one. */
+  /**
+   * True if a backend's packet to another host belongs to a connection, or is an error about one.
+   */
   #isTracked(pdu: Pdu): boolean {
     const { table } = this.connections;
     const ports = (pdu.srcPort << 16) | pdu.dstPort;
@@ -523,7 +531,9 @@ export class Appliance {
     return this.#dispatch.carryOut(this.#in, pdu, this.#policy.evaluate(pdu), this.#nowMs);
   }
 
-  /** The side that the PDU came from; with one interface for both sides its connection knows best. */
+  /**
+   * The side that the PDU came from; with one interface for both sides its connection knows best.
+   */
   #sideOf(pdu: Readonly<Pdu>): number {
     if (pdu.flow >= 0) return this.#dispatch.sideOf(this.#in, pdu.flow);
     return this.#isFromA(pdu) ? FROM_A : FROM_B;

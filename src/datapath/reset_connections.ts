@@ -1,13 +1,14 @@
 /**
- * Ends open TCP connections for both of their ends, though no packet asks for it: when the proxy ends, or
- * a backend has gone. Each end gets an RST with the very number that it takes (RFC 9293 §3.10.7.4, RFC
- * 5961 §3.2). What has been sent to it and what it has acknowledged may differ: then it gets one with
- * each of the two.
+ * Ends open TCP connections for both of their ends, though no packet asks for it: when the proxy
+ * ends, or a backend has gone. Each end gets an RST with the very number that it takes (RFC 9293
+ * §3.10.7.4, RFC 5961 §3.2). What has been sent to it and what it has acknowledged may differ: then
+ * it gets one with each of the two.
  *
  *     client ◀─ RST ─ proxy:sp      proxy:pp ─ RST ─▶ backend
  *
- * A large table takes many turns: `step` looks at a slice of it and stops before a transmit list is full.
- * An RST waits for nobody: where the next hop's MAC address is not known it is counted as unsent.
+ * A large table takes many turns: `step` looks at a slice of it and stops before a transmit list is
+ * full. An RST waits for nobody: where the next hop's MAC address is not known it is counted as
+ * unsent.
  */
 import type { Random } from "../core/random.ts";
 import type { Connections } from "../flow/connections.ts";
@@ -56,7 +57,9 @@ export class ConnectionResets {
     return this.#next;
   }
 
-  /** Goes on with the next slice, and queues its RSTs; false once all entries have been looked at. */
+  /**
+   * Goes on with the next slice, and queues its RSTs; false once all entries have been looked at.
+   */
   step(nowMs: number): boolean {
     const { connections: { table }, links, told } = this.#options;
     const end = Math.min(this.#next + SLICE_ENTRIES, table.end);

@@ -357,8 +357,8 @@ export class Connections {
   /**
    * Holds the source of a new connection to its share of the table, and of the ports towards
    * `backend` and its `dstPort` (backend 0: it needs none). Returns 0 or a reason. Unanswered
-   * connections never exceed the share: a source that wants more loses its own oldest. Live ones are
-   * never evicted, and may exceed it while there is space: many users may share one address.
+   * connections never exceed the share: a source that wants more loses its own oldest. Live ones
+   * are never evicted, and may exceed it while there is space: many users may share one address.
    */
   #holdToShare(pdu: Pdu, backend: number, dstPort: number): number {
     const { protocol, src } = pdu;
@@ -434,8 +434,8 @@ export class Connections {
   }
 
   /**
-   * Notes that the proxy has reset an open TCP connection. Its port rests, as after a backend's RST; a
-   * client that tries the same port again begins anew.
+   * Notes that the proxy has reset an open TCP connection. Its port rests, as after a backend's
+   * RST; a client that tries the same port again begins anew.
    */
   markReset(entry: number, nowMs: number): void {
     const state = this.table.state(entry);
@@ -486,7 +486,10 @@ function isOver(evictionClass: number): boolean {
   return evictionClass === FINISHED || evictionClass === RESET;
 }
 
-/** True for a member whose connections are of no use: it is down, and not one that is used all the same. */
+/**
+ * True for a member whose connections are of no use: it is down, and not one that is used all the
+ * same.
+ */
 function isGone(member: Member): boolean {
   const { pool, status } = member;
   return status === "down" && (pool.health.allDown === "reject" || !pool.canUse(member));

@@ -56,8 +56,8 @@ export class PolicyInUse {
   }
 
   /**
-   * Reads the file again; if that fails, the policy stays. Logs what was done, too; `by` is who asks. One
-   * after the other, so that the last one wins. Never rejects.
+   * Reads the file again; if that fails, the policy stays. Logs what was done, too; `by` is who
+   * asks. One after the other, so that the last one wins. Never rejects.
    */
   reload(appliance: Appliance, by: string): Promise<Reloaded> {
     const reloading = this.#last.then(() => this.#reload(appliance, by));

@@ -1,7 +1,8 @@
 /**
- * The control socket's HTTP, in a thread of its own. Whoever connects is the operator or has his rights,
- * and may still be a program gone wrong: connections, the time for a request, its size, and what waits to
- * be sent are bounded. A page in a browser that has been led here, by a forwarded port, is refused.
+ * The control socket's HTTP, in a thread of its own. Whoever connects is the operator or has his
+ * rights, and may still be a program gone wrong: connections, the time for a request, its size, and
+ * what waits to be sent are bounded. A page in a browser that has been led here, by a forwarded
+ * port, is refused.
  *
  * Read first: RFC 9112; `http.Server` in Node's manual for what the limits mean.
  */
