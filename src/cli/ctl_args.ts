@@ -12,7 +12,10 @@ export const DEFAULT_CONTROL = "/run/treegate/control.sock";
 
 const DST_EXAMPLE = "192.168.0.1";
 
-/** What follows a command: nothing, NAME=VALUE, packets, or a predicate and NAME=VALUE, a backend, and its weight. */
+/**
+ * What follows a command: nothing, NAME=VALUE, packets, or a predicate and NAME=VALUE, a backend,
+ * and its weight.
+ */
 type Words =
   | "none"
   | "parameters"

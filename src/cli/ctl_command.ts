@@ -22,7 +22,9 @@ const WATCH_MS = 1000;
 /** Home, and clear the screen. */
 const CLEAR = "\x1b[H\x1b[2J";
 
-/** Runs the command; the exit code: 0, 1 for a failure, 2 for what the proxy calls a wrong request. */
+/**
+ * Runs the command; the exit code: 0, 1 for a failure, 2 for what the proxy calls a wrong request.
+ */
 export async function ctlCommand(
   command: CtlCommand,
   { stdout, stderr }: Pick<CommandOptions, "stdout" | "stderr">,

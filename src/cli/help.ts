@@ -99,7 +99,7 @@ line.`;
 export const CTL_HELP = `
 Commands that read:
   status                      version, interfaces, counts
-  pools, backends             each pool, each backend: status, weight, connections
+  pools, backends             each pool, each backend: status, weight, connections, failed checks
   connections [FILTER…]       connections: protocol, time to expiry, state, who, age; 1,000 at most,
                               unless limit=N
   tree                        the policy with how many PDUs came where
@@ -110,7 +110,7 @@ Commands that read:
                               packets for which the predicate holds, as they come (100, 60 s)
   version                     of the running proxy
 Commands that change:
-  reload                      reads the policy again; the errors, and exit code 1, if it is wrong
+  reload                      as SIGHUP: the errors, and exit code 1, if anything is wrong
   drain BACKEND [--wait=TIME] no new connections; waits until the last one is over
   maintenance BACKEND         out of service
   ready BACKEND               in service again
@@ -118,7 +118,7 @@ Commands that change:
                               a backend more in a pool of the policy; used once it answers
   remove BACKEND              a backend less, of a pool of the policy; from maintenance only
   weight BACKEND N            its share of new connections, 0 to 256
-  kill FILTER…|all            forgets connections; what belongs to them is stray from then on
+  kill FILTER…|all            resets connections on both sides (TCP), and forgets them
 
 BACKEND is [POOL/]ADDR[:PORT], as the table of backends names it. What was changed stays over a
 reload, unless the policy says something else of that backend than before.

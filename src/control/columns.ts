@@ -1,4 +1,6 @@
-/** Rows as columns that a person reads and `awk` splits: two spaces between, numbers to the right. */
+/**
+ * Rows as columns that a person reads and `awk` splits: two spaces between, numbers to the right.
+ */
 
 /** A column's head; `>` in front of its name puts it to the right. */
 export type Head = string;

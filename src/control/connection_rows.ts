@@ -1,6 +1,7 @@
 /**
- * Connections as rows of integers: what the packet thread copies out of the table, a slice at a time, and
- * what another thread makes of them. A row costs a few dozen loads; no object is made for it.
+ * Connections as rows of integers: what the packet thread copies out of the table, a slice at a
+ * time, and what another thread makes of them. A row costs a few dozen loads; no object is made for
+ * it.
  */
 import type { Connections } from "../flow/connections.ts";
 import { SIDE_A, SIDE_B } from "../flow/table.ts";
@@ -12,7 +13,10 @@ import { protocolName, STATE_NAMES } from "./state_names.ts";
 /** Entries of the table that are looked at in one go. */
 export const SLICE = 1000;
 
-/** Integers of a row: protocol, state, expires, age, and address and port of client, virtual and backend. */
+/**
+ * Integers of a row: protocol, state, expires, age, and address and port of client, virtual and
+ * backend.
+ */
 const WIDTH = 10;
 
 /** Part of a walk through the table. */

@@ -128,17 +128,9 @@ export class Controller {
   }
 
   #kill({ filter, from }: Extract<Request, { ask: "kill" }>): Answers["kill"] {
-    const { connections } = this.#options.appliance;
-    const { table } = connections;
+    const { appliance } = this.#options;
     const nowMs = this.#now();
-    const end = Math.min(table.end, from + SLICE);
-    let killed = 0;
-    for (let entry = from; entry < end; entry++) {
-      if (!table.isUsed(entry) || !fits(filter, connections, entry, nowMs)) continue;
-      connections.remove(entry);
-      killed++;
-    }
-    return { killed, next: end < table.end ? end : null };
+    return appliance.kill((entry) => fits(filter, appliance.connections, entry, nowMs), from);
   }
 
   #neighbors(link: number, from: number): Answers["neighbors"] {

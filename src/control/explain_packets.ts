@@ -11,8 +11,9 @@ const ENTRIES = 1024;
 const MAX_PACKETS = 100;
 
 /**
- * What would become of the packets, one after the other, as `proxy explain` prints it. Throws a SyntaxError
- * or RangeError for a wrong packet, and a Refusal for a policy that this thread can't have.
+ * What would become of the packets, one after the other, as `proxy explain` prints it. Throws a
+ * SyntaxError or RangeError for a wrong packet, and a Refusal for a policy that this thread can't
+ * have.
  */
 export function explainPackets(
   texts: readonly string[],

@@ -1,6 +1,6 @@
 /**
- * Members of pools by name, and what is changed about them while the proxy runs. A reload leaves it as it
- * is, unless the policy says something else of the member than before.
+ * Members of pools by name, and what is changed about them while the proxy runs. A reload leaves it
+ * as it is, unless the policy says something else of the member than before.
  *
  *     192.168.0.1       the member at this address, if there is one alone
  *     10.0.0.1:8080     with a port of its own

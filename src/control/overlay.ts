@@ -1,6 +1,6 @@
 /**
- * Members that were added to pools, or taken out, while the proxy runs: laid over each policy that is read,
- * so that a reload leaves them as they are.
+ * Members that were added to pools, or taken out, while the proxy runs: laid over each policy that
+ * is read, so that a reload leaves them as they are.
  */
 import type { Policy, PoolMember } from "../policy/language/ast.ts";
 import { quote } from "../core/text.ts";

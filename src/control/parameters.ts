@@ -1,4 +1,7 @@
-/** The parameters of a request by name, each asked for by what knows it; what nobody asks for is refused. */
+/**
+ * The parameters of a request by name, each asked for by what knows it; what nobody asks for is
+ * refused.
+ */
 import { closest, oneOf, quote } from "../core/text.ts";
 
 export class Parameters {
@@ -9,7 +12,10 @@ export class Parameters {
     this.#values = values;
   }
 
-  /** The parameter's value as `parse` reads it, with its name in front of what is wrong; null: not given. */
+  /**
+   * The parameter's value as `parse` reads it, with its name in front of what is wrong; null: not
+   * given.
+   */
   read<T>(name: string, parse: (text: string) => T): T | null {
     const values = this.all(name, parse);
     if (values.length > 1) {

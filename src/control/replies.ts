@@ -1,6 +1,6 @@
 /**
- * What each path of the control socket answers. GET reads, POST changes; parameters stand in the query
- * or, of a POST, in a JSON object as well.
+ * What each path of the control socket answers. GET reads, POST changes; parameters are in the
+ * query or, of a POST, in a JSON object as well.
  *
  *     GET  /                the paths
  *     GET  /version /status /pools /backends /drops /tree /neighbors
@@ -15,35 +15,15 @@
  *     POST /weight          name, weight=0 … 256
  *     POST /kill            filter, or all=true
  */
-import type { Config } from "../datapath/config.ts";
 import { closest, printable, quote } from "../core/text.ts";
-import { connectionsOf } from "./connection_rows.ts";
 import { explainPackets } from "./explain_packets.ts";
 import { isEverything, parseDuration, readFilter } from "./filter.ts";
 import { type Change, MAX_WEIGHT } from "./members.ts";
 import { integer, Parameters } from "./parameters.ts";
-import { type Answers, type Ask, Refusal, type Request } from "./request.ts";
-import type {
-  ErrorShape,
-  ExplainShape,
-  KillShape,
-  NeighborShape,
-  ReloadShape,
-  RemoveShape,
-  TraceShape,
-  VersionShape,
-} from "./shapes.ts";
-import { backendOf, backendsOf, dropsOf, neighborOf, poolsOf, statusOf, traceOf } from "./views.ts";
-
-/** What answers need around them. */
-export interface Around {
-  /** Asks the packet thread. Rejects with a Refusal, SyntaxError or RangeError. */
-  ask<A extends Ask>(request: Extract<Request, { ask: A }>): Promise<Answers[A]>;
-  readonly config: Config;
-  readonly about: VersionShape;
-  delay(ms: number): Promise<void>;
-  nowMs(): number;
-}
+import { type Around, connectionPieces, neighborPieces, tracePieces } from "./pieces.ts";
+import { type Answers, Refusal } from "./request.ts";
+import type { ErrorShape, ExplainShape, KillShape, ReloadShape, RemoveShape } from "./shapes.ts";
+import { backendOf, backendsOf, dropsOf, poolsOf, statusOf } from "./views.ts";
 
 /** An answer: whole, or in pieces that are made as fast as they are taken. */
 export type Reply =
@@ -61,8 +41,6 @@ const TRACE_LIMIT = 100;
 const MAX_TRACE_LIMIT = 10_000;
 const TRACE_MS = 60_000;
 const MAX_TRACE_MS = 3_600_000;
-/** How often a trace looks what has come. */
-const TRACE_POLL_MS = 100;
 /** How often a drain looks how many connections are left. */
 const DRAIN_POLL_MS = 200;
 
@@ -183,7 +161,9 @@ function changing(read: (parameters: Parameters) => Change): Run {
   };
 }
 
-/** No new connections; with `wait` the answer comes when none is left, or an error when time is up. */
+/**
+ * No new connections; with `wait` the answer comes when none is left, or an error when time is up.
+ */
 async function drain(parameters: Parameters, { ask, delay, nowMs }: Around): Promise<Reply> {
   const name = parameters.need("name", (text) => text);
   const waitMs = parameters.read("wait", parseDuration) ?? 0;
@@ -291,48 +271,6 @@ function parseYes(text: string): boolean {
   throw new RangeError(`Cannot use ${quote(text)}: expected "true" or "false"`);
 }
 
-async function* connectionPieces(
-  { ask }: Around,
-  filter: ReturnType<typeof readFilter>,
-  limit: number,
-): AsyncGenerator<string> {
-  let comma = "";
-  let from: number | null = 0;
-  let left = limit;
-  yield '{"connections":[';
-  while (from !== null && left > 0) {
-    const part: Answers["connections"] = await ask({
-      ask: "connections",
-      filter,
-      from,
-      most: left,
-    });
-    const connections = connectionsOf(part);
-    from = part.next;
-    left -= connections.length;
-    if (connections.length === 0) continue;
-    yield comma + connections.map((connection) => JSON.stringify(connection)).join(",\n");
-    comma = ",\n";
-  }
-  yield `],"more":${from !== null}}\n`;
-}
-
-async function* neighborPieces({ ask, config }: Around): AsyncGenerator<string> {
-  let comma = "";
-  yield "[";
-  for (const [link, { net }] of config.links.entries()) {
-    for (let from: number | null = 0; from !== null;) {
-      const part: Answers["neighbors"] = await ask({ ask: "neighbors", link, from });
-      from = part.next;
-      const shapes = part.neighbors.map((one): NeighborShape => neighborOf(one, net));
-      if (shapes.length === 0) continue;
-      yield comma + shapes.map((shape) => JSON.stringify(shape)).join(",\n");
-      comma = ",\n";
-    }
-  }
-  yield "]\n";
-}
-
 async function startTrace(parameters: Parameters, around: Around): Promise<Reply> {
   const predicate = parameters.need("predicate", (text) => text);
   const limit = parameters.read("limit", integer(1, MAX_TRACE_LIMIT)) ?? TRACE_LIMIT;
@@ -346,32 +284,4 @@ function parseTraceTime(text: string): number {
   const ms = parseDuration(text);
   if (ms >= 1 && ms <= MAX_TRACE_MS) return ms;
   throw new RangeError(`Cannot use ${quote(text)}: expected at most ${MAX_TRACE_MS / 1000} s`);
-}
-
-async function* tracePieces(
-  around: Around,
-  trace: number,
-  limit: number,
-  ms: number,
-): AsyncGenerator<string> {
-  const line = (shape: TraceShape) => `${JSON.stringify(shape)}\n`;
-  const endMs = around.nowMs() + ms;
-  let left = limit;
-  try {
-    yield ""; // the headers leave now
-    for (;;) {
-      const { packets, missed } = await around.ask({ ask: "traced", trace });
-      const shown = packets.slice(0, left);
-      left -= shown.length;
-      const lines = shown.map((packet) => line(traceOf(packet)));
-      if (missed > 0) lines.push(line({ missed }));
-      if (left === 0) lines.push(line({ ended: `limit of ${limit} packets` }));
-      else if (around.nowMs() >= endMs) lines.push(line({ ended: `${ms / 1000} s are over` }));
-      if (lines.length > 0) yield lines.join("");
-      if (left === 0 || around.nowMs() >= endMs) return;
-      await around.delay(TRACE_POLL_MS);
-    }
-  } finally {
-    await around.ask({ ask: "untrace", trace });
-  }
 }

@@ -1,8 +1,9 @@
 /**
  * What the control thread asks of the packet thread, and what comes back: plain data, which crosses
- * threads. A request is a small piece of work, so that each costs one turn of the packet thread little;
- * what is long is asked for in pieces. One is asked at a time.
+ * threads. A request is a small piece of work, so that each costs one turn of the packet thread
+ * little; what is long is asked for in pieces. One is asked at a time.
  */
+import type { Killed } from "../datapath/appliance.ts";
 import type { Counters, MemberSnapshot } from "../datapath/snapshot.ts";
 import type { AnnotatedTree } from "../policy/engine/annotate.ts";
 import type { Included } from "../policy/notation/include.ts";
@@ -22,7 +23,7 @@ export type Request =
     readonly from: number;
     readonly most: number;
   }
-  /** Removes what fits among the next slice. */
+  /** Resets and forgets what fits among the next slice. */
   | { readonly ask: "kill"; readonly filter: Filter; readonly from: number }
   /** Changes a member of a pool. */
   | { readonly ask: "member"; readonly name: string; readonly change: Change }
@@ -51,7 +52,7 @@ export interface Answers {
   };
   readonly tree: AnnotatedTree;
   readonly connections: Rows;
-  readonly kill: { readonly killed: number; readonly next: number | null };
+  readonly kill: Killed;
   readonly member: { readonly pool: string; readonly member: MemberSnapshot };
   readonly add: Answers["member"];
   readonly remove: null;

@@ -1,6 +1,7 @@
 /**
- * The JSON that the control socket answers with. Times end in Ms and are milliseconds, sizes are bytes,
- * counts are since the start; addresses are text. Fields may be added, none changes its meaning.
+ * The JSON that the control socket answers with. Times end in Ms and are milliseconds, sizes are
+ * bytes, counts are since the start; addresses are text. Fields may be added, none changes its
+ * meaning.
  */
 import type { AnnotatedTree } from "../policy/engine/annotate.ts";
 
@@ -70,6 +71,8 @@ export interface BackendShape {
   readonly port: number;
   /** `unknown`, `up`, `down`, `draining` or `maintenance`. */
   readonly status: string;
+  /** Why its last check failed; null: it did not, or none was made. */
+  readonly failure: string | null;
   /** Share of new connections, 0 … 256. */
   readonly weight: number;
   readonly isBackup: boolean;
@@ -139,7 +142,7 @@ export interface RemoveShape {
 }
 
 export interface KillShape {
-  /** Connections that were removed. */
+  /** Connections that were forgotten; both ends of open TCP connections got an RST. */
   readonly killed: number;
 }
 

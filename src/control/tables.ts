@@ -58,7 +58,7 @@ export const TABLES = {
 
   backends: (backends: readonly BackendShape[]) =>
     columns(
-      ["BACKEND", "STATUS", ">WEIGHT", ">MAXCONN", "ROLE", ">TRACKED", ">OPENED"],
+      ["BACKEND", "STATUS", ">WEIGHT", ">MAXCONN", "ROLE", ">TRACKED", ">OPENED", "FAILURE"],
       backends.map((backend) => [
         backend.name,
         backend.status,
@@ -67,6 +67,7 @@ export const TABLES = {
         backend.isBackup ? "backup" : "active",
         `${backend.tracked}`,
         `${backend.opened}`,
+        backend.failure ?? "-",
       ]),
     ),
 

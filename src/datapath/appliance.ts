@@ -92,6 +92,12 @@ export interface Change {
   readonly observer?: Observer | null;
 }
 
+export interface Killed {
+  readonly killed: number;
+  /** Null: the end was reached. */
+  readonly next: number | null;
+}
+
 export class Appliance {
   readonly links: readonly Link[];
   readonly metrics = new Metrics();
@@ -290,16 +296,11 @@ export class Appliance {
 
   /**
    * Resets those of the open TCP connections that `isMeant` names: a slice with each `step`, which
-   * the next `poll` sends.
+   * the next `poll` sends. They stay in the table, as connections that have been reset.
    */
   resets(isMeant: (entry: number) => boolean): ConnectionResets {
-    return new ConnectionResets({
-      connections: this.connections,
-      links: this.links,
-      linkTowards: (reference) => this.#dispatch.linkTowards(reference),
-      random: this.#random,
-      isMeant,
-    });
+    const told = (entry: number, nowMs: number) => this.connections.markReset(entry, nowMs);
+    return this.#resets(isMeant, 0, told);
   }
 
   /** Resets all open TCP connections and sends that at once, as many as `withinMs` allows. */
@@ -331,6 +332,41 @@ export class Appliance {
   /** Is handed what became of PDUs; null: nobody is. */
   get observer(): Observer | null {
     return this.#observer;
+  }
+
+  /**
+   * Forgets the connections that `isMeant` names, in the slice of the table from entry `from` on;
+   * both ends of an open TCP connection get an RST, at once. Returns how many, and where the next
+   * slice begins, or null.
+   */
+  kill(isMeant: (entry: number) => boolean, from: number): Killed {
+    const { connections } = this;
+    const resets = this.#resets(isMeant, from, (entry) => connections.remove(entry));
+    const goesOn = resets.step(this.#nowMs);
+    this.#flush();
+    let killed = resets.connections;
+    for (let entry = from; entry < resets.next; entry++) {
+      if (!connections.table.isUsed(entry) || !isMeant(entry)) continue;
+      connections.remove(entry);
+      killed++;
+    }
+    return { killed, next: goesOn ? resets.next : null };
+  }
+
+  #resets(
+    isMeant: (entry: number) => boolean,
+    from: number,
+    told: (entry: number, nowMs: number) => void,
+  ): ConnectionResets {
+    return new ConnectionResets({
+      connections: this.connections,
+      links: this.links,
+      linkTowards: (reference) => this.#dispatch.linkTowards(reference),
+      random: this.#random,
+      isMeant,
+      from,
+      told,
+    });
   }
 
   /** The policy that runs. */

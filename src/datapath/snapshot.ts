@@ -9,7 +9,10 @@ import type { HealthChecks } from "./health_checks.ts";
 import type { Link } from "./link.ts";
 import { Count, type Metrics } from "./metrics.ts";
 
-/** What is counted, and how the backends are; the tree apart, which may have a hundred thousand nodes. */
+/**
+ * What is counted, and how the backends are; the tree apart, which may have a hundred thousand
+ * nodes.
+ */
 export interface Counters {
   readonly frames: {
     readonly in: number;

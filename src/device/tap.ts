@@ -20,6 +20,7 @@ import type { Clock } from "../core/clock.ts";
 import { type Arena, BURST_FRAMES, SLOT_BYTES } from "../core/arena.ts";
 import { formatAddress, maskOf } from "../wire/address.ts";
 import type { Device } from "./device.ts";
+import { encodeDeviceName } from "./device_name.ts";
 
 export { errnoName };
 
@@ -338,28 +339,4 @@ function attach(
     throw tapError("attach", status, name, kind, holder);
   }
   throw hostError(status, name, `${formatAddress(host!.address)}/${host!.prefixLength}`);
-}
-
-/**
- * Throws a RangeError for an invalid device name: the kernel would refuse it (dev_valid_name in
- * net/core/dev.c), truncate it, or (`%`) replace it with a number.
- */
-export function checkDeviceName(name: string): void {
-  const fail = `Cannot use "${name}" as device name`;
-  if (!/^[!-~]*$/.test(name) || /[/:%]/.test(name) || name === "." || name === "..") {
-    throw new RangeError(
-      `${fail}: expected ASCII characters without space, "/", ":" or "%", not "." or ".."`,
-    );
-  }
-  if (name.length < 1 || name.length > 15) {
-    throw new RangeError(`${fail}: expected 1 to 15 characters, found ${name.length}`);
-  }
-}
-
-/** `name` as the kernel's 16 bytes. Throws a RangeError for an invalid one. */
-export function encodeDeviceName(name: string): Uint8Array<ArrayBuffer> {
-  checkDeviceName(name);
-  const bytes = new Uint8Array(16);
-  new TextEncoder().encodeInto(name, bytes);
-  return bytes;
 }

@@ -64,8 +64,8 @@ const RETRY_INTERVAL_MS = 5000;
 const FRESH_MS = 30_000;
 /**
  * A watched neighbour is also asked when it has owed an answer to something else this long: with
- * three requests it is given up four seconds and a tick after the first SYN or datagram that it does
- * not answer.
+ * three requests it is given up four seconds and a tick after the first SYN or datagram that it
+ * does not answer.
  */
 const OWED_MS = 1000;
 /** A neighbour that no packet was sent to for this long is removed. */
@@ -250,8 +250,8 @@ export class Neighbors {
   }
 
   /**
-   * As `send`, but waits for nobody: false if the packet can't leave now. A client that nobody has asked for
-   * yet is where it opened its connection from.
+   * As `send`, but waits for nobody: false if the packet can't leave now. A client that nobody has
+   * asked for yet is where it opened its connection from.
    */
   sendNow(frame: number, lengthBytes: number, address: number, entry: number): boolean {
     const { openers } = this.#options;

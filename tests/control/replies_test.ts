@@ -3,16 +3,18 @@ import assert from "node:assert/strict";
 import { SLICE } from "../../src/control/connection_rows.ts";
 import { Controller } from "../../src/control/controller.ts";
 import { Overlay } from "../../src/control/overlay.ts";
-import { type Around, type Reply, replyTo } from "../../src/control/replies.ts";
+import type { Around } from "../../src/control/pieces.ts";
+import { type Reply, replyTo } from "../../src/control/replies.ts";
 import type { Reloaded, Request } from "../../src/control/request.ts";
 import type { ConnectionsShape, ErrorShape, StatusShape } from "../../src/control/shapes.ts";
 import { TABLES } from "../../src/control/tables.ts";
 import { finish } from "../../src/core/slices.ts";
 import type { Policy } from "../../src/policy/language/ast.ts";
+import { ESTABLISHED } from "../../src/flow/tcp_state.ts";
 import { parse } from "../../src/policy/notation/parse.ts";
 import { print } from "../../src/policy/printing/print.ts";
 import { testConfig } from "../support/config.ts";
-import { buildIcmp, buildTcp, buildUdp } from "../support/frames.ts";
+import { buildIcmp, buildTcp, buildUdp, readTcp } from "../support/frames.ts";
 import { CLIENT, from, PROXY, World, type WorldOptions } from "../support/world.ts";
 
 /** A world and its control socket. */
@@ -189,6 +191,33 @@ Deno.test("kill removes what fits, in slices, and nothing unless told what", asy
     .map(({ tracked }) => tracked);
   assert.equal(tracked.reduce((sum, one) => sum + one), 1500);
   assert.deepEqual(await control.call("/kill?all=true", "POST"), [200, { killed: 1500 }]);
+  assert.equal(table.count, 0);
+});
+
+Deno.test("kill resets both ends of a connection, and forgets it; others are forgotten", async () => {
+  const control = new Controlled({ backends: ["192.168.0.1"] });
+  const { world } = control;
+  const { table } = world.appliance.connections;
+  const [syn] = world.send(buildTcp({ ...from(CLIENT), srcPort: 1001, dstPort: 2000, seq: 10 }));
+  const { srcPort } = readTcp(syn!);
+  const numbers = { seq: 500, ack: 11 };
+  world.send(
+    buildTcp({ ...from("192.168.0.1"), srcPort: 2000, dstPort: srcPort, flags: "SA", ...numbers }),
+    buildTcp({ ...from(CLIENT), srcPort: 1001, dstPort: 2000, seq: 11, ack: 501, flags: "A" }),
+    buildIcmp({ rest: [7, 1] }),
+  );
+  control.open(1002);
+  world.device.take();
+  const target = "/kill?state=established&protocol=tcp";
+  assert.deepEqual(await control.call(target, "POST"), [200, { killed: 1 }]);
+  const resets = world.device.take().map(readTcp);
+  assert.deepEqual(resets.map(({ dst, dstPort, flags, seq }) => [dst, dstPort, flags, seq]), [
+    [CLIENT, 1001, "RA", 501],
+    ["192.168.0.1", 2000, "RA", 11],
+  ]);
+  const left = table.count;
+  assert.equal([...table].filter((entry) => table.state(entry) === ESTABLISHED).length, 0);
+  assert.deepEqual(await control.call("/kill?all=true", "POST"), [200, { killed: left }]);
   assert.equal(table.count, 0);
 });
 

@@ -1,4 +1,7 @@
-/** The packet thread's side of the control socket: starts the control thread, and answers what it asks. */
+/**
+ * The packet thread's side of the control socket: starts the control thread, and answers what it
+ * asks.
+ */
 import type { Controller } from "../../control/controller.ts";
 import { failureOf } from "../../control/replies.ts";
 import type { ErrorShape, VersionShape } from "../../control/shapes.ts";

@@ -1,13 +1,15 @@
 /**
- * The control socket's HTTP, in a thread of its own. Whoever connects is the operator or has his rights,
- * and may still be a program gone wrong: connections, the time for a request, its size, and what waits to
- * be sent are bounded. A page in a browser that has been led here, by a forwarded port, is refused.
+ * The control socket's HTTP, in a thread of its own. Whoever connects is the operator or has his
+ * rights, and may still be a program gone wrong: connections, the time for a request, its size, and
+ * what waits to be sent are bounded. A page in a browser that has been led here, by a forwarded
+ * port, is refused.
  *
  * Read first: RFC 9112; `http.Server` in Node's manual for what the limits mean.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { type Around, failure, failureOf, type Reply, replyTo } from "../../control/replies.ts";
+import type { Around } from "../../control/pieces.ts";
+import { failure, failureOf, type Reply, replyTo } from "../../control/replies.ts";
 
 /** A client that sends its request, or takes the answer, slower than this is cut off. */
 const SLOW_MS = 5000;

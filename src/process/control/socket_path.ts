@@ -1,6 +1,7 @@
 /**
- * Where the control socket may be: in a folder that nobody else can write, all the way up, so that nobody
- * can put something else in its place; and over nothing but an old socket of ours that nobody listens at.
+ * Where the control socket may be: in a folder that nobody else can write, all the way up, so that
+ * nobody can put something else in its place; and over nothing but an old socket of ours that
+ * nobody listens at.
  */
 import { connect } from "node:net";
 import { basename, dirname } from "node:path";
@@ -14,8 +15,8 @@ const GROUP_OR_OTHERS_WRITE = 0o022;
 const STICKY = 0o1000;
 
 /**
- * Makes room for a socket at `path`, and gives the path of it without symbolic links. Throws an Error of
- * one line.
+ * Makes room for a socket at `path`, and gives the path of it without symbolic links. Throws an
+ * Error of one line.
  */
 export async function claimSocketPath(path: string): Promise<string> {
   const fail = (why: string): never => {
@@ -48,7 +49,10 @@ export async function claimSocketPath(path: string): Promise<string> {
   return real;
 }
 
-/** What is wrong with the folder or one above it; null: only its owner and root can put things into it. */
+/**
+ * What is wrong with the folder or one above it; null: only its owner and root can put things into
+ * it.
+ */
 async function unsafeFolder(folder: string): Promise<string | null> {
   for (let at = folder;; at = dirname(at)) {
     const { mode, uid } = await Deno.stat(at);

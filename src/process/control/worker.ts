@@ -1,6 +1,8 @@
-/** The control thread: opens the socket, serves it, and asks the packet thread one thing at a time. */
+/**
+ * The control thread: opens the socket, serves it, and asks the packet thread one thing at a time.
+ */
 import type { Server } from "node:http";
-import type { Around } from "../../control/replies.ts";
+import type { Around } from "../../control/pieces.ts";
 import { type Answers, type Ask, Refusal, type Request } from "../../control/request.ts";
 import type { FromControl, ToControl } from "./messages.ts";
 import { makeServer } from "./server.ts";
@@ -81,8 +83,9 @@ interface Waiting {
 }
 
 /**
- * Asks the packet thread. One request is under way at a time, so that a turn of that thread holds at most
- * one, however many clients there are; a reload, which waits for files, is not waited for by others.
+ * Asks the packet thread. One request is under way at a time, so that a turn of that thread holds
+ * at most one, however many clients there are; a reload, which waits for files, is not waited for
+ * by others.
  */
 class Asking {
   readonly #post: (message: FromControl) => void;

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { request } from "node:http";
 import { connect, type Socket } from "node:net";
-import type { Around } from "../../../src/control/replies.ts";
+import type { Around } from "../../../src/control/pieces.ts";
 import { makeServer } from "../../../src/process/control/server.ts";
 import { testConfig } from "../../support/config.ts";
 
