@@ -36,6 +36,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -60,6 +61,21 @@ int32_t tap_unblock(void) {
   sigaddset(&held, SIGHUP);
   sigaddset(&held, SIGUSR2);
   return -pthread_sigmask(SIG_UNBLOCK, &held, NULL);
+}
+
+/* ---- descriptors ----------------------------------------------------------------------------- */
+
+/* How many more descriptors the process may open. */
+int32_t tap_spare(void) {
+  struct rlimit limit;
+  DIR *open_ones = opendir("/proc/self/fd");
+  if (!open_ones) return -errno;
+  int32_t used = -3; /* ".", ".." and the one for reading it */
+  while (readdir(open_ones)) used++;
+  closedir(open_ones);
+  if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return -errno;
+  rlim_t most = limit.rlim_cur < INT32_MAX ? limit.rlim_cur : INT32_MAX;
+  return (int32_t)most - used;
 }
 
 /* ---- name of the process ---------------------------------------------------------------------- */

@@ -12,6 +12,8 @@
 const symbols = {
   /** () */
   tap_unblock: { parameters: [], result: "i32" },
+  tap_spare: { parameters: [], result: "i32" },
+  /** () */
   tap_title: { parameters: [], result: "i32" },
   /** () */
   tap_node: { parameters: [], result: "i32" },

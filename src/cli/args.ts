@@ -11,8 +11,9 @@
  */
 import { Command as Program, CommanderError } from "commander";
 import { closest } from "../core/text.ts";
-import { DEFAULT_TIMEOUTS } from "../flow/lifetimes.ts";
 import type { Config, TapConfig } from "../datapath/config.ts";
+import { addCtlCommand } from "./ctl_args.ts";
+import type { CtlCommand } from "./ctl_command.ts";
 import type { ExplainCommand } from "./explain_command.ts";
 import {
   camelCase,
@@ -23,29 +24,27 @@ import {
   readOptional,
   type Values,
 } from "./flag_values.ts";
-import {
-  DEFAULT_CHECK,
-  DEFAULT_MAX_CONN,
-  DEFAULT_MAX_LIMIT_SOURCES,
-  DEFAULT_OFFLOAD,
-  DEFAULT_SPIN,
-  DEFAULT_STRAYS,
-  readConfig,
-  readTapConfig,
-  TIMEOUT_FLAGS,
-  timeoutKey,
-} from "./flags.ts";
-import { DEFAULT_IPV4, type Nets, ONLY_B, SUFFIXES } from "./link_flags.ts";
+import { readConfig, readTapConfig } from "./flags.ts";
+import { type Nets, ONLY_B, SUFFIXES } from "./link_flags.ts";
 import { EXAMPLES, EXPLAIN_HELP, POLICY_HELP, REPLAY_HELP } from "./help.ts";
 import { parsePacket } from "../offline/packet_text.ts";
 import { POLICY_VIEWS, type PolicyCommand } from "./policy_command.ts";
 import type { ReplayCommand } from "./replay_command.ts";
-import { DEFAULT_MTU, DEFAULT_PORTS, parseDevice, parseMtu, parsePath } from "./values.ts";
+import { addFlag, addRunFlags } from "./run_flags.ts";
+import { DEFAULT_MTU, parseDevice, parseMtu, parsePath } from "./values.ts";
 
 /** What the command line asks for. */
 export type Command =
   /** Run the proxy. */
-  | { readonly kind: "run"; readonly config: Config; readonly tap: TapConfig }
+  | {
+    readonly kind: "run";
+    readonly config: Config;
+    readonly tap: TapConfig;
+    /** Path of the control socket; null: there is none. */
+    readonly control: string | null;
+  }
+  /** Ask a running proxy, or change it. */
+  | { readonly kind: "ctl" } & CtlCommand
   /** Look at a policy without running it. */
   | { readonly kind: "policy" } & PolicyCommand
   /** Tell what would become of packets. */
@@ -74,12 +73,14 @@ export function parseArgs(argv: readonly string[], about: About): Command {
     const flags = program.opts<Flags>();
     refuseArguments(program.args);
     const config = readConfig(flags, readNets(flags), "auto");
-    command = { kind: "run", config, tap: readTapConfig(flags) };
+    const control = readOptional(flags, "control", parsePath);
+    command = { kind: "run", config, tap: readTapConfig(flags), control };
   });
   const take = (given: Command) => command = given;
   addPolicyCommand(program, take);
   addExplainCommand(program, take);
   addReplayCommand(program, take);
+  addCtlCommand(program, take);
   try {
     program.parse(withHelpCommand(argv).flatMap(splitFlag), { from: "user" });
   } catch (error) {
@@ -96,59 +97,13 @@ export function parseArgs(argv: readonly string[], about: About): Command {
 }
 
 function makeProgram(about: About, print: (text: string) => void): Program {
-  const flag = (flags: string, text: string) => addFlag(program, flags, text);
   const program = new Program("proxy")
     .usage("--net=DEVICE --dst-addrs=ADDR[,ADDR…] [flags]")
     .description(
       "A load-balancing firewall on a Linux TAP device: answers for one IPv4 address\n" +
         "and runs every packet for it through a policy.",
     );
-  flag("--net <DEVICE>", "TAP device, 1 to 15 characters (required)");
-  flag("--dst-addrs <ADDR,…>", "addresses of the backends, comma-separated (required)");
-  flag("--check <CHECK>", `how backends are checked, as in "tcp 80" (default ${DEFAULT_CHECK})`);
-  flag("--ipv4 <ADDR/LEN>", `own address; without /LEN, /24 (default ${DEFAULT_IPV4})`);
-  flag("--gateway <ADDR>", "default gateway (default none)");
-  flag("--host-ipv4 <ADDR/LEN>", "the host's address on the device; brings it up (default none)");
-  flag("--route <CIDR,ADDR>", "route to a network via a neighbour, repeatable (default none)");
-  flag("--mac <MAC>", "own MAC address (default: from device and address)");
-  flag("--net-b <DEVICE>", "TAP device of side B, the backends' (default: one device)");
-  flag("--ipv4-b <ADDR/LEN>", "own address on side B (required with --net-b)");
-  flag("--gateway-b <ADDR>", "default gateway on side B (default none)");
-  flag("--host-ipv4-b <ADDR/LEN>", "the host's address on side B's device (default none)");
-  flag("--mac-b <MAC>", "own MAC address on side B (default: likewise)");
-  flag("--ports <FIRST-LAST>", `source ports towards backends (default ${DEFAULT_PORTS})`);
-  flag("--max-conn <N>", `maximum connections (default ${DEFAULT_MAX_CONN})`);
-  flag(
-    "--max-limit-sources <N>",
-    `maximum sources that limits track (default ${DEFAULT_MAX_LIMIT_SOURCES})`,
-  );
-  flag("--max-neighbors <N>", "maximum ARP entries for each interface (default --max-conn)");
-  flag(
-    "--max-conn-per-source <N>",
-    "maximum unanswered connections of one source (default a quarter)",
-  );
-  for (const [name, text] of TIMEOUT_FLAGS) {
-    const seconds = DEFAULT_TIMEOUTS[timeoutKey(name)];
-    flag(`--timeout-${name} <SECONDS>`, `idle timeout: ${text} (default ${seconds})`);
-  }
-  program.option("--preserve-source", "backends see clients' addresses (default: the proxy's)");
-  flag(
-    "--clamp-mss <on|off>",
-    "lower TCP's MSS to the MTUs (default: on if the MTUs differ)",
-  );
-  flag(
-    "--strays <reset|drop>",
-    `answer to TCP segments of no connection (default ${DEFAULT_STRAYS})`,
-  );
-  flag("--policy <FILE>", "policy to run, reloaded at SIGHUP (default: built-in)");
-  flag("--seed <N>", "seed of a repeatable run, for replay and tests (default random)");
-  flag("--hash-key-file <FILE>", "key that instances share: by source, by maglev (default none)");
-  flag("--trace <MODE>", "PDUs shown: auto (50 a second), all or off (default auto)");
-  flag(
-    "--offload <on|off>",
-    `TCP segmentation and checksum offload (default ${DEFAULT_OFFLOAD})`,
-  );
-  flag("--spin <MICROSECONDS>", `busy-poll time before sleeping (default ${DEFAULT_SPIN})`);
+  addRunFlags(program);
   program.helpCommand(false);
   // The output settings keep commander away from the terminal and the environment.
   return program
@@ -173,16 +128,6 @@ function makeProgram(about: About, print: (text: string) => void): Program {
     })
     .allowExcessArguments() // we have the better words for them
     .exitOverride();
-}
-
-/** A flag with a value; all that are given are kept. */
-function addFlag(program: Program, flags: string, text: string): Program {
-  return program.option(flags, text, (value: string, previous?: Values) => {
-    if (value.startsWith("--")) {
-      throw new SyntaxError(`${flags.split(" ")[0]}: Missing value before "${value}"`);
-    }
-    return [...previous ?? [], value];
-  });
 }
 
 function addPolicyCommand(program: Program, take: (command: Command) => void): void {
@@ -293,9 +238,9 @@ function withHelpCommand([word, ...rest]: readonly string[]): readonly string[] 
 }
 
 /** Flags that only a device gives a meaning. */
-const OF_DEVICES = ["net", "net-b", "host-ipv4", "host-ipv4-b", "offload", "spin"];
+const OF_DEVICES = ["net", "net-b", "host-ipv4", "host-ipv4-b", "offload", "spin", "control"];
 
-function refuseFlags(flags: Flags, command: string, names: readonly string[]): void {
+export function refuseFlags(flags: Flags, command: string, names: readonly string[]): void {
   for (const name of names) {
     if (flags[camelCase(name)] === undefined) continue;
     throw new SyntaxError(`Cannot use --${name} with "${command}", see proxy ${command} --help`);

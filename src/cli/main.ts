@@ -4,6 +4,7 @@ import type { BuiltIn } from "../policy/language/built_in.ts";
 import type { Customs } from "../policy/notation/parse.ts";
 import { type Command, parseArgs } from "./args.ts";
 import { complain, reported } from "./command.ts";
+import { ctlCommand } from "./ctl_command.ts";
 import { explainCommand } from "./explain_command.ts";
 import { openLog } from "../process/log.ts";
 import { Outlet } from "../process/outlet.ts";
@@ -11,6 +12,7 @@ import { policyCommand } from "./policy_command.ts";
 import { replayCommand } from "./replay_command.ts";
 import { run } from "../process/run.ts";
 import { findSameFile, type NamedFile } from "../process/same_file.ts";
+import { giveUp } from "../process/permissions.ts";
 import { ignoreSignals } from "../process/signals.ts";
 import { writeAll } from "../process/write_all.ts";
 
@@ -23,6 +25,8 @@ export interface Platform {
   /** Loads what draws SVG: too large to be part of every run. */
   readonly svg: () => Promise<typeof import("./svg.ts")>;
   readonly build: "source" | "compiled" | "portable";
+  /** Starts the thread that serves the control socket (`src/process/control/worker.ts`). */
+  readonly controlThread: () => Worker;
 }
 
 /**
@@ -42,8 +46,7 @@ export async function main(
   const { stdout, stderr } = Deno;
   const command = parseArgs(args, { version: manifest.version, build: platform.build });
   if (command.kind === "run") ignoreSignals();
-  const writes = command.kind === "replay" || platform.build === "source"; // sources make the shim
-  if (!writes) Deno.permissions.revokeSync({ name: "write" });
+  giveUp(unneededBy(command, platform.build === "source"));
   const { inputs, outputs } = filesOf(command);
   const wrong = command.kind === "usage-error" ? command.message : findSameFile(inputs, outputs);
   if (wrong !== null) {
@@ -68,10 +71,26 @@ export async function main(
       return await explainCommand(command, options);
     case "replay":
       return await replayCommand(command, options);
+    case "ctl":
+      return await ctlCommand(command, options);
     case "run":
       return await runCommand(command, platform, program);
     case "usage-error":
       return 2;
+  }
+}
+
+/** What the command will not need; a run gives up the rest when all is open. */
+function unneededBy(command: Command, isSource: boolean): Deno.PermissionName[] {
+  switch (command.kind) {
+    case "run": // sources make the shim
+      return command.control !== null ? [] : isSource ? ["net", "sys"] : ["net", "sys", "write"];
+    case "ctl": // a Unix socket is written and read
+      return ["sys"];
+    case "replay":
+      return ["net", "sys"];
+    default:
+      return ["net", "sys", "write"];
   }
 }
 
@@ -100,8 +119,8 @@ function filesOf(command: Command): { inputs: NamedFile[]; outputs: NamedFile[] 
 
 /** A run: the console never holds it up, and when that fails the run goes on without. */
 async function runCommand(
-  { config, tap }: Extract<Command, { kind: "run" }>,
-  { shim }: Platform,
+  { config, tap, control }: Extract<Command, { kind: "run" }>,
+  { shim, controlThread, build }: Platform,
   { policy: builtIn, customs }: Program,
 ): Promise<number> {
   let code = 0;
@@ -112,7 +131,17 @@ async function runCommand(
   });
   const log = openLog(stderr, Deno.stderr.isTerminal() && !Deno.noColor);
   try {
-    await run({ config, tap, builtIn, customs, shim, stdout, log });
+    const about = { version: manifest.version, build };
+    await run({
+      config,
+      tap,
+      builtIn,
+      customs,
+      shim,
+      stdout,
+      log,
+      control: control === null ? null : { path: control, thread: controlThread, about },
+    });
   } catch (error) {
     stderr.offer(`error: ${error instanceof Error ? error.message : String(error)}\n`);
     code = 1;

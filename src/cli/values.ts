@@ -12,7 +12,7 @@ import {
 } from "../wire/address.ts";
 import type { Route } from "../stack/routes.ts";
 import { checkOwnAddress } from "../datapath/address_rules.ts";
-import { checkDeviceName } from "../device/tap.ts";
+import { checkDeviceName } from "../device/device_name.ts";
 import type { StrayMode, TraceMode } from "../datapath/config.ts";
 
 const DEFAULT_PREFIX = 24;

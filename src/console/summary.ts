@@ -49,7 +49,8 @@ function formatCounts(counts: Readonly<Record<string, number>>): string {
   return shown.map(([name, count]) => `${name} ${count}`).join(", ") || "none";
 }
 
-function formatTree({ lines, hiddenLines }: Snapshot["policy"]): string {
+/** The lines of a tree with their counts, each ended by a newline. */
+export function formatTree({ lines, hiddenLines }: Snapshot["policy"]): string {
   const shown = lines.map(({ pdus, depth, text }) =>
     `${String(pdus).padStart(COUNT_WIDTH)}  ${INDENT.repeat(depth)}${text}\n`
   );

@@ -1,13 +1,14 @@
 /**
- * The appliance: everything between the device's bursts. With an in-memory device, a manual clock and
- * seeded randomness it is the whole world of a test.
+ * The appliance: everything between the device's bursts. With an in-memory device, a manual clock
+ * and seeded randomness it is the whole world of a test.
  *
  *     read ─ decode ─ admit ─ classify ─ tree ─┬─ forward: TTL, commit, route, translate, ARP ─┐
  *              │       │ └─ reassemble         ├─ echo reply in place ─────────────────────────┼─ write
  *              └─ ARP  └─ dropped              └─ drop                                         │
  *                  └───────────────────────────────────────────────────────────────────────────┘
  *
- * Nothing here throws for a packet's sake: each ends as a decision, a drop with a counted reason, or ARP.
+ * Nothing here throws for a packet's sake: each ends as a decision, a drop with a counted reason,
+ * or ARP.
  *
  * Long because a frame's way through all rooms can be read here from top to bottom.
  */
@@ -25,13 +26,14 @@ import { RelatedErrors } from "../flow/icmp_error.ts";
 import { SIDE_B } from "../flow/table.ts";
 import { Fragmenter, MAX_PACKET_FRAGMENTS } from "../stack/fragmentation.ts";
 import { Reassembly } from "../stack/reassembly.ts";
-import { DROP, FORWARD, type Policy } from "../policy/language/ast.ts";
+import type { AnnotatedTree } from "../policy/engine/annotate.ts";
+import { DROP, FORWARD, type Policy, type Predicate } from "../policy/language/ast.ts";
 import { isActive } from "../policy/language/health.ts";
 import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
 import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import type { HashKey } from "../wire/keyed_hash.ts";
-import { FROM_A, FROM_B, Pdu } from "../wire/pdu.ts";
+import { FROM_A, FROM_B, Pdu, STATE_ESTABLISHED, STATE_INVALID } from "../wire/pdu.ts";
 import { Answers } from "./answers.ts";
 import { checkPools } from "./address_rules.ts";
 import type { Config } from "./config.ts";
@@ -43,7 +45,14 @@ import { Count, Metrics } from "./metrics.ts";
 import { ConnectionResets } from "./reset_connections.ts";
 import { PlainSegments } from "./header_prediction.ts";
 import type { Observer, SentFrame } from "./observer.ts";
-import { type Snapshot, snapshotOf } from "./snapshot.ts";
+import {
+  type Counters,
+  countersOf,
+  frozen,
+  type MemberSnapshot,
+  type Snapshot,
+  snapshotOfMember,
+} from "./snapshot.ts";
 import { Strays } from "./strays.ts";
 import { type Evaluator, RunningPolicy } from "./running_policy.ts";
 
@@ -64,10 +73,19 @@ export interface ApplianceOptions {
   /** Is handed what became of PDUs; null: nobody is. */
   readonly observer: Observer | null;
   readonly evaluator?: Evaluator;
-  /** Chance of the checks of backends: theirs alone, so that they change nobody's else; without it none are made. */
+  /**
+   * Chance of the checks of backends: theirs alone, so that they change nobody's else; without it
+   * none are made.
+   */
   readonly checkRandom?: Random;
   /** Of `--hash-key-file`; default none. */
   readonly hashKey?: HashKey;
+}
+
+export interface Killed {
+  readonly killed: number;
+  /** Null: the end was reached. */
+  readonly next: number | null;
 }
 
 export class Appliance {
@@ -80,7 +98,8 @@ export class Appliance {
   /** Side A's link and side B's, which may be one and the same. */
   readonly #a: Link;
   readonly #b: Link;
-  readonly #observer: Observer | null;
+  /** Is handed what became of PDUs; may be changed between two polls. */
+  observer: Observer | null;
   readonly #checks: HealthChecks | null;
   readonly #lost: LostConnections;
   readonly #limitedLog: LimitedLog;
@@ -113,7 +132,7 @@ export class Appliance {
     } = options;
     this.#clock = clock;
     this.#random = random;
-    this.#observer = observer;
+    this.observer = observer;
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
     checkPools(policy.pools, config.links);
@@ -201,8 +220,9 @@ export class Appliance {
   }
 
   /**
-   * Reads one burst from each device that is up, handles it and sends what came of it. A single device is
-   * waited for up to `waitMs`. Returns the number of frames read, at least 1 if there is more to do, or `-errno`.
+   * Reads one burst from each device that is up, handles it and sends what came of it. A single
+   * device is waited for up to `waitMs`. Returns the number of frames read, at least 1 if there is
+   * more to do, or `-errno`.
    */
   poll(waitMs: number): number {
     const links = this.links;
@@ -242,9 +262,10 @@ export class Appliance {
   }
 
   /**
-   * Runs `policy` from the next PDU on. Connections stay; so do positions and counters of nodes that
-   * both policies have, and members of pools that both have. One that only the old one has stays until
-   * its last connection has gone. Throws a RangeError for a policy that can't run; then the old one goes on.
+   * Runs `policy` from the next PDU on. Connections stay; so do positions and counters of nodes
+   * that both policies have, and members of pools that both have. One that only the old one has
+   * stays until its last connection has gone. Throws a RangeError for a policy that can't run; then
+   * the old one goes on.
    */
   setPolicy(policy: Policy): void {
     this.#policy.replace(policy);
@@ -253,17 +274,12 @@ export class Appliance {
   }
 
   /**
-   * Resets those of the open TCP connections that `isMeant` names: a slice with each `step`, which the next
-   * `poll` sends.
+   * Resets those of the open TCP connections that `isMeant` names: a slice with each `step`, which
+   * the next `poll` sends. They stay in the table, as connections that have been reset.
    */
   resets(isMeant: (entry: number) => boolean): ConnectionResets {
-    return new ConnectionResets({
-      connections: this.connections,
-      links: this.links,
-      linkTowards: (reference) => this.#dispatch.linkTowards(reference),
-      random: this.#random,
-      isMeant,
-    });
+    const told = (entry: number, nowMs: number) => this.connections.markReset(entry, nowMs);
+    return this.#resets(isMeant, 0, told);
   }
 
   /** Resets all open TCP connections and sends that at once, as many as `withinMs` allows. */
@@ -279,11 +295,81 @@ export class Appliance {
     return resets;
   }
 
+  /**
+   * Forgets the connections that `isMeant` names, in the slice of the table from entry `from` on;
+   * both ends of an open TCP connection get an RST, at once. Returns how many, and where the next
+   * slice begins, or null.
+   */
+  kill(isMeant: (entry: number) => boolean, from: number): Killed {
+    const { connections } = this;
+    const resets = this.#resets(isMeant, from, (entry) => connections.remove(entry));
+    const goesOn = resets.step(this.#nowMs);
+    this.#flush();
+    let killed = resets.connections;
+    for (let entry = from; entry < resets.next; entry++) {
+      if (!connections.table.isUsed(entry) || !isMeant(entry)) continue;
+      connections.remove(entry);
+      killed++;
+    }
+    return { killed, next: goesOn ? resets.next : null };
+  }
+
+  #resets(
+    isMeant: (entry: number) => boolean,
+    from: number,
+    told: (entry: number, nowMs: number) => void,
+  ): ConnectionResets {
+    return new ConnectionResets({
+      connections: this.connections,
+      links: this.links,
+      linkTowards: (reference) => this.#dispatch.linkTowards(reference),
+      random: this.#random,
+      isMeant,
+      from,
+      told,
+    });
+  }
+
+  /** The policy that runs. */
+  get policy(): Policy {
+    return this.#policy.policy;
+  }
+
+  /** The member is in service again: its status is what checks or ARP know of it. */
+  returnToService(member: Member): void {
+    this.backends.setStatus(member, member.pool.health.check.kind === "off" ? "up" : "unknown");
+    this.#backendsChanged(this.#nowMs);
+    this.#checks?.update(this.#nowMs);
+  }
+
+  /** A function that asks this of a PDU, for an observer; it may name the policy's lists. */
+  predicate(when: Predicate): (pdu: Pdu) => boolean {
+    return this.#policy.predicate(when);
+  }
+
+  snapshotOf(member: Member): MemberSnapshot {
+    return snapshotOfMember(member, this.#checks);
+  }
+
   /** What has been counted so far, as plain frozen data. */
   snapshot(): Snapshot {
-    const { connections, links, metrics } = this;
-    const tree = this.#policy.annotated();
-    return snapshotOf(metrics, connections, links, this.backends.pools, this.#checks, tree);
+    return frozen({ ...this.counters(), policy: this.#policy.annotated() });
+  }
+
+  /** The tree with its counts, made with a `pause` now and then: it may be large. */
+  tree(pause: () => Promise<void>): Promise<AnnotatedTree> {
+    return this.#policy.annotatedInPieces(pause);
+  }
+
+  /** As `snapshot`, without the tree: costs the same whatever the policy. */
+  counters(): Counters {
+    return countersOf(
+      this.metrics,
+      this.connections,
+      this.links,
+      this.backends.pools,
+      this.#checks,
+    );
   }
 
   // A frame's way
@@ -296,7 +382,7 @@ export class Appliance {
     this.connections.lookAhead(link.arena);
     const policy = this.#policy;
     const { evaluate } = policy;
-    const observer = this.#observer;
+    const observer = this.observer;
     policy.forget(); // for an evaluation that has thrown
     const isUnseen = observer === null || observer.isBusy(this.#nowMs);
     for (let i = 0; i < count; i++) {
@@ -338,13 +424,13 @@ export class Appliance {
     }
     if (reason !== 0) {
       this.metrics.drop(reason);
-      this.#observer?.refused(pdu, reason);
+      this.observer?.refused(pdu, reason);
     }
   }
 
   /**
-   * Gives a fragment to the reassembly: HELD, a reason, or 0 when `pdu` has become the whole datagram,
-   * decoded as far as the fragment was.
+   * Gives a fragment to the reassembly: HELD, a reason, or 0 when `pdu` has become the whole
+   * datagram, decoded as far as the fragment was.
    */
   #fragment({ arena, mac }: Link, pdu: Pdu): number {
     // Room for a whole datagram and its fragments: what is queued so far leaves now.
@@ -362,7 +448,9 @@ export class Appliance {
     return reason;
   }
 
-  /** True if a backend's packet to another host belongs to a connection, or is an error about one. */
+  /**
+   * True if a backend's packet to another host belongs to a connection, or is an error about one.
+   */
   #isTracked(pdu: Pdu): boolean {
     const { table } = this.connections;
     const ports = (pdu.srcPort << 16) | pdu.dstPort;
@@ -378,8 +466,8 @@ export class Appliance {
     counts[Count.pdusIn]!++;
     counts[Count.pduBytesIn]! += pdu.totalLength;
     const related = this.#related.find(this.#in.arena.view, pdu);
-    if (this.#observer === null) this.#conclude(this.#handle(pdu, related));
-    else this.#observed(this.#observer, pdu, related);
+    if (this.observer === null) this.#conclude(this.#handle(pdu, related));
+    else this.#observed(this.observer, pdu, related);
   }
 
   /** Decides about the PDU and does it: the decision carried out, or a reason. */
@@ -394,6 +482,11 @@ export class Appliance {
   #observed(observer: Observer, pdu: Pdu, related: number): void {
     const isWanted = observer.wants(this.#nowMs);
     if (isWanted) observer.received(this.#in.arena.view, pdu);
+    if (isWanted && related !== NOT_MINE) {
+      // The tree is not asked; who watches may ask the same of it.
+      pdu.state = related >= 0 ? STATE_ESTABLISHED : STATE_INVALID;
+      pdu.side = this.#isFromA(pdu) ? FROM_A : FROM_B;
+    }
     const queued = isWanted ? this.links.map(({ arena }) => arena.txCount) : [];
     const outcome = this.#handle(pdu, related);
     const reason = this.#conclude(outcome);
@@ -438,7 +531,9 @@ export class Appliance {
     return this.#dispatch.carryOut(this.#in, pdu, this.#policy.evaluate(pdu), this.#nowMs);
   }
 
-  /** The side that the PDU came from; with one interface for both sides its connection knows best. */
+  /**
+   * The side that the PDU came from; with one interface for both sides its connection knows best.
+   */
   #sideOf(pdu: Readonly<Pdu>): number {
     if (pdu.flow >= 0) return this.#dispatch.sideOf(this.#in, pdu.flow);
     return this.#isFromA(pdu) ? FROM_A : FROM_B;
@@ -458,7 +553,7 @@ export class Appliance {
     this.connections.expire(this.#nowMs);
     this.#checks?.tick(this.#nowMs);
     this.#reassembly.expire(this.#nowMs);
-    this.#observer?.tick(this.#nowMs);
+    this.observer?.tick(this.#nowMs);
     this.#limitedLog.tick(this.#nowMs);
   }
 

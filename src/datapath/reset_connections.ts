@@ -1,13 +1,14 @@
 /**
- * Ends open TCP connections for both of their ends, though no packet asks for it: when the proxy ends, or
- * a backend has gone. Each end gets an RST with the very number that it takes (RFC 9293 §3.10.7.4, RFC
- * 5961 §3.2). What has been sent to it and what it has acknowledged may differ: then it gets one with
- * each of the two.
+ * Ends open TCP connections for both of their ends, though no packet asks for it: when the proxy
+ * ends, or a backend has gone. Each end gets an RST with the very number that it takes (RFC 9293
+ * §3.10.7.4, RFC 5961 §3.2). What has been sent to it and what it has acknowledged may differ: then
+ * it gets one with each of the two.
  *
  *     client ◀─ RST ─ proxy:sp      proxy:pp ─ RST ─▶ backend
  *
- * A large table takes many turns: `step` looks at a slice of it and stops before a transmit list is full.
- * An RST waits for nobody: where the next hop's MAC address is not known it is counted as unsent.
+ * A large table takes many turns: `step` looks at a slice of it and stops before a transmit list is
+ * full. An RST waits for nobody: where the next hop's MAC address is not known it is counted as
+ * unsent.
  */
 import type { Random } from "../core/random.ts";
 import type { Connections } from "../flow/connections.ts";
@@ -32,6 +33,10 @@ export interface ConnectionResetsOptions {
   readonly random: Random;
   /** Which entries are meant, of those that are open TCP connections. */
   readonly isMeant: (entry: number) => boolean;
+  /** The first entry that is looked at. */
+  readonly from: number;
+  /** What becomes of an entry of which both ends were told. */
+  readonly told: (entry: number, nowMs: number) => void;
 }
 
 export class ConnectionResets {
@@ -40,16 +45,23 @@ export class ConnectionResets {
   /** Ends of them to which no RST could be sent. */
   unsent = 0;
   readonly #options: ConnectionResetsOptions;
-  #next = 0;
+  #next: number;
 
   constructor(options: ConnectionResetsOptions) {
     this.#options = options;
+    this.#next = options.from;
   }
 
-  /** Goes on with the next slice, and queues its RSTs; false once all entries have been looked at. */
+  /** The entry at which the next slice begins. */
+  get next(): number {
+    return this.#next;
+  }
+
+  /**
+   * Goes on with the next slice, and queues its RSTs; false once all entries have been looked at.
+   */
   step(nowMs: number): boolean {
-    const { connections, links } = this.#options;
-    const { table } = connections;
+    const { connections: { table }, links, told } = this.#options;
     const end = Math.min(this.#next + SLICE_ENTRIES, table.end);
     for (; this.#next < end; this.#next++) {
       if (!this.#takes(this.#next)) continue;
@@ -58,7 +70,7 @@ export class ConnectionResets {
       );
       if (!hasRoom) return true;
       for (const side of [SIDE_A, SIDE_B]) if (!this.#tell(this.#next, side)) this.unsent++;
-      connections.markReset(this.#next, nowMs | 0);
+      told(this.#next, nowMs | 0);
       this.connections++;
     }
     return this.#next < table.end;

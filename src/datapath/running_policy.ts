@@ -3,12 +3,18 @@ import type { LimitedLog } from "../core/limited_log.ts";
 import type { Random } from "../core/random.ts";
 import type { Backends } from "../flow/backends/backends.ts";
 import { Affinity } from "../policy/engine/affinity.ts";
-import { annotate, type AnnotatedTree } from "../policy/engine/annotate.ts";
+import { annotate, type AnnotatedTree, annotateInPieces } from "../policy/engine/annotate.ts";
 import { compile } from "../policy/engine/compile.ts";
 import type { Environment, Evaluate, Steps } from "../policy/engine/environment.ts";
 import { adopt, makePlan, type Plan } from "../policy/engine/plan.ts";
 import { SourceLimits } from "../policy/engine/source_limits.ts";
-import { ECHO_REPLY, FORWARD, type Policy } from "../policy/language/ast.ts";
+import {
+  ECHO_REPLY,
+  FORWARD,
+  type Policy,
+  type Predicate,
+  type Tree,
+} from "../policy/language/ast.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import { checkPools } from "./address_rules.ts";
 import type { Config, Links } from "./config.ts";
@@ -77,6 +83,25 @@ export class RunningPolicy {
     this.#plan = plan;
   }
 
+  get policy(): Policy {
+    return this.#plan.policy;
+  }
+
+  /** A function that asks this of a PDU, which may name the policy's lists. It changes nothing. */
+  predicate(when: Predicate): (pdu: Pdu) => boolean {
+    const then: Tree = { node: "decide", decision: "forward", label: null };
+    const next: Tree = { node: "filter", when, then };
+    const { lists, pools } = this.policy;
+    const asking: Policy = { default: "drop", lists, pools, subtrees: {}, next };
+    const evaluate = compile(makePlan(asking, this.#environment));
+    return (pdu) => {
+      const { exit } = pdu;
+      const holds = evaluate(pdu) === FORWARD;
+      pdu.exit = exit;
+      return holds;
+    };
+  }
+
   /** Forgets what balancers chose in an evaluation that has thrown. */
   forget(): void {
     this.#affinity.settle(-1);
@@ -98,5 +123,10 @@ export class RunningPolicy {
   /** The lines of the tree, with how many PDUs came to each node. */
   annotated(): AnnotatedTree {
     return annotate(this.#plan);
+  }
+
+  /** As `annotated`, with a `pause` now and then. */
+  annotatedInPieces(pause: () => Promise<void>): Promise<AnnotatedTree> {
+    return annotateInPieces(this.#plan, pause);
   }
 }

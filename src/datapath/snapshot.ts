@@ -1,6 +1,6 @@
 /** Everything the summary shows, as plain frozen data that can be written as JSON. */
 import { REASON_NAMES, type ReasonName } from "../core/reason.ts";
-import type { MemberStatus } from "../flow/backends/member.ts";
+import type { Member, MemberStatus } from "../flow/backends/member.ts";
 import type { Pool } from "../flow/backends/pool.ts";
 import type { Connections } from "../flow/connections.ts";
 import { DECISION_NAMES } from "../policy/language/ast.ts";
@@ -9,8 +9,11 @@ import type { HealthChecks } from "./health_checks.ts";
 import type { Link } from "./link.ts";
 import { Count, type Metrics } from "./metrics.ts";
 
-/** Counts are since the start; addresses are 32-bit integers, as everywhere here. */
-export interface Snapshot {
+/**
+ * What is counted, and how the backends are; the tree apart, which may have a hundred thousand
+ * nodes.
+ */
+export interface Counters {
   readonly frames: {
     readonly in: number;
     readonly out: number;
@@ -35,6 +38,10 @@ export interface Snapshot {
   readonly checks: { readonly framesOut: number; readonly framesIn: number } | null;
   /** `dst-addrs` first. */
   readonly pools: readonly PoolSnapshot[];
+}
+
+/** Counts are since the start; addresses are 32-bit integers, as everywhere here. */
+export interface Snapshot extends Counters {
   readonly policy: AnnotatedTree;
 }
 
@@ -65,15 +72,14 @@ export interface MemberSnapshot {
   readonly tracked: number;
 }
 
-export function snapshotOf(
+export function countersOf(
   { counts, decisions, drops }: Metrics,
   { table, evicted }: Connections,
   links: readonly Link[],
   pools: readonly Pool[],
   checks: HealthChecks | null,
-  policy: AnnotatedTree,
-): Snapshot {
-  return frozen<Snapshot>({
+): Counters {
+  return frozen<Counters>({
     frames: {
       in: counts[Count.framesIn]!,
       out: counts[Count.framesOut]!,
@@ -90,15 +96,15 @@ export function snapshotOf(
       : { framesOut: checks.frames.out, framesIn: checks.frames.in },
     pools: pools.map(({ name, members }) => ({
       name,
-      members: members.map((member) => {
-        const { address, port, weight, isBackup, maxconn, status, opened, active } = member;
-        const failure = checks?.of(member)?.failure ?? null;
-        const traffic = { opened, tracked: active };
-        return { address, port, weight, isBackup, maxconn, status, failure, ...traffic };
-      }),
+      members: members.map((member) => snapshotOfMember(member, checks)),
     })),
-    policy,
   });
+}
+
+export function snapshotOfMember(member: Member, checks: HealthChecks | null): MemberSnapshot {
+  const { address, port, weight, isBackup, maxconn, status, opened, active } = member;
+  const failure = checks?.of(member)?.failure ?? null;
+  return { address, port, weight, isBackup, maxconn, status, failure, opened, tracked: active };
 }
 
 /** The names with their counts, in the order of the numbers. */
@@ -110,7 +116,7 @@ function named<Name extends string>(
 }
 
 /** Freezes the data and all that it holds. */
-function frozen<T>(data: T): T {
+export function frozen<T>(data: T): T {
   if (typeof data === "object" && data !== null) {
     for (const value of Object.values(data)) frozen(value);
     Object.freeze(data);

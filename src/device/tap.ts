@@ -20,6 +20,7 @@ import type { Clock } from "../core/clock.ts";
 import { type Arena, BURST_FRAMES, SLOT_BYTES } from "../core/arena.ts";
 import { formatAddress, maskOf } from "../wire/address.ts";
 import type { Device } from "./device.ts";
+import { encodeDeviceName } from "./device_name.ts";
 
 export { errnoName };
 
@@ -212,6 +213,11 @@ export class TapDevice implements Clock, Device {
     return (flags & IFF_UP) !== 0 ? "up" : "down";
   }
 
+  /** How many more descriptors the process may open, or `-errno`. */
+  spareDescriptors(): number {
+    return this.#closed ? -EBADF : this.#library.symbols.tap_spare();
+  }
+
   /** The Ethernet address of the kernel's end, 6 bytes into `mac`; 0, or `-errno`. */
   kernelMac(mac: Uint8Array<ArrayBuffer>): number {
     return this.#closed ? -EBADF : this.#library.symbols.tap_mac(this.#fd, mac);
@@ -333,28 +339,4 @@ function attach(
     throw tapError("attach", status, name, kind, holder);
   }
   throw hostError(status, name, `${formatAddress(host!.address)}/${host!.prefixLength}`);
-}
-
-/**
- * Throws a RangeError for an invalid device name: the kernel would refuse it (dev_valid_name in
- * net/core/dev.c), truncate it, or (`%`) replace it with a number.
- */
-export function checkDeviceName(name: string): void {
-  const fail = `Cannot use "${name}" as device name`;
-  if (!/^[!-~]*$/.test(name) || /[/:%]/.test(name) || name === "." || name === "..") {
-    throw new RangeError(
-      `${fail}: expected ASCII characters without space, "/", ":" or "%", not "." or ".."`,
-    );
-  }
-  if (name.length < 1 || name.length > 15) {
-    throw new RangeError(`${fail}: expected 1 to 15 characters, found ${name.length}`);
-  }
-}
-
-/** `name` as the kernel's 16 bytes. Throws a RangeError for an invalid one. */
-export function encodeDeviceName(name: string): Uint8Array<ArrayBuffer> {
-  checkDeviceName(name);
-  const bytes = new Uint8Array(16);
-  new TextEncoder().encodeInto(name, bytes);
-  return bytes;
 }

@@ -48,6 +48,7 @@ import {
   UDP_ONGOING,
 } from "./lifetimes.ts";
 import { LinkedLists } from "../core/linked_lists.ts";
+import { OPENED } from "./entry.ts";
 import { Lookahead } from "./lookahead.ts";
 import { EvictionClasses, FINISHED, LIVE, ONE_SIDED, RESET } from "./eviction.ts";
 import { type PortRange, Ports } from "./ports.ts";
@@ -341,6 +342,7 @@ export class Connections {
       source,
       (dstPort << 16) | port,
     );
+    this.table.setExtra(entry, OPENED, nowMs);
     this.table.setState(entry, state);
     this.#classes.add(entry, evictionClass);
     if (isPooled) this.#ports.add(entry, evictionClass);
@@ -355,8 +357,8 @@ export class Connections {
   /**
    * Holds the source of a new connection to its share of the table, and of the ports towards
    * `backend` and its `dstPort` (backend 0: it needs none). Returns 0 or a reason. Unanswered
-   * connections never exceed the share: a source that wants more loses its own oldest. Live ones are
-   * never evicted, and may exceed it while there is space: many users may share one address.
+   * connections never exceed the share: a source that wants more loses its own oldest. Live ones
+   * are never evicted, and may exceed it while there is space: many users may share one address.
    */
   #holdToShare(pdu: Pdu, backend: number, dstPort: number): number {
     const { protocol, src } = pdu;
@@ -409,6 +411,7 @@ export class Connections {
       if (reason !== 0) return reason;
       const ports = (pdu.srcPort << 16) | pdu.dstPort;
       const entry = this.table.insertOneSided(pdu.protocol, pdu.src, pdu.dst, ports);
+      this.table.setExtra(entry, OPENED, nowMs);
       this.table.setState(entry, ONE_SIDED_QUERY);
       this.#classes.add(entry, ONE_SIDED);
       pdu.flow = (entry << 1) | SIDE_A;
@@ -431,8 +434,8 @@ export class Connections {
   }
 
   /**
-   * Notes that the proxy has reset an open TCP connection. Its port rests, as after a backend's RST; a
-   * client that tries the same port again begins anew.
+   * Notes that the proxy has reset an open TCP connection. Its port rests, as after a backend's
+   * RST; a client that tries the same port again begins anew.
    */
   markReset(entry: number, nowMs: number): void {
     const state = this.table.state(entry);
@@ -451,6 +454,17 @@ export class Connections {
    */
   expire(nowMs: number): void {
     this.table.expire(nowMs, this.#timeoutsMs, this.#remove);
+  }
+
+  /** How long ago the connection was opened, in milliseconds; right for up to 49 days. */
+  ageMs(entry: number, nowMs: number): number {
+    return (nowMs - this.table.extra(entry, OPENED)) >>> 0;
+  }
+
+  /** After how many milliseconds it is forgotten, if it is not used; 0: at once. */
+  expiresInMs(entry: number, nowMs: number): number {
+    const timeoutMs = this.#timeoutsMs[this.table.state(entry)]!;
+    return Math.max(0, timeoutMs - this.table.idleMs(entry, nowMs));
   }
 
   remove(entry: number): void {
@@ -472,7 +486,10 @@ function isOver(evictionClass: number): boolean {
   return evictionClass === FINISHED || evictionClass === RESET;
 }
 
-/** True for a member whose connections are of no use: it is down, and not one that is used all the same. */
+/**
+ * True for a member whose connections are of no use: it is down, and not one that is used all the
+ * same.
+ */
 function isGone(member: Member): boolean {
   const { pool, status } = member;
   return status === "down" && (pool.health.allDown === "reject" || !pool.canUse(member));

@@ -5,12 +5,13 @@
  *
  * TCP keeps four words a side in DATA (`tcp_window.ts`: END, MAX_END, MAX_WIN, ACK), and the window
  * scales of its SYNs in META. Words that header prediction does not need are in a separate array,
- * EXTRA: the initial sequence number of side A, and one word with two uses:
+ * EXTRA: the initial sequence number of side A, when the connection was opened, and one word with
+ * two uses:
  *
  *   any state            sequence number of a challenge SYN, which A sent on an open connection
  *   CLOSED, no such SYN  the last timestamp of side A (RFC 6191)
  *
- * UDP and queries use none of these words.
+ * UDP and queries use the time only.
  */
 
 /** Words of an entry, as a power of 2. */
@@ -40,7 +41,9 @@ export const LAST_SEEN = 7;
 export const DATA = 8;
 
 /** Words an entry has in EXTRA. */
-export const EXTRA_WORDS = 2;
+export const EXTRA_WORDS = 3;
+/** Of these, when the connection was opened, in ms modulo 2³²; 0 and 1 are `tcp_window.ts`'s. */
+export const OPENED = 2;
 
 /** Index of an entry's first word. */
 export function baseOf(entry: number): number {

@@ -8,8 +8,8 @@
  * arrives from that side. Entries live in one Int32Array, the index is open addressing at a load of
  * at most one half, and removal shifts the following slots back, so that there are no tombstones.
  *
- * An entry takes 74 bytes here, 16 in the index, 16 in the lists of `eviction.ts`, and 8 in the
- * counts of `shares.ts`: 114.
+ * An entry takes 78 bytes here, 16 in the index, 16 in the lists of `eviction.ts`, and 8 in the
+ * counts of `shares.ts`: 118.
  *
  * A look-up in a large table has two cache misses, the slot and the entry. `findAll` looks up a
  * whole burst, so that these overlap.
@@ -221,7 +221,7 @@ export class FlowTable {
     this.words[baseOf(entry) + DATA + word] = value;
   }
 
-  /** Word `word` (0 or 1) of EXTRA. */
+  /** Word `word` (0 … 2) of EXTRA. */
   extra(entry: number, word: number): number {
     return this.#extra[EXTRA_WORDS * entry + word]!;
   }
@@ -278,6 +278,10 @@ export class FlowTable {
   /** Entries from here on have never been in use: an end for those who go through all of them. */
   get end(): number {
     return this.#untouched;
+  }
+
+  isUsed(entry: number): boolean {
+    return this.words[baseOf(entry) + META] !== 0;
   }
 
   /** Every entry in use; for summaries and tests, not for the packet path. */

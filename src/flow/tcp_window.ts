@@ -117,8 +117,8 @@ export function noteChallenge(view: DataView, table: FlowTable, entry: number, p
 }
 
 /**
- * True for side B's SYN ACK or RST in answer to a challenge SYN and the data in it (RFC 7413): B has
- * forgotten the connection.
+ * True for side B's SYN ACK or RST in answer to a challenge SYN and the data in it (RFC 7413): B
+ * has forgotten the connection.
  */
 export function answersChallenge(table: FlowTable, entry: number, pdu: Pdu): boolean {
   if ((pdu.tcpFlags & tcp.ACK) === 0 || !isChallenged(table, entry)) return false;
@@ -230,8 +230,9 @@ export function isRstExact(table: FlowTable, entry: number, side: number, pdu: P
 }
 
 /**
- * The lowest number at which `side` may take an RST: what it has acknowledged of the other side, whose SYN
- * counts as received. It may have received more since; where that ends, `endOfSent` of the other side says.
+ * The lowest number at which `side` may take an RST: what it has acknowledged of the other side,
+ * whose SYN counts as received. It may have received more since; where that ends, `endOfSent` of
+ * the other side says.
  */
 export function lowestExpected(
   table: FlowTable,

@@ -63,7 +63,9 @@ static const char *const DENO_ARGS[] = {
     "--no-code-cache",
     "--allow-ffi=/proc/self/fd/41",
     "--allow-read",
-    "--allow-write", /* given up at once, except by `replay`: see src/cli/main.ts */
+    "--allow-write", /* this and the next two are given up when what the command needs is open: */
+    "--allow-net",   /* see src/cli/main.ts and src/process/run.ts; the control socket needs all three */
+    "--allow-sys",
     "--allow-env=NO_COLOR,FORCE_COLOR,CLICOLOR_FORCE",
     "--ext=js",
     "/proc/self/fd/40", /* tap_title in ffi/tap.c knows it */

@@ -14,6 +14,8 @@ const PERMISSIONS = [
   "--allow-ffi",
   "--allow-read",
   "--allow-write",
+  "--allow-net",
+  "--allow-sys",
   "--allow-env=NO_COLOR,FORCE_COLOR,CLICOLOR_FORCE",
 ];
 
@@ -47,6 +49,8 @@ function compile(): boolean {
       ...PERMISSIONS,
       "--include",
       "ffi/build/libtap.so",
+      "--include",
+      "src/pack/control_thread.ts",
     ]
       .concat("--output", UNFINISHED, "main.ts"),
   );

@@ -4,6 +4,7 @@
  * fixed descriptors.
  */
 import { main, type Platform } from "../cli/main.ts";
+import { CONTROL_THREAD, serveControl } from "../process/control/worker.ts";
 import { builtIn } from "../policy/language/built_in.ts";
 
 /** SHIM_FD in `src/pack/launcher.c`. */
@@ -12,11 +13,18 @@ const SHIM_FD = 41;
 /** SVG_FD in `src/pack/launcher.c`: the bundle of `src/cli/svg.ts`. */
 const SVG_FD = 42;
 
+/** PROGRAM_FD in `src/pack/launcher.c`: this bundle. */
+const PROGRAM_FD = 40;
+
 const platform: Platform = {
   shim: () => Promise.resolve(`/proc/self/fd/${SHIM_FD}`),
   svg: () => import(`file:///proc/self/fd/${SVG_FD}`),
   build: "portable",
+  controlThread: () =>
+    new Worker(`file:///proc/self/fd/${PROGRAM_FD}`, { type: "module", name: CONTROL_THREAD }),
 };
 const program = { policy: builtIn, customs: { predicates: {}, selectors: {} } };
 
-Deno.exit(await main(Deno.args, platform, program));
+// A thread runs the same bundle, and is told by its name what it is for.
+if (globalThis.name === CONTROL_THREAD) serveControl();
+else Deno.exit(await main(Deno.args, platform, program));

@@ -9,6 +9,8 @@ export function sourcePlatform(): Platform {
     shim: shimPath,
     svg: () => import("../cli/svg.ts"),
     build: Deno.build.standalone ? "compiled" : "source",
+    controlThread: () =>
+      new Worker(new URL("./control_thread.ts", import.meta.url), { type: "module" }),
   };
 }
 

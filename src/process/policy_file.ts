@@ -2,6 +2,7 @@
  * A policy file as text, with the files that it includes: UTF-8 of a bounded size, or one clear
  * line about what is wrong with it.
  */
+import type { PolicyText } from "../control/request.ts";
 import type { Policy } from "../policy/language/ast.ts";
 import {
   type Include,
@@ -26,6 +27,8 @@ export interface PolicySource {
   readonly text: string;
   /** Gives the files that the text includes; standard input can include none. */
   readonly include?: Include;
+  /** Those files, by path. */
+  readonly included: ReadonlyMap<string, Included>;
 }
 
 /**
@@ -47,10 +50,18 @@ export async function loadPolicyOr(
  * Reads and parses the file. Throws an Error whose message has the lines that say what is wrong.
  */
 export async function loadPolicy(path: string, customs: Customs): Promise<LoadedPolicy> {
-  const { text, ...options } = await readPolicy(path);
-  const parsed = parse(text, { ...options, customs });
+  return (await loadPolicyText(path, customs)).source;
+}
+
+/** As `loadPolicy`, with the text that it was read from. */
+export async function loadPolicyText(
+  path: string,
+  customs: Customs,
+): Promise<{ source: LoadedPolicy; text: PolicyText }> {
+  const { file, text, included, ...options } = await readPolicy(path);
+  const parsed = parse(text, { file, ...options, customs });
   if (parsed.policy === null) throw new Error(parsed.errors.map(formatError).join("\n"));
-  return { name: options.file, ...parsed };
+  return { source: { name: file, ...parsed }, text: { file, text, included } };
 }
 
 /**
@@ -65,7 +76,7 @@ export async function readPolicy(path: string, read: ReadFile = readFile): Promi
     throw new Error(`Cannot read policy "${printable(path)}": ${reasonOf(error, path)}`);
   }
   const { text, id } = main;
-  if (path === "-") return { file: "stdin", text };
+  if (path === "-") return { file: "stdin", text, included: new Map() };
   const included = new Map<string, Included>();
   const nameOf = new Map([[id, path]]);
   const sources = [{ file: path, text }];
@@ -90,7 +101,7 @@ export async function readPolicy(path: string, read: ReadFile = readFile): Promi
   const problem = left < 0
     ? `more than ${MAX_POLICY_LENGTH} characters are included`
     : `more than ${MAX_INCLUDED_FILES} files are included`;
-  return { file: path, text, include: (at) => included.get(at) ?? { problem } };
+  return { file: path, text, include: (at) => included.get(at) ?? { problem }, included };
 }
 
 const readFile: ReadFile = async (path) => {

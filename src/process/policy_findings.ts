@@ -43,7 +43,7 @@ export function warningsIn(findings: readonly Finding[]): readonly Finding[] {
  * The policy of a file, checked. Logs warnings; throws an Error with all findings if any is an
  * error.
  */
-export function checkPolicy(source: LoadedPolicy, log: Log): Policy {
+export function checkPolicy(source: LoadedPolicy, log: Pick<Log, "warning">): Policy {
   const findings = check(source.policy);
   const errors = errorsIn(findings).length;
   const texts = formatFindings(findings, source);

@@ -4,7 +4,6 @@ import { CryptoRandom, SeededRandom } from "../core/random.ts";
 import { OFFLOAD, TapDevice } from "../device/tap.ts";
 import type { BuiltIn } from "../policy/language/built_in.ts";
 import type { Customs } from "../policy/notation/parse.ts";
-import { countNodes } from "../policy/engine/footprint.ts";
 import { formatAddress } from "../wire/address.ts";
 import { Appliance } from "../datapath/appliance.ts";
 import {
@@ -16,9 +15,11 @@ import {
 } from "../datapath/config.ts";
 import type { ConnectionResets } from "../datapath/reset_connections.ts";
 import type { Outlet } from "./outlet.ts";
+import { Control, type ControlOptions } from "./control/control.ts";
+import { PolicyInUse } from "./policy_in_use.ts";
+import { giveUp } from "./permissions.ts";
+import { Controller } from "../control/controller.ts";
 import { loadHashKey } from "./hash_key_file.ts";
-import { loadPolicy } from "./policy_file.ts";
-import { checkPolicy } from "./policy_findings.ts";
 import { pump } from "./pump.ts";
 import { listen } from "./signals.ts";
 import { formatSummary } from "../console/summary.ts";
@@ -38,6 +39,8 @@ export interface RunOptions {
   readonly shim: () => Promise<string>;
   readonly stdout: Outlet;
   readonly log: Log;
+  /** Null: there is no control socket. */
+  readonly control: Pick<ControlOptions, "path" | "thread" | "about"> | null;
 }
 
 /**
@@ -48,6 +51,7 @@ export async function run(options: RunOptions): Promise<void> {
   const stop = new AbortController();
   let summary = () => "";
   let reload = () => {};
+  let control: Control | null = null;
   const unlisten = listen({
     SIGINT: () => stop.abort(),
     SIGTERM: () => stop.abort(),
@@ -55,9 +59,12 @@ export async function run(options: RunOptions): Promise<void> {
     SIGUSR2: () => stdout.offer(`${summary()}\n`),
   });
   try {
-    const policy = config.policy === null
-      ? builtIn(config.links.length)
-      : checkPolicy(await loadPolicy(config.policy, customs), log);
+    const inUse = await PolicyInUse.load(
+      config.policy,
+      builtIn(config.links.length),
+      customs,
+      log,
+    );
     const path = await shim();
     const devices = config.links.map(({ net, host }) =>
       TapDevice.open(net, {
@@ -75,46 +82,41 @@ export async function run(options: RunOptions): Promise<void> {
       clock: devices[0]!,
       random: config.seed === null ? new CryptoRandom() : new SeededRandom(config.seed),
       checkRandom: config.seed === null ? new CryptoRandom() : new SeededRandom(~config.seed),
-      policy,
+      policy: inUse.policy,
       config,
       hashKey: await loadHashKey(config.hashKeyFile),
       log,
       observer: config.trace === "off" ? null : new Trace(config.trace, stdout),
     });
     summary = () => formatSummary(appliance.snapshot());
-    reload = () => void reloadPolicy(appliance, config.policy, customs, log);
+    reload = () => void inUse.reload(appliance, "SIGHUP");
     announce(config, devices, log);
+    if (options.control !== null) {
+      const controller = new Controller({
+        appliance,
+        customs,
+        overlay: inUse.overlay,
+        reload: () => inUse.reload(appliance, "control socket"),
+        policyText: () => inUse.text(),
+        pause: () => new Promise((resolve) => setImmediate(resolve)),
+      });
+      const spareDescriptors = devices[0]!.spareDescriptors();
+      control = await Control.open({
+        ...options.control,
+        controller,
+        config,
+        spareDescriptors,
+        log,
+      });
+    }
+    giveUp(["net", "sys", "write"]); // open listeners stay
     await pump({ appliance, devices, log, stop: stop.signal });
+    await control?.close();
     tellResets(appliance.resetAll(RESETS_MS), log);
     await Promise.all(devices.map((device) => device.close()));
     stdout.offer(summary());
   } finally {
     unlisten();
-  }
-}
-
-/** Most nodes of a policy that is checked while packets wait. */
-const MAX_CHECKED_NODES = 2000;
-
-/**
- * Reads the policy file again; if that fails, the policy stays and the log says why. Never rejects.
- */
-async function reloadPolicy(
-  appliance: Appliance,
-  file: string | null,
-  customs: Customs,
-  log: Log,
-): Promise<void> {
-  if (file === null) return log.info("SIGHUP ignored: no --policy file to reload");
-  try {
-    const source = await loadPolicy(file, customs);
-    if (countNodes(source.policy) <= MAX_CHECKED_NODES) checkPolicy(source, log);
-    else log.warning(`policy "${file}" not checked: more than ${MAX_CHECKED_NODES} nodes`);
-    appliance.setPolicy(source.policy);
-    log.info(`policy "${file}" reloaded`);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    log.error(`policy not reloaded, keeping the current one: ${reason}`);
   }
 }
 

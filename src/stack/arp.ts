@@ -51,7 +51,7 @@ export interface ArpOptions {
 
 export class Arp {
   readonly #options: ArpOptions;
-  readonly #neighbors: Neighbors;
+  readonly neighbors: Neighbors;
   #probesLeft = 0;
   #announcementsLeft = 0;
   #nextProbeMs = 0;
@@ -62,7 +62,7 @@ export class Arp {
 
   constructor(options: ArpOptions) {
     this.#options = options;
-    this.#neighbors = new Neighbors({
+    this.neighbors = new Neighbors({
       ...options,
       ...options.events,
       ask: (address, mac) => this.#ask(options.own.address, address, mac),
@@ -80,7 +80,7 @@ export class Arp {
    * next tick on.
    */
   restart(nowMs: number): void {
-    this.#neighbors.dropHeld();
+    this.neighbors.dropHeld();
     this.#probesLeft = PROBE_COUNT;
     this.#announcementsLeft = ANNOUNCE_COUNT;
     this.#nextProbeMs = nowMs;
@@ -105,7 +105,7 @@ export class Arp {
       return 0;
     }
     if (isHost(sender, own.subnet) && inSubnet(sender, own.subnet)) {
-      this.#neighbors.learn(sender, senderMac, nowMs, forUs);
+      this.neighbors.learn(sender, senderMac, nowMs, forUs);
     }
     if (request && forUs) {
       // A probe (sender 0.0.0.0) is answered too: its sender learns that the address is in use.
@@ -119,38 +119,38 @@ export class Arp {
 
   /** See `Neighbors.send`. */
   send(frame: number, lengthBytes: number, nextHop: number, nowMs: number, entry: number): number {
-    return this.#neighbors.send(frame, lengthBytes, nextHop, nowMs, entry);
+    return this.neighbors.send(frame, lengthBytes, nextHop, nowMs, entry);
   }
 
   /** See `Neighbors.sendNow`. */
   sendNow(frame: number, lengthBytes: number, nextHop: number, entry: number): boolean {
-    return this.#neighbors.sendNow(frame, lengthBytes, nextHop, entry);
+    return this.neighbors.sendNow(frame, lengthBytes, nextHop, entry);
   }
 
   /** See `Neighbors.watch`. */
   watch(nextHop: number, nowMs: number): void {
-    this.#neighbors.watch(nextHop, nowMs);
+    this.neighbors.watch(nextHop, nowMs);
   }
 
   /** See `Neighbors.unwatch`. */
   unwatch(nextHop: number): void {
-    this.#neighbors.unwatch(nextHop);
+    this.neighbors.unwatch(nextHop);
   }
 
   /** See `Neighbors.expectAnswer`. */
   expectAnswer(nextHop: number, nowMs: number): void {
-    this.#neighbors.expectAnswer(nextHop, nowMs);
+    this.neighbors.expectAnswer(nextHop, nowMs);
   }
 
   /** See `Neighbors.answered`. */
   answered(nextHop: number): void {
-    this.#neighbors.answered(nextHop);
+    this.neighbors.answered(nextHop);
   }
 
   /** To be called several times a second. */
   tick(nowMs: number): void {
     this.#probeAndAnnounce(nowMs);
-    this.#neighbors.tick(nowMs);
+    this.neighbors.tick(nowMs);
   }
 
   /** Sends a request for an address, to `targetMac` or to all stations; false: no buffer space. */

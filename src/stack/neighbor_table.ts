@@ -18,6 +18,8 @@ export const FLAGS = 3;
 export const UNANSWERED = 4;
 /** The queue that it is in (`neighbor_queues.ts`). */
 export const QUEUE = 5;
+/** FLAGS of a place that is free again. */
+const FREED = -1;
 /** 1 + the next of the same chain; 0 ends it. */
 const NEXT = 6;
 
@@ -81,6 +83,16 @@ export class NeighborTable {
     return at;
   }
 
+  /** Numbers from here on have never been used. */
+  get end(): number {
+    return this.#untouched;
+  }
+
+  /** Whether there is a neighbour at a place below `end`. */
+  isUsed(at: number): boolean {
+    return this.words[at + FLAGS] !== FREED;
+  }
+
   remove(at: number): void {
     const { words } = this;
     const bucket = words[at + ADDRESS]! & (this.#index.length - 1);
@@ -92,6 +104,7 @@ export class NeighborTable {
       while (words[before + NEXT] !== at + 1) before = words[before + NEXT]! - 1;
       words[before + NEXT] = next;
     }
+    words[at + FLAGS] = FREED;
     words[at + NEXT] = this.#freed;
     this.#freed = at + 1;
     this.count--;

@@ -64,8 +64,8 @@ const RETRY_INTERVAL_MS = 5000;
 const FRESH_MS = 30_000;
 /**
  * A watched neighbour is also asked when it has owed an answer to something else this long: with
- * three requests it is given up four seconds and a tick after the first SYN or datagram that it does
- * not answer.
+ * three requests it is given up four seconds and a tick after the first SYN or datagram that it
+ * does not answer.
  */
 const OWED_MS = 1000;
 /** A neighbour that no packet was sent to for this long is removed. */
@@ -106,6 +106,21 @@ export interface NeighborsOptions {
   unanswered(address: number, nowMs: number): void;
   /** Packets that waited for a neighbour were dropped. */
   dropped(reason: number, count: number): void;
+}
+
+/** A neighbour, as data. */
+export interface Neighbor {
+  readonly address: number;
+  /** Null while it has not said where it is. */
+  readonly mac: Mac | null;
+  /** A backend or gateway, which is asked again and again. */
+  readonly isWatched: boolean;
+  /** It is watched and has not answered three requests in a row. */
+  readonly isLost: boolean;
+  /** Requests since it last said anything. */
+  readonly unanswered: number;
+  /** How long ago it said where it is; null with `mac`. */
+  readonly confirmedMs: number | null;
 }
 
 export class Neighbors {
@@ -183,6 +198,33 @@ export class Neighbors {
     return this.#table.count;
   }
 
+  /** Numbers from here on have never been used. */
+  get end(): number {
+    return this.#table.end;
+  }
+
+  /** What is known of the neighbour of that address; null: nothing. */
+  find(address: number, nowMs: number): Neighbor | null {
+    const at = this.#table.find(address);
+    return at < 0 ? null : this.look(numberOf(at), nowMs);
+  }
+
+  /** What is known of the neighbour of that number, below `end`; null: there is none. */
+  look(number: number, nowMs: number): Neighbor | null {
+    const at = atOf(number);
+    if (!this.#table.isUsed(at)) return null;
+    const words = this.#words;
+    const isKnown = this.#table.has(at, KNOWN);
+    return {
+      address: words[at + ADDRESS]!,
+      mac: isKnown ? { hi: words[at + MAC_HI]!, lo: words[at + MAC_LO]! } : null,
+      isWatched: this.#table.has(at, WATCHED),
+      isLost: words[at + QUEUE] === LOST,
+      unanswered: words[at + UNANSWERED]!,
+      confirmedMs: isKnown ? nowMs - this.#table.time(at, CONFIRMED) : null,
+    };
+  }
+
   /**
    * Sends the packet at `frame` to the neighbour: queues it with its Ethernet header, or holds a
    * copy of it and asks for the MAC address. `entry` is its connection's, or -1. Returns 0 or a
@@ -208,8 +250,8 @@ export class Neighbors {
   }
 
   /**
-   * As `send`, but waits for nobody: false if the packet can't leave now. A client that nobody has asked for
-   * yet is where it opened its connection from.
+   * As `send`, but waits for nobody: false if the packet can't leave now. A client that nobody has
+   * asked for yet is where it opened its connection from.
    */
   sendNow(frame: number, lengthBytes: number, address: number, entry: number): boolean {
     const { openers } = this.#options;

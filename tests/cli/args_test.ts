@@ -928,3 +928,70 @@ Deno.test("parseArgs prints help pages of explain and replay, whose examples are
     }
   }
 });
+
+function ctlOf(...argv: string[]): Record<string, unknown> {
+  const { kind, ...command } = parseArgs(["ctl", ...argv], ABOUT);
+  assert.equal(kind, "ctl", JSON.stringify(command));
+  return command;
+}
+
+Deno.test("parseArgs reads --control, and nothing for a run without", () => {
+  const controlOf = (...flags: string[]) => {
+    const command = parseArgs([NET, DST, ...flags], ABOUT);
+    return command.kind === "run" ? command.control : command.kind;
+  };
+  assert.equal(controlOf(), null);
+  assert.equal(controlOf("--control=/run/x"), "/run/x");
+});
+
+Deno.test("parseArgs reads commands of ctl as requests", () => {
+  const usual = { control: "/run/treegate/control.sock", isJson: false, isWatching: false };
+  assert.deepEqual(ctlOf("status"), {
+    ...{ ...usual, name: "status", method: "GET", target: "/status" },
+  });
+  assert.deepEqual(ctlOf("status", "--control=/x", "--json", "--watch"), {
+    ...{ name: "status", method: "GET", target: "/status" },
+    ...{ control: "/x", isJson: true, isWatching: true },
+  });
+  const targets: readonly [string[], string][] = [
+    [
+      ["connections", "state=established", "source=10.0.0.0/8"],
+      "GET /connections?state=established&source=10.0.0.0%2F8",
+    ],
+    [["kill", "all"], "POST /kill?all=true"],
+    [["kill", "backend=10.0.0.1:80"], "POST /kill?backend=10.0.0.1%3A80"],
+    [["reload"], "POST /reload"],
+    [["drain", "web/10.0.0.1:80", "--wait=60s"], "POST /drain?name=web%2F10.0.0.1%3A80&wait=60s"],
+    [["add", "web/10.0.0.1", "weight=7"], "POST /add?name=web%2F10.0.0.1&weight=7"],
+    [["weight", "10.0.0.1", "7"], "POST /weight?name=10.0.0.1&weight=7"],
+    [["explain", "icmp 10.0.0.1 > 10.0.0.2"], "GET /explain?packet=icmp+10.0.0.1+%3E+10.0.0.2"],
+    [["trace", "tcp and new", "limit=3"], "GET /trace?predicate=tcp+and+new&limit=3"],
+  ];
+  for (const [argv, target] of targets) {
+    const command = ctlOf(...argv);
+    assert.equal(`${command.method} ${command.target}`, target);
+  }
+});
+
+const wrongCtl: readonly [string[], RegExp][] = [
+  [[], /^Missing word after "ctl": expected "status", /],
+  [["stauts"], /^Cannot use "stauts" after "ctl": did you mean "status"\?$/],
+  [["status", "now"], /^Cannot use "now" after "ctl status": expected nothing$/],
+  [["status", "--net=tap0"], /^Cannot use --net with "ctl"/],
+  [["connections", "10.0.0.1"], /expected NAME=VALUE$/],
+  [["trace"], /^Missing predicate/],
+  [["trace", "tcp", "and", "new"], /a predicate is one argument, in quotes$/],
+  [["drain"], /expected a backend, as in 192/],
+  [["weight", "10.0.0.1"], /expected a backend and its weight/],
+  [["ready", "10.0.0.1", "--wait=1s"], /^Cannot use --wait with "ready"/],
+  [["explain"], /^Missing packet/],
+  [["reload", "--watch"], /^Cannot use --watch with "reload"$/],
+  [["--jsno", "status"], /--json/],
+];
+for (const [argv, message] of wrongCtl) {
+  Deno.test(`parseArgs refuses ctl ${argv.join(" ")}`, () => {
+    const command = parseArgs(["ctl", ...argv], ABOUT);
+    assert.equal(command.kind, "usage-error", JSON.stringify(command));
+    assert.match((command as { message: string }).message, message);
+  });
+}

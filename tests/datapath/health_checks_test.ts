@@ -1,5 +1,8 @@
 /** Checks in the whole appliance: what backends see of them, what becomes of clients, and what is said. */
 import assert from "node:assert/strict";
+import { changeMember } from "../../src/control/members.ts";
+import { TABLES } from "../../src/control/tables.ts";
+import { backendOf } from "../../src/control/views.ts";
 import { parse } from "../../src/policy/notation/parse.ts";
 import { parseHealth } from "../../src/policy/notation/parse_health.ts";
 import { buildTcp, buildUdp, readArp, readIp, readTcp, type Tcp } from "../support/frames.ts";
@@ -421,4 +424,40 @@ Deno.test("checks: `neighbor` with `on-down reset` does so when ARP has given a 
   assert.deepEqual(resets(checked).filter((line) => line.startsWith(CLIENT)), [
     `${CLIENT} 5001 9001`,
   ]);
+});
+
+/** Puts the first backend out of service, changes how it behaves, and puts it back into service. */
+function serviced(check: string, before: Behaviour, meanwhile: Behaviour, waitMs = 20_000): string {
+  const checked = new Checked(check);
+  const { appliance } = checked.world;
+  const member = appliance.backends.pools[0]!.members[0]!;
+  checked.behaviour[FIRST!] = before;
+  checked.advance(20_000);
+  changeMember(appliance, member, { to: "maintenance" });
+  checked.behaviour[FIRST!] = meanwhile;
+  checked.advance(waitMs);
+  assert.equal(member.status, "maintenance");
+  changeMember(appliance, member, { to: "ready" });
+  return member.status;
+}
+
+Deno.test("checks: a backend that is in service again is what checks have found meanwhile", () => {
+  assert.equal(serviced("tcp 2000", "answers", "answers"), "up");
+  assert.equal(serviced("tcp 2000", "refuses", "refuses"), "down", "though ARP answers");
+  assert.equal(serviced("tcp 2000", "answers", "refuses"), "down");
+  assert.equal(serviced("tcp 2000", "refuses", "answers"), "up");
+  assert.equal(serviced("neighbor", "answers", "answers"), "up");
+  assert.equal(serviced("off", "refuses", "refuses"), "up");
+});
+
+Deno.test("checks: why the last one failed is told of each backend", () => {
+  const checked = new Checked();
+  checked.behaviour[FIRST!] = "refuses";
+  checked.advance(20_000);
+  const { appliance } = checked.world;
+  const [first, second] = appliance.counters().pools[0]!.members;
+  assert.deepEqual([first!.failure, second!.failure], ["the connection was refused", null]);
+  const member = appliance.backends.pools[0]!.members[0]!;
+  const shown = backendOf("dst-addrs", appliance.snapshotOf(member));
+  assert.match(TABLES.backends([shown]), /FAILURE\n.* the connection was refused\n$/);
 });

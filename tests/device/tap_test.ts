@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { encodeDeviceName } from "../../src/device/tap.ts";
+import { encodeDeviceName } from "../../src/device/device_name.ts";
 import { scenario, whyNoTap } from "../ffi/namespace.ts";
 import { which } from "../support/shell.ts";
 

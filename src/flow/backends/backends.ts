@@ -23,11 +23,13 @@ export interface Target {
 }
 
 export class Backends {
-  /** `$dst-addrs` first: it always exists. Those that the policy does not have any more are last. */
+  /**
+   * `$dst-addrs` first: it always exists. Those that the policy does not have any more are last.
+   */
   pools: readonly Pool[] = [];
   /**
-   * All members of all pools; each stands at its number. One that has gone stays there until another is
-   * given its number.
+   * All members of all pools; each stands at its number. One that has gone stays there until
+   * another is given its number.
    */
   readonly all: Member[] = [];
   /** Targets of translators, by number. */
@@ -42,7 +44,8 @@ export class Backends {
   readonly #freeNumbers: number[] = [];
 
   /**
-   * `key`: of consistent hashes; `health`: of `$dst-addrs`. Throws a RangeError for more than MAX_MEMBERS.
+   * `key`: of consistent hashes; `health`: of `$dst-addrs`. Throws a RangeError for more than
+   * MAX_MEMBERS.
    */
   constructor(
     dstAddrs: readonly number[],
@@ -56,7 +59,9 @@ export class Backends {
     this.define(pools);
   }
 
-  /** Throws a RangeError if there can't be so many members beside those that still have connections. */
+  /**
+   * Throws a RangeError if there can't be so many members beside those that still have connections.
+   */
   check(pools: Policy["pools"]): void {
     const defined = [this.#dstAddrs, ...Object.values(pools)];
     const count = defined.reduce((sum, { members }) => sum + members.length, 0);
@@ -74,9 +79,9 @@ export class Backends {
   }
 
   /**
-   * These are the pools from now on, besides `$dst-addrs`. A member that was there before, by pool, address
-   * and port, stays what it is; one that is not there any more gets no new connections, and goes with its
-   * last one. All targets are forgotten.
+   * These are the pools from now on, besides `$dst-addrs`. A member that was there before, by pool,
+   * address and port, stays what it is; one that is not there any more gets no new connections, and
+   * goes with its last one. All targets are forgotten.
    */
   define(pools: Policy["pools"]): void {
     const before = new Map(this.pools.map((pool) => [pool.name, pool]));
@@ -186,6 +191,12 @@ export class Backends {
     this.down += Number(status === "down") - Number(member.status === "down");
     member.status = status;
     member.pool.changed();
+  }
+
+  setWeight(member: Member, weight: number): void {
+    if (member.weight === weight) return;
+    member.weight = weight;
+    member.pool.rearrange(member.pool.members);
   }
 
   setShare(member: Member, share: number): void {

@@ -18,6 +18,9 @@ import { printPredicate, printStep } from "../printing/print.ts";
 /** Most lines; where a tree has more, only those that were visited are shown, up to this many. */
 const MAX_LINES = 200;
 
+/** Lines made between two pauses, some tenths of a millisecond's work. */
+const LINES_A_PIECE = 200;
+
 export interface AnnotatedTree {
   readonly lines: readonly AnnotatedLine[];
   /** Lines left out. */
@@ -33,11 +36,40 @@ export interface AnnotatedLine {
 }
 
 export function annotate(plan: Plan): AnnotatedTree {
-  const counts = visits(plan);
-  const all = [...linesOf(plan, counts, plan.root, "", 0)];
-  const lines = (all.length <= MAX_LINES ? all : all.filter(({ pdus }) => pdus > 0))
-    .slice(0, MAX_LINES);
-  return { lines, hiddenLines: all.length - lines.length };
+  const shown = new ShownLines();
+  for (const line of linesOf(plan, visits(plan), plan.root, "", 0)) shown.add(line);
+  return shown.tree();
+}
+
+/** As `annotate`, in small pieces with a `pause` after each; counts are those of the beginning. */
+export async function annotateInPieces(
+  plan: Plan,
+  pause: () => Promise<void>,
+): Promise<AnnotatedTree> {
+  const shown = new ShownLines();
+  for (const line of linesOf(plan, visits(plan), plan.root, "", 0)) {
+    if (shown.add(line) % LINES_A_PIECE === 0) await pause();
+  }
+  return shown.tree();
+}
+
+/** Chooses the lines to show. */
+class ShownLines {
+  readonly #first: AnnotatedLine[] = [];
+  readonly #visited: AnnotatedLine[] = [];
+  #count = 0;
+
+  /** How many there are so far, this one included. */
+  add(line: AnnotatedLine): number {
+    if (this.#first.length < MAX_LINES) this.#first.push(line);
+    if (line.pdus > 0 && this.#visited.length < MAX_LINES) this.#visited.push(line);
+    return ++this.#count;
+  }
+
+  tree(): AnnotatedTree {
+    const lines = this.#count <= MAX_LINES ? this.#first : this.#visited;
+    return { lines, hiddenLines: this.#count - lines.length };
+  }
 }
 
 /** Lines of the subtree; `head` is what leads to it, e.g. a predicate or `|`. */

@@ -1,0 +1,77 @@
+/** The flags of a run as the help page shows them; what they mean is decided in `flags.ts`. */
+import type { Command as Program } from "commander";
+import { DEFAULT_TIMEOUTS } from "../flow/lifetimes.ts";
+import type { Values } from "./flag_values.ts";
+import {
+  DEFAULT_CHECK,
+  DEFAULT_MAX_CONN,
+  DEFAULT_MAX_LIMIT_SOURCES,
+  DEFAULT_OFFLOAD,
+  DEFAULT_SPIN,
+  DEFAULT_STRAYS,
+  TIMEOUT_FLAGS,
+  timeoutKey,
+} from "./flags.ts";
+import { DEFAULT_IPV4 } from "./link_flags.ts";
+import { DEFAULT_PORTS } from "./values.ts";
+
+export function addRunFlags(program: Program): void {
+  const flag = (flags: string, text: string) => addFlag(program, flags, text);
+  flag("--net <DEVICE>", "TAP device, 1 to 15 characters (required)");
+  flag("--dst-addrs <ADDR,…>", "addresses of the backends, comma-separated (required)");
+  flag("--check <CHECK>", `how backends are checked, as in "tcp 80" (default ${DEFAULT_CHECK})`);
+  flag("--ipv4 <ADDR/LEN>", `own address; without /LEN, /24 (default ${DEFAULT_IPV4})`);
+  flag("--gateway <ADDR>", "default gateway (default none)");
+  flag("--host-ipv4 <ADDR/LEN>", "the host's address on the device; brings it up (default none)");
+  flag("--route <CIDR,ADDR>", "route to a network via a neighbour, repeatable (default none)");
+  flag("--mac <MAC>", "own MAC address (default: from device and address)");
+  flag("--net-b <DEVICE>", "TAP device of side B, the backends' (default: one device)");
+  flag("--ipv4-b <ADDR/LEN>", "own address on side B (required with --net-b)");
+  flag("--gateway-b <ADDR>", "default gateway on side B (default none)");
+  flag("--host-ipv4-b <ADDR/LEN>", "the host's address on side B's device (default none)");
+  flag("--mac-b <MAC>", "own MAC address on side B (default: likewise)");
+  flag("--ports <FIRST-LAST>", `source ports towards backends (default ${DEFAULT_PORTS})`);
+  flag("--max-conn <N>", `maximum connections (default ${DEFAULT_MAX_CONN})`);
+  flag(
+    "--max-limit-sources <N>",
+    `maximum sources that limits track (default ${DEFAULT_MAX_LIMIT_SOURCES})`,
+  );
+  flag("--max-neighbors <N>", "maximum ARP entries for each interface (default --max-conn)");
+  flag(
+    "--max-conn-per-source <N>",
+    "maximum unanswered connections of one source (default a quarter)",
+  );
+  for (const [name, text] of TIMEOUT_FLAGS) {
+    const seconds = DEFAULT_TIMEOUTS[timeoutKey(name)];
+    flag(`--timeout-${name} <SECONDS>`, `idle timeout: ${text} (default ${seconds})`);
+  }
+  program.option("--preserve-source", "backends see clients' addresses (default: the proxy's)");
+  flag(
+    "--clamp-mss <on|off>",
+    "lower TCP's MSS to the MTUs (default: on if the MTUs differ)",
+  );
+  flag(
+    "--strays <reset|drop>",
+    `answer to TCP segments of no connection (default ${DEFAULT_STRAYS})`,
+  );
+  flag("--policy <FILE>", "policy to run, reloaded at SIGHUP (default: built-in)");
+  flag("--seed <N>", "seed of a repeatable run, for replay and tests (default random)");
+  flag("--hash-key-file <FILE>", "key that instances share: by source, by maglev (default none)");
+  flag("--trace <MODE>", "PDUs shown: auto (50 a second), all or off (default auto)");
+  flag(
+    "--offload <on|off>",
+    `TCP segmentation and checksum offload (default ${DEFAULT_OFFLOAD})`,
+  );
+  flag("--spin <MICROSECONDS>", `busy-poll time before sleeping (default ${DEFAULT_SPIN})`);
+  flag("--control <PATH>", "Unix socket to be asked and changed at (default none)");
+}
+
+/** A flag with a value; all that are given are kept. */
+export function addFlag(program: Program, flags: string, text: string): Program {
+  return program.option(flags, text, (value: string, previous?: Values) => {
+    if (value.startsWith("--")) {
+      throw new SyntaxError(`${flags.split(" ")[0]}: Missing value before "${value}"`);
+    }
+    return [...previous ?? [], value];
+  });
+}

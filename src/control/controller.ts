@@ -1,0 +1,150 @@
+/** Answers the control thread's requests in the packet thread, between two bursts. */
+import type { Appliance } from "../datapath/appliance.ts";
+import type { Member } from "../flow/backends/member.ts";
+import type { PoolMember } from "../policy/language/ast.ts";
+import { quote } from "../core/text.ts";
+import type { Customs } from "../policy/notation/parse.ts";
+import { SLICE, sliceOf } from "./connection_rows.ts";
+import { fits } from "./filter.ts";
+import {
+  type Answers,
+  type Ask,
+  type PolicyText,
+  Refusal,
+  type Reloaded,
+  type Request,
+} from "./request.ts";
+import { changeMember, memberNamed } from "./members.ts";
+import { checkPool, type Overlay, parseMemberName } from "./overlay.ts";
+import { Tracer } from "./tracer.ts";
+
+export interface ControllerOptions {
+  readonly appliance: Appliance;
+  /** Reads the policy again. Never rejects. */
+  readonly reload: () => Promise<Reloaded>;
+  /** The text of the running policy. */
+  readonly policyText: () => PolicyText;
+  /** Laid over each policy that is read again. */
+  readonly overlay: { current: Overlay };
+  /** What `custom NAME` means in a predicate. */
+  readonly customs: Customs;
+  /** Resolves after other work has had its turn. */
+  readonly pause: () => Promise<void>;
+}
+
+type Answer = Answers[Ask];
+
+export class Controller {
+  readonly #options: ControllerOptions;
+  readonly #startMs: number;
+  readonly #tracer: Tracer;
+
+  constructor(options: ControllerOptions) {
+    this.#options = options;
+    this.#startMs = options.appliance.nowMs;
+    this.#tracer = new Tracer(options.appliance, options.customs);
+  }
+
+  /** Throws a Refusal, a SyntaxError or a RangeError of one line for what can't be done. */
+  answer(request: Request): Answer | Promise<Answer> {
+    const { appliance, pause, policyText, reload } = this.#options;
+    switch (request.ask) {
+      case "counters":
+        return {
+          counters: appliance.counters(),
+          uptimeMs: appliance.nowMs - this.#startMs,
+          links: appliance.links.map(({ isUp, device: { mtu } }) => ({ isUp, mtu })),
+        };
+      case "tree":
+        return appliance.tree(pause);
+      case "connections": {
+        const { filter, from, most } = request;
+        return sliceOf(appliance.connections, filter, from, most, this.#now());
+      }
+      case "kill":
+        return this.#kill(request);
+      case "member": {
+        const member = this.#memberNamed(request.name);
+        changeMember(appliance, member, request.change);
+        return { pool: member.pool.name, member: appliance.snapshotOf(member) };
+      }
+      case "add":
+        return this.#add(request);
+      case "remove":
+        this.#remove(request.name);
+        return null;
+      case "neighbors":
+        return this.#neighbors(request.link, request.from);
+      case "reload":
+        return reload();
+      case "policy":
+        return policyText();
+      case "trace":
+        return this.#tracer.start(request.predicate);
+      case "traced":
+        return this.#tracer.take(request.trace);
+      case "untrace":
+        this.#tracer.end(request.trace);
+        return null;
+    }
+  }
+
+  #memberNamed(name: string): Member {
+    const { backends } = this.#options.appliance;
+    return memberNamed(name, backends.pools.flatMap(({ members }) => members));
+  }
+
+  /** New members are used when they have been found, or while no other one is up. */
+  #add({ name, weight }: Extract<Request, { ask: "add" }>): Answers["add"] {
+    const { appliance, overlay } = this.#options;
+    const key = parseMemberName(name);
+    checkPool(appliance.policy, key.pool);
+    const isSame = ({ address, port }: Pick<PoolMember, "address" | "port">) =>
+      address === key.address && port === key.port;
+    if (appliance.policy.pools[key.pool]!.members.some(isSame)) {
+      throw new Refusal(409, `The pool has ${quote(name)} already`);
+    }
+    const next = overlay.current.with(key, weight);
+    appliance.setPolicy(next.apply(appliance.policy));
+    overlay.current = next;
+    const pool = appliance.backends.pools.find(({ name }) => name === key.pool)!;
+    return { pool: key.pool, member: appliance.snapshotOf(pool.members.find(isSame)!) };
+  }
+
+  #remove(name: string): void {
+    const { appliance, overlay } = this.#options;
+    const { address, port, pool, status } = this.#memberNamed(name);
+    checkPool(appliance.policy, pool.name);
+    if (status !== "maintenance") {
+      throw new Refusal(409, `The backend is ${status}: expected maintenance`);
+    }
+    if (appliance.policy.pools[pool.name]!.members.length === 1) {
+      throw new Refusal(409, "The backend is the last one of its pool");
+    }
+    const next = overlay.current.without({ pool: pool.name, address, port });
+    appliance.setPolicy(next.apply(appliance.policy));
+    overlay.current = next;
+  }
+
+  #kill({ filter, from }: Extract<Request, { ask: "kill" }>): Answers["kill"] {
+    const { appliance } = this.#options;
+    const nowMs = this.#now();
+    return appliance.kill((entry) => fits(filter, appliance.connections, entry, nowMs), from);
+  }
+
+  #neighbors(link: number, from: number): Answers["neighbors"] {
+    const { links, nowMs } = this.#options.appliance;
+    const { neighbors } = links[link]!.arp;
+    const end = Math.min(neighbors.end, from + SLICE);
+    const found = Array.from({ length: end - from }, (_, i) => neighbors.look(from + i, nowMs));
+    return {
+      neighbors: found.filter((neighbor) => neighbor !== null),
+      next: end < neighbors.end ? end : null,
+    };
+  }
+
+  /** The time as the flow table counts it. */
+  #now(): number {
+    return Math.trunc(this.#options.appliance.nowMs) | 0;
+  }
+}

@@ -1,0 +1,39 @@
+/** `explain` against the running policy, in a thread that does not have it: from its text. */
+import type { Config } from "../datapath/config.ts";
+import { Explainer, formatExplanation } from "../offline/explain.ts";
+import { parsePacket } from "../offline/packet_text.ts";
+import { formatError, parse } from "../policy/notation/parse.ts";
+import { type PolicyText, Refusal } from "./request.ts";
+
+/** Tables of the appliance in memory: a few packets need no more. */
+const ENTRIES = 1024;
+
+const MAX_PACKETS = 100;
+
+/**
+ * What would become of the packets, one after the other, as `proxy explain` prints it. Throws a
+ * SyntaxError or RangeError for a wrong packet, and a Refusal for a policy that this thread can't
+ * have.
+ */
+export function explainPackets(
+  texts: readonly string[],
+  { text, file, included }: PolicyText,
+  config: Config,
+): string[] {
+  if (texts.length === 0 || texts.length > MAX_PACKETS) {
+    throw new RangeError(`packet: expected 1 to ${MAX_PACKETS}, found ${texts.length}`);
+  }
+  const packets = texts.map(parsePacket);
+  const include = (path: string) => included.get(path) ?? { problem: "it was not read" };
+  const { policy, errors } = parse(text, { file, include });
+  if (policy === null) {
+    throw new Refusal(
+      501,
+      "Cannot explain a policy with functions of its program: use that program's own explain",
+      errors.map(formatError),
+    );
+  }
+  const small = { maxConn: ENTRIES, maxNeighbors: ENTRIES, maxLimitSources: ENTRIES };
+  const explainer = new Explainer(policy, { ...config, ...small }, packets.map(({ src }) => src));
+  return packets.map((packet) => formatExplanation(packet, explainer.explain(packet)));
+}

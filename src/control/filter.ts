@@ -1,0 +1,135 @@
+/**
+ * Which connections are meant: every part that is given must fit.
+ *
+ *     source=10.0.0.0/8 backend=192.168.0.1:80 port=443 protocol=tcp state=established older=60s
+ */
+import type { Connections } from "../flow/connections.ts";
+import { SIDE_A, SIDE_B } from "../flow/table.ts";
+import { closest, oneOf, quote } from "../core/text.ts";
+import {
+  formatAddress,
+  inSubnet,
+  parseAddress,
+  parseInterface,
+  type Subnet,
+  subnetOf,
+} from "../wire/address.ts";
+import type { Parameters } from "./parameters.ts";
+import { PROTOCOL_NUMBERS, STATE_NAMES, statesNamed } from "./state_names.ts";
+
+/** Plain data; null: any. */
+export interface Filter {
+  readonly protocol: number | null;
+  /** The client's network. */
+  readonly source: Subnet | null;
+  /** Port null: any. */
+  readonly backend: { readonly address: number; readonly port: number | null } | null;
+  /** The port that the client has asked for. */
+  readonly port: number | null;
+  /** A bit for each state's number. */
+  readonly states: number | null;
+  /** Opened at least so long ago, in milliseconds. */
+  readonly olderMs: number | null;
+  /** Opened less than so long ago. */
+  readonly youngerMs: number | null;
+}
+
+/** The parameters that make a filter. */
+export const FILTER_NAMES = [
+  "source",
+  "backend",
+  "port",
+  "protocol",
+  "state",
+  "older",
+  "younger",
+] as const;
+
+/** Reads the filter's parameters. Throws a SyntaxError or RangeError of one line. */
+export function readFilter(parameters: Parameters): Filter {
+  return {
+    protocol: parameters.read("protocol", parseProtocol),
+    source: parameters.read("source", parseNetwork),
+    backend: parameters.read("backend", parseBackend),
+    port: parameters.read("port", parsePort),
+    states: parameters.read("state", parseState),
+    olderMs: parameters.read("older", parseDuration),
+    youngerMs: parameters.read("younger", parseDuration),
+  };
+}
+
+/** True if the filter lets every connection through. */
+export function isEverything(filter: Filter): boolean {
+  return Object.values(filter).every((part) => part === null);
+}
+
+/** Whether the connection at `entry` is meant. `nowMs` is a 32-bit integer. */
+export function fits(
+  filter: Filter,
+  connections: Connections,
+  entry: number,
+  nowMs: number,
+): boolean {
+  const { table } = connections;
+  const { protocol, source, backend, port, states, olderMs, youngerMs } = filter;
+  return (protocol === null || table.protocol(entry) === protocol) &&
+    (states === null || ((states >>> table.state(entry)) & 1) !== 0) &&
+    (port === null || table.dstPort(entry, SIDE_A) === port) &&
+    (source === null || inSubnet(table.src(entry, SIDE_A), source)) &&
+    (backend === null || (table.hasSideB(entry) &&
+      table.src(entry, SIDE_B) === backend.address &&
+      (backend.port === null || table.srcPort(entry, SIDE_B) === backend.port))) &&
+    (olderMs === null || connections.ageMs(entry, nowMs) >= olderMs) &&
+    (youngerMs === null || connections.ageMs(entry, nowMs) < youngerMs);
+}
+
+function parseProtocol(text: string): number {
+  const number = PROTOCOL_NUMBERS.get(text);
+  if (number !== undefined) return number;
+  return refuse(text, "protocol", oneOf([...PROTOCOL_NUMBERS.keys()]));
+}
+
+function parseNetwork(text: string): Subnet {
+  const { address, prefixLength } = parseInterface(text, 32);
+  const subnet = subnetOf(address, prefixLength);
+  if (subnet.network !== address) {
+    const meant = `${formatAddress(subnet.network)}/${prefixLength}`;
+    throw new RangeError(
+      `Cannot use "${text}" as network: expected no bits behind the prefix; did you mean "${meant}"?`,
+    );
+  }
+  return subnet;
+}
+
+function parseBackend(text: string): NonNullable<Filter["backend"]> {
+  const [address, port, ...more] = text.split(":");
+  if (more.length > 0) refuse(text, "backend", "ADDRESS or ADDRESS:PORT");
+  return { address: parseAddress(address!), port: port === undefined ? null : parsePort(port) };
+}
+
+export function parsePort(text: string): number {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : NaN;
+  return port <= 65_535 ? port : refuse(text, "port", "0 to 65535");
+}
+
+function parseState(text: string): number {
+  const states = statesNamed(text);
+  if (states !== 0) return states;
+  const names = [...new Set(STATE_NAMES.filter((name) => name !== ""))];
+  const near = closest(text, names);
+  if (near === null) return refuse(text, "state", oneOf(names));
+  throw new RangeError(`Cannot use ${quote(text)} as state: did you mean ${quote(near)}?`);
+}
+
+const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
+/** `500ms`, `60s`, `5m`, `2h`; a bare number is in seconds. In milliseconds, at most 49 days. */
+export function parseDuration(text: string): number {
+  const [, number, unit] = /^(\d{1,9})(ms|s|m|h|)$/.exec(text) ?? [];
+  const ms = number === undefined ? NaN : Number(number) * UNITS_MS[unit || "s"]!;
+  return ms < 2 ** 32 ? ms : refuse(text, "time", "a number and ms, s, m or h, as in 60s");
+}
+
+function refuse(text: string, what: string, expected: string): never {
+  throw new RangeError(`Cannot use ${quote(text)} as ${what}: expected ${expected}`);
+}

@@ -1,0 +1,69 @@
+/**
+ * Members of pools by name, and what is changed about them while the proxy runs. A reload leaves it
+ * as it is, unless the policy says something else of the member than before.
+ *
+ *     192.168.0.1       the member at this address, if there is one alone
+ *     10.0.0.1:8080     with a port of its own
+ *     web/10.0.0.1      of this pool
+ */
+import type { Appliance } from "../datapath/appliance.ts";
+import { closest, quote } from "../core/text.ts";
+import type { Member } from "../flow/backends/member.ts";
+import { formatAddress } from "../wire/address.ts";
+import { Refusal } from "./request.ts";
+
+/** `weight` 0 … 256; the others are what becomes of the member's status. */
+export type Change =
+  | { readonly to: "drain" | "maintenance" | "ready" }
+  | { readonly to: "weight"; readonly weight: number }
+  /** Nothing: the member is only looked at. */
+  | { readonly to: "same" };
+
+/** The largest weight that the policy language has, too. */
+export const MAX_WEIGHT = 256;
+
+/** The member of that name. Throws a Refusal if there is none, or more than one. */
+export function memberNamed(name: string, members: readonly Member[]): Member {
+  const found = members.filter((member) => {
+    const end = endOf(member);
+    return name === end || name.replace(/^\$/, "") === `${member.pool.name}/${end}` ||
+      (member.port !== 0 && name === formatAddress(member.address));
+  });
+  if (found.length === 1) return found[0]!;
+  const names = members.map(nameOf);
+  if (found.length > 1) {
+    const words = found.slice(0, 10).map((member) => quote(nameOf(member)));
+    throw new Refusal(409, `Several backends are called ${quote(name)}: ${words.join(", ")}`);
+  }
+  const near = closest(name, [...names, ...members.map(endOf)]);
+  const hint = near === null ? "GET /backends lists them" : `did you mean ${quote(near)}?`;
+  throw new Refusal(404, `There is no backend ${quote(name)}: ${hint}`);
+}
+
+/** Changes the member from the next connection on. */
+export function changeMember(appliance: Appliance, member: Member, change: Change): void {
+  const { backends } = appliance;
+  switch (change.to) {
+    case "drain":
+      return backends.setStatus(member, "draining");
+    case "maintenance":
+      return backends.setStatus(member, "maintenance");
+    case "ready":
+      if (member.isLeaving) {
+        throw new Refusal(409, `The policy does not have ${quote(nameOf(member))} any more`);
+      }
+      if (member.status !== "draining" && member.status !== "maintenance") return;
+      return appliance.returnToService(member);
+    case "weight":
+      return backends.setWeight(member, change.weight);
+  }
+}
+
+/** `web/10.0.0.1:8080`. */
+export function nameOf(member: Pick<Member, "address" | "port" | "pool">): string {
+  return `${member.pool.name}/${endOf(member)}`;
+}
+
+function endOf({ address, port }: Pick<Member, "address" | "port">): string {
+  return formatAddress(address) + (port === 0 ? "" : `:${port}`);
+}

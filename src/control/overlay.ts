@@ -1,0 +1,89 @@
+/**
+ * Members that were added to pools, or taken out, while the proxy runs: laid over each policy that
+ * is read, so that a reload leaves them as they are.
+ */
+import type { Policy, PoolMember } from "../policy/language/ast.ts";
+import { quote } from "../core/text.ts";
+import { parseAddress } from "../wire/address.ts";
+import { parsePort } from "./filter.ts";
+import { Refusal } from "./request.ts";
+
+/** Pool, address and port of a member. */
+export interface MemberKey {
+  readonly pool: string;
+  readonly address: number;
+  readonly port: number;
+}
+
+/** By `textOf`. */
+type Added = ReadonlyMap<string, MemberKey & { readonly member: PoolMember }>;
+
+export class Overlay {
+  readonly #added: Added;
+  readonly #removed: ReadonlySet<string>;
+
+  constructor(added: Added = new Map(), removed: ReadonlySet<string> = new Set()) {
+    this.#added = added;
+    this.#removed = removed;
+  }
+
+  /** This with one member more. */
+  with(key: MemberKey, weight: number): Overlay {
+    const { address, port } = key;
+    const member = { address, port, weight, isBackup: false, maxconn: 0, state: null };
+    const removed = new Set(this.#removed);
+    removed.delete(textOf(key));
+    return new Overlay(new Map(this.#added).set(textOf(key), { ...key, member }), removed);
+  }
+
+  /** This without that member. */
+  without(key: MemberKey): Overlay {
+    const added = new Map(this.#added);
+    added.delete(textOf(key));
+    return new Overlay(added, new Set(this.#removed).add(textOf(key)));
+  }
+
+  /** The policy with its pools as they are to be; a pool is never left without a member. */
+  apply(policy: Policy): Policy {
+    if (this.#added.size === 0 && this.#removed.size === 0) return policy;
+    const pools = Object.entries(policy.pools).map(([pool, definition]) => {
+      const isOf = (member: PoolMember) => textOf({ pool, ...member });
+      const own = definition.members.filter((member) => !this.#removed.has(isOf(member)));
+      const there = new Set(own.map(isOf));
+      const added = [...this.#added.values()].filter((one) =>
+        one.pool === pool && !there.has(textOf(one))
+      );
+      const members = [...own, ...added.map(({ member }) => member)];
+      return [pool, members.length === 0 ? definition : { ...definition, members }] as const;
+    });
+    return { ...policy, pools: Object.fromEntries(pools) };
+  }
+}
+
+/** `web/10.0.0.1:8080`, with or without `$` and port. Throws a SyntaxError or RangeError. */
+export function parseMemberName(name: string): MemberKey {
+  const [, pool, address, port] = /^\$?([^/$]+)\/([^/:]+)(?::(\d+))?$/.exec(name) ?? [];
+  if (pool === undefined || address === undefined) {
+    throw new SyntaxError(
+      `Cannot use ${quote(name)} as new backend: expected POOL/ADDRESS or POOL/ADDRESS:PORT`,
+    );
+  }
+  const key = { pool, address: parseAddress(address), port: parsePort(port ?? "0") };
+  if (port !== undefined && key.port === 0) throw new RangeError("expected a port 1 to 65535");
+  return key;
+}
+
+/** Throws a Refusal unless the policy has that pool. */
+export function checkPool(policy: Policy, pool: string): void {
+  if (Object.hasOwn(policy.pools, pool)) return;
+  throw new Refusal(
+    409,
+    pool === "dst-addrs"
+      ? "The backends of $dst-addrs are those of --dst-addrs: define a pool in the policy"
+      : `The policy has no pool ${quote(`$${pool}`)}`,
+  );
+}
+
+function textOf({ pool, address, port }: MemberKey): string {
+  return `${pool} ${address} ${port}`;
+}

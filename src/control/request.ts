@@ -1,0 +1,90 @@
+/**
+ * What the control thread asks of the packet thread, and what comes back: plain data, which crosses
+ * threads. A request is a small piece of work, so that each costs one turn of the packet thread
+ * little; what is long is asked for in pieces. One is asked at a time.
+ */
+import type { Killed } from "../datapath/appliance.ts";
+import type { Counters, MemberSnapshot } from "../datapath/snapshot.ts";
+import type { AnnotatedTree } from "../policy/engine/annotate.ts";
+import type { Included } from "../policy/notation/include.ts";
+import type { Neighbor } from "../stack/neighbors.ts";
+import type { Rows } from "./connection_rows.ts";
+import type { Filter } from "./filter.ts";
+import type { Change } from "./members.ts";
+import type { Traced } from "./tracer.ts";
+
+export type Request =
+  | { readonly ask: "counters" }
+  | { readonly ask: "tree" }
+  /** The next slice of the table from entry `from` on, at most `most` rows. */
+  | {
+    readonly ask: "connections";
+    readonly filter: Filter;
+    readonly from: number;
+    readonly most: number;
+  }
+  /** Resets and forgets what fits among the next slice. */
+  | { readonly ask: "kill"; readonly filter: Filter; readonly from: number }
+  /** Changes a member of a pool. */
+  | { readonly ask: "member"; readonly name: string; readonly change: Change }
+  /** A new member, by pool, address and port; or one less, which must be in maintenance. */
+  | { readonly ask: "add"; readonly name: string; readonly weight: number }
+  | { readonly ask: "remove"; readonly name: string }
+  /** The next slice of the neighbours on the link of that number. */
+  | { readonly ask: "neighbors"; readonly link: number; readonly from: number }
+  /** Reads the policy again; takes as long as that takes. */
+  | { readonly ask: "reload" }
+  /** The text of the running policy, for a thread that has its own. */
+  | { readonly ask: "policy" }
+  /** Begins to watch for packets for which the predicate holds. */
+  | { readonly ask: "trace"; readonly predicate: string }
+  /** What has been seen since. */
+  | { readonly ask: "traced"; readonly trace: number }
+  | { readonly ask: "untrace"; readonly trace: number };
+
+export type Ask = Request["ask"];
+
+export interface Answers {
+  readonly counters: {
+    readonly counters: Counters;
+    readonly uptimeMs: number;
+    readonly links: readonly { readonly isUp: boolean; readonly mtu: number }[];
+  };
+  readonly tree: AnnotatedTree;
+  readonly connections: Rows;
+  readonly kill: Killed;
+  readonly member: { readonly pool: string; readonly member: MemberSnapshot };
+  readonly add: Answers["member"];
+  readonly remove: null;
+  readonly neighbors: { readonly neighbors: readonly Neighbor[]; readonly next: number | null };
+  readonly reload: Reloaded;
+  readonly policy: PolicyText;
+  /** The trace's number. */
+  readonly trace: number;
+  readonly traced: Traced;
+  readonly untrace: null;
+}
+
+/** A policy as text, with the files that it includes. */
+export interface PolicyText {
+  readonly file: string;
+  readonly text: string;
+  /** By path. */
+  readonly included: ReadonlyMap<string, Included>;
+}
+
+/** What a reload has done; or what is wrong, and nothing was done. */
+export type Reloaded =
+  | { readonly isDone: true; readonly lines: readonly string[] }
+  | { readonly isDone: false; readonly lines: readonly string[] };
+
+/** Why a request was not done: the HTTP status, and words for the operator. */
+export class Refusal extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+    readonly details: readonly string[] = [],
+  ) {
+    super(message);
+  }
+}

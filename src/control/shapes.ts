@@ -1,0 +1,165 @@
+/**
+ * The JSON that the control socket answers with. Times end in Ms and are milliseconds, sizes are
+ * bytes, counts are since the start; addresses are text. Fields may be added, none changes its
+ * meaning.
+ */
+import type { AnnotatedTree } from "../policy/engine/annotate.ts";
+
+/** What went wrong, with a status of 400 or more. */
+export interface ErrorShape {
+  /** One line. */
+  readonly error: string;
+  /** Of a wrong policy: each error with its line, as the log shows it. */
+  readonly details?: readonly string[];
+}
+
+export interface VersionShape {
+  readonly version: string;
+  /** How the program was made: `source`, `compiled` or `portable`. */
+  readonly build: string;
+}
+
+export interface StatusShape extends VersionShape {
+  readonly uptimeMs: number;
+  readonly links: readonly LinkShape[];
+  /** The policy file; null: the built-in policy. */
+  readonly policy: string | null;
+  readonly frames: { readonly in: number; readonly out: number };
+  readonly arp: { readonly in: number; readonly out: number };
+  readonly pdusIn: { readonly count: number; readonly bytes: number };
+  readonly pdusOut: { readonly count: number; readonly bytes: number };
+  readonly decisions: Readonly<Record<string, number>>;
+  readonly connections: {
+    readonly tracked: number;
+    readonly capacity: number;
+    readonly evicted: number;
+  };
+  /** How many backends have each status. */
+  readonly backends: Readonly<Record<string, number>>;
+}
+
+export interface LinkShape {
+  /** Name of the device. */
+  readonly device: string;
+  /** `a`, `b`, or `both`. */
+  readonly side: string;
+  readonly isUp: boolean;
+  /** The proxy's own address and its prefix, as in `192.168.0.100/24`. */
+  readonly address: string;
+  readonly mac: string;
+  /** In bytes. */
+  readonly mtu: number;
+}
+
+export interface PoolShape {
+  /** Without `$`; `dst-addrs` is the one that always exists. */
+  readonly name: string;
+  /** How many members it has, and how many of them are up. */
+  readonly members: number;
+  readonly up: number;
+  readonly opened: number;
+  readonly tracked: number;
+}
+
+/** A member of a pool. */
+export interface BackendShape {
+  /** POOL/ADDRESS or POOL/ADDRESS:PORT: how commands call it. */
+  readonly name: string;
+  readonly pool: string;
+  readonly address: string;
+  /** 0: the connection's own. */
+  readonly port: number;
+  /** `unknown`, `up`, `down`, `draining` or `maintenance`. */
+  readonly status: string;
+  /** Why its last check failed; null: it did not, or none was made. */
+  readonly failure: string | null;
+  /** Share of new connections, 0 … 256. */
+  readonly weight: number;
+  readonly isBackup: boolean;
+  /** Most connections at a time; 0: no limit. */
+  readonly maxconn: number;
+  /** Connections ever opened. */
+  readonly opened: number;
+  /** Connections that are tracked now. */
+  readonly tracked: number;
+}
+
+export interface ConnectionShape {
+  /** `tcp`, `udp`, `icmp`, or a number. */
+  readonly protocol: string;
+  readonly state: string;
+  /** Until it is forgotten, if it is not used. */
+  readonly expiresMs: number;
+  /** Since it was opened. */
+  readonly ageMs: number;
+  /** ADDRESS:PORT; of a query, the identifier in place of the port. */
+  readonly client: string;
+  /** What the client has asked for. */
+  readonly virtual: string;
+  /** Null: the proxy itself has answered. */
+  readonly backend: string | null;
+}
+
+/** A walk of some time through a table that changes meanwhile: no connection is listed twice. */
+export interface ConnectionsShape {
+  readonly connections: readonly ConnectionShape[];
+  /** There may be more that fit. */
+  readonly more: boolean;
+}
+
+export interface DropShape {
+  readonly reason: string;
+  readonly count: number;
+  readonly meaning: string;
+}
+
+export interface NeighborShape {
+  /** Name of the device. */
+  readonly device: string;
+  readonly address: string;
+  /** Null: it has not said where it is. */
+  readonly mac: string | null;
+  /** `known`, `asked`, or, of a backend or gateway, `unanswered`. */
+  readonly state: string;
+  /** A backend or gateway. */
+  readonly isWatched: boolean;
+  /** Since it last said where it is. */
+  readonly confirmedMs: number | null;
+}
+
+/** The policy's tree as lines, as the summary shows it. */
+export type TreeShape = AnnotatedTree;
+
+/** What a reload has done. */
+export interface ReloadShape {
+  /** One line for each thing that was done. */
+  readonly done: readonly string[];
+}
+
+export interface RemoveShape {
+  /** Name of the backend that is in its pool no more; it goes with its last connection. */
+  readonly removed: string;
+}
+
+export interface KillShape {
+  /** Connections that were forgotten; both ends of open TCP connections got an RST. */
+  readonly killed: number;
+}
+
+/** One packet's way, as `proxy explain` prints it. */
+export interface ExplainShape {
+  readonly explanations: readonly string[];
+}
+
+/** A line of a trace: a packet; how many were not looked at; or why the trace has ended. */
+export interface TraceShape {
+  readonly packet?: string;
+  /** `new`, `established`, `invalid` or `related`. */
+  readonly state?: string;
+  /** The console's words, e.g. `Drop (no-mapping)`. */
+  readonly decision?: string;
+  readonly backend?: string | null;
+  /** PDUs since the last line that were not looked at or found no room. */
+  readonly missed?: number;
+  readonly ended?: string;
+}

@@ -1,0 +1,44 @@
+/** States and protocols of connections as words, as `ipvsadm -Lc` and conntrack have them. */
+import * as lifetimes from "../flow/lifetimes.ts";
+import * as tcp from "../flow/tcp_state.ts";
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
+
+/** By the state's number; empty: there is no such state. */
+export const STATE_NAMES: readonly string[] = (() => {
+  const names: string[] = Array.from({ length: lifetimes.ONE_SIDED_QUERY + 1 }, () => "");
+  names[tcp.SYN_SENT] = "syn-sent";
+  names[tcp.SYN_BOTH] = "syn-both";
+  names[tcp.SYN_RECEIVED] = "syn-received";
+  names[tcp.ESTABLISHED] = "established";
+  names[tcp.FIN_A] = "fin-client";
+  names[tcp.FIN_B] = "fin-backend";
+  names[tcp.CLOSED] = "closed";
+  names[tcp.RESET_A] = "reset-client";
+  names[tcp.RESET_B] = "reset-backend";
+  names[tcp.ABORTED] = "aborted";
+  names[lifetimes.UDP_NEW] = names[lifetimes.QUERY_NEW] = "unanswered";
+  names[lifetimes.UDP_ANSWERED] = names[lifetimes.QUERY_ANSWERED] = "answered";
+  names[lifetimes.UDP_ONGOING] = "ongoing";
+  names[lifetimes.ONE_SIDED_QUERY] = "echoed";
+  return names;
+})();
+
+/** A bit for each state of that name; 0: there is none. */
+export function statesNamed(name: string): number {
+  return STATE_NAMES.reduce(
+    (bits, own, state) => bits | (own === name && name !== "" ? 1 << state : 0),
+    0,
+  );
+}
+
+export const PROTOCOL_NUMBERS: ReadonlyMap<string, number> = new Map([
+  ["icmp", PROTOCOL_ICMP],
+  ["tcp", PROTOCOL_TCP],
+  ["udp", PROTOCOL_UDP],
+]);
+
+const PROTOCOL_NAMES = new Map([...PROTOCOL_NUMBERS].map(([name, number]) => [number, name]));
+
+export function protocolName(number: number): string {
+  return PROTOCOL_NAMES.get(number) ?? `${number}`;
+}

@@ -1,0 +1,134 @@
+/** The JSON of `shapes.ts` as tables for a person: what `proxy ctl` prints. */
+import { formatTree } from "../console/summary.ts";
+import { clock, columns, pairs } from "./columns.ts";
+import type {
+  BackendShape,
+  ConnectionsShape,
+  DropShape,
+  ExplainShape,
+  KillShape,
+  NeighborShape,
+  PoolShape,
+  ReloadShape,
+  RemoveShape,
+  StatusShape,
+  TraceShape,
+  TreeShape,
+  VersionShape,
+} from "./shapes.ts";
+
+/** Each command's answer as text, by the command's name. */
+export const TABLES = {
+  version: ({ version, build }: VersionShape) => `treegate ${version} (${build} build)\n`,
+
+  status: (status: StatusShape) =>
+    pairs([
+      ["Version", `${status.version} (${status.build} build)`],
+      ["Uptime", clock(status.uptimeMs)],
+      ...status.links.map(({ device, side, isUp, address, mac, mtu }) =>
+        [
+          side === "both" ? "Interface" : `Side ${side}`,
+          `${device} ${isUp ? "up" : "down"}, ${address}, MAC ${mac}, MTU ${mtu}`,
+        ] as const
+      ),
+      ["Policy", status.policy ?? "built-in"],
+      ["Backends", counts(status.backends)],
+      [
+        "Connections",
+        `${status.connections.tracked} of at most ${status.connections.capacity}, ` +
+        `${status.connections.evicted} evicted`,
+      ],
+      [
+        "Frames",
+        `${status.frames.in} in, ${status.frames.out} out, ` +
+        `${status.arp.in} ARP in, ${status.arp.out} ARP out`,
+      ],
+      ["PDUs in", `${status.pdusIn.count}, ${status.pdusIn.bytes} bytes`],
+      ["PDUs out", `${status.pdusOut.count}, ${status.pdusOut.bytes} bytes`],
+      ["Decisions", counts(status.decisions)],
+    ]),
+
+  pools: (pools: readonly PoolShape[]) =>
+    columns(
+      ["POOL", ">MEMBERS", ">UP", ">TRACKED", ">OPENED"],
+      pools.map((
+        { name, members, up, tracked, opened },
+      ) => [name, `${members}`, `${up}`, `${tracked}`, `${opened}`]),
+    ),
+
+  backends: (backends: readonly BackendShape[]) =>
+    columns(
+      ["BACKEND", "STATUS", ">WEIGHT", ">MAXCONN", "ROLE", ">TRACKED", ">OPENED", "FAILURE"],
+      backends.map((backend) => [
+        backend.name,
+        backend.status,
+        `${backend.weight}`,
+        backend.maxconn === 0 ? "-" : `${backend.maxconn}`,
+        backend.isBackup ? "backup" : "active",
+        `${backend.tracked}`,
+        `${backend.opened}`,
+        backend.failure ?? "-",
+      ]),
+    ),
+
+  drain: (backend: BackendShape): string => TABLES.backends([backend]),
+  maintenance: (backend: BackendShape): string => TABLES.backends([backend]),
+  ready: (backend: BackendShape): string => TABLES.backends([backend]),
+  add: (backend: BackendShape): string => TABLES.backends([backend]),
+  remove: ({ removed }: RemoveShape) => `${removed} is removed\n`,
+  weight: (backend: BackendShape): string => TABLES.backends([backend]),
+
+  connections: ({ connections, more }: ConnectionsShape) =>
+    columns(
+      ["PROTO", ">EXPIRES", "STATE", "CLIENT", "VIRTUAL", "BACKEND", ">AGE"],
+      connections.map((one) => [
+        one.protocol,
+        clock(one.expiresMs),
+        one.state,
+        one.client,
+        one.virtual,
+        one.backend ?? "-",
+        clock(one.ageMs),
+      ]),
+    ) + (more ? `… there are more than ${connections.length}: limit=N shows them\n` : ""),
+
+  drops: (drops: readonly DropShape[]) =>
+    columns(
+      [">COUNT", "REASON", "MEANING"],
+      drops.map(({ count, reason, meaning }) => [`${count}`, reason, meaning]),
+    ),
+
+  neighbors: (neighbors: readonly NeighborShape[]) =>
+    columns(
+      ["DEVICE", "ADDRESS", "MAC", "STATE", "ROLE", ">CONFIRMED"],
+      neighbors.map(({ device, address, mac, state, isWatched, confirmedMs }) => [
+        device,
+        address,
+        mac ?? "-",
+        state,
+        isWatched ? "backend or gateway" : "other",
+        confirmedMs === null ? "-" : clock(confirmedMs),
+      ]),
+    ),
+
+  tree: (tree: TreeShape) => formatTree(tree),
+
+  reload: ({ done }: ReloadShape) => done.map((line) => `${line}\n`).join(""),
+
+  kill: ({ killed }: KillShape) =>
+    `${killed} ${killed === 1 ? "connection" : "connections"} killed\n`,
+
+  explain: ({ explanations }: ExplainShape) => explanations.join("\n"),
+
+  trace: ({ packet, state, decision, backend, missed, ended }: TraceShape) => {
+    if (ended !== undefined) return `… ended: ${ended}\n`;
+    if (missed !== undefined) return `… ${missed} more PDUs were not looked at\n`;
+    const via = backend === null ? "" : ` (backend ${backend})`;
+    return `${packet}  ${state}  ${decision}${via}\n`;
+  },
+};
+
+function counts(counted: Readonly<Record<string, number>>): string {
+  const shown = Object.entries(counted).filter(([, count]) => count > 0);
+  return shown.map(([name, count]) => `${name} ${count}`).join(", ") || "none";
+}

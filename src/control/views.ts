@@ -1,0 +1,114 @@
+/** From what the packet thread answers to the JSON that `shapes.ts` describes. */
+import { formatDecision } from "../console/summary.ts";
+import { Reason, reasonText } from "../core/reason.ts";
+import { type Config, sideB } from "../datapath/config.ts";
+import { formatPacket } from "../offline/packet_text.ts";
+import { formatAddress, formatMac } from "../wire/address.ts";
+import { STATE_ESTABLISHED, STATE_NEW } from "../wire/pdu.ts";
+import type { MemberSnapshot } from "../datapath/snapshot.ts";
+import type { Neighbor } from "../stack/neighbors.ts";
+import type { Answers } from "./request.ts";
+import type {
+  BackendShape,
+  DropShape,
+  LinkShape,
+  NeighborShape,
+  PoolShape,
+  StatusShape,
+  TraceShape,
+  VersionShape,
+} from "./shapes.ts";
+import type { TracedPacket } from "./tracer.ts";
+
+export function statusOf(
+  { counters, links, uptimeMs }: Answers["counters"],
+  config: Config,
+  about: VersionShape,
+): StatusShape {
+  const { frames, pdusIn, pdusOut, decisions, connections } = counters;
+  const backends: Record<string, number> = {};
+  for (const { status } of counters.pools.flatMap(({ members }) => members)) {
+    backends[status] = (backends[status] ?? 0) + 1;
+  }
+  return {
+    version: about.version,
+    build: about.build,
+    uptimeMs: Math.round(uptimeMs),
+    links: config.links.map((link, i): LinkShape => ({
+      device: link.net,
+      side: config.links.length === 1 ? "both" : link === sideB(config.links) ? "b" : "a",
+      address: `${formatAddress(link.address)}/${link.prefixLength}`,
+      mac: formatMac(link.mac),
+      ...links[i]!,
+    })),
+    policy: config.policy,
+    frames: { in: frames.in, out: frames.out },
+    arp: { in: frames.arpIn, out: frames.arpOut },
+    pdusIn,
+    pdusOut,
+    decisions,
+    connections,
+    backends,
+  };
+}
+
+export function backendsOf({ counters }: Answers["counters"]): BackendShape[] {
+  return counters.pools.flatMap(({ name, members }) =>
+    members.map((member) => backendOf(name, member))
+  );
+}
+
+export function backendOf(pool: string, { address, port, ...rest }: MemberSnapshot): BackendShape {
+  const end = formatAddress(address) + (port === 0 ? "" : `:${port}`);
+  return { name: `${pool}/${end}`, pool, address: formatAddress(address), port, ...rest };
+}
+
+export function poolsOf({ counters }: Answers["counters"]): PoolShape[] {
+  return counters.pools.map(({ name, members }) => ({
+    name,
+    members: members.length,
+    up: members.filter(({ status }) => status === "up").length,
+    opened: members.reduce((sum, { opened }) => sum + opened, 0),
+    tracked: members.reduce((sum, { tracked }) => sum + tracked, 0),
+  }));
+}
+
+/** Those that have happened, most frequent first. */
+export function dropsOf({ counters: { drops } }: Answers["counters"]): DropShape[] {
+  return Object.entries(drops)
+    .filter(([, count]) => count > 0)
+    .sort(([, a], [, b]) => b - a)
+    .map(([reason, count]) => ({
+      reason,
+      count,
+      meaning: reasonText(Reason[reason as keyof typeof Reason]),
+    }));
+}
+
+export function neighborOf(neighbor: Neighbor, device: string): NeighborShape {
+  const { address, mac, isLost, isWatched, confirmedMs } = neighbor;
+  return {
+    device,
+    address: formatAddress(address),
+    mac: mac === null ? null : formatMac(mac),
+    state: mac !== null ? "known" : isLost ? "unanswered" : "asked",
+    isWatched,
+    confirmedMs: confirmedMs === null ? null : Math.round(confirmedMs),
+  };
+}
+
+export function traceOf(traced: TracedPacket): TraceShape {
+  const { packet, state, isRelated, backend } = traced;
+  return {
+    packet: formatPacket(packet),
+    state: isRelated
+      ? "related"
+      : state === STATE_NEW
+      ? "new"
+      : state === STATE_ESTABLISHED
+      ? "established"
+      : "invalid",
+    decision: formatDecision(traced).replace("Decision : ", ""),
+    backend: backend === null ? null : formatAddress(backend),
+  };
+}

@@ -1,0 +1,264 @@
+/** The control socket of a running proxy: its commands, and clients that attack while the data path serves. */
+import assert from "node:assert/strict";
+import { connect, type Socket } from "node:net";
+import { demo } from "../../src/policy/language/built_in.ts";
+import { print } from "../../src/policy/printing/print.ts";
+import { startEcho } from "../lab/peer.ts";
+import { lastSummary, proxyCommand, startProxy, summaryCount, usualOptions } from "../lab/proxy.ts";
+import { labTests } from "../lab/suite.ts";
+import { bridged, proxyAddress, type Topology } from "../lab/topology.ts";
+import type { Background, Result } from "../support/shell.ts";
+
+const labTest = await labTests("ping", "nc", "curl", "setpriv");
+
+/** A proxy with a policy file and a control socket, and its clients. */
+class Controlled {
+  readonly socket: string;
+  readonly policy: string;
+
+  constructor(readonly topology: Topology) {
+    const folder = `${topology.lab.folder}/control`;
+    Deno.mkdirSync(folder, { mode: 0o755 }); // other users come to the socket, and no further
+    Deno.chmodSync(topology.lab.folder, 0o755);
+    this.socket = `${folder}/s`;
+    this.policy = `${topology.lab.folder}/own.policy`;
+    Deno.writeTextFileSync(this.policy, print(demo));
+  }
+
+  async start(...flags: string[]): Promise<Background> {
+    const control = [`--control=${this.socket}`, `--policy=${this.policy}`, "--trace=off"];
+    const proxy = await startProxy(this.topology.host, [...usualOptions, ...control, ...flags]);
+    await proxy.waitFor(`control socket "${this.socket}" is open`);
+    return proxy;
+  }
+
+  async ctl(...words: string[]): Promise<Result> {
+    return await this.topology.host.run(
+      proxyCommand(["ctl", `--control=${this.socket}`, ...words]),
+    );
+  }
+}
+
+labTest("ctl asks and changes a running proxy, and agrees with the summary", async () => {
+  await using topology = await bridged("on the bridge");
+  const { client, host } = topology;
+  for (const { address, host } of topology.backends) await startEcho(host, address, 2000);
+  const control = new Controlled(topology);
+  const none = await control.ctl("status");
+  assert.deepEqual([none.code, none.stdout], [1, ""]);
+  assert.match(none.stderr, /^error: Cannot reach a proxy at ".*": there is no such socket/);
+  const proxy = await control.start();
+  assert.equal(((await Deno.lstat(control.socket)).mode! & 0o777).toString(8), "600");
+
+  await using connection = client.start(["nc", proxyAddress, "2000"], { stdin: "" });
+  await connection.waitFor("from 192.168.0.");
+  const list = await control.ctl("connections", "state=established");
+  const [, line] = list.stdout.split("\n");
+  assert.match(
+    line!,
+    /^tcp +2:0\d:\d\d +established +192\.168\.0\.254:\d+ +192\.168\.0\.100:2000 +192\.168\.0\.\d:2000 +0:\d\d$/,
+  );
+  const misspelt = await control.ctl("connections", "stat=established");
+  assert.deepEqual([misspelt.code, misspelt.stdout], [2, ""]);
+  assert.match(misspelt.stderr, /^error: Unknown parameter "stat": .*did you mean "state"\?\n$/);
+
+  // As curl asks it, and as the table of backends says it.
+  const curl = ["curl", "-sS", "--unix-socket", control.socket];
+  const backends = JSON.parse(await host.must([...curl, "http://localhost/backends"]));
+  assert.equal(
+    backends.reduce((sum: number, { tracked }: { tracked: number }) => sum + tracked, 0),
+    1,
+  );
+  assert.match(
+    (await control.ctl("backends")).stdout,
+    /^BACKEND +STATUS .*TRACKED +OPENED\ndst-addrs\/192\.168\.0\.1 +up /,
+  );
+
+  // A wrong policy: the errors with their lines, and nothing changes.
+  await Deno.writeTextFile(control.policy, "default drop\ntpc -> drop\n");
+  const refused = await control.ctl("reload");
+  assert.deepEqual([refused.code, refused.stdout], [1, ""]);
+  assert.match(
+    refused.stderr,
+    /own\.policy:2:1: Found "tpc".*did you mean "tcp"\?\n +2 \| tpc -> drop\n/,
+  );
+  await Deno.writeTextFile(control.policy, print(demo).replace("80 -> drop", "80 -> reject"));
+  const reloaded = await control.ctl("reload");
+  assert.deepEqual([reloaded.code, reloaded.stdout], [
+    0,
+    `policy "${control.policy}" reloaded\n`,
+  ]);
+  const port80 = `tcp 192.168.0.254:4000 > ${proxyAddress}:80`;
+  assert.match((await control.ctl("explain", port80)).stdout, /Decision : Reject/);
+
+  const trace = host.start(
+    proxyCommand(["ctl", `--control=${control.socket}`, "trace", "icmp", "limit=2", "seconds=20s"]),
+  );
+  await using pings = client.start(["ping", "-i", "0.2", proxyAddress]);
+  const { code, stdout } = await trace.result();
+  assert.equal(code, 0);
+  assert.match(
+    stdout,
+    /^(icmp 192\.168\.0\.254 > 192\.168\.0\.100 echo-request.*\n){2}… ended: limit/,
+  );
+  await pings.stop("SIGINT");
+
+  // A drained backend gets none of 20 connections, and is waited for.
+  const [, name] = / (192\.168\.0\.\d):2000 +0:\d\d$/.exec(line!)!;
+  const waited = await control.ctl("drain", name!, "--wait=1s");
+  assert.deepEqual([waited.code, waited.stderr], [1, "error: Connections left after 1 s: 1\n"]);
+  for (let i = 0; i < 20; i++) {
+    const { stdout } = await client.run(["nc", "-N", proxyAddress, "2000"], { stdin: "" });
+    assert.ok(stdout.includes("from 192.168.0.") && !stdout.includes(`from ${name}`), stdout);
+  }
+  assert.match((await control.ctl("ready", name!)).stdout, / up /);
+
+  assert.match(
+    (await control.ctl("kill", "port=2000", `backend=${name}`)).stdout,
+    /^1 connection killed\n$/,
+  );
+  assert.equal(
+    (await control.ctl("connections", "state=established", "--json")).stdout,
+    '{"connections":[],"more":false}\n',
+  );
+  const drops = await control.ctl("drops");
+  const policyDrops = Number(/(\d+) +policy /.exec(drops.stdout)![1]);
+  const summary = lastSummary((await proxy.stop()).stdout);
+  assert.equal(summaryCount(/^Drops .*$/m.exec(summary)![0], "policy"), policyDrops);
+  assert.throws(
+    () => Deno.lstatSync(control.socket),
+    Deno.errors.NotFound,
+    "it takes its socket away",
+  );
+});
+
+labTest(
+  "a killed proxy's socket is replaced; other users, links and open folders are refused",
+  async () => {
+    await using topology = await bridged("on the bridge");
+    const control = new Controlled(topology);
+    const killed = await control.start();
+    await killed.stop("SIGKILL");
+    assert.ok((await Deno.lstat(control.socket)).isSocket);
+    assert.match((await control.ctl("status")).stderr, /nobody listens there, the proxy has ended/);
+    const proxy = await control.start();
+
+    const other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    const curl = ["curl", "-sS", "--unix-socket", control.socket, "http://localhost/status"];
+    const refused = await topology.host.run([...other, ...curl]);
+    assert.equal(refused.code, 7, "it can't connect");
+    assert.equal((await topology.host.run(curl)).code, 0);
+    await proxy.stop();
+
+    const fails = async (words: RegExp) => {
+      const { code, stderr } = await topology.host.run(
+        proxyCommand([...usualOptions, `--control=${control.socket}`, "--trace=off"]),
+      );
+      assert.equal(code, 1);
+      assert.match(stderr, words);
+    };
+    await Deno.symlink("/etc/hostname", control.socket);
+    await fails(/^error: Cannot open control socket ".*": there is a symbolic link/m);
+    await Deno.remove(control.socket);
+    await Deno.chmod(`${topology.lab.folder}/control`, 0o777);
+    await fails(/^error: Cannot open control socket ".*": others can write the folder/m);
+  },
+  { otherUsers: true },
+);
+
+/** Clients of a control socket that do what they should not, until they are stopped. */
+class Attack {
+  connections = 0;
+  #isOver = false;
+  readonly #sockets = new Set<Socket>();
+  readonly #running: Promise<void>[];
+
+  constructor(readonly path: string) {
+    const body = "x".repeat(100_000);
+    const head = "POST /kill HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n";
+    const all = "GET /connections?limit=1000000 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    const beginnings = ["GET /", head + body, all, "BREW /tree HTTP/1.1\r\nHost: x\r\n\r\n"];
+    this.#running = Array.from({ length: 200 }, (_, i) => this.#go(beginnings[i % 4]!));
+  }
+
+  async #go(bytes: string): Promise<void> {
+    while (!this.#isOver) {
+      await new Promise<void>((resolve) => {
+        const socket = connect({ path: this.path });
+        this.#sockets.add(socket);
+        socket.on("connect", () => this.connections++);
+        socket.on("error", () => {});
+        socket.on("close", () => {
+          this.#sockets.delete(socket);
+          setTimeout(resolve, 5);
+        });
+        socket.on("data", () => {});
+        socket.write(bytes);
+      });
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#isOver = true;
+    for (const socket of this.#sockets) socket.destroy();
+    await Promise.all(this.#running);
+  }
+}
+
+labTest(
+  "while its control socket is attacked the proxy answers every ping, and the operator after it",
+  async () => {
+    await using topology = await bridged("on the bridge");
+    const control = new Controlled(topology);
+    await Deno.writeTextFile(control.policy, "default drop\nicmp -> track, echo\n");
+    const proxy = await control.start();
+    const attack = new Attack(control.socket);
+    try {
+      const { stdout } = await topology.client.run([
+        "ping",
+        "-c",
+        "500",
+        "-i",
+        "0.01",
+        "-W",
+        "5",
+        proxyAddress,
+      ]);
+      assert.match(stdout, /500 received/);
+      assert.ok(attack.connections > 500, `${attack.connections} connections`);
+    } finally {
+      await attack.stop();
+    }
+    const { code, stdout } = await control.ctl("status");
+    assert.equal(code, 0);
+    assert.match(stdout, /^PDUs in +: 500, /m);
+    const { stderr } = await proxy.stop();
+    assert.doesNotMatch(stderr, /control|error/);
+  },
+);
+
+labTest("with few descriptors the control socket takes fewer connections", async () => {
+  await using topology = await bridged("on the bridge");
+  const control = new Controlled(topology);
+  const command = proxyCommand([...usualOptions, `--control=${control.socket}`, "--trace=off"]);
+  await using proxy = topology.host.start([
+    "bash",
+    "-c",
+    'ulimit -n 100; exec "$@"',
+    "-",
+    ...command,
+  ]);
+  await proxy.waitFor("is open");
+  const held = Array.from({ length: 80 }, () => connect({ path: control.socket }));
+  let closed = 0;
+  for (const socket of held) {
+    socket.on("error", () => {});
+    socket.on("data", () => {});
+    socket.on("close", () => closed++);
+    socket.write("GET ");
+  }
+  while (closed < 20) await new Promise((resolve) => setTimeout(resolve, 20));
+  const open = (await Array.fromAsync(Deno.readDir(`/proc/${proxy.pid}/fd`))).length;
+  assert.ok(open <= 100 - 32, `${open} descriptors are open`);
+  for (const socket of held) socket.destroy();
+});

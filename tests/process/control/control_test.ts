@@ -1,0 +1,33 @@
+/** The packet thread's side of the control socket. */
+import assert from "node:assert/strict";
+import { Controller } from "../../../src/control/controller.ts";
+import { Overlay } from "../../../src/control/overlay.ts";
+import { Control } from "../../../src/process/control/control.ts";
+import { testConfig } from "../../support/config.ts";
+import { World } from "../../support/world.ts";
+
+Deno.test("Control.open leaves 32 descriptors to others, or says how many are missing", async () => {
+  const world = new World();
+  const controller = new Controller({
+    appliance: world.appliance,
+    customs: {},
+    overlay: { current: new Overlay() },
+    reload: () => Promise.resolve({ isDone: true, lines: [] }),
+    policyText: () => ({ file: "", text: "", included: new Map() }),
+    pause: () => Promise.resolve(),
+  });
+  const opening = Control.open({
+    path: "/run/x",
+    thread: () => assert.fail("no thread is started"),
+    controller,
+    config: testConfig(),
+    about: { version: "", build: "" },
+    spareDescriptors: 30,
+    log: { info: () => {}, warning: () => {}, error: () => {} },
+  });
+  await assert.rejects(opening, {
+    message:
+      'Cannot open control socket "/run/x": the limit of open files (ulimit -n) leaves too few: ' +
+      "expected at least 15 more",
+  });
+});
