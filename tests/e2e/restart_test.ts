@@ -25,7 +25,10 @@ labTest(
 
     const { code, stderr } = await proxy.stop();
     assert.equal(code, 0);
-    assert.match(stderr, new RegExp(`info: connections reset at the end: ${IDLE + 1 + STEADY}$`, "m"));
+    assert.match(
+      stderr,
+      new RegExp(`info: connections reset at the end: ${IDLE + 1 + STEADY}$`, "m"),
+    );
     for (const one of [...idle, download]) assert.ok(await one.ended(5000), one.stdout);
     await until(() => established(topology), 0);
   },
