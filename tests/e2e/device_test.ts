@@ -53,7 +53,7 @@ labTest(
     for (let time = 1; time <= 5; time++) {
       await until(() => proxy.stderr.split(`${tap} is down`).length > time);
       await host.script(`ip link set ${tap} up; sleep 0.4; ip link set ${tap} down`);
-      assert.equal(proxy.stdout.split(`${tap} is up`).length - 1, time);
+      assert.equal(proxy.stderr.split(`${tap} is up`).length - 1, time);
     }
     await proxy.stop();
   },

@@ -91,10 +91,10 @@ labTest(
     assert.equal(later.failures.length, own);
 
     // Its own link is down: nothing is said of the backends, whose connections stay.
-    const said = proxy.stdout.length;
+    const said = proxy.stderr.length;
     await topology.host.script(`ip link set ${tap} down; sleep 3; ip link set ${tap} up`);
     await new Promise((resolve) => setTimeout(resolve, 2000));
-    assert.doesNotMatch(proxy.stdout.slice(said), /is down: tcp/);
+    assert.doesNotMatch(proxy.stderr.slice(said), /is down: tcp/);
     assert.equal((await steady.report()).failures.length, own);
   },
 );
