@@ -108,7 +108,7 @@ labTest(
       await connection.waitFor(`round ${i}\n`);
     }
     assert.deepEqual(counts, { right: 24, wrong: 6 });
-    assert.equal(proxy.stdout.split("timeouts changed").length, 25);
+    assert.equal(proxy.stderr.split("timeouts changed").length, 25);
     const { stdout } = await pings.result();
     assert.match(stdout, /1000 packets transmitted, 1000 received/);
     assert.equal((await proxy.stop()).code, 0);
