@@ -1,4 +1,7 @@
-/** One tree, several services: which pool a connection goes to, on which port, and when none can take it. */
+/**
+ * One tree, several services: which pool a connection goes to, on which port, and when none can
+ * take it.
+ */
 import assert from "node:assert/strict";
 import { finish } from "../../src/core/slices.ts";
 import { parse } from "../../src/policy/notation/parse.ts";

@@ -1,4 +1,7 @@
-/** Checks in the whole appliance: what backends see of them, what becomes of clients, and what is said. */
+/**
+ * Checks in the whole appliance: what backends see of them, what becomes of clients, and what is
+ * said.
+ */
 import assert from "node:assert/strict";
 import { finish } from "../../src/core/slices.ts";
 import { changeMember } from "../../src/control/members.ts";
@@ -335,7 +338,10 @@ Deno.test("checks: without them, in `explain` and `replay`, ARP tells", () => {
   assert.equal(parseHealth("neighbor").check.kind, "neighbor");
 });
 
-/** Opens a client's connection to any backend; what backend, and both sides' RSTs are given by `resets`. */
+/**
+ * Opens a client's connection to any backend; what backend, and both sides' RSTs are given by
+ * `resets`.
+ */
 function open(checked: Checked, srcPort: number): string {
   const answer = checked.connect(srcPort);
   assert.equal(answer?.flags, "SA");

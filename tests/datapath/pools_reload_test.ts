@@ -87,6 +87,18 @@ for (const [name, evaluator] of [["compiled", {}], ["walked", { evaluator: walke
     assert.equal(readTcp(sent!).dst, FIVE);
   });
 
+  Deno.test(`a policy read again, ${name}: what is opened while it is made ready has its backend`, () => {
+    const world = worldOf(`${FOUR}, ${FIVE}`);
+    const swap = finish(world.appliance.prepare({ policy: policyOf(FIVE) }));
+    const connections = [open(world, 1), open(world, 2)];
+    const { answer } = connections.find(({ dst }) => dst === FOUR)!;
+    swap();
+    assert.deepEqual(members(world), ["dst-addrs 1 up 0/0", "web 5 up 1/1", "web 4 draining 1/1"]);
+    assert.equal(packetsOf(world.send(buildTcp({ ...answer, flags: "SA", seq: 99 }))).length, 1);
+    assert.deepEqual(world.drops(), {});
+    assert.equal(open(world, 3).dst, FIVE);
+  });
+
   Deno.test(`a policy read again, ${name}: a pool that is gone goes with its last connection`, () => {
     const world = worldOf(FOUR);
     const { answer } = open(world, 1);

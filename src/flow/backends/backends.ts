@@ -172,8 +172,8 @@ export class Backends {
   }
 
   /**
-   * Addresses of the pool's members that are leaving: live. Null if none is and none will be once these
-   * are its `members`.
+   * Addresses of the pool's members that are leaving: live. Null if none is and none will be once
+   * these are its `members`.
    */
   leaving(name: string, members: readonly PoolMember[]): ReadonlySet<number> | null {
     const pool = this.pools.find((pool) => pool.name === name);

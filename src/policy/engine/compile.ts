@@ -7,8 +7,8 @@
  *   - a subtree becomes a function of its own when it is large, or when it is in a long list. Its
  *     nodes are numbered relative to a base that is passed in, so equal subtrees share a function;
  *   - long lists of arms are cut into functions of ARMS_PER_FUNCTION;
- *   - a run of arms that each ask for one address or port is not evaluated one by one: `arm_index.ts`
- *     finds the first one that holds by binary search, however many there are.
+ *   - a run of arms that each ask for one address or port is not evaluated one by one:
+ *     `arm_index.ts` finds the first one that holds by binary search, however many there are.
  *
  * The functions are made in pieces of some PIECE_LENGTH characters, each all at once: the engine
  * would else translate a function when the first packet comes to it, and that packet would wait.

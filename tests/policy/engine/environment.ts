@@ -7,7 +7,10 @@ import { DST_ADDRS } from "../../../src/policy/language/ast.ts";
 import { SourceLimits } from "../../../src/policy/engine/source_limits.ts";
 import { Pdu, STEP_A_TO_B, STEP_B_TO_A, STEP_TRACK } from "../../../src/wire/pdu.ts";
 
-/** The n-th step that is asked refuses a PDU whose `seq` is this times n; no predicate asks for `seq`. */
+/**
+ * The n-th step that is asked refuses a PDU whose `seq` is this times n; no predicate asks for
+ * `seq`.
+ */
 export const REFUSED_AT = 2;
 
 /** The reasons for which steps refuse. */
@@ -16,8 +19,8 @@ export const REFUSALS = { track: -7, translateAToB: -8, translateBToA: -9, setTt
 export interface TestEnvironment extends Environment {
   readonly clock: ManualClock;
   /**
-   * What was asked of the steps, with their arguments, e.g. `translateAToB at random`. To be emptied before
-   * each PDU that is to be refused.
+   * What was asked of the steps, with their arguments, e.g. `translateAToB at random`. To be
+   * emptied before each PDU that is to be refused.
    */
   readonly asked: string[];
   /** Names for which `customFailed` was called. */
