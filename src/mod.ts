@@ -68,7 +68,7 @@ export type {
 export { type ActiveCheck, type Check, type Health, healthOf } from "./policy/language/health.ts";
 export type { Packet } from "./policy/language/packet.ts";
 export type { Customs } from "./policy/notation/parse.ts";
-export { formatAddress, parseAddress } from "./wire/address.ts";
+export { type Address, formatAddress, parseAddress } from "./wire/address.ts";
 export { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "./wire/ipv4.ts";
 export { ACK, CWR, ECE, FIN, PSH, RST, SYN, URG } from "./wire/tcp.ts";
 

@@ -5,7 +5,14 @@
  */
 import { mergeByTime, type PcapRecord, readPcap } from "../device/capture/pcap.ts";
 import { printable } from "../core/text.ts";
-import { formatAddress, formatMac, inSubnet, type Mac, stableMac } from "../wire/address.ts";
+import {
+  type Address,
+  formatAddress,
+  formatMac,
+  inSubnet,
+  type Mac,
+  stableMac,
+} from "../wire/address.ts";
 import { CaptureWriter, readCaptureFile } from "../process/capture_file.ts";
 import { type CommandOptions, reported } from "./command.ts";
 import {
@@ -130,7 +137,7 @@ async function readable<T>(
 
 /** A host on the link. */
 interface Neighbor {
-  readonly address: number;
+  readonly address: Address;
   readonly mac: Mac;
 }
 

@@ -2,6 +2,7 @@
  * What the value of a flag means. Each function throws a SyntaxError or RangeError that quotes it.
  */
 import {
+  type Address,
   formatAddress,
   isGroupMac,
   type Mac,
@@ -26,7 +27,7 @@ export function parseDevice(text: string): string {
   return text;
 }
 
-export function parseOwnAddress(text: string): { address: number; prefixLength: number } {
+export function parseOwnAddress(text: string): { address: Address; prefixLength: number } {
   const { address, prefixLength } = parseInterface(text, DEFAULT_PREFIX);
   checkOwnAddress(address, prefixLength);
   return { address, prefixLength };

@@ -5,7 +5,7 @@
  */
 import type { Connections } from "../flow/connections.ts";
 import { SIDE_A, SIDE_B } from "../flow/table.ts";
-import { formatAddress } from "../wire/address.ts";
+import { type Address, formatAddress } from "../wire/address.ts";
 import { type Filter, fits } from "./filter.ts";
 import type { ConnectionShape } from "./shapes.ts";
 import { protocolName, STATE_NAMES } from "./state_names.ts";
@@ -84,6 +84,6 @@ export function connectionsOf({ rows }: Rows): ConnectionShape[] {
   });
 }
 
-function endOf(address: number, port: number): string {
+function endOf(address: Address, port: number): string {
   return `${formatAddress(address)}:${port}`;
 }

@@ -7,6 +7,7 @@ import type { Connections } from "../flow/connections.ts";
 import { SIDE_A, SIDE_B } from "../flow/table.ts";
 import { closest, oneOf, quote } from "../core/text.ts";
 import {
+  type Address,
   formatAddress,
   inSubnet,
   parseAddress,
@@ -23,7 +24,7 @@ export interface Filter {
   /** The client's network. */
   readonly source: Subnet | null;
   /** Port null: any. */
-  readonly backend: { readonly address: number; readonly port: number | null } | null;
+  readonly backend: { readonly address: Address; readonly port: number | null } | null;
   /** The port that the client has asked for. */
   readonly port: number | null;
   /** A bit for each state's number. */

@@ -4,14 +4,14 @@
  */
 import type { Policy, PoolMember } from "../policy/language/ast.ts";
 import { quote } from "../core/text.ts";
-import { parseAddress } from "../wire/address.ts";
+import { type Address, parseAddress } from "../wire/address.ts";
 import { parsePort } from "./filter.ts";
 import { Refusal } from "./request.ts";
 
 /** Pool, address and port of a member. */
 export interface MemberKey {
   readonly pool: string;
-  readonly address: number;
+  readonly address: Address;
   readonly port: number;
 }
 

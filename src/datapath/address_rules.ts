@@ -16,6 +16,7 @@ import {
   subnetOn,
 } from "./config.ts";
 import {
+  type Address,
   BROADCAST_ADDRESS,
   directedBroadcast,
   formatAddress,
@@ -29,7 +30,7 @@ import {
 } from "../wire/address.ts";
 
 /** Throws RangeError unless a host on a subnet of `prefixLength` can have `address`. */
-export function checkOwnAddress(address: number, prefixLength: number): void {
+export function checkOwnAddress(address: Address, prefixLength: number): void {
   const fail = `Cannot use "${formatAddress(address)}/${prefixLength}" as own address`;
   if (prefixLength === 32) {
     throw new RangeError(`${fail}: expected a prefix length of at most 31, /32 has no neighbours`);
@@ -41,7 +42,7 @@ export function checkOwnAddress(address: number, prefixLength: number): void {
  * Throws RangeError unless `nextHop` is another host in the subnet of one of `links`. `role` is
  * what it is to be, e.g. `gateway`.
  */
-export function checkNextHop(nextHop: number, role: string, links: readonly Own[]): void {
+export function checkNextHop(nextHop: Address, role: string, links: readonly Own[]): void {
   const fail = `Cannot use "${formatAddress(nextHop)}" as ${role}`;
   const subnets = links.map(subnetOn);
   const subnet = subnets.find((one) => inSubnet(nextHop, one));
@@ -57,7 +58,7 @@ export function checkNextHop(nextHop: number, role: string, links: readonly Own[
 }
 
 /** Throws RangeError unless each backend is another host, reachable through side B, and given once. */
-export function checkBackends(backends: readonly number[], links: Links): void {
+export function checkBackends(backends: readonly Address[], links: Links): void {
   if (backends.length > MAX_MEMBERS) {
     throw new RangeError(
       `Cannot use ${backends.length} backends: expected at most ${MAX_MEMBERS}`,
@@ -83,7 +84,7 @@ export function checkPools(pools: Policy["pools"], links: Links): void {
   }
 }
 
-function backendCheck(links: Links): (backend: number, fail: string) => void {
+function backendCheck(links: Links): (backend: Address, fail: string) => void {
   const link = sideB(links);
   const subnet = subnetOn(link);
   const routes = routesOn(link);
@@ -115,13 +116,13 @@ export function checkSubnets(a: LinkConfig, b: LinkConfig): void {
   );
 }
 
-function throwIfNoHost(fail: string, address: number, subnet: Subnet): void {
+function throwIfNoHost(fail: string, address: Address, subnet: Subnet): void {
   const kind = nonHostKind(address, subnet);
   if (kind !== null) throw new RangeError(`${fail}: expected the address of one host, not ${kind}`);
 }
 
 /** What `address` is if it cannot belong to one host, else null. */
-function nonHostKind(address: number, subnet: Subnet): string | null {
+function nonHostKind(address: Address, subnet: Subnet): string | null {
   if (isThisNetwork(address)) return `"this network" (0.0.0.0/8)`;
   if (isLoopback(address)) return "loopback (127.0.0.0/8)";
   if (isMulticast(address)) return "multicast (224.0.0.0/4)";

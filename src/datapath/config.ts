@@ -2,7 +2,7 @@
 import type { Timeouts } from "../flow/lifetimes.ts";
 import type { Health } from "../policy/language/health.ts";
 import { type Route, Routes } from "../stack/routes.ts";
-import type { Mac, Subnet } from "../wire/address.ts";
+import type { Address, Mac, Subnet } from "../wire/address.ts";
 import { formatAddress, formatMac, subnetOf } from "../wire/address.ts";
 
 /** Most backends that one line names. */
@@ -19,13 +19,13 @@ export interface LinkConfig {
   /** Name of the TAP device. */
   readonly net: string;
   /** The proxy's own address there. */
-  readonly address: number;
+  readonly address: Address;
   readonly prefixLength: number;
   readonly mac: Mac;
   /** The ways out of the own subnet, a gateway among them; at most one to each network. */
   readonly routes: readonly Route[];
   /** Address of the device itself, the host's end; null: set by whoever made the device. */
-  readonly host: { readonly address: number; readonly prefixLength: number } | null;
+  readonly host: { readonly address: Address; readonly prefixLength: number } | null;
 }
 
 /** The proxy's address on one interface. */
@@ -35,7 +35,7 @@ export interface Config {
   /** One interface for both sides; or that of side A, and that of side B. */
   readonly links: Links;
   /** The backends (side B), in the order given; at least one. */
-  readonly dstAddrs: readonly number[];
+  readonly dstAddrs: readonly Address[];
   /** How these are checked. */
   readonly health: Health;
   /** Source ports towards the backends, both ends included. */
@@ -93,7 +93,7 @@ export function formatLink({ address, prefixLength, mac }: LinkConfig): string {
 }
 
 /** `192.168.0.1, 192.168.0.2`; of very many only the first. */
-export function formatBackends(backends: readonly number[]): string {
+export function formatBackends(backends: readonly Address[]): string {
   const shown = backends.slice(0, MOST_SHOWN).map(formatAddress).join(", ");
   const more = backends.length - MOST_SHOWN;
   return more > 0 ? `${shown} and ${more} more` : shown;
@@ -109,7 +109,7 @@ export function routesOn(link: LinkConfig): Routes {
 
 /** True if the interface of that number, and not the other, has the best route to `address`. */
 export function isBehind(
-  address: number,
+  address: Address,
   [a, b]: readonly [LinkConfig, LinkConfig],
   link: 0 | 1,
 ): boolean {

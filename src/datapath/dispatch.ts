@@ -11,6 +11,7 @@
  * Nothing is committed for what TTL, link, MTU or a missing route keep here. Functions return the decision that was
  * carried out, or a reason.
  */
+import type { Address } from "../wire/address.ts";
 import { Reason } from "../core/reason.ts";
 import type { Connections } from "../flow/connections.ts";
 import type { RelatedErrors } from "../flow/icmp_error.ts";
@@ -144,7 +145,7 @@ export class Dispatch {
    * A SYN or a datagram to a backend wants an answer, and a SYN ACK, RST or datagram from there is one: a
    * next hop that owes one for long is asked whether it is there.
    */
-  #noteAnswers(pdu: Pdu, out: Link, nextHop: number, nowMs: number): void {
+  #noteAnswers(pdu: Pdu, out: Link, nextHop: Address, nowMs: number): void {
     const flags = pdu.protocol === ipv4.PROTOCOL_TCP ? pdu.tcpFlags : tcp.SYN;
     if ((pdu.steps & STEP_A_TO_B) !== 0) {
       if ((flags & tcp.SYN) !== 0) out.arp.expectAnswer(nextHop, nowMs);
@@ -170,7 +171,7 @@ export class Dispatch {
   #leave(
     pdu: Pdu,
     { arena, arp, device }: Link,
-    nextHop: number,
+    nextHop: Address,
     nowMs: number,
     entry: number,
   ): number {

@@ -11,7 +11,7 @@ import { Arp, type ArpEvents } from "../stack/arp.ts";
 import { BackendWatch } from "../flow/backends/arp_watch.ts";
 import { Openers } from "../stack/openers.ts";
 import type { Routes } from "../stack/routes.ts";
-import { isGroupMac, type Mac } from "../wire/address.ts";
+import { type Address, isGroupMac, type Mac } from "../wire/address.ts";
 import * as ethernet from "../wire/ethernet.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import { type Config, type LinkConfig, routesOn, sideB, subnetOn } from "./config.ts";
@@ -23,7 +23,7 @@ export interface LinkOptions {
   /** Takes packets to other hosts, too, which may belong to connections. */
   readonly isTransit: boolean;
   /** Next hops that ARP keeps an eye on. */
-  readonly watched: readonly number[];
+  readonly watched: readonly Address[];
   /** Most other neighbours. */
   readonly maxNeighbors: number;
   readonly openers: Openers;

@@ -1,4 +1,5 @@
 /** Everything the summary shows, as plain frozen data that can be written as JSON. */
+import type { Address } from "../wire/address.ts";
 import { REASON_NAMES, type ReasonName } from "../core/reason.ts";
 import type { Member, MemberStatus } from "../flow/backends/member.ts";
 import type { Pool } from "../flow/backends/pool.ts";
@@ -56,7 +57,7 @@ export interface PoolSnapshot {
 }
 
 export interface MemberSnapshot {
-  readonly address: number;
+  readonly address: Address;
   /** 0: the connection's own. */
   readonly port: number;
   readonly weight: number;

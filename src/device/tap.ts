@@ -18,7 +18,7 @@ import {
 } from "../../ffi/tap.ts";
 import type { Clock } from "../core/clock.ts";
 import { type Arena, BURST_FRAMES, SLOT_BYTES } from "../core/arena.ts";
-import { formatAddress, maskOf } from "../wire/address.ts";
+import { type Address, formatAddress, maskOf } from "../wire/address.ts";
 import type { Device } from "./device.ts";
 import { encodeDeviceName } from "./device_name.ts";
 
@@ -55,7 +55,7 @@ export interface TapOptions {
 
 /** An address and its prefix length. */
 export interface HostAddress {
-  readonly address: number;
+  readonly address: Address;
   readonly prefixLength: number;
 }
 

@@ -16,6 +16,7 @@
  *
  * Long because what `commit` writes (entry, eviction class, port, share) has to change together.
  */
+import type { Address } from "../wire/address.ts";
 import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
@@ -74,7 +75,7 @@ export interface ConnectionsOptions {
   readonly ports: PortRange;
   readonly timeouts: Timeouts;
   /** The address that forwarded packets leave with. */
-  readonly ownAddress: number;
+  readonly ownAddress: Address;
   /**
    * Whether the PDU's new connection reaches its backend under the client's address; default no.
    */
@@ -365,7 +366,7 @@ export class Connections {
    * connections never exceed the share: a source that wants more loses its own oldest. Live ones
    * are never evicted, and may exceed it while there is space: many users may share one address.
    */
-  #holdToShare(pdu: Pdu, backend: number, dstPort: number): number {
+  #holdToShare(pdu: Pdu, backend: Address, dstPort: number): number {
     const { protocol, src } = pdu;
     // Usually all sources together have less than a share, or this one has.
     const least = Math.min(this.#shareOfTable, this.#shareOfPorts);
@@ -384,7 +385,7 @@ export class Connections {
     share: number,
     classes: EvictionClasses,
     capacity: number,
-    src: number,
+    src: Address,
     pool: number,
   ): number {
     if (classes.pending >= share && this.#shares.pending(src, pool) >= share) {

@@ -16,6 +16,7 @@
  * anyone who guesses the tuple can forge such an error (RFC 5927). For TCP it must quote a sequence
  * number that is in flight.
  */
+import type { Address } from "../wire/address.ts";
 import { NOT_MINE, Reason } from "../core/reason.ts";
 import { complement, delta16, delta32, sumBytes, updated } from "../wire/checksum.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
@@ -87,8 +88,8 @@ export class RelatedErrors {
 function rewriteQuote(
   view: DataView,
   quoted: Quoted,
-  src: number,
-  dst: number,
+  src: Address,
+  dst: Address,
   srcPort: number,
   dstPort: number,
 ): void {

@@ -6,6 +6,7 @@
  * The part for destination and protocol is cached from one tuple to the next: it is the same for
  * nearly all packets, the proxy's address and TCP.
  */
+import type { Address } from "../wire/address.ts";
 import type { Random } from "../core/random.ts";
 
 const KEY_BYTES = 13;
@@ -22,7 +23,7 @@ export class KeyedHash {
   }
 
   /** Any 32 bits, as a signed integer. `ports` is `srcPort << 16 | dstPort`. */
-  of(protocol: number, src: number, dst: number, ports: number): number {
+  of(protocol: number, src: Address, dst: Address, ports: number): number {
     if (dst !== this.#dst || protocol !== this.#protocol) this.#keep(protocol, dst);
     const t = this.#table;
     return this.#dstPart ^
@@ -32,7 +33,7 @@ export class KeyedHash {
       t[1536 | ((ports >>> 16) & 255)]! ^ t[1792 | (ports >>> 24)]!;
   }
 
-  #keep(protocol: number, dst: number): void {
+  #keep(protocol: number, dst: Address): void {
     const t = this.#table;
     this.#protocol = protocol;
     this.#dst = dst;

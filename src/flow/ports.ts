@@ -13,6 +13,7 @@
  * No step searches the range: while few ports are in use a random one is likely free; with many a
  * PortSet finds one.
  */
+import type { Address } from "../wire/address.ts";
 import { below, type Random } from "../core/random.ts";
 import type { LinkedLists } from "../core/linked_lists.ts";
 import { EvictionClasses } from "./eviction.ts";
@@ -64,8 +65,8 @@ export class Ports {
    */
   choose(
     protocol: number,
-    backend: number,
-    own: number,
+    backend: Address,
+    own: Address,
     backendPort: number,
     preferred: number,
     successorOf: number,
@@ -102,8 +103,8 @@ export class Ports {
   /** A port for the proxy's own use, which no connection gets until it is released; -1: all are taken. */
   reserve(
     protocol: number,
-    backend: number,
-    own: number,
+    backend: Address,
+    own: Address,
     backendPort: number,
     random: Random,
   ): number {
@@ -116,7 +117,7 @@ export class Ports {
     return port;
   }
 
-  release(protocol: number, backend: number, backendPort: number, port: number): void {
+  release(protocol: number, backend: Address, backendPort: number, port: number): void {
     const key = keyOf(protocol, backend, backendPort);
     const others = (this.#reserved.get(key) ?? []).filter((other) => other !== port);
     if (others.length > 0) this.#reserved.set(key, others);
@@ -124,7 +125,7 @@ export class Ports {
   }
 
   /** The connections towards `backendPort` of `backend`; null if there are none. */
-  pool(protocol: number, backend: number, backendPort: number): EvictionClasses | null {
+  pool(protocol: number, backend: Address, backendPort: number): EvictionClasses | null {
     return this.#pools.get(keyOf(protocol, backend, backendPort)) ?? null;
   }
 
@@ -167,6 +168,6 @@ export class Ports {
 }
 
 /** 32 bits of address, 16 of port and 4 that distinguish ICMP, TCP and UDP: an exact integer. */
-function keyOf(protocol: number, backend: number, backendPort: number): number {
+function keyOf(protocol: number, backend: Address, backendPort: number): number {
   return (backend >>> 0) * 0x10_0000 + backendPort * 16 + ((protocol >> 1) & 15);
 }

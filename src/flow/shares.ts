@@ -11,6 +11,7 @@
  * the table is full, and by all that another source has if that one's cells are the same: at 262,144
  * connections one source in 900,000.
  */
+import type { Address } from "../wire/address.ts";
 import type { Random } from "../core/random.ts";
 import { HALF_OPEN, LIVE, UNANSWERED } from "./eviction.ts";
 import { type FlowTable, SIDE_A, SIDE_B } from "./table.ts";
@@ -45,7 +46,7 @@ export class Shares {
   }
 
   /** Key of the pool of `port` of `backend`; never ALL. */
-  poolOf(protocol: number, backend: number, port: number): number {
+  poolOf(protocol: number, backend: Address, port: number): number {
     return (Math.imul(backend ^ this.#salt, 0x9e3779b1) ^
       Math.imul((port << 8) | protocol, 0x85ebca6b)) | 1;
   }
@@ -65,7 +66,7 @@ export class Shares {
   }
 
   /** Pending connections of `src` in that pool, or in ALL. */
-  pending(src: number, pool: number): number {
+  pending(src: Address, pool: number): number {
     const hash = this.#hashOf(src) ^ pool;
     const block = this.#blockOf(hash);
     const cells = cellsOf(hash);
@@ -74,7 +75,7 @@ export class Shares {
   }
 
   /** Pending and live ones. */
-  total(src: number, pool: number): number {
+  total(src: Address, pool: number): number {
     const hash = this.#hashOf(src) ^ pool;
     const block = this.#blockOf(hash);
     const cells = cellsOf(hash);
@@ -105,7 +106,7 @@ export class Shares {
     return (((hash >>> 0) * this.#scale) | 0) << BLOCK_SHIFT;
   }
 
-  #hashOf(src: number): number {
+  #hashOf(src: Address): number {
     const t = this.#hash;
     return t[src & 255]! ^ t[256 | ((src >>> 8) & 255)]! ^ t[512 | ((src >>> 16) & 255)]! ^
       t[768 | (src >>> 24)]!;

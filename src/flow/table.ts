@@ -16,6 +16,7 @@
  *
  * Long because index, entries and accessors work on the same arrays, which nothing else writes.
  */
+import type { Address } from "../wire/address.ts";
 import type { Random } from "../core/random.ts";
 import {
   baseOf,
@@ -92,13 +93,13 @@ export class FlowTable {
   }
 
   /** Reference of the entry with this tuple, or -1. `ports` is `srcPort << 16 | dstPort`. */
-  find(protocol: number, src: number, dst: number, ports: number): number {
+  find(protocol: number, src: Address, dst: Address, ports: number): number {
     const slot = this.#slotOf(protocol, src, dst, ports);
     return (this.#index[slot]! & REFERENCE_MASK) - 1;
   }
 
   /** Hash of a tuple, for `findAll`. */
-  hashOf(protocol: number, src: number, dst: number, ports: number): number {
+  hashOf(protocol: number, src: Address, dst: Address, ports: number): number {
     return this.#hash.of(protocol, src, dst, ports);
   }
 
@@ -123,7 +124,7 @@ export class FlowTable {
   }
 
   /** True if `reference` is that of the entry with this tuple. */
-  has(reference: number, protocol: number, src: number, dst: number, ports: number): boolean {
+  has(reference: number, protocol: number, src: Address, dst: Address, ports: number): boolean {
     const base = baseOf(reference >>> 1);
     const tuple = base + (reference & 1) * TUPLE_WORDS;
     const { words } = this;
@@ -155,7 +156,7 @@ export class FlowTable {
   }
 
   /** As `insert`, for a connection that the proxy answers itself: it has no side B. */
-  insertOneSided(protocol: number, src: number, dst: number, ports: number): number {
+  insertOneSided(protocol: number, src: Address, dst: Address, ports: number): number {
     const entry = this.#allocate();
     if (entry < 0) return -1;
     const base = baseOf(entry);
@@ -300,7 +301,7 @@ export class FlowTable {
     return this.#untouched < this.capacity ? this.#untouched++ : -1;
   }
 
-  #writeTuple(entry: number, side: number, src: number, dst: number, ports: number): void {
+  #writeTuple(entry: number, side: number, src: Address, dst: Address, ports: number): void {
     const base = baseOf(entry) + side * TUPLE_WORDS;
     this.words[base + SRC] = src;
     this.words[base + DST] = dst;
@@ -308,7 +309,7 @@ export class FlowTable {
   }
 
   /** The index slot of this tuple, or the free slot where it would go. */
-  #slotOf(protocol: number, src: number, dst: number, ports: number): number {
+  #slotOf(protocol: number, src: Address, dst: Address, ports: number): number {
     const hash = this.#hash.of(protocol, src, dst, ports);
     const tag = tagOf(hash);
     for (let slot = this.#home(hash);; slot = this.#after(slot)) {

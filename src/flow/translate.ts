@@ -6,6 +6,7 @@
  * the addresses count. A UDP checksum of 0 means none and stays 0 (RFC 768; RFC 3022 §4.1). The
  * "port" of an ICMP query is its identifier; its checksum covers no address (RFC 5508 §3.1).
  */
+import type { Address } from "../wire/address.ts";
 import { delta16, delta32, fold, updated } from "../wire/checksum.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
@@ -26,7 +27,7 @@ export class Translation {
 /** The routes of the link by which a PDU leaves. */
 export interface NextHops {
   /** 0: there is no route. */
-  nextHop(address: number): number;
+  nextHop(address: Address): number;
 }
 
 /** Writes the tuple `to`, and the TTL (RFC 1812 §5.3.1). */

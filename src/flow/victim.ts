@@ -13,6 +13,7 @@
  * connections and new datagrams have a limit each, and a query that the proxy answers itself evicts
  * nothing.
  */
+import type { Address } from "../wire/address.ts";
 import { TokenBucket } from "../core/token_bucket.ts";
 import {
   type EvictionClasses,
@@ -64,12 +65,12 @@ export class VictimSelector {
    * The oldest unanswered one of `src`, or -1 if it has none among the 16 oldest. A source that has
    * a quarter of all almost always has.
    */
-  oldestFrom(classes: EvictionClasses, src: number): number {
+  oldestFrom(classes: EvictionClasses, src: Address): number {
     const udp = this.#oldestFrom(classes, UNANSWERED, src);
     return udp >= 0 ? udp : this.#oldestFrom(classes, HALF_OPEN, src);
   }
 
-  #oldestFrom(classes: EvictionClasses, evictionClass: number, src: number): number {
+  #oldestFrom(classes: EvictionClasses, evictionClass: number, src: Address): number {
     let entry = classes.oldest(evictionClass);
     for (let looks = LOOKS; entry >= 0 && looks > 0; looks--) {
       if (this.#table.src(entry, SIDE_A) === src) return entry;

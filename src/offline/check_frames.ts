@@ -6,6 +6,7 @@
  *     datagram of the check's bytes, TTL 64, to a backend that is checked, and of no connection;
  *     what has its addresses and ports from then on, and is of no connection, is the check's
  */
+import type { Address } from "../wire/address.ts";
 import { isActive } from "../policy/language/health.ts";
 import type { ActiveCheck, Health } from "../policy/language/health.ts";
 import * as ethernet from "../wire/ethernet.ts";
@@ -21,11 +22,11 @@ const LEAST_BYTES = ipv4.IPV4_MIN_BYTES + 8;
 
 export interface CheckFramesOptions {
   /** The proxy's address towards the backends. */
-  readonly own: number;
+  readonly own: Address;
   /** How backends are checked, pool by pool. */
-  readonly pools: readonly { readonly addresses: readonly number[]; readonly health: Health }[];
+  readonly pools: readonly { readonly addresses: readonly Address[]; readonly health: Health }[];
   /** True if a connection has this tuple, as a frame from the backend shows it. */
-  readonly isConnection: (protocol: number, src: number, dst: number, ports: number) => boolean;
+  readonly isConnection: (protocol: number, src: Address, dst: Address, ports: number) => boolean;
 }
 
 export class CheckFrames {

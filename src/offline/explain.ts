@@ -20,7 +20,7 @@ import { MemoryDevice } from "../device/memory.ts";
 import type { Member } from "../flow/backends/member.ts";
 import { FORWARD, type Policy } from "../policy/language/ast.ts";
 import { explaining, formatPath, type PathLine } from "../policy/engine/path.ts";
-import { formatAddress, inSubnet, type Mac } from "../wire/address.ts";
+import { type Address, formatAddress, inSubnet, type Mac } from "../wire/address.ts";
 import { type HashKey, NO_KEY } from "../wire/keyed_hash.ts";
 import { FROM_B, isStray, type Pdu, STATE_ESTABLISHED, STATE_NEW } from "../wire/pdu.ts";
 import { Appliance } from "../datapath/appliance.ts";
@@ -44,7 +44,7 @@ export interface Explanation {
   /** What the reason means, if the policy did not choose the drop; else null. */
   readonly why: string | null;
   /** Backend of the connection by which it was forwarded; null: it was not forwarded. */
-  readonly backend: number | null;
+  readonly backend: Address | null;
   /** How its new connection got that backend, where there is more than one pool; else null. */
   readonly choice: string | null;
   /** Frames that were sent because of it. */
@@ -161,7 +161,7 @@ export class Explainer {
   }
 
   /** Lets those that are on a link say where they are. */
-  #meet(addresses: readonly number[]): void {
+  #meet(addresses: readonly Address[]): void {
     for (const [i, link] of this.#config.links.entries()) {
       const subnet = subnetOn(link);
       const onLink = addresses.filter((host) => inSubnet(host, subnet));
@@ -207,11 +207,11 @@ function seenAs(pdu: Readonly<Pdu>): string {
 }
 
 /** Of the station that a packet from this address comes from. */
-function macTowards(address: number, link: LinkConfig): Mac {
+function macTowards(address: Address, link: LinkConfig): Mac {
   return macOf(routesOn(link).nextHop(address) || address, link);
 }
 
 /** An invented one, never the proxy's own. */
-function macOf(host: number, { mac }: LinkConfig): Mac {
+function macOf(host: Address, { mac }: LinkConfig): Mac {
   return { hi: mac.hi === 0x0200 ? 0x0202 : 0x0200, lo: host };
 }

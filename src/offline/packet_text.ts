@@ -21,7 +21,7 @@ import {
   icmpCodeWords,
   icmpTypeWord,
 } from "../policy/language/words.ts";
-import { formatAddress, formatMac, parseAddress } from "../wire/address.ts";
+import { type Address, formatAddress, formatMac, parseAddress } from "../wire/address.ts";
 import * as arp from "../wire/arp.ts";
 import * as ethernet from "../wire/ethernet.ts";
 import { ICMP_ECHO_REQUEST } from "../wire/icmpv4.ts";
@@ -109,7 +109,7 @@ function readEnds(words: Words, hasPorts: boolean): Ends {
   };
 }
 
-function readEnd(words: Words, hasPort: boolean): { address: number; port: number } {
+function readEnd(words: Words, hasPort: boolean): { address: Address; port: number } {
   const expected = hasPort ? "ADDRESS:PORT, as in 192.168.0.1:80" : "an address, as in 192.168.0.1";
   const word = words.next(expected);
   const [address, port, ...more] = word.split(":");

@@ -4,6 +4,7 @@
  */
 import { Reason } from "../core/reason.ts";
 import {
+  type Address,
   directedBroadcast,
   isLoopback,
   isMulticast,
@@ -14,7 +15,7 @@ import {
 import type { Pdu } from "../wire/pdu.ts";
 
 export interface OwnAddress {
-  readonly address: number;
+  readonly address: Address;
   readonly subnet: Subnet;
 }
 
@@ -44,7 +45,7 @@ function admitSource(pdu: Pdu, own: OwnAddress): number {
 }
 
 /** True for an address that a single host can have. */
-export function isHost(address: number, subnet: Subnet): boolean {
+export function isHost(address: Address, subnet: Subnet): boolean {
   return !isMulticast(address) && !isReserved(address) && !isLoopback(address) &&
     !isThisNetwork(address) && !isSubnetBroadcast(address, subnet);
 }
@@ -53,7 +54,7 @@ export function isHost(address: number, subnet: Subnet): boolean {
  * The subnet's broadcast address, or its network address, the obsolete broadcast address (RFC 1122
  * §3.3.6).
  */
-function isSubnetBroadcast(address: number, subnet: Subnet): boolean {
+function isSubnetBroadcast(address: Address, subnet: Subnet): boolean {
   const broadcast = directedBroadcast(subnet);
   return broadcast !== null && (address === broadcast || address === subnet.network);
 }

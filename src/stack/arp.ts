@@ -15,7 +15,14 @@
 import type { Arena } from "../core/arena.ts";
 import type { Log } from "../core/log.ts";
 import { Reason } from "../core/reason.ts";
-import { formatAddress, formatMac, inSubnet, isGroupMac, type Mac } from "../wire/address.ts";
+import {
+  type Address,
+  formatAddress,
+  formatMac,
+  inSubnet,
+  isGroupMac,
+  type Mac,
+} from "../wire/address.ts";
 import * as wire from "../wire/arp.ts";
 import * as ethernet from "../wire/ethernet.ts";
 import type { Pdu } from "../wire/pdu.ts";
@@ -40,7 +47,7 @@ export interface ArpOptions {
   readonly arena: Arena;
   readonly mac: Mac;
   readonly own: OwnAddress;
-  readonly watched: readonly number[];
+  readonly watched: readonly Address[];
   /** Most neighbours that are not watched. */
   readonly maxNeighbors: number;
   readonly openers: Openers;
@@ -118,32 +125,32 @@ export class Arp {
   }
 
   /** See `Neighbors.send`. */
-  send(frame: number, lengthBytes: number, nextHop: number, nowMs: number, entry: number): number {
+  send(frame: number, lengthBytes: number, nextHop: Address, nowMs: number, entry: number): number {
     return this.neighbors.send(frame, lengthBytes, nextHop, nowMs, entry);
   }
 
   /** See `Neighbors.sendNow`. */
-  sendNow(frame: number, lengthBytes: number, nextHop: number, entry: number): boolean {
+  sendNow(frame: number, lengthBytes: number, nextHop: Address, entry: number): boolean {
     return this.neighbors.sendNow(frame, lengthBytes, nextHop, entry);
   }
 
   /** See `Neighbors.watch`. */
-  watch(nextHop: number, nowMs: number): void {
+  watch(nextHop: Address, nowMs: number): void {
     this.neighbors.watch(nextHop, nowMs);
   }
 
   /** See `Neighbors.unwatch`. */
-  unwatch(nextHop: number): void {
+  unwatch(nextHop: Address): void {
     this.neighbors.unwatch(nextHop);
   }
 
   /** See `Neighbors.expectAnswer`. */
-  expectAnswer(nextHop: number, nowMs: number): void {
+  expectAnswer(nextHop: Address, nowMs: number): void {
     this.neighbors.expectAnswer(nextHop, nowMs);
   }
 
   /** See `Neighbors.answered`. */
-  answered(nextHop: number): void {
+  answered(nextHop: Address): void {
     this.neighbors.answered(nextHop);
   }
 
@@ -154,7 +161,7 @@ export class Arp {
   }
 
   /** Sends a request for an address, to `targetMac` or to all stations; false: no buffer space. */
-  #ask(senderAddress: number, address: number, targetMac: Mac | null): boolean {
+  #ask(senderAddress: Address, address: Address, targetMac: Mac | null): boolean {
     const { arena, mac } = this.#options;
     if (!arena.hasRoom(1, FRAME_BYTES)) return false;
     const frame = arena.scratch(FRAME_BYTES);

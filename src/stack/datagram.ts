@@ -2,6 +2,7 @@
  * One datagram whose fragments are being collected: its parts in order, and whether a further
  * fragment fits them. `reassembly.ts` has all datagrams, and their limits.
  */
+import type { Address } from "../wire/address.ts";
 import type { Arena } from "../core/arena.ts";
 import { ETHERNET_BYTES } from "../wire/ethernet.ts";
 import type { Pdu } from "../wire/pdu.ts";
@@ -35,7 +36,7 @@ export class Part {
 
 /** The datagrams of one source address. */
 export interface Source {
-  readonly address: number;
+  readonly address: Address;
   /** The oldest first. */
   readonly datagrams: Datagram[];
   heldBytes: number;

@@ -1,4 +1,5 @@
 /** The proxy's own ICMP messages (RFC 792): echo replies, and errors about dropped packets. */
+import type { Address } from "../wire/address.ts";
 import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
 import { type Rate, rateOf, SourceBuckets } from "../core/source_buckets.ts";
@@ -80,7 +81,7 @@ export class IcmpErrors {
   send(
     arena: Arena,
     pdu: Pdu,
-    own: number,
+    own: Address,
     type: number,
     code: number,
     rest: number,

@@ -6,6 +6,7 @@
  * The index is chained, by the low bits of the address: the hosts of one subnet differ in these.
  * Space is reserved for the maximum; the system allocates memory only where it is touched.
  */
+import type { Address } from "../wire/address.ts";
 
 const SHIFT = 4;
 
@@ -58,7 +59,7 @@ export class NeighborTable {
   }
 
   /** Index of the neighbour's first word, or -1. */
-  find(address: number): number {
+  find(address: Address): number {
     const { words } = this;
     let at = this.#index[address & (this.#index.length - 1)]! - 1;
     while (at >= 0 && words[at + ADDRESS] !== address) at = words[at + NEXT]! - 1;
@@ -68,7 +69,7 @@ export class NeighborTable {
   /**
    * Adds an address that is not in the table, with all other words 0; -1 when the table is full.
    */
-  insert(address: number): number {
+  insert(address: Address): number {
     if (this.count === this.capacity) return -1;
     const { words } = this;
     const freed = this.#freed;

@@ -21,7 +21,7 @@ import type { Arena } from "../core/arena.ts";
 import { Reason } from "../core/reason.ts";
 import { TokenBucket } from "../core/token_bucket.ts";
 import { LinkedLists, List } from "../core/linked_lists.ts";
-import type { Mac } from "../wire/address.ts";
+import type { Address, Mac } from "../wire/address.ts";
 import * as ethernet from "../wire/ethernet.ts";
 import { HeldPackets } from "./held_packets.ts";
 import {
@@ -93,24 +93,24 @@ export interface NeighborsOptions {
   readonly arena: Arena;
   /** The proxy's own MAC address. */
   readonly mac: Mac;
-  readonly watched: readonly number[];
+  readonly watched: readonly Address[];
   /** Most neighbours that are not watched. */
   readonly maxNeighbors: number;
   readonly openers: Openers;
   readonly nowMs: number;
   /** Sends a request for an address, to the station at `mac` or to all; false: no buffer space. */
-  ask(address: number, mac: Mac | null): boolean;
+  ask(address: Address, mac: Mac | null): boolean;
   /** A watched neighbour answers (again), or its MAC address has changed. */
-  resolved(address: number, mac: Mac, nowMs: number): void;
+  resolved(address: Address, mac: Mac, nowMs: number): void;
   /** Three requests to a watched neighbour in a row went unanswered. */
-  unanswered(address: number, nowMs: number): void;
+  unanswered(address: Address, nowMs: number): void;
   /** Packets that waited for a neighbour were dropped. */
   dropped(reason: number, count: number): void;
 }
 
 /** A neighbour, as data. */
 export interface Neighbor {
-  readonly address: number;
+  readonly address: Address;
   /** Null while it has not said where it is. */
   readonly mac: Mac | null;
   /** A backend or gateway, which is asked again and again. */
@@ -160,7 +160,7 @@ export class Neighbors {
   }
 
   /** Keeps an eye on one more from now on; if all places are taken by such, on none. */
-  watch(address: number, nowMs: number): void {
+  watch(address: Address, nowMs: number): void {
     const at = this.#table.find(address);
     if (at >= 0 && this.#table.has(at, WATCHED)) return;
     if (at >= 0) this.#remove(at);
@@ -170,7 +170,7 @@ export class Neighbors {
   }
 
   /** Forgets one that was watched. */
-  unwatch(address: number): void {
+  unwatch(address: Address): void {
     const at = this.#table.find(address);
     if (at < 0 || !this.#table.has(at, WATCHED)) return;
     this.#lose(this.#held.take(numberOf(at)).length);
@@ -179,7 +179,7 @@ export class Neighbors {
     this.#table.remove(at);
   }
 
-  #insertWatched(address: number): void {
+  #insertWatched(address: Address): void {
     const at = this.#table.insert(address);
     this.#words[at + FLAGS] = WATCHED;
     this.#table.setTime(at, REQUESTED, -Infinity);
@@ -204,7 +204,7 @@ export class Neighbors {
   }
 
   /** What is known of the neighbour of that address; null: nothing. */
-  find(address: number, nowMs: number): Neighbor | null {
+  find(address: Address, nowMs: number): Neighbor | null {
     const at = this.#table.find(address);
     return at < 0 ? null : this.look(numberOf(at), nowMs);
   }
@@ -230,7 +230,7 @@ export class Neighbors {
    * copy of it and asks for the MAC address. `entry` is its connection's, or -1. Returns 0 or a
    * reason.
    */
-  send(frame: number, lengthBytes: number, address: number, nowMs: number, entry: number): number {
+  send(frame: number, lengthBytes: number, address: Address, nowMs: number, entry: number): number {
     const at = this.#table.find(address);
     const words = this.#words;
     if (at < 0 || (words[at + FLAGS]! & KNOWN) === 0) {
@@ -253,7 +253,7 @@ export class Neighbors {
    * As `send`, but waits for nobody: false if the packet can't leave now. A client that nobody has
    * asked for yet is where it opened its connection from.
    */
-  sendNow(frame: number, lengthBytes: number, address: number, entry: number): boolean {
+  sendNow(frame: number, lengthBytes: number, address: Address, entry: number): boolean {
     const { openers } = this.#options;
     const at = this.#table.find(address);
     const words = this.#words;
@@ -272,7 +272,7 @@ export class Neighbors {
   /**
    * A packet was sent to a watched neighbour that it will answer, or pass on to a host that will.
    */
-  expectAnswer(address: number, nowMs: number): void {
+  expectAnswer(address: Address, nowMs: number): void {
     const at = this.#table.find(address);
     if (at < 0 || this.#words[at + QUEUE] !== FRESH || this.#table.has(at, OWES)) return;
     this.#words[at + FLAGS]! |= OWES;
@@ -281,13 +281,13 @@ export class Neighbors {
   }
 
   /** A packet came from the neighbour that counts as such an answer. */
-  answered(address: number): void {
+  answered(address: Address): void {
     const at = this.#table.find(address);
     if (at >= 0) this.#owesNothing(at);
   }
 
   /** The neighbour's MAC address became known; `remember`: even if it is not in the table yet. */
-  learn(address: number, mac: Mac, nowMs: number, remember: boolean): void {
+  learn(address: Address, mac: Mac, nowMs: number, remember: boolean): void {
     let at = this.#table.find(address);
     if (at < 0 && !remember) return;
     if (at < 0) at = this.#add(address, nowMs);
@@ -346,7 +346,7 @@ export class Neighbors {
     found: number,
     frame: number,
     lengthBytes: number,
-    address: number,
+    address: Address,
     nowMs: number,
     entry: number,
   ): number {
@@ -376,7 +376,7 @@ export class Neighbors {
     if (isOld && this.#words[at + QUEUE] === RESTING) this.#request(at, nowMs);
   }
 
-  #add(address: number, nowMs: number): number {
+  #add(address: Address, nowMs: number): number {
     if (this.#table.count === this.#table.capacity) this.#removeOldest();
     const at = this.#table.insert(address);
     this.#table.setTime(at, REQUESTED, -Infinity);

@@ -1,4 +1,5 @@
 /** Packets of the proxy's own: to anybody, or back to the station and host that a PDU came from. */
+import type { Address } from "../wire/address.ts";
 import type { Arena } from "../core/arena.ts";
 import { complement, sumBytes } from "../wire/checksum.ts";
 import * as ethernet from "../wire/ethernet.ts";
@@ -9,7 +10,7 @@ const HEADER_BYTES = ethernet.ETHERNET_BYTES + ipv4.IPV4_MIN_BYTES;
 
 /** What an own packet's IPv4 header says, beside its receiver. */
 export interface OwnHeader {
-  readonly src: number;
+  readonly src: Address;
   readonly protocol: number;
   readonly l4Bytes: number;
   readonly tos: number;
@@ -21,7 +22,7 @@ export interface OwnHeader {
  * Takes room for a packet to `dst` and writes its headers, all but the Ethernet addresses. Returns the
  * offset where its `l4Bytes` bytes of layer 4 go, or -1 if there is no room.
  */
-export function beginPacket(arena: Arena, dst: number, header: OwnHeader): number {
+export function beginPacket(arena: Arena, dst: Address, header: OwnHeader): number {
   const frame = arena.scratch(HEADER_BYTES + header.l4Bytes);
   if (frame < 0) return -1;
   const { view } = arena;

@@ -2,6 +2,7 @@
  * RSTs of the proxy's own: to refuse a TCP segment, as a closed port does (RFC 9293 §3.10.7.1), and to end
  * a connection (§3.5.3).
  */
+import type { Address } from "../wire/address.ts";
 import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
 import { complement, pseudoHeaderSum, sumBytes } from "../wire/checksum.ts";
@@ -16,8 +17,8 @@ export const RESET_FRAME_BYTES: number = ETHERNET_BYTES + ipv4.IPV4_MIN_BYTES + 
 
 /** An RST's addresses and numbers; the ACK flag is set where `ack` is not null. */
 export interface Reset {
-  readonly src: number;
-  readonly dst: number;
+  readonly src: Address;
+  readonly dst: Address;
   readonly srcPort: number;
   readonly dstPort: number;
   readonly seq: number;
@@ -52,7 +53,7 @@ export function makeReset(arena: Arena, reset: Reset, random: Random): number {
   return frameOf(segment);
 }
 
-function headerOf(src: number, random: Random): OwnHeader {
+function headerOf(src: Address, random: Random): OwnHeader {
   return {
     src,
     protocol: ipv4.PROTOCOL_TCP,

@@ -2,12 +2,12 @@
  * Routes of one link: the next hop for an address. Of the matching routes the one with the longest
  * prefix is used (RFC 1812 §5.2.4.3); the default gateway is the route to 0.0.0.0/0.
  */
-import { maskOf, type Subnet } from "../wire/address.ts";
+import { type Address, maskOf, type Subnet } from "../wire/address.ts";
 
 export interface Route {
   readonly to: Subnet;
   /** Address of a neighbour on the link. */
-  readonly nextHop: number;
+  readonly nextHop: Address;
 }
 
 export class Routes {
@@ -31,7 +31,7 @@ export class Routes {
   }
 
   /** The address to ask for by ARP, or 0: no route to `address`. */
-  nextHop(address: number): number {
+  nextHop(address: Address): number {
     const route = this.#find(address);
     if (route < 0) return 0;
     const nextHop = this.#nextHops[route]!;
@@ -39,17 +39,17 @@ export class Routes {
   }
 
   /** True for the address of a host on the link that is not a gateway. */
-  isOnLinkHost(address: number): boolean {
+  isOnLinkHost(address: Address): boolean {
     return this.nextHop(address) === address && !this.#gateways.has(address);
   }
 
   /** Prefix length of the route to `address`: longer is better; -1: no route. */
-  prefixTo(address: number): number {
+  prefixTo(address: Address): number {
     const route = this.#find(address);
     return route < 0 ? -1 : this.#prefixLengths[route]!;
   }
 
-  #find(address: number): number {
+  #find(address: Address): number {
     const networks = this.#networks;
     for (let i = 0; i < networks.length; i++) {
       if ((address & this.#masks[i]!) === networks[i]) return i;

@@ -5,6 +5,12 @@
  * is a small integer everywhere. A MAC address is its upper 16 and its lower 32 bits (signed).
  */
 
+/**
+ * An IPv4 address. A plain number can be used as one, but nothing that has another type of its own: the
+ * type says what a number means, where a signature has many.
+ */
+export type Address = number & { readonly kind?: "IPv4 address" };
+
 export interface Mac {
   readonly hi: number;
   readonly lo: number;
@@ -12,7 +18,7 @@ export interface Mac {
 
 export interface Subnet {
   /** First address of the subnet. */
-  readonly network: number;
+  readonly network: Address;
   readonly prefixLength: number;
 }
 
@@ -24,7 +30,7 @@ export const BROADCAST_ADDRESS = -1;
  * @throws {SyntaxError} for what is not four decimal numbers without leading zeros
  * @throws {RangeError} for a number above 255
  */
-export function parseAddress(text: string): number {
+export function parseAddress(text: string): Address {
   const octets = text.split(".");
   const fail = `Cannot parse "${text}" as IPv4 address`;
   if (octets.length !== 4 || !octets.every((octet) => /^\d{1,10}$/.test(octet))) {
@@ -42,7 +48,7 @@ export function parseAddress(text: string): number {
 }
 
 /** Dotted-decimal text of an address, a signed or unsigned 32-bit integer. */
-export function formatAddress(address: number): string {
+export function formatAddress(address: Address): string {
   return `${address >>> 24}.${(address >>> 16) & 255}.${(address >>> 8) & 255}.${address & 255}`;
 }
 
@@ -50,7 +56,7 @@ export function formatAddress(address: number): string {
 export function parseInterface(
   text: string,
   defaultPrefix: number,
-): { readonly address: number; readonly prefixLength: number } {
+): { readonly address: Address; readonly prefixLength: number } {
   const slash = text.indexOf("/");
   if (slash < 0) return { address: parseAddress(text), prefixLength: defaultPrefix };
   const prefix = text.slice(slash + 1);
@@ -65,11 +71,11 @@ export function maskOf(prefixLength: number): number {
   return prefixLength === 0 ? 0 : -1 << (32 - prefixLength);
 }
 
-export function subnetOf(address: number, prefixLength: number): Subnet {
+export function subnetOf(address: Address, prefixLength: number): Subnet {
   return { network: address & maskOf(prefixLength), prefixLength };
 }
 
-export function inSubnet(address: number, subnet: Subnet): boolean {
+export function inSubnet(address: Address, subnet: Subnet): boolean {
   return (address & maskOf(subnet.prefixLength)) === subnet.network;
 }
 
@@ -78,21 +84,21 @@ export function directedBroadcast(subnet: Subnet): number | null {
   return subnet.prefixLength > 30 ? null : subnet.network | ~maskOf(subnet.prefixLength);
 }
 
-export function isMulticast(address: number): boolean {
+export function isMulticast(address: Address): boolean {
   return (address >>> 28) === 0xe;
 }
 
-export function isLoopback(address: number): boolean {
+export function isLoopback(address: Address): boolean {
   return (address >>> 24) === 127;
 }
 
 /** 0.0.0.0/8, "this network" (RFC 1122 §3.2.1.3). */
-export function isThisNetwork(address: number): boolean {
+export function isThisNetwork(address: Address): boolean {
   return (address >>> 24) === 0;
 }
 
 /** 240.0.0.0/4, reserved, the limited broadcast address included (RFC 1112 §4). */
-export function isReserved(address: number): boolean {
+export function isReserved(address: Address): boolean {
   return (address >>> 28) === 0xf;
 }
 
@@ -126,7 +132,7 @@ export function isGroupMac(mac: Mac): boolean {
  * A locally administered unicast MAC (U/L bit set, I/G bit clear) that depends only on `name` and
  * `address`, so that a restarted proxy keeps its own: FNV-1a, 64 bits in two halves.
  */
-export function stableMac(name: string, address: number): Mac {
+export function stableMac(name: string, address: Address): Mac {
   const hash = (start: number): number => {
     let value = start;
     for (const char of `${name} ${formatAddress(address)}`) {

@@ -2,7 +2,7 @@
  * ARP for IPv4 over Ethernet (RFC 826; RFC 5227 for probes and announcements). `arp` is the offset
  * of the packet's first byte, after the Ethernet header.
  */
-import type { Mac } from "./address.ts";
+import type { Address, Mac } from "./address.ts";
 import {
   ETHERNET_BYTES,
   ETHERTYPE_ARP,
@@ -61,8 +61,8 @@ export function writeArp(
   view: DataView,
   frame: number,
   operation: number,
-  sender: { readonly mac: Mac; readonly address: number },
-  target: { readonly mac: Mac | null; readonly address: number },
+  sender: { readonly mac: Mac; readonly address: Address },
+  target: { readonly mac: Mac | null; readonly address: Address },
 ): void {
   setDestination(view, frame, target.mac?.hi ?? 0xffff, target.mac?.lo ?? -1);
   setSource(view, frame, sender.mac.hi, sender.mac.lo);

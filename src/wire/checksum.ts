@@ -6,6 +6,7 @@
  * it to a sum replaces the old words by the new ones (RFC 1624 eqn 3), so one delta serves every
  * header that covers the changed fields. Deltas of up to 2,000 words can be added up.
  */
+import type { Address } from "./address.ts";
 
 /** Sum of a header or segment whose checksum is correct. */
 export const CORRECT = 0xffff;
@@ -48,8 +49,8 @@ export function sumBytes(
 
 /** Sum of the TCP and UDP pseudo-header (RFC 9293 §3.1). */
 export function pseudoHeaderSum(
-  src: number,
-  dst: number,
+  src: Address,
+  dst: Address,
   protocol: number,
   lengthBytes: number,
 ): number {

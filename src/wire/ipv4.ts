@@ -1,4 +1,5 @@
 /** IPv4 header (RFC 791 §3.1). `ip` is the offset of the header's first byte. */
+import type { Address } from "./address.ts";
 
 export const IPV4_MIN_BYTES = 20;
 
@@ -112,11 +113,11 @@ export function setChecksum(view: DataView, ip: number, checksum: number): void 
   view.setUint16(ip + CHECKSUM, checksum);
 }
 
-export function setSource(view: DataView, ip: number, address: number): void {
+export function setSource(view: DataView, ip: number, address: Address): void {
   view.setInt32(ip + SOURCE, address);
 }
 
-export function setDestination(view: DataView, ip: number, address: number): void {
+export function setDestination(view: DataView, ip: number, address: Address): void {
   view.setInt32(ip + DESTINATION, address);
 }
 
@@ -131,8 +132,8 @@ export function writeHeader(
     readonly flags: number;
     readonly ttl: number;
     readonly protocol: number;
-    readonly src: number;
-    readonly dst: number;
+    readonly src: Address;
+    readonly dst: Address;
   },
 ): void {
   view.setUint8(ip + VERSION_IHL, 0x45);

@@ -1,11 +1,11 @@
 /** Reads a frame of a capture without the appliance; frames may have any content. */
-import { isGroupMac, type Mac } from "../../wire/address.ts";
+import { type Address, isGroupMac, type Mac } from "../../wire/address.ts";
 import * as arp from "../../wire/arp.ts";
 import * as ethernet from "../../wire/ethernet.ts";
 import * as ipv4 from "../../wire/ipv4.ts";
 
 /** Sender and target address of an IPv4 packet or an ARP packet; null for anything else. */
-export function endsOf(frame: Uint8Array): { readonly src: number; readonly dst: number } | null {
+export function endsOf(frame: Uint8Array): { readonly src: Address; readonly dst: Address } | null {
   const at = ethernet.ETHERNET_BYTES;
   if (frame.length < at + ipv4.IPV4_MIN_BYTES) return null;
   const view = viewOf(frame);
@@ -23,8 +23,8 @@ export function senderOf(frame: Uint8Array): Mac {
 
 /** An ARP reply of `sender` to `target`. */
 export function arpReplyFrame(
-  sender: { readonly mac: Mac; readonly address: number },
-  target: { readonly mac: Mac; readonly address: number },
+  sender: { readonly mac: Mac; readonly address: Address },
+  target: { readonly mac: Mac; readonly address: Address },
 ): Uint8Array<ArrayBuffer> {
   const view = new DataView(new ArrayBuffer(ethernet.ETHERNET_BYTES + arp.ARP_BYTES));
   arp.writeArp(view, 0, arp.ARP_REPLY, sender, target);
@@ -35,7 +35,7 @@ export function arpReplyFrame(
  * The MAC address of `address` if the frame shows it: as an ARP sender, or as the destination of a
  * packet for it.
  */
-export function ownerOf(frame: Uint8Array, address: number): Mac | null {
+export function ownerOf(frame: Uint8Array, address: Address): Mac | null {
   const at = ethernet.ETHERNET_BYTES;
   if (frame.length < at + ipv4.IPV4_MIN_BYTES) return null;
   const view = viewOf(frame);

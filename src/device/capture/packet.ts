@@ -3,7 +3,7 @@
  * text.
  */
 import { VNET_BYTES } from "../../core/arena.ts";
-import type { Mac } from "../../wire/address.ts";
+import type { Address, Mac } from "../../wire/address.ts";
 import { complement, pseudoHeaderSum, sumBytes } from "../../wire/checksum.ts";
 import { decodeIpv4, decodeTransport } from "../../wire/decode.ts";
 import * as ethernet from "../../wire/ethernet.ts";
@@ -17,8 +17,8 @@ import { leaveChecksum } from "../../wire/vnet.ts";
 /** Fields that the protocol does not have are 0. */
 export interface Packet {
   readonly protocol: number;
-  readonly src: number;
-  readonly dst: number;
+  readonly src: Address;
+  readonly dst: Address;
   readonly ttl: number;
   /** Of the IP packet, in bytes. */
   readonly totalLength: number;

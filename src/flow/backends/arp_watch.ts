@@ -2,7 +2,7 @@
 import type { LimitedLog } from "../../core/limited_log.ts";
 import type { Backends } from "./backends.ts";
 import { isInService, type Member, type MemberStatus } from "./member.ts";
-import { formatAddress, formatMac, type Mac } from "../../wire/address.ts";
+import { type Address, formatAddress, formatMac, type Mac } from "../../wire/address.ts";
 
 /** Burst of log lines about next hops that are found or lost. */
 const LINES_AT_ONCE = 100;
@@ -33,7 +33,7 @@ export class BackendWatch {
   #reachedBy = new Map<number, Set<number>>();
   /** What is known of each next hop. */
   readonly #statuses = new Map<number, MemberStatus>();
-  readonly #nextHop: (address: number) => number;
+  readonly #nextHop: (address: Address) => number;
   readonly #locations = new Map<number, Location>();
 
   readonly #events: ArpWatchEvents;
@@ -41,7 +41,7 @@ export class BackendWatch {
   /** `nextHop` returns the next hop towards an address. */
   constructor(
     backends: Backends,
-    nextHop: (address: number) => number,
+    nextHop: (address: Address) => number,
     log: LimitedLog,
     events: ArpWatchEvents = { isDecisive: () => true, lost: () => {} },
   ) {
@@ -77,7 +77,7 @@ export class BackendWatch {
     return [...this.#reachedBy.keys()];
   }
 
-  resolved(nextHop: number, mac: Mac, nowMs: number): void {
+  resolved(nextHop: Address, mac: Mac, nowMs: number): void {
     this.#mark(nextHop, "up");
     const known = this.#locations.get(nextHop);
     const moved = known !== undefined && (known.mac.hi !== mac.hi || known.mac.lo !== mac.lo);
@@ -105,7 +105,7 @@ export class BackendWatch {
     this.#locations.set(nextHop, { mac, movedMs });
   }
 
-  unanswered(nextHop: number, nowMs: number): void {
+  unanswered(nextHop: Address, nowMs: number): void {
     const decides = this.#mark(nextHop, "down");
     this.#log.write(
       "warning",
@@ -119,7 +119,7 @@ export class BackendWatch {
   }
 
   /** Marks the members, of all pools, that are reached by this next hop; false if ARP decides about none. */
-  #mark(nextHop: number, status: MemberStatus): boolean {
+  #mark(nextHop: Address, status: MemberStatus): boolean {
     this.#statuses.set(nextHop, status);
     const addresses = [...this.#reachedBy.get(nextHop)!];
     const members = addresses.flatMap((address) => this.#backends.at(address))
@@ -131,7 +131,7 @@ export class BackendWatch {
     return members.length > 0;
   }
 
-  #nameOf(nextHop: number): string {
+  #nameOf(nextHop: Address): string {
     const role = this.#backends.has(nextHop) ? "backend" : "gateway";
     return `${role} ${formatAddress(nextHop)}`;
   }

@@ -1,4 +1,5 @@
 /** The backends: the pools, and all their members by number and by address. */
+import type { Address } from "../../wire/address.ts";
 import {
   DST_ADDRS,
   type PickMethod,
@@ -48,7 +49,7 @@ export class Backends {
    * MAX_MEMBERS.
    */
   constructor(
-    dstAddrs: readonly number[],
+    dstAddrs: readonly Address[],
     pools: Policy["pools"] = {},
     key: HashKey = NO_KEY,
     health: Health = healthOf(),
@@ -183,12 +184,12 @@ export class Backends {
   }
 
   /** True if a member of any pool has this address. */
-  has(address: number): boolean {
+  has(address: Address): boolean {
     return this.#byAddress.has(address);
   }
 
   /** The members that have this address, of all pools. */
-  at(address: number): readonly Member[] {
+  at(address: Address): readonly Member[] {
     return this.#byAddress.get(address) ?? [];
   }
 

@@ -1,6 +1,6 @@
 /** A member of a pool: one server, an address and perhaps a port. */
 import { DST_ADDRS, type PoolMember } from "../../policy/language/ast.ts";
-import { formatAddress } from "../../wire/address.ts";
+import { type Address, formatAddress } from "../../wire/address.ts";
 import type { Pool } from "./pool.ts";
 
 /**
@@ -13,7 +13,7 @@ export class Member {
   readonly pool: Pool;
   /** Its number among all members of all pools, which flow entries remember. */
   readonly index: number;
-  readonly address: number;
+  readonly address: Address;
   /** 0: the translator's, or the connection's own. */
   readonly port: number;
   /** Share of new connections, 0 … 256. */
@@ -62,7 +62,7 @@ export class Member {
 }
 
 /** A member of which only the address is given. */
-export function plainMember(address: number): PoolMember {
+export function plainMember(address: Address): PoolMember {
   return { address, port: 0, weight: 1, isBackup: false, maxconn: 0, state: null };
 }
 

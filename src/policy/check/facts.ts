@@ -6,7 +6,7 @@
  *
  * Long because each predicate has its own meaning as a set, and its negation another.
  */
-import { maskOf } from "../../wire/address.ts";
+import { type Address, maskOf } from "../../wire/address.ts";
 import { PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
 import { STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../../wire/pdu.ts";
 import {
@@ -92,7 +92,7 @@ export class Restrictor {
    */
   constructor(
     lists: Readonly<Record<string, readonly AddressTerm[]>>,
-    dstAddrs: readonly number[] | null,
+    dstAddrs: readonly Address[] | null,
     kinds: readonly Kind[] = SHAPES,
   ) {
     this.#kinds = kinds;

@@ -1,4 +1,5 @@
 /** What a policy needs around it to run, and what comes out. */
+import type { Address } from "../../wire/address.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { Random } from "../../core/random.ts";
 import type { Pdu } from "../../wire/pdu.ts";
@@ -22,7 +23,7 @@ export interface Steps {
 
 export interface Environment {
   /** The list `$dst-addrs`. */
-  readonly dstAddrs: readonly number[];
+  readonly dstAddrs: readonly Address[];
   readonly steps: Steps;
   /** Number of a translator's target, the same for equal ones. */
   readonly target: (pool: string, port: number, by: PickMethod) => number;

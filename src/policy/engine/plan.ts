@@ -8,7 +8,7 @@
  */
 import { GrowingMap } from "../../core/growing_map.ts";
 import { finish, type Slices } from "../../core/slices.ts";
-import { maskOf } from "../../wire/address.ts";
+import { type Address, maskOf } from "../../wire/address.ts";
 import type { Pdu } from "../../wire/pdu.ts";
 import {
   type AddressTerm,
@@ -285,7 +285,7 @@ function* withParts(predicate: Predicate): Generator<Predicate> {
 
 function* resolveLists(
   definitions: Readonly<Record<string, readonly AddressTerm[]>>,
-  dstAddrs: readonly number[],
+  dstAddrs: readonly Address[],
 ): Slices<ReadonlyMap<string, readonly Interval[]>> {
   const lists = new Map<string, readonly Interval[]>();
   lists.set(DST_ADDRS, dstAddrs.map((a) => ({ first: a >>> 0, last: a >>> 0 })));

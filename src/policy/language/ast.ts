@@ -7,6 +7,7 @@
  *                                               ├─ check.ts             what is wrong with it
  *                                               └─ print.ts, render.ts  text, Mermaid, DOT
  */
+import type { Address } from "../../wire/address.ts";
 import type { Health } from "./health.ts";
 import type { Packet } from "./packet.ts";
 
@@ -56,7 +57,7 @@ export const DST_ADDRS = "dst-addrs";
 /** One server of a pool. */
 export interface PoolMember {
   /** As a 32-bit integer. */
-  readonly address: number;
+  readonly address: Address;
   /** 0: that of the translator, or the connection's own. */
   readonly port: number;
   /** Share of new connections, 0 … 256; 0: none. */

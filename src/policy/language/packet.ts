@@ -1,4 +1,5 @@
 /** What a user's predicate or selector sees of a packet. */
+import type { Address } from "../../wire/address.ts";
 
 /**
  * A packet, read-only: its header fields as received, before any translation, and how it relates to
@@ -24,9 +25,9 @@ export interface Packet {
    * Source address (RFC 791 §3.1) as a signed 32-bit integer: compare it with `parseAddress(…)`,
    * print it with `formatAddress`. `src >>> 0` is unsigned, for comparisons by order.
    */
-  readonly src: number;
+  readonly src: Address;
   /** Destination address, likewise. */
-  readonly dst: number;
+  readonly dst: Address;
   /** Protocol number, 0 to 255: `PROTOCOL_ICMP`, `PROTOCOL_TCP`, `PROTOCOL_UDP` or another. */
   readonly protocol: number;
   /** Time to live, 0 to 255. */

@@ -9,6 +9,7 @@
  * A lost frame is a failed check: nothing is sent twice. Of what comes back a dozen bytes are kept, and a few
  * segments answered, whatever a backend sends. Read RFC 9293 §3.10.7.3 for SYN-SENT.
  */
+import type { Address } from "../../wire/address.ts";
 import type { ActiveCheck } from "../../policy/language/health.ts";
 import * as icmpv4 from "../../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
@@ -49,7 +50,7 @@ const SUCCESS: ProbeEnd = { failure: null };
 
 export class Probe {
   readonly check: ActiveCheck;
-  readonly address: number;
+  readonly address: Address;
   readonly protocol: number;
   /** Of the backend; 0: none, as in an echo reply. */
   readonly port: number;
@@ -67,7 +68,7 @@ export class Probe {
   readonly #request: Uint8Array;
 
   /** `host` is what the request names: the backend's address. */
-  constructor(check: ActiveCheck, address: number, host: string) {
+  constructor(check: ActiveCheck, address: Address, host: string) {
     this.check = check;
     this.address = address;
     this.protocol = check.kind === "icmp"

@@ -11,7 +11,7 @@ import type { Arena } from "../../core/arena.ts";
 import type { Random } from "../../core/random.ts";
 import { Reason } from "../../core/reason.ts";
 import type { ActiveCheck } from "../../policy/language/health.ts";
-import { formatAddress } from "../../wire/address.ts";
+import { type Address, formatAddress } from "../../wire/address.ts";
 import { complement, pseudoHeaderSum, sumBytes } from "../../wire/checksum.ts";
 import * as ethernet from "../../wire/ethernet.ts";
 import * as icmpv4 from "../../wire/icmpv4.ts";
@@ -29,8 +29,8 @@ const L4_OFFSET = ethernet.ETHERNET_BYTES + ipv4.IPV4_MIN_BYTES;
 /** Source ports towards backends that no connection uses. */
 export interface OwnPorts {
   /** -1: there is none. */
-  reserve(protocol: number, backend: number, own: number, port: number, random: Random): number;
-  release(protocol: number, backend: number, port: number, ownPort: number): void;
+  reserve(protocol: number, backend: Address, own: Address, port: number, random: Random): number;
+  release(protocol: number, backend: Address, port: number, ownPort: number): void;
 }
 
 export interface ProberOptions {
@@ -38,7 +38,7 @@ export interface ProberOptions {
   readonly arp: Pick<Arp, "send" | "expectAnswer" | "answered">;
   readonly routes: Pick<Routes, "nextHop">;
   /** The address from which traffic goes to the backends. */
-  readonly own: number;
+  readonly own: Address;
   readonly ports: OwnPorts;
   readonly random: Random;
   /** A check has ended by an answer, or could not reach its backend. */
@@ -68,7 +68,7 @@ export class Prober {
   }
 
   /** A probe that can be started again and again. */
-  probe(check: ActiveCheck, address: number): Probe {
+  probe(check: ActiveCheck, address: Address): Probe {
     return new Probe(check, address, formatAddress(address));
   }
 
@@ -212,7 +212,7 @@ export class Prober {
 
   // Who is whose
 
-  #find(protocol: number, ownPort: number, address: number, port: number): Probe | undefined {
+  #find(protocol: number, ownPort: number, address: Address, port: number): Probe | undefined {
     const probes = this.#probes.get(keyOf(protocol, ownPort));
     return probes?.find((probe) => probe.address === address && probe.port === port);
   }
