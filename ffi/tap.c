@@ -78,7 +78,9 @@ int32_t tap_spare(void) {
   return (int32_t)most - used;
 }
 
-/* ---- name of the process ---------------------------------------------------------------------- */
+/*
+ * ---- name of the process ----------------------------------------------------------------------
+ */
 
 /* PROGRAM_FD in src/pack/launcher.c: the last word that the launcher puts before the user's own. */
 #define LAUNCHER_WORD "/proc/self/fd/40"
@@ -277,7 +279,9 @@ int32_t tap_mac(int32_t fd, uint8_t *mac) {
   return status;
 }
 
-/* ---- links that come and go ------------------------------------------------------------------- */
+/*
+ * ---- links that come and go -------------------------------------------------------------------
+ */
 
 /* A socket that can be read, and waited for, when a link of this network namespace has changed. */
 int32_t tap_links(void) {
@@ -298,7 +302,9 @@ int32_t tap_links_changed(int32_t fd) {
   return changed;
 }
 
-/* ---- the kernel's end -------------------------------------------------------------------------- */
+/*
+ * ---- the kernel's end --------------------------------------------------------------------------
+ */
 
 static int set_address(struct ifreq *ifr, unsigned long request, uint32_t address) {
   struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(address)};

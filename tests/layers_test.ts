@@ -1,10 +1,12 @@
 /**
- * Keeps the rooms of the house apart: a file imports from its own room and from rooms to the left, never
- * to the right, and only the world's rooms touch the world.
+ * Keeps the rooms of the house apart: a file imports from its own room and from rooms to the left,
+ * never to the right, and only the world's rooms touch the world.
  */
 import assert from "node:assert/strict";
 
-/** From left to right, nothing of them touches the world; what is not listed may not be imported. */
+/**
+ * From left to right, nothing of them touches the world; what is not listed may not be imported.
+ */
 const PURE = [
   "core",
   "wire",
@@ -73,6 +75,21 @@ Deno.test({
       },
     );
     assert.deepEqual(unexplained, []);
+  },
+});
+
+Deno.test({
+  name: "layers: no comment line is above 100 columns",
+  ignore: !canRead,
+  fn: () => {
+    const root = new URL("../", import.meta.url);
+    const paths = ["src/", "ffi/", "tests/"].flatMap((folder) => tsFiles(root, folder));
+    const long = paths.flatMap((path) =>
+      Deno.readTextFileSync(new URL(path, root)).split("\n").flatMap((line, i) =>
+        line.length > 100 && /^\s*(\/\/|\/?\*)/.test(line) ? [`${path}:${i + 1}`] : []
+      )
+    );
+    assert.deepEqual(long, []);
   },
 });
 

@@ -8,8 +8,8 @@
  *                        | data
  *                        |      00000000: 0800 548d 4a49 0011 5fa8 a45c 0000 0000  ..T.JI.._..\....
  *
- * The number in front of a row counts rows. Bytes that are not printable ASCII show as `.`: a packet
- * must never be able to drive the terminal. Expects a decoded PDU.
+ * The number in front of a row counts rows. Bytes that are not printable ASCII show as `.`: a
+ * packet must never be able to drive the terminal. Expects a decoded PDU.
  */
 import { formatAddress } from "../wire/address.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";

@@ -1,4 +1,7 @@
-/** The summary as text: one view of the appliance's snapshot. The console's line about a decision, too. */
+/**
+ * The summary as text: one view of the appliance's snapshot. The console's line about a decision,
+ * too.
+ */
 import { Reason, reasonName } from "../core/reason.ts";
 import type { Outcome } from "../datapath/observer.ts";
 import type { MemberSnapshot, Snapshot } from "../datapath/snapshot.ts";
@@ -58,7 +61,10 @@ export function formatTree({ lines, hiddenLines }: Snapshot["policy"]): string {
   return `${"PDUs".padStart(COUNT_WIDTH)}  Tree\n${shown.join("")}`;
 }
 
-/** The console's line about a PDU: the decision, its label, and why where the policy did not choose it. */
+/**
+ * The console's line about a PDU: the decision, its label, and why where the policy did not choose
+ * it.
+ */
 export function formatDecision(
   { decision, reason, label, isRelated }: Pick<
     Outcome,

@@ -1,12 +1,13 @@
 /**
- * Which PDUs the console shows. Printing everything would let any sender stop the proxy with a flood,
- * so mode `auto` shows at most 50 PDUs in any second and counts the others, one line a second:
+ * Which PDUs the console shows. Printing everything would let any sender stop the proxy with a
+ * flood, so mode `auto` shows at most 50 PDUs in any second and counts the others, one line a
+ * second:
  *
  *     … 1234 more PDUs in the last second: 1000 Forward, 234 Drop
  *
  * On the packet path, in this order:
  *
- *     wants(nowMs) ─┬─ true ──► received(view, pdu) … decided(outcome)   one entry: PDU, decision, empty line
+ *     wants(nowMs) ─┬─ true ──► received(view, pdu) … decided(outcome)   one entry
  *                   └─ false ─► skipped(decision, nowMs)                 a count; allocates nothing
  *
  * The text of a PDU is made in `src/console/pdu_text.ts`.
@@ -81,7 +82,9 @@ export class Trace implements Observer {
     this.#received = formatPdu(view, pdu, this.dumpLimitBytes);
   }
 
-  /** Shows the PDU kept by `received` and its decision line, e.g. `Decision : Drop (no-mapping)`. */
+  /**
+   * Shows the PDU kept by `received` and its decision line, e.g. `Decision : Drop (no-mapping)`.
+   */
   decided(outcome: Outcome): void {
     this.#outlet.offer(`${this.#received}${formatDecision(outcome)}\n\n`);
     this.#received = "";

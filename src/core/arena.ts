@@ -1,16 +1,17 @@
 /**
- * The one packet buffer. Every frame, received or made here, lives in this ArrayBuffer and is known by
- * `(offset, length)`; nothing on the packet path makes an object.
+ * The one packet buffer. Every frame, received or made here, lives in this ArrayBuffer and is known
+ * by `(offset, length)`; nothing on the packet path makes an object.
  *
  *     start                   start + RX_BYTES            start + ARENA_BYTES
  *     |  frames of one burst  |  frames we make ourselves |
  *
- * Each interface has such a part of the buffer, and lists of what it has received and is to send. A frame
- * that came in by one interface leaves by the other from where it is: offsets mean the same everywhere.
+ * Each interface has such a part of the buffer, and lists of what it has received and is to send. A
+ * frame that came in by one interface leaves by the other from where it is: offsets mean the same
+ * everywhere.
  *
- * An offset points at the Ethernet header. The `VNET_BYTES` in front of it hold the frame's
- * `struct virtio_net_hdr`; since 10 + 14 is a multiple of 4, the IP header is 4-byte aligned wherever
- * the record starts on a 4-byte boundary.
+ * An offset points at the Ethernet header. The `VNET_BYTES` in front of it hold the frame's `struct
+ * virtio_net_hdr`; since 10 + 14 is a multiple of 4, the IP header is 4-byte aligned wherever the
+ * record starts on a 4-byte boundary.
  */
 
 /** Length of `struct virtio_net_hdr` (virtio 1.2 §5.1.6), the record prefix of each frame. */
@@ -20,9 +21,10 @@ export const VNET_BYTES = 10;
 export const BURST_FRAMES = 64;
 
 /**
- * Where a record of a burst is read to: each to a slot of its own, so that all can be read at once. The
- * longest has a vnet header, an Ethernet header with a VLAN tag and a 64 KiB IP packet. An odd number of cache
- * lines: what stands at the slots' beginnings shall not meet in one place of the cache.
+ * Where a record of a burst is read to: each to a slot of its own, so that all can be read at once.
+ * The longest has a vnet header, an Ethernet header with a VLAN tag and a 64 KiB IP packet. An odd
+ * number of cache lines: what stands at the slots' beginnings shall not meet in one place of the
+ * cache.
  */
 export const SLOT_BYTES = 1025 * 64;
 
@@ -81,8 +83,8 @@ export class Arena {
   }
 
   /**
-   * Room for a frame of our own, with a zeroed vnet header in front: its Ethernet offset, or -1 when
-   * the burst's replies have used the scratch space up.
+   * Room for a frame of our own, with a zeroed vnet header in front: its Ethernet offset, or -1
+   * when the burst's replies have used the scratch space up.
    */
   scratch(lengthBytes: number): number {
     const end = this.#scratchEnd + VNET_BYTES + lengthBytes;
@@ -105,7 +107,9 @@ export class Arena {
     return this.bytes.slice(offset - VNET_BYTES, offset + lengthBytes);
   }
 
-  /** Queues a copy that `copyOut` made, from scratch space: its offset, or -1 when there is no room. */
+  /**
+   * Queues a copy that `copyOut` made, from scratch space: its offset, or -1 when there is no room.
+   */
   sendCopy(record: Uint8Array<ArrayBuffer>): number {
     const offset = this.scratch(record.length - VNET_BYTES);
     if (offset < 0) return -1;

@@ -1,6 +1,7 @@
 /**
- * A log for lines that packets can cause: of each kind so many at once, then one every ten seconds. What
- * was left out is counted, and the count told as soon as a line of that kind may be written again.
+ * A log for lines that packets can cause: of each kind so many at once, then one every ten seconds.
+ * What was left out is counted, and the count told as soon as a line of that kind may be written
+ * again.
  */
 import type { Log } from "./log.ts";
 import { TokenBucket } from "./token_bucket.ts";
@@ -25,8 +26,8 @@ export class LimitedLog {
   }
 
   /**
-   * Writes a line of a kind, e.g. `address conflict`, of which there may be `atOnce`. The kinds are few and
-   * fixed; `text` is asked for only if the line is written.
+   * Writes a line of a kind, e.g. `address conflict`, of which there may be `atOnce`. The kinds are
+   * few and fixed; `text` is asked for only if the line is written.
    */
   write(level: Level, kind: string, atOnce: number, nowMs: number, text: () => string): void {
     let known = this.#kinds.get(kind);

@@ -4,7 +4,7 @@
  *
  * One rule holds for the result of a function on the packet path:
  *
- *     ≥ 0        the packet goes on: 0, or a result (a decision, an offset, a connection's reference)
+ *     ≥ 0        the packet goes on: 0, or a result (a decision, an offset, a reference)
  *     < 0        it is dropped, for this reason
  *     NOT_MINE   it is for another function; nothing was done
  *     HELD       it was kept, for now

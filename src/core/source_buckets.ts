@@ -1,16 +1,18 @@
 /**
- * Token buckets by key, all in one table of fixed size: a key is one or more 32-bit words, such as the
- * number of a limit and a source address. Buckets of different keys may have different rates.
+ * Token buckets by key, all in one table of fixed size: a key is one or more 32-bit words, such as
+ * the number of a limit and a source address. Buckets of different keys may have different rates.
  *
  * Of a bucket only the time is held at which it will be full again (as in the generic cell rate
- * algorithm, ITU-T I.371): a full bucket needs no place, so a place is free when that time has come.
+ * algorithm, ITU-T I.371): a full bucket needs no place, so a place is free when that time has
+ * come.
  *
- * A key belongs to one set of WAYS places, by a hash whose tables are random, so that nobody outside can
- * choose keys that meet. If none of the places is free, a new key takes the one that will be first, and
- * goes on from its level: whoever comes back after losing its place finds no more than it had left, and
- * changing addresses gains nothing. A key that is refused displaces nobody. The exception: a place whose
- * level is below what the new key's rate knows is taken as an empty bucket, so that slow limits do not
- * keep fast ones from passing anything; as it then is the next to go, a set lends one place this way.
+ * A key belongs to one set of WAYS places, by a hash whose tables are random, so that nobody
+ * outside can choose keys that meet. If none of the places is free, a new key takes the one that
+ * will be first, and goes on from its level: whoever comes back after losing its place finds no
+ * more than it had left, and changing addresses gains nothing. A key that is refused displaces
+ * nobody. The exception: a place whose level is below what the new key's rate knows is taken as an
+ * empty bucket, so that slow limits do not keep fast ones from passing anything; as it then is the
+ * next to go, a set lends one place this way.
  */
 import type { Random } from "./random.ts";
 
@@ -76,7 +78,8 @@ export class SourceBuckets {
       this.#put(place, nowMs + fromMs + tokenMs);
       return true;
     }
-    // Emptier than this key's bucket can be: a slower one's. The new one is empty, and fills at its rate.
+    // Emptier than this key's bucket can be: a slower one's. The new one is empty, and fills at its
+    // rate.
     if (lackMs > fillMs) this.#put(place, nowMs + fillMs);
     return false;
   }

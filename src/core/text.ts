@@ -11,8 +11,8 @@ export function oneOf(words: readonly string[]): string {
 }
 
 /**
- * The text with everything that isn't plainly visible as `\u....`: controls, line separators, spaces
- * other than the common one, direction marks, halves of surrogate pairs.
+ * The text with everything that isn't plainly visible as `\u....`: controls, line separators,
+ * spaces other than the common one, direction marks, halves of surrogate pairs.
  */
 export function printable(text: string): string {
   return text.replace(/[\p{C}\p{Z}]/gu, (char) => {

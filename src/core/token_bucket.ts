@@ -13,8 +13,8 @@ export class TokenBucket {
   }
 
   /**
-   * Takes a token; false when there is none. `nowMs` may be modulo 2³². It may cost `cost` tokens instead,
-   * also of those to come.
+   * Takes a token; false when there is none. `nowMs` may be modulo 2³². It may cost `cost` tokens
+   * instead, also of those to come.
    */
   take(nowMs: number, cost = 1): boolean {
     const elapsedMs = nowMs - this.#filledMs;

@@ -57,7 +57,9 @@ export function checkNextHop(nextHop: Address, role: string, links: readonly Own
   }
 }
 
-/** Throws RangeError unless each backend is another host, reachable through side B, and given once. */
+/**
+ * Throws RangeError unless each backend is another host, reachable through side B, and given once.
+ */
 export function checkBackends(backends: readonly Address[], links: Links): void {
   if (backends.length > MAX_MEMBERS) {
     throw new RangeError(

@@ -11,7 +11,10 @@ import * as ipv4 from "../wire/ipv4.ts";
 import { Pdu } from "../wire/pdu.ts";
 import type { Link } from "./link.ts";
 
-/** Answers to those for whom there is no port or no room: in a flood, each costs as much as forwarding. */
+/**
+ * Answers to those for whom there is no port or no room: in a flood, each costs as much as
+ * forwarding.
+ */
 const REFUSALS_PER_SECOND = 1000;
 const REFUSALS_AT_ONCE = 100;
 
@@ -40,7 +43,9 @@ export class Answers {
     );
   }
 
-  /** Says no: an RST to TCP, port unreachable to UDP, administratively prohibited to anything else. */
+  /**
+   * Says no: an RST to TCP, port unreachable to UDP, administratively prohibited to anything else.
+   */
   reject(link: Link, pdu: Pdu, nowMs: number): void {
     if (pdu.protocol === ipv4.PROTOCOL_TCP) {
       sendReset(link.arena, pdu, this.#random);
@@ -69,7 +74,10 @@ export class Answers {
     this.#errors.send(arena, pdu, own.address, type, code, rest, nowMs);
   }
 
-  /** Tells the sender of `start`, the frame of a first fragment, that the others did not come (RFC 1122 §3.3.2). */
+  /**
+   * Tells the sender of `start`, the frame of a first fragment, that the others did not come (RFC
+   * 1122 §3.3.2).
+   */
   reassemblyTimedOut(link: Link, start: Uint8Array<ArrayBuffer>, nowMs: number): void {
     const { arena } = link;
     const frame = arena.scratch(start.length);

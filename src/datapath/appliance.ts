@@ -2,10 +2,10 @@
  * The appliance: everything between the device's bursts. With an in-memory device, a manual clock
  * and seeded randomness it is the whole world of a test.
  *
- *     read ─ decode ─ admit ─ classify ─ tree ─┬─ forward: TTL, commit, route, translate, ARP ─┐
- *              │       │ └─ reassemble         ├─ echo reply in place ─────────────────────────┼─ write
- *              └─ ARP  └─ dropped              └─ drop                                         │
- *                  └───────────────────────────────────────────────────────────────────────────┘
+ *     read ─ decode ─ admit ─ classify ─ tree ─┬─ forward: TTL, route, commit, translate ─┐
+ *              │       │ └─ reassemble         ├─ echo reply in place ────────────────────┼─ write
+ *              └─ ARP  └─ dropped              └─ drop                                    │
+ *                  └──────────────────────────────────────────────────────────────────────┘
  *
  * Nothing here throws for a packet's sake: each ends as a decision, a drop with a counted reason,
  * or ARP.

@@ -1,4 +1,7 @@
-/** What one run of the proxy is told. Text becomes values in `src/cli`; `address_rules.ts` checks its addresses. */
+/**
+ * What one run of the proxy is told. Text becomes values in `src/cli`; `address_rules.ts` checks
+ * its addresses.
+ */
 import type { Timeouts } from "../flow/lifetimes.ts";
 import type { Health } from "../policy/language/health.ts";
 import { type Route, Routes } from "../stack/routes.ts";
@@ -42,11 +45,18 @@ export interface Config {
   readonly ports: { readonly first: number; readonly last: number };
   /** Most connections that are tracked at the same time. */
   readonly maxConn: number;
-  /** Most buckets of limits per source, of all limits together, that are not full at the same time. */
+  /**
+   * Most buckets of limits per source, of all limits together, that are not full at the same time.
+   */
   readonly maxLimitSources: number;
-  /** Most neighbours on a link whose MAC addresses are remembered, beside the next hops to backends. */
+  /**
+   * Most neighbours on a link whose MAC addresses are remembered, beside the next hops to backends.
+   */
   readonly maxNeighbors: number;
-  /** A source address's share of them, and of the ports towards each (backend, port); null: a quarter. */
+  /**
+   * A source address's share of them, and of the ports towards each (backend, port); null: a
+   * quarter.
+   */
   readonly maxConnPerSource: number | null;
   /** Longest idle times of connections. */
   readonly timeouts: Timeouts;
@@ -69,7 +79,9 @@ export interface Config {
 export interface TapConfig {
   /** Takes TCP segments of up to 64 KiB, and frames whose checksums are made where they leave. */
   readonly offload: boolean;
-  /** How long a device that has just given frames is asked for more before the proxy sleeps, in µs. */
+  /**
+   * How long a device that has just given frames is asked for more before the proxy sleeps, in µs.
+   */
   readonly spinUs: number;
 }
 

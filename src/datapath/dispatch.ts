@@ -1,15 +1,15 @@
 /**
- * What is done with a PDU once something has been decided about it: it leaves, changed, by the link where
- * its receiver is, or its sender hears why not.
+ * What is done with a PDU once something has been decided about it: it leaves, changed, by the link
+ * where its receiver is, or its sender hears why not.
  *
  *     carryOut ─┬─ forward: TTL, link, MTU ─ route, commit ─ translate ─ MSS ──┐
- *               ├─ echo reply: commit ─ turn round                            ├─ whole or in fragments ─ ARP
+ *               ├─ echo reply: commit ─ turn round                            ├─ fragment ─ ARP
  *               ├─ reject                                                     │
  *               └─ drop as stray: an RST back                                 │
  *     relay      an ICMP error about a connection ─ translate ────────────────┘
  *
- * Nothing is committed for what TTL, link, MTU or a missing route keep here. Functions return the decision that was
- * carried out, or a reason.
+ * Nothing is committed for what TTL, link, MTU or a missing route keep here. Functions return the
+ * decision that was carried out, or a reason.
  */
 import type { Address } from "../wire/address.ts";
 import { Reason } from "../core/reason.ts";
@@ -94,8 +94,8 @@ export class Dispatch {
   }
 
   /**
-   * The link over which an end of a connection is reached, given by its reference: a backend over side
-   * B's, a client over the one whose address it asked for.
+   * The link over which an end of a connection is reached, given by its reference: a backend over
+   * side B's, a client over the one whose address it asked for.
    */
   linkTowards(reference: number): Link {
     const { a, b, connections } = this.#options;
@@ -142,8 +142,8 @@ export class Dispatch {
   }
 
   /**
-   * A SYN or a datagram to a backend wants an answer, and a SYN ACK, RST or datagram from there is one: a
-   * next hop that owes one for long is asked whether it is there.
+   * A SYN or a datagram to a backend wants an answer, and a SYN ACK, RST or datagram from there is
+   * one: a next hop that owes one for long is asked whether it is there.
    */
   #noteAnswers(pdu: Pdu, out: Link, nextHop: Address, nowMs: number): void {
     const flags = pdu.protocol === ipv4.PROTOCOL_TCP ? pdu.tcpFlags : tcp.SYN;

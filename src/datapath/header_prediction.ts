@@ -1,12 +1,13 @@
 /**
- * The way of most packets, made short. A *plain segment* has ACK and no SYN, FIN or RST, lies in the
- * window of an established connection, and came whole, in an IPv4 packet without options (V. Jacobson,
- * "4BSD TCP Header Prediction", 1990). In one function, with its fields in local variables, it goes
+ * The way of most packets, made short. A *plain segment* has ACK and no SYN, FIN or RST, lies in
+ * the window of an established connection, and came whole, in an IPv4 packet without options (V.
+ * Jacobson, "4BSD TCP Header Prediction", 1990). In one function, with its fields in local
+ * variables, it goes
  *
  *     decode ─ admit ─ classify ─ tree ─ TTL, MTU, route ─ commit ─ translate ─ ARP
  *
- * as the files of these names have it, where the comments stand that say why. A frame that is not plain,
- * or not right in any way, is left to them; tests hold the two ways against each other.
+ * as the files of these names have it, where the comments stand that say why. A frame that is not
+ * plain, or not right in any way, is left to them; tests hold the two ways against each other.
  */
 import { NOT_MINE } from "../core/reason.ts";
 import type { Connections } from "../flow/connections.ts";
@@ -67,9 +68,9 @@ export class PlainSegments {
   }
 
   /**
-   * Takes a plain segment the whole way: the decision that was carried out, or a reason.
-   * NOT_MINE for any other frame; then nothing in `pdu` means anything. `flow` is its connection, as it was seen
-   * ahead.
+   * Takes a plain segment the whole way: the decision that was carried out, or a reason. NOT_MINE
+   * for any other frame; then nothing in `pdu` means anything. `flow` is its connection, as it was
+   * seen ahead.
    */
   take(
     link: Link,

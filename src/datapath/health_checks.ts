@@ -1,6 +1,6 @@
 /**
- * The checks of a run: ties the members' health (`flow/backends/health.ts`) to the proxy's own client
- * (`stack/client`), and says in the log what has changed.
+ * The checks of a run: ties the members' health (`flow/backends/health.ts`) to the proxy's own
+ * client (`stack/client`), and says in the log what has changed.
  *
  *     tick ─▶ MemberHealth ─ start ─▶ Prober ─▶ link towards the backends
  *     take ─▶ Prober ─ ended ─▶ MemberHealth ─ changed ─▶ status, log ─ lost ─▶ LostConnections
@@ -66,7 +66,10 @@ export class HealthChecks {
     this.#watch(nowMs, false);
   }
 
-  /** Members or pools have changed: checks those that there are now. One that is new is used once it has answered. */
+  /**
+   * Members or pools have changed: checks those that there are now. One that is new is used once it
+   * has answered.
+   */
   update(nowMs: number): void {
     this.#watch(nowMs, true);
   }
@@ -165,7 +168,10 @@ export class HealthChecks {
   }
 }
 
-/** `backend 192.168.0.1 is down: tcp 80: the connection was refused (3 checks, the last 0.4 ms); 2 of 3 left`. */
+/**
+ * `backend 192.168.0.1 is down: tcp 80: the connection was refused (3 checks, the last 0.4 ms); 2
+ * of 3 left`.
+ */
 function lineAbout({ checked, checks, from, isDoubtful }: Change<Member>): string {
   const { member, health, state, failure, tookMs } = checked;
   const { members } = member.pool;

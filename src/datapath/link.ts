@@ -1,4 +1,7 @@
-/** The proxy on one interface: a device, the address answered for there, ARP, and the ways from there. */
+/**
+ * The proxy on one interface: a device, the address answered for there, ARP, and the ways from
+ * there.
+ */
 import { Arena } from "../core/arena.ts";
 import type { LimitedLog } from "../core/limited_log.ts";
 import type { Log } from "../core/log.ts";
@@ -75,8 +78,8 @@ export class Link {
   }
 
   /**
-   * The PDU that came in here has opened its connection: what that sends back may go to the station that
-   * sent the frame until ARP has found the client, if the client is a host on this link.
+   * The PDU that came in here has opened its connection: what that sends back may go to the station
+   * that sent the frame until ARP has found the client, if the client is a host on this link.
    */
   opened({ frame, flow, src }: Pdu): void {
     const { view } = this.arena;
@@ -92,8 +95,8 @@ export class Link {
 }
 
 /**
- * The links of a run, on one device or two; ARP on side B finds out which backends answer, and is to be
- * told when there are others.
+ * The links of a run, on one device or two; ARP on side B finds out which backends answer, and is
+ * to be told when there are others.
  */
 export function makeLinks(
   { links, maxConn, maxNeighbors, preserveSource }: Config,

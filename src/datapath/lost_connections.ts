@@ -1,13 +1,16 @@
 /**
- * Connections of members that are gone, and that are to be reset for both ends, some between two bursts. Where only
- * a SYN was sent, nobody is: the client's next one goes to another member.
+ * Connections of members that are gone, and that are to be reset for both ends, some between two
+ * bursts. Where only a SYN was sent, nobody is: the client's next one goes to another member.
  */
 import type { FlowTable } from "../flow/table.ts";
 import { SYN_SENT } from "../flow/tcp_state.ts";
 import type { Member } from "../flow/backends/member.ts";
 import type { ConnectionResets } from "./reset_connections.ts";
 
-/** Slices of the table that are looked at between two bursts. What is reset then is one transmit list at most. */
+/**
+ * Slices of the table that are looked at between two bursts. What is reset then is one transmit
+ * list at most.
+ */
 const SLICES = 8;
 
 export interface LostConnectionsOptions {

@@ -18,8 +18,8 @@ export const Count = {
 } as const;
 
 /**
- * Counts, as doubles from the start: when a field outgrows 31 bits, which in bulk takes two seconds, V8 throws
- * the code away that it has compiled for adding to it.
+ * Counts, as doubles from the start: when a field outgrows 31 bits, which in bulk takes two
+ * seconds, V8 throws the code away that it has compiled for adding to it.
  */
 export class Metrics {
   readonly counts: Float64Array = new Float64Array(Object.keys(Count).length);

@@ -1,6 +1,6 @@
 /**
- * What became of a PDU, as data, for those who watch: the console's trace, `explain`, a capture. The
- * appliance has one observer or none; with none the packet path does nothing for it.
+ * What became of a PDU, as data, for those who watch: the console's trace, `explain`, a capture.
+ * The appliance has one observer or none; with none the packet path does nothing for it.
  *
  *     isBusy(nowMs) ─ true ──▶ plain segments of this burst take header prediction
  *     wants(nowMs) ─┬─ true ──▶ received(view, pdu) … decided(outcome)
@@ -16,25 +16,34 @@ export interface Observer {
   isBusy(nowMs: number): boolean;
   /** Whether the PDU at hand is to be observed. */
   wants(nowMs: number): boolean;
-  /** A PDU, before anything has been decided: its headers in `view` are still those that came in. */
+  /**
+   * A PDU, before anything has been decided: its headers in `view` are still those that came in.
+   */
   received(view: DataView, pdu: Readonly<Pdu>): void;
   /** What became of the PDU last `received`. */
   decided(outcome: Outcome): void;
   /** A PDU that was not wanted ended in this decision. */
   skipped(decision: number, nowMs: number): void;
-  /** A frame was dropped before it became a PDU; of `pdu`, what was read before the fault is set. */
+  /**
+   * A frame was dropped before it became a PDU; of `pdu`, what was read before the fault is set.
+   */
   refused(pdu: Readonly<Pdu>, reason: number): void;
   tick(nowMs: number): void;
 }
 
-/** What became of a PDU. `pdu` and the frames are the appliance's own: valid during the call only. */
+/**
+ * What became of a PDU. `pdu` and the frames are the appliance's own: valid during the call only.
+ */
 export interface Outcome {
   readonly pdu: Readonly<Pdu>;
   /** What was done, by number: DROP where it could not be done. */
   readonly decision: number;
   /** Why it was dropped (`core/reason.ts`), `policy` where the policy decided it; 0: it was not. */
   readonly reason: number;
-  /** Number of the tree's node at which it ended; null: an ICMP error about a connection, no tree is asked. */
+  /**
+   * Number of the tree's node at which it ended; null: an ICMP error about a connection, no tree is
+   * asked.
+   */
   readonly node: number | null;
   /** Of the decision at that node, if it has one. */
   readonly label: string | null;

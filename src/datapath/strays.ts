@@ -1,15 +1,16 @@
 /**
- * Answers strays: a TCP segment that a translator has found no connection for gets an RST, as from any
- * host (RFC 9293 §3.10.7.1). So after a crash, or an idle time longer than ours, both ends hear at once
- * that their connection is gone.
+ * Answers strays: a TCP segment that a translator has found no connection for gets an RST, as from
+ * any host (RFC 9293 §3.10.7.1). So after a crash, or an idle time longer than ours, both ends hear
+ * at once that their connection is gone.
  *
- * The RST goes back to the station that sent the segment, is as long as the shortest segment, and never
- * answers another. A packet to another host (`--preserve-source`) that has no connection does not come
- * here. The number in it is the sender's own: who could forge the right one needs no proxy for that.
+ * The RST goes back to the station that sent the segment, is as long as the shortest segment, and
+ * never answers another. A packet to another host (`--preserve-source`) that has no connection does
+ * not come here. The number in it is the sender's own: who could forge the right one needs no proxy
+ * for that.
  *
- * The limit in all must not tell whether a segment that somebody has sent under another's name has met a
- * connection: who counts the RSTs that are left for himself could learn it from one more or less
- * (CVE-2016-5696). So each costs 0, 1 or 2 tokens at random, as Linux' ICMP errors do.
+ * The limit in all must not tell whether a segment that somebody has sent under another's name has
+ * met a connection: who counts the RSTs that are left for himself could learn it from one more or
+ * less (CVE-2016-5696). So each costs 0, 1 or 2 tokens at random, as Linux' ICMP errors do.
  */
 import { below, type Random } from "../core/random.ts";
 import { rateOf, SourceBuckets } from "../core/source_buckets.ts";
@@ -19,7 +20,10 @@ import type { Pdu } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 import type { Link } from "./link.ts";
 
-/** RSTs a second and at once, in all and to one source: a backend may have lost very many connections. */
+/**
+ * RSTs a second and at once, in all and to one source: a backend may have lost very many
+ * connections.
+ */
 const PER_SECOND = 10_000;
 const AT_ONCE = 2000;
 const TO_ONE = rateOf(1000, 1000);

@@ -270,8 +270,8 @@ export class TapDevice implements Clock, Device {
   }
 
   /**
-   * As `wait`, while this device is away: resolves when a link has changed, which may be this one, or the
-   * other device has something to read.
+   * As `wait`, while this device is away: resolves when a link has changed, which may be this one,
+   * or the other device has something to read.
    */
   waitForLinks(waitMs: number, other: TapDevice = this): Promise<number> {
     if (this.#closed) return Promise.resolve(-EBADF);

@@ -100,7 +100,10 @@ export class Ports {
     return -1;
   }
 
-  /** A port for the proxy's own use, which no connection gets until it is released; -1: all are taken. */
+  /**
+   * A port for the proxy's own use, which no connection gets until it is released; -1: all are
+   * taken.
+   */
   reserve(
     protocol: number,
     backend: Address,

@@ -3,13 +3,13 @@
  * whose ports they take. Counted are those that can't be evicted at once: live ones, and *pending*
  * ones, which wait for an answer.
  *
- * It is a count-min sketch (Cormode and Muthukrishnan 2005): each count is kept in two cells, shared
- * with other counts, and read as the lower of the two, so it is never too low. Both cells are in one
- * block, a cache line, so that a count costs one cache miss. It takes eight bytes for each entry of
- * the table, however many sources there are. The hash is keyed (simple tabulation of the address, as
- * in `keyed_hash.ts`), so nobody can choose addresses that collide. A count is too high by a few when
- * the table is full, and by all that another source has if that one's cells are the same: at 262,144
- * connections one source in 900,000.
+ * It is a count-min sketch (Cormode and Muthukrishnan 2005): each count is kept in two cells,
+ * shared with other counts, and read as the lower of the two, so it is never too low. Both cells
+ * are in one block, a cache line, so that a count costs one cache miss. It takes eight bytes for
+ * each entry of the table, however many sources there are. The hash is keyed (simple tabulation of
+ * the address, as in `keyed_hash.ts`), so nobody can choose addresses that collide. A count is too
+ * high by a few when the table is full, and by all that another source has if that one's cells are
+ * the same: at 262,144 connections one source in 900,000.
  */
 import type { Address } from "../wire/address.ts";
 import type { Random } from "../core/random.ts";

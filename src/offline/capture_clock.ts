@@ -1,13 +1,13 @@
 /**
- * The time of a capture that is replayed. It never goes back; the appliance sees it from 0 on. Between
- * two records it goes on in ticks, as in a real run; a long pause is jumped over:
+ * The time of a capture that is replayed. It never goes back; the appliance sees it from 0 on.
+ * Between two records it goes on in ticks, as in a real run; a long pause is jumped over:
  *
  *     record ─ a minute of ticks ─ jump ─ a minute of ticks ─ record
  *
- * In the first minute everything settles that a packet has begun: ARP gives up after half of it, and
- * fragments are no longer waited for. The last one comes round to the whole connection table, so what
- * became too old in the jump is forgotten before the next packet. The moments of ticks are those of a
- * pause without a jump.
+ * In the first minute everything settles that a packet has begun: ARP gives up after half of it,
+ * and fragments are no longer waited for. The last one comes round to the whole connection table,
+ * so what became too old in the jump is forgotten before the next packet. The moments of ticks are
+ * those of a pause without a jump.
  */
 import type { Clock } from "../core/clock.ts";
 
@@ -17,9 +17,9 @@ const TICK_US = 100_000;
 const SETTLE_US = 60_000_000;
 
 /**
- * No connection may be idle for longer than `--timeout-…` allows, at most 11.6 days, and idle times are
- * right up to 24.8 (`flow/table.ts`): after this long the whole table is looked at once before the jump
- * goes on.
+ * No connection may be idle for longer than `--timeout-…` allows, at most 11.6 days, and idle times
+ * are right up to 24.8 (`flow/table.ts`): after this long the whole table is looked at once before
+ * the jump goes on.
  */
 const FORGOTTEN_US = 12 * 86_400_000_000;
 

@@ -1,8 +1,8 @@
 /**
- * The frames of backends' checks in a capture. When they were sent hangs on the moments of ticks and on chance,
- * so a replay makes none and leaves those of the capture out, both ways:
+ * The frames of backends' checks in a capture. When they were sent hangs on the moments of ticks
+ * and on chance, so a replay makes none and leaves those of the capture out, both ways:
  *
- *     a check begins with a frame that the proxy alone makes so: a SYN without options, an echo request or a
+ *     a check begins with a frame that only the proxy makes: a SYN without options, a ping or a
  *     datagram of the check's bytes, TTL 64, to a backend that is checked, and of no connection;
  *     what has its addresses and ports from then on, and is of no connection, is the check's
  */

@@ -1,7 +1,7 @@
 /**
- * What the proxy would do with packets, and why. The packets go one after
- * the other, all at one instant, through a whole appliance in memory, whose tree is run by the walker
- * and tells its path. Nothing outside is touched.
+ * What the proxy would do with packets, and why. The packets go one after the other, all at one
+ * instant, through a whole appliance in memory, whose tree is run by the walker and tells its path.
+ * Nothing outside is touched.
  *
  *     tcp 192.168.0.254:40000 > 192.168.0.100:2000 syn ttl 64
  *     new, from side a
@@ -72,7 +72,9 @@ export function formatExplanation(packet: Packet, explanation: Explanation): str
   return parts.join("");
 }
 
-/** An appliance in memory that tells what it does. Throws a RangeError for a policy that can't run. */
+/**
+ * An appliance in memory that tells what it does. Throws a RangeError for a policy that can't run.
+ */
 export class Explainer {
   readonly #devices: readonly MemoryDevice[];
   readonly #appliance: Appliance;

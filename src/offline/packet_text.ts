@@ -10,7 +10,7 @@
  *              | "udp" END ">" END
  *              | "icmp" ADDRESS ">" ADDRESS [ TYPE [ "code" CODE ] ] each a word or a number
  *              | "proto" N ADDRESS ">" ADDRESS ) { option }
- *     option = "ttl" N | "length" N | "id" N                         of the whole IP packet; of a query
+ *     option = "ttl" N | "length" N | "id" N                    of the whole IP packet; of a query
  *
  * Without flags TCP is a `syn` (`none`: no flag at all), without type ICMP is an `echo-request`.
  */

@@ -1,15 +1,15 @@
 /**
- * A capture run through the whole appliance in memory, on the capture's own clock: the same capture,
- * configuration and policy give the same run every time.
+ * A capture run through the whole appliance in memory, on the capture's own clock: the same
+ * capture, configuration and policy give the same run every time.
  *
  *     record ─┬─ from another station ──▶ appliance ──▶ what it sends ──┬──▶ events.sent
  *             └─ from the proxy's own MAC ────────────▶ compared with ──┘
  *
- * Each record is a burst of its own, and between two records time passes in ticks as in a real run, over
- * long pauses in jumps (`capture_clock.ts`). What hangs on the moment of a tick can't be the same: ARP
- * requests (probes and announcements are such) are counted but not compared, and limits (of the policy,
- * of ICMP errors) may differ by a packet. Checks of backends are left out (`check_frames.ts`): all backends
- * are taken to be there as long as ARP says so.
+ * Each record is a burst of its own, and between two records time passes in ticks as in a real run,
+ * over long pauses in jumps (`capture_clock.ts`). What hangs on the moment of a tick can't be the
+ * same: ARP requests (probes and announcements are such) are counted but not compared, and limits
+ * (of the policy, of ICMP errors) may differ by a packet. Checks of backends are left out
+ * (`check_frames.ts`): all backends are taken to be there as long as ARP says so.
  */
 import type { Log } from "../core/log.ts";
 import { SeededRandom } from "../core/random.ts";

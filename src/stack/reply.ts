@@ -19,8 +19,8 @@ export interface OwnHeader {
 }
 
 /**
- * Takes room for a packet to `dst` and writes its headers, all but the Ethernet addresses. Returns the
- * offset where its `l4Bytes` bytes of layer 4 go, or -1 if there is no room.
+ * Takes room for a packet to `dst` and writes its headers, all but the Ethernet addresses. Returns
+ * the offset where its `l4Bytes` bytes of layer 4 go, or -1 if there is no room.
  */
 export function beginPacket(arena: Arena, dst: Address, header: OwnHeader): number {
   const frame = arena.scratch(HEADER_BYTES + header.l4Bytes);

@@ -1,6 +1,6 @@
 /**
- * RSTs of the proxy's own: to refuse a TCP segment, as a closed port does (RFC 9293 §3.10.7.1), and to end
- * a connection (§3.5.3).
+ * RSTs of the proxy's own: to refuse a TCP segment, as a closed port does (RFC 9293 §3.10.7.1), and
+ * to end a connection (§3.5.3).
  */
 import type { Address } from "../wire/address.ts";
 import type { Arena } from "../core/arena.ts";

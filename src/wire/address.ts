@@ -6,8 +6,8 @@
  */
 
 /**
- * An IPv4 address. A plain number can be used as one, but nothing that has another type of its own: the
- * type says what a number means, where a signature has many.
+ * An IPv4 address. A plain number can be used as one, but nothing that has another type of its own:
+ * the type says what a number means, where a signature has many.
  */
 export type Address = number & { readonly kind?: "IPv4 address" };
 
@@ -25,7 +25,8 @@ export interface Subnet {
 export const BROADCAST_ADDRESS = -1;
 
 /**
- * Reads dotted-decimal text (RFC 6943 §3.1.1, strict form) as a signed 32-bit integer in host order.
+ * Reads dotted-decimal text (RFC 6943 §3.1.1, strict form) as a signed 32-bit integer in host
+ * order.
  *
  * @throws {SyntaxError} for what is not four decimal numbers without leading zeros
  * @throws {RangeError} for a number above 255

@@ -1,7 +1,7 @@
 /**
- * A hash with a key of 128 bits, the same for all who have the key: instances of the proxy agree without
- * talking, and who does not know the key can't choose packets that meet. The permutation of Chaskey (Mouha
- * et al. 2014), 8 rounds, with the key before and after it. It allocates nothing.
+ * A hash with a key of 128 bits, the same for all who have the key: instances of the proxy agree
+ * without talking, and who does not know the key can't choose packets that meet. The permutation of
+ * Chaskey (Mouha et al. 2014), 8 rounds, with the key before and after it. It allocates nothing.
  */
 
 /** Four 32-bit words. */

@@ -1,14 +1,15 @@
 /*
  * Frames of 60 bytes as fast as they go, over TCP connections that no kernel knows: packet(7).
  *
- *     frames answer DEVICE ADDRESS                            a backend: ARP for ADDRESS, SYN -> SYN/ACK
+ *     frames answer DEVICE ADDRESS                     a backend: ARP for ADDRESS, SYN -> SYN/ACK
  *     frames flood DEVICE ADDRESS CONNECTIONS WARM_UP SECONDS clients of ADDRESS, on all its ports
  *
  * A flood opens its connections with whole handshakes, as often as one needs, sends bare ACKs over
- * random ones for WARM_UP seconds, prints "filled" and a line of JSON, waits for a line of input, then
- * goes on for SECONDS and prints another line of JSON. How many arrive is for the receiving interface's counter to say: a filter lets nothing
- * through to either program but ARP and segments with SYN. Both speak for addresses of their own, in
- * 192.168.0.0/24, which the interface must not have.
+ * random ones for WARM_UP seconds, prints "filled" and a line of JSON, waits for a line of input,
+ * then goes on for SECONDS and prints another line of JSON. How many arrive is for the receiving
+ * interface's counter to say: a filter lets nothing through to either program but ARP and segments
+ * with SYN. Both speak for addresses of their own, in 192.168.0.0/24, which the interface must not
+ * have.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -201,7 +202,9 @@ static _Noreturn void answer(uint32_t address) {
   }
 }
 
-/* ---- clients: connection i is (client, port, service), each its own bits of i ------------------- */
+/*
+ * ---- clients: connection i is (client, port, service), each its own bits of i -------------------
+ */
 
 static uint32_t client_of(uint32_t i) { return FIRST_CLIENT + i % CLIENTS; }
 static uint16_t service_of(uint32_t i) { return FIRST_SERVICE + i / CLIENTS % SERVICES; }
@@ -237,8 +240,8 @@ static void find_peer(uint32_t address) {
 }
 
 /*
- * Opens all connections: a window of SYNs, each answer moves it on; what was lost is sent again. How
- * many are open.
+ * Opens all connections: a window of SYNs, each answer moves it on; what was lost is sent again.
+ * How many are open.
  */
 static uint32_t fill(uint32_t address, uint32_t connections) {
   uint8_t *is_open = calloc(connections, 1);

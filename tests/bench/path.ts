@@ -4,7 +4,8 @@
  * collections that are asked for, V8 must not have made any of its own. Exit code 1 when it did, or
  * when a packet cost a byte.
  *
- * In each round the device that replays the packets is also measured alone, and its time subtracted: it has cache misses that are the kernel's on a real device.
+ * In each round the device that replays the packets is also measured alone, and its time
+ * subtracted: it has cache misses that are the kernel's on a real device.
  *
  *     deno task bench path
  *

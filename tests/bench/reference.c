@@ -9,8 +9,8 @@
  *
  * It answers ARP for ADDRESS, asks once for the backends (and says "ready" when all have answered),
  * sends clients' packets back to the station they came from, gives each new TCP connection the next
- * backend, and remembers it for ever: one hash look-up a packet, no states, no timers, no policy. What
- * is not TCP over unfragmented IPv4 is dropped. Checksums are adjusted as RFC 1624 says.
+ * backend, and remembers it for ever: one hash look-up a packet, no states, no timers, no policy.
+ * What is not TCP over unfragmented IPv4 is dropped. Checksums are adjusted as RFC 1624 says.
  */
 #include "../../ffi/tap.c" /* whole, so that its functions can't be called wrongly */
 
@@ -42,8 +42,9 @@ struct arp_packet {
 } __attribute__((packed));
 
 /*
- * One direction of a connection: packets with this source address and these ports (both as on the wire)
- * leave for `peer` with `new_ports`. Clients and backends are different hosts, so one table has both.
+ * One direction of a connection: packets with this source address and these ports (both as on the
+ * wire) leave for `peer` with `new_ports`. Clients and backends are different hosts, so one table
+ * has both.
  */
 struct flow {
   uint32_t source;
@@ -77,7 +78,9 @@ static _Noreturn void die(const char *what, int error) {
   exit(1);
 }
 
-/* ---- connections ------------------------------------------------------------------------------ */
+/*
+ * ---- connections ------------------------------------------------------------------------------
+ */
 
 static void make_table(uint32_t connections) {
   uint32_t bits = 2;
@@ -139,7 +142,9 @@ static int open_flow(struct flow *flow, const struct iphdr *ip, const struct tcp
   return 1;
 }
 
-/* ---- packets ---------------------------------------------------------------------------------- */
+/*
+ * ---- packets ----------------------------------------------------------------------------------
+ */
 
 /* One's complement addition of any words folds to the same 16 bits (RFC 1071). */
 static inline uint16_t fold(uint64_t sum) {

@@ -3,10 +3,10 @@
  *
  *     requests serve ADDRESS PORT                           answers; closes if the request says so
  *     requests connect ADDRESS PORT AT_ONCE SECONDS         one request a connection
- *     requests keepalive ADDRESS PORT SECONDS               one connection, one request after another
+ *     requests keepalive ADDRESS PORT SECONDS            one connection, one request after another
  *
- * The server closes first, as HTTP/1.0 servers do: TIME_WAIT is its. A client prints a line of JSON at
- * its end. Failed is whatever is not a whole answer: a refused or reset connection, a short or
+ * The server closes first, as HTTP/1.0 servers do: TIME_WAIT is its. A client prints a line of JSON
+ * at its end. Failed is whatever is not a whole answer: a refused or reset connection, a short or
  * different answer, one that has not come GRACE_S after the end.
  */
 #define _GNU_SOURCE
@@ -91,7 +91,9 @@ static _Noreturn void serve(struct sockaddr_in at) {
   }
 }
 
-/* ---- one request a connection ------------------------------------------------------------------ */
+/*
+ * ---- one request a connection ------------------------------------------------------------------
+ */
 
 static uint64_t done, failed;
 static int in_flight;
@@ -151,7 +153,9 @@ static void connections(struct sockaddr_in to, int at_once, double seconds) {
          (unsigned long long)failed + (unsigned)in_flight, (last - start) / 1e9);
 }
 
-/* ---- one connection ---------------------------------------------------------------------------- */
+/*
+ * ---- one connection ----------------------------------------------------------------------------
+ */
 
 static double percentile_us(const uint32_t *histogram, uint64_t count, double part) {
   uint64_t below = 0, wanted = (uint64_t)(count * part);

@@ -1,4 +1,7 @@
-/** The program as a process: exit codes, streams that fail, files that are given twice, early signals. */
+/**
+ * The program as a process: exit codes, streams that fail, files that are given twice, early
+ * signals.
+ */
 import assert from "node:assert/strict";
 import { writePcap } from "../support/pcap.ts";
 import { proxyCommand } from "../lab/proxy.ts";
@@ -175,7 +178,10 @@ Deno.test({
   },
 });
 
-/** True if process `pid` catches the signals of that mask, or holds back them alone: a fork holds all. */
+/**
+ * True if process `pid` catches the signals of that mask, or holds back them alone: a fork holds
+ * all.
+ */
 function isReady(pid: number, bits: bigint): boolean {
   try {
     const status = Deno.readTextFileSync(`/proc/${pid}/status`);

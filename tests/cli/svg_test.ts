@@ -5,7 +5,10 @@ import { demo } from "../../src/policy/language/built_in.ts";
 import { graphOf } from "../../src/policy/picture/graph.ts";
 import { MAX_SVG_NODES, renderSvg } from "../../src/cli/svg.ts";
 
-/** Elements that text may be in. Throws unless every tag is closed in order and nothing is left bare. */
+/**
+ * Elements that text may be in. Throws unless every tag is closed in order and nothing is left
+ * bare.
+ */
 function readXml(
   xml: string,
 ): { name: string; attributes: Record<string, string>; text: string }[] {

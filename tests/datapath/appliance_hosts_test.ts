@@ -1,4 +1,7 @@
-/** Appliance and the hosts on its links: clients that it does not know, backends that die or are many. */
+/**
+ * Appliance and the hosts on its links: clients that it does not know, backends that die or are
+ * many.
+ */
 import assert from "node:assert/strict";
 import {
   dstAddrs,

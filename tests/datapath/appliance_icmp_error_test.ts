@@ -41,8 +41,8 @@ const EVERYTHING = policy(
 );
 
 /**
- * A connection, and a segment of each side through the proxy that is not acknowledged yet: as the client
- * sent it and the backend got it, and the other way round.
+ * A connection, and a segment of each side through the proxy that is not acknowledged yet: as the
+ * client sent it and the backend got it, and the other way round.
  */
 function open(world: World) {
   const [synToB] = packetsOf(world.send(buildTcp()));

@@ -48,7 +48,9 @@ function open(world: World, fields: Parameters<typeof buildTcp>[0] = {}) {
   return readTcp(sent[0]!);
 }
 
-/** Answers the SYN that a backend got and lets the client, whose port it kept or lost, complete it. */
+/**
+ * Answers the SYN that a backend got and lets the client, whose port it kept or lost, complete it.
+ */
 function complete(world: World, syn: Tcp): void {
   const answer = { ...from(syn.dst), srcPort: syn.dstPort, dstPort: syn.srcPort };
   const sent = world.send(buildTcp({ ...answer, flags: "SA", seq: 9000, ack: syn.seq + 1 }));

@@ -1,7 +1,8 @@
 /**
- * The short way of plain segments (`src/datapath/header_prediction.ts`) against the long one of everything: two worlds of
- * one seed get the same segments, and differ in nothing but that one of them takes no short ways. What the
- * tree sees, what is sent, what is counted and every word of the flow table must be the same.
+ * The short way of plain segments (`src/datapath/header_prediction.ts`) against the long one of
+ * everything: two worlds of one seed get the same segments, and differ in nothing but that one of
+ * them takes no short ways. What the tree sees, what is sent, what is counted and every word of the
+ * flow table must be the same.
  */
 import assert from "node:assert/strict";
 import { below, SeededRandom } from "../../src/core/random.ts";
@@ -152,7 +153,10 @@ class Subject {
   }
 }
 
-/** One end of a connection: what its segments have in common, and what it sends and acknowledges next. */
+/**
+ * One end of a connection: what its segments have in common, and what it sends and acknowledges
+ * next.
+ */
 interface End {
   readonly fields: Partial<Tcp>;
   readonly device: number;

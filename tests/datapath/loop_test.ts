@@ -1,4 +1,7 @@
-/** Two proxies that are each other's backend: what comes to one goes round between them until its TTL ends. */
+/**
+ * Two proxies that are each other's backend: what comes to one goes round between them until its
+ * TTL ends.
+ */
 import assert from "node:assert/strict";
 import { Appliance } from "../../src/datapath/appliance.ts";
 import { ManualClock } from "../../src/core/clock.ts";

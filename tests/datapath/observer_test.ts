@@ -1,4 +1,7 @@
-/** What the appliance hands to its observer: one record for each PDU, with everything that became of it. */
+/**
+ * What the appliance hands to its observer: one record for each PDU, with everything that became of
+ * it.
+ */
 import assert from "node:assert/strict";
 import { reasonName } from "../../src/core/reason.ts";
 import type { Observer } from "../../src/datapath/observer.ts";

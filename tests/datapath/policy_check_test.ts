@@ -1,7 +1,7 @@
 /**
- * `check` against the appliance: whatever it says can't happen must not happen to any frame, right or
- * wrong, on any of the networks that the proxy can stand in. `check_random_test.ts` sends more PDUs, but
- * trusts itself to know which come; here decoding, admission and connections decide.
+ * `check` against the appliance: whatever it says can't happen must not happen to any frame, right
+ * or wrong, on any of the networks that the proxy can stand in. `check_random_test.ts` sends more
+ * PDUs, but trusts itself to know which come; here decoding, admission and connections decide.
  */
 import assert from "node:assert/strict";
 import { below, type Random, SeededRandom } from "../../src/core/random.ts";

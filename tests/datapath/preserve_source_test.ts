@@ -1,4 +1,6 @@
-/** Appliance with --preserve-source: backends see the clients, and answer them through the proxy. */
+/**
+ * Appliance with --preserve-source: backends see the clients, and answer them through the proxy.
+ */
 import assert from "node:assert/strict";
 import { parseAddress } from "../../src/wire/address.ts";
 import type { Policy } from "../../src/policy/language/ast.ts";

@@ -68,7 +68,10 @@ class Talk {
   }
 }
 
-/** RSTs as `to:flags seq/ack`, numbers from the sides' first ones on; in the order in which they leave. */
+/**
+ * RSTs as `to:flags seq/ack`, numbers from the sides' first ones on; in the order in which they
+ * leave.
+ */
 function resetsIn(frames: readonly Uint8Array<ArrayBuffer>[]): string[] {
   return frames.map((frame) => {
     const { src, dst, flags, seq, ack } = readTcp(frame);

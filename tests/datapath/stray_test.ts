@@ -1,6 +1,6 @@
 /**
- * `stray`: what belongs to no connection at all may be reset, and living connections stay, however wrong
- * a segment of theirs is.
+ * `stray`: what belongs to no connection at all may be reset, and living connections stay, however
+ * wrong a segment of theirs is.
  */
 import assert from "node:assert/strict";
 import { parse } from "../../src/policy/notation/parse.ts";

@@ -1,6 +1,7 @@
 /**
  * Packets whose TTL runs out, from one address and from random ones, while a client learns from the
- * proxy that its packets are too long. Side B's MTU is smaller: each of the client's needs its error.
+ * proxy that its packets are too long. Side B's MTU is smaller: each of the client's needs its
+ * error.
  */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";

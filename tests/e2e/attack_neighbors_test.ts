@@ -1,9 +1,9 @@
 /**
- * Many hosts on the proxy's link, on a real TAP device: a crowd of clients whom ARP has to find, addresses
- * that somebody makes up beside them, and a backend that dies.
+ * Many hosts on the proxy's link, on a real TAP device: a crowd of clients whom ARP has to find,
+ * addresses that somebody makes up beside them, and a backend that dies.
  *
- * The crowd is one host that has all addresses of 192.168.64.0/18, by a local route, and answers ARP for
- * each of them.
+ * The crowd is one host that has all addresses of 192.168.64.0/18, by a local route, and answers
+ * ARP for each of them.
  */
 import assert from "node:assert/strict";
 import type { Host } from "../lab/lab.ts";

@@ -1,6 +1,6 @@
 /**
- * Attacks on what the proxy has only so much of, connections and ports, on a real TAP device: none of a
- * client's exchanges may fail that succeeds without the attack.
+ * Attacks on what the proxy has only so much of, connections and ports, on a real TAP device: none
+ * of a client's exchanges may fail that succeeds without the attack.
  */
 import assert from "node:assert/strict";
 import type { Background } from "../support/shell.ts";
@@ -28,7 +28,10 @@ interface Programs {
 
 type Attack = Pick<Flood, "kind" | "rate" | "from">;
 
-/** The network with an attacker on it, which is the gateway as well: there go answers to random sources. */
+/**
+ * The network with an attacker on it, which is the gateway as well: there go answers to random
+ * sources.
+ */
 async function besieged(): Promise<{ topology: Topology; attacker: Host; program: Programs }> {
   const topology = await bridged("behind a port");
   const { lab } = topology;

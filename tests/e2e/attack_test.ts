@@ -112,7 +112,10 @@ labTest(
   },
 );
 
-/** Waits until all connections transfer as they did before: TCP may have waited as long as it was cut off. */
+/**
+ * Waits until all connections transfer as they did before: TCP may have waited as long as it was
+ * cut off.
+ */
 async function recover(steady: SteadyConnections, seconds: number): Promise<void> {
   const deadline = performance.now() + seconds * 1000;
   while (true) {

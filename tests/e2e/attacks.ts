@@ -1,7 +1,8 @@
 /**
- * `deno task soak:attacks [MINUTES]`: an hour of all attacks in turn, unless told otherwise, a minute each,
- * beside connections that go on. Prints what the proxy holds after each, and ends with exit code 1 if a
- * connection failed, or if the last quarter holds a tenth more than the second (the first one fills tables).
+ * `deno task soak:attacks [MINUTES]`: an hour of all attacks in turn, unless told otherwise, a
+ * minute each, beside connections that go on. Prints what the proxy holds after each, and ends with
+ * exit code 1 if a connection failed, or if the last quarter holds a tenth more than the second
+ * (the first one fills tables).
  */
 import { buildFlood, type Flood, sentBy, startFlood } from "../lab/flood.ts";
 import { startEcho } from "../lab/peer.ts";

@@ -1,7 +1,7 @@
 /**
  * Connections through the proxy, on a real TAP device, with programs that nobody here wrote: large
- * pings, a path MTU that drops, traceroute and tracepath, ssh, redis, curl and nc, idle connections,
- * and port scans beside running ones.
+ * pings, a path MTU that drops, traceroute and tracepath, ssh, redis, curl and nc, idle
+ * connections, and port scans beside running ones.
  */
 import assert from "node:assert/strict";
 import type { Background } from "../support/shell.ts";
@@ -94,7 +94,10 @@ async function isClean(capture: Capture): Promise<void> {
   assert.deepEqual(await complaints(capture.file), []);
 }
 
-/** Over one connection: a greeting, then `meanwhile`, then 10 MB there and back, every byte compared. */
+/**
+ * Over one connection: a greeting, then `meanwhile`, then 10 MB there and back, every byte
+ * compared.
+ */
 async function passesTenMegabytes(client: Host, meanwhile: () => Promise<void>): Promise<void> {
   const data = `${client.lab.folder}/data`;
   const echoed = `${client.lab.folder}/echoed`;

@@ -1,4 +1,7 @@
-/** The control socket of a running proxy: its commands, and clients that attack while the data path serves. */
+/**
+ * The control socket of a running proxy: its commands, and clients that attack while the data path
+ * serves.
+ */
 import assert from "node:assert/strict";
 import { connect, type Socket } from "node:net";
 import { demo } from "../../src/policy/language/built_in.ts";

@@ -1,7 +1,7 @@
 /**
- * `deno task demo [--two-sided]`: plays the seed's demonstration in a lab, or the general case with an
- * interface on each side, with the machine's own ping and nc, and prints what it did and saw. Exit code 0 only when every step held. Nothing stays behind, also
- * after a failure or Ctrl-C.
+ * `deno task demo [--two-sided]`: plays the seed's demonstration in a lab, or the general case with
+ * an interface on each side, with the machine's own ping and nc, and prints what it did and saw.
+ * Exit code 0 only when every step held. Nothing stays behind, also after a failure or Ctrl-C.
  */
 import { fileURLToPath } from "node:url";
 import { must, type Result } from "../support/shell.ts";

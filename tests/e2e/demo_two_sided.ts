@@ -1,4 +1,7 @@
-/** The general case of the demonstration: two subnets, two clients, three backends; see `two_sides.ts`. */
+/**
+ * The general case of the demonstration: two subnets, two clients, three backends; see
+ * `two_sides.ts`.
+ */
 import type { Background } from "../support/shell.ts";
 import { connectPeer, startEcho } from "../lab/peer.ts";
 import { lastSummary } from "../lab/proxy.ts";
@@ -62,7 +65,9 @@ async function run(
   transcript.step(code === 0 && !timedOut, "the proxy ended with its summary, exit code 0");
 }
 
-/** Of two pings the second is answered, whoever sends them; a policy of its own would send them on. */
+/**
+ * Of two pings the second is answered, whoever sends them; a policy of its own would send them on.
+ */
 async function pings({ clients }: TwoSides, transcript: Transcript): Promise<void> {
   for (const [i, client] of clients.entries()) {
     const words = ["ping", "-c", "2", "-i", "0.2", "-W", "1", ownA];

@@ -1,4 +1,6 @@
-/** What happens to the proxy when its TAP device is missing, deleted or taken down, or not for it. */
+/**
+ * What happens to the proxy when its TAP device is missing, deleted or taken down, or not for it.
+ */
 import assert from "node:assert/strict";
 import { Lab } from "../lab/lab.ts";
 import { connectPeer, startEcho } from "../lab/peer.ts";

@@ -1,7 +1,7 @@
 /**
- * `deno task soak:health [SECONDS]`: backends that die, are cut off, come back and flap, under 200 new
- * connections a second, for a minute each unless told otherwise; the proxy, and HAProxy where it is
- * installed, with the same settings in the same lab. Prints a table.
+ * `deno task soak:health [SECONDS]`: backends that die, are cut off, come back and flap, under 200
+ * new connections a second, for a minute each unless told otherwise; the proxy, and HAProxy where
+ * it is installed, with the same settings in the same lab. Prints a table.
  */
 import { type Paced, pacedResult, startPaced } from "../lab/paced.ts";
 import { startEcho } from "../lab/peer.ts";

@@ -1,4 +1,7 @@
-/** Checks of backends against real ones: services that die, hosts that are cut off, and what clients see. */
+/**
+ * Checks of backends against real ones: services that die, hosts that are cut off, and what clients
+ * see.
+ */
 import assert from "node:assert/strict";
 import { echoDatagrams } from "../lab/datagrams.ts";
 import type { Host } from "../lab/lab.ts";
@@ -15,7 +18,10 @@ const QUICK = "interval 500ms, fastinter 200ms, timeout 400ms";
 
 const [first, second, third] = backendAddresses;
 
-/** The bridged lab with a service on each backend, and the proxy, which checks them and knows them all to be up. */
+/**
+ * The bridged lab with a service on each backend, and the proxy, which checks them and knows them
+ * all to be up.
+ */
 async function checkedLab(check: string): Promise<{
   readonly topology: Topology;
   readonly proxy: Background;

@@ -1,4 +1,6 @@
-/** ARP on a real Ethernet: a second owner of the proxy's address, and backends that are not there. */
+/**
+ * ARP on a real Ethernet: a second owner of the proxy's address, and backends that are not there.
+ */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import type { Report } from "../lab/peer.ts";

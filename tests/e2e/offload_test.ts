@@ -1,10 +1,10 @@
 /**
- * What senders leave to their interfaces, all the way through the proxy on a real TAP device: bulk both
- * ways, datagrams, refusals, replay, and a path whose MTU is too small.
+ * What senders leave to their interfaces, all the way through the proxy on a real TAP device: bulk
+ * both ways, datagrams, refusals, replay, and a path whose MTU is too small.
  *
- * The hosts send as they do anywhere, segments of 64 KiB with open checksums. The bridge's ports complete
- * everything on its way to them, as a cable would: what arrives can be judged by tshark, and the hosts'
- * kernels count what they find wrong.
+ * The hosts send as they do anywhere, segments of 64 KiB with open checksums. The bridge's ports
+ * complete everything on its way to them, as a cable would: what arrives can be judged by tshark,
+ * and the hosts' kernels count what they find wrong.
  */
 import assert from "node:assert/strict";
 import { run } from "../support/shell.ts";
@@ -62,7 +62,8 @@ labTest(
     await using topology = await offloading();
     const { client, host, backends } = topology;
     const backend = backends[0]!.host;
-    // A bridge hands over a segment of 64 KiB whatever the MTU; only what it is cut into is too long.
+    // A bridge hands over a segment of 64 KiB whatever the MTU; only what it is cut into is too
+    // long.
     await host.script(`ip link set ${tap} mtu 1280`);
     const proxy = await startProxy(host, options, ["192.168.0.1"]);
     const captures = await arriving(topology);

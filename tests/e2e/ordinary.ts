@@ -1,9 +1,11 @@
 /**
- * `deno task soak:load [MINUTES [A_SECOND]]`: ordinary load for half an hour, unless told otherwise. One
- * client opens 90 connections a second, one after the other, so that the ports of its range come round
- * after some 150 s; each sends a line, gets it back and closes. Every connection counts, the slow ones by name.
+ * `deno task soak:load [MINUTES [A_SECOND]]`: ordinary load for half an hour, unless told
+ * otherwise. One client opens 90 connections a second, one after the other, so that the ports of
+ * its range come round after some 150 s; each sends a line, gets it back and closes. Every
+ * connection counts, the slow ones by name.
  *
- * Short tests can't see what this sees: what is wrong with a port, an entry or a neighbour minutes later.
+ * Short tests can't see what this sees: what is wrong with a port, an entry or a neighbour minutes
+ * later.
  */
 import { fileURLToPath } from "node:url";
 import { askSummary, startProxy, usualOptions } from "../lab/proxy.ts";
@@ -24,7 +26,9 @@ interface Load {
   readonly slowestMs: number;
 }
 
-/** Opens `perSecond` connections a second for `seconds`; a connection begins when its time has come. */
+/**
+ * Opens `perSecond` connections a second for `seconds`; a connection begins when its time has come.
+ */
 async function load(port: number, seconds: number, perSecond: number): Promise<Load> {
   const failures: string[] = [];
   const slow: string[] = [];

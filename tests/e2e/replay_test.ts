@@ -1,6 +1,6 @@
 /**
- * A run in a lab is captured on its TAP device, and the capture is replayed with the same flags: the
- * replay must show the same decisions and send the same frames, byte by byte.
+ * A run in a lab is captured on its TAP device, and the capture is replayed with the same flags:
+ * the replay must show the same decisions and send the same frames, byte by byte.
  */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
@@ -56,7 +56,9 @@ for (const [name, make] of cases) {
   });
 }
 
-/** Pings and 30 connections; more than one of the large ones at a time would be too fast a console. */
+/**
+ * Pings and 30 connections; more than one of the large ones at a time would be too fast a console.
+ */
 async function traffic({ client }: Topology): Promise<void> {
   await client.run(["ping", "-c", "6", "-i", "0.2", "-W", "1", proxyAddress]);
   const backends = new Set<string>();

@@ -166,7 +166,8 @@ for (const offload of [true, false]) {
     async () => {
       await using topology = await twoSides({ mtuA: 9000, mtuB: 1400, offload });
       const { host, clients: [, client], backends: [, backend] } = topology;
-      // The backend says that it takes what side A can send, as a host with a larger MTU of its own would.
+      // The backend says that it takes what side A can send, as a host with a larger MTU of its own
+      // would.
       await backend!.host.script("ip route change default via 10.1.1.1 advmss 8960");
       const captures = [
         await Capture.start(client!, "eth0", `src host ${ownA}`),

@@ -12,8 +12,8 @@ export const permitted: boolean = NEEDED.every((name) =>
 );
 
 /**
- * Why TAP tests cannot run on this machine, or undefined when they can. It is printed; with `CI=true`
- * it is thrown.
+ * Why TAP tests cannot run on this machine, or undefined when they can. It is printed; with
+ * `CI=true` it is thrown.
  */
 export function whyNoTap(): string | undefined {
   if (!permitted) return "needs permissions: deno test -A";
@@ -26,7 +26,9 @@ export function whyNoTap(): string | undefined {
   return why;
 }
 
-/** What a scenario printed: the JSON values of its lines. Throws with its error output if it failed. */
+/**
+ * What a scenario printed: the JSON values of its lines. Throws with its error output if it failed.
+ */
 export function scenario(name: string, before = ""): unknown[] {
   const script = new URL("tap_child.ts", import.meta.url).pathname;
   const { success, stdout, stderr } = command(isolated([

@@ -1,6 +1,7 @@
 /**
  * Scenarios with a real TAP device, each run by `namespace.ts` in a network namespace of its own:
- * `tap_child.ts SCENARIO SHIM`. A scenario prints what it saw, one JSON value a line; tests judge it.
+ * `tap_child.ts SCENARIO SHIM`. A scenario prints what it saw, one JSON value a line; tests judge
+ * it.
  */
 import { Arena, SLOT_BYTES, VNET_BYTES } from "../../src/core/arena.ts";
 import { OFFLOAD, TapDevice } from "../../src/device/tap.ts";
@@ -180,7 +181,10 @@ function open(create: boolean, offload = OFFLOAD): TapDevice {
   return TapDevice.open(NAME, { shim, create, offload, offloadRefused, host: null, spinUs: 100 });
 }
 
-/** The device, up, with 192.168.77.1/24 on the kernel's side; what the kernel says by itself is read away. */
+/**
+ * The device, up, with 192.168.77.1/24 on the kernel's side; what the kernel says by itself is read
+ * away.
+ */
 function ready(): { device: TapDevice; arena: Arena } {
   const device = open(true);
   ip("link set tapt0 addrgenmode none");

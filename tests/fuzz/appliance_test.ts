@@ -1,7 +1,7 @@
 /**
- * Hostile frames through the whole appliance. Every frame runs twice, in two worlds of the same seed:
- * in one the arena around the frame holds 0x00, in the other 0xff, and no segment goes the short way.
- * Whatever reads past the end of a frame, or differs on that way, makes the two differ.
+ * Hostile frames through the whole appliance. Every frame runs twice, in two worlds of the same
+ * seed: in one the arena around the frame holds 0x00, in the other 0xff, and no segment goes the
+ * short way. Whatever reads past the end of a frame, or differs on that way, makes the two differ.
  *
  * `FUZZ_SEED=7 deno test --allow-env=FUZZ_SEED tests/fuzz` repeats a run.
  */
@@ -41,7 +41,9 @@ const CUT_FRAMES = 30_000;
 const JUDGED_FRAMES = 2000;
 const DEFAULT_SEED = 20_260_001;
 
-/** How far a 16-bit length can lead from a frame at the arena's start; the rest is filled rarely. */
+/**
+ * How far a 16-bit length can lead from a frame at the arena's start; the rest is filled rarely.
+ */
 const REACH_BYTES = 68 * 1024;
 const SCRATCH_REACH_BYTES = 4096;
 const WHOLE_FILL_EVERY = 512;
@@ -140,7 +142,10 @@ Deno.test("Appliance takes 100,000 mutated frames, and what lies behind a frame 
   }
 });
 
-/** The same network cut in two: backends are behind the second interface, on a LAN that looks the same. */
+/**
+ * The same network cut in two: backends are behind the second interface, on a LAN that looks the
+ * same.
+ */
 const CUT_IN_TWO = {
   ...WORLD,
   twoSided: true,

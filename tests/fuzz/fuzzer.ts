@@ -82,8 +82,8 @@ export class Fuzzer {
   #opening: { client: string; clientPort: number; service: number } | null = null;
 
   /**
-   * A vnet header for a frame that was made here, mostly none. Whoever leaves the frame's own checksum
-   * open has filled its field in: that one lie would be the sender's only.
+   * A vnet header for a frame that was made here, mostly none. Whoever leaves the frame's own
+   * checksum open has filled its field in: that one lie would be the sender's only.
    */
   vnet(frame: Uint8Array): Uint8Array<ArrayBuffer> | null {
     if (!this.#chance(8)) return null;
@@ -281,7 +281,10 @@ export class Fuzzer {
     }
   }
 
-  /** One of three fragments of a ping; now and then all of them come, and nothing else of its number. */
+  /**
+   * One of three fragments of a ping; now and then all of them come, and nothing else of its
+   * number.
+   */
   #fragment(): Uint8Array<ArrayBuffer> {
     const id = this.#below(4);
     const ping = buildIcmp({ ...from(CLIENT), id, payload: new Uint8Array(200 + id), fragment: 0 });

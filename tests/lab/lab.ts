@@ -24,7 +24,9 @@ mkdir /run/netns
 echo ready
 exec cat`;
 
-/** Ends what the commands of the hosts have started and left, such as the program of a shell loop. */
+/**
+ * Ends what the commands of the hosts have started and left, such as the program of a shell loop.
+ */
 const endScript = `
 ip netns list | while read -r name _; do
   pids=$(ip netns pids "$name")

@@ -1,6 +1,6 @@
 /**
- * New connections at a steady rate: each is opened, reads the line with which its server (`peer.ts serve`)
- * greets it, and is closed.
+ * New connections at a steady rate: each is opened, reads the line with which its server (`peer.ts
+ * serve`) greets it, and is closed.
  *
  *     deno run --allow-net paced.ts ADDRESS PORT CONNECTIONS-A-SECOND SECONDS
  *

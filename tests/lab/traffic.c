@@ -2,14 +2,15 @@
  * Traffic that a runtime is too slow for, as one program for the lab:
  *
  *     traffic serve ADDRESS PORT                       answers, as `storm` expects it
- *     traffic answer ADDRESS PORT                      sends datagrams back that are longer than a byte
+ *     traffic answer ADDRESS PORT                      sends back datagrams longer than a byte
  *     traffic storm ADDRESS PORT CONNECTIONS           opens connections until its input ends
- *     traffic crowd ADDRESS PORT FIRST COUNT ROUNDS    each of COUNT addresses opens a connection, ROUNDS times
+ *     traffic crowd ADDRESS PORT FIRST COUNT ROUNDS    COUNT addresses open a connection each, ROUNDS times
  *
- * A storm keeps CONNECTIONS of them open at a time, a crowd 200. Each sends 8 bytes, gets them back and
- * closes, so that TIME_WAIT stays with the client (whose kernel may reuse the port after a second, where
- * net.ipv4.tcp_tw_reuse is 1) and the server is free for the next. Both print a line of JSON four times a
- * second. The server resets what is idle for half a second. `flood.c` does what needs no connections.
+ * A storm keeps CONNECTIONS of them open at a time, a crowd 200. Each sends 8 bytes, gets them back
+ * and closes, so that TIME_WAIT stays with the client (whose kernel may reuse the port after a
+ * second, where net.ipv4.tcp_tw_reuse is 1) and the server is free for the next. Both print a line
+ * of JSON four times a second. The server resets what is idle for half a second. `flood.c` does
+ * what needs no connections.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -96,8 +97,8 @@ static void fail(int why) {
 }
 
 /*
- * Starts a connection, from an address in host order or, if that is 0, from any; false when that fails, or
- * this host has no port left at the moment.
+ * Starts a connection, from an address in host order or, if that is 0, from any; false when that
+ * fails, or this host has no port left at the moment.
  */
 static int open_connection(int epoll, const struct sockaddr_in *to, uint32_t from, int64_t ms) {
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
@@ -154,7 +155,10 @@ static void report(void) {
   slowest_ms = 0;
 }
 
-/* Connections until the input ends; or, with `count_from` > 0, `total` from as many addresses in turn. */
+/*
+ * Connections until the input ends; or, with `count_from` > 0, `total` from as many addresses in
+ * turn.
+ */
 static int storm(const char *address, const char *port, int wanted, uint32_t first, int count_from,
                  long total) {
   const int64_t give_up_ms = 2000;

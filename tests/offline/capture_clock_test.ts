@@ -53,7 +53,10 @@ Deno.test("CaptureClock looks at what is 12 days old, then jumps as far as it is
   assert.equal(seen.length, 601);
 });
 
-/** What a replay shows: all that is not an ARP request, and with it what hangs on the number of records. */
+/**
+ * What a replay shows: all that is not an ARP request, and with it what hangs on the number of
+ * records.
+ */
 class Watched {
   readonly seen: string[] = [];
   #sent: Uint8Array[] = [];

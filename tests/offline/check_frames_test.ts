@@ -1,4 +1,7 @@
-/** A run with checks of backends, replayed: their frames are left out, and all others are as they were. */
+/**
+ * A run with checks of backends, replayed: their frames are left out, and all others are as they
+ * were.
+ */
 import assert from "node:assert/strict";
 import { Replay } from "../../src/offline/replay.ts";
 import type { PcapRecord } from "../../src/device/capture/pcap.ts";
@@ -19,7 +22,10 @@ import {
 } from "../support/frames.ts";
 import { arpReply, BACKENDS, CLIENT, from, isArp, PROXY, World } from "../support/world.ts";
 
-/** A run with clients of port 2000, captured; backends answer all that they are asked, but one does not. */
+/**
+ * A run with clients of port 2000, captured; backends answer all that they are asked, but one does
+ * not.
+ */
 class Run {
   readonly world: World;
   readonly records: PcapRecord[] = [];

@@ -332,7 +332,10 @@ Deno.test("explainCommand prints the explanations with an empty line between, or
 
 const HOSTS = [CLIENT, "192.168.0.9", ...BACKENDS].map(parseAddress);
 
-/** From the constants of random policies or their neighbours, or from a small world of hosts and ports. */
+/**
+ * From the constants of random policies or their neighbours, or from a small world of hosts and
+ * ports.
+ */
 function randomPacket(random: SeededRandom): Packet {
   const one = <T>(list: readonly T[]): T => list[below(random, list.length)]!;
   const near = (list: readonly number[], min: number, max: number): number =>

@@ -5,7 +5,9 @@ import { permitted } from "../ffi/namespace.ts";
 
 const text = new TextDecoder();
 
-/** A single file of the portable kind, with `launcher_program.js` for the proxy, in its own folder. */
+/**
+ * A single file of the portable kind, with `launcher_program.js` for the proxy, in its own folder.
+ */
 class SingleFile {
   readonly folder = Deno.makeTempDirSync({ prefix: "treegate-launcher-" });
   readonly path = `${this.folder}/proxy`;

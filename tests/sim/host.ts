@@ -27,7 +27,10 @@ export interface Surroundings {
   fail(what: string): never;
   /** The connection whose client's first sequence number this is. */
   connectionOf(clientIss: number): Connection | undefined;
-  /** The initial sequence number of a server that answers `syn`; `earlier` holds its tuple, in TIME-WAIT. */
+  /**
+   * The initial sequence number of a server that answers `syn`; `earlier` holds its tuple, in
+   * TIME-WAIT.
+   */
   serverIss(syn: Segment, earlier: Endpoint | undefined): number;
   /** A backend answered this connection's SYN as one that does not fit what it has of the tuple. */
   challenged(connection: Connection, holder: Connection | null): void;
@@ -212,8 +215,8 @@ export class SimHost implements Host {
   }
 
   /**
-   * RFC 9293 §3.10.7.4, RFC 6191, as Linux has them: a SYN may reopen a connection in TIME-WAIT if its
-   * number is beyond the last, or its timestamp later, and the timestamp is not an earlier one.
+   * RFC 9293 §3.10.7.4, RFC 6191, as Linux has them: a SYN may reopen a connection in TIME-WAIT if
+   * its number is beyond the last, or its timestamp later, and the timestamp is not an earlier one.
    */
   #reopens(endpoint: Endpoint, s: Segment): boolean {
     if (endpoint.state !== "time-wait" || (s.flags & (SYN | ACK | RST)) !== SYN) return false;

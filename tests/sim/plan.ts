@@ -7,7 +7,9 @@ export type Kind =
   | "transfer"
   | "client-aborts"
   | "server-aborts"
-  /** The client is gone without a word, in the middle or half-closed; only where ports come round. */
+  /**
+   * The client is gone without a word, in the middle or half-closed; only where ports come round.
+   */
   | "client-vanishes"
   /** SYN, SYN/ACK, RST. */
   | "probe"
@@ -41,7 +43,9 @@ export class Connection {
   evicted = false;
   /** Its backend died, or may have been dead without the proxy's knowing. */
   struck = false;
-  /** How often its SYN may be sent again, for reasons that the simulation knows; see `returns.ts`. */
+  /**
+   * How often its SYN may be sent again, for reasons that the simulation knows; see `returns.ts`.
+   */
   excusedRetries = 0;
   clientTsOffset = 0;
   serverTsOffset = 0;
@@ -134,7 +138,9 @@ export class Connection {
 
 /** How the connections of a run differ from the usual. */
 export interface Style {
-  /** Ports come round: clients vanish at times, and servers keep TIME-WAIT as long as Linux does. */
+  /**
+   * Ports come round: clients vanish at times, and servers keep TIME-WAIT as long as Linux does.
+   */
   readonly returns: boolean;
   /** The client offers timestamps; null: nobody does, and no simulated host knows them. */
   readonly timestamps: boolean | null;

@@ -1,6 +1,6 @@
 /**
- * The proxy ends, or dies, in the middle of a run, and begins again with an empty table: every connection
- * that it has forgotten ends at both ends, and those that come later do not notice.
+ * The proxy ends, or dies, in the middle of a run, and begins again with an empty table: every
+ * connection that it has forgotten ends at both ends, and those that come later do not notice.
  */
 import assert from "node:assert/strict";
 import { CALM, Sim } from "./sim.ts";
@@ -21,7 +21,9 @@ for (const ends of [true, false]) {
   });
 }
 
-/** How many ends of connections the restart has reset; throws an Error where one did not hear of it. */
+/**
+ * How many ends of connections the restart has reset; throws an Error where one did not hear of it.
+ */
 function runWithRestart(seed: number, ends: boolean): number {
   const open: { readonly isOver: () => string; readonly name: string }[] = [];
   const restart = (sim: Sim): void => {

@@ -71,9 +71,14 @@ export interface SimOptions {
   readonly impairments?: Impairments;
   /** An interface and a LAN for each side; default one for both. */
   readonly twoSided?: boolean;
-  /** Clients come back from the same ports, for hours (`returns.ts`); default: from many, at once. */
+  /**
+   * Clients come back from the same ports, for hours (`returns.ts`); default: from many, at once.
+   */
   readonly returning?: boolean;
-  /** With `returning`: backends die and come back (`deaths.ts`), and UDP clients have one socket each. */
+  /**
+   * With `returning`: backends die and come back (`deaths.ts`), and UDP clients have one socket
+   * each.
+   */
   readonly mortal?: boolean;
   /** A stranger forges what it can without knowing any number (`attacker.ts`). */
   readonly attacked?: boolean;

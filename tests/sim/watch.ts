@@ -6,7 +6,7 @@
  *     sent as often as it was received;
  *   - a packet to a backend has the proxy's address and a port of the range; only a SYN takes a
  *     (backend, port there, port) tuple, and never that of a connection in use at both ends;
- *   - a packet to a client has a tuple that this client's connection holds, and looks as if the proxy
+ *   - a packet to a client has a tuple that its connection holds, and looks as if the proxy
  *     were the server;
  *   - the table finds an entry from both sides, and agrees with what was sent.
  *
@@ -371,7 +371,8 @@ export class Watch {
     const proxy = host?.proxy;
     if (frame.length !== 14 + read16(frame, 16)) this.#fail("sent padding");
     if (srcMac !== proxy?.mac || src !== proxy.address) this.#fail("sent under another's name");
-    // A stranger's SYN tells its MAC address for what it opens, until the client's ARP answer comes.
+    // A stranger's SYN tells its MAC address for what it opens, until the client's ARP answer
+    // comes.
     const isStranger = host === this.#options.stranger;
     if (host === undefined || (host.at.address !== dst && !isStranger)) {
       this.#fail(`sent a packet for ${dst & 255} to MAC address ${dstMac}`);

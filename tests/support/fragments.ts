@@ -1,6 +1,6 @@
 /**
- * IPv4 fragments for tests, cut and put together without any code of `src`: slowly, and by looking at
- * nothing but what RFC 791 §3.2 says.
+ * IPv4 fragments for tests, cut and put together without any code of `src`: slowly, and by looking
+ * at nothing but what RFC 791 §3.2 says.
  */
 import { below, type Random } from "../../src/core/random.ts";
 import { buildIp, type Ip, readIp } from "./frames.ts";
@@ -40,7 +40,9 @@ export function whole(frame: Uint8Array): Uint8Array<ArrayBuffer> {
   return buildIp({ ...ip, fragment: 0 }, l4);
 }
 
-/** Puts all fragments of one datagram together. Throws if one is missing, too many, or of another. */
+/**
+ * Puts all fragments of one datagram together. Throws if one is missing, too many, or of another.
+ */
 export function join(fragments: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const parts = fragments.map((frame) => readIp(frame)).toSorted((a, b) =>
     (a.ip.fragment & OFFSET) - (b.ip.fragment & OFFSET)

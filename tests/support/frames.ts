@@ -1,6 +1,7 @@
 /**
- * Frames for tests, made and read without any code of `src/wire`: a second, naive opinion about every
- * header. Builders fill in lengths and checksums; what a test wants broken it breaks afterwards.
+ * Frames for tests, made and read without any code of `src/wire`: a second, naive opinion about
+ * every header. Builders fill in lengths and checksums; what a test wants broken it breaks
+ * afterwards.
  */
 
 export interface Ethernet {

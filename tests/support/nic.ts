@@ -1,7 +1,7 @@
 /**
  * A network interface with checksum and segmentation offload, as a second, naive opinion about
- * `struct virtio_net_hdr` (virtio 1.2 §5.1.6) without any code of `src/wire`: what a sender may leave to
- * it, what the Linux kernel refuses, and what then comes onto the wire.
+ * `struct virtio_net_hdr` (virtio 1.2 §5.1.6) without any code of `src/wire`: what a sender may
+ * leave to it, what the Linux kernel refuses, and what then comes onto the wire.
  */
 import { naiveChecksum } from "./frames.ts";
 
@@ -45,15 +45,18 @@ export function readVnet(bytes: Uint8Array): Vnet {
   };
 }
 
-/** A frame as its sender hands it to the interface, and the vnet header that says what is left to do. */
+/**
+ * A frame as its sender hands it to the interface, and the vnet header that says what is left to
+ * do.
+ */
 export interface Open {
   readonly frame: Uint8Array<ArrayBuffer>;
   readonly vnet: Uint8Array<ArrayBuffer>;
 }
 
 /**
- * A copy of a whole TCP or UDP frame whose checksum is left to the interface; with `gsoSize` besides, of
- * TCP, the cutting up into packets of so many bytes of data.
+ * A copy of a whole TCP or UDP frame whose checksum is left to the interface; with `gsoSize`
+ * besides, of TCP, the cutting up into packets of so many bytes of data.
  */
 export function leaveToNic(frame: Uint8Array, gsoSize = 0, ecn = false): Open {
   const copy = Uint8Array.from(frame);
@@ -69,7 +72,10 @@ export function leaveToNic(frame: Uint8Array, gsoSize = 0, ecn = false): Open {
   return { frame: copy, vnet: vnetBytes({ flags: 1, csumStart: l4, csumOffset, ...segments }) };
 }
 
-/** Why the Linux kernel would not take this from us (`virtio_net_hdr_to_skb`, `tun_get_user`), or "". */
+/**
+ * Why the Linux kernel would not take this from us (`virtio_net_hdr_to_skb`, `tun_get_user`), or
+ * "".
+ */
 export function refusalOf(frame: Uint8Array, vnet: Uint8Array): string {
   const { flags, gsoType, headerLength, gsoSize, csumStart, csumOffset } = readVnet(vnet);
   const needsCsum = (flags & NEEDS_CSUM) !== 0;
@@ -83,7 +89,10 @@ export function refusalOf(frame: Uint8Array, vnet: Uint8Array): string {
   return csumStart + 20 > frame.length ? "a cut header" : "";
 }
 
-/** The frame with its checksum complete, but not cut up. Throws where its field does not hold the bare sum. */
+/**
+ * The frame with its checksum complete, but not cut up. Throws where its field does not hold the
+ * bare sum.
+ */
 export function complete(frame: Uint8Array, vnet: Uint8Array): Uint8Array<ArrayBuffer> {
   const copy = Uint8Array.from(frame);
   const { flags, csumStart, csumOffset } = readVnet(vnet);
@@ -106,7 +115,9 @@ export function transmit(frame: Uint8Array, vnet: Uint8Array): Uint8Array<ArrayB
   return gsoType === 0 ? [whole] : segments(whole, gsoSize, (gsoType & ECN) !== 0);
 }
 
-/** A whole TCP frame as packets of at most `gsoSize` bytes of data; their checksums are made anew. */
+/**
+ * A whole TCP frame as packets of at most `gsoSize` bytes of data; their checksums are made anew.
+ */
 export function segments(
   frame: Uint8Array,
   gsoSize: number,

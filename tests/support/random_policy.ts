@@ -1,7 +1,7 @@
 /**
- * Random policies with every kind of node, predicate, definition and label. The same numbers give the
- * same policy. Predicates mostly fit what is known above them (no port test below `icmp`), and constants
- * come from small pools, so that random packets of the same pools reach most branches.
+ * Random policies with every kind of node, predicate, definition and label. The same numbers give
+ * the same policy. Predicates mostly fit what is known above them (no port test below `icmp`), and
+ * constants come from small pools, so that random packets of the same pools reach most branches.
  */
 import { type Check, healthOf } from "../../src/policy/language/health.ts";
 import { below, type Random } from "../../src/core/random.ts";

@@ -1,6 +1,6 @@
 /**
- * An independent opinion about frames: tshark dissects them with every checksum checked; by itself it
- * checks none. See tshark(1), "-o" and "-T fields".
+ * An independent opinion about frames: tshark dissects them with every checksum checked; by itself
+ * it checks none. See tshark(1), "-o" and "-T fields".
  */
 import { writePcap } from "./pcap.ts";
 
@@ -21,7 +21,10 @@ const PREFERENCES = [
   "arp.detect_duplicate_ips:FALSE",
 ];
 
-/** Arguments for tshark: what TCP and UDP carry is nobody's protocol, whatever port numbers may suggest. */
+/**
+ * Arguments for tshark: what TCP and UDP carry is nobody's protocol, whatever port numbers may
+ * suggest.
+ */
 export const PAYLOAD_IS_DATA: readonly string[] = ["tcp", "udp"]
   .flatMap((protocol) => ["-d", `${protocol}.port==1-65535,data`]);
 
@@ -61,7 +64,9 @@ export async function judge(frames: readonly Uint8Array[]): Promise<Complaint[]>
   return lines.map(complaintOf).filter(({ complaints }) => complaints.length > 0);
 }
 
-/** Declares a test that needs tshark: ignored without permission, or with the reason without tshark. */
+/**
+ * Declares a test that needs tshark: ignored without permission, or with the reason without tshark.
+ */
 export function tsharkTest(name: string, fn: () => Promise<void>): void {
   const permitted = isGranted({ name: "run", command: "tshark" });
   if (!permitted) {
@@ -99,7 +104,8 @@ async function dissect(capture: Uint8Array<ArrayBuffer>): Promise<string[]> {
 function complaintOf(line: string, index: number): Complaint {
   const [protocols, types, ...values] = line.split("\t");
   const complaints: string[] = [];
-  // Of several values the first is the packet's own; the rest belong to one quoted in an ICMP error.
+  // Of several values the first is the packet's own; the rest belong to one quoted in an ICMP
+  // error.
   const quotes = firstOf(protocols!) === "1" && QUOTING_TYPES.includes(firstOf(types!));
   const isOwn = (protocol: string) => !quotes || protocol === "ip" || protocol === "icmp";
   CHECKSUMS.forEach((protocol, i) => {

@@ -1,13 +1,14 @@
 /**
- * The whole world in memory: an appliance on a MemoryDevice, or on one for each side, a clock that tests move, randomness from
- * a seed, and everything that was logged and printed. Nothing happens until a test says so.
+ * The whole world in memory: an appliance on a MemoryDevice, or on one for each side, a clock that
+ * tests move, randomness from a seed, and everything that was logged and printed. Nothing happens
+ * until a test says so.
  *
  *     192.168.0.254 client ─┐
  *     192.168.0.1   backend ┼─ one Ethernet ─ 192.168.0.100, 02:00:00:00:01:00 proxy
  *     192.168.0.2, .3       ┘
  *
- *     192.168.0.254 client ─── proxy ─── 10.0.0.1, .2, .3 backends        two-sided, the proxy there:
- *                                                                         10.0.0.100, 02:00:00:00:02:00
+ *     192.168.0.254 client ─── proxy ─── 10.0.0.1, .2, .3 backends    two-sided, the proxy there:
+ *                                                                     10.0.0.100, 02:00:00:00:02:00
  *
  * A host's MAC address is 02:00:00:00:00 and its last octet. Frames are those of `frames.ts`.
  */
@@ -147,7 +148,10 @@ export class World {
     return this.devices[0]!;
   }
 
-  /** A world where the proxy has announced itself and the backends and the client have said who they are. */
+  /**
+   * A world where the proxy has announced itself and the backends and the client have said who they
+   * are.
+   */
   static settled(options: WorldOptions = {}): World {
     const world = new World(options);
     world.poll();

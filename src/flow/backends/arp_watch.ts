@@ -52,7 +52,10 @@ export class BackendWatch {
     this.update();
   }
 
-  /** The backends have changed: next hops that are to be watched now, and those that need be no more. */
+  /**
+   * The backends have changed: next hops that are to be watched now, and those that need be no
+   * more.
+   */
   update(): { readonly added: readonly number[]; readonly removed: readonly number[] } {
     const before = this.#reachedBy;
     this.#reachedBy = new Map();
@@ -118,7 +121,10 @@ export class BackendWatch {
     );
   }
 
-  /** Marks the members, of all pools, that are reached by this next hop; false if ARP decides about none. */
+  /**
+   * Marks the members, of all pools, that are reached by this next hop; false if ARP decides about
+   * none.
+   */
   #mark(nextHop: Address, status: MemberStatus): boolean {
     this.#statuses.set(nextHop, status);
     const addresses = [...this.#reachedBy.get(nextHop)!];

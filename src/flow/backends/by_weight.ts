@@ -1,6 +1,7 @@
 /**
- * A member by a number: each has as many of the numbers as it has weight. A binary search among all; those
- * that are full are left out by a Fenwick tree (Fenwick 1994), which takes a change in O(log n), too.
+ * A member by a number: each has as many of the numbers as it has weight. A binary search among
+ * all; those that are full are left out by a Fenwick tree (Fenwick 1994), which takes a change in
+ * O(log n), too.
  */
 import type { Member } from "./member.ts";
 
@@ -20,7 +21,8 @@ export class ByWeight {
   readonly #weightOf: (member: Member) => number;
 
   /**
-   * One or more members; `isLimited`: one of them may become full. `weightOf` gives integers from 1 on.
+   * One or more members; `isLimited`: one of them may become full. `weightOf` gives integers from 1
+   * on.
    */
   constructor(
     members: readonly Member[],

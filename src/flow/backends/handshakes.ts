@@ -1,7 +1,7 @@
 /**
- * What clients' handshakes say about members: five that fail in a row, towards a port that has answered before,
- * are a reason to look at once. They are never more than that: any client can ask for a port that is
- * closed, and so no number of them marks a member down.
+ * What clients' handshakes say about members: five that fail in a row, towards a port that has
+ * answered before, are a reason to look at once. They are never more than that: any client can ask
+ * for a port that is closed, and so no number of them marks a member down.
  */
 
 const FAILED_IN_A_ROW = 5;

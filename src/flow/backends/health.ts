@@ -1,15 +1,16 @@
 /**
  * The health of members: who is checked when, and what the results mean.
  *
- *     unknown ──first result──▶ up ──`fall` failures in a row──▶ down ──`rise` successes in a row──▶ up
+ *     unknown ──first result──▶ up ──`fall` failures in a row──▶ down ──`rise` successes──▶ up
  *
- * Checks are a round trip each, `interval` apart (`fastinter` while the state is changing), each time ± 10 %, the
- * first one at a random moment of the first interval. Who makes them is told by `start`, and tells the result.
+ * Checks are a round trip each, `interval` apart (`fastinter` while the state is changing), each
+ * time ± 10 %, the first one at a random moment of the first interval. Who makes them is told by
+ * `start`, and tells the result.
  *
- * A member that goes down may lose its connections, but not through a fault of the proxy's own link. As long as
- * only silence speaks against it, that may be the link: an answer of any member, be it a refusal, after the
- * first failure shows that it is not. Without one an interval passes first, and if all that were up
- * fall meanwhile, nobody's connections are reset.
+ * A member that goes down may lose its connections, but not through a fault of the proxy's own
+ * link. As long as only silence speaks against it, that may be the link: an answer of any member,
+ * be it a refusal, after the first failure shows that it is not. Without one an interval passes
+ * first, and if all that were up fall meanwhile, nobody's connections are reset.
  */
 import { below, type Random } from "../../core/random.ts";
 import { type Health, isActive } from "../../policy/language/health.ts";
@@ -45,7 +46,10 @@ export interface Change<M> {
 
 export interface HealthOptions<M> {
   readonly random: Random;
-  /** Begins a check; its end is told by `result`. False: it can't be begun now, and not because of the member. */
+  /**
+   * Begins a check; its end is told by `result`. False: it can't be begun now, and not because of
+   * the member.
+   */
   start(checked: Readonly<Checked<M>>, nowMs: number): boolean;
   /** Gives up the check that is under way. */
   stop(checked: Readonly<Checked<M>>, nowMs: number): void;
@@ -89,7 +93,10 @@ class Entry<M> implements Checked<M> {
 export class MemberHealth<M> {
   readonly #options: HealthOptions<M>;
   readonly #entries = new Map<M, Entry<M>>();
-  /** The member that is looked at first in the next tick: all get their turn, however many there are. */
+  /**
+   * The member that is looked at first in the next tick: all get their turn, however many there
+   * are.
+   */
   #first = 0;
   #isLinkUp = true;
   /** When a member last answered, in whatever way. */
@@ -104,7 +111,9 @@ export class MemberHealth<M> {
     return this.#entries.size;
   }
 
-  /** Checks `member` from now on, if there is something to check; `state` is what is known of it. */
+  /**
+   * Checks `member` from now on, if there is something to check; `state` is what is known of it.
+   */
   add(member: M, health: Health, nowMs: number, state: Checked<M>["state"] = "unknown"): void {
     if (!isActive(health.check)) return;
     const firstMs = nowMs + this.#options.random.uint32() / 2 ** 32 * health.intervalMs;
@@ -153,8 +162,8 @@ export class MemberHealth<M> {
   }
 
   /**
-   * The check of `member` that was under way has ended: `failure` null is success. `isSilent`: nothing came
-   * back at all.
+   * The check of `member` that was under way has ended: `failure` null is success. `isSilent`:
+   * nothing came back at all.
    */
   result(member: M, failure: string | null, isSilent: boolean, nowMs: number): void {
     const entry = this.#entries.get(member);

@@ -1,4 +1,7 @@
-/** Places 0 … n - 1 by key, and by a second one where that is equal: the least at hand, any can move. */
+/**
+ * Places 0 … n - 1 by key, and by a second one where that is equal: the least at hand, any can
+ * move.
+ */
 export class Heap {
   size = 0;
   /** Place at each position; children of position i are at 2i + 1 and 2i + 2. */

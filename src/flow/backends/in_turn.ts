@@ -1,6 +1,7 @@
 /**
- * Members in turn, smoothly by weight: of weights 4, 1 and 1, a a b a a c, not a a a a b c. Each has its turns at even
- * distances of 1 / weight on a line of time, begun at a place of its own; whose turn is next is next.
+ * Members in turn, smoothly by weight: of weights 4, 1 and 1, a a b a a c, not a a a a b c. Each
+ * has its turns at even distances of 1 / weight on a line of time, begun at a place of its own;
+ * whose turn is next is next.
  */
 import { Heap } from "./heap.ts";
 import type { Member } from "./member.ts";

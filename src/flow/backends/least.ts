@@ -1,6 +1,6 @@
 /**
- * The member with the fewest connections for its weight. Of several, the one whose turn it is: each moves
- * on by 1 / weight when it is chosen, so that a pool with little to do is used evenly, too.
+ * The member with the fewest connections for its weight. Of several, the one whose turn it is: each
+ * moves on by 1 / weight when it is chosen, so that a pool with little to do is used evenly, too.
  */
 import { Heap } from "./heap.ts";
 import type { Member } from "./member.ts";

@@ -1,13 +1,13 @@
 /**
- * Maglev hashing (Eisenbud et al. 2016, §3.4): a table of 65,537 slots, of which each member has as many as
- * it has weight. It is made in two steps:
+ * Maglev hashing (Eisenbud et al. 2016, §3.4): a table of 65,537 slots, of which each member has as
+ * many as it has weight. It is made in two steps:
  *
- *   1. of all members, whether they are there or not: in an order of its own, each takes free slots in turn
- *   2. slots of those that can't be chosen now go to the others, in the same manner
+ * 1. of all members, whether they are there or not: in an order of its own, each takes free slots
+ * in turn 2. slots of those that can't be chosen now go to the others, in the same manner
  *
- * So a member that is lost and found moves nobody but its own clients. The table depends on the members'
- * addresses, ports and weights, on who can be chosen, and on the key: not on the order in which they are
- * written or were lost. Instances of the proxy that know the same choose the same.
+ * So a member that is lost and found moves nobody but its own clients. The table depends on the
+ * members' addresses, ports and weights, on who can be chosen, and on the key: not on the order in
+ * which they are written or were lost. Instances of the proxy that know the same choose the same.
  */
 import { type HashKey, keyedHash } from "../../wire/keyed_hash.ts";
 import type { Member } from "./member.ts";
@@ -62,7 +62,10 @@ export class Maglev {
     return this.#members[this.#slots[(hash >>> 0) % SLOTS]!]!.place;
   }
 
-  /** Gives `free` free slots to these members: to each one, by weight, the next that is free in its order. */
+  /**
+   * Gives `free` free slots to these members: to each one, by weight, the next that is free in its
+   * order.
+   */
   #fill(slots: Uint16Array, numbers: readonly number[], free: number): void {
     const greatest = numbers.reduce((most, n) => Math.max(most, this.#members[n]!.weight), 0);
     const at = Int32Array.from(numbers, (number) => this.#offsets[number]!);

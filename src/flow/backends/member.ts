@@ -4,8 +4,9 @@ import { type Address, formatAddress } from "../../wire/address.ts";
 import type { Pool } from "./pool.ts";
 
 /**
- * Not heard of yet / there / not there / takes no new connections, but goes on with those it has / out of
- * service. New connections go to members that are `up`; while none is, to those that are `unknown`.
+ * Not heard of yet / there / not there / takes no new connections, but goes on with those it has /
+ * out of service. New connections go to members that are `up`; while none is, to those that are
+ * `unknown`.
  */
 export type MemberStatus = "unknown" | "up" | "down" | "draining" | "maintenance";
 
@@ -24,11 +25,16 @@ export class Member {
   maxconn: number;
   /** Changed by `Backends.setStatus` only. */
   status: MemberStatus;
-  /** Part of its weight that counts, above 0: below 1 while it starts slowly. Changed by `Backends.setShare` only. */
+  /**
+   * Part of its weight that counts, above 0: below 1 while it starts slowly. Changed by
+   * `Backends.setShare` only.
+   */
   share = 1;
   /** Connections in the flow table. */
   active = 0;
-  /** Of these, those that are not over: what `maxconn` and the method by least connections go by. */
+  /**
+   * Of these, those that are not over: what `maxconn` and the method by least connections go by.
+   */
   load = 0;
   /** Connections ever opened. */
   opened = 0;
@@ -51,7 +57,9 @@ export class Member {
     this.status = options.state === "drain" ? "draining" : "unknown";
   }
 
-  /** Weight for methods that go by load: by a hash, a client keeps its member however new that is. */
+  /**
+   * Weight for methods that go by load: by a hash, a client keeps its member however new that is.
+   */
   get currentWeight(): number {
     return this.weight * this.share;
   }

@@ -21,10 +21,16 @@ export class Pool {
   health: Health = healthOf();
   /** In the order given; those that are leaving last. Changed by `Backends` only. */
   members: readonly Member[] = [];
-  /** Addresses of members that are leaving, as long as they have connections; no other member has them. */
+  /**
+   * Addresses of members that are leaving, as long as they have connections; no other member has
+   * them.
+   */
   readonly leaving: Set<number> = new Set();
   #isStale = true;
-  /** Those that may be chosen, full ones among them, in the order given; this and below unless stale. */
+  /**
+   * Those that may be chosen, full ones among them, in the order given; this and below unless
+   * stale.
+   */
   #usable: readonly Member[] = [];
   /** One of them has a limit. */
   #isLimited = false;
@@ -35,7 +41,10 @@ export class Pool {
   #inTurn: InTurn | null = null;
   #least: Least | null = null;
   #earlierTurns: InTurn | null = null;
-  /** Of all members that are backups, or of all that are none; null: to be made when it is asked for. */
+  /**
+   * Of all members that are backups, or of all that are none; null: to be made when it is asked
+   * for.
+   */
   #maglev: Maglev | null = null;
   #isMaglevStale = true;
   readonly #key: HashKey;
@@ -96,7 +105,9 @@ export class Pool {
     return Reason[isActive(this.health.check) ? "all-down" : "no-backend"];
   }
 
-  /** A member for the connection that `pdu` opens, or null if none can take it: `refusal` says why. */
+  /**
+   * A member for the connection that `pdu` opens, or null if none can take it: `refusal` says why.
+   */
   pick(method: PickMethod, pdu: Readonly<Pdu>, random: Random): Member | null {
     if (this.#isStale) this.#refresh();
     const usable = this.#usable;
@@ -177,12 +188,16 @@ export class Pool {
     return this.#usable[weights.freePlaceAt((mix(hash, 1) >>> 0) % freeTotal)]!;
   }
 
-  /** Members of weight 0 and those that are draining, in maintenance or down are out of the question. */
+  /**
+   * Members of weight 0 and those that are draining, in maintenance or down are out of the
+   * question.
+   */
   #refresh(): void {
     const wasBackup = this.#usable[0]?.isBackup;
     for (const member of this.#usable) member.place = -1;
     const { check, allDown } = this.health;
-    // Where checks tell, one is used until its first result; where ARP does, while nobody has answered.
+    // Where checks tell, one is used until its first result; where ARP does, while nobody has
+    // answered.
     const isUnknownUp = isActive(check);
     const isUp = ({ status }: Member) => status === "up" || (isUnknownUp && status === "unknown");
     const ranks = [

@@ -1,4 +1,7 @@
-/** How the proxy finds out whether the members of a pool are there, and what follows: plain frozen data. */
+/**
+ * How the proxy finds out whether the members of a pool are there, and what follows: plain frozen
+ * data.
+ */
 
 /** What is checked. */
 export type Check =

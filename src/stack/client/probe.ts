@@ -3,11 +3,11 @@
  *
  *     icmp   echo request ──▶ its reply
  *     udp    payload ──▶ any datagram; port unreachable is a failure
- *     tcp    SYN ──▶ SYN ACK ──▶ RST            the service sees no connection, as with HAProxy's check
+ *     tcp    SYN ──▶ SYN ACK ──▶ RST            the service sees no connection (as in HAProxy)
  *     http   SYN ──▶ SYN ACK ──▶ ACK and GET ──▶ its status line ──▶ RST
  *
- * A lost frame is a failed check: nothing is sent twice. Of what comes back a dozen bytes are kept, and a few
- * segments answered, whatever a backend sends. Read RFC 9293 §3.10.7.3 for SYN-SENT.
+ * A lost frame is a failed check: nothing is sent twice. Of what comes back a dozen bytes are kept,
+ * and a few segments answered, whatever a backend sends. Read RFC 9293 §3.10.7.3 for SYN-SENT.
  */
 import type { Address } from "../../wire/address.ts";
 import type { ActiveCheck } from "../../policy/language/health.ts";
@@ -114,7 +114,10 @@ export class Probe {
     return this.#end(SUCCESS);
   }
 
-  /** An ICMP error that quotes what this probe has sent, of a connection its segment with number `seq`. */
+  /**
+   * An ICMP error that quotes what this probe has sent, of a connection its segment with number
+   * `seq`.
+   */
   takeError(pdu: Pdu, seq: number): ProbeEnd {
     if (this.#state !== ASKED || pdu.icmpType !== icmpv4.ICMP_UNREACHABLE) return null;
     if (this.protocol === PROTOCOL_TCP && seq !== this.isn) return null; // RFC 5927 §4.1

@@ -1,11 +1,13 @@
 /**
- * The proxy as a client of its backends: makes the frames of checks, and knows those that come back by their
- * address and ports. It uses the link that traffic takes, and its ports are nobody else's (`Own`).
+ * The proxy as a client of its backends: makes the frames of checks, and knows those that come back
+ * by their address and ports. It uses the link that traffic takes, and its ports are nobody else's
+ * (`Own`).
  *
  *     start ──▶ IPv4 with ICMP, UDP or TCP ──▶ ARP ──▶ link
  *     take  ◀── before the tree; what an answer means is in `probe.ts`
  *
- * A port stays with its probe until the next check has another one, so that what comes late is still known.
+ * A port stays with its probe until the next check has another one, so that what comes late is
+ * still known.
  */
 import type { Arena } from "../../core/arena.ts";
 import type { Random } from "../../core/random.ts";

@@ -1,6 +1,6 @@
 /**
- * `check` against the walker: whatever it says can't happen must not happen, for any policy and PDU that
- * comes to it. The PDUs are made of the policy's own constants and their neighbours.
+ * `check` against the walker: whatever it says can't happen must not happen, for any policy and PDU
+ * that comes to it. The PDUs are made of the policy's own constants and their neighbours.
  */
 import assert from "node:assert/strict";
 import { ManualClock } from "../../../src/core/clock.ts";
@@ -281,7 +281,9 @@ function isHost(address: number): boolean {
   return network !== 0 && network !== 127 && network < 224;
 }
 
-/** Flags that some TCP sends: SYN, SYN ACK, RST, or anything with ACK; one of SYN, FIN, RST at most. */
+/**
+ * Flags that some TCP sends: SYN, SYN ACK, RST, or anything with ACK; one of SYN, FIN, RST at most.
+ */
 function isSent(flags: number): boolean {
   const [fin, syn, rst, ack] = [1, 2, 4, 16].map((bit) => (flags & bit) !== 0);
   return (syn || rst || ack) === true && [fin, syn, rst].filter(Boolean).length <= 1;

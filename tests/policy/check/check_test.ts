@@ -756,7 +756,9 @@ ${ROUND_TRIP.replace("from side a", "from side a and tcp")}`,
   },
 ];
 
-/** The finding about a test, given as `line: test`, of what is dropped before the policy is asked. */
+/**
+ * The finding about a test, given as `line: test`, of what is dropped before the policy is asked.
+ */
 function dropped(where: string): string {
   return alone(where, "such packets are dropped before they come to the policy");
 }

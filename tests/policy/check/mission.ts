@@ -1,7 +1,7 @@
 /**
- * PDUs that are meant for one branch: drawn from the set that can come there, until one also suits the
- * custom functions and hashes on the way; with the random numbers that lead there, sent again while
- * turns and token buckets stand in the way.
+ * PDUs that are meant for one branch: drawn from the set that can come there, until one also suits
+ * the custom functions and hashes on the way; with the random numbers that lead there, sent again
+ * while turns and token buckets stand in the way.
  */
 import { below, type Random, SeededRandom } from "../../../src/core/random.ts";
 import type { Predicate, Tree } from "../../../src/policy/language/ast.ts";
@@ -81,7 +81,9 @@ export class Mission {
     pdu.seq = refused ? REFUSED_AT * steps.length : 0;
   }
 
-  /** What must hold for the branch to be taken that its facts do not say, and that changes nothing. */
+  /**
+   * What must hold for the branch to be taken that its facts do not say, and that changes nothing.
+   */
   #conditionsOf({ node: { tree }, index, facts }: Branch): ((pdu: Pdu) => boolean)[] {
     if (tree.node === "first-match" || tree.node === "filter") {
       const whens = tree.node === "filter" ? [tree.when] : tree.arms.map(({ when }) => when);

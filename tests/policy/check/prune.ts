@@ -1,6 +1,7 @@
 /**
- * Makes policies whose branches can be taken out of any policies, whose branches often cannot: what no
- * PDU can come to is left out, and what selectors ask does not depend on what others above them ask.
+ * Makes policies whose branches can be taken out of any policies, whose branches often cannot: what
+ * no PDU can come to is left out, and what selectors ask does not depend on what others above them
+ * ask.
  */
 import { below, type Random } from "../../../src/core/random.ts";
 import type { CustomSelector, Policy, Tree } from "../../../src/policy/language/ast.ts";

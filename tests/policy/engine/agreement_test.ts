@@ -1,11 +1,11 @@
 /**
- * The generated function against the walker: on a million random triples of tree, packet and connection
- * state both must give the same decision, at the same node, having asked the same of the steps, and
- * remember the same.
+ * The generated function against the walker: on a million random triples of tree, packet and
+ * connection state both must give the same decision, at the same node, having asked the same of the
+ * steps, and remember the same.
  *
- * What a branch is says `branches.ts`. The first figure is about those that `facts.ts` does not prove to
- * be out of reach; others that can't be taken, such as two hashes that exclude each other, count as
- * missed. The second figure is about all.
+ * What a branch is says `branches.ts`. The first figure is about those that `facts.ts` does not
+ * prove to be out of reach; others that can't be taken, such as two hashes that exclude each other,
+ * count as missed. The second figure is about all.
  */
 import assert from "node:assert/strict";
 import { below, type Random, SeededRandom } from "../../../src/core/random.ts";

@@ -1,6 +1,6 @@
 /**
- * The branches of a plan, each with the set of PDUs that may take it, as far as predicates tell. What
- * they count as one branch each:
+ * The branches of a plan, each with the set of PDUs that may take it, as far as predicates tell.
+ * What they count as one branch each:
  *
  *   - every arm of a selector, branch of a balancer or custom selector, and way on behind a limit;
  *   - the default decision of every selector that does not end in `otherwise`, and of every custom

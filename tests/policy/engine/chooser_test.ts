@@ -107,7 +107,9 @@ Deno.test("balancer by hash heeds every field of the tuple", () => {
 
 // Per connection
 
-/** A balancer, and what the appliance does after each PDU: `opened`: it got the entry from this PDU. */
+/**
+ * A balancer, and what the appliance does after each PDU: `opened`: it got the entry from this PDU.
+ */
 function perConnection(
   weights: readonly number[],
   make: Make = build.inTurn,

@@ -1,8 +1,8 @@
 /**
- * Random PDUs: from the constants of a policy and their neighbours, or out of a set of PDUs. Ports are
- * those of TCP and UDP, and identifiers of echo requests and replies, else 0; flags and types of other
- * protocols are what earlier packets left there. All else is independent, which is more than the wire
- * lets through: any state with any flags, for instance.
+ * Random PDUs: from the constants of a policy and their neighbours, or out of a set of PDUs. Ports
+ * are those of TCP and UDP, and identifiers of echo requests and replies, else 0; flags and types
+ * of other protocols are what earlier packets left there. All else is independent, which is more
+ * than the wire lets through: any state with any flags, for instance.
  */
 import { below, type Random } from "../../../src/core/random.ts";
 import type { Predicate } from "../../../src/policy/language/ast.ts";

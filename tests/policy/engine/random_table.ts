@@ -1,7 +1,7 @@
 /**
- * Random policies with long selectors: runs of address and port tests with tests of other kinds between
- * them, lists of many ranges, and few or many different subtrees behind the arms. They make the compiler
- * use what short trees do not: indexes, look-ups, cut lists, shared functions.
+ * Random policies with long selectors: runs of address and port tests with tests of other kinds
+ * between them, lists of many ranges, and few or many different subtrees behind the arms. They make
+ * the compiler use what short trees do not: indexes, look-ups, cut lists, shared functions.
  */
 import { below, type Random } from "../../../src/core/random.ts";
 import type { Policy, Predicate, Tree } from "../../../src/policy/language/ast.ts";

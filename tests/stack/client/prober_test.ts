@@ -1,4 +1,7 @@
-/** The proxy's own client: what it sends to a backend, what it makes of answers, and of what is none. */
+/**
+ * The proxy's own client: what it sends to a backend, what it makes of answers, and of what is
+ * none.
+ */
 import assert from "node:assert/strict";
 import { Arena } from "../../../src/core/arena.ts";
 import { LinkedLists } from "../../../src/core/linked_lists.ts";
