@@ -49,7 +49,7 @@ export type Command =
   | { readonly kind: "ctl" } & CtlCommand
   /** Look at a policy without running it. */
   | { readonly kind: "policy" } & PolicyCommand
-  /** Tell what would become of packets. */
+  /** Show what would happen to packets. */
   | { readonly kind: "explain" } & ExplainCommand
   /** Run a capture in memory. */
   | { readonly kind: "replay" } & ReplayCommand

@@ -99,33 +99,43 @@ line.`;
 export const CTL_HELP = `
 Commands that read:
   status                      version, interfaces, counts
-  pools, backends             each pool, each backend: status, weight, connections, failed checks
-  connections [FILTER…]       connections: protocol, time to expiry, state, who, age; 1,000 at most,
-                              unless limit=N
+  pools, backends             status, weight, connections, failed checks
+  connections [FILTER…]       protocol, time to expiry, state, addresses, age;
+                              at most 1,000 unless limit=N
   tree                        the policy with how many PDUs came where
   drops                       how many packets were dropped, and why
   neighbors                   hosts on the links: address, MAC address, state
-  explain PACKET…             what would become of packets: see proxy explain --help
+  explain PACKET…             what would happen to packets: see
+                              proxy explain --help
   trace PREDICATE [limit=N] [seconds=S]
-                              packets for which the predicate holds, as they come (100, 60 s)
+                              packets for which the predicate holds, as they
+                              come (100, 60 s)
   version                     of the running proxy
 Commands that change:
-  reload                      as SIGHUP: the errors, and exit code 1, if anything is wrong
-  drain BACKEND [--wait=TIME] no new connections; waits until the last one is over
+  reload                      as SIGHUP; errors, and exit code 1, if anything is
+                              wrong
+  drain BACKEND [--wait=TIME] no new connections; waits until the last has ended
   maintenance BACKEND         out of service
   ready BACKEND               in service again
   add POOL/ADDR[:PORT] [weight=N]
-                              a backend more in a pool of the policy; used once it answers
-  remove BACKEND              a backend less, of a pool of the policy; from maintenance only
+                              one more backend in a pool of the policy; used
+                              when it answers
+  remove BACKEND              one less in a pool of the policy; from maintenance
+                              only
   weight BACKEND N            its share of new connections, 0 to 256
-  kill FILTER…|all            resets connections on both sides (TCP), and forgets them
+  kill FILTER…|all            resets TCP connections on both sides and forgets
+                              them, and others that fit
 
-BACKEND is [POOL/]ADDR[:PORT], as the table of backends names it. What was changed stays over a
-reload, unless the policy says something else of that backend than before.
+BACKEND is [POOL/]ADDR[:PORT], as the table of backends names it. A change stays
+over a reload, unless the policy says something else of that backend than
+before.
 FILTER is NAME=VALUE; all that are given must fit:
-  source=ADDR[/LEN]  backend=ADDR[:PORT]  port=PORT  protocol=tcp|udp|icmp  state=STATE
-  older=TIME  younger=TIME    since the connection was opened; TIME as in 500ms, 60s, 5m, 2h
---control is /run/treegate/control.sock unless given. The socket speaks HTTP, and answers JSON:
+  source=ADDR[/LEN]  backend=ADDR[:PORT]  port=PORT
+  protocol=tcp|udp|icmp  state=STATE
+  older=TIME  younger=TIME    since the connection was opened, as in 500ms, 60s,
+                              5m, 2h
+--control is /run/treegate/control.sock unless given. The socket speaks HTTP and
+answers JSON:
   curl --unix-socket /run/treegate/control.sock http://localhost/
 
 Examples:
@@ -134,4 +144,5 @@ Examples:
   proxy ctl kill backend=192.168.0.3
   proxy ctl trace 'tcp.dport = 80 and new' limit=10
 
-Exit codes: 0, 1 for a failure (no proxy there, a wrong policy), 2 for a wrong command line.`;
+Exit codes: 0, 1 for a failure (no proxy there, a wrong policy), 2 for a wrong
+command line.`;

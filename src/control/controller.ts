@@ -130,7 +130,10 @@ export class Controller {
   #kill({ filter, from }: Extract<Request, { ask: "kill" }>): Answers["kill"] {
     const { appliance } = this.#options;
     const nowMs = this.#now();
-    return appliance.kill((entry) => fits(filter, appliance.connections, entry, nowMs), from);
+    return appliance.endings.kill(
+      (entry) => fits(filter, appliance.connections, entry, nowMs),
+      from,
+    );
   }
 
   #neighbors(link: number, from: number): Answers["neighbors"] {

@@ -35,17 +35,6 @@ export interface Filter {
   readonly youngerMs: number | null;
 }
 
-/** The parameters that make a filter. */
-export const FILTER_NAMES = [
-  "source",
-  "backend",
-  "port",
-  "protocol",
-  "state",
-  "older",
-  "younger",
-] as const;
-
 /** Reads the filter's parameters. Throws a SyntaxError or RangeError of one line. */
 export function readFilter(parameters: Parameters): Filter {
   return {

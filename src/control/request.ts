@@ -3,7 +3,7 @@
  * threads. A request is a small piece of work, so that each costs one turn of the packet thread
  * little; what is long is asked for in pieces. One is asked at a time.
  */
-import type { Killed } from "../datapath/appliance.ts";
+import type { Killed } from "../datapath/endings.ts";
 import type { Counters, MemberSnapshot } from "../datapath/snapshot.ts";
 import type { AnnotatedTree } from "../policy/engine/annotate.ts";
 import type { Included } from "../policy/notation/include.ts";

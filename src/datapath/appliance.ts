@@ -40,11 +40,11 @@ import { Answers } from "./answers.ts";
 import { checkPools } from "./address_rules.ts";
 import type { Config } from "./config.ts";
 import { Dispatch } from "./dispatch.ts";
+import { Endings } from "./endings.ts";
 import { HealthChecks } from "./health_checks.ts";
 import { type Link, makeLinks } from "./link.ts";
 import { LostConnections } from "./lost_connections.ts";
 import { Count, Metrics } from "./metrics.ts";
-import { ConnectionResets } from "./reset_connections.ts";
 import { PlainSegments } from "./header_prediction.ts";
 import type { Observer, SentFrame } from "./observer.ts";
 import { Observers } from "./observers.ts";
@@ -92,19 +92,14 @@ export interface Change {
   readonly observer?: Observer | null;
 }
 
-export interface Killed {
-  readonly killed: number;
-  /** Null: the end was reached. */
-  readonly next: number | null;
-}
-
 export class Appliance {
   readonly links: readonly Link[];
   readonly metrics = new Metrics();
   readonly connections: Connections;
   readonly backends: Backends;
+  /** Ends connections though no packet asks for it. */
+  readonly endings: Endings;
   readonly #clock: Clock;
-  readonly #random: Random;
   /** Side A's link and side B's, which may be one and the same. */
   readonly #a: Link;
   readonly #b: Link;
@@ -144,7 +139,6 @@ export class Appliance {
       hashKey,
     } = options;
     this.#clock = clock;
-    this.#random = random;
     this.#console = this.#observer = observer;
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
@@ -187,7 +181,7 @@ export class Appliance {
     });
     this.#lost = new LostConnections({
       table: this.connections.table,
-      resets: (isMeant) => this.resets(isMeant),
+      resets: (isMeant) => this.endings.resets(isMeant),
     });
     this.#checks = checkRandom === undefined ? null : new HealthChecks({
       backends: this.backends,
@@ -209,6 +203,14 @@ export class Appliance {
       fragmenter,
       metrics: this.metrics,
       clampMss: config.clampMss,
+    });
+    this.endings = new Endings({
+      connections: this.connections,
+      links: this.links,
+      linkTowards: (reference) => this.#dispatch.linkTowards(reference),
+      random,
+      clock,
+      flush: () => this.#flush(),
     });
     this.#plain = new PlainSegments({
       connections: this.connections,
@@ -294,28 +296,6 @@ export class Appliance {
     };
   }
 
-  /**
-   * Resets those of the open TCP connections that `isMeant` names: a slice with each `step`, which
-   * the next `poll` sends. They stay in the table, as connections that have been reset.
-   */
-  resets(isMeant: (entry: number) => boolean): ConnectionResets {
-    const told = (entry: number, nowMs: number) => this.connections.markReset(entry, nowMs);
-    return this.#resets(isMeant, 0, told);
-  }
-
-  /** Resets all open TCP connections and sends that at once, as many as `withinMs` allows. */
-  resetAll(withinMs: number): ConnectionResets {
-    const resets = this.resets(() => true);
-    const endMs = this.#clock.nowMs() + withinMs;
-    let goesOn = true;
-    while (goesOn && this.#nowMs < endMs) {
-      goesOn = resets.step(this.#nowMs);
-      this.#flush();
-      this.#nowMs = this.#clock.nowMs();
-    }
-    return resets;
-  }
-
   /** Is handed what became of PDUs, beside the console; null: nobody. Changes between two polls. */
   watch(watcher: Observer | null): void {
     this.#observe(this.#console, watcher);
@@ -332,41 +312,6 @@ export class Appliance {
   /** Is handed what became of PDUs; null: nobody is. */
   get observer(): Observer | null {
     return this.#observer;
-  }
-
-  /**
-   * Forgets the connections that `isMeant` names, in the slice of the table from entry `from` on;
-   * both ends of an open TCP connection get an RST, at once. Returns how many, and where the next
-   * slice begins, or null.
-   */
-  kill(isMeant: (entry: number) => boolean, from: number): Killed {
-    const { connections } = this;
-    const resets = this.#resets(isMeant, from, (entry) => connections.remove(entry));
-    const goesOn = resets.step(this.#nowMs);
-    this.#flush();
-    let killed = resets.connections;
-    for (let entry = from; entry < resets.next; entry++) {
-      if (!connections.table.isUsed(entry) || !isMeant(entry)) continue;
-      connections.remove(entry);
-      killed++;
-    }
-    return { killed, next: goesOn ? resets.next : null };
-  }
-
-  #resets(
-    isMeant: (entry: number) => boolean,
-    from: number,
-    told: (entry: number, nowMs: number) => void,
-  ): ConnectionResets {
-    return new ConnectionResets({
-      connections: this.connections,
-      links: this.links,
-      linkTowards: (reference) => this.#dispatch.linkTowards(reference),
-      random: this.#random,
-      isMeant,
-      from,
-      told,
-    });
   }
 
   /** The policy that runs. */

@@ -122,7 +122,7 @@ export async function run(options: RunOptions): Promise<void> {
     giveUp(["net", "sys", "write"]); // open listeners stay
     await pump({ appliance, devices, log, stop: stop.signal });
     await control?.close();
-    tellResets(appliance.resetAll(RESETS_MS), log);
+    tellResets(appliance.endings.resetAll(RESETS_MS), log);
     await Promise.all(devices.map((device) => device.close()));
     stdout.offer(summary());
   } finally {

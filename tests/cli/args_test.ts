@@ -735,7 +735,7 @@ Deno.test("parseArgs --help has every flag and its default on a page 80 columns 
 });
 
 Deno.test("parseArgs takes -h and help for --help, and no help page is wider than 80 columns", () => {
-  const pages = [[], ["policy"], ["explain"], ["replay"]].map((command) => {
+  const pages = [[], ["policy"], ["explain"], ["replay"], ["ctl"]].map((command) => {
     const page = parseArgs([...command, "--help"], ABOUT);
     assert.ok(page.kind === "print");
     assert.deepEqual(parseArgs([...command, "-h"], ABOUT), page);
@@ -743,7 +743,7 @@ Deno.test("parseArgs takes -h and help for --help, and no help page is wider tha
     for (const line of page.text.split("\n")) assert.ok(line.length <= 80, line);
     return page.text;
   });
-  assert.equal(new Set(pages).size, 4);
+  assert.equal(new Set(pages).size, 5);
 });
 
 Deno.test("parseArgs --help shows examples that work", () => {

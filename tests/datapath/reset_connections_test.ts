@@ -84,7 +84,7 @@ function resetsIn(frames: readonly Uint8Array<ArrayBuffer>[]): string[] {
 }
 
 function resetAll(world: World): string[] {
-  world.appliance.resetAll(1000);
+  world.appliance.endings.resetAll(1000);
   return resetsIn(world.device.take());
 }
 
@@ -163,7 +163,7 @@ Deno.test("resetAll: numbers beyond the sign and round the end", () => {
     world.send(buildTcp({ ...back, flags: "SA", seq: isn, ack: next }));
     world.send(buildTcp({ ...there, flags: "A", seq: next, ack: next }));
     world.send(buildTcp({ ...back, flags: "PA", seq: next, ack: next, payload: bytesOf("four") }));
-    world.appliance.resetAll(1000);
+    world.appliance.endings.resetAll(1000);
     const sent = world.device.take().map(readTcp).map(({ seq, ack }) => [seq, ack]);
     const end = (isn + 5) % 2 ** 32;
     assert.deepEqual(sent, [[next, next], [end, next], [next, end]]);
@@ -189,7 +189,7 @@ Deno.test("resetAll, two-sided and with the clients' addresses: each end by its 
     const world = World.settled({ twoSided: true, preserveSource, backends: [backend] });
     const towards = preserveSource ? { dst: CLIENT } : {};
     new Talk(world, {}, { ...fromB(backend), ...towards }).open();
-    world.appliance.resetAll(1000);
+    world.appliance.endings.resetAll(1000);
     const [a, b] = world.devices.map((device) => device.take().map(readTcp));
     const shown = ({ src, dst, dstMac }: Tcp) => [src, dst, dstMac];
     assert.deepEqual(a!.map(shown), [[PROXY, CLIENT, macOf(CLIENT)]]);
@@ -204,7 +204,7 @@ Deno.test("resetAll waits for no ARP: the client is where it came from, who is u
   world.poll();
   world.send(buildTcp({ ...from(client), srcPort: 1, dstPort: 2000, flags: "S" }));
   world.device.take();
-  const resets = world.appliance.resetAll(1000);
+  const resets = world.appliance.endings.resetAll(1000);
   const sent = world.device.take();
   assert.deepEqual(sent.map((frame) => readEthernet(frame).dstMac), [macOf(client)]);
   assert.deepEqual([resets.connections, resets.unsent, resets.left()], [1, 1, 0]);
@@ -215,7 +215,7 @@ Deno.test("resetAll, a link that is down: its ends are counted, the others' are 
   const world = World.settled({ twoSided: true, backends: ["10.0.0.1"] });
   new Talk(world, {}, fromB("10.0.0.1")).open();
   world.appliance.linkDown(1);
-  const resets = world.appliance.resetAll(1000);
+  const resets = world.appliance.endings.resetAll(1000);
   assert.deepEqual([resets.connections, resets.unsent], [1, 1]);
   assert.equal(world.devices[0]!.take().length, 1);
 });
@@ -231,7 +231,7 @@ function crowd(count: number): World {
 
 Deno.test("resetAll ends more connections than one transmit list holds, without losing an RST", () => {
   const world = crowd(3000);
-  const resets = world.appliance.resetAll(1000);
+  const resets = world.appliance.endings.resetAll(1000);
   assert.deepEqual([resets.connections, resets.unsent, resets.left()], [3000, 0, 0]);
   const told = new Map<string, number>();
   for (const { dst } of world.device.take().map(readTcp)) told.set(dst, (told.get(dst) ?? 0) + 1);
@@ -247,7 +247,7 @@ Deno.test("resetAll ends when its time is over, and tells what is left", () => {
     world.clock.advance(200);
     return write(arena);
   };
-  const resets = world.appliance.resetAll(500);
+  const resets = world.appliance.endings.resetAll(500);
   const sent = device.take().length;
   assert.ok(sent > 0 && sent < 6000, `${sent}`);
   assert.equal(resets.connections, sent / 2);
@@ -260,7 +260,7 @@ Deno.test("resets names which connections are meant, and looks at no more than 1
   const { table } = appliance.connections;
   let looked = 0;
   const dead = BACKEND;
-  const resets = appliance.resets((entry) => {
+  const resets = appliance.endings.resets((entry) => {
     looked++;
     return formatAddress(table.src(entry, SIDE_B)) === dead;
   });
@@ -284,7 +284,7 @@ Deno.test("a client whose connection attempt was reset begins anew, with the sam
   const world = World.settled();
   const syn = buildTcp({ srcPort: 40_000, dstPort: 2000, flags: "S", seq: CLIENT_ISN });
   world.send(syn);
-  world.appliance.resetAll(1000);
+  world.appliance.endings.resetAll(1000);
   world.device.take();
   const [again, ...more] = world.send(syn).map(readTcp);
   assert.deepEqual([again!.flags, more], ["S", []]);

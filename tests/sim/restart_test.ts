@@ -46,7 +46,7 @@ function runWithRestart(seed: number, ends: boolean): number {
       }
     }
     sim.watch.restarted();
-    if (ends) appliance.resetAll(500);
+    if (ends) appliance.endings.resetAll(500);
     for (const entry of connections.table) connections.remove(entry);
   };
   const sim = new Sim({

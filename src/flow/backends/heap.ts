@@ -27,10 +27,6 @@ export class Heap {
     return this.#keys[place]!;
   }
 
-  tieOf(place: number): number {
-    return this.#ties[place]!;
-  }
-
   /** Adds the place, or gives it other keys. */
   put(place: number, key: number, tie: number): void {
     this.#keys[place] = key;
