@@ -285,7 +285,7 @@ function addReplayCommand(
   });
 }
 
-const COMMANDS = ["policy", "explain", "replay", "help"];
+const COMMANDS = ["policy", "explain", "replay", "ctl", "help"];
 
 function didYouMean(word: string, words: readonly string[]): string {
   const guess = closest(word, words);
@@ -300,7 +300,7 @@ function withHelpCommand([word, ...rest]: readonly string[]): readonly string[] 
 /** Flags that only a device gives a meaning. */
 const OF_DEVICES = ["net", "net-b", "host-ipv4", "host-ipv4-b", "offload", "spin", "control"];
 
-export function refuseFlags(flags: Flags, command: string, names: readonly string[]): void {
+function refuseFlags(flags: Flags, command: string, names: readonly string[]): void {
   for (const name of names) {
     if (flags[camelCase(name)] === undefined) continue;
     throw new SyntaxError(`Cannot use --${name} with "${command}", see proxy ${command} --help`);

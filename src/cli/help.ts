@@ -68,7 +68,7 @@ Examples:
 Exit codes: 0, 1 for a wrong policy or a failure, 2 for a wrong command line.`;
 
 export const REPLAY_HELP = `
-Flags --policy, --hash-key-file, --check, --ipv4, --gateway, --route,
+Flags --config, --policy, --hash-key-file, --check, --ipv4, --gateway, --route,
 --preserve-source, --clamp-mss, --strays, --ports, --max-conn, --max-neighbors,
 --max-limit-sources, --timeout-…, --seed and --trace are those of a run; for the
 same decisions give those of the run that was captured (seed default 0, trace

@@ -24,6 +24,8 @@ export interface ControllerOptions {
   readonly reload: () => Promise<Reloaded>;
   /** The text of the running policy. */
   readonly policyText: () => PolicyText;
+  /** The file that it was read from; null: the built-in one. */
+  readonly policyFile: () => string | null;
   /** Changes which members pools have, as `next` says; rejects with what that throws. */
   readonly changePools: (
     next: (running: Policy, overlay: Overlay) => Overlay,
@@ -49,12 +51,13 @@ export class Controller {
 
   /** Throws a Refusal, a SyntaxError or a RangeError of one line for what can't be done. */
   answer(request: Request): Answer | Promise<Answer> {
-    const { appliance, pause, policyText, reload } = this.#options;
+    const { appliance, pause, policyFile, policyText, reload } = this.#options;
     switch (request.ask) {
       case "counters":
         return {
           counters: appliance.counters(),
           uptimeMs: appliance.nowMs - this.#startMs,
+          policy: policyFile(),
           links: appliance.links.map(({ isUp, device: { mtu } }) => ({ isUp, mtu })),
         };
       case "tree":
@@ -79,7 +82,7 @@ export class Controller {
       case "reload":
         return reload();
       case "policy":
-        return policyText();
+        return { ...policyText(), pools: appliance.policy.pools };
       case "trace":
         return this.#tracer.start(request.predicate);
       case "traced":

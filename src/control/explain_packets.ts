@@ -1,9 +1,10 @@
-/** `explain` against the running policy, in a thread that does not have it: from its text. */
+/** `explain` against the running policy, in a thread that has only its text and its pools. */
 import type { Config } from "../datapath/config.ts";
 import { Explainer, formatExplanation } from "../offline/explain.ts";
 import { parsePacket } from "../offline/packet_text.ts";
 import { formatError, parse } from "../policy/notation/parse.ts";
-import { type PolicyText, Refusal } from "./request.ts";
+import type { HashKey } from "../wire/keyed_hash.ts";
+import { type Answers, Refusal } from "./request.ts";
 
 /** Tables of the appliance in memory: a few packets need no more. */
 const ENTRIES = 1024;
@@ -11,14 +12,15 @@ const ENTRIES = 1024;
 const MAX_PACKETS = 100;
 
 /**
- * What would become of the packets, one after the other, as `proxy explain` prints it. Throws a
+ * What would happen to the packets, one after the other, as `proxy explain` prints it. Throws a
  * SyntaxError or RangeError for a wrong packet, and a Refusal for a policy that this thread can't
  * have.
  */
 export function explainPackets(
   texts: readonly string[],
-  { text, file, included }: PolicyText,
+  { text, file, included, pools }: Answers["policy"],
   config: Config,
+  hashKey: HashKey,
 ): string[] {
   if (texts.length === 0 || texts.length > MAX_PACKETS) {
     throw new RangeError(`packet: expected 1 to ${MAX_PACKETS}, found ${texts.length}`);
@@ -34,6 +36,8 @@ export function explainPackets(
     );
   }
   const small = { maxConn: ENTRIES, maxNeighbors: ENTRIES, maxLimitSources: ENTRIES };
-  const explainer = new Explainer(policy, { ...config, ...small }, packets.map(({ src }) => src));
+  const sources = packets.map(({ src }) => src);
+  const running = { ...policy, pools };
+  const explainer = new Explainer(running, { ...config, ...small }, sources, hashKey);
   return packets.map((packet) => formatExplanation(packet, explainer.explain(packet)));
 }

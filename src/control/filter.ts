@@ -15,8 +15,9 @@ import {
   type Subnet,
   subnetOf,
 } from "../wire/address.ts";
+import { PROTOCOL_WORDS } from "../policy/language/words.ts";
 import type { Parameters } from "./parameters.ts";
-import { PROTOCOL_NUMBERS, STATE_NAMES, statesNamed } from "./state_names.ts";
+import { STATE_NAMES, statesNamed } from "./state_names.ts";
 
 /** Plain data; null: any. */
 export interface Filter {
@@ -74,9 +75,9 @@ export function fits(
 }
 
 function parseProtocol(text: string): number {
-  const number = PROTOCOL_NUMBERS.get(text);
+  const number = PROTOCOL_WORDS.get(text);
   if (number !== undefined) return number;
-  return refuse(text, "protocol", oneOf([...PROTOCOL_NUMBERS.keys()]));
+  return refuse(text, "protocol", oneOf([...PROTOCOL_WORDS.keys()]));
 }
 
 function parseNetwork(text: string): Subnet {
@@ -85,7 +86,7 @@ function parseNetwork(text: string): Subnet {
   if (subnet.network !== address) {
     const meant = `${formatAddress(subnet.network)}/${prefixLength}`;
     throw new RangeError(
-      `Cannot use "${text}" as network: expected no bits behind the prefix; did you mean "${meant}"?`,
+      `Cannot use "${text}" as network: host bits must be zero; did you mean "${meant}"?`,
     );
   }
   return subnet;

@@ -19,9 +19,6 @@ export type Change =
   /** Nothing: the member is only looked at. */
   | { readonly to: "same" };
 
-/** The largest weight that the policy language has, too. */
-export const MAX_WEIGHT = 256;
-
 /** The member of that name. Throws a Refusal if there is none, or more than one. */
 export function memberNamed(name: string, members: readonly Member[]): Member {
   const found = members.filter((member) => {

@@ -51,11 +51,7 @@ export class Parameters {
     const known = [...this.#known];
     const near = closest(odd, known);
     const hint = near === null ? "" : `; did you mean ${quote(near)}?`;
-    const expected = known.length === 0
-      ? "none"
-      : known.length === 1
-      ? quote(known[0]!)
-      : oneOf(known);
+    const expected = known.length === 0 ? "none" : oneOf(known);
     throw new RangeError(`Unknown parameter ${quote(odd)}: expected ${expected}${hint}`);
   }
 }

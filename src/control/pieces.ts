@@ -1,5 +1,6 @@
 /** Answers of any length: made in pieces, each of one small question to the packet thread. */
 import type { Config } from "../datapath/config.ts";
+import type { HashKey } from "../wire/keyed_hash.ts";
 import { connectionsOf } from "./connection_rows.ts";
 import type { Filter } from "./filter.ts";
 import type { Answers, Ask, Request } from "./request.ts";
@@ -14,6 +15,8 @@ export interface Around {
   /** Asks the packet thread. Rejects with a Refusal, SyntaxError or RangeError. */
   ask<A extends Ask>(request: Extract<Request, { ask: A }>): Promise<Answers[A]>;
   readonly config: Config;
+  /** Of `--hash-key-file`. */
+  readonly hashKey: HashKey;
   readonly about: VersionShape;
   delay(ms: number): Promise<void>;
   nowMs(): number;

@@ -18,7 +18,8 @@
 import { closest, printable, quote } from "../core/text.ts";
 import { explainPackets } from "./explain_packets.ts";
 import { isEverything, parseDuration, readFilter } from "./filter.ts";
-import { type Change, MAX_WEIGHT } from "./members.ts";
+import { MAX_MEMBER_WEIGHT } from "../policy/language/limits.ts";
+import type { Change } from "./members.ts";
 import { integer, Parameters } from "./parameters.ts";
 import { type Around, connectionPieces, neighborPieces, tracePieces } from "./pieces.ts";
 import { type Answers, Refusal } from "./request.ts";
@@ -70,14 +71,14 @@ const PATHS: Readonly<Record<string, { readonly method: "GET" | "POST"; readonly
     method: "POST",
     run: changing((parameters) => ({
       to: "weight",
-      weight: parameters.need("weight", integer(0, MAX_WEIGHT)),
+      weight: parameters.need("weight", integer(0, MAX_MEMBER_WEIGHT)),
     })),
   },
   "/add": {
     method: "POST",
     run: async (parameters, { ask }) => {
       const name = parameters.need("name", (text) => text);
-      const weight = parameters.read("weight", integer(0, MAX_WEIGHT)) ?? 1;
+      const weight = parameters.read("weight", integer(0, MAX_MEMBER_WEIGHT)) ?? 1;
       parameters.done();
       const { pool, member } = await ask({ ask: "add", name, weight });
       return json(backendOf(pool, member));
@@ -112,10 +113,11 @@ const PATHS: Readonly<Record<string, { readonly method: "GET" | "POST"; readonly
   },
   "/explain": {
     method: "GET",
-    run: async (parameters, { ask, config }) => {
+    run: async (parameters, { ask, config, hashKey }) => {
       const packets = parameters.all("packet", (text) => text);
       parameters.done();
-      const explanations = explainPackets(packets, await ask({ ask: "policy" }), config);
+      const running = await ask({ ask: "policy" });
+      const explanations = explainPackets(packets, running, config, hashKey);
       return json({ explanations } satisfies ExplainShape);
     },
   },

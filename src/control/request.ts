@@ -3,6 +3,7 @@
  * threads. A request is a small piece of work, so that each costs one turn of the packet thread
  * little; what is long is asked for in pieces. One is asked at a time.
  */
+import type { Policy } from "../policy/language/ast.ts";
 import type { Killed } from "../datapath/endings.ts";
 import type { Counters, MemberSnapshot } from "../datapath/snapshot.ts";
 import type { AnnotatedTree } from "../policy/engine/annotate.ts";
@@ -48,6 +49,8 @@ export interface Answers {
   readonly counters: {
     readonly counters: Counters;
     readonly uptimeMs: number;
+    /** Path of the policy file that runs; null: the built-in policy. */
+    readonly policy: string | null;
     readonly links: readonly { readonly isUp: boolean; readonly mtu: number }[];
   };
   readonly tree: AnnotatedTree;
@@ -58,7 +61,8 @@ export interface Answers {
   readonly remove: null;
   readonly neighbors: { readonly neighbors: readonly Neighbor[]; readonly next: number | null };
   readonly reload: Reloaded;
-  readonly policy: PolicyText;
+  /** Its pools are as they are now, whatever the text says. */
+  readonly policy: PolicyText & { readonly pools: Policy["pools"] };
   /** The trace's number. */
   readonly trace: number;
   readonly traced: Traced;
@@ -74,9 +78,10 @@ export interface PolicyText {
 }
 
 /** What a reload has done; or what is wrong, and nothing was done. */
-export type Reloaded =
-  | { readonly isDone: true; readonly lines: readonly string[] }
-  | { readonly isDone: false; readonly lines: readonly string[] };
+export interface Reloaded {
+  readonly isDone: boolean;
+  readonly lines: readonly string[];
+}
 
 /** Why a request was not done: the HTTP status, and words for the operator. */
 export class Refusal extends Error {

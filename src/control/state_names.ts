@@ -1,7 +1,7 @@
 /** States and protocols of connections as words, as `ipvsadm -Lc` and conntrack have them. */
 import * as lifetimes from "../flow/lifetimes.ts";
 import * as tcp from "../flow/tcp_state.ts";
-import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
+import { PROTOCOL_WORDS } from "../policy/language/words.ts";
 
 /** By the state's number; empty: there is no such state. */
 export const STATE_NAMES: readonly string[] = (() => {
@@ -31,13 +31,7 @@ export function statesNamed(name: string): number {
   );
 }
 
-export const PROTOCOL_NUMBERS: ReadonlyMap<string, number> = new Map([
-  ["icmp", PROTOCOL_ICMP],
-  ["tcp", PROTOCOL_TCP],
-  ["udp", PROTOCOL_UDP],
-]);
-
-const PROTOCOL_NAMES = new Map([...PROTOCOL_NUMBERS].map(([name, number]) => [number, name]));
+const PROTOCOL_NAMES = new Map([...PROTOCOL_WORDS].map(([name, number]) => [number, name]));
 
 export function protocolName(number: number): string {
   return PROTOCOL_NAMES.get(number) ?? `${number}`;

@@ -21,7 +21,7 @@ import type {
 import type { TracedPacket } from "./tracer.ts";
 
 export function statusOf(
-  { counters, links, uptimeMs }: Answers["counters"],
+  { counters, links, policy, uptimeMs }: Answers["counters"],
   config: Config,
   about: VersionShape,
 ): StatusShape {
@@ -41,7 +41,7 @@ export function statusOf(
       mac: formatMac(link.mac),
       ...links[i]!,
     })),
-    policy: config.policy,
+    policy,
     frames: { in: frames.in, out: frames.out },
     arp: { in: frames.arpIn, out: frames.arpOut },
     pdusIn,

@@ -7,6 +7,7 @@ export function quote(text: string): string {
 
 /** `"a", "b" or "c"`. */
 export function oneOf(words: readonly string[]): string {
+  if (words.length === 1) return quote(words[0]!);
   return `${words.slice(0, -1).map(quote).join(", ")} or ${quote(words.at(-1)!)}`;
 }
 

@@ -192,7 +192,6 @@ static void clean_environment(void) {
   }
   *kept = NULL;
   if (putenv("DENO_DIR=/dev/null/none") || putenv("DENO_NO_UPDATE_CHECK=1")) fail("environment");
-  /* On a terminal the runtime would say that it has no cache there. */
   if (putenv("DENO_LOG=error,deno::cache::cache_db=off")) fail("environment");
 }
 

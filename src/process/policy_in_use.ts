@@ -7,7 +7,7 @@ import type { Customs } from "../policy/notation/parse.ts";
 import { print } from "../policy/printing/print.ts";
 import { loadPolicyText } from "./policy_file.ts";
 import { checkPolicy } from "./policy_findings.ts";
-import { atOnce, type Work } from "./turns.ts";
+import type { Work } from "./turns.ts";
 
 export interface PolicyInUse {
   readonly policy: Policy;
@@ -31,7 +31,7 @@ export async function readPolicyInUse(
   log: Pick<Log, "warning">,
   work?: Work,
 ): Promise<PolicyInUse> {
-  const { source, text } = await loadPolicyText(file, customs, work ?? atOnce);
+  const { source, text } = await loadPolicyText(file, customs, work);
   const { policy } = source;
   if (work === undefined || await work(countNodes(policy)) <= MAX_CHECKED_NODES) {
     checkPolicy(source, log);

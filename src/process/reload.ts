@@ -2,6 +2,7 @@
  * What SIGHUP does: reads the flags of a file and the policy again, and applies what can change
  * while the proxy runs, all of it or, if anything is wrong, nothing.
  */
+import { isDeepStrictEqual } from "node:util";
 import { Overlay } from "../control/overlay.ts";
 import type { PolicyText, Reloaded } from "../control/request.ts";
 import type { Log } from "../core/log.ts";
@@ -78,7 +79,12 @@ export class Reloads {
     this.#inUse = options.inUse;
   }
 
-  /** The text of the policy that runs. */
+  /** The file that the running policy was read from; null: the built-in one. */
+  policyFile(): string | null {
+    return this.#config.policy;
+  }
+
+  /** The text of the policy that runs, as it was read. */
   policyText(): PolicyText {
     return this.#inUse.text();
   }
@@ -146,7 +152,7 @@ export class Reloads {
       : running.policy !== null
       ? builtInUse(builtIn(running.links.length))
       : null;
-    const hasTimeouts = !same(config.timeouts, running.timeouts);
+    const hasTimeouts = !isDeepStrictEqual(config.timeouts, running.timeouts);
     const hasTrace = config.trace !== running.trace;
     const swap = await work(appliance.prepare({
       ...(inUse === null ? {} : { policy: this.#overlay.apply(inUse.policy) }),
@@ -162,7 +168,7 @@ export class Reloads {
     if (hasTimeouts) done.push("timeouts changed");
     if (hasTrace) done.push(`--trace=${trace} from now on`);
     for (const [key, what] of Object.entries(RESTART)) {
-      if (same(valueOf(given, key), valueOf(settings, key))) continue;
+      if (isDeepStrictEqual(valueOf(given, key), valueOf(settings, key))) continue;
       warnings.push(`${what} changes at the next start only`);
     }
     return { done, warnings };
@@ -171,8 +177,4 @@ export class Reloads {
 
 function valueOf({ config, tap, control }: Settings, key: string): unknown {
   return ({ ...config, ...tap, control } as Readonly<Record<string, unknown>>)[key];
-}
-
-function same(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
 }

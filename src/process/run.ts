@@ -73,6 +73,7 @@ export async function run(options: RunOptions): Promise<void> {
         spinUs: tap.spinUs,
       })
     );
+    const hashKey = await loadHashKey(config.hashKeyFile);
     const observerOf = ({ trace }: Config) => trace === "off" ? null : new Trace(trace, stdout);
     const appliance = new Appliance({
       devices,
@@ -81,7 +82,7 @@ export async function run(options: RunOptions): Promise<void> {
       checkRandom: config.seed === null ? new CryptoRandom() : new SeededRandom(~config.seed),
       policy: inUse.policy,
       config,
-      hashKey: await loadHashKey(config.hashKeyFile),
+      hashKey,
       log,
       observer: observerOf(config),
     });
@@ -106,6 +107,7 @@ export async function run(options: RunOptions): Promise<void> {
         changePools: (next) => reloads.changePools(next),
         reload: () => reloads.request("control socket"),
         policyText: () => reloads.policyText(),
+        policyFile: () => reloads.policyFile(),
         pause: () => new Promise((resolve) => setImmediate(resolve)),
       });
       const spareDescriptors = devices[0]!.spareDescriptors();
@@ -115,6 +117,7 @@ export async function run(options: RunOptions): Promise<void> {
         about: options.about,
         controller,
         config,
+        hashKey,
         spareDescriptors,
         log,
       });

@@ -15,6 +15,7 @@ import { parse } from "../../src/policy/notation/parse.ts";
 import { print } from "../../src/policy/printing/print.ts";
 import { testConfig } from "../support/config.ts";
 import { buildIcmp, buildTcp, buildUdp, readTcp } from "../support/frames.ts";
+import { NO_KEY } from "../../src/wire/keyed_hash.ts";
 import { CLIENT, from, PROXY, World, type WorldOptions } from "../support/world.ts";
 
 /** A world and its control socket. */
@@ -22,6 +23,7 @@ class Controlled {
   readonly world: World;
   readonly asked: Request[] = [];
   reloaded: Reloaded = { isDone: true, lines: ["read again"] };
+  policyFile: string | null = null;
   overlay = new Overlay();
   #around: Around;
 
@@ -38,6 +40,7 @@ class Controlled {
         return Promise.resolve();
       },
       reload: () => Promise.resolve(this.reloaded),
+      policyFile: () => this.policyFile,
       policyText: () => ({ file: "own", text: print(appliance.policy), included: new Map() }),
       pause: () => Promise.resolve(),
     });
@@ -47,6 +50,7 @@ class Controlled {
         return structuredClone(await controller.answer(request)) as never;
       },
       config: testConfig(),
+      hashKey: NO_KEY,
       about: { version: "1.2.3", build: "source" },
       delay: (ms) => Promise.resolve(void this.world.advance(ms)),
       nowMs: () => appliance.nowMs,
@@ -101,6 +105,9 @@ Deno.test("status, backends, drops and tree agree with the summary", async () =>
   assert.deepEqual(status.backends, { up: 3 });
   assert.equal(status.links[0]!.address, `${PROXY}/24`);
   assert.ok(status.uptimeMs > 0);
+  assert.equal(status.policy, null);
+  control.policyFile = "reloaded.policy";
+  assert.equal((await control.get<StatusShape>("/status")).policy, "reloaded.policy");
 
   const backends = await control.get<{ address: string; opened: number; tracked: number }[]>(
     "/backends",
@@ -358,6 +365,11 @@ Deno.test("trace looks at a bounded number a second, keeps few, and says what it
     .reduce((sum, one) => sum + one, 0);
   assert.equal(lines.filter((line) => "packet" in (line as object)).length, 256);
   assert.equal(missed, 6400 - 256);
+  const idle = new Controlled();
+  const none = await traced(idle, "/trace?predicate=tcp&seconds=1s", () => {
+    for (let i = 0; i < 100; i++) idle.world.send(...Array(64).fill(datagram));
+  });
+  assert.deepEqual(none[0], { missed: 6400 - 5000 });
 });
 
 Deno.test("trace: one at a time; the console goes on beside it; abandoned, it ends", async () => {

@@ -248,7 +248,7 @@ function readMethod<Method extends PickMethod>(
     const whole = left.find(({ words }) => words.length === read);
     if (whole !== undefined) return whole.method;
     const words = [...new Set(left.map(({ words }) => words[read]!))];
-    const expected = words.length === 1 ? quote(words[0]!) : oneOf(words);
+    const expected = oneOf(words);
     const hint = left.length === 1 ? quote(left[0]!.method) : null;
     cursor.fail(expected, hintFor(token, words) ?? hint);
   }

@@ -19,7 +19,7 @@ import {
   TIME_LIMITS,
 } from "../language/health.ts";
 import { Cursor, LineError, type Token } from "./lex.ts";
-import { quote } from "../../core/text.ts";
+import { oneOf, quote } from "../../core/text.ts";
 import { hintFor } from "./scope.ts";
 
 const TIMES = {
@@ -199,8 +199,4 @@ function readHex(cursor: Cursor): string {
 
 function isKey<T extends object>(table: T, name: string): name is Extract<keyof T, string> {
   return Object.hasOwn(table, name);
-}
-
-function oneOf(words: readonly string[]): string {
-  return `${words.slice(0, -1).map(quote).join(", ")} or ${quote(words.at(-1)!)}`;
 }

@@ -6,7 +6,9 @@ import type { Controller } from "../../control/controller.ts";
 import { failureOf } from "../../control/replies.ts";
 import type { ErrorShape, VersionShape } from "../../control/shapes.ts";
 import type { Log } from "../../core/log.ts";
+import { printable } from "../../core/text.ts";
 import type { Config } from "../../datapath/config.ts";
+import type { HashKey } from "../../wire/keyed_hash.ts";
 import type { FromControl, ToControl } from "./messages.ts";
 
 /** Most connections at a time. */
@@ -28,6 +30,7 @@ export interface ControlOptions {
   readonly thread: () => Worker;
   readonly controller: Controller;
   readonly config: Config;
+  readonly hashKey: HashKey;
   readonly about: VersionShape;
   /** How many more descriptors the process may open. */
   readonly spareDescriptors: number;
@@ -46,11 +49,12 @@ export class Control {
 
   /** Resolves when the socket is open. Throws an Error of one line if it can't be. */
   static async open(options: ControlOptions): Promise<Control> {
-    const { controller, log, path, config, about, spareDescriptors } = options;
+    const { controller, log, path, config, hashKey, about, spareDescriptors } = options;
+    const fail = `Cannot open control socket "${printable(path)}"`;
     const spare = spareDescriptors - RESERVED_DESCRIPTORS - OWN_DESCRIPTORS;
     if (spare < 1) {
       throw new Error(
-        `Cannot open control socket "${path}": the limit of open files (ulimit -n) leaves too few: ` +
+        `${fail}: the limit of open files (ulimit -n) leaves too few: ` +
           `expected at least ${1 - spare} more`,
       );
     }
@@ -59,16 +63,18 @@ export class Control {
     const closed = Promise.withResolvers<void>();
     const opened = Promise.withResolvers<void>();
     const post = (message: ToControl) => worker.postMessage(message);
+    let isOpen = false;
     worker.onerror = (event) => {
       event.preventDefault();
-      opened.reject(new Error(`Cannot open control socket "${path}": ${event.message}`));
-      log.error(`the control socket is closed: ${event.message}`);
+      opened.reject(new Error(`${fail}: ${event.message}`));
+      if (isOpen) log.error(`the control socket is closed: ${event.message}`);
       closed.resolve();
     };
     worker.onmessage = ({ data }: MessageEvent<FromControl>) => {
       switch (data.from) {
         case "opened":
           log.info(`control socket "${data.path}" is open`);
+          isOpen = true;
           opened.resolve();
           break;
         case "failed":
@@ -81,7 +87,7 @@ export class Control {
           closed.resolve();
       }
     };
-    post({ to: "open", path, config, about, maxConnections });
+    post({ to: "open", path, config, hashKey, about, maxConnections });
     try {
       await opened.promise;
     } catch (error) {

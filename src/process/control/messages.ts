@@ -2,6 +2,7 @@
 import type { Request } from "../../control/request.ts";
 import type { VersionShape } from "../../control/shapes.ts";
 import type { Config } from "../../datapath/config.ts";
+import type { HashKey } from "../../wire/keyed_hash.ts";
 
 /** To the control thread. */
 export type ToControl =
@@ -9,6 +10,7 @@ export type ToControl =
     readonly to: "open";
     readonly path: string;
     readonly config: Config;
+    readonly hashKey: HashKey;
     readonly about: VersionShape;
     readonly maxConnections: number;
   }

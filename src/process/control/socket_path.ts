@@ -23,14 +23,14 @@ export async function claimSocketPath(path: string): Promise<string> {
     throw new Error(`Cannot open control socket "${printable(path)}": ${why}`);
   };
   let folder: string;
+  let unsafe: string | null;
   try {
     folder = await Deno.realPath(dirname(path));
-    const unsafe = await unsafeFolder(folder);
-    if (unsafe !== null) fail(unsafe);
+    unsafe = await unsafeFolder(folder);
   } catch (error) {
-    if (error instanceof Error && error.message.startsWith("Cannot open control")) throw error;
     return fail(reasonOf(error, path));
   }
+  if (unsafe !== null) fail(unsafe);
   const real = `${folder === "/" ? "" : folder}/${basename(path)}`;
   const lengthBytes = new TextEncoder().encode(real).length;
   if (lengthBytes > MAX_SOCKET_PATH_BYTES) {
@@ -45,7 +45,7 @@ export async function claimSocketPath(path: string): Promise<string> {
   if (!stat.isSocket) fail("there is something else: expected nothing, or an old socket");
   if (stat.uid !== Deno.uid()) fail("there is a socket of another user");
   if (await answers(real)) fail("another program listens there");
-  await Deno.remove(real);
+  await Deno.remove(real).catch((error) => fail(reasonOf(error, path)));
   return real;
 }
 

@@ -4,6 +4,7 @@
 import type { Server } from "node:http";
 import type { Around } from "../../control/pieces.ts";
 import { type Answers, type Ask, Refusal, type Request } from "../../control/request.ts";
+import { printable } from "../../core/text.ts";
 import type { FromControl, ToControl } from "./messages.ts";
 import { makeServer } from "./server.ts";
 import { claimSocketPath } from "./socket_path.ts";
@@ -50,12 +51,13 @@ export function serveControl(): void {
 }
 
 async function open(
-  { path, config, about, maxConnections }: Extract<ToControl, { to: "open" }>,
+  { path, config, hashKey, about, maxConnections }: Extract<ToControl, { to: "open" }>,
   asking: Asking,
 ): Promise<{ server: Server; path: string }> {
   const around: Around = {
     ask: (request) => asking.ask(request),
     config,
+    hashKey,
     about,
     delay: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
     nowMs: () => performance.now(),
@@ -70,7 +72,7 @@ async function open(
     });
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    throw new Error(`Cannot open control socket "${path}": ${why}`);
+    throw new Error(`Cannot open control socket "${printable(path)}": ${why}`);
   } finally {
     Deno.umask(umask);
   }

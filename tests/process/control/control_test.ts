@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { Controller } from "../../../src/control/controller.ts";
 import { Control } from "../../../src/process/control/control.ts";
+import { NO_KEY } from "../../../src/wire/keyed_hash.ts";
 import { testConfig } from "../../support/config.ts";
 import { World } from "../../support/world.ts";
 
@@ -12,6 +13,7 @@ Deno.test("Control.open leaves 32 descriptors to others, or says how many are mi
     customs: {},
     changePools: () => Promise.resolve(),
     reload: () => Promise.resolve({ isDone: true, lines: [] }),
+    policyFile: () => null,
     policyText: () => ({ file: "", text: "", included: new Map() }),
     pause: () => Promise.resolve(),
   });
@@ -20,6 +22,7 @@ Deno.test("Control.open leaves 32 descriptors to others, or says how many are mi
     thread: () => assert.fail("no thread is started"),
     controller,
     config: testConfig(),
+    hashKey: NO_KEY,
     about: { version: "", build: "" },
     spareDescriptors: 30,
     log: { info: () => {}, warning: () => {}, error: () => {} },

@@ -4,6 +4,7 @@ import { request } from "node:http";
 import { connect, type Socket } from "node:net";
 import type { Around } from "../../../src/control/pieces.ts";
 import { makeServer } from "../../../src/process/control/server.ts";
+import { NO_KEY } from "../../../src/wire/keyed_hash.ts";
 import { testConfig } from "../../support/config.ts";
 
 const ignore = !(["read", "write", "net"] as const).every((name) =>
@@ -25,6 +26,7 @@ class Served implements AsyncDisposable {
         return Promise.resolve((request.ask === "connections" ? ROWS : NOTHING) as never);
       },
       config: testConfig(),
+      hashKey: NO_KEY,
       about: { version: "1.2.3", build: "source" },
       delay: () => Promise.resolve(),
       nowMs: () => 0,
