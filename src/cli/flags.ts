@@ -1,5 +1,6 @@
 /** From the flags of a run to its configuration: which are required, what the others default to. */
 import { DEFAULT_TIMEOUTS, type Timeouts } from "../flow/lifetimes.ts";
+import { MOST_RETRIES } from "../flow/retries.ts";
 import { parseHealth } from "../policy/notation/parse_health.ts";
 import { parseAddress } from "../wire/address.ts";
 import { checkBackends } from "../datapath/address_rules.ts";
@@ -19,11 +20,14 @@ import {
 export const DEFAULT_MAX_CONN = "262144";
 export const DEFAULT_MAX_LIMIT_SOURCES = "262144";
 export const DEFAULT_STRAYS = "reset";
+export const DEFAULT_RETRIES = "3";
+export const DEFAULT_CONNECT_TIMEOUT = "3";
 export const DEFAULT_CHECK = "neighbor";
 export const DEFAULT_OFFLOAD = "on";
 export const DEFAULT_SPIN = "100";
 const MAX_CONN = 1_000_000;
 const MAX_LIMIT_SOURCES = 10_000_000;
+const MAX_CONNECT_TIMEOUT_SECONDS = 60;
 /** Signals and timers have their turn after it at the latest. */
 const MAX_SPIN_US = 1000;
 const MAX_SEED = 0xffff_ffff;
@@ -82,6 +86,18 @@ export function readConfig(flags: Flags, nets: Nets, trace: TraceMode): Config {
     trace: read(flags, "trace", trace, parseTrace),
     preserveSource: isGiven(flags, "preserve-source"),
     clampMss: readOptional(flags, "clamp-mss", parseSwitch),
+    retries: read(
+      flags,
+      "retries",
+      DEFAULT_RETRIES,
+      (text) => parseInteger(text, "number of retries", 0, MOST_RETRIES),
+    ),
+    connectTimeout: read(
+      flags,
+      "connect-timeout",
+      DEFAULT_CONNECT_TIMEOUT,
+      (text) => parseInteger(text, "time in seconds", 1, MAX_CONNECT_TIMEOUT_SECONDS),
+    ),
     strays: read(flags, "strays", DEFAULT_STRAYS, parseStrays),
     hashKeyFile: readOptional(flags, "hash-key-file", parsePath),
     policy: readOptional(flags, "policy", parsePath),

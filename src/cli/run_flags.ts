@@ -4,9 +4,11 @@ import { DEFAULT_TIMEOUTS } from "../flow/lifetimes.ts";
 import type { Values } from "./flag_values.ts";
 import {
   DEFAULT_CHECK,
+  DEFAULT_CONNECT_TIMEOUT,
   DEFAULT_MAX_CONN,
   DEFAULT_MAX_LIMIT_SOURCES,
   DEFAULT_OFFLOAD,
+  DEFAULT_RETRIES,
   DEFAULT_SPIN,
   DEFAULT_STRAYS,
   TIMEOUT_FLAGS,
@@ -49,6 +51,14 @@ export function addRunFlags(program: Program): void {
   flag(
     "--clamp-mss <on|off>",
     "lower TCP's MSS to the MTUs (default: on if the MTUs differ)",
+  );
+  flag(
+    "--retries <N>",
+    `other backends tried if one refuses or is silent (default ${DEFAULT_RETRIES})`,
+  );
+  flag(
+    "--connect-timeout <SECONDS>",
+    `time for a backend to answer a SYN (default ${DEFAULT_CONNECT_TIMEOUT})`,
   );
   flag(
     "--strays <reset|drop>",

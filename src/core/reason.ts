@@ -58,6 +58,7 @@ const TABLE = [
     "out-of-window",
     "TCP segment, or one quoted in an ICMP error, outside its connection's window",
   ],
+  ["retried", "a backend's refusal of a connection that goes to another backend instead"],
   ["no-mapping", "from a backend, without a connection to translate back to"],
   ["not-translatable", "no ports or query identifier to translate by"],
   ["not-translated", "the policy decided Forward for a packet still addressed to the proxy"],

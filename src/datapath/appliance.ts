@@ -46,6 +46,7 @@ import { type Link, makeLinks } from "./link.ts";
 import { LostConnections } from "./lost_connections.ts";
 import { Count, Metrics } from "./metrics.ts";
 import { PlainSegments } from "./header_prediction.ts";
+import { Resends } from "./resends.ts";
 import type { Observer, SentFrame } from "./observer.ts";
 import { Observers } from "./observers.ts";
 import {
@@ -117,6 +118,7 @@ export class Appliance {
   readonly #answers: Answers;
   readonly #reassembly: Reassembly;
   readonly #related: RelatedErrors;
+  readonly #resends: Resends | null;
   readonly #dispatch: Dispatch;
   readonly #plain: PlainSegments;
   readonly #pdu = new Pdu();
@@ -177,6 +179,9 @@ export class Appliance {
       handshakes: checkRandom === undefined
         ? null
         : new Handshakes((member) => this.#checks?.hurry(member, this.#nowMs)),
+      retries: config.retries === 0
+        ? null
+        : { retries: config.retries, connectTimeoutMs: config.connectTimeout * 1000 },
       random,
     });
     this.#lost = new LostConnections({
@@ -193,6 +198,10 @@ export class Appliance {
       nowMs: this.#nowMs,
     });
     this.#related = new RelatedErrors(this.connections.table);
+    const { connections, connections: { retries } } = this;
+    this.#resends = retries === null
+      ? null
+      : new Resends({ connections, retries, related: this.#related, b: this.#b });
     this.#dispatch = new Dispatch({
       a: this.#a,
       b: this.#b,
@@ -200,6 +209,7 @@ export class Appliance {
       related: this.#related,
       answers: this.#answers,
       strays: config.strays === "drop" ? null : new Strays(random, this.#nowMs),
+      resends: this.#resends,
       fragmenter,
       metrics: this.metrics,
       clampMss: config.clampMss,
@@ -535,6 +545,7 @@ export class Appliance {
     this.#nextTickMs = this.#nowMs + TICK_MS;
     for (const link of this.links) if (link.isUp) link.arp.tick(this.#nowMs);
     this.connections.expire(this.#nowMs);
+    this.#resends?.tick(this.#nowMs);
     this.#checks?.tick(this.#nowMs);
     this.#reassembly.expire(this.#nowMs);
     this.#observer?.tick(this.#nowMs);

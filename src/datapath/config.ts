@@ -67,6 +67,10 @@ export interface Config {
   readonly preserveSource: boolean;
   /** Lowers the MSS of connections to what both interfaces take; null: if their MTUs differ. */
   readonly clampMss: boolean | null;
+  /** Most other backends that a connection tries where one refuses or does not answer. */
+  readonly retries: number;
+  /** Seconds in which a backend has to answer a SYN. */
+  readonly connectTimeout: number;
   /** What becomes of TCP segments that translators find no connection for. */
   readonly strays: StrayMode;
   /** Path of the file with the key of consistent hashes; null: there is none. */

@@ -26,6 +26,7 @@ import { FROM_A, FROM_B, type Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.
 import * as tcp from "../wire/tcp.ts";
 import type { Answers } from "./answers.ts";
 import type { Link } from "./link.ts";
+import type { Resends } from "./resends.ts";
 import type { Strays } from "./strays.ts";
 import { Count, type Metrics } from "./metrics.ts";
 
@@ -38,6 +39,8 @@ export interface DispatchOptions {
   readonly answers: Answers;
   /** Null: strays are dropped in silence. */
   readonly strays: Strays | null;
+  /** Null: no connection is tried elsewhere. */
+  readonly resends: Resends | null;
   readonly fragmenter: Fragmenter;
   readonly metrics: Metrics;
   /** Null: if the sides' MTUs differ. */
@@ -78,6 +81,10 @@ export class Dispatch {
   relay(pdu: Pdu, related: number, nowMs: number): number {
     if (related < 0) return related;
     if (pdu.ttl <= 1) return Reason["ttl-expired"];
+    const { resends } = this.#options;
+    if (resends?.takesError(this.#options.b.arena.view, pdu, related, nowMs)) {
+      return Reason.retried;
+    }
     const out = this.linkTowards(related ^ 1);
     if (!out.isUp) return Reason["link-down"];
     const { view } = out.arena;
@@ -104,12 +111,13 @@ export class Dispatch {
   }
 
   #forward(link: Link, pdu: Pdu, nowMs: number): number {
-    const { answers, b, connections } = this.#options;
+    const { answers, b, connections, resends } = this.#options;
     if ((pdu.steps & (STEP_A_TO_B | STEP_B_TO_A)) === 0) return Reason["not-translated"];
     if (pdu.ttl <= 1) {
       answers.error(link, pdu, icmpv4.ICMP_TIME_EXCEEDED, 0, 0, nowMs);
       return Reason["ttl-expired"];
     }
+    if (resends?.takesReset(pdu, nowMs)) return Reason.retried;
     const out = (pdu.steps & STEP_A_TO_B) !== 0 ? b : this.linkTowards(pdu.flow ^ 1);
     if (!out.isUp) {
       this.#unreachable(link, pdu, icmpv4.CODE_NET_UNREACHABLE, 0, nowMs);
@@ -136,6 +144,7 @@ export class Dispatch {
     translate(view, pdu, to, pdu.newTtl === 0 ? pdu.ttl - 1 : pdu.newTtl);
     if (pdu.protocol === ipv4.PROTOCOL_TCP && (pdu.tcpFlags & tcp.SYN) !== 0) {
       this.#clamp(view, pdu);
+      resends?.remember(pdu);
     }
     this.#noteAnswers(pdu, out, nextHop, nowMs);
     return this.#leave(pdu, out, nextHop, nowMs, pdu.flow >> 1);

@@ -34,7 +34,7 @@ import {
   STEP_B_TO_A,
   STEP_TRACK,
 } from "../wire/pdu.ts";
-import type { Backends } from "./backends/backends.ts";
+import type { Backends, Target } from "./backends/backends.ts";
 import type { Handshakes } from "./backends/handshakes.ts";
 import type { Member } from "./backends/member.ts";
 import {
@@ -54,10 +54,12 @@ import { Lookahead } from "./lookahead.ts";
 import { EvictionClasses, FINISHED, LIVE, ONE_SIDED, RESET } from "./eviction.ts";
 import { type PortRange, Ports } from "./ports.ts";
 import { VictimSelector } from "./victim.ts";
+import { Retries, type RetryOptions } from "./retries.ts";
 import { ALL, isCounted, Shares } from "./shares.ts";
 import { FlowTable, SIDE_A, SIDE_B } from "./table.ts";
 import * as tcpState from "./tcp_state.ts";
 import { TcpTracker, UNTOUCHED } from "./tcp_tracker.ts";
+import { isOwnSyn } from "./tcp_window.ts";
 import type { NextHops, Translation } from "./translate.ts";
 
 /** Default share of one source: of the table, and of the ports towards each (backend, port). */
@@ -83,6 +85,8 @@ export interface ConnectionsOptions {
   readonly backends: Backends;
   /** Is told which handshakes fail; null: nobody is. */
   readonly handshakes?: Handshakes<Member> | null;
+  /** Connections that a member has not answered are tried elsewhere; default no. */
+  readonly retries?: RetryOptions | null;
   readonly random: Random;
 }
 
@@ -92,6 +96,8 @@ export class Connections {
   readonly candidates: Int32Array<ArrayBuffer>;
   /** Connections evicted before their idle timeout. */
   evicted = 0;
+  /** Null: no connection is tried elsewhere. */
+  readonly retries: Retries | null;
   readonly #options: ConnectionsOptions;
   readonly #timeoutsMs: Int32Array;
   readonly #classes: EvictionClasses;
@@ -109,6 +115,7 @@ export class Connections {
   constructor(options: ConnectionsOptions) {
     const { maxConnections, maxPerSource, ports, random, timeouts } = options;
     this.table = new FlowTable(maxConnections, random);
+    this.retries = options.retries ? new Retries(maxConnections, options.retries) : null;
     this.#tcp = new TcpTracker(this.table);
     this.candidates = this.#lookahead.candidates;
     this.#options = options;
@@ -241,10 +248,13 @@ export class Connections {
       return (pdu.steps & STEP_TRACK) === 0 ? 0 : this.#track(pdu, nowMs);
     }
     const table = this.table;
+    let hasMoved = false;
     if (pdu.flow < 0 || pdu.state === STATE_NEW) {
       const reason = this.#open(pdu, nowMs, to, routes);
       if (reason !== 0) return reason;
     } else {
+      hasMoved = this.#leavesMember(pdu, nowMs) &&
+        this.tryElsewhere(this.target, pdu, nowMs, routes);
       to.dst = table.src(pdu.flow >>> 1, 1 - (pdu.flow & 1));
       if (routes !== null && (to.nextHop = routes.nextHop(to.dst)) === 0) return Reason["no-route"];
     }
@@ -253,16 +263,19 @@ export class Connections {
     to.src = table.dst(entry, other);
     to.srcPort = table.dstPort(entry, other);
     to.dstPort = table.srcPort(entry, other);
-    if (pdu.protocol === PROTOCOL_TCP) this.#advanceTcp(view, pdu, nowMs);
+    if (pdu.protocol === PROTOCOL_TCP) this.#advanceTcp(view, pdu, nowMs, hasMoved);
     else this.#renew(entry, stateOfAnswer(pdu, table.state(entry)), nowMs);
     return 0;
   }
 
-  #advanceTcp(view: DataView, pdu: Pdu, nowMs: number): void {
+  #advanceTcp(view: DataView, pdu: Pdu, nowMs: number, hasMoved: boolean): void {
     const entry = pdu.flow >>> 1;
     const before = this.table.state(entry);
     const state = this.#tcp.advance(view, pdu);
-    if (before === tcpState.SYN_SENT) this.#noteHandshake(pdu, state);
+    if (before === tcpState.SYN_SENT) {
+      if (!hasMoved) this.#noteHandshake(pdu, state);
+      if (state !== before && state !== UNTOUCHED) this.retries?.forget(entry);
+    }
     if (state !== UNTOUCHED) this.#renew(entry, state, nowMs);
   }
 
@@ -272,12 +285,127 @@ export class Connections {
     if (!handshakes) return;
     const entry = pdu.flow >>> 1;
     const isFromB = (pdu.flow & 1) === SIDE_B;
+    const isRepeated = !isFromB && pdu.opened === 0 && state === tcpState.SYN_SENT;
+    if (isRepeated || (isFromB && state === tcpState.ABORTED)) this.noteFailure(entry);
+    if (!isFromB || state !== tcpState.SYN_RECEIVED) return;
     const member = backends.all[this.table.member(entry)]!;
     if (!isActive(member.pool.health.check)) return;
-    const port = this.table.srcPort(entry, SIDE_B);
-    if (isFromB && state === tcpState.SYN_RECEIVED) handshakes.answered(member, port);
-    const isRepeated = !isFromB && pdu.opened === 0 && state === tcpState.SYN_SENT;
-    if (isRepeated || (isFromB && state === tcpState.ABORTED)) handshakes.failed(member, port);
+    handshakes.answered(member, this.table.srcPort(entry, SIDE_B));
+  }
+
+  /** The member of the connection has refused its SYN, or not answered. */
+  noteFailure(entry: number): void {
+    const { backends, handshakes } = this.#options;
+    const member = backends.all[this.table.member(entry)]!;
+    if (!handshakes || !isActive(member.pool.health.check)) return;
+    handshakes.failed(member, this.table.srcPort(entry, SIDE_B));
+  }
+
+  // Another try
+
+  /** Where the tree has sent the PDU at hand. */
+  get target(): Target {
+    return this.#options.backends.targets[this.#target]!;
+  }
+
+  /**
+   * True for a SYN or datagram of a client that its member has refused, or that has waited too
+   * long.
+   */
+  #leavesMember(pdu: Pdu, nowMs: number): boolean {
+    const { retries } = this;
+    if (retries === null || (pdu.flow & 1) !== SIDE_A || pdu.protocol === PROTOCOL_ICMP) {
+      return false;
+    }
+    const entry = pdu.flow >>> 1;
+    if (!this.isUnanswered(entry) || !retries.isLeft(entry)) return false;
+    const isTcp = pdu.protocol === PROTOCOL_TCP;
+    if (isTcp && !(tcpState.isFirstSyn(pdu.tcpFlags) && isOwnSyn(this.table, entry, pdu))) {
+      return false;
+    }
+    return retries.isRefused(entry) || (isTcp && retries.isOverdue(entry, nowMs));
+  }
+
+  /**
+   * True if nothing has come from the connection's member that it has sent on: a TCP connection's,
+   * or UDP's.
+   */
+  isUnanswered(entry: number): boolean {
+    const state = this.table.state(entry);
+    return state === tcpState.SYN_SENT || state === UDP_NEW;
+  }
+
+  /** True if there is a member of the same pool that the connection has not tried. */
+  hasOther(entry: number): boolean {
+    const { all } = this.#options.backends;
+    const { pool } = all[this.table.member(entry)]!;
+    return this.retries!.isLeft(entry) && pool.hasOther(this.#triedBy(entry));
+  }
+
+  #triedBy(entry: number): (member: Member) => boolean {
+    const current = this.table.member(entry);
+    return ({ index }) => index === current || this.retries!.hasTried(entry, index);
+  }
+
+  /**
+   * Takes the connection of `pdu`, of which only the client's tuple counts, from its member to one
+   * of the target's that it has not tried. False if there is none that it can reach: then it has
+   * had its last try.
+   */
+  tryElsewhere(target: Target, pdu: Pdu, nowMs: number, routes: NextHops | null): boolean {
+    const { backends, ownAddress, random } = this.#options;
+    const { table } = this;
+    const retries = this.retries!;
+    const entry = pdu.flow >>> 1;
+    const { protocol, src, srcPort } = pdu;
+    const member = retries.isLeft(entry)
+      ? target.pool.pickOther(target.by, pdu, random, this.#triedBy(entry))
+      : null;
+    const dstPort = member === null ? 0 : member.port || target.port || pdu.dstPort;
+    const port = member === null || (routes !== null && routes.nextHop(member.address) === 0)
+      ? -1
+      : this.#portTowards(entry, member.address, dstPort, src, srcPort);
+    if (member === null || port < 0) {
+      retries.giveUp(entry);
+      return false;
+    }
+    if (protocol === PROTOCOL_TCP) this.noteFailure(entry);
+    const evictionClass = CLASS_OF_STATE[table.state(entry)]!;
+    const isPooled = this.#hasPort(entry);
+    if (isPooled) this.#ports.remove(entry, evictionClass);
+    this.#shares.move(entry, evictionClass, -1, isPooled);
+    const source = isPooled ? ownAddress : src;
+    table.moveSideB(entry, member.address, source, (dstPort << 16) | port);
+    if (isPooled) this.#ports.add(entry, evictionClass);
+    this.#shares.move(entry, -1, evictionClass, isPooled);
+    const left = table.member(entry);
+    table.setMember(entry, member.index);
+    backends.opened(member);
+    backends.forgotten(backends.all[left]!, false);
+    retries.moved(entry, left, nowMs);
+    return true;
+  }
+
+  /**
+   * The port by which the connection may reach that backend, or -1: none is taken from another for
+   * this.
+   */
+  #portTowards(
+    entry: number,
+    address: number,
+    dstPort: number,
+    src: number,
+    srcPort: number,
+  ): number {
+    const { table } = this;
+    const { ownAddress } = this.#options;
+    const protocol = table.protocol(entry);
+    if (!this.#hasPort(entry)) {
+      const isFree = table.find(protocol, address, src, (dstPort << 16) | srcPort) < 0;
+      return isFree ? srcPort : -1;
+    }
+    const avoid = address === src && dstPort === srcPort ? dstPort : -1;
+    return this.#ports.choose(protocol, address, ownAddress, dstPort, srcPort, -1, avoid);
   }
 
   /** Marks the connection as used now, and sets its state. */
@@ -355,6 +483,7 @@ export class Connections {
     this.#shares.move(entry, -1, evictionClass, isPooled);
     this.table.setMember(entry, member.index);
     backends.opened(member);
+    this.retries?.opened(entry, pdu.end > pdu.payload, nowMs);
     pdu.flow = (entry << 1) | SIDE_A;
     pdu.opened = 1;
     return 0;
@@ -482,6 +611,7 @@ export class Connections {
     if (this.table.hasSideB(entry)) {
       const { backends } = this.#options;
       backends.forgotten(backends.all[this.table.member(entry)]!, isOver(evictionClass));
+      this.retries?.forget(entry);
     }
     this.table.remove(entry);
   }

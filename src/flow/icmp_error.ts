@@ -57,6 +57,13 @@ export class RelatedErrors {
   }
 
   /**
+   * The sequence number of the TCP segment that the error which `find` has just accepted quotes.
+   */
+  quotedSequence(view: DataView): number {
+    return tcp.sequence(view, this.#quoted.l4);
+  }
+
+  /**
    * Rewrites the error that `find` has just accepted, except its TTL. Returns its new destination.
    */
   translate(view: DataView, pdu: Pdu, reference: number): number {

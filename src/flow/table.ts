@@ -155,6 +155,13 @@ export class FlowTable {
     return entry;
   }
 
+  /** Gives the connection another tuple on side B, which is not in the table; all else stays. */
+  moveSideB(entry: number, src: number, dst: number, ports: number): void {
+    this.#unlink(entry, SIDE_B);
+    this.#writeTuple(entry, SIDE_B, src, dst, ports);
+    this.#link(entry, SIDE_B);
+  }
+
   /** As `insert`, for a connection that the proxy answers itself: it has no side B. */
   insertOneSided(protocol: number, src: Address, dst: Address, ports: number): number {
     const entry = this.#allocate();

@@ -101,6 +101,17 @@ export function isOwnSyn(table: FlowTable, entry: number, pdu: Pdu): boolean {
   return pdu.seq === table.extra(entry, ISN);
 }
 
+/** Initial sequence number of side A. */
+export function isnOfA(table: FlowTable, entry: number): number {
+  return table.extra(entry, ISN);
+}
+
+/** True if the segment acknowledges exactly side A's SYN and the data in it, or the SYN alone. */
+export function answersExactly(table: FlowTable, entry: number, pdu: Pdu): boolean {
+  return (pdu.tcpFlags & tcp.ACK) !== 0 &&
+    (pdu.ack === table.data(entry, END) || isFirstOfA(table, entry, pdu.ack));
+}
+
 /** True if the segment acknowledges side A's SYN, and nothing beyond what A has sent. */
 export function answersSyn(table: FlowTable, entry: number, pdu: Pdu): boolean {
   return (pdu.tcpFlags & tcp.ACK) !== 0 && ((pdu.ack - table.extra(entry, ISN)) | 0) > 0 &&

@@ -47,6 +47,8 @@ const RESTART:
     dstAddrs: "--dst-addrs",
     ports: "--ports",
     health: "--check",
+    retries: "--retries",
+    connectTimeout: "--connect-timeout",
     strays: "--strays",
     hashKeyFile: "--hash-key-file",
     maxConn: "--max-conn",

@@ -58,6 +58,8 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     trace: "off",
     preserveSource: false,
     clampMss: null,
+    retries: 3,
+    connectTimeout: 3,
     strays: "reset",
     hashKeyFile: null,
     policy: null,

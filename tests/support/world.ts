@@ -60,6 +60,7 @@ export interface WorldOptions {
   readonly clampMss?: boolean;
   readonly preserveSource?: boolean;
   readonly strays?: StrayMode;
+  readonly retries?: number;
   readonly backends?: readonly string[];
   readonly gateway?: string;
   /** `10.0.0.0/8 via 192.168.0.250`. */
@@ -122,6 +123,7 @@ export class World {
       preserveSource: options.preserveSource ?? false,
       clampMss: options.clampMss ?? null,
       strays: options.strays ?? "reset",
+      retries: options.retries ?? 3,
       trace,
     });
     const line = (level: string) => (message: string) => void this.log.push(`${level}: ${message}`);

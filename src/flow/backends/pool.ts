@@ -15,6 +15,9 @@ import type { Member } from "./member.ts";
 /** A member's share of its weight is told apart by this much. */
 const SHARE_STEPS = 20;
 
+/** How often a method is asked for a member that has not been tried. */
+const DRAWS = 8;
+
 export class Pool {
   readonly name: string;
   /** How members are checked. Changed by `Backends` only. */
@@ -113,6 +116,41 @@ export class Pool {
     const usable = this.#usable;
     if (usable.length === 0) return null;
     if (usable.length === 1) return usable[0]!.isFull ? null : usable[0]!;
+    return this.#draw(method, pdu, random, 0);
+  }
+
+  /**
+   * As `pick`, a member that is none of the `excluded`, or null. The method is asked a few times;
+   * where few members are left, they are looked for one by one.
+   */
+  pickOther(
+    method: PickMethod,
+    pdu: Readonly<Pdu>,
+    random: Random,
+    excluded: (member: Member) => boolean,
+  ): Member | null {
+    const { usable } = this;
+    if (usable.length < 2) return usable.find((one) => isFree(one, excluded)) ?? null;
+    if (method === "by least connections") return leastLoaded(usable, excluded);
+    for (let draw = 1; draw <= DRAWS; draw++) {
+      const member = this.#draw(method, pdu, random, draw);
+      if (member === null) return null;
+      if (!excluded(member)) return member;
+    }
+    return usable.find((one) => isFree(one, excluded)) ?? null;
+  }
+
+  /** True if `pickOther` would find one. */
+  hasOther(excluded: (member: Member) => boolean): boolean {
+    return this.usable.some((member) => isFree(member, excluded));
+  }
+
+  /**
+   * What the method says when it is asked for the first time (`draw` 0) or again, of two or more
+   * members.
+   */
+  #draw(method: PickMethod, pdu: Readonly<Pdu>, random: Random, draw: number): Member | null {
+    const usable = this.#usable;
     switch (method) {
       case "at random":
         return this.#atRandom(random);
@@ -120,23 +158,22 @@ export class Pool {
         this.#inTurn ??= new InTurn(usable, this.#earlierTurns);
         return usable[this.#inTurn.next()] ?? null;
       case "by hash":
-        return this.#byHash(stableHash(pdu));
+        return this.#byHash(again(stableHash(pdu), draw));
       case "by hash of addresses":
-        return this.#byHash(addressesHash(pdu));
+        return this.#byHash(again(addressesHash(pdu), draw));
       case "by hash of source":
-        return this.#byHash(mix(pdu.src, 0));
+        return this.#byHash(again(mix(pdu.src, 0), draw));
       case "by hash of destination":
-        return this.#byHash(mix(pdu.dst, 0));
+        return this.#byHash(again(mix(pdu.dst, 0), draw));
       case "by least connections":
         this.#least ??= new Least(usable);
         return usable[this.#least.next()] ?? null;
       case "by source":
-        return this.#consistent(keyedHash(this.#key, pdu.src, 0, 0, 1));
+        return this.#consistent(again(keyedHash(this.#key, pdu.src, 0, 0, 1), draw));
       case "by maglev": {
         const { src, dst, protocol, srcPort, dstPort } = pdu;
-        return this.#consistent(
-          keyedHash(this.#key, src, dst, (srcPort << 16) | dstPort, protocol << 8 | 2),
-        );
+        const hash = keyedHash(this.#key, src, dst, (srcPort << 16) | dstPort, protocol << 8 | 2);
+        return this.#consistent(again(hash, draw));
       }
     }
   }
@@ -218,4 +255,26 @@ export class Pool {
     this.#inTurn = this.#least = null;
     this.#isStale = false;
   }
+}
+
+/** The hash, or for a later draw another one that follows from it. */
+function again(hash: number, draw: number): number {
+  return draw === 0 ? hash : mix(hash, draw + 1);
+}
+
+function isFree(member: Member, excluded: (member: Member) => boolean): boolean {
+  return !member.isFull && !excluded(member);
+}
+
+function leastLoaded(
+  members: readonly Member[],
+  excluded: (member: Member) => boolean,
+): Member | null {
+  let least: Member | null = null;
+  for (const member of members) {
+    if (!isFree(member, excluded)) continue;
+    const load = member.load / member.currentWeight;
+    if (least === null || load < least.load / least.currentWeight) least = member;
+  }
+  return least;
 }

@@ -201,3 +201,44 @@ Deno.test("Pool.pick by hash sends nobody elsewhere but those whose member is fu
   assert.equal(counts[1], 0);
   for (const i of [0, 2, 3]) assert.ok(counts[i]! > 100, `${counts}`);
 });
+
+for (const by of PICK_WORDS) {
+  Deno.test(`Pool.pickOther ${by} leaves out who was tried, until nobody is left`, () => {
+    for (const count of [1, 2, 3, 40]) {
+      const made = make(Array.from({ length: count }, (_, i) => ({ maxconn: i === 1 ? 1 : 0 })));
+      const { pool, members, backends } = made;
+      if (count > 1) backends.opened(members[1]!);
+      const pdu = Object.assign(new Pdu(), { src: 7, dst: 100, srcPort: 40_000, dstPort: 80 });
+      const tried = new Set<Member>();
+      const random = new SeededRandom(2);
+      for (;;) {
+        const isTried = (member: Member) => tried.has(member);
+        const other = pool.pickOther(by, pdu, random, isTried);
+        assert.equal(other !== null, pool.hasOther(isTried));
+        if (other === null) break;
+        assert.ok(!tried.has(other) && !other.isFull);
+        tried.add(other);
+      }
+      assert.equal(tried.size, count > 1 ? count - 1 : 1, "all but the one that is full");
+    }
+  });
+}
+
+Deno.test("Pool.pickOther spreads the connections of a member that refuses over the others", () => {
+  for (const by of PICK_WORDS) {
+    if (by === "by hash of destination") continue;
+    const { backends, pool, members } = make([{}, {}, {}, {}, {}]);
+    const random = new SeededRandom(3);
+    const counts = members.map(() => 0);
+    for (let i = 0; i < 4000; i++) {
+      const pdu = Object.assign(new Pdu(), { src: i * 7, dst: 100, srcPort: 1024 + i });
+      const member = pool.pickOther(by, pdu, random, ({ place }) => place === 0)!;
+      backends.opened(member);
+      counts[member.place]!++;
+    }
+    assert.equal(counts[0], 0);
+    for (const count of counts.slice(1)) {
+      assert.ok(Math.abs(count - 1000) < 150, `${by}: ${counts}`);
+    }
+  }
+});

@@ -1,0 +1,155 @@
+/**
+ * Another try, as seen from the packets: who refuses a connection of which the client has seen
+ * nothing yet is not heard, and the connection's SYN goes to another backend. `flow/retries.ts`
+ * remembers, `Connections` moves.
+ *
+ *     an RST, or an ICMP unreachable, in answer to a SYN ─┬─▶ remembered: the SYN leaves at once
+ *     a SYN without an answer for `--connect-timeout` ────┘   not: the client's next one goes elsewhere
+ *
+ * The refusal counts only if it has the SYN's own number (RFC 9293 §3.10.7.3, RFC 5927 §4.1). Once
+ * nobody is left to ask, it goes to the client like any other packet.
+ *
+ * A datagram is never kept. Its port unreachable goes to the client, whose next one goes elsewhere.
+ */
+import type { Connections } from "../flow/connections.ts";
+import type { RelatedErrors } from "../flow/icmp_error.ts";
+import type { Retries } from "../flow/retries.ts";
+import { SIDE_A, SIDE_B } from "../flow/table.ts";
+import { SYN_SENT } from "../flow/tcp_state.ts";
+import { answersExactly, isnOfA } from "../flow/tcp_window.ts";
+import { translate, Translation } from "../flow/translate.ts";
+import { ETHERNET_BYTES } from "../wire/ethernet.ts";
+import * as icmpv4 from "../wire/icmpv4.ts";
+import * as ipv4 from "../wire/ipv4.ts";
+import { Pdu, STEP_B_TO_A } from "../wire/pdu.ts";
+import * as tcp from "../wire/tcp.ts";
+import { decodeVnet } from "../wire/vnet.ts";
+import type { Link } from "./link.ts";
+
+/** More than a remembered SYN takes. */
+const ROOM_BYTES = 256;
+
+export interface ResendsOptions {
+  readonly connections: Connections;
+  readonly retries: Retries;
+  readonly related: RelatedErrors;
+  /** Towards the backends. */
+  readonly b: Link;
+}
+
+export class Resends {
+  readonly #options: ResendsOptions;
+  readonly #pdu = new Pdu();
+  readonly #to = new Translation();
+
+  constructor(options: ResendsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Remembers the SYN in `pdu`, which has been rewritten and is about to leave, if it opened its
+   * connection.
+   */
+  remember(pdu: Pdu): void {
+    if (pdu.opened === 0) return;
+    const { b, connections, retries } = this.#options;
+    retries.remember(pdu.flow >>> 1, connections.target, b.arena, pdu.frame, pdu.end - pdu.frame);
+  }
+
+  /**
+   * Takes an RST that refuses a connection, where that has another try; its decision is to forward
+   * it.
+   */
+  takesReset(pdu: Pdu, nowMs: number): boolean {
+    if ((pdu.tcpFlags & tcp.RST) === 0 || (pdu.steps & STEP_B_TO_A) === 0) return false;
+    const { b, connections: { table } } = this.#options;
+    const entry = pdu.flow >>> 1;
+    if (table.state(entry) !== SYN_SENT || !answersExactly(table, entry, pdu)) return false;
+    b.arp.answered(b.routes.nextHop(pdu.src));
+    return this.#refused(entry, nowMs);
+  }
+
+  /** Takes an ICMP error about connection `related` that refuses it, as above. */
+  takesError(view: DataView, pdu: Pdu, related: number, nowMs: number): boolean {
+    if (pdu.icmpType !== icmpv4.ICMP_UNREACHABLE || (related & 1) !== SIDE_B) return false;
+    const { connections, related: errors, retries } = this.#options;
+    const { table } = connections;
+    const entry = related >>> 1;
+    if (!connections.isUnanswered(entry)) return false;
+    if (table.protocol(entry) !== ipv4.PROTOCOL_TCP) {
+      const isPort = pdu.icmpCode === icmpv4.CODE_PORT_UNREACHABLE &&
+        pdu.src === table.src(entry, SIDE_B);
+      if (isPort && connections.hasOther(entry)) retries.refuse(entry);
+      return false;
+    }
+    if (pdu.icmpCode === icmpv4.CODE_FRAGMENTATION_NEEDED || retries.hasData(entry)) return false;
+    return errors.quotedSequence(view) === isnOfA(table, entry) && this.#refused(entry, nowMs);
+  }
+
+  /** SYNs that have waited for too long go elsewhere. */
+  tick(nowMs: number): void {
+    const { b, connections, retries } = this.#options;
+    for (let entry: number; (entry = retries.due(nowMs)) >= 0;) {
+      if (!b.isUp || !b.arena.hasRoom(1, ROOM_BYTES)) return;
+      const isMeant = connections.isUnanswered(entry) && !retries.hasData(entry);
+      if (!isMeant || !this.#again(entry, nowMs)) retries.forget(entry);
+    }
+  }
+
+  #refused(entry: number, nowMs: number): boolean {
+    const { connections, retries } = this.#options;
+    if (retries.target(entry) !== null) return this.#again(entry, nowMs);
+    // That of a client which has sent its SYN again is still here, and is refused twice.
+    if (retries.isRefused(entry)) return true;
+    if (!connections.hasOther(entry)) return false;
+    connections.noteFailure(entry);
+    retries.refuse(entry);
+    return true;
+  }
+
+  /** Sends the remembered SYN to another member; false if there is none. */
+  #again(entry: number, nowMs: number): boolean {
+    const { b, connections, retries } = this.#options;
+    const { table } = connections;
+    const pdu = this.#pdu;
+    pdu.flow = (entry << 1) | SIDE_A;
+    pdu.protocol = ipv4.PROTOCOL_TCP;
+    pdu.src = table.src(entry, SIDE_A);
+    pdu.dst = table.dst(entry, SIDE_A);
+    pdu.srcPort = table.srcPort(entry, SIDE_A);
+    pdu.dstPort = table.dstPort(entry, SIDE_A);
+    if (!connections.tryElsewhere(retries.target(entry)!, pdu, nowMs | 0, b.routes)) return false;
+    const frame = retries.write(entry, b.arena);
+    if (frame >= 0) this.#send(entry, frame, frame + retries.lengthOf(entry), nowMs);
+    if (!retries.isLeft(entry)) retries.forget(entry);
+    return true;
+  }
+
+  /** The SYN as it left for an earlier member is rewritten for the present one; its TTL stays. */
+  #send(entry: number, frame: number, end: number, nowMs: number): void {
+    const { b: { arena: { view }, arp, routes }, connections: { table } } = this.#options;
+    const pdu = this.#pdu;
+    const to = this.#to;
+    const ip = frame + ETHERNET_BYTES;
+    const l4 = ip + ipv4.headerBytes(view, ip);
+    const ports = tcp.ports(view, l4);
+    pdu.frame = frame;
+    pdu.ip = ip;
+    pdu.l4 = l4;
+    pdu.end = end;
+    pdu.src = ipv4.source(view, ip);
+    pdu.dst = ipv4.destination(view, ip);
+    pdu.srcPort = ports >>> 16;
+    pdu.dstPort = ports & 0xffff;
+    pdu.ttl = ipv4.ttl(view, ip);
+    decodeVnet(view, pdu); // was right when the SYN came
+    to.src = table.dst(entry, SIDE_B);
+    to.dst = table.src(entry, SIDE_B);
+    to.srcPort = table.dstPort(entry, SIDE_B);
+    to.dstPort = table.srcPort(entry, SIDE_B);
+    translate(view, pdu, to, pdu.ttl);
+    const nextHop = routes.nextHop(to.dst);
+    arp.expectAnswer(nextHop, nowMs);
+    arp.send(frame, end - frame, nextHop, nowMs, entry); // what can't leave is lost like any packet
+  }
+}
