@@ -4,7 +4,7 @@
  * remembers, `Connections` moves.
  *
  *     an RST, or an ICMP unreachable, in answer to a SYN ─┬─▶ remembered: the SYN leaves at once
- *     a SYN without an answer for `--connect-timeout` ────┘   not: the client's next one goes elsewhere
+ *     a SYN without an answer in `--connect-timeout` ─────┘   not: the client's next goes elsewhere
  *
  * The refusal counts only if it has the SYN's own number (RFC 9293 §3.10.7.3, RFC 5927 §4.1). Once
  * nobody is left to ask, it goes to the client like any other packet.

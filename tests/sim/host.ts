@@ -63,6 +63,8 @@ export class SimHost implements Host {
   readonly proxy: HostAddress;
   /** Hears and says nothing, not even ARP. */
   isDead = false;
+  /** What its service does with segments; the host answers ARP all the same. */
+  service: "well" | "refuses" | "silent" = "well";
   readonly #world: Surroundings;
   readonly #slots = new Map<number, Slot>();
   readonly #connections = new Map<Endpoint, Connection | null>();
@@ -131,6 +133,7 @@ export class SimHost implements Host {
     if (this.isDead) return;
     if (frame.length >= 14 && read16(frame, 12) === 0x0806) return this.#receiveArp(frame);
     const s = this.#in;
+    if (this.service === "silent") return;
     if (readSegment(frame, s) !== "") return; // broken on the way, or ICMP: a soft error
     if (s.dstMac !== this.at.mac || s.dst !== this.at.address) return;
     const endpoint = this.endpoint(s.dstPort, s.srcPort);
@@ -226,7 +229,7 @@ export class SimHost implements Host {
   }
 
   #isOpen(syn: Segment): boolean {
-    return this.listens.has(syn.dstPort) &&
+    return this.service === "well" && this.listens.has(syn.dstPort) &&
       this.#world.connectionOf(syn.seq)?.kind !== "refused";
   }
 

@@ -4,7 +4,7 @@
 import { CALM, ROUGH, Sim, type SimResult } from "./sim.ts";
 import { runUnderAttack } from "./under_attack.ts";
 
-export type Mode = "usual" | "returning" | "attacked";
+export type Mode = "usual" | "returning" | "failing" | "attacked";
 
 export const MODES: Readonly<Record<Mode, (seed: number) => SimResult>> = {
   /** Everything at once on a bad network. */
@@ -18,6 +18,14 @@ export const MODES: Readonly<Record<Mode, (seed: number) => SimResult>> = {
       returning: true,
       mortal: (seed & 2) !== 0,
       impairments: (seed & 4) !== 0 ? CALM : ROUGH,
+    }).run(),
+  /** Services refuse, fall silent and begin again; on a calm network no client may notice. */
+  failing: (seed) =>
+    new Sim({
+      seed,
+      twoSided: isTwoSided(seed),
+      failing: true,
+      impairments: (seed & 2) !== 0 ? CALM : ROUGH,
     }).run(),
   /** A calm network with an attacker off the path, compared with the same one without. */
   attacked: (seed) => runUnderAttack({ seed, connections: 50, twoSided: isTwoSided(seed) }),

@@ -29,6 +29,7 @@ import type { Endpoint } from "./endpoint.ts";
 import { Datagrams, withDatagrams } from "./datagrams.ts";
 import { Deaths } from "./deaths.ts";
 import { Events } from "./events.ts";
+import { Failures } from "./failures.ts";
 import { History, textOf } from "./history.ts";
 import { type HostAddress, type LeftToNic, SimHost, type Surroundings } from "./host.ts";
 import { isnAfter } from "./isn.ts";
@@ -80,6 +81,8 @@ export interface SimOptions {
    * each.
    */
   readonly mortal?: boolean;
+  /** Services of backends refuse, fall silent and begin again (`failures.ts`). */
+  readonly failing?: boolean;
   /** A stranger forges what it can without knowing any number (`attacker.ts`). */
   readonly attacked?: boolean;
   /** Clients know no simultaneous open. */
@@ -137,6 +140,7 @@ export class Sim implements Surroundings {
   readonly #returns: Returns | null;
   readonly #attacker: Attacker | null;
   readonly #deaths: Deaths | null;
+  readonly #failures: Failures | null;
   readonly #datagrams: Datagrams | null;
   readonly #byIss = new Map<number, Connection>();
   /** Whether frames of one moment are handed over as one burst, or one at a time. */
@@ -160,7 +164,8 @@ export class Sim implements Surroundings {
     this.#random = random;
     this.#impairments = options.impairments ?? ROUGH;
     const { twoSided = false, returning = false, mortal = false, deafToSyn = false } = options;
-    const fewPorts = below(random, 4) === 0 && !deafToSyn && !mortal;
+    const { failing = false } = options;
+    const fewPorts = below(random, 4) === 0 && !deafToSyn && !mortal && !failing;
     // One at a time where a connection may be evicted in the step in which it was heard of.
     // Or where the order in which frames leave by two interfaces does not tell in which they came.
     this.#bursts = !fewPorts && below(random, 2) === 0 && !twoSided;
@@ -173,7 +178,7 @@ export class Sim implements Surroundings {
     const wrapsAtMs = below(random, 30_000);
     const first = below(random, 2) === 0 ? random.uint32() : -wrapsAtMs * 4096;
     this.#firstIss = (first - START_MS * 4096) | 0;
-    const backendCount = fewPorts ? 1 : mortal ? 3 : 1 + below(random, 3);
+    const backendCount = fewPorts ? 1 : mortal || failing ? 3 : 1 + below(random, 3);
     this.world = new World({
       seed,
       startMs: START_MS,
@@ -246,6 +251,12 @@ export class Sim implements Surroundings {
       arrive: (frame, host) => this.#arriveWhole(frame, host),
       fail: (what) => this.fail(what),
     });
+    this.#failures = !failing ? null : new Failures({
+      random,
+      backends: this.backends,
+      at: inMs,
+      isCalm: this.#impairments === CALM,
+    });
     this.#attacker = options.attacked === true
       ? new Attacker(this.stranger.at, new SeededRandom(~seed))
       : null;
@@ -276,8 +287,9 @@ export class Sim implements Surroundings {
       if (this.#nowMs >= boundMs || over()) break;
     }
     for (const connection of this.connections) {
-      const fault = connection.fault() || (this.#returns?.fault(connection) ?? "");
-      if (fault !== "") {
+      if (this.#failures?.excuses(connection)) continue;
+      const fault = connection.fault() || (this.#returns ?? this.#failures)?.fault(connection);
+      if (fault) {
         this.fail(`${connection.kind} ${connection.number} ${fault}`, connection);
       }
     }
@@ -318,6 +330,7 @@ export class Sim implements Surroundings {
         this.#datagrams?.start();
       });
     }
+    this.at(START_MS + SETTLE_MS, () => this.#failures?.start());
     this.connections.forEach((connection, i) => {
       const jitter = below(this.#random, 4 * BETWEEN_STARTS_MS);
       this.at(START_MS + SETTLE_MS + i * BETWEEN_STARTS_MS + jitter, () => this.#begin(connection));

@@ -14,6 +14,7 @@ const SEEDS_PER_TEST = 50;
 const SHOWS: readonly [mode: Mode, what: string][] = [
   ["usual", "every connection gets what was sent"],
   ["returning", "a port that comes round opens as on a wire, and never a dead backend's"],
+  ["failing", "nobody who opens a connection hears of a service that refuses or is silent"],
   ["attacked", "who knows no number does no harm"],
 ];
 
