@@ -221,6 +221,18 @@ Deno.test("checks: five refused clients in a row hasten the check, and clients a
   assert.deepEqual(checked.statuses(), ["up"]);
 });
 
+Deno.test("checks: refusals that clients never hear of hasten the check, too", () => {
+  const checked = new Checked("tcp 9999, interval 60s");
+  checked.advance(60_000);
+  const opened = () => checked.connect()?.flags === "SA";
+  for (let i = 0; i < 50; i++) assert.ok(opened()); // port 2000 of each has answered
+  checked.behaviour[FIRST!] = "refuses";
+  checked.sent.length = 0;
+  for (let i = 0; i < 50; i++) assert.ok(opened(), "somebody else answers");
+  checked.advance(1000);
+  assert.ok(checked.sent.some(({ dst, dstPort }) => dst === FIRST && dstPort === 9999));
+});
+
 Deno.test("checks: a port that has never answered hastens nothing, whoever asks for it", () => {
   const checked = new Checked("tcp 9999, interval 60s", { backends: [FIRST!] });
   checked.advance(60_000);
