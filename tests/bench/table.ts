@@ -76,6 +76,7 @@ class Subject {
       timeouts: DEFAULT_TIMEOUTS,
       ownAddress: PROXY,
       backends: this.#backends,
+      retries: { retries: 3, connectTimeoutMs: 3000 },
       random: this.#random,
     });
     this.open();
