@@ -118,10 +118,8 @@ Commands that change:
   maintenance BACKEND         out of service
   ready BACKEND               in service again
   add POOL/ADDR[:PORT] [weight=N]
-                              one more backend in a pool of the policy; used
-                              when it answers
-  remove BACKEND              one less in a pool of the policy; from maintenance
-                              only
+                              one more backend in a pool; used when it answers
+  remove BACKEND              one less in a pool; from maintenance only
   weight BACKEND N            its share of new connections, 0 to 256
   kill FILTER…|all            resets TCP connections on both sides and forgets
                               them, and others that fit

@@ -28,7 +28,7 @@ export interface ControllerOptions {
   readonly policyFile: () => string | null;
   /** Changes which members pools have, as `next` says; rejects with what that throws. */
   readonly changePools: (
-    next: (running: Policy, overlay: Overlay) => Overlay,
+    next: (pools: Policy["pools"], overlay: Overlay) => Overlay,
   ) => Promise<void>;
   /** What `custom NAME` means in a predicate. */
   readonly customs: Customs;
@@ -82,7 +82,7 @@ export class Controller {
       case "reload":
         return reload();
       case "policy":
-        return { ...policyText(), pools: appliance.policy.pools };
+        return { ...policyText(), pools: appliance.pools };
       case "trace":
         return this.#tracer.start(request.predicate);
       case "traced":
@@ -104,9 +104,9 @@ export class Controller {
     const key = parseMemberName(name);
     const isSame = ({ address, port }: Pick<PoolMember, "address" | "port">) =>
       address === key.address && port === key.port;
-    await changePools((running, overlay) => {
-      checkPool(running, key.pool);
-      if (running.pools[key.pool]!.members.some(isSame)) {
+    await changePools((pools, overlay) => {
+      checkPool(pools, key);
+      if (pools[key.pool]!.members.some(isSame)) {
         throw new Refusal(409, `The pool has ${quote(name)} already`);
       }
       return overlay.with(key, weight);
@@ -116,16 +116,17 @@ export class Controller {
   }
 
   async #remove(name: string): Promise<null> {
-    await this.#options.changePools((running, overlay) => {
+    await this.#options.changePools((pools, overlay) => {
       const { address, port, pool, status } = this.#memberNamed(name);
-      checkPool(running, pool.name);
+      const key = { pool: pool.name, address, port };
+      checkPool(pools, key);
       if (status !== "maintenance") {
         throw new Refusal(409, `The backend is ${status}: expected maintenance`);
       }
-      if (running.pools[pool.name]!.members.length === 1) {
+      if (pools[pool.name]!.members.length === 1) {
         throw new Refusal(409, "The backend is the last one of its pool");
       }
-      return overlay.without({ pool: pool.name, address, port });
+      return overlay.without(key);
     });
     return null;
   }

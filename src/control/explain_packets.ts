@@ -1,6 +1,7 @@
 /** `explain` against the running policy, in a thread that has only its text and its pools. */
 import type { Config } from "../datapath/config.ts";
 import { Explainer, formatExplanation } from "../offline/explain.ts";
+import { DST_ADDRS } from "../policy/language/ast.ts";
 import { parsePacket } from "../offline/packet_text.ts";
 import { formatError, parse } from "../policy/notation/parse.ts";
 import type { HashKey } from "../wire/keyed_hash.ts";
@@ -37,7 +38,9 @@ export function explainPackets(
   }
   const small = { maxConn: ENTRIES, maxNeighbors: ENTRIES, maxLimitSources: ENTRIES };
   const sources = packets.map(({ src }) => src);
-  const running = { ...policy, pools };
-  const explainer = new Explainer(running, { ...config, ...small }, sources, hashKey);
+  const { [DST_ADDRS]: backends, ...others } = pools;
+  const running = { ...policy, pools: others };
+  const dstAddrs = backends!.members.map(({ address }) => address);
+  const explainer = new Explainer(running, { ...config, ...small, dstAddrs }, sources, hashKey);
   return packets.map((packet) => formatExplanation(packet, explainer.explain(packet)));
 }

@@ -2,7 +2,7 @@
  * Members that were added to pools, or taken out, while the proxy runs: laid over each policy that
  * is read, so that a reload leaves them as they are.
  */
-import type { Policy, PoolMember } from "../policy/language/ast.ts";
+import { DST_ADDRS, type Policy, type PoolMember } from "../policy/language/ast.ts";
 import { quote } from "../core/text.ts";
 import { type Address, parseAddress } from "../wire/address.ts";
 import { parsePort } from "./filter.ts";
@@ -43,10 +43,10 @@ export class Overlay {
     return new Overlay(added, new Set(this.#removed).add(textOf(key)));
   }
 
-  /** The policy with its pools as they are to be; a pool is never left without a member. */
-  apply(policy: Policy): Policy {
-    if (this.#added.size === 0 && this.#removed.size === 0) return policy;
-    const pools = Object.entries(policy.pools).map(([pool, definition]) => {
+  /** The pools as they are to be; none is ever left without a member. */
+  apply(pools: Policy["pools"]): Policy["pools"] {
+    if (this.#added.size === 0 && this.#removed.size === 0) return pools;
+    const changed = Object.entries(pools).map(([pool, definition]) => {
       const isOf = (member: PoolMember) => textOf({ pool, ...member });
       const own = definition.members.filter((member) => !this.#removed.has(isOf(member)));
       const there = new Set(own.map(isOf));
@@ -56,7 +56,7 @@ export class Overlay {
       const members = [...own, ...added.map(({ member }) => member)];
       return [pool, members.length === 0 ? definition : { ...definition, members }] as const;
     });
-    return { ...policy, pools: Object.fromEntries(pools) };
+    return Object.fromEntries(changed);
   }
 }
 
@@ -73,15 +73,14 @@ export function parseMemberName(name: string): MemberKey {
   return key;
 }
 
-/** Throws a Refusal unless the policy has that pool. */
-export function checkPool(policy: Policy, pool: string): void {
-  if (Object.hasOwn(policy.pools, pool)) return;
-  throw new Refusal(
-    409,
-    pool === "dst-addrs"
-      ? "The backends of $dst-addrs are those of --dst-addrs: define a pool in the policy"
-      : `The policy has no pool ${quote(`$${pool}`)}`,
-  );
+/** Throws a Refusal unless the pool is one of `pools` and can have such a member. */
+export function checkPool(pools: Policy["pools"], { pool, port }: MemberKey): void {
+  if (!Object.hasOwn(pools, pool)) {
+    throw new Refusal(409, `The policy has no pool ${quote(`$${pool}`)}`);
+  }
+  if (pool === DST_ADDRS && port !== 0) {
+    throw new Refusal(409, "Backends of $dst-addrs have no port of their own");
+  }
 }
 
 function textOf({ pool, address, port }: MemberKey): string {

@@ -29,7 +29,7 @@ import { SIDE_B } from "../flow/table.ts";
 import { Fragmenter, MAX_PACKET_FRAGMENTS } from "../stack/fragmentation.ts";
 import { Reassembly } from "../stack/reassembly.ts";
 import type { AnnotatedTree } from "../policy/engine/annotate.ts";
-import { DROP, FORWARD, type Policy, type Predicate } from "../policy/language/ast.ts";
+import { DROP, DST_ADDRS, FORWARD, type Policy, type Predicate } from "../policy/language/ast.ts";
 import { isActive } from "../policy/language/health.ts";
 import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
 import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
@@ -89,6 +89,8 @@ export interface ApplianceOptions {
 /** What can change while the appliance runs. */
 export interface Change {
   readonly policy?: Policy;
+  /** Instead of the policy's, and `$dst-addrs` among them. */
+  readonly pools?: Policy["pools"];
   readonly timeouts?: Timeouts;
   readonly observer?: Observer | null;
 }
@@ -293,8 +295,10 @@ export class Appliance {
    * connection has gone. Throws a RangeError for a policy that can't run, as does the step, which
    * then changes nothing. One change at a time.
    */
-  *prepare({ policy, timeouts, observer }: Change): Slices<() => void> {
-    const runPolicy = policy === undefined ? null : yield* this.#policy.prepare(policy);
+  *prepare({ policy, pools, timeouts, observer }: Change): Slices<() => void> {
+    const runPolicy = policy === undefined && pools === undefined
+      ? null
+      : yield* this.#policy.prepare(policy ?? this.policy, pools ?? this.#poolsOf(policy!));
     return () => {
       if (runPolicy !== null) {
         runPolicy();
@@ -327,6 +331,15 @@ export class Appliance {
   /** The policy that runs. */
   get policy(): Policy {
     return this.#policy.policy;
+  }
+
+  /** All pools as they are defined, `$dst-addrs` among them. */
+  get pools(): Policy["pools"] {
+    return this.#poolsOf(this.policy);
+  }
+
+  #poolsOf({ pools }: Policy): Policy["pools"] {
+    return { ...pools, [DST_ADDRS]: this.backends.dstAddrs };
   }
 
   /** The member is in service again: its status is what checks or ARP know of it. */

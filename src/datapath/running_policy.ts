@@ -14,6 +14,7 @@ import type { Environment, Evaluate, Steps } from "../policy/engine/environment.
 import { bindTargets, makePlan, type Plan, planInSlices } from "../policy/engine/plan.ts";
 import { SourceLimits } from "../policy/engine/source_limits.ts";
 import {
+  DST_ADDRS,
   ECHO_REPLY,
   FORWARD,
   type Policy,
@@ -44,7 +45,7 @@ export class RunningPolicy {
   /** Runs the tree; changes at a reload. */
   evaluate: Evaluate;
   readonly #affinity: Affinity;
-  readonly #environment: Environment;
+  #environment: Environment;
   readonly #evaluator: Evaluator | null;
   readonly #links: Links;
   readonly #backends: Backends;
@@ -75,16 +76,19 @@ export class RunningPolicy {
   }
 
   /**
-   * Makes `policy` ready while the old one goes on. What is returned runs it from the next PDU on;
-   * positions and counters of nodes that both policies have stay. Throws a RangeError for a policy
-   * that can't run. One at a time.
+   * Makes `policy` ready, with these `pools` instead of its own and `$dst-addrs` among them, while
+   * the old one goes on. What is returned runs it from the next PDU on; positions and counters of
+   * nodes that both policies have stay. Throws a RangeError for a policy that can't run. One at a
+   * time.
    */
-  *prepare(policy: Policy): Slices<() => void> {
-    const { pools } = policy;
+  *prepare(policy: Policy, pools: Policy["pools"]): Slices<() => void> {
     checkPools(pools, this.#links);
     this.#backends.check(pools);
     const old = this.#plan;
-    const plan = yield* planInSlices(policy, this.#environment);
+    const { [DST_ADDRS]: backends, ...own } = pools;
+    const dstAddrs = backends!.members.map(({ address }) => address);
+    const environment = { ...this.#environment, dstAddrs };
+    const plan = yield* planInSlices({ ...policy, pools: own }, environment);
     const numbers = yield* adoptInSlices(plan, old);
     const evaluate = yield* this.#evaluatorOf(plan);
     return () => {
@@ -94,6 +98,7 @@ export class RunningPolicy {
       takeCounts(plan, old, numbers);
       this.evaluate = evaluate;
       this.#plan = plan;
+      this.#environment = environment;
     };
   }
 

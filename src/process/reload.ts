@@ -7,11 +7,12 @@ import { Overlay } from "../control/overlay.ts";
 import type { PolicyText, Reloaded } from "../control/request.ts";
 import type { Log } from "../core/log.ts";
 import type { Appliance } from "../datapath/appliance.ts";
-import type { Config, TapConfig } from "../datapath/config.ts";
+import { type Config, formatBackends, type TapConfig } from "../datapath/config.ts";
 import type { Observer } from "../datapath/observer.ts";
 import type { BuiltIn } from "../policy/language/built_in.ts";
 import type { Customs } from "../policy/notation/parse.ts";
-import type { Policy } from "../policy/language/ast.ts";
+import { DST_ADDRS, type Policy } from "../policy/language/ast.ts";
+import { plainMember } from "../flow/backends/member.ts";
 import { builtInUse, type PolicyInUse, readPolicyInUse } from "./policy_in_use.ts";
 import type { Work } from "./turns.ts";
 
@@ -24,7 +25,7 @@ export interface Settings {
 }
 
 export interface ReloadOptions {
-  readonly appliance: Pick<Appliance, "prepare" | "policy">;
+  readonly appliance: Pick<Appliance, "prepare" | "policy" | "pools">;
   /** What runs now. */
   readonly settings: Settings;
   readonly inUse: PolicyInUse;
@@ -37,16 +38,16 @@ export interface ReloadOptions {
   readonly log: Log;
 }
 
+type Reloadable = "policy" | "dstAddrs" | "health" | "timeouts" | "trace";
+
 /** How messages call what only a restart can change. */
 const RESTART:
-  & Readonly<Record<Exclude<keyof Config, "policy" | "timeouts" | "trace">, string>>
+  & Readonly<Record<Exclude<keyof Config, Reloadable>, string>>
   & {
     readonly [key in keyof TapConfig | "control"]: string;
   } = {
     links: "an address, route or interface",
-    dstAddrs: "--dst-addrs",
     ports: "--ports",
-    health: "--check",
     retries: "--retries",
     connectTimeout: "--connect-timeout",
     strays: "--strays",
@@ -106,11 +107,12 @@ export class Reloads {
    * Changes which members pools have, now and in each policy that is read. Rejects with what `next`
    * throws, or with a RangeError for pools that can't be; then nothing has changed.
    */
-  changePools(next: (running: Policy, overlay: Overlay) => Overlay): Promise<void> {
+  changePools(next: (pools: Policy["pools"], overlay: Overlay) => Overlay): Promise<void> {
     return this.#afterOthers(async () => {
       const { appliance, work } = this.#options;
-      const overlay = next(appliance.policy, this.#overlay);
-      const swap = await work(appliance.prepare({ policy: overlay.apply(appliance.policy) }));
+      const overlay = next(appliance.pools, this.#overlay);
+      const pools = overlay.apply(appliance.pools);
+      const swap = await work(appliance.prepare({ pools }));
       swap();
       this.#overlay = overlay;
     });
@@ -154,19 +156,26 @@ export class Reloads {
       : running.policy !== null
       ? builtInUse(builtIn(running.links.length))
       : null;
+    const hasBackends = !isDeepStrictEqual(config.dstAddrs, running.dstAddrs);
+    const hasCheck = !isDeepStrictEqual(config.health, running.health);
     const hasTimeouts = !isDeepStrictEqual(config.timeouts, running.timeouts);
     const hasTrace = config.trace !== running.trace;
+    const policy = inUse?.policy ?? appliance.policy;
+    const hasPools = inUse !== null || hasBackends || hasCheck;
     const swap = await work(appliance.prepare({
-      ...(inUse === null ? {} : { policy: this.#overlay.apply(inUse.policy) }),
+      ...(inUse === null ? {} : { policy }),
+      ...(hasPools ? { pools: this.#overlay.apply(poolsOf(policy, config)) } : {}),
       ...(hasTimeouts ? { timeouts: config.timeouts } : {}),
       ...(hasTrace ? { observer: observerOf(config) } : {}),
     }));
     swap();
-    const { policy, timeouts, trace } = config;
-    this.#config = { ...running, policy, timeouts, trace };
+    const { policy: file, dstAddrs, health, timeouts, trace } = config;
+    this.#config = { ...running, policy: file, dstAddrs, health, timeouts, trace };
     this.#inUse = inUse ?? this.#inUse;
-    if (policy !== null) done.push(`policy "${policy}" reloaded`);
+    if (file !== null) done.push(`policy "${file}" reloaded`);
     else if (inUse !== null) done.push("the built-in policy runs");
+    if (hasBackends) done.push(`--dst-addrs=${formatBackends(dstAddrs)} from now on`);
+    if (hasCheck) done.push("--check changed");
     if (hasTimeouts) done.push("timeouts changed");
     if (hasTrace) done.push(`--trace=${trace} from now on`);
     for (const [key, what] of Object.entries(RESTART)) {
@@ -175,6 +184,10 @@ export class Reloads {
     }
     return { done, warnings };
   }
+}
+
+function poolsOf({ pools }: Policy, { dstAddrs, health }: Config): Policy["pools"] {
+  return { ...pools, [DST_ADDRS]: { members: dstAddrs.map(plainMember), health } };
 }
 
 function valueOf({ config, tap, control }: Settings, key: string): unknown {

@@ -1,6 +1,7 @@
 /** `ctl explain`: pools are those that run, whatever the text of the policy says. */
 import assert from "node:assert/strict";
 import { explainPackets } from "../../src/control/explain_packets.ts";
+import { plainMember } from "../../src/flow/backends/member.ts";
 import { parse } from "../../src/policy/notation/parse.ts";
 import { hashKeyOf, NO_KEY } from "../../src/wire/keyed_hash.ts";
 import { testConfig } from "../support/config.ts";
@@ -17,7 +18,8 @@ function chosen(written: string, running: string, method: string, key = NO_KEY):
   const { policy } = parse(textOf(running, method), { file: "" });
   const text = textOf(written, method);
   const packets = Array.from({ length: 40 }, (_, i) => SYN.replace("40000", `${40_000 + i}`));
-  const { pools } = policy!;
+  const { dstAddrs } = testConfig();
+  const pools = { ...policy!.pools, "dst-addrs": { members: dstAddrs.map(plainMember) } };
   const policyText = { file: "", text, included: new Map(), pools };
   return explainPackets(packets, policyText, testConfig(), key)
     .map((explanation) => /\(backend ([\d.]+)/.exec(explanation)![1]!);

@@ -9,7 +9,6 @@ import type { Reloaded, Request } from "../../src/control/request.ts";
 import type { ConnectionsShape, ErrorShape, StatusShape } from "../../src/control/shapes.ts";
 import { TABLES } from "../../src/control/tables.ts";
 import { finish } from "../../src/core/slices.ts";
-import type { Policy } from "../../src/policy/language/ast.ts";
 import { ESTABLISHED } from "../../src/flow/tcp_state.ts";
 import { parse } from "../../src/policy/notation/parse.ts";
 import { print } from "../../src/policy/printing/print.ts";
@@ -34,8 +33,8 @@ class Controlled {
       appliance,
       customs: { predicates: { odd: (packet) => packet.srcPort % 2 === 1 } },
       changePools: (next) => {
-        const overlay = next(appliance.policy, this.overlay);
-        this.setPolicy(overlay.apply(appliance.policy));
+        const overlay = next(appliance.pools, this.overlay);
+        finish(appliance.prepare({ pools: overlay.apply(appliance.pools) }))();
         this.overlay = overlay;
         return Promise.resolve();
       },
@@ -55,10 +54,6 @@ class Controlled {
       delay: (ms) => Promise.resolve(void this.world.advance(ms)),
       nowMs: () => appliance.nowMs,
     };
-  }
-
-  setPolicy(policy: Policy): void {
-    finish(this.world.appliance.prepare({ policy }))();
   }
 
   /** The status and what the body says. */
@@ -255,7 +250,7 @@ Deno.test("explain is about the policy that runs", async () => {
   const before = await control.get<{ explanations: string[] }>(target);
   assert.match(before.explanations[0]!, /tcp\.dport = 80 +true\n.*Drop\n/);
   const { policy } = parse("default drop\ntcp -> reject\n", { file: "" });
-  control.setPolicy(policy!);
+  finish(control.world.appliance.prepare({ policy: policy! }))();
   const after = await control.get<{ explanations: string[] }>(target);
   assert.match(after.explanations[0]!, /reject +Reject/);
   const [status, { error }] = await control.call<ErrorShape>("/explain?packet=tpc");
@@ -460,7 +455,7 @@ Deno.test("drain, maintenance, ready and weight change a member, and survive a r
   );
   assert.deepEqual([weighed[0], weighed[1].weight], [200, 7]);
   await control.call("/maintenance?name=other/192.168.0.2:8080", "POST");
-  control.setPolicy(parse(POOLS, { file: "" }).policy!);
+  finish(control.world.appliance.prepare({ policy: parse(POOLS, { file: "" }).policy! }))();
   control.world.advance(60_000);
   assert.equal((await backend(control, "web/192.168.0.1:8080"))!.status, "draining");
   assert.equal((await backend(control, "web/192.168.0.2:8080"))!.weight, 7);
@@ -470,7 +465,8 @@ Deno.test("drain, maintenance, ready and weight change a member, and survive a r
   const ready = await control.call<Backend>("/ready?name=web/192.168.0.1:8080", "POST");
   assert.deepEqual([ready[0], ready[1].status], [200, "up"]);
   control.open(...Array.from({ length: 60 }, (_, i) => 3000 + i));
-  assert.ok((await backend(control, "web/192.168.0.1:8080"))!.tracked > tracked);
+  const { tracked: again } = (await backend(control, "web/192.168.0.1:8080"))!;
+  assert.ok(again > ready[1].tracked);
 });
 
 Deno.test("drain waits until no connection is left, or says how many are", async () => {
@@ -534,18 +530,24 @@ otherwise                          -> translate-b-to-a, forward
   control.world.send(buildTcp({ ...from("192.168.0.9"), srcPort: 81, dstPort: 9, flags: "S" }));
   assert.equal(control.world.drops()["no-mapping"], 1, "it is on side B");
 
-  const reload = () => control.setPolicy(control.overlay.apply(parse(text, { file: "" }).policy!));
+  const { appliance } = control.world;
+  const policy = parse(text, { file: "" }).policy!;
+  const dstAddrs = { "dst-addrs": appliance.pools["dst-addrs"]! };
+  const reload = () => {
+    const pools = control.overlay.apply({ ...policy.pools, ...dstAddrs });
+    finish(appliance.prepare({ policy, pools }))();
+  };
   reload();
   assert.equal((await backend(control, "web/192.168.0.9:81"))!.status, "up");
 
   const refusals: readonly [string, number, RegExp][] = [
     ["/add?name=web/192.168.0.9:81", 409, /already/],
     ["/add?name=none/192.168.0.9", 409, /no pool "\$none"/],
-    ["/add?name=dst-addrs/192.168.0.9", 409, /--dst-addrs/],
+    ["/add?name=dst-addrs/192.168.0.9:81", 409, /no port of their own/],
     ["/add?name=192.168.0.9", 400, /POOL\/ADDRESS/],
     ["/add?name=web/192.168.0.100", 400, /not the proxy/],
     ["/remove?name=web/192.168.0.1:8080", 409, /is up: expected maintenance/],
-    ["/remove?name=192.168.0.3", 409, /--dst-addrs/],
+    ["/remove?name=192.168.0.3", 409, /is up: expected maintenance/],
   ];
   for (const [target, status, words] of refusals) {
     const [found, { error }] = await control.call<ErrorShape>(target, "POST");

@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { finish } from "../../src/core/slices.ts";
 import type { Policy } from "../../src/policy/language/ast.ts";
 import { walker } from "../../src/policy/engine/walk.ts";
+import { plainMember } from "../../src/flow/backends/member.ts";
+import { parseAddress } from "../../src/wire/address.ts";
 import { parse } from "../../src/policy/notation/parse.ts";
 import { buildTcp, readTcp } from "../support/frames.ts";
 import { from, packetsOf, World } from "../support/world.ts";
@@ -97,6 +99,32 @@ for (const [name, evaluator] of [["compiled", {}], ["walked", { evaluator: walke
     assert.equal(packetsOf(world.send(buildTcp({ ...answer, flags: "SA", seq: 99 }))).length, 1);
     assert.deepEqual(world.drops(), {});
     assert.equal(open(world, 3).dst, FIVE);
+  });
+
+  Deno.test(`other --dst-addrs, ${name}: who is new gets connections, who is gone keeps its own`, () => {
+    const world = World.settled({
+      policy: policyOf(null),
+      backends: [FOUR, FIVE],
+      timeouts: { reset: 1 },
+      ...evaluator,
+    });
+    const SIX = "192.168.0.6";
+    world.answer(SIX);
+    const { appliance } = world;
+    const connections = Array.from({ length: 20 }, (_, i) => open(world, 1 + i));
+    const { answer } = connections.find(({ dst }) => dst === FOUR)!;
+    const left = connections.filter(({ dst }) => dst === FOUR).length;
+    const members = [FIVE, SIX].map((address) => plainMember(parseAddress(address)));
+    finish(appliance.prepare({ pools: { "dst-addrs": { members } } }))();
+    world.answer(SIX);
+    const later = Array.from({ length: 20 }, (_, i) => open(world, 100 + i).dst);
+    assert.deepEqual([...new Set(later)].sort(), [FIVE, SIX]);
+    assert.equal(packetsOf(world.send(buildTcp({ ...answer, flags: "SA", seq: 99 }))).length, 1);
+    assert.deepEqual(world.drops(), {}, "the built-in policy tells the sides apart by $dst-addrs");
+    const [, , gone] = appliance.snapshot().pools[0]!.members;
+    assert.deepEqual([gone!.status, gone!.tracked], ["draining", left]);
+    world.send(buildTcp({ ...answer, flags: "R", seq: 100 }));
+    assert.deepEqual(Object.keys(appliance.pools), ["dst-addrs"]);
   });
 
   Deno.test(`a policy read again, ${name}: a pool that is gone goes with its last connection`, () => {

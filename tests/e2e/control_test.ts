@@ -116,6 +116,22 @@ labTest("ctl asks and changes a running proxy, and agrees with the summary", asy
   }
   assert.match((await control.ctl("ready", name!)).stdout, / up /);
 
+  // A backend of --dst-addrs that is taken out and put back.
+  const other = topology.backends.find(({ address }) => address !== name)!.address;
+  await control.ctl("maintenance", other);
+  assert.equal((await control.ctl("remove", other)).code, 0);
+  const gone = new RegExp(`^dst-addrs/${other} +draining `, "m"); // to its last connection
+  assert.match((await control.ctl("backends")).stdout, gone);
+  const added = await control.ctl("add", `dst-addrs/${other}`, "weight=200");
+  assert.match(added.stdout, new RegExp(`^dst-addrs/${other} +(unknown|up) +200 `, "m"));
+  let found = "";
+  for (let tries = 0; found !== other; tries++) {
+    assert.ok(tries < 60, "it gets connections once it has been found");
+    const { stdout } = await client.run(["nc", "-N", proxyAddress, "2000"], { stdin: "" });
+    found = /from ([\d.]+)/.exec(stdout)?.[1] ?? "";
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+
   assert.match(
     (await control.ctl("kill", "port=2000", `backend=${name}`)).stdout,
     /^1 connection killed\n$/,

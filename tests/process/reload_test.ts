@@ -7,7 +7,9 @@ import { parse } from "../../src/policy/notation/parse.ts";
 import { builtInUse } from "../../src/process/policy_in_use.ts";
 import { Reloads, type Settings } from "../../src/process/reload.ts";
 import { atOnce } from "../../src/process/turns.ts";
-import { formatAddress, parseAddress } from "../../src/wire/address.ts";
+import { plainMember } from "../../src/flow/backends/member.ts";
+import type { PoolDefinition } from "../../src/policy/language/ast.ts";
+import { type Address, formatAddress, parseAddress } from "../../src/wire/address.ts";
 import { testConfig } from "../support/config.ts";
 
 const ignore = Deno.permissions.querySync({ name: "write" }).state !== "granted" ||
@@ -36,6 +38,10 @@ function reloadsOf(config: Config) {
       appliance: {
         get policy() {
           return applied.findLast(({ policy }) => policy !== undefined)?.policy ?? RUNNING;
+        },
+        get pools() {
+          const before = applied.findLast(({ pools }) => pools !== undefined)?.pools;
+          return before ?? { "dst-addrs": { members: config.dstAddrs.map(plainMember) } };
         },
         *prepare(change) {
           yield;
@@ -81,6 +87,32 @@ Deno.test("Reloads applies timeouts and trace, and says what needs a restart, ea
     "info: timeouts changed",
     "info: --trace=off from now on",
   ]);
+});
+
+Deno.test("Reloads applies --dst-addrs and --check, beside what was added meanwhile", async () => {
+  const config = testConfig();
+  const world = reloadsOf(config);
+  const [first, second] = config.dstAddrs as [Address, Address];
+  const added = { pool: "dst-addrs", address: parseAddress("192.168.0.77"), port: 0 };
+  await world.reloads.changePools((_, overlay) => overlay.with(added, 5));
+  const changed: Config = {
+    ...config,
+    dstAddrs: [second],
+    health: { ...config.health, check: { kind: "tcp", port: 80 } },
+  };
+  world.next = () => Promise.resolve({ config: changed, tap: TAP, control: null });
+  const { lines } = await world.reloads.request("SIGHUP");
+  assert.deepEqual(lines, [
+    `--dst-addrs=${formatAddress(second)} from now on`,
+    "--check changed",
+  ]);
+  const [before, after] = world.applied.map(({ pools }) => pools!["dst-addrs"]!);
+  const addresses = (definition: PoolDefinition) =>
+    definition.members.map(({ address, weight }) => [address, weight]);
+  assert.deepEqual(addresses(before!).slice(0, 2), [[first, 1], [second, 1]]);
+  assert.deepEqual(addresses(after!), [[second, 1], [added.address, 5]]);
+  assert.deepEqual(after!.health, changed.health);
+  assert.equal(world.applied[1]!.policy, undefined, "the policy that runs stays");
 });
 
 Deno.test({
@@ -159,15 +191,15 @@ Deno.test({
           `default drop\npool $web = ${members}\n-> translate-a-to-b to $web, forward\n`,
         );
       const members = () =>
-        world.applied.map(({ policy }) =>
-          policy!.pools.web!.members.map(({ address }) => formatAddress(address)).join(" ")
+        world.applied.map(({ pools }) =>
+          pools!.web!.members.map(({ address }) => formatAddress(address)).join(" ")
         );
       await write("10.0.0.1");
       const key = { pool: "web", address: parseAddress("10.0.0.9"), port: 0 };
       const reload = world.reloads.request("SIGHUP");
       while (world.reads === 0) await null;
       await world.reloads.changePools((running, overlay) => {
-        assert.equal(running, world.applied[0]!.policy, "that of the reload");
+        assert.equal(running, world.applied[0]!.pools, "those of the reload");
         return overlay.with(key, 1);
       });
       await reload;

@@ -1,7 +1,7 @@
 /**
  * `deno task soak [MODE] [SEEDS [FIRST]]`: the simulator over many seeds (2,000 unless told
- * otherwise), in one mode of `modes.ts` (usual, returning, failing or attacked) or in all. Prints what it
- * did and how long it took; every seed that fails is named, and the exit code is then 1.
+ * otherwise), in one mode of `modes.ts` (usual, returning, failing or attacked) or in all. Prints
+ * what it did and how long it took; every seed that fails is named, and the exit code is then 1.
  */
 import { type Mode, MODES } from "./modes.ts";
 

@@ -37,7 +37,7 @@ export class Backends {
   readonly targets: Target[] = [];
   /** How many of them are down. */
   down = 0;
-  readonly #dstAddrs: PoolDefinition;
+  #dstAddrs: PoolDefinition;
   readonly #key: HashKey;
   readonly #byAddress = new Map<number, Member[]>();
   readonly #targetNumbers = new Map<string, number>();
@@ -60,17 +60,20 @@ export class Backends {
     this.define(pools);
   }
 
+  /** `$dst-addrs` as it is defined now. */
+  get dstAddrs(): PoolDefinition {
+    return this.#dstAddrs;
+  }
+
   /**
    * Throws a RangeError if there can't be so many members beside those that still have connections.
    */
   check(pools: Policy["pools"]): void {
-    const defined = [this.#dstAddrs, ...Object.values(pools)];
-    const count = defined.reduce((sum, { members }) => sum + members.length, 0);
+    const defined: Policy["pools"] = { [DST_ADDRS]: this.#dstAddrs, ...pools };
+    const count = Object.values(defined).reduce((sum, { members }) => sum + members.length, 0);
     const busy = this.pools.flatMap(({ name, members }) => {
-      const keys = new Set(pools[name]?.members.map(keyOf));
-      return name === DST_ADDRS
-        ? []
-        : members.filter((member) => member.active > 0 && !keys.has(keyOf(member)));
+      const keys = new Set(defined[name]?.members.map(keyOf));
+      return members.filter((member) => member.active > 0 && !keys.has(keyOf(member)));
     });
     if (count + busy.length > MAX_MEMBERS) {
       throw new RangeError(
@@ -80,13 +83,14 @@ export class Backends {
   }
 
   /**
-   * These are the pools from now on, besides `$dst-addrs`. A member that was there before, by pool,
-   * address and port, stays what it is; one that is not there any more gets no new connections, and
-   * goes with its last one. All targets are forgotten.
+   * These are the pools from now on, besides `$dst-addrs`, which they may define anew. A member
+   * that was there before, by pool, address and port, stays what it is; one that is not there any
+   * more gets no new connections, and goes with its last one. All targets are forgotten.
    */
   define(pools: Policy["pools"]): void {
     const before = new Map(this.pools.map((pool) => [pool.name, pool]));
-    const defined = [[DST_ADDRS, this.#dstAddrs] as const, ...Object.entries(pools)];
+    const defined = Object.entries({ [DST_ADDRS]: this.#dstAddrs, ...pools });
+    this.#dstAddrs = defined[0]![1];
     this.pools = defined.map(([name]) => before.get(name) ?? new Pool(name, this.#key));
     for (const [i, [name, { members, health = healthOf() }]] of defined.entries()) {
       const pool = this.pools[i]!;
@@ -176,7 +180,10 @@ export class Backends {
    * Addresses of the pool's members that are leaving: live. Null if none is and none will be once
    * these are its `members`.
    */
-  leaving(name: string, members: readonly PoolMember[]): ReadonlySet<number> | null {
+  leaving(
+    name: string,
+    members: readonly Pick<PoolMember, "address" | "port">[],
+  ): ReadonlySet<number> | null {
     const pool = this.pools.find((pool) => pool.name === name);
     const keys = new Set(members.map(keyOf));
     const isAny = pool?.members.some((member) => member.isLeaving || !keys.has(keyOf(member)));

@@ -21,6 +21,9 @@ export interface Steps {
   setTtl(pdu: Pdu, ttl: number, raise: boolean): number;
 }
 
+/** Where a member of a pool is. */
+export type Place = Pick<PoolMember, "address" | "port">;
+
 export interface Environment {
   /** The list `$dst-addrs`. */
   readonly dstAddrs: readonly Address[];
@@ -31,7 +34,7 @@ export interface Environment {
    * Addresses that the pool has beside those of its `members`, now or once these are its members:
    * live, as time goes on there are fewer. Null if there can be none.
    */
-  readonly leaving: (pool: string, members: readonly PoolMember[]) => ReadonlySet<number> | null;
+  readonly leaving: (pool: string, members: readonly Place[]) => ReadonlySet<number> | null;
   readonly random: Random;
   readonly clock: Clock;
   /** Connections are numbered below this by `pdu.flow >> 1`. */

@@ -22,7 +22,7 @@ import {
 } from "../language/ast.ts";
 import { MAX_DEPTH, MAX_NODES } from "../language/limits.ts";
 import { balancer, type Chooser, guarded, limiter, selector } from "./chooser.ts";
-import type { Environment } from "./environment.ts";
+import type { Environment, Place } from "./environment.ts";
 import { type Footprint, footprintInSlices, formatBytes } from "./footprint.ts";
 import type { Interval } from "../language/ast.ts";
 
@@ -146,10 +146,14 @@ function* leavingOf(
   environment: Environment,
 ): Slices<ReadonlyMap<string, readonly ReadonlySet<number>[]>> {
   const leaving = new Map<string, readonly ReadonlySet<number>[]>();
-  for (const [name, { members }] of Object.entries(pools)) {
-    yield;
+  const note = (name: string, members: readonly Place[]) => {
     const addresses = environment.leaving(name, members);
     if (addresses !== null) leaving.set(name, [addresses]);
+  };
+  note(DST_ADDRS, environment.dstAddrs.map((address) => ({ address, port: 0 })));
+  for (const [name, { members }] of Object.entries(pools)) {
+    yield;
+    note(name, members);
   }
   if (leaving.size === 0) return leaving;
   for (const [name, terms] of Object.entries(lists)) {
