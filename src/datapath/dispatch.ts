@@ -147,7 +147,9 @@ export class Dispatch {
       resends?.remember(pdu);
     }
     this.#noteAnswers(pdu, out, nextHop, nowMs);
-    return this.#leave(pdu, out, nextHop, nowMs, pdu.flow >> 1);
+    const left = this.#leave(pdu, out, nextHop, nowMs, pdu.flow >> 1);
+    resends?.follow(pdu, nowMs);
+    return left;
   }
 
   /**

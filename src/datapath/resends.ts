@@ -21,7 +21,7 @@ import { translate, Translation } from "../flow/translate.ts";
 import { ETHERNET_BYTES } from "../wire/ethernet.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
-import { Pdu, STEP_B_TO_A } from "../wire/pdu.ts";
+import { Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 import { decodeVnet } from "../wire/vnet.ts";
 import type { Link } from "./link.ts";
@@ -67,6 +67,20 @@ export class Resends {
     if (table.state(entry) !== SYN_SENT || !answersExactly(table, entry, pdu)) return false;
     b.arp.answered(b.routes.nextHop(pdu.src));
     return this.#refused(entry, nowMs);
+  }
+
+  /**
+   * After a client's RST has left that ends what the member had of an older connection by the same
+   * ports (RFC 9293 §3.5.1): the SYN follows at once. The client would send it seconds later.
+   */
+  follow(pdu: Pdu, nowMs: number): void {
+    if ((pdu.tcpFlags & tcp.RST) === 0 || (pdu.steps & STEP_A_TO_B) === 0) return;
+    const { b, connections: { table }, retries } = this.#options;
+    const entry = pdu.flow >>> 1;
+    if (table.state(entry) !== SYN_SENT || retries.target(entry) === null) return;
+    if (pdu.seq === ((isnOfA(table, entry) + 1) | 0)) return; // the client gives up
+    const frame = retries.write(entry, b.arena);
+    if (frame >= 0) this.#send(entry, frame, frame + retries.lengthOf(entry), nowMs);
   }
 
   /** Takes an ICMP error about connection `related` that refuses it, as above. */

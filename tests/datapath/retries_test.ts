@@ -228,6 +228,32 @@ Deno.test("retries: a late SYN ACK of a backend that was left gets an RST", () =
   assert.equal(synAck!.dst, CLIENT);
 });
 
+Deno.test("retries: a SYN that an older connection kept waiting follows the client's RST at once", () => {
+  const attempt = new Attempt();
+  const first = attempt.at;
+  const [challenge] = attempt.answer({ flags: "A", seq: 5000, ack: 77 });
+  assert.deepEqual([challenge!.dst, challenge!.flags, challenge!.ack], [CLIENT, "A", 77]);
+  const client = { srcPort: 40_000, dstPort: 2000, flags: "R" };
+  const sent = tcpOf(attempt.world.send(buildTcp({ ...client, seq: 77 })));
+  assert.deepEqual(
+    sent.map(({ dst, dstPort, srcPort, flags, seq }) => [dst, dstPort, srcPort, flags, seq]),
+    [
+      [first.dst, 2000, first.srcPort, "R", 77],
+      [first.dst, 2000, first.srcPort, "S", ISN],
+    ],
+  );
+  const [synAck] = attempt.answer({ flags: "SA", seq: 9000, ack: ISN + 1 });
+  assert.equal(synAck!.dst, CLIENT);
+  const again = tcpOf(attempt.world.send(buildTcp({ ...client, seq: 77 })));
+  assert.ok(again.every(({ flags }) => flags !== "S"), "not once it is open");
+});
+
+Deno.test("retries: a client's RST about its own SYN is sent on, and no SYN after it", () => {
+  const attempt = new Attempt();
+  const reset = buildTcp({ srcPort: 40_000, dstPort: 2000, flags: "R", seq: ISN + 1 });
+  assert.ok(tcpOf(attempt.world.send(reset)).every(({ flags }) => flags === "R"));
+});
+
 Deno.test("retries: once the client has got a SYN ACK, an RST is its own", () => {
   const attempt = new Attempt();
   attempt.answer({ flags: "SA", seq: 9000, ack: ISN + 1 });

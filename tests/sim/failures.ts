@@ -38,18 +38,21 @@ export class Failures {
 
   /**
    * True for a connection that reached nobody because frames were lost: the proxy took those that
-   * were well for silent, until nobody was left to ask.
+   * were well for silent, or for dead, until nobody was left to ask.
    */
-  excuses({ clientEnd, serverEnds }: Connection): boolean {
-    return !this.#options.isCalm && serverEnds.length === 0 && clientEnd!.retransmissions > 0;
+  excuses({ clientEnd }: Connection): boolean {
+    const { deliveredBytes, end, eof } = clientEnd!;
+    const isUnanswered = (end === "reset" || end === "timeout") && deliveredBytes === 0 && !eof;
+    return !this.#options.isCalm && isUnanswered;
   }
 
   /** What is wrong with how the connection was opened, or "". */
-  fault({ kind, struck, clientEnd }: Connection): string {
+  fault({ kind, struck, clientEnd, excusedRetries }: Connection): string {
     if (kind === "blocked" || kind === "refused" || struck || !this.#options.isCalm) return "";
-    const { openRetries, end } = clientEnd!;
-    if (openRetries > MOST_SYNS_AGAIN) return `was answered after ${openRetries} SYNs sent again`;
-    return end === "reset" && kind === "transfer" ? "heard of a refusal" : "";
+    const { openRetries } = clientEnd!;
+    return openRetries <= MOST_SYNS_AGAIN + excusedRetries
+      ? ""
+      : `was answered after ${openRetries} SYNs sent again`;
   }
 
   #fail(backend: SimHost): void {

@@ -377,6 +377,7 @@ export class Sim implements Surroundings {
   challenged(connection: Connection, holder: Connection | null): void {
     const isOwn = holder !== null && holder.clientAddress === connection.clientAddress;
     if (isOwn) connection.excusedRetries++;
+    else if (this.#failures !== null) connection.excusedRetries += ANY_NUMBER;
   }
 
   /** Stops the run; shows the first and last frames, or those of `connection`. */

@@ -22,8 +22,8 @@ import { ACK, FIN, read16, read32, readSegment, RST, Segment, SYN } from "./segm
 
 const PROTOCOL_TCP = 6;
 const RECORDS = 8192;
-/** A client's SYN may be sent to so many other backends besides. */
-const RETRIES = 3;
+/** A client's SYN may be sent to so many other backends besides, to each again after an RST. */
+const RETRIES = 7;
 /** One frame in so many is also read by `tests/support/frames.ts`. */
 const SECOND_OPINION_EVERY = 64;
 /** The whole table is checked once in so many steps. */
@@ -340,8 +340,10 @@ export class Watch {
         : s.seq === 0 && s.ack === ((o.seq + taken) | 0);
       if (!fits) continue;
       this.ownResets++;
-      // Only an attempt may be refused; what belongs to no connection must not be a living one's.
-      const isLost = connection?.busy === true && !connection.struck &&
+      // Only an attempt may be refused, and who answers one too late; what belongs to no connection
+      // must not be a living one's.
+      const isLate = (o.flags & SYN) !== 0 && (connection?.serverEnds.length ?? 0) > 1;
+      const isLost = connection?.busy === true && !connection.struck && !isLate &&
         (o.flags & (SYN | ACK)) !== SYN;
       if (isLost && !this.#options.evicts) this.#fail("reset a living connection", connection!);
       if (connection !== null) connection.refusedByProxy = true;
