@@ -79,6 +79,7 @@ export class Resends {
     const entry = pdu.flow >>> 1;
     if (table.state(entry) !== SYN_SENT || retries.target(entry) === null) return;
     if (pdu.seq === ((isnOfA(table, entry) + 1) | 0)) return; // the client gives up
+    if (!retries.maySendAgain(entry)) return; // anybody can send an RST in the client's name
     const frame = retries.write(entry, b.arena);
     if (frame >= 0) this.#send(entry, frame, frame + retries.lengthOf(entry), nowMs);
   }

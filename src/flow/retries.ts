@@ -27,6 +27,8 @@ const COUNT = 0x0f;
 const REFUSED = 0x10;
 /** its SYN had data, which a member that is silent may have taken. */
 const HAS_DATA = 0x20;
+/** its SYN has been sent to its member once more. */
+const SENT_AGAIN = 0x40;
 
 export interface RetryOptions {
   /** Most members that a connection tries after the first one; up to MOST_RETRIES. */
@@ -111,6 +113,13 @@ export class Retries {
       if (this.#tried[i] === member) return true;
     }
     return false;
+  }
+
+  /** True for the first time since it came to its member. */
+  maySendAgain(entry: number): boolean {
+    const flags = this.#flags[entry]!;
+    this.#flags[entry] = flags | SENT_AGAIN;
+    return (flags & SENT_AGAIN) === 0;
   }
 
   hasData(entry: number): boolean {

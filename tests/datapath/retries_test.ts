@@ -242,6 +242,8 @@ Deno.test("retries: a SYN that an older connection kept waiting follows the clie
       [first.dst, 2000, first.srcPort, "S", ISN],
     ],
   );
+  const twice = tcpOf(attempt.world.send(buildTcp({ ...client, seq: 78 })));
+  assert.ok(twice.every(({ flags }) => flags === "R"), "once for each backend");
   const [synAck] = attempt.answer({ flags: "SA", seq: 9000, ack: ISN + 1 });
   assert.equal(synAck!.dst, CLIENT);
   const again = tcpOf(attempt.world.send(buildTcp({ ...client, seq: 77 })));
