@@ -2,14 +2,13 @@
  * What nodes of a plan that another one has too take over from there: at a reload nobody starts
  * again.
  */
-import { GrowingMap } from "../../core/growing_map.ts";
 import { finish, type Slices } from "../../core/slices.ts";
 import { childrenOf, type Predicate, type Tree } from "../language/ast.ts";
 import { armsOf, NODES_AT_ONCE, type Plan, type PlanNode } from "./plan.ts";
 import { samePredicate } from "./same.ts";
 
-/** Most parts of a list that its key names. */
-const MAX_KEY_PARTS = 8;
+/** Most parts of a list that its hash is made of. */
+const MAX_HASHED_PARTS = 8;
 
 /**
  * Takes counters, positions and buckets of unchanged nodes over from `old` into `plan`. A node is
@@ -56,33 +55,43 @@ function* adoptNode(
     }
     return;
   }
-  const places = new GrowingMap<string, number[]>(); // of the old arms, by what they ask
-  for (const [place, { when }] of oldArms.entries()) {
+  // The old arms by what they ask: first[hash] and next[place] chain places, 1 more than each.
+  const first = new Int32Array(2 ** Math.ceil(Math.log2(oldArms.length + 1)));
+  const next = new Int32Array(oldArms.length);
+  for (let place = oldArms.length - 1; place >= 0; place--) {
     yield;
-    const text = keyOf(when);
-    const known = places.get(text);
-    if (known === undefined) places.add(text, [place]);
-    else known.push(place);
+    const bucket = hashOf(oldArms[place]!.when) & (first.length - 1);
+    next[place] = first[bucket]!;
+    first[bucket] = place + 1;
   }
   for (const [i, { when }] of arms.entries()) {
     yield;
-    const candidates = places.get(keyOf(when)) ?? [];
-    const at = candidates.findIndex((place) => samePredicate(when, oldArms[place]!.when));
-    if (at < 0) continue;
-    const [place] = candidates.splice(at, 1);
-    yield* adoptNode(plan, node.children[i]!, old, oldNode.children[place!]!, numbers);
+    const bucket = hashOf(when) & (first.length - 1);
+    let before = -1;
+    let place = first[bucket]! - 1;
+    while (place >= 0 && !samePredicate(when, oldArms[place]!.when)) {
+      before = place;
+      place = next[place]! - 1;
+    }
+    if (place < 0) continue;
+    if (before < 0) first[bucket] = next[place]!; // each is taken once
+    else next[before] = next[place]!;
+    yield* adoptNode(plan, node.children[i]!, old, oldNode.children[place]!, numbers);
   }
 }
 
-/** Equal for predicates that ask the same, and short. */
-function keyOf(when: Predicate): string {
-  return JSON.stringify(
+/** Equal for predicates that ask the same. */
+function hashOf(when: Predicate): number {
+  const text = JSON.stringify(
     when,
     (_, value) =>
-      Array.isArray(value) && value.length > MAX_KEY_PARTS
-        ? [value.length, ...value.slice(0, MAX_KEY_PARTS)]
+      Array.isArray(value) && value.length > MAX_HASHED_PARTS
+        ? [value.length, ...value.slice(0, MAX_HASHED_PARTS)]
         : value,
   );
+  let hash = 0;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return (hash ^ hash >>> 15) >>> 0;
 }
 
 /** True if the two nodes say the same, whatever is below them. */

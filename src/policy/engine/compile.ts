@@ -71,17 +71,6 @@ export function* compileInSlices(plan: Plan): Slices<Evaluate> {
 /** A function of the PDU and the base. */
 type Made = (pdu: Pdu, base: number) => number | boolean;
 
-/** A node, and its number relative to the base. */
-interface Below {
-  readonly node: PlanNode;
-  readonly offset: number;
-}
-
-/** An arm, and the node below it. */
-interface PlannedArm extends Below {
-  readonly arm: Arm;
-}
-
 class Emitter {
   readonly #plan: Plan;
   readonly #names = new Map<string, string>();
@@ -144,55 +133,55 @@ class Emitter {
   // Selectors
 
   *#firstMatch(node: PlanNode, offset: number, arms: readonly Arm[]): Slices<string> {
-    const planned: PlannedArm[] = [];
-    for (const [i, arm] of arms.entries()) {
-      const child = node.children[i]!;
-      planned.push({ arm, node: child, offset: offset + child.number - node.number });
-      if (i % NODES_AT_ONCE === 0) yield;
-    }
-    return (yield* this.#cut(yield* this.#segments(planned))) + this.#default(offset);
+    return (yield* this.#cut(this.#segments(node, offset, arms))) + this.#default(offset);
   }
 
   /** Statements for the arms, in order: each returns if its arm holds, or one of its arms does. */
-  *#segments(arms: readonly PlannedArm[]): Slices<string[]> {
-    const segments: string[] = [];
+  *#segments(node: PlanNode, offset: number, arms: readonly Arm[]): Generator<string | void> {
     for (let start = 0; start < arms.length;) {
       let end = start;
-      while (end < arms.length && this.#isIndexable(arms[end]!.arm.when)) {
+      while (end < arms.length && this.#isIndexable(arms[end]!.when)) {
         if (++end % 1024 === 0) yield;
       }
       if (end - start >= INDEXED_ARMS) {
-        segments.push(yield* this.#indexed(arms.slice(start, end)));
+        const index = this.#table(yield* ArmIndex.of(whensOf(arms, start, end), this.#plan.lists));
+        const called = yield* this.#called(node, offset, start, end);
+        yield `r = ${index}.find(p); if (r !== ${NOWHERE}) { ${called} } `;
         start = end;
       } else {
-        const { arm, node, offset } = arms[start++]!;
-        const when = yield* this.#predicate(arm.when);
-        segments.push(`if (${when}) { ${yield* this.#branch(node, offset)} } `);
+        const child = node.children[start]!;
+        const when = yield* this.#predicate(arms[start++]!.when);
+        const then = yield* this.#branch(child, offset + child.number - node.number);
+        yield `if (${when}) { ${then} } `;
       }
     }
-    return segments;
   }
 
-  /** Cuts a long list of statements into functions, which say NOWHERE to go on. */
-  *#cut(segments: readonly string[]): Slices<string> {
-    const groups: string[][] = [[]];
-    let length = 0;
-    for (const [i, segment] of segments.entries()) {
-      if (i % NODES_AT_ONCE === 0) yield;
-      if (groups.at(-1)!.length === ARMS_PER_FUNCTION || length > PIECE_LENGTH) {
-        groups.push([]);
-        length = 0;
-      }
-      groups.at(-1)!.push(segment);
-      length += segment.length;
-    }
-    if (groups.length === 1) return segments.join("");
+  /**
+   * Cuts a long list of statements into functions, which say NOWHERE to go on: as the statements
+   * come, so that they are not all there at a time.
+   */
+  *#cut(segments: Iterable<string | void>): Slices<string> {
     const calls: string[] = [];
-    for (const group of groups) {
-      yield;
-      const name = this.#function(`${group.join("")}return ${NOWHERE};`);
+    let [group, length] = ["", 0];
+    const call = () => {
+      const name = this.#function(`${group}return ${NOWHERE};`);
       calls.push(`r = ${name}(p, b); if (r !== ${NOWHERE}) return r; `);
+      [group, length] = ["", 0];
+    };
+    for (const segment of segments) {
+      if (segment === undefined) yield;
+      else {
+        if (length === ARMS_PER_FUNCTION || group.length > PIECE_LENGTH) {
+          call();
+          yield;
+        }
+        group += segment;
+        length++;
+      }
     }
+    if (calls.length === 0) return group;
+    call();
     return yield* this.#cut(calls);
   }
 
@@ -202,19 +191,15 @@ class Emitter {
     return when.test !== "address" || leavingIn(when.in, this.#plan).length === 0;
   }
 
-  *#indexed(arms: readonly PlannedArm[]): Slices<string> {
-    const index = this.#table(yield* ArmIndex.of(whensOf(arms), this.#plan.lists));
-    return `r = ${index}.find(p); if (r !== ${NOWHERE}) { ${yield* this.#called(arms)} } `;
-  }
-
-  /** Calls the function for what is below, whose place among them is `r`. */
-  *#called(below: readonly Below[]): Slices<string> {
-    const [offsets, shapes] = [new Int32Array(below.length), new Int32Array(below.length)];
+  /** Calls the function for the child whose place among these is `r`. */
+  *#called(node: PlanNode, offset: number, start: number, end: number): Slices<string> {
+    const [offsets, shapes] = [new Int32Array(end - start), new Int32Array(end - start)];
     const numbers = new Map<string, number>(); // of the functions
-    for (const [i, { node, offset }] of below.entries()) {
-      const name = this.#function(yield* this.#subtree(node, 0));
+    for (let i = 0; i < offsets.length; i++) {
+      const child = node.children[start + i]!;
+      const name = this.#function(yield* this.#subtree(child, 0));
       if (!numbers.has(name)) numbers.set(name, numbers.size);
-      offsets[i] = offset;
+      offsets[i] = offset + child.number - node.number;
       shapes[i] = numbers.get(name)!;
     }
     const names = [...numbers.keys()];
@@ -229,16 +214,16 @@ class Emitter {
   }
 
   *#choice(node: PlanNode, offset: number): Slices<string> {
-    const below = node.children.map((child): Below => (
-      { node: child, offset: offset + child.number - node.number }
-    ));
+    const { children } = node;
     const choose = `r = choosers[b + ${int(offset)}].choose(p); `;
-    if (below.length > INLINE_NODES) {
-      return `${choose}if (r >= 0) { ${yield* this.#called(below)} } ${this.#default(offset)}`;
+    if (children.length > INLINE_NODES) {
+      const called = yield* this.#called(node, offset, 0, children.length);
+      return `${choose}if (r >= 0) { ${called} } ${this.#default(offset)}`;
     }
     let cases = "";
-    for (const [i, { node, offset }] of below.entries()) {
-      cases += `case ${int(i)}: { ${yield* this.#branch(node, offset)} } `;
+    for (const [i, child] of children.entries()) {
+      const then = yield* this.#branch(child, offset + child.number - node.number);
+      cases += `case ${int(i)}: { ${then} } `;
     }
     return `${choose}switch (r) { ${cases} } ${this.#default(offset)}`;
   }
@@ -441,8 +426,12 @@ class Emitter {
   }
 }
 
-function* whensOf(arms: readonly PlannedArm[]): Generator<Predicate, undefined> {
-  for (const { arm } of arms) yield arm.when;
+function* whensOf(
+  arms: readonly Arm[],
+  start: number,
+  end: number,
+): Generator<Predicate, undefined> {
+  for (let i = start; i < end; i++) yield arms[i]!.when;
 }
 
 /** The only way from data into the functions' text. */

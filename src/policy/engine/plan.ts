@@ -65,6 +65,9 @@ export interface Plan {
   readonly customs: ReadonlyMap<Predicate, (pdu: Readonly<Pdu>) => boolean>;
 }
 
+/** Of all leaves, half of the nodes of a long policy; never written to. */
+const NO_CHILDREN: PlanNode[] = [];
+
 /** Most memory that a policy may take, by `footprint.ts`. */
 export const MAX_BYTES: number = 3 * 2 ** 30;
 
@@ -252,7 +255,7 @@ function* expand(
   }
   const number = nodes.length;
   if (number % NODES_AT_ONCE === 0) yield;
-  const children: PlanNode[] = [];
+  const children = tree.node === "decide" ? NO_CHILDREN : [];
   const node = { number, tree, children, size: 0 };
   nodes.push(node);
   for (const child of eachChildOf(tree)) {

@@ -16,12 +16,16 @@ export interface Line {
   /** Where in `text` each further line of the file begins. */
   readonly breaks: readonly number[];
   /** The lines indented below it. */
-  readonly block: Line[];
+  block: Line[];
   /**
    * Its position or its block is already reported as wrong; don't report a missing block as well.
    */
   doubtful: boolean;
 }
+
+/** Shared by all lines that have none, nearly all there are; never written to. */
+const NO_LINES: Line[] = [];
+const NO_BREAKS: readonly number[] = [];
 
 /** Where in the file an offset of a line's text is, and the text of that line of the file. */
 export function placeOf(line: Line, offset: number): Position & { readonly source: string } {
@@ -67,7 +71,15 @@ export function* readLinesInSlices(text: string, file: string, report: Report): 
     number++;
     const { start, width, tabs } = indentOf(raw);
     if (start === raw.length || raw[start] === "#") continue;
-    let line: Line = { file, number, start, text: raw, breaks: [], block: [], doubtful: false };
+    let line: Line = {
+      file,
+      number,
+      start,
+      text: raw,
+      breaks: NO_BREAKS,
+      block: NO_LINES,
+      doubtful: false,
+    };
     const open = raw.includes("{") ? yield* readOn(text, raw, end) : null;
     if (open !== null) {
       const breaks = open.starts.map((start) => start - begin);
@@ -103,6 +115,7 @@ export function* readLinesInSlices(text: string, file: string, report: Report): 
         skipWider = outer.width;
         continue;
       }
+      if (parent.block === NO_LINES) parent.block = [];
       levels.push({ width, lines: parent.block });
     } else if (levels.length === 1) {
       levels[0]!.width = width; // only a top level that was wrongly indented gets here with less

@@ -128,7 +128,7 @@ function* readSubtreeDefinition(scope: Scope, line: Line, cursor: Cursor): Slice
       scope.subtrees.set(meant, { tree, depth });
     }
   } else if (checkName(scope, line, name, name.text, scope.subtrees.has(name.text))) {
-    if (tree !== UNREADABLE) scope.positions.set(tree, position);
+    if (tree !== UNREADABLE) scope.positions.add(tree, position);
     scope.subtrees.set(name.text, { tree, depth });
   }
 }

@@ -2,7 +2,6 @@
  * What the readers of a policy text share: what is defined so far, where each node is written,
  * where errors go, and how numbers are read and words guessed.
  */
-import { GrowingMap } from "../../core/growing_map.ts";
 import type { Slices } from "../../core/slices.ts";
 import { MAX_TEXT_DEPTH } from "../language/limits.ts";
 import {
@@ -18,6 +17,7 @@ import type { Include } from "./include.ts";
 import type { Line, Report } from "./lines.ts";
 import { closest, quote } from "../../core/text.ts";
 import type { Position } from "./policy_error.ts";
+import { Positions } from "./positions.ts";
 import { NAME, OTHER_WORDS } from "../language/words.ts";
 
 /** A user's functions that a policy text may name: what `custom NAME` means in it. */
@@ -55,7 +55,7 @@ export class Scope {
   /** Every file that is read, and its text. */
   readonly sources: Map<string, string>;
   /** Where each node is written. */
-  readonly positions: GrowingMap<object, Position> = new GrowingMap();
+  readonly positions: Positions = new Positions();
   /** Lists that are defined above, by name without `$`. */
   readonly lists: Map<string, List> = new Map();
   /** Pools that are defined above, likewise; a name is that of a pool or of a list. */
