@@ -9,7 +9,7 @@ import { type HashKey, keyedHash } from "../../wire/keyed_hash.ts";
 import { ByWeight } from "./by_weight.ts";
 import { InTurn } from "./in_turn.ts";
 import { Least } from "./least.ts";
-import { Maglev } from "./maglev.ts";
+import { ConsistentTable } from "./maglev.ts";
 import type { Member } from "./member.ts";
 
 /** A member's share of its weight is told apart by this much. */
@@ -20,6 +20,7 @@ const DRAWS = 8;
 
 export class Pool {
   readonly name: string;
+  readonly #key: HashKey;
   /** How members are checked. Changed by `Backends` only. */
   health: Health = healthOf();
   /** In the order given; those that are leaving last. Changed by `Backends` only. */
@@ -44,16 +45,14 @@ export class Pool {
   #inTurn: InTurn | null = null;
   #least: Least | null = null;
   #earlierTurns: InTurn | null = null;
-  /**
-   * Of all members that are backups, or of all that are none; null: to be made when it is asked
-   * for.
-   */
-  #maglev: Maglev | null = null;
-  #isMaglevStale = true;
-  readonly #key: HashKey;
+  /** Of all members that are backups, and of all that are none. */
+  readonly #backups: ConsistentTable;
+  readonly #others: ConsistentTable;
 
   constructor(name: string, key: HashKey) {
     this.name = name;
+    this.#backups = new ConsistentTable(key);
+    this.#others = new ConsistentTable(key);
     this.#key = key;
   }
 
@@ -66,7 +65,8 @@ export class Pool {
   rearrange(members: readonly Member[]): void {
     this.members = members;
     this.#isStale = true;
-    this.#maglev = null;
+    this.#backups.isStale = true;
+    this.#others.isStale = true;
     this.leaving.clear();
     for (const { isLeaving, address } of members) if (isLeaving) this.leaving.add(address);
     for (const { isLeaving, address } of members) if (!isLeaving) this.leaving.delete(address);
@@ -205,17 +205,21 @@ export class Pool {
   }
 
   #consistent(hash: number): Member | null {
-    if (this.#maglev === null) {
-      const { isBackup } = this.#usable[0]!;
-      const alike = (member: Member) =>
-        member.weight > 0 && member.isBackup === isBackup && !member.isLeaving;
-      this.#maglev = new Maglev(this.members.filter(alike), this.#key);
-    }
-    if (this.#isMaglevStale) this.#maglev.refresh();
-    this.#isMaglevStale = false;
-    const member = this.#usable[this.#maglev.placeOf(hash)]!;
+    const { isBackup } = this.#usable[0]!;
+    const table = isBackup ? this.#backups : this.#others;
+    if (table.isStale) table.renew(this.#lasting(isBackup));
+    const place = table.placeOf(hash);
+    if (place < 0) return this.#byHash(hash);
+    const member = this.#usable[place]!;
     if (!member.isFull) return member;
     return this.#instead(hash, this.#byWeight ??= new ByWeight(this.#usable, true));
+  }
+
+  /** Those that a consistent hash gives slots to, whether they are there or not. */
+  #lasting(isBackup: boolean): readonly Member[] {
+    return this.members.filter((member) =>
+      member.weight > 0 && member.isBackup === isBackup && !member.isLeaving
+    );
   }
 
   /** The member whose it is is full. */
@@ -230,7 +234,6 @@ export class Pool {
    * question.
    */
   #refresh(): void {
-    const wasBackup = this.#usable[0]?.isBackup;
     for (const member of this.#usable) member.place = -1;
     const { check, allDown } = this.health;
     // Where checks tell, one is used until its first result; where ARP does, while nobody has
@@ -247,8 +250,6 @@ export class Pool {
     const weighty = this.members.filter(({ weight }) => weight > 0);
     this.#usable = ranks.map((isOf) => weighty.filter(isOf)).find(({ length }) => length > 0) ?? [];
     for (const [place, member] of this.#usable.entries()) member.place = place;
-    if (wasBackup !== this.#usable[0]?.isBackup) this.#maglev = null;
-    this.#isMaglevStale = true;
     this.#isLimited = this.#usable.some(({ maxconn }) => maxconn > 0);
     this.#earlierTurns = this.#inTurn ?? this.#earlierTurns;
     this.#byWeight = this.#byShare = null;

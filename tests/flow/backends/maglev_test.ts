@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { finish } from "../../../src/core/slices.ts";
 import { SeededRandom } from "../../../src/core/random.ts";
 import { Backends } from "../../../src/flow/backends/backends.ts";
 import { Maglev, SLOTS } from "../../../src/flow/backends/maglev.ts";
@@ -93,7 +94,7 @@ Deno.test("Maglev's slots are shared by weight as exactly as slots can be", () =
   const weights = [1, 2, 19, 256, 64];
   const members = plain(5).map((member, i) => ({ ...member, weight: weights[i]! }));
   const backends = make(members);
-  const maglev = new Maglev(backends.pools[1]!.members, KEY);
+  const maglev = finish(Maglev.of(backends.pools[1]!.members, KEY));
   chosen(backends.pools[1]!); // gives the members their places
   const counts = weights.map(() => 0);
   for (let slot = 0; slot < SLOTS; slot++) counts[maglev.placeOf(slot)]!++;
@@ -127,4 +128,51 @@ Deno.test("Maglev of backups is made when they are all there is, and of the othe
   assert.deepEqual([...backups].sort(), members.slice(3).map(({ address }) => address));
   for (const member of pool.members.slice(0, 3)) backends.setStatus(member, "up");
   assert.deepEqual(chosen(pool), before);
+});
+
+Deno.test("Maglev with few of many members there gives each its share, and the rest find it again", () => {
+  const backends = make(plain(1000));
+  const pool = backends.pools[1]!;
+  const before = chosen(pool);
+  const there = pool.members.slice(0, 5).map(({ address }) => address);
+  for (const member of pool.members.slice(5)) backends.setStatus(member, "down");
+  const few = chosen(pool);
+  for (const address of there) {
+    const share = few.filter((one) => one === address).length / CLIENTS;
+    assert.ok(Math.abs(share - 1 / 5) < 0.02, `${share}`);
+  }
+  for (const [i, address] of before.entries()) {
+    if (there.includes(address)) assert.equal(few[i], address, "a member keeps its own");
+  }
+  for (const member of pool.members) backends.setStatus(member, "up");
+  assert.deepEqual(chosen(pool), before);
+});
+
+Deno.test("Maglev's old table serves while the new one is made, a slice with each connection", () => {
+  const backends = make(plain(10));
+  const pool = backends.pools[1]!;
+  const before = chosen(pool);
+  backends.setWeight(pool.members[0]!, 256);
+  const after = chosen(pool);
+  assert.deepEqual(after.slice(0, 20), before.slice(0, 20));
+  const heavy = after.slice(1000).filter((address) => address === pool.members[0]!.address).length;
+  assert.ok(Math.abs(heavy / (CLIENTS - 1000) - 256 / 265) < 0.01, `${heavy}`);
+  assert.deepEqual(
+    chosen(pool),
+    chosen(make(plain(10).with(0, { ...plain(1)[0]!, weight: 256 })).pools[1]!),
+  );
+});
+
+Deno.test("Maglev's table knows the same members when they are defined once more, and others when they are new", () => {
+  const backends = make(plain(10));
+  const before = chosen(backends.pools[1]!);
+  backends.define({ web: { members: plain(10) } });
+  assert.deepEqual(chosen(backends.pools[1]!), before);
+  // One that has gone and come back is another.
+  backends.define({ web: { members: plain(9) } });
+  chosen(backends.pools[1]!);
+  backends.define({ web: { members: plain(10) } });
+  for (const member of backends.pools[1]!.members) backends.setStatus(member, "up");
+  chosen(backends.pools[1]!);
+  assert.deepEqual(chosen(backends.pools[1]!), before);
 });
