@@ -1,7 +1,8 @@
 /**
  * The proxy from its sources, with the built-in policy, and beside it something that wants the
- * event loop all the time: it notes how long it had to wait for each turn. SIGUSR2 begins and ends
- * the noting, SIGTERM ends the proxy; the last line is then a `LoopDelay` as JSON.
+ * event loop all the time: it notes how long it had to wait for each turn, and how much of that the
+ * thread has worked. SIGUSR2 begins and ends the noting, SIGTERM ends the proxy; the last line is
+ * then a `LoopDelay` as JSON.
  *
  * Only for a proxy under load: an idle one would never sleep beside this.
  */
@@ -16,19 +17,40 @@ export interface LoopDelay {
   readonly p99: number;
   readonly p999: number;
   readonly max: number;
+  /** The longest turn in processor time of the thread, and how many took more than 10 ms of it. */
+  readonly longestCpu: number;
+  readonly longCpu: number;
 }
+
+const LONG_MS = 10;
+const CLOCK_THREAD_CPUTIME_ID = 3;
 
 const MOST_TURNS = 1 << 20;
 
 if (import.meta.main) {
+  const libc = Deno.dlopen("libc.so.6", {
+    clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
+  });
+  const time = new BigInt64Array(2);
+  const cpuNow = (): number => {
+    libc.symbols.clock_gettime(CLOCK_THREAD_CPUTIME_ID, time);
+    return Number(time[0]) * 1e3 + Number(time[1]) / 1e6;
+  };
   const waitedMs = new Float64Array(MOST_TURNS);
+  let [lastCpuMs, longestCpu, longCpu] = [0, 0, 0];
   let turns = 0;
   let notes = false;
   let lastMs = 0;
   const turn = (): void => {
     const nowMs = performance.now();
-    if (notes && turns < MOST_TURNS) waitedMs[turns++] = nowMs - lastMs;
+    const cpuMs = cpuNow();
+    if (notes) {
+      if (turns < MOST_TURNS) waitedMs[turns++] = nowMs - lastMs;
+      if (cpuMs - lastCpuMs > longestCpu) longestCpu = cpuMs - lastCpuMs;
+      if (cpuMs - lastCpuMs > LONG_MS) longCpu++;
+    }
     lastMs = nowMs;
+    lastCpuMs = cpuMs;
     setImmediate(turn);
   };
   Deno.addSignalListener("SIGUSR2", () => notes = !notes);
@@ -44,6 +66,8 @@ if (import.meta.main) {
     p99: at(0.99),
     p999: at(0.999),
     max: at(1),
+    longestCpu,
+    longCpu,
   };
   Deno.stdout.writeSync(new TextEncoder().encode(`\n${JSON.stringify(delay)}\n`));
   Deno.exit(code);

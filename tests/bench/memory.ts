@@ -18,6 +18,7 @@ export const memoryParts: readonly MemoryPart[] = [
   { name: "table", runs: [""] },
   { name: "rules", runs: [""] },
   { name: "reload", runs: [""] },
+  { name: "backends", runs: [""] },
   { name: "path", runs: ["1000", "65536", "1000000"] },
 ];
 

@@ -6,6 +6,7 @@
  *     PROXY=./proxy deno run -A tests/bench/process.ts
  */
 import { fileURLToPath } from "node:url";
+import { V8_FLAGS } from "../../src/pack/package.ts";
 import type { Host } from "../lab/lab.ts";
 import { proxyCommand, startProxy } from "../lab/proxy.ts";
 import { bridged, proxyAddress, tap, type Topology } from "../lab/topology.ts";
@@ -148,7 +149,7 @@ async function loopDelay(): Promise<LoopDelay> {
   await using topology = await lab();
   const program = fileURLToPath(new URL("loop_delay.ts", import.meta.url));
   const { host, client } = topology;
-  const proxy = host.start([Deno.execPath(), "run", "-A", program, ...quiet]);
+  const proxy = host.start([Deno.execPath(), "run", "-A", V8_FLAGS, program, ...quiet]);
   await proxy.waitFor(`backend ${backend} is at`, 20_000);
   await answers(client);
   await bulk(topology, 8, async () => {
