@@ -8,6 +8,7 @@
  */
 import { sourcePlatform } from "../../src/pack/source.ts";
 import { main } from "../../src/cli/main.ts";
+import { threadClock } from "./cpu_time.ts";
 import { builtIn } from "../../src/policy/language/built_in.ts";
 
 /** Waiting times in milliseconds. */
@@ -23,19 +24,11 @@ export interface LoopDelay {
 }
 
 const LONG_MS = 10;
-const CLOCK_THREAD_CPUTIME_ID = 3;
 
 const MOST_TURNS = 1 << 20;
 
 if (import.meta.main) {
-  const libc = Deno.dlopen("libc.so.6", {
-    clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
-  });
-  const time = new BigInt64Array(2);
-  const cpuNow = (): number => {
-    libc.symbols.clock_gettime(CLOCK_THREAD_CPUTIME_ID, time);
-    return Number(time[0]) * 1e3 + Number(time[1]) / 1e6;
-  };
+  const cpuNow = threadClock();
   const waitedMs = new Float64Array(MOST_TURNS);
   let [lastCpuMs, longestCpu, longCpu] = [0, 0, 0];
   let turns = 0;

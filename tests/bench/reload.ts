@@ -9,22 +9,14 @@
 import { ManualClock } from "../../src/core/clock.ts";
 import { formatError, parseInSlices } from "../../src/policy/notation/parse.ts";
 import { atOnce, inTurns } from "../../src/process/turns.ts";
+import { threadClock } from "./cpu_time.ts";
 import { subject } from "./mix.ts";
 
 const FLOWS = 1000;
 const RELOADS = 3;
 const SIZES = [1_000, 10_000, 100_000];
 
-const CLOCK_THREAD_CPUTIME_ID = 3;
-const libc = Deno.dlopen("libc.so.6", {
-  clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
-});
-const time = new BigInt64Array(2);
-
-function cpuMs(): number {
-  libc.symbols.clock_gettime(CLOCK_THREAD_CPUTIME_ID, time);
-  return Number(time[0]) * 1e3 + Number(time[1]) / 1e6;
-}
+const cpuMs = threadClock();
 
 function address(net: number, i: number): string {
   return `${net}.${i >> 16}.${(i >> 8) & 255}.${i & 255}`;

@@ -3,9 +3,10 @@
  * serves.
  */
 import assert from "node:assert/strict";
-import { connect, type Socket } from "node:net";
+import { connect } from "node:net";
 import { demo } from "../../src/policy/language/built_in.ts";
 import { print } from "../../src/policy/printing/print.ts";
+import { ControlAttack } from "../lab/control_attack.ts";
 import { startEcho } from "../lab/peer.ts";
 import { lastSummary, proxyCommand, startProxy, summaryCount, usualOptions } from "../lab/proxy.ts";
 import { labTests } from "../lab/suite.ts";
@@ -185,45 +186,6 @@ labTest(
   { otherUsers: true },
 );
 
-/** Clients of a control socket that do what they should not, until they are stopped. */
-class Attack {
-  connections = 0;
-  #isOver = false;
-  readonly #sockets = new Set<Socket>();
-  readonly #running: Promise<void>[];
-
-  constructor(readonly path: string) {
-    const body = "x".repeat(100_000);
-    const head = "POST /kill HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n";
-    const all = "GET /connections?limit=1000000 HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    const beginnings = ["GET /", head + body, all, "BREW /tree HTTP/1.1\r\nHost: x\r\n\r\n"];
-    this.#running = Array.from({ length: 200 }, (_, i) => this.#go(beginnings[i % 4]!));
-  }
-
-  async #go(bytes: string): Promise<void> {
-    while (!this.#isOver) {
-      await new Promise<void>((resolve) => {
-        const socket = connect({ path: this.path });
-        this.#sockets.add(socket);
-        socket.on("connect", () => this.connections++);
-        socket.on("error", () => {});
-        socket.on("close", () => {
-          this.#sockets.delete(socket);
-          setTimeout(resolve, 5);
-        });
-        socket.on("data", () => {});
-        socket.write(bytes);
-      });
-    }
-  }
-
-  async stop(): Promise<void> {
-    this.#isOver = true;
-    for (const socket of this.#sockets) socket.destroy();
-    await Promise.all(this.#running);
-  }
-}
-
 labTest(
   "while its control socket is attacked the proxy answers every ping, and the operator after it",
   async () => {
@@ -231,7 +193,7 @@ labTest(
     const control = new Controlled(topology);
     await Deno.writeTextFile(control.policy, "default drop\nicmp -> track, echo\n");
     const proxy = await control.start();
-    const attack = new Attack(control.socket);
+    const attack = new ControlAttack(control.socket);
     try {
       const { stdout } = await topology.client.run([
         "ping",
