@@ -1,7 +1,7 @@
 /**
  * What it costs to open a connection among 1,000 backends beside 3, by every method: SYNs go
- * through an appliance in memory, the two in turn, a fresh one each time. The ratio is the median of
- * the rounds' own; that of the least figures leaves out what others do to the caches.
+ * through an appliance in memory, the two in turn, a fresh one each time. The ratio is the median
+ * of the rounds' own; that of the least figures leaves out what others do to the caches.
  *
  *     deno task bench backends
  */

@@ -1,9 +1,9 @@
 /**
  * `deno task soak:control [ROUNDS]`: what an attack on the control socket costs the data path, in 7
  * rounds unless told otherwise, each without and with the attack: 1,000 clients that send half a
- * request, bodies of 10 MB, requests for a million rows and unknown methods, and come again at once.
- * Through the proxy go a stream of bulk TCP, then datagrams at a fixed rate. Prints medians and the
- * median of the rounds' ratios.
+ * request, bodies of 10 MB, requests for a million rows and unknown methods, and come again at
+ * once. Through the proxy go a stream of bulk TCP, then datagrams at a fixed rate. Prints medians
+ * and the median of the rounds' ratios.
  *
  * Client, backend, attackers and the proxy's control thread share the machine, so throughput says
  * as much about its cores. What the attack costs the packet thread itself is its processor time for

@@ -1,6 +1,6 @@
 /**
- * `deno task soak:reload [RELOADS]`: 500 reloads, unless told otherwise, under 200 new connections a
- * second and 20 that keep transferring. A fifth of the files are wrong, one in fifty has 100,000
+ * `deno task soak:reload [RELOADS]`: 500 reloads, unless told otherwise, under 200 new connections
+ * a second and 20 that keep transferring. A fifth of the files are wrong, one in fifty has 100,000
  * short rules, the wrong ones among them. Ends with exit code 1 if a connection failed or a reload
  * did not end as it should.
  *
@@ -28,8 +28,8 @@ const WRONG_EVERY = 5;
 const RELOAD_MS = 300_000;
 
 /**
- * A policy of so many rules; a wrong one would also forward nothing. They come after the load's own:
- * half of them are asked one by one.
+ * A policy of so many rules; a wrong one would also forward nothing. They come after the load's
+ * own: half of them are asked one by one.
  */
 function policyText(rules: number, isWrong: boolean): string {
   const lines = Array.from({ length: rules }, (_, i) => {

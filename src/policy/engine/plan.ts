@@ -65,8 +65,8 @@ export interface Plan {
   readonly customs: ReadonlyMap<Predicate, (pdu: Readonly<Pdu>) => boolean>;
 }
 
-/** Of all leaves, half of the nodes of a long policy; never written to. */
-const NO_CHILDREN: PlanNode[] = [];
+/** Of all leaves, half of the nodes of a long policy. */
+const NO_CHILDREN = Object.freeze<PlanNode[]>([]) as PlanNode[];
 
 /** Most memory that a policy may take, by `footprint.ts`. */
 export const MAX_BYTES: number = 3 * 2 ** 30;

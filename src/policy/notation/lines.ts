@@ -23,8 +23,8 @@ export interface Line {
   doubtful: boolean;
 }
 
-/** Shared by all lines that have none, nearly all there are; never written to. */
-const NO_LINES: Line[] = [];
+/** Shared by all lines that have none, nearly all there are. */
+const NO_LINES = Object.freeze<Line[]>([]) as Line[];
 const NO_BREAKS: readonly number[] = [];
 
 /** Where in the file an offset of a line's text is, and the text of that line of the file. */
