@@ -49,6 +49,15 @@ import { PlainSegments } from "./header_prediction.ts";
 import { Resends } from "./resends.ts";
 import type { Observer, SentFrame } from "./observer.ts";
 import { Observers } from "./observers.ts";
+import type { SavedChange } from "./saved_members.ts";
+import {
+  type Moment,
+  readState,
+  resumeState,
+  type Resumption,
+  type SavedState,
+  saveState,
+} from "./saved_state.ts";
 import {
   type Counters,
   countersOf,
@@ -102,6 +111,7 @@ export class Appliance {
   readonly backends: Backends;
   /** Ends connections though no packet asks for it. */
   readonly endings: Endings;
+  readonly #config: Config;
   readonly #clock: Clock;
   /** Side A's link and side B's, which may be one and the same. */
   readonly #a: Link;
@@ -142,6 +152,7 @@ export class Appliance {
       checkRandom,
       hashKey,
     } = options;
+    this.#config = config;
     this.#clock = clock;
     this.#console = this.#observer = observer;
     this.#nowMs = clock.nowMs();
@@ -377,6 +388,44 @@ export class Appliance {
       this.backends.pools,
       this.#checks,
     );
+  }
+
+  /**
+   * All that a restart would lose, as the bytes of a file: see `saved_state.ts`. `changes` are
+   * those of pools' members that no policy says.
+   */
+  saveState(
+    boot: string,
+    wallMs: number,
+    changes: readonly SavedChange[] = [],
+  ): Uint8Array<ArrayBuffer> {
+    return saveState(this.#stateful(), changes, this.#moment(boot, wallMs));
+  }
+
+  /** What an earlier run has saved. Throws an Error that says why it can't be used. */
+  readState(
+    bytes: Uint8Array<ArrayBuffer>,
+    boot: string,
+    wallMs: number,
+    maxAgeMs: number,
+  ): SavedState {
+    return readState(bytes, this.links, this.#moment(boot, wallMs), maxAgeMs);
+  }
+
+  /** Takes it up, before the first frame. */
+  resumeState(saved: SavedState): Resumption {
+    const resumption = resumeState(this.#stateful(), saved, this.#clock.nowMs());
+    this.#checks?.resume();
+    return resumption;
+  }
+
+  #stateful() {
+    const { backends, connections, links, metrics } = this;
+    return { config: this.#config, backends, connections, links, metrics };
+  }
+
+  #moment(boot: string, wallMs: number): Moment {
+    return { boot, wallMs, nowMs: this.#clock.nowMs() };
   }
 
   // A frame's way

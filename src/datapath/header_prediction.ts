@@ -25,15 +25,8 @@ import {
   TYPE_MASK,
 } from "../flow/entry.ts";
 import { ESTABLISHED } from "../flow/tcp_state.ts";
-import {
-  ACK,
-  END,
-  MAX_END,
-  MAX_WIN,
-  OLD_ACK_BYTES,
-  scaleOf,
-  WORDS_PER_SIDE,
-} from "../flow/tcp_window.ts";
+import { scaleOf } from "../flow/tcp_offers.ts";
+import { ACK, END, MAX_END, MAX_WIN, OLD_ACK_BYTES, WORDS_PER_SIDE } from "../flow/tcp_window.ts";
 import { leavesWhole } from "../stack/fragmentation.ts";
 import { FORWARD } from "../policy/language/ast.ts";
 import type { Evaluate } from "../policy/engine/environment.ts";
@@ -136,7 +129,7 @@ export class PlainSegments {
     const ahead = (end - words[own + END]!) | 0;
     const behind = (words[peer + END]! - ack) | 0;
     if (
-      ownWindow === 0 || peerWindow === 0 || ((seq - words[own + MAX_END]!) | 0) > 0 ||
+      ownWindow <= 0 || peerWindow <= 0 || ((seq - words[own + MAX_END]!) | 0) > 0 ||
       ((ahead + peerWindow) | 0) < 0 || behind < 0 ||
       (behind > OLD_ACK_BYTES && behind > ownWindow)
     ) return NOT_MINE;

@@ -108,6 +108,14 @@ export class HealthChecks {
     }
   }
 
+  /** What the members' statuses say is known of them, from an earlier run. */
+  resume(): void {
+    for (const member of this.#probes.keys()) {
+      const { status } = member;
+      if (status === "up" || status === "down") this.#health.resume(member, status);
+    }
+  }
+
   /** Members that are checked. */
   get count(): number {
     return this.#health.count;

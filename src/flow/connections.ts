@@ -49,7 +49,7 @@ import {
   UDP_ONGOING,
 } from "./lifetimes.ts";
 import { LinkedLists } from "../core/linked_lists.ts";
-import { OPENED } from "./entry.ts";
+import { LAST_SEEN, META, OPENED, STATE_SHIFT } from "./entry.ts";
 import { Lookahead } from "./lookahead.ts";
 import { EvictionClasses, FINISHED, LIVE, ONE_SIDED, RESET } from "./eviction.ts";
 import { type PortRange, Ports } from "./ports.ts";
@@ -59,7 +59,7 @@ import { ALL, isCounted, Shares } from "./shares.ts";
 import { FlowTable, SIDE_A, SIDE_B } from "./table.ts";
 import * as tcpState from "./tcp_state.ts";
 import { TcpTracker, UNTOUCHED } from "./tcp_tracker.ts";
-import { isOwnSyn } from "./tcp_window.ts";
+import { endOfSent, isFirstOfA, isOwnSyn, resumeWindow } from "./tcp_window.ts";
 import type { NextHops, Translation } from "./translate.ts";
 
 /** Default share of one source: of the table, and of the ports towards each (backend, port). */
@@ -89,6 +89,9 @@ export interface ConnectionsOptions {
   readonly retries?: RetryOptions | null;
   readonly random: Random;
 }
+
+/** What became of a connection that an earlier run has left. */
+export type Resumed = "resumed" | "expired" | "no room";
 
 export class Connections {
   readonly table: FlowTable;
@@ -478,9 +481,7 @@ export class Connections {
     );
     this.table.setExtra(entry, OPENED, nowMs);
     this.table.setState(entry, state);
-    this.#classes.add(entry, evictionClass);
-    if (isPooled) this.#ports.add(entry, evictionClass);
-    this.#shares.move(entry, -1, evictionClass, isPooled);
+    this.#count(entry);
     this.table.setMember(entry, member.index);
     backends.opened(member);
     this.retries?.opened(entry, pdu.end > pdu.payload, nowMs);
@@ -548,13 +549,22 @@ export class Connections {
       const entry = this.table.insertOneSided(pdu.protocol, pdu.src, pdu.dst, ports);
       this.table.setExtra(entry, OPENED, nowMs);
       this.table.setState(entry, ONE_SIDED_QUERY);
-      this.#classes.add(entry, ONE_SIDED);
+      this.#count(entry);
       pdu.flow = (entry << 1) | SIDE_A;
       pdu.opened = 1;
     }
     const entry = pdu.flow >>> 1;
     this.#renew(entry, this.table.state(entry), nowMs);
     return 0;
+  }
+
+  /** Counts an entry that is new in the table. */
+  #count(entry: number): void {
+    const evictionClass = CLASS_OF_STATE[this.table.state(entry)]!;
+    const isPooled = this.#hasPort(entry);
+    this.#classes.add(entry, evictionClass);
+    if (isPooled) this.#ports.add(entry, evictionClass);
+    this.#shares.move(entry, -1, evictionClass, isPooled);
   }
 
   /**
@@ -600,6 +610,42 @@ export class Connections {
   expiresInMs(entry: number, nowMs: number): number {
     const timeoutMs = this.#timeoutsMs[this.table.state(entry)]!;
     return Math.max(0, timeoutMs - this.table.idleMs(entry, nowMs));
+  }
+
+  /**
+   * Every connection: live ones first, for a table that has less room, and of each class those
+   * first that were not heard of for longer.
+   */
+  *[Symbol.iterator](): Generator<number> {
+    for (let evictionClass = LIVE; evictionClass >= ONE_SIDED; evictionClass--) {
+      yield* this.#classes.ofClass(evictionClass);
+    }
+  }
+
+  /**
+   * Takes a connection of an earlier run, given as `FlowTable.copyOut` writes it: what is read is
+   * for the caller to check. LAST_SEEN is how long it has been idle by now, OPENED its age, and its
+   * member is one of today's.
+   */
+  resume(words: Readonly<Int32Array>, at: number, nowMs: number): Resumed {
+    const { table } = this;
+    const { backends } = this.#options;
+    const idleMs = words[at + LAST_SEEN]!;
+    const state = (words[at + META]! >>> STATE_SHIFT) & 0xff;
+    if (idleMs >= this.#timeoutsMs[state]!) return "expired";
+    const entry = table.copyIn(words, at);
+    if (entry < 0) return "no room";
+    table.touch(entry, nowMs - idleMs);
+    table.setExtra(entry, OPENED, nowMs - table.extra(entry, OPENED));
+    if (tcpState.hasBeenOpen(state)) resumeWindow(table, entry);
+    this.#count(entry);
+    if (!table.hasSideB(entry)) return "resumed";
+    // Its SYN is not remembered: its member has its time once more, then the client's next one is
+    // the other try.
+    const hasData = !isFirstOfA(table, entry, endOfSent(table, entry, SIDE_A));
+    this.retries?.opened(entry, hasData, nowMs);
+    backends.resumed(backends.all[table.member(entry)]!, isOver(CLASS_OF_STATE[state]!));
+    return "resumed";
   }
 
   remove(entry: number): void {

@@ -45,6 +45,10 @@ export const EXTRA_WORDS = 3;
 /** Of these, when the connection was opened, in ms modulo 2³²; 0 and 1 are `tcp_window.ts`'s. */
 export const OPENED = 2;
 
+/** An entry with all that is kept elsewhere, as words: these, EXTRA, and its member's number. */
+export const MEMBER: number = ENTRY_WORDS + EXTRA_WORDS;
+export const SAVED_WORDS: number = MEMBER + 1;
+
 /** Index of an entry's first word. */
 export function baseOf(entry: number): number {
   return entry << ENTRY_SHIFT;

@@ -68,8 +68,13 @@ export class EvictionClasses {
   }
 
   *[Symbol.iterator](): Generator<number> {
-    for (const list of this.#lists) {
-      for (let entry = list.first; entry >= 0; entry = this.#linkedLists.newer(entry)) yield entry;
+    for (let evictionClass = 0; evictionClass < CLASSES; evictionClass++) {
+      yield* this.ofClass(evictionClass);
     }
+  }
+
+  /** Those of the class, the oldest first. */
+  *ofClass(evictionClass: number): Generator<number> {
+    for (let entry = this.oldest(evictionClass); entry >= 0; entry = this.newer(entry)) yield entry;
   }
 }

@@ -25,6 +25,7 @@ import {
   ENTRY_WORDS,
   EXTRA_WORDS,
   LAST_SEEN,
+  MEMBER,
   META,
   OFFERS_SHIFT,
   ONE_TUPLE,
@@ -236,6 +237,38 @@ export class FlowTable {
 
   setExtra(entry: number, word: number, value: number): void {
     this.#extra[EXTRA_WORDS * entry + word] = value;
+  }
+
+  /**
+   * Writes to `to` from `at` on the entry's words, those of EXTRA, and its member's number:
+   * SAVED_WORDS in all.
+   */
+  copyOut(entry: number, to: Int32Array, at: number): void {
+    const base = baseOf(entry);
+    for (let word = 0; word < ENTRY_WORDS; word++) to[at + word] = this.words[base + word]!;
+    for (let word = 0; word < EXTRA_WORDS; word++) {
+      to[at + ENTRY_WORDS + word] = this.#extra[EXTRA_WORDS * entry + word]!;
+    }
+    to[at + MEMBER] = this.#members[entry]!;
+  }
+
+  /**
+   * Adds an entry from words as `copyOut` writes them, whose tuples are not in the table; -1: it is
+   * full.
+   */
+  copyIn(from: Readonly<Int32Array>, at: number): number {
+    const entry = this.#allocate();
+    if (entry < 0) return -1;
+    const base = baseOf(entry);
+    for (let word = 0; word < ENTRY_WORDS; word++) this.words[base + word] = from[at + word]!;
+    for (let word = 0; word < EXTRA_WORDS; word++) {
+      this.#extra[EXTRA_WORDS * entry + word] = from[at + ENTRY_WORDS + word]!;
+    }
+    this.#members[entry] = from[at + MEMBER]!;
+    this.#link(entry, SIDE_A);
+    if (this.hasSideB(entry)) this.#link(entry, SIDE_B);
+    this.count++;
+    return entry;
   }
 
   /** The number of the member that the connection goes to; of no meaning without side B. */

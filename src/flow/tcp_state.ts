@@ -100,6 +100,11 @@ export function isHandshake(state: number): boolean {
   return state === SYN_SENT || state === SYN_BOTH || state === SYN_RECEIVED;
 }
 
+/** True if both sides have shown that they are there, whatever came then. */
+export function hasBeenOpen(state: number): boolean {
+  return state >= ESTABLISHED && state <= RESET_B;
+}
+
 /** True while either side may still send data. */
 export function isOpen(state: number): boolean {
   return state >= SYN_SENT && state <= FIN_B;

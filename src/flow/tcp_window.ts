@@ -5,7 +5,8 @@
  *
  *     END      one past the last sequence number that S has sent
  *     MAX_END  one past the last one that R has allowed: R's highest acknowledgment plus window
- *     MAX_WIN  the largest window that S has announced; 0: S has not sent anything yet
+ *     MAX_WIN  the largest window that S has announced; 0: nothing heard from S yet; negative: the
+ *              largest that an earlier run of the proxy has heard of, and nothing since
  *     ACK      the highest acknowledgment of S; R's initial sequence number while there is none
  *
  * A segment seq … end with acknowledgment ack from S is in the window when
@@ -14,11 +15,24 @@
  *     end ≥ S.END - R.MAX_WIN          not older than anything R may still be missing
  *     R.END - S.MAX_WIN… ≤ ack ≤ R.END acknowledges what R has sent, and not long ago
  *
+ * What passed while nobody kept count is not known. So until both sides of a connection that an
+ * earlier run has left were heard, each of these limits is wider by `slackOf`.
+ *
  * Sequence numbers are signed 32-bit integers here and are compared by difference.
  */
 import type { Pdu } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 import type { FlowTable } from "./table.ts";
+import {
+  CHALLENGE_SHIFT,
+  CHALLENGE_WITHOUT_SCALE,
+  OFFER,
+  OFFER_BITS,
+  offerOf,
+  SCALE_OFFERED,
+  scaleOf,
+  setOffer,
+} from "./tcp_offers.ts";
 
 // Words of an entry's data; those of side s start at s * WORDS_PER_SIDE.
 export const END = 0;
@@ -35,17 +49,14 @@ const CHALLENGE = 1;
 /** The same word while there is no such SYN: the last timestamp of side A, if CLOSED; 0: none. */
 const TIMESTAMP = 1;
 
-// The table's `offers`, 5 bits each for side A, side B and the challenge SYN: the window scale and
-// whether it was offered. A challenge SYN without a scale is stored as CHALLENGE_WITHOUT_SCALE.
-const SCALE = 0x0f;
-const SCALE_OFFERED = 0x10;
-const OFFER_BITS = 5;
-const OFFER = 0x1f;
-const CHALLENGE_SHIFT = 2 * OFFER_BITS;
-const CHALLENGE_WITHOUT_SCALE = 1;
-
 /** Acknowledgments this old are accepted even from a side with a small window. */
 export const OLD_ACK_BYTES = 66_000;
+
+/** Most by which limits are wider than known. */
+const MOST_SLACK_BYTES = 1 << 24;
+
+/** The largest window there is: 16 bits, shifted (RFC 7323 §2.3). */
+export const MOST_WINDOW: number = 0xffff << tcp.MAX_WINDOW_SCALE;
 
 /** Most data in a SYN: the length of a challenge SYN's data is not stored. */
 const MOST_SYN_BYTES = 8960;
@@ -189,18 +200,37 @@ export function isNews(table: FlowTable, entry: number, side: number, pdu: Pdu):
   return ((endOf(pdu) - table.data(entry, side * WORDS_PER_SIDE + END)) | 0) > 0;
 }
 
+/**
+ * The connection, open or over, was taken from an earlier run: neither side has been heard since.
+ */
+export function resumeWindow(table: FlowTable, entry: number): void {
+  for (const at of [MAX_WIN, WORDS_PER_SIDE + MAX_WIN]) {
+    table.setData(entry, at, -Math.abs(table.data(entry, at)));
+  }
+}
+
+/** How far off what is known may be: one window, if a side has not been heard since a restart. */
+function slackOf(ownWindow: number, peerWindow: number): number {
+  if (ownWindow >= 0 && peerWindow >= 0) return 0;
+  const window = Math.max(OLD_ACK_BYTES, Math.abs(ownWindow), Math.abs(peerWindow));
+  return Math.min(MOST_SLACK_BYTES, window);
+}
+
 /** OUT, IN or OLD, once both sides have spoken; for an RST see `isRstInWindow`. Changes nothing. */
 export function fit(table: FlowTable, entry: number, side: number, pdu: Pdu): number {
   const own = side * WORDS_PER_SIDE;
   const peer = (1 - side) * WORDS_PER_SIDE;
-  if (((pdu.seq - table.data(entry, own + MAX_END)) | 0) > 0) return OUT;
+  const ownWindow = table.data(entry, own + MAX_WIN);
+  const peerWindow = table.data(entry, peer + MAX_WIN);
+  const slack = slackOf(ownWindow, peerWindow);
+  if (((pdu.seq - table.data(entry, own + MAX_END)) | 0) > slack) return OUT;
   if ((pdu.tcpFlags & tcp.ACK) !== 0) {
     const behind = (table.data(entry, peer + END) - pdu.ack) | 0;
-    const ownWindow = table.data(entry, own + MAX_WIN);
-    if (behind < 0 || behind > Math.max(OLD_ACK_BYTES, ownWindow)) return OUT;
+    const most = Math.max(OLD_ACK_BYTES, Math.abs(ownWindow)) + slack;
+    if (behind < -slack || behind > most) return OUT;
   }
   const ahead = (endOf(pdu) - table.data(entry, own + END)) | 0;
-  return ((ahead + table.data(entry, peer + MAX_WIN)) | 0) < 0 ? OLD : IN;
+  return ((ahead + (Math.abs(peerWindow) + slack)) | 0) < 0 ? OLD : IN;
 }
 
 /**
@@ -226,9 +256,10 @@ export function isOtherIsn(table: FlowTable, entry: number, pdu: Pdu): boolean {
  * §3.2).
  */
 export function isRstInWindow(table: FlowTable, entry: number, side: number, pdu: Pdu): boolean {
+  const peerWindow = table.data(entry, (1 - side) * WORDS_PER_SIDE + MAX_WIN);
+  const slack = slackOf(table.data(entry, side * WORDS_PER_SIDE + MAX_WIN), peerWindow);
   const beyond = (pdu.seq - table.data(entry, side * WORDS_PER_SIDE + MAX_END)) | 0;
-  return beyond <= 0 &&
-    ((beyond + table.data(entry, (1 - side) * WORDS_PER_SIDE + MAX_WIN)) | 0) >= 0;
+  return beyond <= slack && ((beyond + (Math.abs(peerWindow) + slack)) | 0) >= 0;
 }
 
 /**
@@ -281,8 +312,13 @@ export function advanceWindow(table: FlowTable, entry: number, side: number, pdu
   const isSyn = (pdu.tcpFlags & tcp.SYN) !== 0; // a SYN's window is not scaled
   const scale = isSyn ? 0 : scaleOf(table.offers(entry), side);
   const window = Math.max(1, pdu.window << scale);
-  if (window > table.data(entry, own + MAX_WIN)) table.setData(entry, own + MAX_WIN, window);
+  const known = table.data(entry, own + MAX_WIN);
+  if (window > known) table.setData(entry, own + MAX_WIN, Math.max(window, -known));
   if ((pdu.tcpFlags & tcp.ACK) === 0) return;
+  // More than was seen: what the other side sent passed during a restart.
+  if (((pdu.ack - table.data(entry, peer + END)) | 0) > 0) {
+    table.setData(entry, peer + END, pdu.ack);
+  }
   if (((pdu.ack - table.data(entry, own + ACK)) | 0) > 0) table.setData(entry, own + ACK, pdu.ack);
   const allowed = (pdu.ack + window) | 0;
   if (((allowed - table.data(entry, peer + MAX_END)) | 0) > 0) {
@@ -293,21 +329,6 @@ export function advanceWindow(table: FlowTable, entry: number, side: number, pdu
 /** One past the last sequence number of the segment. */
 function endOf(pdu: Pdu): number {
   return (pdu.seq + tcp.segmentLength(pdu)) | 0;
-}
-
-/** Window shift of `side`: used only if both sides have offered one (RFC 7323 §2.2). */
-export function scaleOf(offers: number, side: number): number {
-  const both = SCALE_OFFERED | (SCALE_OFFERED << OFFER_BITS);
-  return (offers & both) === both ? (offers >>> (OFFER_BITS * side)) & SCALE : 0;
-}
-
-function setOffer(table: FlowTable, entry: number, shift: number, offer: number): void {
-  table.setOffers(entry, (table.offers(entry) & ~(OFFER << shift)) | (offer << shift));
-}
-
-function offerOf(view: DataView, pdu: Pdu): number {
-  const at = tcp.findOption(view, pdu.l4, pdu.payload, tcp.OPTION_WINDOW_SCALE, 3);
-  return at < 0 ? 0 : SCALE_OFFERED | Math.min(tcp.MAX_WINDOW_SCALE, view.getUint8(at + 2));
 }
 
 /** The timestamp of the segment's sender (RFC 7323 §3.2); 0: none. */

@@ -82,6 +82,11 @@ export class Arp {
     return this.#sent[0]!;
   }
 
+  /** Counts those of earlier runs, too. */
+  addSent(frames: number): void {
+    this.#sent[0]! += frames;
+  }
+
   /**
    * The link has come up: drops held packets, which are too old, and probes and announces from the
    * next tick on.
@@ -152,6 +157,15 @@ export class Arp {
   /** See `Neighbors.answered`. */
   answered(nextHop: Address): void {
     this.neighbors.answered(nextHop);
+  }
+
+  /** Takes a neighbour of an earlier run, if it can be one: see `Neighbors.resume`. */
+  resume(address: Address, mac: Mac, confirmedMs: number, nowMs: number): boolean {
+    const { mac: ownMac, own } = this.#options;
+    const isOwn = (mac.hi === ownMac.hi && mac.lo === ownMac.lo) || address === own.address;
+    const canBe = isHost(address, own.subnet) && inSubnet(address, own.subnet) && !isOwn &&
+      !isGroupMac(mac) && (mac.hi !== 0 || mac.lo !== 0);
+    return canBe && this.neighbors.resume(address, mac, confirmedMs, nowMs);
   }
 
   /** To be called several times a second. */

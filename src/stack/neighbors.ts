@@ -312,6 +312,51 @@ export class Neighbors {
     this.#askWaiting(nowMs);
   }
 
+  /**
+   * Tells of every neighbour whose MAC address is known, of the others than watched ones the unused
+   * first.
+   */
+  forEachKnown(tell: (address: Address, mac: Mac, confirmedMs: number) => void): void {
+    const words = this.#words;
+    const known = (at: number) => {
+      const mac = { hi: words[at + MAC_HI]!, lo: words[at + MAC_LO]! };
+      tell(words[at + ADDRESS]!, mac, this.#table.time(at, CONFIRMED));
+    };
+    for (let number = 0; number < this.#table.end; number++) {
+      const at = atOf(number);
+      const isUsed = this.#table.isUsed(at);
+      if (isUsed && this.#table.has(at, WATCHED) && this.#table.has(at, KNOWN)) known(at);
+    }
+    for (let at = atOf(this.#resolved.first); at >= 0;) {
+      known(at);
+      at = atOf(this.#orders.newer(numberOf(at)));
+    }
+  }
+
+  /**
+   * Takes a neighbour of an earlier run, which has said where it is at `confirmedMs`: packets go
+   * there; a watched one is asked at the next tick, another one as always. False if it is known
+   * already, or there is no room.
+   */
+  resume(address: Address, mac: Mac, confirmedMs: number, nowMs: number): boolean {
+    const words = this.#words;
+    const found = this.#table.find(address);
+    if (found < 0 && this.#table.count === this.#table.capacity) return false;
+    const at = found >= 0 ? found : this.#add(address, nowMs);
+    if (this.#table.has(at, KNOWN)) return false;
+    words[at + FLAGS]! |= KNOWN;
+    words[at + MAC_HI] = mac.hi;
+    words[at + MAC_LO] = mac.lo;
+    this.#table.setTime(at, CONFIRMED, confirmedMs);
+    if (this.#table.has(at, WATCHED)) {
+      this.#options.resolved(address, mac, nowMs);
+      return true;
+    }
+    this.#orders.remove(this.#unresolved, numberOf(at));
+    this.#orders.append(this.#resolved, numberOf(at));
+    return true;
+  }
+
   /** Drops the held packets: after the link was down they are too old. */
   dropHeld(): void {
     this.#lose(this.#held.clear());

@@ -19,6 +19,7 @@ export const memoryParts: readonly MemoryPart[] = [
   { name: "rules", runs: [""] },
   { name: "reload", runs: [""] },
   { name: "backends", runs: [""] },
+  { name: "state", runs: [""] },
   { name: "path", runs: ["1000", "65536", "1000000"] },
 ];
 

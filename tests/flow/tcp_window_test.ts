@@ -16,6 +16,7 @@ import {
   SYN_SENT,
 } from "../../src/flow/tcp_state.ts";
 import { TcpTracker, UNTOUCHED } from "../../src/flow/tcp_tracker.ts";
+import { resumeWindow } from "../../src/flow/tcp_window.ts";
 import type { Pdu } from "../../src/wire/pdu.ts";
 import { buildTcp } from "../support/frames.ts";
 import { decodeInto } from "../wire/place.ts";
@@ -82,6 +83,11 @@ class Wire {
     return this.#tracker.fault(this.#pdu(side, segment)) === 0;
   }
 
+  /** As if an earlier run had left it. */
+  resume(): void {
+    resumeWindow(this.#table, this.#entry);
+  }
+
   /** Whether a SYN of side A on this connection, which is over, begins the next one. */
   beginsNext(segment: Segment, idleMs = 0): boolean {
     return this.#tracker.beginsNext(this.#arena.view, this.#pdu(A, segment), idleMs);
@@ -102,6 +108,55 @@ class Wire {
     pdu.flow = (this.#entry << 1) | side;
     return pdu;
   }
+}
+
+/**
+ * A connection that an earlier run has left, with windows of `window` bytes and 500 bytes sent by
+ * A.
+ */
+function left(first: [number, number], window: number): Wire {
+  const wire = opened(first, { windowA: window, windowB: window });
+  assert.ok(wire.takes(A, { seq: 1, ack: 1, bytes: 500, window }));
+  assert.ok(wire.takes(B, { seq: 1, ack: 501, window }));
+  wire.resume();
+  return wire;
+}
+
+for (const first of FIRST_NUMBERS) {
+  const name = `from ${first.join(" and ")}`;
+  Deno.test(`TcpTracker, after a restart, goes on, ${name}`, () => {
+    const wire = left(first, 1000);
+    assert.equal(wire.takes(A, { seq: 501, ack: 1, bytes: 100 }), true);
+    assert.equal(wire.takes(B, { seq: 1, ack: 601 }), true);
+    assert.equal(wire.state, ESTABLISHED);
+  });
+
+  Deno.test(`TcpTracker, after a restart, takes what went on unseen until both sides were heard, ${name}`, () => {
+    const wire = left(first, 1000);
+    // 20,000 bytes of A and 10,000 of B have passed meanwhile.
+    assert.equal(wire.takes(A, { seq: 20_501, ack: 10_001, bytes: 100 }), true);
+    assert.equal(wire.takes(B, { seq: 10_001, ack: 20_601 }), true);
+    // From now on both windows are known, and as narrow as ever.
+    assert.equal(wire.takes(A, { seq: 20_601, ack: 10_001, bytes: 1000 }), true);
+    assert.equal(wire.takes(A, { seq: 21_602, ack: 10_001, bytes: 1 }), false);
+    assert.equal(wire.takes(B, { seq: 11_002, ack: 21_601 }), false);
+    assert.equal(wire.takes(B, { seq: 10_001, ack: 21_602 }), false);
+  });
+
+  Deno.test(`TcpTracker, after a restart, takes nothing that is more than a window away, ${name}`, () => {
+    for (const window of [1000, 65_000]) {
+      const wire = left(first, window);
+      const far = window + 66_000 + 1000;
+      assert.equal(wire.takes(A, { seq: 501 + far, ack: 1, bytes: 1 }), false);
+      assert.equal(wire.takes(A, { seq: 501, ack: 1 + far, bytes: 1 }), false);
+      assert.equal(wire.takes(A, { seq: 501, ack: 1 - 2 * 66_000 - 1000, bytes: 1 }), false);
+      assert.equal(wire.takes(B, { seq: 1 + far, ack: 501 }), false);
+      assert.equal(wire.takes(A, { seq: 501 - far - window, ack: 1, bytes: 1 }), PASSES);
+      assert.equal(wire.takes(A, { flags: "R", seq: 501 + far }), false);
+      assert.equal(wire.takes(A, { flags: "R", seq: 501 }), true);
+      assert.equal(wire.state, RESET_A);
+    }
+  });
 }
 
 interface Handshake {

@@ -228,6 +228,12 @@ export class Backends {
     this.changeLoad(member, 1);
   }
 
+  /** The member has a connection that an earlier run has opened, which is over or not. */
+  resumed(member: Member, isOver: boolean): void {
+    member.active++;
+    if (!isOver) this.changeLoad(member, 1);
+  }
+
   /** A connection of the member is over, or again not over. */
   changeLoad(member: Member, change: number): void {
     member.load += change;

@@ -132,6 +132,12 @@ export class MemberHealth<M> {
     return this.#entries.get(member);
   }
 
+  /** An earlier run has found the member so. */
+  resume(member: M, state: "up" | "down"): void {
+    const entry = this.#entries.get(member);
+    if (entry !== undefined) entry.state = state;
+  }
+
   /** Something speaks against the member: it is checked at once, but at most every `fastinter`. */
   hurry(member: M, nowMs: number): void {
     const entry = this.#entries.get(member);
