@@ -5,6 +5,10 @@
  * Read first: `ffi/tap.c`, and `TUNSETIFF` in linux/drivers/net/tun.c for who gets which errno.
  */
 
+import { errnoName, loadShim } from "./shim.ts";
+
+export { errnoName };
+
 /**
  * The shim's functions with its own parameter names. All but `tap_now` return a value ≥ 0, or
  * `-errno`.
@@ -59,48 +63,13 @@ export type TapLibrary = Deno.DynamicLibrary<typeof symbols>;
 
 /** Loads the shim at `path`. Throws an Error that names the path when that is not possible. */
 export function loadTap(path: string): TapLibrary {
-  try {
-    return Deno.dlopen(path, symbols);
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new Error(`Cannot load the TAP shim "${path}": ${why.replaceAll(/\s+/g, " ")}`);
-  }
+  return loadShim(path, symbols);
 }
 
 /** What `tap_kind` says a name belongs to. */
 export const KIND_NONE = 0;
 const KIND_OTHER = 1;
 const KIND_TUN = 2;
-
-/** Linux errno numbers (errno(3), generic) that a device can give. */
-const ERRNO_NAMES: Readonly<Record<number, string>> = {
-  1: "EPERM",
-  2: "ENOENT",
-  4: "EINTR",
-  5: "EIO",
-  6: "ENXIO",
-  9: "EBADF",
-  11: "EAGAIN",
-  12: "ENOMEM",
-  13: "EACCES",
-  14: "EFAULT",
-  16: "EBUSY",
-  19: "ENODEV",
-  22: "EINVAL",
-  23: "ENFILE",
-  24: "EMFILE",
-  25: "ENOTTY",
-  77: "EBADFD",
-  90: "EMSGSIZE",
-  100: "ENETDOWN",
-  105: "ENOBUFS",
-};
-
-/** Name of an errno; takes the number as it is or negated: `errnoName(-16)` is `EBUSY`. */
-export function errnoName(status: number): string {
-  const errno = Math.abs(status);
-  return ERRNO_NAMES[errno] ?? `errno ${errno}`;
-}
 
 /** The act that failed: opening `/dev/net/tun`, or attaching to the device. */
 export type TapStep = "node" | "attach";

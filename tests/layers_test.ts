@@ -31,7 +31,10 @@ const WORLDLY = ["process", "cli", "pack"];
 const ROOMS = [...PURE, ...WORLDLY];
 
 /** Beside these, only `ffi` imports from `ffi`. */
-const FFI_ARROWS = [["src/device/tap.ts", "ffi/tap.ts"]];
+const FFI_ARROWS = [
+  ["src/device/tap.ts", "ffi/tap.ts"],
+  ["src/process/state_file.ts", "ffi/file.ts"],
+];
 
 const COMPUTED = "what only a run can tell";
 /** The bundle of `src/cli/svg.ts` is imported by its descriptor. */

@@ -12,7 +12,6 @@
 import { Command as Program, CommanderError } from "commander";
 import { closest } from "../core/text.ts";
 import { ConfigError, ConfigFile, type ConfigText } from "./config_file.ts";
-import type { Config, TapConfig } from "../datapath/config.ts";
 import { addCtlCommand } from "./ctl_args.ts";
 import type { CtlCommand } from "./ctl_command.ts";
 import type { ExplainCommand } from "./explain_command.ts";
@@ -26,10 +25,11 @@ import {
   readOptional,
   type Values,
 } from "./flag_values.ts";
-import { readConfig, readTapConfig } from "./flags.ts";
+import { readConfig, readStateConfig, readTapConfig } from "./flags.ts";
 import { type Nets, ONLY_B, SUFFIXES } from "./link_flags.ts";
 import { EXAMPLES, EXPLAIN_HELP, POLICY_HELP, REPLAY_HELP } from "./help.ts";
 import { parsePacket } from "../offline/packet_text.ts";
+import type { Settings } from "../process/reload.ts";
 import { POLICY_VIEWS, type PolicyCommand } from "./policy_command.ts";
 import type { ReplayCommand } from "./replay_command.ts";
 import { addFlag, addRunFlags } from "./run_flags.ts";
@@ -38,13 +38,7 @@ import { DEFAULT_MTU, parseConfigPath, parseDevice, parseMtu, parsePath } from "
 /** What the command line asks for. */
 export type Command =
   /** Run the proxy. */
-  | {
-    readonly kind: "run";
-    readonly config: Config;
-    readonly tap: TapConfig;
-    /** Path of the control socket; null: there is none. */
-    readonly control: string | null;
-  }
+  | { readonly kind: "run" } & Settings
   /** Ask a running proxy, or change it. */
   | { readonly kind: "ctl" } & CtlCommand
   /** Look at a policy without running it. */
@@ -86,7 +80,8 @@ export function parseArgs(
     const flags = files.flags([]);
     const config = readConfig(flags, readNets(flags), "auto");
     const control = readOptional(flags, "control", parsePath);
-    command = { kind: "run", config, tap: readTapConfig(flags), control };
+    const state = readStateConfig(flags);
+    command = { kind: "run", config, tap: readTapConfig(flags), control, state };
   });
   const take = (given: Command) => command = given;
   addPolicyCommand(program, take);
@@ -298,7 +293,10 @@ function withHelpCommand([word, ...rest]: readonly string[]): readonly string[] 
 }
 
 /** Flags that only a device gives a meaning. */
-const OF_DEVICES = ["net", "net-b", "host-ipv4", "host-ipv4-b", "offload", "spin", "control"];
+const OF_DEVICES = [
+  ...["net", "net-b", "host-ipv4", "host-ipv4-b", "offload", "spin"],
+  ...["control", "state", "state-max-age"],
+];
 
 function refuseFlags(flags: Flags, command: string, names: readonly string[]): void {
   for (const name of names) {

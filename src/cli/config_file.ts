@@ -24,7 +24,7 @@ const MAX_ERRORS = 100;
 const REPEATED: readonly string[] = ["route"];
 
 /** Flags whose values are paths, relative to the folder of the file. */
-const PATHS: readonly string[] = ["policy", "hash-key-file", "control"];
+const PATHS: readonly string[] = ["policy", "hash-key-file", "control", "state"];
 
 /** Flags of which the command line only has a use. */
 const NOT_HERE: readonly string[] = ["config", "help", "version"];

@@ -5,6 +5,7 @@ import { parseHealth } from "../policy/notation/parse_health.ts";
 import { parseAddress } from "../wire/address.ts";
 import { checkBackends } from "../datapath/address_rules.ts";
 import type { Config, TapConfig, TraceMode } from "../datapath/config.ts";
+import type { StateConfig } from "../process/state_file.ts";
 import { type Nets, readLinks } from "./link_flags.ts";
 import { type Flags, isGiven, read, readOptional } from "./flag_values.ts";
 import {
@@ -25,11 +26,13 @@ export const DEFAULT_CONNECT_TIMEOUT = "3";
 export const DEFAULT_CHECK = "neighbor";
 export const DEFAULT_OFFLOAD = "on";
 export const DEFAULT_SPIN = "100";
+export const DEFAULT_STATE_MAX_AGE = "60";
 const MAX_CONN = 1_000_000;
 const MAX_LIMIT_SOURCES = 10_000_000;
 const MAX_CONNECT_TIMEOUT_SECONDS = 60;
 /** Signals and timers have their turn after it at the latest. */
 const MAX_SPIN_US = 1000;
+const MAX_STATE_AGE_SECONDS = 86_400;
 const MAX_SEED = 0xffff_ffff;
 
 const MAX_TIMEOUT_SECONDS = 1_000_000;
@@ -114,6 +117,19 @@ export function readTapConfig(flags: Flags): TapConfig {
       (text) => parseInteger(text, "time in microseconds", 0, MAX_SPIN_US),
     ),
   };
+}
+
+export function readStateConfig(flags: Flags): StateConfig | null {
+  const seconds = read(
+    flags,
+    "state-max-age",
+    DEFAULT_STATE_MAX_AGE,
+    (text) => parseInteger(text, "time in seconds", 1, MAX_STATE_AGE_SECONDS),
+  );
+  const file = readOptional(flags, "state", parsePath);
+  if (file !== null) return { file, maxAgeMs: seconds * 1000 };
+  if (!isGiven(flags, "state-max-age")) return null;
+  throw new SyntaxError("--state-max-age: Cannot use without --state");
 }
 
 function readTimeouts(flags: Flags): Timeouts {

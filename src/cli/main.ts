@@ -43,8 +43,11 @@ export interface Program {
 
 /** A command, once the file of `--config` is read; or why that can't be. */
 type GivenCommand =
-  | Exclude<Command, { kind: "read-config" }>
-  | { readonly kind: "failure"; readonly message: string };
+  & (
+    | Exclude<Command, { kind: "read-config" }>
+    | { readonly kind: "failure"; readonly message: string }
+  )
+  & { readonly configFile?: string };
 
 /** Runs the command line; the exit code: 0, 1 for a failure at run time, 2 for wrong usage. */
 export async function main(
@@ -106,7 +109,8 @@ async function readCommand(args: readonly string[], about: About): Promise<Given
     const message = `Cannot read config "${printable(path)}": ${reasonOf(error, path)}`;
     return { kind: "failure", message };
   }
-  return parseArgs(args, about, { file: path, text }) as GivenCommand;
+  const given = parseArgs(args, about, { file: path, text }) as GivenCommand;
+  return { ...given, configFile: path };
 }
 
 /** What the command will not need; a run gives up the rest when all is open. */
@@ -135,8 +139,17 @@ function filesOf(command: GivenCommand): { inputs: NamedFile[]; outputs: NamedFi
     : "config" in command
     ? command.config.policy
     : null;
+  if (command.configFile !== undefined) {
+    inputs.push({ name: "--config", file: command.configFile });
+  }
+  if (command.kind === "run" && command.config.hashKeyFile !== null) {
+    inputs.push({ name: "--hash-key-file", file: command.config.hashKeyFile });
+  }
   if (policy === "-") inputs.push({ name: "standard input", file: 0 });
   else if (policy !== null) inputs.push({ name: "the policy", file: policy });
+  if (command.kind === "run" && command.state !== null) {
+    outputs.push({ name: "--state", file: command.state.file });
+  }
   if (command.kind !== "replay") return { inputs, outputs };
   for (const [i, { pcap, out }] of command.captures.entries()) {
     const suffix = i === 0 ? "" : "-b";
@@ -148,7 +161,7 @@ function filesOf(command: GivenCommand): { inputs: NamedFile[]; outputs: NamedFi
 
 /** A run: the console never holds it up, and when that fails the run goes on without. */
 async function runCommand(
-  { config, tap, control }: Extract<Command, { kind: "run" }>,
+  settings: Extract<Command, { kind: "run" }>,
   { shim, controlThread, build }: Platform,
   { policy: builtIn, customs }: Program,
   reread: () => Promise<GivenCommand>,
@@ -162,14 +175,14 @@ async function runCommand(
   const log = openLog(stderr, Deno.stderr.isTerminal() && !Deno.noColor);
   try {
     const about = { version: manifest.version, build };
-    const settings = async () => {
+    const rereadSettings = async () => {
       const command = await reread();
       if (command.kind === "run") return command;
       throw new Error("message" in command ? command.message : "it asks for no run");
     };
     await run({
-      settings: { config, tap, control },
-      reread: settings,
+      settings,
+      reread: rereadSettings,
       builtIn,
       customs,
       shim,

@@ -10,6 +10,7 @@ import {
   DEFAULT_OFFLOAD,
   DEFAULT_RETRIES,
   DEFAULT_SPIN,
+  DEFAULT_STATE_MAX_AGE,
   DEFAULT_STRAYS,
   TIMEOUT_FLAGS,
   timeoutKey,
@@ -75,6 +76,11 @@ export function addRunFlags(program: Program): void {
   );
   flag("--spin <MICROSECONDS>", `busy-poll time before sleeping (default ${DEFAULT_SPIN})`);
   flag("--control <PATH>", "Unix socket to be asked and changed at (default none)");
+  flag("--state <FILE>", "keeps connections over a restart (default none)");
+  flag(
+    "--state-max-age <SECONDS>",
+    `maximum age of a saved state (default ${DEFAULT_STATE_MAX_AGE})`,
+  );
 }
 
 /** A flag with a value; all that are given are kept. */

@@ -2,9 +2,11 @@
  * Members that were added to pools, or taken out, while the proxy runs: laid over each policy that
  * is read, so that a reload leaves them as they are.
  */
-import { DST_ADDRS, type Policy, type PoolMember } from "../policy/language/ast.ts";
 import { quote } from "../core/text.ts";
-import { type Address, parseAddress } from "../wire/address.ts";
+import type { SavedChange } from "../datapath/saved_members.ts";
+import { plainMember } from "../flow/backends/member.ts";
+import { DST_ADDRS, type Policy, type PoolMember } from "../policy/language/ast.ts";
+import { type Address, formatAddress, parseAddress } from "../wire/address.ts";
 import { parsePort } from "./filter.ts";
 import { Refusal } from "./request.ts";
 
@@ -15,32 +17,58 @@ export interface MemberKey {
   readonly port: number;
 }
 
-/** By `textOf`. */
-type Added = ReadonlyMap<string, MemberKey & { readonly member: PoolMember }>;
+interface AddedMember extends MemberKey {
+  readonly member: PoolMember;
+}
+
+// Both by `textOf`.
+type Added = ReadonlyMap<string, AddedMember>;
+type Removed = ReadonlyMap<string, MemberKey>;
 
 export class Overlay {
   readonly #added: Added;
-  readonly #removed: ReadonlySet<string>;
+  readonly #removed: Removed;
 
-  constructor(added: Added = new Map(), removed: ReadonlySet<string> = new Set()) {
+  constructor(added: Added = new Map(), removed: Removed = new Map()) {
     this.#added = added;
     this.#removed = removed;
   }
 
   /** This with one member more. */
   with(key: MemberKey, weight: number): Overlay {
-    const { address, port } = key;
-    const member = { address, port, weight, isBackup: false, maxconn: 0, state: null };
-    const removed = new Set(this.#removed);
+    const removed = new Map(this.#removed);
     removed.delete(textOf(key));
-    return new Overlay(new Map(this.#added).set(textOf(key), { ...key, member }), removed);
+    return new Overlay(new Map(this.#added).set(textOf(key), addedBy(key, weight)), removed);
   }
 
   /** This without that member. */
   without(key: MemberKey): Overlay {
     const added = new Map(this.#added);
     added.delete(textOf(key));
-    return new Overlay(added, new Set(this.#removed).add(textOf(key)));
+    return new Overlay(added, new Map(this.#removed).set(textOf(key), key));
+  }
+
+  /** That of an earlier run. Throws a SyntaxError for what is no address. */
+  static of(changes: readonly SavedChange[]): Overlay {
+    const added = new Map<string, AddedMember>();
+    const removed = new Map<string, MemberKey>();
+    for (const { pool, address, port, weight } of changes) {
+      const key = { pool, address: parseAddress(address), port };
+      if (weight === null) removed.set(textOf(key), key);
+      else added.set(textOf(key), addedBy(key, weight));
+    }
+    return new Overlay(added, removed);
+  }
+
+  /** What it changes, for a later run. */
+  changes(): SavedChange[] {
+    const saved = ({ pool, address, port }: MemberKey, weight: number | null) => (
+      { pool, address: formatAddress(address), port, weight }
+    );
+    return [
+      ...[...this.#removed.values()].map((key) => saved(key, null)),
+      ...[...this.#added.values()].map((one) => saved(one, one.member.weight)),
+    ];
   }
 
   /** The pools as they are to be; none is ever left without a member. */
@@ -81,6 +109,11 @@ export function checkPool(pools: Policy["pools"], { pool, port }: MemberKey): vo
   if (pool === DST_ADDRS && port !== 0) {
     throw new Refusal(409, "Backends of $dst-addrs have no port of their own");
   }
+}
+
+function addedBy(key: MemberKey, weight: number): AddedMember {
+  const { address, port } = key;
+  return { ...key, member: { ...plainMember(address), port, weight } };
 }
 
 function textOf({ pool, address, port }: MemberKey): string {

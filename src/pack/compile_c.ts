@@ -1,30 +1,36 @@
 /**
- * Builds the shim: `ffi/tap.c` → `ffi/build/libtap.so`, with the system's C compiler. Does nothing
- * when the shim is newer than its source. `deno task shim` runs it; `main.ts` calls it when run
+ * Builds the shim: `ffi/*.c` → `ffi/build/libtap.so`, with the system's C compiler. Does nothing
+ * when the shim is newer than its sources. `deno task shim` runs it; `main.ts` calls it when run
  * from source.
  */
 
 const FLAGS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror"];
+/** One file a trade. */
+const SOURCES = ["file.c", "tap.c"];
 const NO_COMPILER =
   'there is no C compiler "cc"; install one, on Debian and Ubuntu with: sudo apt-get install gcc libc6-dev';
 
 /** Builds the shim where needed and returns its path. Throws an Error with the compiler's words. */
 export function buildShim(): string {
-  const source = pathOf("tap.c");
+  const sources = SOURCES.map(pathOf);
   const target = pathOf("build/libtap.so");
-  if (modifiedMs(target) > modifiedMs(source)) return target;
+  if (modifiedMs(target) > Math.max(...sources.map(modifiedMs))) return target;
   Deno.mkdirSync(pathOf("build"), { recursive: true });
-  compileC(source, target, ["-shared", "-fPIC"]);
+  compileC(sources, target, ["-shared", "-fPIC"]);
   return target;
 }
 
-/** Compiles one C file to `target`, which is replaced at once or not at all. */
-export function compileC(source: string, target: string, flags: readonly string[]): void {
+/** Compiles C files to `target`, which is replaced at once or not at all. */
+export function compileC(
+  sources: readonly string[],
+  target: string,
+  flags: readonly string[],
+): void {
   const unfinished = `${target}.${Deno.pid}.tmp`;
-  const result = runCompiler([...FLAGS, ...flags, "-o", unfinished, source]);
+  const result = runCompiler([...FLAGS, ...flags, "-o", unfinished, ...sources]);
   if (!result.success) {
     throw new Error(
-      `Cannot compile "${source}": ${new TextDecoder().decode(result.stderr).trim()}`,
+      `Cannot compile "${sources.join(" ")}": ${new TextDecoder().decode(result.stderr).trim()}`,
     );
   }
   Deno.renameSync(unfinished, target);

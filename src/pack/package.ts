@@ -69,7 +69,7 @@ function packPortable(shim: string): void {
   const launcher = `${ROOT}ffi/build/launcher`;
   const program = `${ROOT}ffi/build/proxy.js`;
   const svg = `${ROOT}ffi/build/svg.js`;
-  compileC(`${ROOT}src/pack/launcher.c`, launcher, ["-s"]);
+  compileC([`${ROOT}src/pack/launcher.c`], launcher, ["-s"]);
   bundle("src/pack/portable.ts", program);
   bundle("src/cli/svg.ts", svg);
   joinParts(launcher, [Deno.execPath(), program, shim, svg], UNFINISHED);

@@ -8,12 +8,14 @@ import type { PolicyText, Reloaded } from "../control/request.ts";
 import type { Log } from "../core/log.ts";
 import type { Appliance } from "../datapath/appliance.ts";
 import { type Config, formatBackends, type TapConfig } from "../datapath/config.ts";
+import type { SavedChange } from "../datapath/saved_members.ts";
 import type { Observer } from "../datapath/observer.ts";
 import type { BuiltIn } from "../policy/language/built_in.ts";
 import type { Customs } from "../policy/notation/parse.ts";
 import { DST_ADDRS, type Policy } from "../policy/language/ast.ts";
 import { plainMember } from "../flow/backends/member.ts";
 import { builtInUse, type PolicyInUse, readPolicyInUse } from "./policy_in_use.ts";
+import type { StateConfig } from "./state_file.ts";
 import type { Work } from "./turns.ts";
 
 /** What a run is told. */
@@ -22,6 +24,8 @@ export interface Settings {
   readonly tap: TapConfig;
   /** Path of the control socket; null: there is none. */
   readonly control: string | null;
+  /** Where connections are kept over a restart; null: nowhere. */
+  readonly state: StateConfig | null;
 }
 
 export interface ReloadOptions {
@@ -44,7 +48,7 @@ type Reloadable = "policy" | "dstAddrs" | "health" | "timeouts" | "trace";
 const RESTART:
   & Readonly<Record<Exclude<keyof Config, Reloadable>, string>>
   & {
-    readonly [key in keyof TapConfig | "control"]: string;
+    readonly [key in keyof TapConfig | "control" | "state"]: string;
   } = {
     links: "an address, route or interface",
     ports: "--ports",
@@ -62,6 +66,7 @@ const RESTART:
     offload: "--offload",
     spinUs: "--spin",
     control: "--control",
+    state: "--state or --state-max-age",
   };
 
 export class Reloads {
@@ -116,6 +121,16 @@ export class Reloads {
       swap();
       this.#overlay = overlay;
     });
+  }
+
+  /** Changes of members that are in no file, for the next run. */
+  savedChanges(): readonly SavedChange[] {
+    return this.#overlay.changes();
+  }
+
+  /** Makes those of an earlier run. Rejects as `changePools`. */
+  resume(changes: readonly SavedChange[]): Promise<void> {
+    return this.changePools(() => Overlay.of(changes));
   }
 
   /** One at a time: what is made ready is for the policy that runs. */
@@ -190,6 +205,6 @@ function poolsOf({ pools }: Policy, { dstAddrs, health }: Config): Policy["pools
   return { ...pools, [DST_ADDRS]: { members: dstAddrs.map(plainMember), health } };
 }
 
-function valueOf({ config, tap, control }: Settings, key: string): unknown {
-  return ({ ...config, ...tap, control } as Readonly<Record<string, unknown>>)[key];
+function valueOf({ config, tap, control, state }: Settings, key: string): unknown {
+  return ({ ...config, ...tap, control, state } as Readonly<Record<string, unknown>>)[key];
 }

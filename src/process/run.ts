@@ -18,6 +18,7 @@ import { pump } from "./pump.ts";
 import { Reloads, type Settings } from "./reload.ts";
 import { inTurns } from "./turns.ts";
 import { listen } from "./signals.ts";
+import { StateFile } from "./state_file.ts";
 import { formatSummary } from "../console/summary.ts";
 import { Trace } from "../console/trace.ts";
 
@@ -46,7 +47,7 @@ export interface RunOptions {
  */
 export async function run(options: RunOptions): Promise<void> {
   const { settings, reread, builtIn, customs, shim, stdout, log } = options;
-  const { config, tap } = settings;
+  const { config, tap, state } = settings;
   const stop = new AbortController();
   let summary = () => "";
   let reload = () => {};
@@ -62,6 +63,7 @@ export async function run(options: RunOptions): Promise<void> {
       ? builtInUse(builtIn(config.links.length))
       : await readPolicyInUse(config.policy, customs, log);
     const path = await shim();
+    using stateFile = state === null ? null : new StateFile(state, path, log);
     const devices = config.links.map(({ net, host }) =>
       TapDevice.open(net, {
         shim: path,
@@ -123,9 +125,12 @@ export async function run(options: RunOptions): Promise<void> {
       });
     }
     giveUp(["net", "sys", "write"]); // open listeners stay
+    await stateFile?.resume(appliance, reloads); // last: what fails before leaves the file
     await pump({ appliance, devices, log, stop: stop.signal });
     await control?.close();
-    tellResets(appliance.endings.resetAll(RESETS_MS), log);
+    if (!stateFile?.save(appliance, reloads)) {
+      tellResets(appliance.endings.resetAll(RESETS_MS), log);
+    }
     await Promise.all(devices.map((device) => device.close()));
     stdout.offer(summary());
   } finally {

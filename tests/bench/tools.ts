@@ -43,7 +43,7 @@ export async function buildTools(): Promise<Tools> {
   const proxy = Deno.env.get("PROXY") ?? await buildProxy();
   const folder = await Deno.makeTempDir({ prefix: "treegate-bench-" });
   const build = (name: string): string => {
-    compileC(`${root}tests/bench/${name}.c`, `${folder}/${name}`, []);
+    compileC([`${root}tests/bench/${name}.c`], `${folder}/${name}`, []);
     return `${folder}/${name}`;
   };
   return {

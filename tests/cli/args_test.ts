@@ -56,6 +56,20 @@ Deno.test("parseArgs tells what the device is to do", () => {
   assert.deepEqual(tapOf("--offload", "on", "--spin", "1000"), { offload: true, spinUs: 1000 });
 });
 
+Deno.test("parseArgs tells where the state is kept", () => {
+  const stateOf = (...flags: string[]) => {
+    const command = parseArgs([NET, DST, ...flags], ABOUT);
+    assert.equal(command.kind, "run", JSON.stringify(command));
+    return command.kind === "run" ? command.state : undefined;
+  };
+  assert.equal(stateOf(), null);
+  assert.deepEqual(stateOf("--state=s"), { file: "s", maxAgeMs: 60_000 });
+  assert.deepEqual(stateOf("--state", "/run/s", "--state-max-age=5"), {
+    file: "/run/s",
+    maxAgeMs: 5000,
+  });
+});
+
 Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
   const flags: [string, string][] = [
     ["--net", "tap7"],
@@ -685,6 +699,26 @@ const errors: { name: string; argv: string[]; message: string }[] = [
     message: `--spin: Cannot parse "${spin}" as time in microseconds: ` +
       "expected an integer 0 to 1000",
   })),
+  {
+    name: "no file for the state",
+    argv: [NET, DST, "--state="],
+    message: `--state: Cannot use "" as file name: expected a path`,
+  },
+  {
+    name: "an age of a state that is not kept",
+    argv: [NET, DST, "--state-max-age=5"],
+    message: "--state-max-age: Cannot use without --state",
+  },
+  {
+    name: "no age",
+    argv: [NET, DST, "--state=s", "--state-max-age=0"],
+    message: `--state-max-age: Cannot parse "0" as time in seconds: expected an integer 1 to 86400`,
+  },
+  {
+    name: "a state for explain",
+    argv: [DST, "--state=s", "explain", "icmp 192.168.0.254 > 192.168.0.100"],
+    message: 'Cannot use --state with "explain", see proxy explain --help',
+  },
 ];
 for (const { name, argv, message } of errors) {
   Deno.test(`parseArgs refuses ${name}`, () => {
@@ -729,6 +763,8 @@ Deno.test("parseArgs --help has every flag and its default on a page 80 columns 
     "trace",
     "offload",
     "spin",
+    "state",
+    "state-max-age",
   ];
   for (const flag of flags) {
     assert.match(text, new RegExp(`^  --${flag}=[^]*?\\((required|default)`, "m"));

@@ -19,6 +19,7 @@ route = 11.0.0.0/8,192.168.0.1
 preserve-source
 timeout-udp = 7
 max-conn = 5
+state = kept
 `;
 
 Deno.test("parseArgs asks for the file of --config first, whatever the command", () => {
@@ -39,6 +40,7 @@ Deno.test("--config gives the flags that the command line does not", () => {
   assert.equal(link.net, "tap100");
   assert.deepEqual(config.dstAddrs.map(formatAddress), ["192.168.0.1", "192.168.0.2"]);
   assert.equal(config.policy, "etc/web#1.policy", "relative to the folder of the file");
+  assert.deepEqual(command.state, { file: "etc/kept", maxAgeMs: 60_000 });
   assert.equal(config.preserveSource, true);
   assert.equal(config.timeouts.udp, 7);
   assert.equal(config.maxConn, 9);

@@ -24,6 +24,7 @@ class Folder {
     const record = { timeUs: 0, frame, lengthBytes: frame.length };
     Deno.writeFileSync(`${this.path}/in.pcap`, writePcap([record, record]));
     Deno.writeTextFileSync(`${this.path}/p`, "default drop\n");
+    Deno.writeTextFileSync(`${this.path}/conf`, "spin = 100\n");
     Deno.symlinkSync("in.pcap", `${this.path}/link`);
   }
 
@@ -96,6 +97,21 @@ const twice: readonly [args: string[], words: string, message: string][] = [
     [...replay, "--policy=p", "--out=p"],
     "",
     '--out: Cannot write "p": it is the file of the policy',
+  ],
+  [
+    ["--net=tap100", "--dst-addrs=192.168.0.1", "--policy=p", "--state=./p"],
+    "",
+    '--state: Cannot write "./p": it is the file of the policy',
+  ],
+  [
+    ["--net=tap100", "--dst-addrs=192.168.0.1", "--config=conf", "--state=./conf"],
+    "",
+    '--state: Cannot write "./conf": it is the file of --config',
+  ],
+  [
+    ["--net=tap100", "--dst-addrs=192.168.0.1", "--hash-key-file=p", "--state=./p"],
+    "",
+    '--state: Cannot write "./p": it is the file of --hash-key-file',
   ],
   [replay, ">>in.pcap", "standard output: Cannot write: it is the file of --pcap"],
   [

@@ -19,7 +19,7 @@ Deno.test({ name: "compileC, gives the compiler's words and keeps the old file",
     const [source, target] = [`${folder}/bad.c`, `${folder}/bad.so`];
     Deno.writeTextFileSync(source, "int f(int unused) { return missing; }\n");
     Deno.writeTextFileSync(target, "old");
-    assert.throws(() => compileC(source, target, ["-shared", "-fPIC"]), (error: Error) => {
+    assert.throws(() => compileC([source], target, ["-shared", "-fPIC"]), (error: Error) => {
       assert.ok(error.message.startsWith(`Cannot compile "${source}": `));
       return /'missing' undeclared/.test(error.message.replaceAll(/[‘’]/g, "'"));
     });
@@ -37,7 +37,7 @@ Deno.test({ name: "compileC, says which package has the compiler", ignore }, () 
       "eval",
       "--no-lock",
       `import { compileC } from "${module}";
-      try { compileC("a.c", "a.so", []) } catch (error) { console.log(error.message) }`,
+      try { compileC(["a.c"], "a.so", []) } catch (error) { console.log(error.message) }`,
     ],
     env: { PATH: "/nonexistent" },
   }).outputSync();

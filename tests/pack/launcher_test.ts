@@ -15,7 +15,7 @@ class SingleFile {
   constructor() {
     try {
       const launcher = `${this.folder}/launcher`;
-      compileC(here("../../src/pack/launcher.c"), launcher, []);
+      compileC([here("../../src/pack/launcher.c")], launcher, []);
       const shim = buildShim();
       const parts = [Deno.execPath(), here("launcher_program.js"), shim, here("launcher_test.ts")];
       joinParts(launcher, parts, this.path);

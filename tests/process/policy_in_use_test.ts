@@ -25,6 +25,7 @@ async function reloads(first: string, ...texts: readonly string[]) {
       config: testConfig({ policy: file }),
       tap: { offload: true, spinUs: 100 },
       control: null,
+      state: null,
     };
     const reloads = new Reloads({
       appliance,

@@ -1,5 +1,6 @@
 /** SIGHUP: what is applied, what waits for a restart, and that a wrong file changes nothing. */
 import assert from "node:assert/strict";
+import { Overlay } from "../../src/control/overlay.ts";
 import type { Change } from "../../src/datapath/appliance.ts";
 import type { Config } from "../../src/datapath/config.ts";
 import { builtIn } from "../../src/policy/language/built_in.ts";
@@ -32,7 +33,8 @@ function reloadsOf(config: Config) {
   const world = {
     applied,
     log,
-    next: (): Promise<Settings> => Promise.resolve({ config, tap: TAP, control: null }),
+    next: (): Promise<Settings> =>
+      Promise.resolve({ config, tap: TAP, control: null, state: null }),
     reads: 0,
     reloads: new Reloads({
       appliance: {
@@ -48,7 +50,7 @@ function reloadsOf(config: Config) {
           return () => void applied.push(change);
         },
       },
-      settings: { config, tap: TAP, control: null },
+      settings: { config, tap: TAP, control: null, state: null },
       inUse: builtInUse(RUNNING),
       reread: (): Promise<Settings> => (world.reads++, world.next()),
       builtIn,
@@ -71,7 +73,7 @@ Deno.test("Reloads applies timeouts and trace, and says what needs a restart, ea
     maxConn: 9,
   };
   world.next = () =>
-    Promise.resolve({ config: changed, tap: { ...TAP, spinUs: 0 }, control: null });
+    Promise.resolve({ config: changed, tap: { ...TAP, spinUs: 0 }, control: null, state: null });
   const restart = [
     "--max-conn changes at the next start only",
     "--spin changes at the next start only",
@@ -100,7 +102,7 @@ Deno.test("Reloads applies --dst-addrs and --check, beside what was added meanwh
     dstAddrs: [second],
     health: { ...config.health, check: { kind: "tcp", port: 80 } },
   };
-  world.next = () => Promise.resolve({ config: changed, tap: TAP, control: null });
+  world.next = () => Promise.resolve({ config: changed, tap: TAP, control: null, state: null });
   const { lines } = await world.reloads.request("SIGHUP");
   assert.deepEqual(lines, [
     `--dst-addrs=${formatAddress(second)} from now on`,
@@ -125,7 +127,7 @@ Deno.test({
       const config = testConfig({ policy: file });
       const world = reloadsOf(config);
       const changed = { ...config, timeouts: { ...config.timeouts, udp: 7 } };
-      world.next = () => Promise.resolve({ config: changed, tap: TAP, control: null });
+      world.next = () => Promise.resolve({ config: changed, tap: TAP, control: null, state: null });
       await Deno.writeTextFile(file, "default drop\ntpc -> drop\n");
       const { isDone, lines } = await world.reloads.request("SIGHUP");
       assert.equal(isDone, false);
@@ -139,7 +141,7 @@ Deno.test({
       assert.match(world.log[0]!, /^error: not reloaded, nothing has changed: .*2:1/);
       assert.equal(world.log[1], "error: not reloaded, nothing has changed: a.conf:1:1: no");
 
-      world.next = () => Promise.resolve({ config: changed, tap: TAP, control: null });
+      world.next = () => Promise.resolve({ config: changed, tap: TAP, control: null, state: null });
       await Deno.writeTextFile(file, "default drop\ntcp -> drop\n");
       assert.deepEqual(await world.reloads.request("SIGHUP"), {
         isDone: true,
@@ -147,7 +149,12 @@ Deno.test({
       });
       assert.equal(world.applied.length, 1);
       world.next = () =>
-        Promise.resolve({ config: { ...changed, policy: null }, tap: TAP, control: null });
+        Promise.resolve({
+          config: { ...changed, policy: null },
+          tap: TAP,
+          control: null,
+          state: null,
+        });
       assert.deepEqual((await world.reloads.request("SIGHUP")).lines, ["the built-in policy runs"]);
     } finally {
       await Deno.remove(file);
@@ -215,4 +222,34 @@ Deno.test({
       await Deno.remove(file);
     }
   },
+});
+
+Deno.test("Reloads gives and takes members that ctl has added and taken out", async () => {
+  const pool = "dst-addrs";
+  const overlay = new Overlay()
+    .with({ pool, address: parseAddress("192.168.0.9"), port: 0 }, 3)
+    .with({ pool: "web", address: parseAddress("10.0.0.2"), port: 8080 }, 1)
+    .without({ pool, address: parseAddress("192.168.0.1"), port: 0 });
+  const before = reloadsOf(testConfig());
+  assert.deepEqual(before.reloads.savedChanges(), []);
+  await before.reloads.changePools(() => overlay);
+  const changes = before.reloads.savedChanges();
+  assert.deepEqual(changes, [
+    { pool, address: "192.168.0.1", port: 0, weight: null },
+    { pool, address: "192.168.0.9", port: 0, weight: 3 },
+    { pool: "web", address: "10.0.0.2", port: 8080, weight: 1 },
+  ]);
+
+  const { applied, reloads } = reloadsOf(testConfig());
+  await reloads.resume(changes);
+  const members = applied[0]!.pools![pool]!.members.map(({ address, weight }) =>
+    `${formatAddress(address)} ${weight}`
+  );
+  assert.deepEqual(members, ["192.168.0.2 1", "192.168.0.3 1", "192.168.0.9 3"]);
+  assert.deepEqual(reloads.savedChanges(), changes);
+  await assert.rejects(
+    reloads.resume([{ pool, address: "10.0.0", port: 0, weight: 1 }]),
+    SyntaxError,
+  );
+  assert.deepEqual(reloads.savedChanges(), changes);
 });

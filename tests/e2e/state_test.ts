@@ -1,0 +1,136 @@
+/**
+ * A restart under load: what --state keeps.
+ */
+import assert from "node:assert/strict";
+import { startEcho } from "../lab/peer.ts";
+import type { Background } from "../support/shell.ts";
+import { lastSummary, proxyCommand, startProxy, usualOptions } from "../lab/proxy.ts";
+import { SteadyConnections } from "../lab/steady.ts";
+import { labTests } from "../lab/suite.ts";
+import { bridged, proxyAddress, type Topology } from "../lab/topology.ts";
+
+const mayAsk = await Deno.permissions.query({ name: "env", variable: "SOAK" });
+/** With SOAK=true more of everything. */
+const isSoak = mayAsk.state === "granted" && Deno.env.get("SOAK") === "true";
+
+const CONNECTIONS = 40;
+const DOWNLOADS = isSoak ? 8 : 4;
+const DOWNLOAD_MB = isSoak ? 120 : 20;
+const RESTARTS = isSoak ? 10 : 2;
+/** Between two reads of a download, 64 KiB each. */
+const PAUSE_MS = 10;
+
+const labTest = await labTests("sha256sum");
+
+/**
+ * Serves the same random bytes on port 3000 of each backend, and echoes on port 2000; their
+ * checksum.
+ */
+async function serve({ lab, backends }: Topology): Promise<string> {
+  const file = `${lab.folder}/download`;
+  await lab.must(["sh", "-ec", `head -c ${DOWNLOAD_MB}M /dev/urandom > ${file}`]);
+  for (const { address, host } of backends) {
+    await startEcho(host, address, 2000);
+    const program = `
+      const listener = Deno.listen({ hostname: "${address}", port: 3000 });
+      console.log("listening");
+      for await (const connection of listener) {
+        const file = await Deno.open("${file}");
+        file.readable.pipeTo(connection.writable).catch(() => {});
+      }`;
+    const server = host.start([Deno.execPath(), "eval", program]);
+    await server.waitFor("listening");
+  }
+  const [sum] = (await lab.must(["sha256sum", file])).split(" ");
+  return sum!;
+}
+
+/**
+ * Starts downloads, all in one process, that take longer than a restart: it prints their checksums.
+ */
+async function download({ client }: Topology): Promise<Background> {
+  const program = `
+    const sum = async () => {
+      const connection = await Deno.connect({ hostname: "${proxyAddress}", port: 3000 });
+      const parts = [];
+      for await (const part of connection.readable) {
+        if (parts.length === 0) console.log("begun");
+        parts.push(part);
+        await new Promise((resolve) => setTimeout(resolve, ${PAUSE_MS}));
+      }
+      const digest = await crypto.subtle.digest("SHA-256", await new Blob(parts).arrayBuffer());
+      return new Uint8Array(digest).toHex();
+    };
+    console.log((await Promise.all(Array.from({ length: ${DOWNLOADS} }, sum))).join(" "));`;
+  const downloads = client.start([Deno.execPath(), "eval", program]);
+  await downloads.waitFor(new RegExp(`(begun\n){${DOWNLOADS}}`));
+  return downloads;
+}
+
+/**
+ * No connection fails, and each goes on: TCP, which has met silence, may need some seconds for
+ * that.
+ */
+async function isUnbroken(steady: SteadyConnections, program: Background): Promise<void> {
+  await steady.report();
+  for (let seconds = 1; seconds <= 16; seconds *= 2) {
+    await program.ended(1000 * seconds);
+    const { fewest, failures } = await steady.report();
+    assert.deepEqual(failures, []);
+    if (fewest > 0) return;
+  }
+  assert.fail("every connection goes on");
+}
+
+labTest(
+  "proxy with --state, stopped and started again under load, loses no connection",
+  async () => {
+    await using topology = await bridged("behind a port");
+    const { lab, host, client } = topology;
+    const sum = await serve(topology);
+    const state = `${lab.folder}/state`;
+    const options = [...usualOptions, `--state=${state}`, "--trace=off"];
+    let proxy = await startProxy(host, options);
+    const steady = await SteadyConnections.open(client, proxyAddress, 2000, CONNECTIONS);
+    const downloads = await download(topology);
+    for (let restart = 1; restart <= RESTARTS; restart++) {
+      const signal = restart % 2 === 0 ? "SIGINT" : "SIGTERM";
+      const { code, stderr } = await proxy.stop(signal);
+      assert.equal(code, 0);
+      assert.match(stderr, / info: \d+ connections saved to "[^"]+\/state"$/m);
+      assert.equal((await Deno.stat(state)).mode! & 0o777, 0o600);
+      proxy = await startProxy(host, options);
+      const [, taken] = await proxy.waitFor(/ went on from ".+": (\d+) connections, /);
+      assert.ok(Number(taken) >= CONNECTIONS + DOWNLOADS);
+      await isUnbroken(steady, proxy);
+      assert.ok(!proxy.stderr.includes("Cannot"), proxy.stderr);
+    }
+    assert.ok(await downloads.ended(180_000), "downloads end");
+    assert.ok(
+      (await downloads.result()).stdout.endsWith(`\n${Array(DOWNLOADS).fill(sum).join(" ")}\n`),
+    );
+    const { stdout } = await proxy.stop();
+    // Counters go on, too: every connection was opened by the first run.
+    const opened = [...lastSummary(stdout).matchAll(/connections: (\d+) opened/g)];
+    const all = opened.reduce((total, [, count]) => total + Number(count), 0);
+    assert.equal(all, CONNECTIONS + DOWNLOADS);
+  },
+);
+
+labTest("proxy with --state, takes nothing from a file that is not its own", async () => {
+  await using topology = await bridged("on the bridge");
+  const { lab, host } = topology;
+  const options = [...usualOptions, `--state=${lab.folder}/state`];
+  await Deno.writeTextFile(`${lab.folder}/state`, "treegate, but not really\n");
+  const proxy = await startProxy(host, options);
+  await proxy.waitFor(
+    /warning: Cannot go on from ".+": it is cut short or damaged; starting without/,
+  );
+  assert.equal((await proxy.stop()).code, 0);
+  // A start that fails leaves the state to the next one.
+  const failed = await host.run(proxyCommand([...options, "--control=/nowhere/s"]));
+  assert.equal(failed.code, 1);
+  const next = await startProxy(host, options);
+  await next.waitFor(" went on from ");
+  assert.equal((await next.stop()).code, 0);
+});
