@@ -50,6 +50,7 @@ enum {
   TURNS_PER_YIELD = 4,
   WRITE_RETRY_MS = 1,
   RING_UNKNOWN = -2,
+  DEVICE_FLAGS = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR,
 };
 
 /* ---- signals --------------------------------------------------------------------------------- */
@@ -163,6 +164,11 @@ int32_t tap_kind(const char *name) {
   return strcmp(info.bus_info, "tap") == 0 ? 3 : 2;
 }
 
+static int set_header(int fd) {
+  int header_bytes = VNET_BYTES;
+  return ioctl(fd, TUNSETVNETHDRSZ, &header_bytes) < 0 ? -errno : 0;
+}
+
 /*
  * Attaches `fd` to the TAP device `name`, with a vnet header on each frame. With `create` 0 a
  * device that is not there is never made: TUNSETIFF would make it, so ask first, and if the device
@@ -177,15 +183,50 @@ int32_t tap_attach(int32_t fd, const char *name, int32_t create) {
   struct ifreq ifr;
   int status = set_name(&ifr, name);
   if (status < 0) return status;
-  ifr.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+  ifr.ifr_flags = DEVICE_FLAGS;
   if (ioctl(fd, TUNSETIFF, &ifr) < 0) return -errno;
   if (!create) {
     if (ioctl(fd, TUNGETIFF, &ifr) < 0) return -errno;
     if (!(ifr.ifr_flags & IFF_PERSIST)) return -ENODEV;
   }
 
-  int header_bytes = VNET_BYTES;
-  return ioctl(fd, TUNSETVNETHDRSZ, &header_bytes) < 0 ? -errno : 0;
+  return set_header(fd);
+}
+
+/*
+ * Whether the device behind `fd` is in our network namespace. Who may not be told (without
+ * CAP_NET_ADMIN, before Linux 5.2) compares MAC addresses with the device of that name here.
+ */
+static int is_here(int fd, struct ifreq *ifr) {
+  int namespace = ioctl(fd, TUNGETDEVNETNS);
+  if (namespace >= 0) {
+    struct stat its, ours;
+    int known = fstat(namespace, &its) == 0 && stat("/proc/thread-self/ns/net", &ours) == 0;
+    close(namespace);
+    return known && its.st_dev == ours.st_dev && its.st_ino == ours.st_ino;
+  }
+  struct ifreq its = *ifr;
+  return ioctl(fd, SIOCGIFHWADDR, &its) == 0 && ask(SIOCGIFHWADDR, ifr) == 0 &&
+         memcmp(its.ifr_hwaddr.sa_data, ifr->ifr_hwaddr.sa_data, 6) == 0;
+}
+
+/*
+ * Takes over `fd`, which somebody has kept for us, if it is attached to the TAP device `name` as we
+ * would do it. -ENODEV: to another; -EINVAL: in another way; -EXDEV: in another network namespace;
+ * -EBADFD: its device was deleted; -ENOTTY, -EBADF and others: it is none of a device. Of IFF_NO_PI
+ * the kernel does not tell: its bit means IFF_NOFILTER here, and is set.
+ */
+int32_t tap_take(int32_t fd, const char *name) {
+  struct ifreq held, wanted;
+  int status = set_name(&wanted, name);
+  if (status < 0) return status;
+  memset(&held, 0, sizeof held);
+  if (ioctl(fd, TUNGETIFF, &held) < 0) return -errno;
+  if (strncmp(held.ifr_name, wanted.ifr_name, IFNAMSIZ) != 0) return -ENODEV;
+  if (((uint16_t)held.ifr_flags & ~IFF_PERSIST) != DEVICE_FLAGS) return -EINVAL;
+  if (!is_here(fd, &held)) return -EXDEV;
+  if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK) < 0) return -errno;
+  return set_header(fd);
 }
 
 /* Whether descriptor `fd` of process `pid` is attached to the device `name`. */

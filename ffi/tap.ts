@@ -25,6 +25,8 @@ const symbols = {
   tap_kind: { parameters: ["buffer"], result: "i32" },
   /** (fd, name, create) */
   tap_attach: { parameters: ["i32", "buffer", "i32"], result: "i32" },
+  /** (fd, name) */
+  tap_take: { parameters: ["i32", "buffer"], result: "i32" },
   /** (name, comm) */
   tap_holder: { parameters: ["buffer", "buffer"], result: "i32" },
   /** (fd, features) */

@@ -34,6 +34,7 @@ const ROOMS = [...PURE, ...WORLDLY];
 const FFI_ARROWS = [
   ["src/device/tap.ts", "ffi/tap.ts"],
   ["src/process/state_file.ts", "ffi/file.ts"],
+  ["src/process/supervisor.ts", "ffi/notify.ts"],
 ];
 
 const COMPUTED = "what only a run can tell";

@@ -46,6 +46,15 @@ export interface TapOptions {
    */
   readonly offloadRefused: (errno: string) => void;
 
+  /** Where the device is attached already, as `sortDescriptors` has found. */
+  readonly descriptor?: number | undefined;
+
+  /**
+   * Is told the descriptor by which the device is attached, at opening and whenever it was attached
+   * again.
+   */
+  readonly attached?: (fd: number) => void;
+
   /**
    * How long `read` busy-polls an empty device before it sleeps, in µs, if the read before it got
    * frames.
@@ -123,8 +132,13 @@ export class TapDevice implements Clock, Device {
     library.symbols.tap_title();
     library.symbols.tap_unblock(); // by now the program listens for its signals
     try {
-      const kind = library.symbols.tap_kind(nameBytes);
-      const fd = attach(library.symbols, name, kind, options.create, options.host);
+      const { symbols } = library;
+      if (options.descriptor !== undefined) {
+        configureHost(symbols, options.descriptor, name, options.host);
+        return new TapDevice(name, library, options.descriptor, false, options);
+      }
+      const kind = symbols.tap_kind(nameBytes);
+      const fd = attach(symbols, name, kind, options.create, options.host);
       return new TapDevice(name, library, fd, kind === KIND_NONE, options);
     } catch (error) {
       library.close();
@@ -150,6 +164,7 @@ export class TapDevice implements Clock, Device {
     this.#links = library.symbols.tap_links();
     this.#mtu = Math.max(0, library.symbols.tap_mtu(fd));
     this.#askOffload();
+    options.attached?.(fd);
   }
 
   get mtu(): number {
@@ -240,6 +255,7 @@ export class TapDevice implements Clock, Device {
     const old = this.#fd;
     this.#fd = fd;
     this.#askOffload();
+    this.#options.attached?.(fd);
     this.status();
     this.#waiting = this.#waiting.then(() => symbols.tap_close(old));
     return null;
@@ -327,16 +343,65 @@ function attach(
 ): number {
   const fd = symbols.tap_node();
   if (fd < 0) throw tapError("node", fd, name, kind);
-  const attached = symbols.tap_attach(fd, encodeDeviceName(name), create ? 1 : 0);
-  const status = attached < 0 || host === null
-    ? attached
-    : symbols.tap_host(fd, host.address >>> 0, maskOf(host.prefixLength) >>> 0);
-  if (status >= 0) return fd;
-  symbols.tap_close(fd);
-  if (attached < 0) {
+  const status = symbols.tap_attach(fd, encodeDeviceName(name), create ? 1 : 0);
+  if (status < 0) {
+    symbols.tap_close(fd);
     const isBusy = errnoName(status) === "EBUSY";
     const holder = isBusy ? holderOf(symbols, encodeDeviceName(name)) : null;
     throw tapError("attach", status, name, kind, holder);
   }
-  throw hostError(status, name, `${formatAddress(host!.address)}/${host!.prefixLength}`);
+  configureHost(symbols, fd, name, host);
+  return fd;
+}
+
+/** Gives the kernel's end its address; closes `fd` if that fails. */
+function configureHost(
+  symbols: Symbols,
+  fd: number,
+  name: string,
+  host: HostAddress | null,
+): void {
+  if (host === null) return;
+  const { address, prefixLength } = host;
+  const status = symbols.tap_host(fd, address >>> 0, maskOf(prefixLength) >>> 0);
+  if (status >= 0) return;
+  symbols.tap_close(fd);
+  throw hostError(status, name, `${formatAddress(address)}/${prefixLength}`);
+}
+
+/** What became of descriptors that somebody has kept for a run. */
+export interface SortedDescriptors {
+  /** By the device that each is attached to. */
+  readonly taken: ReadonlyMap<string, number>;
+  /** Those attached to other TAP devices, or to one of these in another way or elsewhere. */
+  readonly closed: readonly number[];
+}
+
+/**
+ * Sorts `descriptors` by the devices `names`. What is no TAP device's is somebody else's, and left
+ * alone.
+ */
+export function sortDescriptors(
+  shim: string,
+  names: readonly string[],
+  descriptors: readonly number[],
+): SortedDescriptors {
+  const taken = new Map<string, number>();
+  const closed: number[] = [];
+  if (descriptors.length === 0) return { taken, closed };
+  const library = loadTap(shim);
+  const { tap_take, tap_flags, tap_close } = library.symbols;
+  for (const fd of descriptors) {
+    const own = names.find((name) => !taken.has(name) && tap_take(fd, encodeDeviceName(name)) >= 0);
+    if (own !== undefined) {
+      taken.set(own, fd);
+      continue;
+    }
+    const status = tap_flags(fd);
+    if (status < 0 && !["ENODEV", "EBADFD"].includes(errnoName(status))) continue;
+    tap_close(fd);
+    closed.push(fd);
+  }
+  library.close();
+  return { taken, closed };
 }

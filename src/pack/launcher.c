@@ -45,12 +45,16 @@ struct trailer {
  * SVG_FD are known to src/pack/portable.ts. */
 enum { PROGRAM_FD = 40, SHIM_FD = 41, SVG_FD = 42 };
 
+/* Leaves room below PROGRAM_FD for what is open meanwhile. */
+enum { MOST_HANDED_OVER = 32 };
+
 /* The packet path is many small functions: with V8's usual limits (460 and 920 bytes of bytecode)
  * about a quarter of its time goes into calls between them. Young objects have 2 MiB, not 32: a
  * reload makes many that stay, and packets wait while they are moved. src/pack/package.ts says the
  * same to deno compile, deno.json to the tasks.
  *
- * Permissions: load the shim, read a policy file, and the three variables commander asks for. */
+ * Permissions: load the shim, read a policy file, the three variables commander asks for, and those
+ * of src/process/supervisor.ts. */
 static const char *const DENO_ARGS[] = {
     "run",
     "--quiet",
@@ -68,7 +72,8 @@ static const char *const DENO_ARGS[] = {
     "--allow-write", /* this and the next two are given up when what the command needs is open: */
     "--allow-net",   /* see src/cli/main.ts and src/process/run.ts; the control socket needs all three */
     "--allow-sys",
-    "--allow-env=NO_COLOR,FORCE_COLOR,CLICOLOR_FORCE",
+    "--allow-env=NO_COLOR,FORCE_COLOR,CLICOLOR_FORCE,"
+    "LISTEN_PID,LISTEN_FDS,LISTEN_FDNAMES,NOTIFY_SOCKET",
     "--ext=js",
     "/proc/self/fd/40", /* tap_title in ffi/tap.c knows it */
 };
@@ -157,6 +162,19 @@ static void leave_removed_directory(void) {
   if (chdir("/proc/self/fdinfo") < 0) fail("the working directory has been removed");
 }
 
+/*
+ * What a supervisor hands over (sd_listen_fds(3)) begins at 3 and must not meet our own
+ * descriptors.
+ */
+static void check_handed_over(void) {
+  const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
+  if (!pid || !count || strtol(pid, NULL, 10) != (long)getpid()) return;
+  if (strtol(count, NULL, 10) <= MOST_HANDED_OVER) return;
+  fprintf(stderr, "Cannot start: LISTEN_FDS is %s: expected at most %d descriptors\n", count,
+          MOST_HANDED_OVER);
+  exit(1);
+}
+
 /* The next `size` bytes of `from` as a read-only file in memory. */
 static int unpack(const char *name, int from, off_t *at, uint64_t size) {
   int fd = memfd_create(name, MFD_ALLOW_SEALING | MFD_EXEC);
@@ -200,6 +218,7 @@ static void clean_environment(void) {
 int main(int argc, char **argv) {
   open_standard_streams();
   check_limits();
+  check_handed_over();
   hold_signals(is_run(argc, argv));
   leave_removed_directory();
   int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);

@@ -16,7 +16,8 @@ const PERMISSIONS = [
   "--allow-write",
   "--allow-net",
   "--allow-sys",
-  "--allow-env=NO_COLOR,FORCE_COLOR,CLICOLOR_FORCE",
+  "--allow-env=NO_COLOR,FORCE_COLOR,CLICOLOR_FORCE,"
+    .concat("LISTEN_PID,LISTEN_FDS,LISTEN_FDNAMES,NOTIFY_SOCKET"),
 ];
 
 /**

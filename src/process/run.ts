@@ -1,7 +1,7 @@
 /** One run of the proxy on a real device: starts the parts, and stops them at a signal. */
 import type { Log } from "../core/log.ts";
 import { CryptoRandom, SeededRandom } from "../core/random.ts";
-import { OFFLOAD, TapDevice } from "../device/tap.ts";
+import { OFFLOAD, sortDescriptors, TapDevice } from "../device/tap.ts";
 import type { BuiltIn } from "../policy/language/built_in.ts";
 import type { Customs } from "../policy/notation/parse.ts";
 import { formatAddress } from "../wire/address.ts";
@@ -18,6 +18,7 @@ import { pump } from "./pump.ts";
 import { Reloads, type Settings } from "./reload.ts";
 import { inTurns } from "./turns.ts";
 import { listen } from "./signals.ts";
+import { Supervisor, takeEnvironment } from "./supervisor.ts";
 import { StateFile } from "./state_file.ts";
 import { formatSummary } from "../console/summary.ts";
 import { Trace } from "../console/trace.ts";
@@ -42,6 +43,9 @@ export interface RunOptions {
   readonly about: ControlOptions["about"];
 }
 
+/** Of a TAP device's descriptor that belongs to none of the devices. */
+const NOT_OURS = "is closed: it is of no device that --net names, as this program attaches to it";
+
 /**
  * Runs until SIGINT or SIGTERM. Throws an Error with a clear message when the device can't be had.
  */
@@ -50,7 +54,7 @@ export async function run(options: RunOptions): Promise<void> {
   const { config, tap, state } = settings;
   const stop = new AbortController();
   let summary = () => "";
-  let reload = () => {};
+  let reload: () => void = () => {};
   let control: Control | null = null;
   const unlisten = listen({
     SIGINT: () => stop.abort(),
@@ -64,6 +68,9 @@ export async function run(options: RunOptions): Promise<void> {
       : await readPolicyInUse(config.policy, customs, log);
     const path = await shim();
     using stateFile = state === null ? null : new StateFile(state, path, log);
+    using supervisor = new Supervisor(takeEnvironment(), Deno.pid, path, log);
+    const { taken, closed } = sortDescriptors(path, netsOf(config), supervisor.handed);
+    for (const fd of closed) log.warning(`descriptor ${fd} was handed over, and ${NOT_OURS}`);
     const devices = config.links.map(({ net, host }) =>
       TapDevice.open(net, {
         shim: path,
@@ -73,6 +80,8 @@ export async function run(options: RunOptions): Promise<void> {
         offloadRefused: (errno) =>
           log.warning(`${net} does not support offload (${errno}): bulk transfers are slower`),
         spinUs: tap.spinUs,
+        descriptor: taken.get(net),
+        attached: (fd) => supervisor.keep(net, fd),
       })
     );
     const hashKey = await loadHashKey(config.hashKeyFile);
@@ -100,14 +109,21 @@ export async function run(options: RunOptions): Promise<void> {
       work: inTurns(devices[0]!),
       log,
     });
-    reload = () => void reloads.request("SIGHUP");
+    const request = async (by: string) => {
+      supervisor.reloading(devices[0]!.nowMs());
+      const reloaded = await reloads.request(by);
+      supervisor.ready();
+      return reloaded;
+    };
+    reload = () => void request("SIGHUP");
+    for (const net of taken.keys()) log.info(`${net} is taken over as the last run left it`);
     announce(config, devices, log);
     if (settings.control !== null) {
       const controller = new Controller({
         appliance,
         customs,
         changePools: (next) => reloads.changePools(next),
-        reload: () => reloads.request("control socket"),
+        reload: () => request("control socket"),
         policyText: () => reloads.policyText(),
         policyFile: () => reloads.policyFile(),
         pause: () => new Promise((resolve) => setImmediate(resolve)),
@@ -126,8 +142,10 @@ export async function run(options: RunOptions): Promise<void> {
     }
     giveUp(["net", "sys", "write"]); // open listeners stay
     await stateFile?.resume(appliance, reloads); // last: what fails before leaves the file
+    supervisor.ready();
     await pump({ appliance, devices, log, stop: stop.signal });
     await control?.close();
+    supervisor.stopping();
     if (!stateFile?.save(appliance, reloads)) {
       tellResets(appliance.endings.resetAll(RESETS_MS), log);
     }
@@ -145,6 +163,10 @@ function tellResets(resets: ConnectionResets, log: Log): void {
   const unsent = resets.unsent === 0 ? "" : `, ${resets.unsent} of their ends are out of reach`;
   const rest = left === 0 ? "" : `, ${left} were left for lack of time`;
   log.info(`connections reset at the end: ${resets.connections}${unsent}${rest}`);
+}
+
+function netsOf({ links }: Config): string[] {
+  return links.map(({ net }) => net);
 }
 
 function announce(config: Config, devices: readonly TapDevice[], log: Log): void {

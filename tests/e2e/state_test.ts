@@ -1,5 +1,5 @@
 /**
- * A restart under load: what --state keeps.
+ * A restart under load: what --state keeps, with and without a supervisor that keeps the device.
  */
 import assert from "node:assert/strict";
 import { startEcho } from "../lab/peer.ts";
@@ -7,6 +7,7 @@ import type { Background } from "../support/shell.ts";
 import { lastSummary, proxyCommand, startProxy, usualOptions } from "../lab/proxy.ts";
 import { SteadyConnections } from "../lab/steady.ts";
 import { labTests } from "../lab/suite.ts";
+import { Supervised } from "../lab/supervisor.ts";
 import { bridged, proxyAddress, type Topology } from "../lab/topology.ts";
 
 const mayAsk = await Deno.permissions.query({ name: "env", variable: "SOAK" });
@@ -17,10 +18,11 @@ const CONNECTIONS = 40;
 const DOWNLOADS = isSoak ? 8 : 4;
 const DOWNLOAD_MB = isSoak ? 120 : 20;
 const RESTARTS = isSoak ? 10 : 2;
+const PINGS = isSoak ? 1200 : 300;
 /** Between two reads of a download, 64 KiB each. */
 const PAUSE_MS = 10;
 
-const labTest = await labTests("sha256sum");
+const labTest = await labTests("sha256sum", "cc", "ping");
 
 /**
  * Serves the same random bytes on port 3000 of each backend, and echoes on port 2000; their
@@ -65,6 +67,18 @@ async function download({ client }: Topology): Promise<Background> {
   const downloads = client.start([Deno.execPath(), "eval", program]);
   await downloads.waitFor(new RegExp(`(begun\n){${DOWNLOADS}}`));
   return downloads;
+}
+
+/** A policy file as the built-in one, but for the answer to every ping. */
+async function answerAllPings(folder: string): Promise<string> {
+  const file = `${folder}/policy`;
+  await Deno.writeTextFile(
+    file,
+    "default drop\nicmp and echo-request -> echo\n" +
+      "not ip.src in $dst-addrs -> translate-a-to-b, forward\n" +
+      "otherwise -> translate-b-to-a, forward\n",
+  );
+  return file;
 }
 
 /**
@@ -134,3 +148,61 @@ labTest("proxy with --state, takes nothing from a file that is not its own", asy
   await next.waitFor(" went on from ");
   assert.equal((await next.stop()).code, 0);
 });
+
+labTest(
+  "proxy whose device a supervisor keeps, started again under load, loses nothing",
+  async () => {
+    // Segments as their senders leave them: in packets of 1,500 bytes downloads alone would fill
+    // the device's queue.
+    await using topology = await bridged("behind a port", "nobody");
+    const { lab, host, client } = topology;
+    const sum = await serve(topology);
+    const policy = await answerAllPings(lab.folder);
+    const options = [`--state=${lab.folder}/state`, "--trace=off", `--policy=${policy}`];
+    const supervisor = await Supervised.start(host, "abstract", [...usualOptions, ...options]);
+    const steady = await SteadyConnections.open(client, proxyAddress, 2000, CONNECTIONS);
+    const downloads = await download(topology);
+    const pings = client.start(["ping", "-i", "0.02", "-c", `${PINGS}`, "-W", "20", proxyAddress]);
+    for (let restart = 1; restart <= RESTARTS; restart++) {
+      const log = await supervisor.restart("SIGUSR1", / info: went on from /);
+      assert.match(log, /^notify: STOPPING=1$/m);
+      assert.match(log, / info: \d+ connections saved to /);
+      assert.match(log, / info: tap100 is taken over as the last run left it$/m);
+      assert.match(log, / info: went on from "[^"]+": 4\d connections, /);
+      await isUnbroken(steady, supervisor.program);
+    }
+    assert.ok(await pings.ended(180_000), "pings end");
+    assert.match(
+      (await pings.result()).stdout,
+      new RegExp(`${PINGS} packets transmitted, ${PINGS} received, 0% packet loss`),
+    );
+    assert.ok(await downloads.ended(180_000), "downloads end");
+    assert.ok(
+      (await downloads.result()).stdout.endsWith(`\n${Array(DOWNLOADS).fill(sum).join(" ")}\n`),
+    );
+
+    // A reload is told, too.
+    supervisor.program.signal("SIGHUP");
+    await supervisor.program.waitFor(
+      /notify: RELOADING=1 MONOTONIC_USEC=\d+\n[^]*notify: READY=1\n/,
+    );
+    assert.equal((await supervisor.program.stop()).code, 0);
+  },
+);
+
+labTest(
+  "proxy, killed under a supervisor, finds its device and the frames that came meanwhile",
+  async () => {
+    await using topology = await bridged("behind a port");
+    const { host, client } = topology;
+    const supervisor = await Supervised.start(host, "path", [...usualOptions, "--trace=off"]);
+    const pings = client.start(["ping", "-i", "0.05", "-c", "100", "-W", "20", proxyAddress]);
+    const log = await supervisor.restart("SIGUSR2", / info: tap100: /);
+    assert.match(log, / info: tap100 is taken over as the last run left it$/m);
+    assert.ok(await pings.ended(180_000), "pings end");
+    // In turn, from the first of each run on: what was in its hands when it died, at most, is lost.
+    const [, received] = /(\d+) received/.exec((await pings.result()).stdout)!;
+    assert.ok(Number(received) >= 48, `${received} of 100 are answered, every other one`);
+    assert.equal((await supervisor.program.stop()).code, 0);
+  },
+);

@@ -4,7 +4,7 @@
  * it.
  */
 import { Arena, SLOT_BYTES, VNET_BYTES } from "../../src/core/arena.ts";
-import { OFFLOAD, TapDevice } from "../../src/device/tap.ts";
+import { OFFLOAD, sortDescriptors, TapDevice, type TapOptions } from "../../src/device/tap.ts";
 import { withoutCapability } from "./namespace.ts";
 
 const NAME = "tapt0";
@@ -12,6 +12,13 @@ const shim = Deno.args[1]!;
 
 /** What the kernel has refused to leave to the device, by errno. */
 const refusals: string[] = [];
+
+/** Where the device was attached last. */
+let descriptor = -1;
+
+/** linux/if_tun.h: the request, and IFF_TAP | IFF_NO_PI | IFF_VNET_HDR. */
+const TUNSETIFF = 0x400454can;
+const TAP_AS_OURS = 0x5002;
 
 const scenarios: Record<string, () => void | Promise<void>> = {
   async "ping"() {
@@ -139,6 +146,68 @@ const scenarios: Record<string, () => void | Promise<void>> = {
     await device.close();
   },
 
+  /** A descriptor that was kept: the device stays, and so do the frames that came meanwhile. */
+  async "taken over"() {
+    const { device: first } = ready();
+    await pingAll(3, ["0"]);
+    const sorted = sortDescriptors(shim, [NAME], [0, descriptor]);
+    say({ taken: sorted.taken.get(NAME) === descriptor, closed: sorted.closed.length });
+    const device = TapDevice.open(NAME, { ...options(true, 0), descriptor });
+    const arena = new Arena();
+    const frames = device.read(arena, 100) + device.read(arena, 0);
+    arena.send(arena.scratch(60), 60);
+    say({ created: device.created, status: device.status(), frames, wrote: device.write(arena) });
+    say({ features: features() });
+    await device.close();
+    say({ exists: exists(), read: first.read(arena, 0) });
+  },
+
+  /** What is handed over as this device and is none. */
+  "not taken over"() {
+    const held = (name: string, flags: number): number => {
+      const { symbols } = Deno.dlopen(shim, {
+        tap_node: { parameters: [], result: "i32" },
+      });
+      const libc = Deno.dlopen("libc.so.6", {
+        ioctl: { parameters: ["i32", "usize", "buffer"], result: "i32" },
+      });
+      const fd = symbols.tap_node();
+      const request = new Uint8Array(40);
+      new TextEncoder().encodeInto(name, request);
+      new DataView(request.buffer).setInt16(16, flags, true);
+      if (libc.symbols.ioctl(fd, TUNSETIFF, request) < 0) throw new Error(`${name}, ${flags}`);
+      return fd;
+    };
+    const sort = (fd: number) => {
+      const { taken, closed } = sortDescriptors(shim, [NAME], [fd]);
+      return { taken: taken.size, closed: closed.includes(fd) };
+    };
+    say({ another: sort(held("tapt1", TAP_AS_OURS)) });
+    say({ withoutVnetHeader: sort(held(NAME, 0x1002)) });
+    say({ multiQueue: sort(held(NAME, TAP_AS_OURS | 0x100)) });
+    say({ tun: sort(held(NAME, 0x5001)) });
+    const deleted = held(NAME, TAP_AS_OURS);
+    ip("link del tapt0");
+    say({ deleted: sort(deleted) });
+    const moved = held(NAME, TAP_AS_OURS);
+    ip("link set tapt0 address 02:00:00:00:00:07");
+    const other = new Deno.Command("unshare", { args: ["--net", "sleep", "20"] }).spawn();
+    try {
+      while (netOf(other.pid) === netOf(Deno.pid)) {
+        new Deno.Command("sleep", { args: ["0.05"] }).outputSync();
+      }
+      ip(`link set tapt0 netns ${other.pid}`);
+      // Here is one of the same name and address, too.
+      ip("tuntap add dev tapt0 mode tap");
+      ip("link set tapt0 address 02:00:00:00:00:07");
+      say({ elsewhere: sort(moved) });
+      ip("link del tapt0");
+    } finally {
+      other.kill("SIGKILL");
+    }
+    say({ left: exists(), standardInput: sort(0) });
+  },
+
   async "busy"() {
     const holder = open(true);
     tryOpen(false);
@@ -177,8 +246,18 @@ const scenarios: Record<string, () => void | Promise<void>> = {
 await scenarios[Deno.args[0]!]!();
 
 function open(create: boolean, offload = OFFLOAD): TapDevice {
+  return TapDevice.open(NAME, options(create, offload));
+}
+
+function options(create: boolean, offload: number): TapOptions {
   const offloadRefused = (errno: string) => void refusals.push(errno);
-  return TapDevice.open(NAME, { shim, create, offload, offloadRefused, host: null, spinUs: 100 });
+  const attached = (fd: number) => descriptor = fd;
+  return { shim, create, offload, offloadRefused, host: null, spinUs: 100, attached };
+}
+
+/** The network namespace of a process. */
+function netOf(pid: number): string {
+  return Deno.readLinkSync(`/proc/${pid}/ns/net`);
 }
 
 /**

@@ -142,3 +142,33 @@ Deno.test({ name: "TapDevice.open, without create never makes a device", ignore 
     { exists: false },
   ]);
 });
+
+Deno.test({ name: "TapDevice.open, takes over a descriptor that was kept", ignore }, () => {
+  const [sorted, reading, { features }, end] = scenario("taken over") as [
+    unknown,
+    { frames: number },
+    { features: string[] },
+    unknown,
+  ];
+  assert.deepEqual(sorted, { taken: true, closed: 0 });
+  assert.deepEqual(reading, { created: false, status: "up", frames: reading.frames, wrote: 1 });
+  assert.ok(reading.frames > 0, "what came meanwhile has waited");
+  assert.deepEqual(features, [], "the offloads are asked for anew");
+  assert.deepEqual(end, { exists: false, read: -9 }, "the descriptor was the same one");
+});
+
+Deno.test(
+  { name: "sortDescriptors, takes nothing but the device as --net means it", ignore },
+  () => {
+    const closed = { taken: 0, closed: true };
+    assert.deepEqual(scenario("not taken over"), [
+      { another: closed },
+      { withoutVnetHeader: closed },
+      { multiQueue: closed },
+      { tun: closed },
+      { deleted: closed },
+      { elsewhere: closed },
+      { left: false, standardInput: { taken: 0, closed: false } },
+    ]);
+  },
+);

@@ -23,6 +23,19 @@ const acts = {
     });
     console.log(symbols.tap_kind(new TextEncoder().encode("lo\0".padEnd(16, "\0"))));
   },
+  /** What a supervisor has handed over. */
+  held() {
+    const { symbols } = Deno.dlopen("/proc/self/fd/41", {
+      file_read: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+    });
+    const count = Number(Deno.env.get("LISTEN_FDS"));
+    const texts = Array.from({ length: count }, (_, i) => {
+      const bytes = new Uint8Array(100);
+      return new TextDecoder().decode(bytes.subarray(0, symbols.file_read(3 + i, bytes, 100)))
+        .trim();
+    });
+    console.log(Deno.env.get("LISTEN_PID") === String(Deno.pid), count, ...texts);
+  },
   rights() {
     const names = ["env", "ffi", "net", "read", "run", "sys", "write"];
     const state = (name) => Deno.permissions.querySync({ name }).state;

@@ -248,6 +248,20 @@ Deno.test({ name: "launcher, is its program", ignore: !permitted }, async (t) =>
     },
   );
 
+  await t.step("what a supervisor hands over reaches it, and nothing takes its place", () => {
+    const given = 'exec 3<<<"third" 4<<<"fourth"; LISTEN_PID=$$ LISTEN_FDS=2 exec "$0" "$@"';
+    const held = file.run(["-c", given, file.path, "held"], {}, "/bin/bash");
+    assert.deepEqual(held, { code: 3, out: "true 2 third fourth\n", err: "" });
+    const many = 'LISTEN_PID=$$ LISTEN_FDS=33 exec "$0" "$@"';
+    assert.deepEqual(file.run(["-c", many, file.path, "args"], {}, "/bin/bash"), {
+      code: 1,
+      out: "",
+      err: "Cannot start: LISTEN_FDS is 33: expected at most 32 descriptors\n",
+    });
+    const others = { LISTEN_PID: "1", LISTEN_FDS: "33" };
+    assert.deepEqual(file.run(["args"], others), { code: 3, out: "[]\n", err: "" });
+  });
+
   await t.step("a cut file says so", () => {
     const cut = `${file.folder}/cut`;
     Deno.writeFileSync(cut, Deno.readFileSync(file.path).subarray(0, 1_000_000), { mode: 0o755 });
