@@ -36,6 +36,7 @@ const COMMANDS: Readonly<
   drops: { method: "GET", words: "none" },
   neighbors: { method: "GET", words: "none" },
   reload: { method: "POST", words: "none" },
+  upgrade: { method: "POST", words: "none" },
   drain: { method: "POST", words: "backend" },
   maintenance: { method: "POST", words: "backend" },
   ready: { method: "POST", words: "backend" },

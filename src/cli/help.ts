@@ -114,6 +114,8 @@ Commands that read:
 Commands that change:
   reload                      as SIGHUP; errors, and exit code 1, if anything is
                               wrong
+  upgrade                     saves the state (--state) and ends, for the
+                              supervisor to start the program again
   drain BACKEND [--wait=TIME] no new connections; waits until the last has ended
   maintenance BACKEND         out of service
   ready BACKEND               in service again

@@ -22,6 +22,8 @@ export interface ControllerOptions {
   readonly appliance: Appliance;
   /** Reads the policy again. Never rejects. */
   readonly reload: () => Promise<Reloaded>;
+  /** Ends the run for the next one to go on. Throws a Refusal if there will be none. */
+  readonly upgrade: () => void;
   /** The text of the running policy. */
   readonly policyText: () => PolicyText;
   /** The file that it was read from; null: the built-in one. */
@@ -81,6 +83,9 @@ export class Controller {
         return this.#neighbors(request.link, request.from);
       case "reload":
         return reload();
+      case "upgrade":
+        this.#options.upgrade();
+        return null;
       case "policy":
         return { ...policyText(), pools: appliance.pools };
       case "trace":

@@ -7,7 +7,7 @@
  *     GET  /connections     [filter] [limit=1000]
  *     GET  /explain         packet=… [packet=…]
  *     GET  /trace           predicate=… [limit=100] [seconds=60]       a JSON object a line
- *     POST /reload
+ *     POST /reload /upgrade
  *     POST /maintenance /ready                 name=[POOL/]ADDRESS[:PORT]
  *     POST /drain           name, [wait=60s]   waits until no connection is left
  *     POST /add             name=POOL/ADDRESS[:PORT], [weight=1]
@@ -23,7 +23,14 @@ import type { Change } from "./members.ts";
 import { integer, Parameters } from "./parameters.ts";
 import { type Around, connectionPieces, neighborPieces, tracePieces } from "./pieces.ts";
 import { type Answers, Refusal } from "./request.ts";
-import type { ErrorShape, ExplainShape, KillShape, ReloadShape, RemoveShape } from "./shapes.ts";
+import type {
+  ErrorShape,
+  ExplainShape,
+  KillShape,
+  ReloadShape,
+  RemoveShape,
+  UpgradeShape,
+} from "./shapes.ts";
 import { backendOf, backendsOf, dropsOf, poolsOf, statusOf } from "./views.ts";
 
 /** An answer: whole, or in pieces that are made as fast as they are taken. */
@@ -128,6 +135,13 @@ const PATHS: Readonly<Record<string, { readonly method: "GET" | "POST"; readonly
       const { isDone, lines } = await ask({ ask: "reload" });
       if (isDone) return json({ done: lines } satisfies ReloadShape);
       throw new Refusal(422, "Nothing was changed", lines);
+    }),
+  },
+  "/upgrade": {
+    method: "POST",
+    run: plain(async ({ ask }) => {
+      await ask({ ask: "upgrade" });
+      return json({ upgrading: true } satisfies UpgradeShape);
     }),
   },
   "/kill": {

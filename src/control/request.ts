@@ -35,6 +35,8 @@ export type Request =
   | { readonly ask: "neighbors"; readonly link: number; readonly from: number }
   /** Reads the policy again; takes as long as that takes. */
   | { readonly ask: "reload" }
+  /** Ends the run for the next one to go on. */
+  | { readonly ask: "upgrade" }
   /** The text of the running policy, for a thread that has its own. */
   | { readonly ask: "policy" }
   /** Begins to watch for packets for which the predicate holds. */
@@ -61,6 +63,7 @@ export interface Answers {
   readonly remove: null;
   readonly neighbors: { readonly neighbors: readonly Neighbor[]; readonly next: number | null };
   readonly reload: Reloaded;
+  readonly upgrade: null;
   /** Its pools are as they are now, whatever the text says. */
   readonly policy: PolicyText & { readonly pools: Policy["pools"] };
   /** The trace's number. */

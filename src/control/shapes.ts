@@ -136,6 +136,10 @@ export interface ReloadShape {
   readonly done: readonly string[];
 }
 
+export interface UpgradeShape {
+  readonly upgrading: true;
+}
+
 export interface RemoveShape {
   /** Name of the backend that is in its pool no more; it goes with its last connection. */
   readonly removed: string;

@@ -14,6 +14,7 @@ import type {
   StatusShape,
   TraceShape,
   TreeShape,
+  UpgradeShape,
   VersionShape,
 } from "./shapes.ts";
 
@@ -112,6 +113,9 @@ export const TABLES = {
     ),
 
   tree: (tree: TreeShape) => formatTree(tree),
+
+  upgrade: (_: UpgradeShape) =>
+    "the proxy saves its state and ends; its supervisor starts the new one\n",
 
   reload: ({ done }: ReloadShape) => done.map((line) => `${line}\n`).join(""),
 

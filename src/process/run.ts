@@ -13,6 +13,7 @@ import { Control, type ControlOptions } from "./control/control.ts";
 import { builtInUse, readPolicyInUse } from "./policy_in_use.ts";
 import { giveUp } from "./permissions.ts";
 import { Controller } from "../control/controller.ts";
+import { Refusal } from "../control/request.ts";
 import { loadHashKey } from "./hash_key_file.ts";
 import { pump } from "./pump.ts";
 import { Reloads, type Settings } from "./reload.ts";
@@ -25,6 +26,9 @@ import { Trace } from "../console/trace.ts";
 
 /** How long the proxy takes at its end to reset connections. */
 const RESETS_MS = 500;
+
+/** How long the answer to `upgrade` may take to leave. */
+const ANSWER_MS = 100;
 
 export interface RunOptions {
   readonly settings: Settings;
@@ -124,6 +128,11 @@ export async function run(options: RunOptions): Promise<void> {
         customs,
         changePools: (next) => reloads.changePools(next),
         reload: () => request("control socket"),
+        upgrade: () => {
+          checkUpgrade(stateFile, supervisor);
+          log.info("control socket: the supervisor is to start the program again");
+          setTimeout(() => stop.abort(), ANSWER_MS);
+        },
         policyText: () => reloads.policyText(),
         policyFile: () => reloads.policyFile(),
         pause: () => new Promise((resolve) => setImmediate(resolve)),
@@ -154,6 +163,16 @@ export async function run(options: RunOptions): Promise<void> {
   } finally {
     unlisten();
   }
+}
+
+/** Throws a Refusal if a run that ends now would not go on in the next one. */
+function checkUpgrade(stateFile: StateFile | null, { isThere }: Supervisor): void {
+  const missing = stateFile === null
+    ? "it was started without --state, and connections would be lost"
+    : isThere
+    ? null
+    : "no supervisor that it can tell has started it ($NOTIFY_SOCKET), and nobody would start it again";
+  if (missing !== null) throw new Refusal(409, `The proxy goes on: ${missing}`);
 }
 
 /** Says how many connections were reset at the end, and how many could not be. */

@@ -1003,6 +1003,7 @@ Deno.test("parseArgs reads commands of ctl as requests", () => {
     [["kill", "all"], "POST /kill?all=true"],
     [["kill", "backend=10.0.0.1:80"], "POST /kill?backend=10.0.0.1%3A80"],
     [["reload"], "POST /reload"],
+    [["upgrade"], "POST /upgrade"],
     [["drain", "web/10.0.0.1:80", "--wait=60s"], "POST /drain?name=web%2F10.0.0.1%3A80&wait=60s"],
     [["add", "web/10.0.0.1", "weight=7"], "POST /add?name=web%2F10.0.0.1&weight=7"],
     [["weight", "10.0.0.1", "7"], "POST /weight?name=10.0.0.1&weight=7"],
@@ -1028,6 +1029,7 @@ const wrongCtl: readonly [string[], RegExp][] = [
   [["ready", "10.0.0.1", "--wait=1s"], /^Cannot use --wait with "ready"/],
   [["explain"], /^Missing packet/],
   [["reload", "--watch"], /^Cannot use --watch with "reload"$/],
+  [["upgrade", "/bin/x"], /^Cannot use "\/bin\/x" after "ctl upgrade": expected nothing$/],
   [["--jsno", "status"], /--json/],
 ];
 for (const [argv, message] of wrongCtl) {

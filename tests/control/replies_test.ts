@@ -5,7 +5,7 @@ import { Controller } from "../../src/control/controller.ts";
 import { Overlay } from "../../src/control/overlay.ts";
 import type { Around } from "../../src/control/pieces.ts";
 import { type Reply, replyTo } from "../../src/control/replies.ts";
-import type { Reloaded, Request } from "../../src/control/request.ts";
+import { Refusal, type Reloaded, type Request } from "../../src/control/request.ts";
 import type { ConnectionsShape, ErrorShape, StatusShape } from "../../src/control/shapes.ts";
 import { TABLES } from "../../src/control/tables.ts";
 import { finish } from "../../src/core/slices.ts";
@@ -23,6 +23,7 @@ class Controlled {
   readonly asked: Request[] = [];
   reloaded: Reloaded = { isDone: true, lines: ["read again"] };
   policyFile: string | null = null;
+  upgradeRefusal: string | null = null;
   overlay = new Overlay();
   #around: Around;
 
@@ -39,6 +40,9 @@ class Controlled {
         return Promise.resolve();
       },
       reload: () => Promise.resolve(this.reloaded),
+      upgrade: () => {
+        if (this.upgradeRefusal !== null) throw new Refusal(409, this.upgradeRefusal);
+      },
       policyFile: () => this.policyFile,
       policyText: () => ({ file: "own", text: print(appliance.policy), included: new Map() }),
       pause: () => Promise.resolve(),
@@ -565,4 +569,18 @@ otherwise                          -> translate-b-to-a, forward
   await control.call("/kill?all=true", "POST");
   const names = (await control.get<Backend[]>("/backends")).map(({ name }) => name);
   assert.deepEqual(names.filter((name) => name.startsWith("web/")), ["web/192.168.0.2:8080"]);
+});
+
+Deno.test("POST /upgrade ends the run, or says why it goes on; it takes no path", async () => {
+  const controlled = new Controlled();
+  assert.deepEqual(await controlled.call("/upgrade", "POST"), [200, { upgrading: true }]);
+  controlled.upgradeRefusal = "The proxy goes on: there is no supervisor";
+  assert.deepEqual(await controlled.call("/upgrade", "POST"), [
+    409,
+    { error: "The proxy goes on: there is no supervisor" },
+  ]);
+  const asked = controlled.asked.length;
+  const [status] = await controlled.call("/upgrade?path=/bin/x", "POST");
+  const [method] = await controlled.call("/upgrade");
+  assert.deepEqual([status, method, controlled.asked.length], [400, 405, asked]);
 });

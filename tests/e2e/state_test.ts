@@ -191,6 +191,82 @@ labTest(
 );
 
 labTest(
+  "proxy, told to upgrade, ends for the supervisor to start the new file, and loses nothing",
+  async () => {
+    await using topology = await bridged("behind a port", "nobody");
+    const { lab, host, client } = topology;
+    await serve(topology);
+    const folder = `${lab.folder}/control`;
+    await Deno.mkdir(folder, { mode: 0o700 });
+    const control = `--control=${folder}/s`;
+    const ctl = (...words: string[]) => host.run(proxyCommand(["ctl", control, ...words]));
+    const file = `${lab.folder}/proxy`;
+    const install = async (...options: string[]) => {
+      const words = proxyCommand([...usualOptions, ...options]).map((word) => `'${word}'`);
+      await Deno.writeTextFile(`${file}.new`, `#!/bin/sh\nexec ${words.join(" ")} "$@"\n`);
+      await Deno.chmod(`${file}.new`, 0o755);
+      await Deno.rename(`${file}.new`, file);
+    };
+    const options = ["--trace=off", control, `--policy=${await answerAllPings(lab.folder)}`];
+    await install(...options);
+    const supervisor = await Supervised.start(host, "abstract", [], [
+      file,
+      `--state=${lab.folder}/state`,
+    ]);
+    await supervisor.program.waitFor("control socket");
+    const steady = await SteadyConnections.open(client, proxyAddress, 2000, CONNECTIONS);
+    const pings = client.start(["ping", "-i", "0.02", "-c", "200", "-W", "20", proxyAddress]);
+
+    await install(...options, "--max-conn=99999");
+    const { stdout, stderr } = supervisor.program;
+    const answer = await ctl("upgrade");
+    assert.deepEqual([answer.code, answer.stderr], [0, ""]);
+    assert.equal(
+      answer.stdout,
+      "the proxy saves its state and ends; its supervisor starts the new one\n",
+    );
+    const log = await supervisor.restarted(
+      stdout.length,
+      stderr.length,
+      / control socket .* is open/,
+    );
+    assert.match(log, /^notify: STOPPING=1$/m);
+    assert.match(log, / info: 40 connections saved to /);
+    assert.match(log, / info: went on from "[^"]+": 40 connections, /);
+    await isUnbroken(steady, supervisor.program);
+    assert.match((await ctl("status")).stdout, /99,?999/);
+    assert.ok(await pings.ended(180_000), "pings end");
+    assert.match((await pings.result()).stdout, / 200 received, 0% packet loss/);
+    assert.equal((await supervisor.program.stop()).code, 0);
+  },
+);
+
+labTest("proxy, told to upgrade without --state or a supervisor, says so and goes on", async () => {
+  await using topology = await bridged("on the bridge");
+  const { lab, host } = topology;
+  const folder = `${lab.folder}/control`;
+  await Deno.mkdir(folder, { mode: 0o700 });
+  const control = `--control=${folder}/s`;
+  const options = [...usualOptions, control, "--trace=off"];
+  const refused = async (reason: string) => {
+    const { code, stdout, stderr } = await host.run(proxyCommand(["ctl", control, "upgrade"]));
+    assert.deepEqual([code, stdout], [1, ""]);
+    assert.ok(stderr.startsWith(`error: The proxy goes on: ${reason}`), stderr);
+    const status = await host.run(proxyCommand(["ctl", control, "status"]));
+    assert.equal(status.code, 0);
+  };
+  const alone = await startProxy(host, [...options, `--state=${lab.folder}/state`]);
+  await alone.waitFor("control socket");
+  await refused("no supervisor that it can tell has started it ($NOTIFY_SOCKET)");
+  assert.equal((await alone.stop()).code, 0);
+  const supervisor = await Supervised.start(host, "path", options);
+  await supervisor.program.waitFor("control socket");
+  await refused("it was started without --state");
+  assert.equal(supervisor.program.stdout.match(/READY=1/g)!.length, 1);
+  assert.equal((await supervisor.program.stop()).code, 0);
+});
+
+labTest(
   "proxy, killed under a supervisor, finds its device and the frames that came meanwhile",
   async () => {
     await using topology = await bridged("behind a port");

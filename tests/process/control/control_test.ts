@@ -13,6 +13,7 @@ Deno.test("Control.open leaves 32 descriptors to others, or says how many are mi
     customs: {},
     changePools: () => Promise.resolve(),
     reload: () => Promise.resolve({ isDone: true, lines: [] }),
+    upgrade: () => {},
     policyFile: () => null,
     policyText: () => ({ file: "", text: "", included: new Map() }),
     pause: () => Promise.resolve(),
