@@ -44,14 +44,15 @@ export class Resends {
 
   constructor(options: ResendsOptions) {
     this.#options = options;
+    this.#pdu.protocol = ipv4.PROTOCOL_TCP;
   }
 
   /**
-   * Remembers the SYN in `pdu`, which has been rewritten and is about to leave, if it opened its
-   * connection.
+   * Remembers the SYN in `pdu`, which has been rewritten and is about to leave, if it is its
+   * connection's first.
    */
   remember(pdu: Pdu): void {
-    if (pdu.opened === 0) return;
+    if ((pdu.steps & STEP_A_TO_B) === 0) return;
     const { b, connections, retries } = this.#options;
     retries.remember(pdu.flow >>> 1, connections.target, b.arena, pdu.frame, pdu.end - pdu.frame);
   }
@@ -128,7 +129,6 @@ export class Resends {
     const { table } = connections;
     const pdu = this.#pdu;
     pdu.flow = (entry << 1) | SIDE_A;
-    pdu.protocol = ipv4.PROTOCOL_TCP;
     pdu.src = table.src(entry, SIDE_A);
     pdu.dst = table.dst(entry, SIDE_A);
     pdu.srcPort = table.srcPort(entry, SIDE_A);

@@ -274,12 +274,22 @@ export class Connections {
   #advanceTcp(view: DataView, pdu: Pdu, nowMs: number, hasMoved: boolean): void {
     const entry = pdu.flow >>> 1;
     const before = this.table.state(entry);
+    if (before === tcpState.SYN_SENT && this.#isOtherSyn(pdu)) {
+      this.retries?.forget(entry);
+      this.retries?.opened(entry, pdu.end > pdu.payload, nowMs);
+    }
     const state = this.#tcp.advance(view, pdu);
     if (before === tcpState.SYN_SENT) {
       if (!hasMoved) this.#noteHandshake(pdu, state);
       if (state !== before && state !== UNTOUCHED) this.retries?.forget(entry);
     }
     if (state !== UNTOUCHED) this.#renew(entry, state, nowMs);
+  }
+
+  /** True for a SYN by which a client begins anew what nobody has answered yet. */
+  #isOtherSyn(pdu: Pdu): boolean {
+    return (pdu.flow & 1) === SIDE_A && tcpState.isFirstSyn(pdu.tcpFlags) && pdu.opened === 0 &&
+      !isOwnSyn(this.table, pdu.flow >>> 1, pdu);
   }
 
   /** What became of a SYN by this PDU: a SYN ACK, an RST, or only the SYN once more. */
@@ -323,9 +333,7 @@ export class Connections {
     const entry = pdu.flow >>> 1;
     if (!this.isUnanswered(entry) || !retries.isLeft(entry)) return false;
     const isTcp = pdu.protocol === PROTOCOL_TCP;
-    if (isTcp && !(tcpState.isFirstSyn(pdu.tcpFlags) && isOwnSyn(this.table, entry, pdu))) {
-      return false;
-    }
+    if (isTcp && !tcpState.isFirstSyn(pdu.tcpFlags)) return false;
     return retries.isRefused(entry) || (isTcp && retries.isOverdue(entry, nowMs));
   }
 

@@ -27,8 +27,10 @@ const COUNT = 0x0f;
 const REFUSED = 0x10;
 /** its SYN had data, which a member that is silent may have taken. */
 const HAS_DATA = 0x20;
-/** its SYN has been sent to its member once more. */
+/** its SYN has been sent to its member once more; */
 const SENT_AGAIN = 0x40;
+/** its SYN is about to leave for the first time. */
+const IS_NEW = 0x80;
 
 export interface RetryOptions {
   /** Most members that a connection tries after the first one; up to MOST_RETRIES. */
@@ -74,9 +76,9 @@ export class Retries {
 
   // Of entries
 
-  /** The entry is that of a new connection. */
+  /** The entry is that of a new connection, or its client begins anew. */
   opened(entry: number, hasData: boolean, nowMs: number): void {
-    this.#flags[entry] = hasData ? HAS_DATA : 0;
+    this.#flags[entry] = IS_NEW | (hasData ? HAS_DATA : 0);
     this.#sinceMs[entry] = nowMs;
   }
 
@@ -138,8 +140,10 @@ export class Retries {
 
   // Of SYNs
 
-  /** Keeps the SYN that opened the connection, as it leaves by `arena`, if there is room. */
+  /** Keeps the first SYN of the connection, as it leaves by `arena`, if there is room. */
   remember(entry: number, target: Target, arena: Arena, frame: number, lengthBytes: number): void {
+    if ((this.#flags[entry]! & IS_NEW) === 0) return;
+    this.#flags[entry]! &= ~IS_NEW;
     const slot = this.#free.first;
     if (slot < 0 || lengthBytes > FRAME_BYTES) return;
     this.#lists.remove(this.#free, slot);

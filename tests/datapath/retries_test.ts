@@ -230,7 +230,7 @@ Deno.test("retries: a late SYN ACK of a backend that was left gets an RST", () =
 
 Deno.test("retries: a SYN that an older connection kept waiting follows the client's RST at once", () => {
   const attempt = new Attempt();
-  const first = attempt.at;
+  const first = attempt.refuse(); // the second that has it
   const [challenge] = attempt.answer({ flags: "A", seq: 5000, ack: 77 });
   assert.deepEqual([challenge!.dst, challenge!.flags, challenge!.ack], [CLIENT, "A", 77]);
   const client = { srcPort: 40_000, dstPort: 2000, flags: "R" };
@@ -248,6 +248,20 @@ Deno.test("retries: a SYN that an older connection kept waiting follows the clie
   assert.equal(synAck!.dst, CLIENT);
   const again = tcpOf(attempt.world.send(buildTcp({ ...client, seq: 77 })));
   assert.ok(again.every(({ flags }) => flags !== "S"), "not once it is open");
+});
+
+Deno.test("retries: a client that begins anew with another number has that SYN remembered", () => {
+  const attempt = new Attempt();
+  const first = attempt.at;
+  const { world } = attempt;
+  assert.equal(attempt.wait(2000), undefined);
+  const anew = buildTcp({ srcPort: 40_000, dstPort: 2000, flags: "S", seq: 777_777 });
+  assert.equal(tcpOf(world.send(anew))[0]!.dst, first.dst);
+  assert.equal(attempt.wait(2500), undefined, "it has its own time");
+  const next = attempt.wait(700)!;
+  assert.deepEqual([next.seq, next.dst === first.dst], [777_777, false]);
+  const [synAck] = attempt.answer({ flags: "SA", seq: 9000, ack: 777_778 });
+  assert.deepEqual([synAck!.dst, synAck!.ack], [CLIENT, 777_778]);
 });
 
 Deno.test("retries: a client's RST about its own SYN is sent on, and no SYN after it", () => {
