@@ -25,7 +25,7 @@ import {
   readOptional,
   type Values,
 } from "./flag_values.ts";
-import { readConfig, readStateConfig, readTapConfig } from "./flags.ts";
+import { DEFAULT_LOG_LEVEL, readConfig, readStateConfig, readTapConfig } from "./flags.ts";
 import { type Nets, ONLY_B, SUFFIXES } from "./link_flags.ts";
 import { EXAMPLES, EXPLAIN_HELP, POLICY_HELP, REPLAY_HELP } from "./help.ts";
 import { parsePacket } from "../offline/packet_text.ts";
@@ -33,7 +33,14 @@ import type { Settings } from "../process/reload.ts";
 import { POLICY_VIEWS, type PolicyCommand } from "./policy_command.ts";
 import type { ReplayCommand } from "./replay_command.ts";
 import { addFlag, addRunFlags } from "./run_flags.ts";
-import { DEFAULT_MTU, parseConfigPath, parseDevice, parseMtu, parsePath } from "./values.ts";
+import {
+  DEFAULT_MTU,
+  parseConfigPath,
+  parseDevice,
+  parseLogLevel,
+  parseMtu,
+  parsePath,
+} from "./values.ts";
 
 /** What the command line asks for. */
 export type Command =
@@ -81,7 +88,8 @@ export function parseArgs(
     const config = readConfig(flags, readNets(flags), "auto");
     const control = readOptional(flags, "control", parsePath);
     const state = readStateConfig(flags);
-    command = { kind: "run", config, tap: readTapConfig(flags), control, state };
+    const logLevel = read(flags, "log-level", DEFAULT_LOG_LEVEL, parseLogLevel);
+    command = { kind: "run", config, tap: readTapConfig(flags), control, state, logLevel };
   });
   const take = (given: Command) => command = given;
   addPolicyCommand(program, take);
@@ -295,7 +303,7 @@ function withHelpCommand([word, ...rest]: readonly string[]): readonly string[] 
 /** Flags that only a device gives a meaning. */
 const OF_DEVICES = [
   ...["net", "net-b", "host-ipv4", "host-ipv4-b", "offload", "spin"],
-  ...["control", "state", "state-max-age"],
+  ...["control", "state", "state-max-age", "log-level"],
 ];
 
 function refuseFlags(flags: Flags, command: string, names: readonly string[]): void {

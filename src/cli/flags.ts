@@ -24,6 +24,7 @@ export const DEFAULT_STRAYS = "reset";
 export const DEFAULT_RETRIES = "3";
 export const DEFAULT_CONNECT_TIMEOUT = "3";
 export const DEFAULT_CHECK = "neighbor";
+export const DEFAULT_LOG_LEVEL = "info";
 export const DEFAULT_OFFLOAD = "on";
 export const DEFAULT_SPIN = "100";
 export const DEFAULT_STATE_MAX_AGE = "60";

@@ -173,6 +173,7 @@ async function runCommand(
     code = 1;
   });
   const log = openLog(stderr, Deno.stderr.isTerminal() && !Deno.noColor);
+  log.setLevel(settings.logLevel);
   try {
     const about = { version: manifest.version, build };
     const rereadSettings = async () => {

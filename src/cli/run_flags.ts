@@ -5,6 +5,7 @@ import type { Values } from "./flag_values.ts";
 import {
   DEFAULT_CHECK,
   DEFAULT_CONNECT_TIMEOUT,
+  DEFAULT_LOG_LEVEL,
   DEFAULT_MAX_CONN,
   DEFAULT_MAX_LIMIT_SOURCES,
   DEFAULT_OFFLOAD,
@@ -70,6 +71,7 @@ export function addRunFlags(program: Program): void {
   flag("--seed <N>", "seed of a repeatable run, for replay and tests (default random)");
   flag("--hash-key-file <FILE>", "key that instances share: by source, by maglev (default none)");
   flag("--trace <MODE>", "PDUs shown: auto (50 a second), all or off (default auto)");
+  flag("--log-level <LEVEL>", `log lines: info, warning or error (default ${DEFAULT_LOG_LEVEL})`);
   flag(
     "--offload <on|off>",
     `TCP segmentation and checksum offload (default ${DEFAULT_OFFLOAD})`,

@@ -14,11 +14,13 @@ import {
 import type { Route } from "../stack/routes.ts";
 import { checkOwnAddress } from "../datapath/address_rules.ts";
 import { checkDeviceName } from "../device/device_name.ts";
+import type { LogLevel } from "../process/log.ts";
 import type { StrayMode, TraceMode } from "../datapath/config.ts";
 
 const DEFAULT_PREFIX = 24;
 export const DEFAULT_PORTS = "1024-65535";
 export const DEFAULT_MTU = "1500";
+const LOG_LEVELS: readonly string[] = ["info", "warning", "error"];
 const TRACE_MODES: readonly string[] = ["auto", "all", "off"] satisfies TraceMode[];
 
 /** Throws a RangeError for what can't name a device. */
@@ -114,6 +116,13 @@ export function parseStrays(text: string): StrayMode {
     throw new SyntaxError(`Cannot parse "${text}" as answer to strays: expected reset or drop`);
   }
   return text;
+}
+
+export function parseLogLevel(text: string): LogLevel {
+  if (!LOG_LEVELS.includes(text)) {
+    throw new SyntaxError(`Cannot parse "${text}" as log level: expected info, warning or error`);
+  }
+  return text as LogLevel;
 }
 
 export function parseTrace(text: string): TraceMode {

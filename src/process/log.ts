@@ -19,8 +19,15 @@ import type { Outlet } from "./outlet.ts";
 
 const CATEGORY = "treegate";
 
+/** The least important lines that are written. */
+export type LogLevel = "info" | "warning" | "error";
+
+export interface OperatorLog extends Log {
+  setLevel(level: LogLevel): void;
+}
+
 /** Makes the log that writes to `stderr`. Never throws, and neither does the log. */
-export function openLog(stderr: Outlet, hasColor: boolean): Log {
+export function openLog(stderr: Outlet, hasColor: boolean): OperatorLog {
   const options = {
     timestamp: "rfc3339",
     level: "full",
@@ -30,17 +37,20 @@ export function openLog(stderr: Outlet, hasColor: boolean): Log {
   const format = hasColor
     ? getAnsiColorFormatter({ ...options, timestampStyle: "dim" })
     : getTextFormatter(options);
-  configureSync({
-    reset: true,
-    sinks: { console: (record) => void stderr.offer(format(record).trimEnd() + "\n") },
-    loggers: [
-      { category: CATEGORY, sinks: ["console"], lowestLevel: "info" },
-      { category: ["logtape", "meta"], sinks: [], lowestLevel: null },
-    ],
-  });
+  const setLevel = (lowestLevel: LogLevel) =>
+    configureSync({
+      reset: true,
+      sinks: { console: (record) => void stderr.offer(format(record).trimEnd() + "\n") },
+      loggers: [
+        { category: CATEGORY, sinks: ["console"], lowestLevel },
+        { category: ["logtape", "meta"], sinks: [], lowestLevel: null },
+      ],
+    });
+  setLevel("info");
   const logger = getLogger(CATEGORY);
   // Template literals: LogTape would read braces in a plain string as placeholders.
   return {
+    setLevel,
     info: (message) => logger.info`${message}`,
     warning: (message) => logger.warn`${message}`,
     error: (message) => logger.error`${message}`,

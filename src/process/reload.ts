@@ -5,7 +5,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { Overlay } from "../control/overlay.ts";
 import type { PolicyText, Reloaded } from "../control/request.ts";
-import type { Log } from "../core/log.ts";
 import type { Appliance } from "../datapath/appliance.ts";
 import { type Config, formatBackends, type TapConfig } from "../datapath/config.ts";
 import type { SavedChange } from "../datapath/saved_members.ts";
@@ -14,6 +13,7 @@ import type { BuiltIn } from "../policy/language/built_in.ts";
 import type { Customs } from "../policy/notation/parse.ts";
 import { DST_ADDRS, type Policy } from "../policy/language/ast.ts";
 import { plainMember } from "../flow/backends/member.ts";
+import type { LogLevel, OperatorLog } from "./log.ts";
 import { builtInUse, type PolicyInUse, readPolicyInUse } from "./policy_in_use.ts";
 import type { StateConfig } from "./state_file.ts";
 import type { Work } from "./turns.ts";
@@ -26,6 +26,7 @@ export interface Settings {
   readonly control: string | null;
   /** Where connections are kept over a restart; null: nowhere. */
   readonly state: StateConfig | null;
+  readonly logLevel: LogLevel;
 }
 
 export interface ReloadOptions {
@@ -39,7 +40,7 @@ export interface ReloadOptions {
   readonly customs: Customs;
   readonly observerOf: (config: Config) => Observer | null;
   readonly work: Work;
-  readonly log: Log;
+  readonly log: OperatorLog;
 }
 
 type Reloadable = "policy" | "dstAddrs" | "health" | "timeouts" | "trace";
@@ -73,6 +74,7 @@ export class Reloads {
   readonly #options: ReloadOptions;
   /** What runs. */
   #config: Config;
+  #logLevel: LogLevel;
   #inUse: PolicyInUse;
   /** Laid over each policy that is read. */
   #overlay = new Overlay();
@@ -84,6 +86,7 @@ export class Reloads {
   constructor(options: ReloadOptions) {
     this.#options = options;
     this.#config = options.settings.config;
+    this.#logLevel = options.settings.logLevel;
     this.#inUse = options.inUse;
   }
 
@@ -160,9 +163,9 @@ export class Reloads {
   }
 
   async #apply(): Promise<{ readonly done: string[]; readonly warnings: string[] }> {
-    const { appliance, settings, reread, builtIn, customs, observerOf, work } = this.#options;
+    const { appliance, settings, reread, builtIn, customs, observerOf, work, log } = this.#options;
     const given = await reread();
-    const { config } = given;
+    const { config, logLevel } = given;
     const running = this.#config;
     const [done, warnings]: [string[], string[]] = [[], []];
     const warning = (text: string) => void warnings.push(text);
@@ -175,6 +178,7 @@ export class Reloads {
     const hasCheck = !isDeepStrictEqual(config.health, running.health);
     const hasTimeouts = !isDeepStrictEqual(config.timeouts, running.timeouts);
     const hasTrace = config.trace !== running.trace;
+    const hasLogLevel = logLevel !== this.#logLevel;
     const policy = inUse?.policy ?? appliance.policy;
     const hasPools = inUse !== null || hasBackends || hasCheck;
     const swap = await work(appliance.prepare({
@@ -187,12 +191,14 @@ export class Reloads {
     const { policy: file, dstAddrs, health, timeouts, trace } = config;
     this.#config = { ...running, policy: file, dstAddrs, health, timeouts, trace };
     this.#inUse = inUse ?? this.#inUse;
+    if (hasLogLevel) log.setLevel(this.#logLevel = logLevel);
     if (file !== null) done.push(`policy "${file}" reloaded`);
     else if (inUse !== null) done.push("the built-in policy runs");
     if (hasBackends) done.push(`--dst-addrs=${formatBackends(dstAddrs)} from now on`);
     if (hasCheck) done.push("--check changed");
     if (hasTimeouts) done.push("timeouts changed");
     if (hasTrace) done.push(`--trace=${trace} from now on`);
+    if (hasLogLevel) done.push(`--log-level=${logLevel} from now on`);
     for (const [key, what] of Object.entries(RESTART)) {
       if (isDeepStrictEqual(valueOf(given, key), valueOf(settings, key))) continue;
       warnings.push(`${what} changes at the next start only`);

@@ -10,6 +10,7 @@ import { type Config, formatBackends, formatLink, sideB } from "../datapath/conf
 import type { ConnectionResets } from "../datapath/reset_connections.ts";
 import type { Outlet } from "./outlet.ts";
 import { Control, type ControlOptions } from "./control/control.ts";
+import type { OperatorLog } from "./log.ts";
 import { builtInUse, readPolicyInUse } from "./policy_in_use.ts";
 import { giveUp } from "./permissions.ts";
 import { Controller } from "../control/controller.ts";
@@ -41,7 +42,7 @@ export interface RunOptions {
   /** Gives the path of the built shim. */
   readonly shim: () => Promise<string>;
   readonly stdout: Outlet;
-  readonly log: Log;
+  readonly log: OperatorLog;
   /** Starts the thread of the control socket, if there is to be one. */
   readonly controlThread: ControlOptions["thread"];
   readonly about: ControlOptions["about"];

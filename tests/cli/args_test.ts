@@ -986,6 +986,19 @@ Deno.test("parseArgs reads --control, and nothing for a run without", () => {
   assert.equal(controlOf("--control=/run/x"), "/run/x");
 });
 
+Deno.test("parseArgs reads --log-level", () => {
+  const levelOf = (...flags: string[]) => {
+    const command = parseArgs([NET, DST, ...flags], ABOUT);
+    return command.kind === "run" ? command.logLevel : command;
+  };
+  assert.equal(levelOf(), "info");
+  assert.equal(levelOf("--log-level=error"), "error");
+  assert.deepEqual(levelOf("--log-level=debug"), {
+    kind: "usage-error",
+    message: '--log-level: Cannot parse "debug" as log level: expected info, warning or error',
+  });
+});
+
 Deno.test("parseArgs reads commands of ctl as requests", () => {
   const usual = { control: "/run/treegate/control.sock", isJson: false, isWatching: false };
   assert.deepEqual(ctlOf("status"), {

@@ -37,6 +37,23 @@ Deno.test("openLog begins each line with the time in UTC and the level", async (
   for (const time of times) assert.ok(time >= before && time <= Date.now());
 });
 
+Deno.test("openLog writes lines of its level and above, from info on until it is told", async () => {
+  const { log, printed } = make();
+  const levels = ["error", "warning", "info"] as const;
+  for (const level of levels) {
+    log.setLevel(level);
+    for (const one of levels) log[one](`at ${level}`);
+  }
+  assert.deepEqual((await printed()).replaceAll(TIME, "").trim().split("\n"), [
+    "error: at error",
+    "error: at warning",
+    "warning: at warning",
+    "error: at info",
+    "warning: at info",
+    "info: at info",
+  ]);
+});
+
 Deno.test("openLog colours the level on a terminal, and only there", async () => {
   const { log, printed } = make(true);
   log.warning("text");

@@ -17,7 +17,12 @@ async function reloads(first: string, ...texts: readonly string[]) {
   try {
     const logged: string[] = [];
     const line = (message: string) => void logged.push(message.replaceAll(file, "FILE"));
-    const log = { info: line, warning: line, error: line };
+    const log = {
+      setLevel: () => {},
+      info: line,
+      warning: line,
+      error: line,
+    };
     await Deno.writeTextFile(file, first);
     const inUse = await readPolicyInUse(file, {}, log);
     const { appliance } = new World({ policy: inUse.policy });
@@ -26,6 +31,7 @@ async function reloads(first: string, ...texts: readonly string[]) {
       tap: { offload: true, spinUs: 100 },
       control: null,
       state: null,
+      logLevel: "info" as const,
     };
     const reloads = new Reloads({
       appliance,

@@ -34,7 +34,7 @@ function reloadsOf(config: Config) {
     applied,
     log,
     next: (): Promise<Settings> =>
-      Promise.resolve({ config, tap: TAP, control: null, state: null }),
+      Promise.resolve({ config, tap: TAP, control: null, state: null, logLevel: "info" }),
     reads: 0,
     reloads: new Reloads({
       appliance: {
@@ -50,14 +50,19 @@ function reloadsOf(config: Config) {
           return () => void applied.push(change);
         },
       },
-      settings: { config, tap: TAP, control: null, state: null },
+      settings: { config, tap: TAP, control: null, state: null, logLevel: "info" },
       inUse: builtInUse(RUNNING),
       reread: (): Promise<Settings> => (world.reads++, world.next()),
       builtIn,
       customs: {},
       observerOf: () => null,
       work: atOnce,
-      log: { info: line("info"), warning: line("warning"), error: line("error") },
+      log: {
+        info: line("info"),
+        warning: line("warning"),
+        error: line("error"),
+        setLevel: (level) => void log.push(`level: ${level}`),
+      },
     }),
   };
   return world;
@@ -73,7 +78,13 @@ Deno.test("Reloads applies timeouts and trace, and says what needs a restart, ea
     maxConn: 9,
   };
   world.next = () =>
-    Promise.resolve({ config: changed, tap: { ...TAP, spinUs: 0 }, control: null, state: null });
+    Promise.resolve({
+      config: changed,
+      tap: { ...TAP, spinUs: 0 },
+      control: null,
+      state: null,
+      logLevel: "info",
+    });
   const restart = [
     "--max-conn changes at the next start only",
     "--spin changes at the next start only",
@@ -102,7 +113,8 @@ Deno.test("Reloads applies --dst-addrs and --check, beside what was added meanwh
     dstAddrs: [second],
     health: { ...config.health, check: { kind: "tcp", port: 80 } },
   };
-  world.next = () => Promise.resolve({ config: changed, tap: TAP, control: null, state: null });
+  world.next = () =>
+    Promise.resolve({ config: changed, tap: TAP, control: null, state: null, logLevel: "info" });
   const { lines } = await world.reloads.request("SIGHUP");
   assert.deepEqual(lines, [
     `--dst-addrs=${formatAddress(second)} from now on`,
@@ -117,6 +129,18 @@ Deno.test("Reloads applies --dst-addrs and --check, beside what was added meanwh
   assert.equal(world.applied[1]!.policy, undefined, "the policy that runs stays");
 });
 
+Deno.test("Reloads applies --log-level", async () => {
+  const config = testConfig();
+  const world = reloadsOf(config);
+  world.next = () =>
+    Promise.resolve({ config, tap: TAP, control: null, state: null, logLevel: "error" });
+  const { lines } = await world.reloads.request("SIGHUP");
+  assert.deepEqual(lines, ["--log-level=error from now on"]);
+  assert.deepEqual(world.log, ["level: error", "info: --log-level=error from now on"]);
+  await world.reloads.request("SIGHUP");
+  assert.equal(world.log.filter((line) => line.startsWith("level")).length, 1);
+});
+
 Deno.test({
   name:
     "Reloads changes nothing if anything is wrong: flags, a policy's text, a policy that can't run",
@@ -127,7 +151,14 @@ Deno.test({
       const config = testConfig({ policy: file });
       const world = reloadsOf(config);
       const changed = { ...config, timeouts: { ...config.timeouts, udp: 7 } };
-      world.next = () => Promise.resolve({ config: changed, tap: TAP, control: null, state: null });
+      world.next = () =>
+        Promise.resolve({
+          config: changed,
+          tap: TAP,
+          control: null,
+          state: null,
+          logLevel: "info",
+        });
       await Deno.writeTextFile(file, "default drop\ntpc -> drop\n");
       const { isDone, lines } = await world.reloads.request("SIGHUP");
       assert.equal(isDone, false);
@@ -141,7 +172,14 @@ Deno.test({
       assert.match(world.log[0]!, /^error: not reloaded, nothing has changed: .*2:1/);
       assert.equal(world.log[1], "error: not reloaded, nothing has changed: a.conf:1:1: no");
 
-      world.next = () => Promise.resolve({ config: changed, tap: TAP, control: null, state: null });
+      world.next = () =>
+        Promise.resolve({
+          config: changed,
+          tap: TAP,
+          control: null,
+          state: null,
+          logLevel: "info",
+        });
       await Deno.writeTextFile(file, "default drop\ntcp -> drop\n");
       assert.deepEqual(await world.reloads.request("SIGHUP"), {
         isDone: true,
@@ -154,6 +192,7 @@ Deno.test({
           tap: TAP,
           control: null,
           state: null,
+          logLevel: "info",
         });
       assert.deepEqual((await world.reloads.request("SIGHUP")).lines, ["the built-in policy runs"]);
     } finally {
