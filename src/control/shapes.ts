@@ -80,8 +80,10 @@ export interface BackendShape {
   readonly maxconn: number;
   /** Connections ever opened. */
   readonly opened: number;
-  /** Connections that are tracked now. */
+  /** Connections that are tracked now, closed ones for some minutes. */
   readonly tracked: number;
+  /** Those of them that are not over. */
+  readonly open: number;
 }
 
 export interface ConnectionShape {

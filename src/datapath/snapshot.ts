@@ -71,6 +71,8 @@ export interface MemberSnapshot {
   readonly opened: number;
   /** Connections in the table now. */
   readonly tracked: number;
+  /** Those of them that are not over. */
+  readonly open: number;
 }
 
 export function countersOf(
@@ -103,9 +105,10 @@ export function countersOf(
 }
 
 export function snapshotOfMember(member: Member, checks: HealthChecks | null): MemberSnapshot {
-  const { address, port, weight, isBackup, maxconn, status, opened, active } = member;
+  const { address, port, weight, isBackup, maxconn, status, opened } = member;
   const failure = checks?.of(member)?.failure ?? null;
-  return { address, port, weight, isBackup, maxconn, status, failure, opened, tracked: active };
+  const counts = { opened, tracked: member.active, open: member.load };
+  return { address, port, weight, isBackup, maxconn, status, failure, ...counts };
 }
 
 /** The names with their counts, in the order of the numbers. */
