@@ -31,6 +31,8 @@ const symbols = {
   tap_mtu: { parameters: ["i32"], result: "i32" },
   /** (fd, mac) */
   tap_mac: { parameters: ["i32", "buffer"], result: "i32" },
+  /** (fd) */
+  tap_index: { parameters: ["i32"], result: "i32" },
   /** () */
   tap_links: { parameters: [], result: "i32" },
   /** (fd) */
@@ -72,26 +74,32 @@ export const KIND_NONE = 0;
 const KIND_OTHER = 1;
 const KIND_TUN = 2;
 
-/** Linux errno numbers (errno(3), generic) that a device can give. */
+/** Linux errno numbers (errno(3), generic) that a device or bpf(2) can give. */
 const ERRNO_NAMES: Readonly<Record<number, string>> = {
   1: "EPERM",
   2: "ENOENT",
   4: "EINTR",
   5: "EIO",
   6: "ENXIO",
+  7: "E2BIG",
   9: "EBADF",
   11: "EAGAIN",
   12: "ENOMEM",
   13: "EACCES",
   14: "EFAULT",
   16: "EBUSY",
+  17: "EEXIST",
   19: "ENODEV",
   22: "EINVAL",
   23: "ENFILE",
   24: "EMFILE",
   25: "ENOTTY",
+  28: "ENOSPC",
+  34: "ERANGE",
+  38: "ENOSYS",
   77: "EBADFD",
   90: "EMSGSIZE",
+  95: "EOPNOTSUPP",
   100: "ENETDOWN",
   105: "ENOBUFS",
 };

@@ -10,6 +10,7 @@ import assert from "node:assert/strict";
 const PURE = [
   "core",
   "wire",
+  "bpf",
   "policy/language",
   "policy/notation",
   "policy/printing",
@@ -31,7 +32,10 @@ const WORLDLY = ["process", "cli", "pack"];
 const ROOMS = [...PURE, ...WORLDLY];
 
 /** Beside these, only `ffi` imports from `ffi`. */
-const FFI_ARROWS = [["src/device/tap.ts", "ffi/tap.ts"]];
+const FFI_ARROWS = [
+  ["src/device/tap.ts", "ffi/tap.ts"],
+  ["src/bpf/kernel.ts", "ffi/bpf.ts"],
+];
 
 const COMPUTED = "what only a run can tell";
 /** The bundle of `src/cli/svg.ts` is imported by its descriptor. */
