@@ -20,6 +20,7 @@ const PURE = [
   "flow",
   "stack",
   "device",
+  "fastpath",
   "datapath",
   "console",
   "offline",

@@ -25,7 +25,7 @@ import type { Member } from "../flow/backends/member.ts";
 import { Connections } from "../flow/connections.ts";
 import type { Timeouts } from "../flow/lifetimes.ts";
 import { RelatedErrors } from "../flow/icmp_error.ts";
-import { SIDE_B } from "../flow/table.ts";
+import { SIDE_B, type TableMemory } from "../flow/table.ts";
 import { Fragmenter, MAX_PACKET_FRAGMENTS } from "../stack/fragmentation.ts";
 import { Reassembly } from "../stack/reassembly.ts";
 import type { AnnotatedTree } from "../policy/engine/annotate.ts";
@@ -83,6 +83,8 @@ export interface ApplianceOptions {
   readonly checkRandom?: Random;
   /** Of `--hash-key-file`; default none. */
   readonly hashKey?: HashKey;
+  /** Where the flow table is; default memory of its own. */
+  readonly tableMemory?: TableMemory | null;
 }
 
 /** What can change while the appliance runs. */
@@ -137,6 +139,7 @@ export class Appliance {
       evaluator,
       checkRandom,
       hashKey,
+      tableMemory,
     } = options;
     this.#clock = clock;
     this.#console = this.#observer = observer;
@@ -178,6 +181,7 @@ export class Appliance {
         ? null
         : new Handshakes((member) => this.#checks?.hurry(member, this.#nowMs)),
       random,
+      tableMemory: tableMemory ?? null,
     });
     this.#lost = new LostConnections({
       table: this.connections.table,

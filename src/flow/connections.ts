@@ -55,7 +55,7 @@ import { EvictionClasses, FINISHED, LIVE, ONE_SIDED, RESET } from "./eviction.ts
 import { type PortRange, Ports } from "./ports.ts";
 import { VictimSelector } from "./victim.ts";
 import { ALL, isCounted, Shares } from "./shares.ts";
-import { FlowTable, SIDE_A, SIDE_B } from "./table.ts";
+import { FlowTable, SIDE_A, SIDE_B, type TableMemory } from "./table.ts";
 import * as tcpState from "./tcp_state.ts";
 import { TcpTracker, UNTOUCHED } from "./tcp_tracker.ts";
 import type { NextHops, Translation } from "./translate.ts";
@@ -84,6 +84,8 @@ export interface ConnectionsOptions {
   /** Is told which handshakes fail; null: nobody is. */
   readonly handshakes?: Handshakes<Member> | null;
   readonly random: Random;
+  /** Where the table is; default memory of its own. */
+  readonly tableMemory?: TableMemory | null;
 }
 
 export class Connections {
@@ -107,8 +109,8 @@ export class Connections {
   #target = 0;
 
   constructor(options: ConnectionsOptions) {
-    const { maxConnections, maxPerSource, ports, random, timeouts } = options;
-    this.table = new FlowTable(maxConnections, random);
+    const { maxConnections, maxPerSource, ports, random, timeouts, tableMemory } = options;
+    this.table = new FlowTable(maxConnections, random, tableMemory);
     this.#tcp = new TcpTracker(this.table);
     this.candidates = this.#lookahead.candidates;
     this.#options = options;

@@ -37,9 +37,11 @@ const TIMESTAMP = 1;
 
 // The table's `offers`, 5 bits each for side A, side B and the challenge SYN: the window scale and
 // whether it was offered. A challenge SYN without a scale is stored as CHALLENGE_WITHOUT_SCALE.
-const SCALE = 0x0f;
+export const SCALE = 0x0f;
 const SCALE_OFFERED = 0x10;
-const OFFER_BITS = 5;
+export const OFFER_BITS = 5;
+/** Both sides have offered one. */
+export const BOTH_SCALES: number = SCALE_OFFERED | (SCALE_OFFERED << OFFER_BITS);
 const OFFER = 0x1f;
 const CHALLENGE_SHIFT = 2 * OFFER_BITS;
 const CHALLENGE_WITHOUT_SCALE = 1;
@@ -286,8 +288,7 @@ function endOf(pdu: Pdu): number {
 
 /** Window shift of `side`: used only if both sides have offered one (RFC 7323 §2.2). */
 export function scaleOf(offers: number, side: number): number {
-  const both = SCALE_OFFERED | (SCALE_OFFERED << OFFER_BITS);
-  return (offers & both) === both ? (offers >>> (OFFER_BITS * side)) & SCALE : 0;
+  return (offers & BOTH_SCALES) === BOTH_SCALES ? (offers >>> (OFFER_BITS * side)) & SCALE : 0;
 }
 
 function setOffer(table: FlowTable, entry: number, shift: number, offer: number): void {
