@@ -42,6 +42,7 @@ import type { Config } from "./config.ts";
 import { Dispatch } from "./dispatch.ts";
 import { Endings } from "./endings.ts";
 import { HealthChecks } from "./health_checks.ts";
+import { keeperOf, type KeptEnd } from "./keeper.ts";
 import { type Link, makeLinks } from "./link.ts";
 import { LostConnections } from "./lost_connections.ts";
 import { Count, Metrics } from "./metrics.ts";
@@ -333,6 +334,12 @@ export class Appliance {
   /** A function that asks this of a PDU, for an observer; it may name the policy's lists. */
   predicate(when: Predicate): (pdu: Pdu) => boolean {
     return this.#policy.predicate(when);
+  }
+
+  /** Why the proxy has to see each packet of the connection; null: it need not see plain ones. */
+  keeperOf(entry: number): KeptEnd | null {
+    const { connections } = this;
+    return keeperOf(entry, { connections, dispatch: this.#dispatch, policy: this.#policy });
   }
 
   snapshotOf(member: Member): MemberSnapshot {

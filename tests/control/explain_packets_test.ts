@@ -28,6 +28,24 @@ Deno.test("explainPackets takes the pools that run, not those of the text", () =
   assert.deepEqual(new Set(backends), new Set(["192.168.0.5"]));
 });
 
+Deno.test("explainPackets tells whether the kernel may carry the connection", () => {
+  const kernelOf = (rest: string): string => {
+    const { policy } = parse("default drop\n-> drop", { file: "" });
+    const text = `default drop\nnot ip.src in $dst-addrs -> translate-a-to-b, forward\n${rest}\n`;
+    const policyText = { file: "", text, included: new Map(), pools: policy!.pools };
+    const [explanation] = explainPackets([SYN], policyText, testConfig(), NO_KEY);
+    return /^kernel {3}: (.*)$/m.exec(explanation!)![1]!;
+  };
+  assert.equal(
+    kernelOf("otherwise -> translate-b-to-a, forward"),
+    "may carry the connection once it is established",
+  );
+  assert.equal(
+    kernelOf("otherwise -> limit 1/second burst 1, translate-b-to-a, forward"),
+    "leaves the connection to the proxy, for packets from the backend: limit 1/second burst 1 counts each",
+  );
+});
+
 Deno.test("explainPackets chooses by the key that the proxy has", () => {
   const members = "{192.168.0.4, 192.168.0.5, 192.168.0.6}";
   const key = hashKeyOf(new TextEncoder().encode("sixteen bytes 16"));
