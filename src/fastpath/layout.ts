@@ -58,8 +58,10 @@ export const TICKET = 0;
 /** The first of the three words of a direction. */
 export const DIRECTION = 1;
 export const DIRECTION_WORDS = 3;
-/** Of these: number of the next hop. */
+/** Of these: number and issue of the next hop. */
 export const NEIGHBOR = 0;
+/** Bits of the number; the issue is in those above. */
+export const NEIGHBOR_BITS = 21;
 /** Where the packets are counted. */
 export const COUNTER = 1;
 /** The TTL to send with in the lower 8 bits, 0: one less; and these bits. */
@@ -71,9 +73,13 @@ export const FROM_LINK_1 = 0x200;
 /** It leaves on link 1. */
 export const TO_LINK_1_SHIFT = 10;
 
-// Neighbours.
+// Neighbours. A neighbour's number serves again for another one, with the next *issue*: ways of
+// the one before lead nowhere. It is 1 … 0x7ff.
 export const NEIGHBOR_WORDS = 8;
-/** The MAC address in 6 bytes, then KNOWN or 0 in two: one 64-bit word, written at once. */
+/**
+ * The MAC address in 6 bytes, then its issue in two, 0 while it is not known: one 64-bit word,
+ * written at once.
+ */
 export const MAC = 0;
 /** When a packet was last sent to it, ms modulo 2³². */
 export const USED = 2;

@@ -399,10 +399,12 @@ function route(code: Assembler, layout: at.Layout, link: number): void {
   // R5: the next hop; and the last one, which is the next one of the other direction
   neighborOf(code, layout, R5, R7, word(at.NEIGHBOR));
   code.store("u64", R10, Var.nextHop, R5);
+  code.load(R3, "u32", R7, word(at.NEIGHBOR));
+  code.op32(R3, ">>=", at.NEIGHBOR_BITS);
   code.load(R1, "u64", R5, WORD * at.MAC);
   code.op(R2, "=", R1);
   code.op(R2, ">>=", 48);
-  code.jumpIf(R2, "==", 0, "leave"); // not known
+  code.jumpIf(R2, "!=", R3, "leave"); // not known, or another one by now
   code.store("u32", R10, Var.mac0, R1);
   code.op(R1, ">>=", 32);
   code.op(R1, "&=", 0xffff);
@@ -687,6 +689,7 @@ function neighborOf(
   offset: number,
 ): void {
   code.load(R1, "u32", base, offset);
+  code.op32(R1, "&=", (1 << at.NEIGHBOR_BITS) - 1);
   code.jumpIf(R1, ">=", layout.neighbors, "leave");
   code.address(to, MEMORY, layout.at.neighbors);
   addTimes(code, to, R1, WORD * at.NEIGHBOR_WORDS, R2);

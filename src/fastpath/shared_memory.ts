@@ -30,7 +30,8 @@ export interface LinkSettings {
 }
 
 const LAST_EPOCH = 0xffff;
-const KNOWN = 1n << 48n;
+const LAST_ISSUE = 0x7ff;
+const ISSUE_SHIFT = 48n;
 
 export class SharedMemory {
   readonly layout: at.Layout;
@@ -43,6 +44,7 @@ export class SharedMemory {
   readonly #neighborPairs: BigUint64Array<ArrayBuffer>;
   readonly #settingPairs: BigUint64Array<ArrayBuffer>;
   readonly #counters: BigUint64Array<ArrayBuffer>;
+  readonly #issues: Uint16Array<ArrayBuffer>;
   #epoch = 1;
   #promotions = 0;
 
@@ -65,6 +67,7 @@ export class SharedMemory {
     this.#ways = words("ways", at.WAY_WORDS * connections);
     this.#neighbors = words("neighbors", at.NEIGHBOR_WORDS * neighbors);
     this.#neighborPairs = pairs("neighbors", at.NEIGHBOR_WORDS * neighbors / 2);
+    this.#issues = new Uint16Array(neighbors).fill(1);
     this.#counters = pairs("counters", at.COUNTER_BYTES / 8 * counters * processors);
     Atomics.store(this.#settings, at.EPOCH, this.#epoch);
   }
@@ -83,7 +86,16 @@ export class SharedMemory {
   /** Sets where a neighbour is; null: nobody knows. */
   setNeighbor(number: number, mac: Mac | null): void {
     const pair = (at.NEIGHBOR_WORDS * number + at.MAC) / 2;
-    Atomics.store(this.#neighborPairs, pair, mac === null ? 0n : packed(mac) | KNOWN);
+    const issue = BigInt(this.#issues[number]!);
+    const value = mac === null ? 0n : packed(mac) | (issue << ISSUE_SHIFT);
+    Atomics.store(this.#neighborPairs, pair, value);
+  }
+
+  /** The neighbour is forgotten; its number may serve for another one. */
+  forgetNeighbor(number: number): void {
+    this.setNeighbor(number, null);
+    const issue = this.#issues[number]!;
+    this.#issues[number] = issue === LAST_ISSUE ? 1 : issue + 1;
   }
 
   /** When a packet was last sent to the neighbour from here, ms modulo 2³²; 0: never. */
@@ -124,7 +136,7 @@ export class SharedMemory {
   #setWay(entry: number, side: number, way: Way): void {
     const { neighbor, counter, fromLink, toLink, ttl, raisesTtl } = way;
     const base = at.WAY_WORDS * entry + at.DIRECTION + side * at.DIRECTION_WORDS;
-    this.#ways[base + at.NEIGHBOR] = neighbor;
+    this.#ways[base + at.NEIGHBOR] = neighbor | (this.#issues[neighbor]! << at.NEIGHBOR_BITS);
     this.#ways[base + at.COUNTER] = counter;
     this.#ways[base + at.WAY] = ttl | (raisesTtl ? at.RAISE_TTL : 0) |
       (fromLink === 1 ? at.FROM_LINK_1 : 0) | (toLink << at.TO_LINK_1_SHIFT);

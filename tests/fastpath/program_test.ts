@@ -260,6 +260,11 @@ const LEAVES: Readonly<Record<string, (world: Fixture) => [Uint8Array, Partial<S
     world.memory.setLink(1, null);
     return [segment()];
   },
+  "what goes to a neighbour whose number another one has": (world) => {
+    world.memory.forgetNeighbor(TO_BACKEND);
+    world.memory.setNeighbor(TO_BACKEND, BACKEND_MAC);
+    return [segment()];
+  },
   "what goes to an unknown neighbour": (world) => {
     world.memory.setNeighbor(TO_BACKEND, null);
     return [segment()];
