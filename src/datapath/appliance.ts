@@ -25,7 +25,7 @@ import type { Member } from "../flow/backends/member.ts";
 import { Connections } from "../flow/connections.ts";
 import type { Timeouts } from "../flow/lifetimes.ts";
 import { RelatedErrors } from "../flow/icmp_error.ts";
-import { SIDE_B, type TableMemory } from "../flow/table.ts";
+import { SIDE_B } from "../flow/table.ts";
 import { Fragmenter, MAX_PACKET_FRAGMENTS } from "../stack/fragmentation.ts";
 import { Reassembly } from "../stack/reassembly.ts";
 import type { AnnotatedTree } from "../policy/engine/annotate.ts";
@@ -47,6 +47,7 @@ import { type Link, makeLinks } from "./link.ts";
 import { LostConnections } from "./lost_connections.ts";
 import { Count, Metrics } from "./metrics.ts";
 import { PlainSegments } from "./header_prediction.ts";
+import { type FastPath, otherWayOf, Promotions } from "./promotions.ts";
 import type { Observer, SentFrame } from "./observer.ts";
 import { Observers } from "./observers.ts";
 import {
@@ -84,8 +85,8 @@ export interface ApplianceOptions {
   readonly checkRandom?: Random;
   /** Of `--hash-key-file`; default none. */
   readonly hashKey?: HashKey;
-  /** Where the flow table is; default memory of its own. */
-  readonly tableMemory?: TableMemory | null;
+  /** Has the kernel carry connections; default: the proxy forwards each packet. */
+  readonly fastPath?: FastPath | null;
 }
 
 /** What can change while the appliance runs. */
@@ -122,6 +123,8 @@ export class Appliance {
   readonly #related: RelatedErrors;
   readonly #dispatch: Dispatch;
   readonly #plain: PlainSegments;
+  /** Null: the kernel carries no connections. */
+  readonly #promotions: Promotions | null;
   readonly #pdu = new Pdu();
   /** Where the PDU at hand came in. */
   #in: Link;
@@ -140,7 +143,7 @@ export class Appliance {
       evaluator,
       checkRandom,
       hashKey,
-      tableMemory,
+      fastPath = null,
     } = options;
     this.#clock = clock;
     this.#console = this.#observer = observer;
@@ -158,6 +161,7 @@ export class Appliance {
       log,
       limitedLog: this.#limitedLog,
       dropped: (reason, count) => this.metrics.drop(reason, count),
+      otherWay: (link) => fastPath === null ? null : otherWayOf(fastPath, link),
       nowMs: this.#nowMs,
     });
     this.links = links;
@@ -182,7 +186,11 @@ export class Appliance {
         ? null
         : new Handshakes((member) => this.#checks?.hurry(member, this.#nowMs)),
       random,
-      tableMemory: tableMemory ?? null,
+      tableMemory: fastPath?.memory.table ?? null,
+      carrier: fastPath === null ? null : {
+        demote: (entry) => this.#promotions?.demote(entry),
+        rests: (entry) => this.#promotions?.rests(entry) ?? false,
+      },
     });
     this.#lost = new LostConnections({
       table: this.connections.table,
@@ -217,11 +225,6 @@ export class Appliance {
       clock,
       flush: () => this.#flush(),
     });
-    this.#plain = new PlainSegments({
-      connections: this.connections,
-      metrics: this.metrics,
-      dispatch: this.#dispatch,
-    });
     this.#policy = new RunningPolicy({
       policy,
       config,
@@ -231,6 +234,22 @@ export class Appliance {
       nowMs: () => this.#nowMs,
       limitedLog: this.#limitedLog,
       evaluator,
+    });
+    this.#promotions = fastPath === null ? null : new Promotions({
+      ...fastPath,
+      connections: this.connections,
+      dispatch: this.#dispatch,
+      links: this.links,
+      metrics: this.metrics,
+      policy: this.#policy,
+      limitedLog: this.#limitedLog,
+    });
+    for (let link = 0; link < this.links.length; link++) this.#promotions?.linkUp(link);
+    this.#plain = new PlainSegments({
+      connections: this.connections,
+      metrics: this.metrics,
+      dispatch: this.#dispatch,
+      promotions: this.#promotions,
     });
   }
 
@@ -270,6 +289,7 @@ export class Appliance {
   linkDown(number: number): void {
     const link = this.links[number]!;
     link.isUp = false;
+    this.#promotions?.linkDown(number);
     if (link === this.#b) this.#checks?.linkDown(this.#clock.nowMs());
   }
 
@@ -277,6 +297,7 @@ export class Appliance {
   linkUp(number: number): void {
     const link = this.links[number]!;
     link.isUp = true;
+    this.#promotions?.linkUp(number);
     link.arp.restart(this.#clock.nowMs());
     if (link === this.#b) this.#checks?.linkUp(this.#clock.nowMs());
   }
@@ -292,6 +313,7 @@ export class Appliance {
     const runPolicy = policy === undefined ? null : yield* this.#policy.prepare(policy);
     return () => {
       if (runPolicy !== null) {
+        this.#promotions?.policyChanges();
         runPolicy();
         this.#backendsChanged(this.#nowMs);
         this.#checks?.update(this.#nowMs);
@@ -312,6 +334,7 @@ export class Appliance {
     this.#observer = console !== null && watcher !== null
       ? new Observers(console, watcher)
       : console ?? watcher;
+    this.#promotions?.follow(this.#observer, this.#nowMs);
   }
 
   /** Is handed what became of PDUs; null: nobody is. */
@@ -380,6 +403,8 @@ export class Appliance {
     const observer = this.#observer;
     policy.forget(); // for an evaluation that has thrown
     const isUnseen = observer === null || observer.isBusy(this.#nowMs);
+    const promotions = this.#promotions;
+    promotions?.follow(observer, this.#nowMs);
     for (let i = 0; i < count; i++) {
       const frame = rx[2 * i]!;
       const frameBytes = rx[2 * i + 1]!;
@@ -393,6 +418,9 @@ export class Appliance {
       } else {
         policy.settle(pdu, outcome);
         this.#conclude(outcome);
+        if (promotions !== null && outcome === FORWARD) {
+          promotions.consider(flow >>> 1, this.#nowMs);
+        }
         observer?.skipped(outcome < 0 ? DROP : outcome, this.#nowMs);
       }
     }
@@ -470,6 +498,8 @@ export class Appliance {
     if (related !== NOT_MINE) return this.#dispatch.relay(pdu, related, this.#nowMs);
     const outcome = this.#decide(pdu);
     this.#policy.settle(pdu, outcome);
+    const isDatagram = outcome === FORWARD && pdu.protocol === ipv4.PROTOCOL_UDP;
+    if (isDatagram) this.#promotions?.consider(pdu.flow >>> 1, this.#nowMs);
     return outcome;
   }
 
@@ -548,6 +578,7 @@ export class Appliance {
     this.connections.expire(this.#nowMs);
     this.#checks?.tick(this.#nowMs);
     this.#reassembly.expire(this.#nowMs);
+    this.#promotions?.tick(this.#observer, this.#nowMs);
     this.#observer?.tick(this.#nowMs);
     this.#limitedLog.tick(this.#nowMs);
   }

@@ -16,9 +16,12 @@ export interface KeptEnd {
   readonly from: "client" | "backend";
 }
 
-export interface KeeperOptions {
+export interface PlainPduOptions {
   readonly connections: Connections;
   readonly dispatch: Dispatch;
+}
+
+export interface KeeperOptions extends PlainPduOptions {
   readonly policy: RunningPolicy;
 }
 
@@ -32,7 +35,10 @@ export function keeperOf(entry: number, options: KeeperOptions): KeptEnd | null 
 }
 
 /** A plain packet of the connection, from the end that the reference tells. */
-function plainPdu(reference: number, { connections: { table }, dispatch }: KeeperOptions): Pdu {
+export function plainPdu(
+  reference: number,
+  { connections: { table }, dispatch }: PlainPduOptions,
+): Pdu {
   const [entry, side] = [reference >>> 1, reference & 1];
   const pdu = new Pdu();
   pdu.protocol = table.protocol(entry);

@@ -126,6 +126,11 @@ export class RunningPolicy {
     return constancyOf(this.#plan, pdu);
   }
 
+  /** Counts PDUs that have ended at the node of that number without an evaluation. */
+  count(node: number, pdus: number): void {
+    this.#plan.exits[node]! += pdus;
+  }
+
   /** Forgets what balancers chose in an evaluation that has thrown. */
   forget(): void {
     this.#affinity.settle(-1);

@@ -15,7 +15,7 @@
  * demotes a connection, and a new epoch all of them. Who reads an entry reads the ticket first, and
  * again after it, so that it has not used what was changed meanwhile.
  *
- *     | TICKET | NEIGHBOR, COUNTER, WAY of packets from side A | the same from side B | 0 |
+ *     | TICKET | NEIGHBOR, COUNTER, WAY of packets from side A | the same from side B | BARRIER |
  */
 import { ENTRY_WORDS } from "../flow/entry.ts";
 import { HASH_WORDS } from "../flow/keyed_hash.ts";
@@ -72,6 +72,9 @@ export const RAISE_TTL = 0x100;
 export const FROM_LINK_1 = 0x200;
 /** It leaves on link 1. */
 export const TO_LINK_1_SHIFT = 10;
+
+/** The barrier after which no program works on the entry any more (`limbo.ts`). */
+export const BARRIER = 7;
 
 // Neighbours. A neighbour's number serves again for another one, with the next *issue*: ways of
 // the one before lead nowhere. It is 1 … 0x7ff.

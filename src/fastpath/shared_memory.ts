@@ -43,7 +43,8 @@ export class SharedMemory {
   /** The same, and the settings, in words of 64 bits. */
   readonly #neighborPairs: BigUint64Array<ArrayBuffer>;
   readonly #settingPairs: BigUint64Array<ArrayBuffer>;
-  readonly #counters: BigUint64Array<ArrayBuffer>;
+  /** Halves of 64-bit words. */
+  readonly #counters: Uint32Array<ArrayBuffer>;
   readonly #issues: Uint16Array<ArrayBuffer>;
   #epoch = 1;
   #promotions = 0;
@@ -68,7 +69,11 @@ export class SharedMemory {
     this.#neighbors = words("neighbors", at.NEIGHBOR_WORDS * neighbors);
     this.#neighborPairs = pairs("neighbors", at.NEIGHBOR_WORDS * neighbors / 2);
     this.#issues = new Uint16Array(neighbors).fill(1);
-    this.#counters = pairs("counters", at.COUNTER_BYTES / 8 * counters * processors);
+    this.#counters = new Uint32Array(
+      buffer,
+      layout.at.counters,
+      at.COUNTER_BYTES / 4 * counters * processors,
+    );
     Atomics.store(this.#settings, at.EPOCH, this.#epoch);
   }
 
@@ -128,9 +133,12 @@ export class SharedMemory {
     this.#setWay(entry, SIDE_A, fromA);
     this.#setWay(entry, SIDE_B, fromB);
     this.#promotions = (this.#promotions + 1) & 0xffff;
-    const ticket = (this.#epoch << 16) | this.#promotions;
-    Atomics.store(this.#ways, at.WAY_WORDS * entry + at.TICKET, ticket);
+    this.#setTicket(entry, this.#epoch, this.#promotions);
     return true;
+  }
+
+  #setTicket(entry: number, epoch: number, number: number): void {
+    Atomics.store(this.#ways, at.WAY_WORDS * entry + at.TICKET, (epoch << 16) | number);
   }
 
   #setWay(entry: number, side: number, way: Way): void {
@@ -142,35 +150,74 @@ export class SharedMemory {
       (fromLink === 1 ? at.FROM_LINK_1 : 0) | (toLink << at.TO_LINK_1_SHIFT);
   }
 
+  /** Whether the connection's next hops are still those that it was promoted with. */
+  isCurrent(entry: number): boolean {
+    return this.#isCurrent(entry, SIDE_A) && this.#isCurrent(entry, SIDE_B);
+  }
+
+  #isCurrent(entry: number, side: number): boolean {
+    const base = at.WAY_WORDS * entry + at.DIRECTION + side * at.DIRECTION_WORDS;
+    const word = this.#ways[base + at.NEIGHBOR]!;
+    const number = word & ((1 << at.NEIGHBOR_BITS) - 1);
+    return word >>> at.NEIGHBOR_BITS === this.#issues[number];
+  }
+
   isPromoted(entry: number): boolean {
     return this.#ways[at.WAY_WORDS * entry + at.TICKET]! >>> 16 === this.#epoch;
   }
 
   /** Packets that come from now on are the proxy's. */
   demote(entry: number): void {
-    Atomics.store(this.#ways, at.WAY_WORDS * entry + at.TICKET, 0);
+    this.#setTicket(entry, 0, 0);
   }
 
   /** Likewise those of all connections: the next epoch begins. */
   demoteAll(): void {
-    if (this.#epoch === LAST_EPOCH) {
-      for (let entry = 0; entry < this.layout.connections; entry++) this.demote(entry);
+    if (this.#epoch === LAST_EPOCH) { // numbers begin again: no ticket has one
+      for (let entry = 0; entry < this.layout.connections; entry++) {
+        if (this.hasTicket(entry)) this.#setTicket(entry, 0, 1);
+      }
     }
     this.#epoch = this.#epoch === LAST_EPOCH ? 1 : this.#epoch + 1;
     Atomics.store(this.#settings, at.EPOCH, this.#epoch);
   }
 
-  /** What all processors have counted there since the start. */
-  counted(counter: number): { readonly packets: number; readonly bytes: number } {
+  /** 1 … 0xffff; changes when all are demoted. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** Whether the entry has been promoted and not demoted by itself since, in whatever epoch. */
+  hasTicket(entry: number): boolean {
+    return this.#ways[at.WAY_WORDS * entry + at.TICKET] !== 0;
+  }
+
+  barrier(entry: number): number {
+    return this.#ways[at.WAY_WORDS * entry + at.BARRIER]!;
+  }
+
+  setBarrier(entry: number, barrier: number): void {
+    this.#ways[at.WAY_WORDS * entry + at.BARRIER] = barrier;
+  }
+
+  /** Packets that all processors have counted there since the start. */
+  packets(counter: number): number {
+    return this.#counted(counter, 0);
+  }
+
+  /** Likewise bytes, from the IP header on. */
+  bytes(counter: number): number {
+    return this.#counted(counter, 1);
+  }
+
+  #counted(counter: number, which: 0 | 1): number {
     const { counters, processors } = this.layout;
-    let packets = 0n;
-    let bytes = 0n;
+    let sum = 0;
     for (let processor = 0; processor < processors; processor++) {
-      const pair = 2 * (processor * counters + counter);
-      packets += this.#counters[pair]!;
-      bytes += this.#counters[pair + 1]!;
+      const word = 4 * (processor * counters + counter) + 2 * which;
+      sum += this.#counters[word]! + 2 ** 32 * this.#counters[word + 1]!;
     }
-    return { packets: Number(packets), bytes: Number(bytes) };
+    return sum;
   }
 }
 

@@ -86,6 +86,19 @@ export interface ConnectionsOptions {
   readonly random: Random;
   /** Where the table is; default memory of its own. */
   readonly tableMemory?: TableMemory | null;
+  /** Default: nobody carries them. */
+  readonly carrier?: Carrier | null;
+}
+
+/** Who may forward packets of connections meanwhile, with the same words of the table. */
+export interface Carrier {
+  /** From now on it leaves the connection's packets to us. */
+  demote(entry: number): void;
+  /**
+   * Whether it may still be at work on the connection, which is to be removed: then its entry rests
+   * until all such work has ended, and is released.
+   */
+  rests(entry: number): boolean;
 }
 
 export class Connections {
@@ -104,6 +117,7 @@ export class Connections {
   readonly #shareOfTable: number;
   readonly #shareOfPorts: number;
   readonly #lookahead = new Lookahead();
+  readonly #carrier: Carrier | null;
   readonly #remove = (entry: number): void => this.remove(entry);
   /** Number of the target of the current PDU's translator. */
   #target = 0;
@@ -111,6 +125,7 @@ export class Connections {
   constructor(options: ConnectionsOptions) {
     const { maxConnections, maxPerSource, ports, random, timeouts, tableMemory } = options;
     this.table = new FlowTable(maxConnections, random, tableMemory);
+    this.#carrier = options.carrier ?? null;
     this.#tcp = new TcpTracker(this.table);
     this.candidates = this.#lookahead.candidates;
     this.#options = options;
@@ -263,6 +278,7 @@ export class Connections {
   #advanceTcp(view: DataView, pdu: Pdu, nowMs: number): void {
     const entry = pdu.flow >>> 1;
     const before = this.table.state(entry);
+    this.#carrier?.demote(entry);
     const state = this.#tcp.advance(view, pdu);
     if (before === tcpState.SYN_SENT) this.#noteHandshake(pdu, state);
     if (state !== UNTOUCHED) this.#renew(entry, state, nowMs);
@@ -287,6 +303,7 @@ export class Connections {
     const from = CLASS_OF_STATE[this.table.state(entry)]!;
     const to = CLASS_OF_STATE[state]!;
     this.table.touch(entry, nowMs);
+    if (this.#carrier !== null && this.table.state(entry) !== state) this.#carrier.demote(entry);
     if (from === LIVE && to === LIVE) {
       this.table.setState(entry, state); // live ones are not ordered
       return;
@@ -350,6 +367,7 @@ export class Connections {
       source,
       (dstPort << 16) | port,
     );
+    if (entry < 0) return Reason["table-full"]; // the one that made room still rests
     this.table.setExtra(entry, OPENED, nowMs);
     this.table.setState(entry, state);
     this.#classes.add(entry, evictionClass);
@@ -419,6 +437,7 @@ export class Connections {
       if (reason !== 0) return reason;
       const ports = (pdu.srcPort << 16) | pdu.dstPort;
       const entry = this.table.insertOneSided(pdu.protocol, pdu.src, pdu.dst, ports);
+      if (entry < 0) return Reason["table-full"];
       this.table.setExtra(entry, OPENED, nowMs);
       this.table.setState(entry, ONE_SIDED_QUERY);
       this.#classes.add(entry, ONE_SIDED);
@@ -476,6 +495,7 @@ export class Connections {
   }
 
   remove(entry: number): void {
+    const rests = this.#carrier?.rests(entry) ?? false;
     const evictionClass = CLASS_OF_STATE[this.table.state(entry)]!;
     this.#classes.remove(entry, evictionClass);
     const isPooled = this.#hasPort(entry);
@@ -485,7 +505,7 @@ export class Connections {
       const { backends } = this.#options;
       backends.forgotten(backends.all[this.table.member(entry)]!, isOver(evictionClass));
     }
-    this.table.remove(entry);
+    this.table.remove(entry, rests);
   }
 }
 

@@ -188,12 +188,20 @@ export class FlowTable {
     return entry;
   }
 
-  remove(entry: number): void {
+  /**
+   * Takes the entry out of the table. It may serve again at once; or, if it `rests`, when it is
+   * released, and counts until then.
+   */
+  remove(entry: number, rests = false): void {
     this.#unlink(entry, SIDE_A);
     if (this.hasSideB(entry)) this.#unlink(entry, SIDE_B);
-    const base = baseOf(entry);
-    this.words[base + META] = 0;
-    this.words[base + SRC] = this.#freed;
+    this.words[baseOf(entry) + META] = 0;
+    if (!rests) this.release(entry);
+  }
+
+  /** An entry that rests may serve again. */
+  release(entry: number): void {
+    this.words[baseOf(entry) + SRC] = this.#freed;
     this.#freed = entry;
     this.count--;
   }

@@ -159,9 +159,9 @@ Deno.test("fast path forwards a segment each way, counts it and notes who was us
   assert.equal(world.end(SIDE_B), ACKED + 100);
   world.processor = 1;
   world.run(segment({ ...ANSWER, seq: ACKED + 100, ack: SEQ + 100 }), {}, 1);
-  assert.deepEqual(world.memory.counted(FROM_A.counter), { packets: 1, bytes: 140 });
-  assert.deepEqual(world.memory.counted(FROM_B.counter), { packets: 2, bytes: 280 });
-  assert.deepEqual(world.memory.counted(0), { packets: 0, bytes: 0 });
+  assert.deepEqual(counted(world, FROM_A.counter), [1, 140]);
+  assert.deepEqual(counted(world, FROM_B.counter), [2, 280]);
+  assert.deepEqual(counted(world, 0), [0, 0]);
 });
 
 Deno.test("fast path forwards datagrams, and notes who owes an answer and who has answered", () => {
@@ -374,6 +374,10 @@ Deno.test("fast path and another processor raise END to the higher, at whatever 
     }
   }
 });
+
+function counted({ memory }: Fixture, counter: number): number[] {
+  return [memory.packets(counter), memory.bytes(counter)];
+}
 
 function macs(...all: Mac[]): string[] {
   return all.map(({ hi, lo }) =>

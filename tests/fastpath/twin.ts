@@ -16,6 +16,7 @@ import assert from "node:assert/strict";
 import { fastPathOf, LEFT, MEMORY } from "../../src/fastpath/program.ts";
 import { type Layout, layoutOf } from "../../src/fastpath/layout.ts";
 import { SharedMemory, type Way } from "../../src/fastpath/shared_memory.ts";
+import type { Observer } from "../../src/datapath/observer.ts";
 import { UDP_ONGOING } from "../../src/flow/lifetimes.ts";
 import { SIDE_A, SIDE_B } from "../../src/flow/table.ts";
 import { ESTABLISHED } from "../../src/flow/tcp_state.ts";
@@ -23,6 +24,7 @@ import type { Address } from "../../src/wire/address.ts";
 import { Machine } from "../support/bpf.ts";
 import { repairTransport } from "../fuzz/fuzzer.ts";
 import { readVnet } from "../support/nic.ts";
+import { type KernelFrame, kernelFrameOf } from "./kernel_frame.ts";
 import { isArp, World, type WorldOptions } from "../support/world.ts";
 
 const MAX_CONNECTIONS = 256;
@@ -42,19 +44,22 @@ const REDIRECTED = 7;
 const ETHERNET_BYTES = 14;
 const L4 = 34;
 
+const UNMOVED: Observer = {
+  isBusy: () => true,
+  wants: () => false,
+  received: () => {},
+  decided: () => {},
+  skipped: () => {},
+  refused: () => {},
+  tick: () => {},
+};
+
 /** What the program did with a frame. */
 interface Run {
   readonly frame: Uint8Array<ArrayBuffer>;
   readonly isRedirected: boolean;
   readonly link: number;
   readonly memory: Uint8Array<ArrayBuffer>;
-}
-
-/** A frame with the work that is left to the interface, as the kernel has it. */
-export interface KernelFrame {
-  readonly bytes: Uint8Array;
-  readonly gsoSize: number;
-  readonly isPartial: boolean;
 }
 
 export interface TwinOptions extends WorldOptions {
@@ -92,7 +97,6 @@ export class Twin {
   /** The program's copy. */
   readonly #copy: Uint8Array<ArrayBuffer>;
   readonly #machines: readonly Machine[];
-  readonly #neighbors = new Map<string, number>();
   #classified = 0;
 
   constructor(options: TwinOptions) {
@@ -101,8 +105,15 @@ export class Twin {
     this.#bytes = new Uint8Array(buffer);
     this.#copy = new Uint8Array(LAYOUT.bytes);
     this.memory = new SharedMemory(LAYOUT, buffer);
-    const { table } = this.memory;
-    this.world = World.settled({ ...options, maxConn: MAX_CONNECTIONS, tableMemory: table });
+    const { memory } = this;
+    // The appliance itself promotes nothing, as this observer might want to see everything.
+    const fastPath = { memory, wait: () => Promise.resolve(), attach: () => 0 };
+    this.world = World.settled({
+      ...options,
+      maxConn: MAX_CONNECTIONS,
+      fastPath,
+      observer: UNMOVED,
+    });
     const { connections, links } = this.world.appliance;
     const classify = connections.classify.bind(connections);
     connections.classify = (view, pdu, nowMs) => {
@@ -286,7 +297,9 @@ export class Twin {
       raisesTtl: false,
     };
     // It is promoted once: a ticket that changed with each frame would hide what it is for.
-    if (!this.memory.isPromoted(entry)) assert.ok(this.memory.promote(entry, fromA, fromB));
+    const { memory } = this;
+    const isDone = memory.isPromoted(entry) && memory.isCurrent(entry);
+    assert.ok(isDone || memory.promote(entry, fromA, fromB));
     return true;
   }
 
@@ -294,13 +307,8 @@ export class Twin {
   #neighborOf(link: number, address: Address): number {
     const { arp, routes } = this.world.appliance.links[link]!;
     const nextHop = routes.nextHop(address);
-    const neighbor = nextHop === 0 ? null : arp.neighbors.find(nextHop, 0);
-    if (neighbor === null || neighbor.mac === null) return -1;
-    const name = `${link} ${nextHop}`;
-    const number = this.#neighbors.get(name) ?? this.#neighbors.size;
-    this.#neighbors.set(name, number);
-    this.memory.setNeighbor(number, neighbor.mac);
-    return number;
+    const number = nextHop === 0 ? -1 : arp.neighbors.numberOf(nextHop);
+    return number < 0 ? -1 : link * NEIGHBORS / 2 + number;
   }
 
   /** Whether there is a promoted connection of the frame's addresses and ports. */
@@ -316,18 +324,6 @@ export class Twin {
     );
     return reference >= 0 && this.memory.isPromoted(reference >>> 1);
   }
-}
-
-/** The frame as the kernel has it; null if it can't have it like this, or does not say. */
-function kernelFrameOf(bytes: Uint8Array, vnet: Uint8Array | null): KernelFrame | null {
-  if (bytes.length < ETHERNET_BYTES) return null;
-  if (vnet === null) return { bytes, gsoSize: 0, isPartial: false };
-  const { flags, gsoType, gsoSize, csumStart, csumOffset } = readVnet(vnet);
-  const isPartial = (flags & 1) !== 0;
-  const isOwn = csumStart === L4 && csumOffset === (bytes[23] === 17 ? 6 : 16);
-  if (isPartial ? !isOwn : gsoType !== 0) return null;
-  if (gsoType !== 0 && (gsoType & 0x7f) !== 1) return null;
-  return { bytes, gsoSize: gsoType === 0 ? 0 : gsoSize, isPartial };
 }
 
 /** A packet of the same protocol and length: not an answer, nor a fragment. */

@@ -24,7 +24,7 @@ import { ManualClock } from "../../src/core/clock.ts";
 import { SeededRandom } from "../../src/core/random.ts";
 import { REASON_NAMES } from "../../src/core/reason.ts";
 import { DEFAULT_TIMEOUTS, type Timeouts } from "../../src/flow/lifetimes.ts";
-import type { TableMemory } from "../../src/flow/table.ts";
+import type { FastPath } from "../../src/datapath/promotions.ts";
 import { MemoryDevice } from "../../src/device/memory.ts";
 import type { Policy } from "../../src/policy/language/ast.ts";
 import { builtIn } from "../../src/policy/language/built_in.ts";
@@ -83,8 +83,8 @@ export interface WorldOptions {
   readonly startMs?: number;
   /** Of the backends, as `--check` has it: checks are made. */
   readonly check?: string;
-  /** Where the flow table is. */
-  readonly tableMemory?: TableMemory;
+  /** Has the kernel carry connections. */
+  readonly fastPath?: FastPath;
 }
 
 export class World {
@@ -136,7 +136,7 @@ export class World {
       ...(options.check === undefined ? {} : { checkRandom: new SeededRandom(7) }),
       ...(options.evaluator === undefined ? {} : { evaluator: options.evaluator }),
       config,
-      tableMemory: options.tableMemory ?? null,
+      fastPath: options.fastPath ?? null,
       log: { info: line("info"), warning: line("warning"), error: line("error") },
       observer: options.observer ??
         (options.careful
