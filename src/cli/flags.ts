@@ -8,6 +8,7 @@ import { type Nets, readLinks } from "./link_flags.ts";
 import { type Flags, isGiven, read, readOptional } from "./flag_values.ts";
 import {
   DEFAULT_PORTS,
+  parseFastPath,
   parseInteger,
   parsePath,
   parsePorts,
@@ -22,6 +23,7 @@ export const DEFAULT_STRAYS = "reset";
 export const DEFAULT_CHECK = "neighbor";
 export const DEFAULT_OFFLOAD = "on";
 export const DEFAULT_SPIN = "100";
+export const DEFAULT_FAST_PATH = "off";
 const MAX_CONN = 1_000_000;
 const MAX_LIMIT_SOURCES = 10_000_000;
 /** Signals and timers have their turn after it at the latest. */
@@ -97,6 +99,7 @@ export function readTapConfig(flags: Flags): TapConfig {
       DEFAULT_SPIN,
       (text) => parseInteger(text, "time in microseconds", 0, MAX_SPIN_US),
     ),
+    fastPath: read(flags, "fast-path", DEFAULT_FAST_PATH, parseFastPath),
   };
 }
 

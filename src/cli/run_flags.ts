@@ -4,6 +4,7 @@ import { DEFAULT_TIMEOUTS } from "../flow/lifetimes.ts";
 import type { Values } from "./flag_values.ts";
 import {
   DEFAULT_CHECK,
+  DEFAULT_FAST_PATH,
   DEFAULT_MAX_CONN,
   DEFAULT_MAX_LIMIT_SOURCES,
   DEFAULT_OFFLOAD,
@@ -64,6 +65,10 @@ export function addRunFlags(program: Program): void {
     `TCP segmentation and checksum offload (default ${DEFAULT_OFFLOAD})`,
   );
   flag("--spin <MICROSECONDS>", `busy-poll time before sleeping (default ${DEFAULT_SPIN})`);
+  flag(
+    "--fast-path <auto|on|off>",
+    `the kernel carries established connections (default ${DEFAULT_FAST_PATH})`,
+  );
   flag("--control <PATH>", "Unix socket to be asked and changed at (default none)");
 }
 

@@ -14,7 +14,7 @@ import {
 import type { Route } from "../stack/routes.ts";
 import { checkOwnAddress } from "../datapath/address_rules.ts";
 import { checkDeviceName } from "../device/device_name.ts";
-import type { StrayMode, TraceMode } from "../datapath/config.ts";
+import type { FastPathMode, StrayMode, TraceMode } from "../datapath/config.ts";
 
 const DEFAULT_PREFIX = 24;
 export const DEFAULT_PORTS = "1024-65535";
@@ -112,6 +112,13 @@ export function parseSwitch(text: string): boolean {
 export function parseStrays(text: string): StrayMode {
   if (text !== "reset" && text !== "drop") {
     throw new SyntaxError(`Cannot parse "${text}" as answer to strays: expected reset or drop`);
+  }
+  return text;
+}
+
+export function parseFastPath(text: string): FastPathMode {
+  if (text !== "auto" && text !== "on" && text !== "off") {
+    throw new SyntaxError(`Cannot parse "${text}" as fast path mode: expected auto, on or off`);
   }
   return text;
 }

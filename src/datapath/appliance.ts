@@ -161,7 +161,8 @@ export class Appliance {
       log,
       limitedLog: this.#limitedLog,
       dropped: (reason, count) => this.metrics.drop(reason, count),
-      otherWay: (link) => fastPath === null ? null : otherWayOf(fastPath, link),
+      otherWay: (link) =>
+        fastPath === null ? null : otherWayOf(fastPath, link, config.links.length),
       nowMs: this.#nowMs,
     });
     this.links = links;
@@ -381,6 +382,7 @@ export class Appliance {
 
   /** As `snapshot`, without the tree: costs the same whatever the policy. */
   counters(): Counters {
+    this.#promotions?.count();
     return countersOf(
       this.metrics,
       this.connections,

@@ -63,9 +63,12 @@ export class Promotions implements Carrier {
   /** Numbers of interfaces by link, and the MTUs that the program knows. */
   readonly #ifindex: number[];
   readonly #mtus: number[];
+  readonly #neighborsPerLink: number;
   /** Packets of the last ticks. */
   readonly #rates = new Float64Array(RATE_TICKS);
   #tick = 0;
+  /** Packets since the last tick. */
+  #sinceTick = 0;
   #isPaused = false;
   readonly #release = (entry: number): void => this.#options.connections.table.release(entry);
 
@@ -79,6 +82,7 @@ export class Promotions implements Carrier {
     this.#bytes = new Float64Array(memory.layout.counters);
     this.#ifindex = links.map(() => 0);
     this.#mtus = links.map(() => 0);
+    this.#neighborsPerLink = neighborsPerLink(memory, links.length);
   }
 
   // Promotion
@@ -155,7 +159,7 @@ export class Promotions implements Carrier {
 
   /** Before the policy changes: what has been counted is the old one's, and nothing is promoted. */
   policyChanges(): void {
-    this.#count();
+    this.count();
     this.#limbo.demoteAll();
     this.#counters.clear();
   }
@@ -196,14 +200,12 @@ export class Promotions implements Carrier {
     this.#memory.setLink(link, { mac, ifindex, mtu });
   }
 
-  get #neighborsPerLink(): number {
-    return neighborsPerLink(this.#options);
-  }
-
   // Ten times a second
 
   tick(observer: Observer | null, nowMs: number): void {
-    const packets = this.#count();
+    this.count();
+    const packets = this.#sinceTick;
+    this.#sinceTick = 0;
     this.#rates[this.#tick++ % RATE_TICKS] = packets;
     if (packets > 0) observer?.skipped(FORWARD, nowMs, packets);
     this.follow(observer, nowMs);
@@ -211,8 +213,8 @@ export class Promotions implements Carrier {
     this.#limbo.tick(this.#release);
   }
 
-  /** Counts what the kernel has forwarded since the last time; how many packets. */
-  #count(): number {
+  /** Counts what the kernel has forwarded since the last time. */
+  count(): void {
     const { metrics: { counts, decisions }, policy } = this.#options;
     let all = 0;
     for (const [exit, counter] of this.#counters) {
@@ -231,14 +233,13 @@ export class Promotions implements Carrier {
       }
     }
     decisions[FORWARD]! += all;
-    return all;
+    this.#sinceTick += all;
   }
 }
 
 /** What ARP on a link is told of packets that the kernel sends, and tells of who is where. */
-export function otherWayOf(fastPath: FastPath, link: number): OtherWay {
-  const { memory } = fastPath;
-  const most = neighborsPerLink(fastPath);
+export function otherWayOf({ memory }: FastPath, link: number, links: number): OtherWay {
+  const most = neighborsPerLink(memory, links);
   const first = link * most;
   return {
     moved: (number, mac) => {
@@ -253,7 +254,7 @@ export function otherWayOf(fastPath: FastPath, link: number): OtherWay {
   };
 }
 
-/** Each of two links has half of them. */
-function neighborsPerLink({ memory }: FastPath): number {
-  return memory.layout.neighbors >>> 1;
+/** Each link has as many of them. */
+function neighborsPerLink({ layout }: SharedMemory, links: number): number {
+  return Math.floor(layout.neighbors / links);
 }

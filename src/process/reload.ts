@@ -58,6 +58,7 @@ const RESTART:
     clampMss: "--clamp-mss",
     offload: "--offload",
     spinUs: "--spin",
+    fastPath: "--fast-path",
     control: "--control",
   };
 

@@ -11,6 +11,7 @@ import type { ConnectionResets } from "../datapath/reset_connections.ts";
 import type { Outlet } from "./outlet.ts";
 import { Control, type ControlOptions } from "./control/control.ts";
 import { builtInUse, readPolicyInUse } from "./policy_in_use.ts";
+import { openFastPath } from "./fast_path.ts";
 import { giveUp } from "./permissions.ts";
 import { Controller } from "../control/controller.ts";
 import { loadHashKey } from "./hash_key_file.ts";
@@ -74,6 +75,7 @@ export async function run(options: RunOptions): Promise<void> {
       })
     );
     const hashKey = await loadHashKey(config.hashKeyFile);
+    const fastPath = openFastPath({ mode: tap.fastPath, config, devices, shim: path, log });
     const observerOf = ({ trace }: Config) => trace === "off" ? null : new Trace(trace, stdout);
     const appliance = new Appliance({
       devices,
@@ -85,6 +87,7 @@ export async function run(options: RunOptions): Promise<void> {
       hashKey,
       log,
       observer: observerOf(config),
+      fastPath,
     });
     summary = () => formatSummary(appliance.snapshot());
     const reloads = new Reloads({
@@ -125,6 +128,7 @@ export async function run(options: RunOptions): Promise<void> {
     giveUp(["net", "sys", "write"]); // open listeners stay
     await pump({ appliance, devices, log, stop: stop.signal });
     await control?.close();
+    fastPath?.close();
     tellResets(appliance.endings.resetAll(RESETS_MS), log);
     await Promise.all(devices.map((device) => device.close()));
     stdout.offer(summary());

@@ -308,7 +308,7 @@ export class Twin {
     const { arp, routes } = this.world.appliance.links[link]!;
     const nextHop = routes.nextHop(address);
     const number = nextHop === 0 ? -1 : arp.neighbors.numberOf(nextHop);
-    return number < 0 ? -1 : link * NEIGHBORS / 2 + number;
+    return number < 0 ? -1 : link * (NEIGHBORS / this.world.devices.length) + number;
   }
 
   /** Whether there is a promoted connection of the frame's addresses and ports. */
