@@ -1,11 +1,11 @@
 /** What twins are given: TCP and UDP connections, on networks and with policies of all kinds. */
-import { below, SeededRandom } from "../../src/core/random.ts";
+import { below, type Random, SeededRandom } from "../../src/core/random.ts";
 import * as build from "../../src/policy/language/build.ts";
 import type { Policy, Tree } from "../../src/policy/language/ast.ts";
 import { repairHeader, repairTransport } from "../fuzz/fuzzer.ts";
 import { buildUdp, readUdp, type Udp } from "../support/frames.ts";
 import { leaveToNic } from "../support/nic.ts";
-import { PlainTraffic } from "../support/plain_traffic.ts";
+import { type Deliver, PlainTraffic } from "../support/plain_traffic.ts";
 import { CLIENT, from, PROXY_B_MAC } from "../support/world.ts";
 import { Twin, type TwinOptions } from "./twin.ts";
 
@@ -61,7 +61,14 @@ export const KINDS: readonly Kind[] = Object.entries(NETWORKS).flatMap(([network
     name: `UDP ${network}`,
     run: (more) => {
       const twin = new Twin({ ...options, policy: policyOf(translateAToB(forward)), ...more });
-      const datagrams = new Datagrams(twin, isTwoSided, more.seed);
+      const datagrams = new Datagrams(
+        new SeededRandom(more.seed),
+        isTwoSided,
+        (...frame) => {
+          twin.world.clock.advance(datagrams.below(20));
+          return twin.deliver(...frame);
+        },
+      );
       for (let i = 0; i < ROUND_FRAMES; i++) {
         if (i % OPEN_EVERY === 0) datagrams.open();
         datagrams.exchange();
@@ -86,21 +93,21 @@ function runTcp(twin: Twin, isTwoSided: boolean, seed: number): void {
 }
 
 /** UDP connections whose datagrams are mostly plain. */
-class Datagrams {
-  readonly #twin: Twin;
+export class Datagrams {
+  readonly #deliver: Deliver;
   readonly #isB: boolean;
-  readonly #random: SeededRandom;
+  readonly #random: Random;
   readonly #ends: (readonly [Partial<Udp>, Partial<Udp>])[] = [];
 
-  constructor(twin: Twin, isTwoSided: boolean, seed: number) {
-    this.#twin = twin;
-    this.#random = new SeededRandom(seed);
+  constructor(random: Random, isTwoSided: boolean, deliver: Deliver) {
+    this.#deliver = deliver;
+    this.#random = random;
     this.#isB = isTwoSided;
   }
 
   open(): void {
     const client = { ...from(CLIENT), srcPort: 30_000 + this.#ends.length, dstPort: 2000 };
-    const [sent] = this.#twin.deliver(buildUdp(client), null, 0);
+    const [sent] = this.#deliver(buildUdp(client), null, 0);
     const { src, dst, srcPort } = readUdp(sent!);
     const backend = {
       ...from(dst),
@@ -109,46 +116,45 @@ class Datagrams {
       dstPort: srcPort,
       ...(this.#isB ? { dstMac: PROXY_B_MAC } : {}),
     };
-    this.#twin.deliver(buildUdp(backend), null, 1);
-    this.#twin.deliver(buildUdp(client), null, 0);
+    this.#deliver(buildUdp(backend), null, 1);
+    this.#deliver(buildUdp(client), null, 0);
     this.#ends.push([client, backend]);
   }
 
   exchange(): void {
-    const side = this.#below(2);
+    const side = this.below(2);
     const payload = new Uint8Array(this.#pick([0, 1, 2, 37, 959, 973, 1472]));
-    payload.forEach((_, i) => payload[i] = this.#below(256));
+    payload.forEach((_, i) => payload[i] = this.below(256));
     const frame = buildUdp({
       ...this.#pick(this.#ends)[side]!,
-      noChecksum: this.#below(8) === 0,
+      noChecksum: this.below(8) === 0,
       ttl: this.#pick([64, 64, 64, 64, 255, 2, 1, 0]),
       fragment: this.#pick([0x4000, 0x4000, 0x4000, 0, 0x8000, 0x2000, 1]),
-      options: this.#below(30) === 0 ? [1, 1, 1, 0] : [],
+      options: this.below(30) === 0 ? [1, 1, 1, 0] : [],
       payload,
     });
-    this.#twin.world.clock.advance(this.#below(20));
     const { frame: open, vnet } = leaveToNic(frame);
     const sum = new DataView(frame.buffer).getUint16(frame[14] === 0x45 ? 40 : 44);
-    if (this.#below(3) === 0 && sum !== 0) this.#twin.deliver(open, vnet, side);
-    else this.#twin.deliver(this.#below(6) === 0 ? this.#changed(frame) : frame, null, side);
+    if (this.below(3) === 0 && sum !== 0) this.#deliver(open, vnet, side);
+    else this.#deliver(this.below(6) === 0 ? this.#changed(frame) : frame, null, side);
   }
 
   #changed(frame: Uint8Array): Uint8Array {
     const changed = Uint8Array.from([...frame, ...new Uint8Array(this.#pick([0, 0, 6]))]);
-    if (this.#below(3) === 0) return changed;
-    if (this.#below(8) === 0) return changed.subarray(0, this.#below(frame.length));
-    changed[this.#below(60) % changed.length]! ^= 1 << this.#below(8);
+    if (this.below(3) === 0) return changed;
+    if (this.below(8) === 0) return changed.subarray(0, this.below(frame.length));
+    changed[this.below(60) % changed.length]! ^= 1 << this.below(8);
     const view = new DataView(changed.buffer);
-    if (this.#below(2) === 0) repairHeader(changed, view, 34);
-    if (this.#below(2) === 0) repairTransport(changed, view, 34, frame.length);
+    if (this.below(2) === 0) repairHeader(changed, view, 34);
+    if (this.below(2) === 0) repairTransport(changed, view, 34, frame.length);
     return changed;
   }
 
-  #below(count: number): number {
+  below(count: number): number {
     return below(this.#random, count);
   }
 
   #pick<T>(values: readonly T[]): T {
-    return values[this.#below(values.length)]!;
+    return values[this.below(values.length)]!;
   }
 }
