@@ -36,11 +36,11 @@ export interface OpenFastPath extends FastPath {
 }
 
 /** Null: the proxy forwards each packet itself. Throws an Error if that is not what is wanted. */
-export function openFastPath(options: FastPathOptions): OpenFastPath | null {
+export async function openFastPath(options: FastPathOptions): Promise<OpenFastPath | null> {
   const { mode, log } = options;
   if (mode === "off") return null;
   try {
-    const fastPath = open(options);
+    const fastPath = await open(options);
     log.info("fast path: the kernel carries established connections");
     return fastPath;
   } catch (error) {
@@ -52,11 +52,13 @@ export function openFastPath(options: FastPathOptions): OpenFastPath | null {
   }
 }
 
-function open({ config, devices, shim, log }: FastPathOptions): OpenFastPath {
+async function open({ config, devices, shim, log }: FastPathOptions): Promise<OpenFastPath> {
   if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1) {
     throw new Error("Cannot load the BPF program: this needs a little-endian processor");
   }
   const kernel = new BpfKernel(shim);
+  const waiting = kernel.wait(); // may it be asked? Meanwhile the rest is made.
+  waiting.catch(() => {});
   const layout = layoutOf({
     connections: config.maxConn,
     neighbors: devices.length * (config.maxNeighbors + WATCHED),
@@ -67,6 +69,7 @@ function open({ config, devices, shim, log }: FastPathOptions): OpenFastPath {
   const programs = devices.map((_, link) =>
     kernel.load(NAME, fastPathOf(layout, link).assemble({ [MEMORY]: map.fd }))
   );
+  await waiting;
   const attached = devices.map((device, link) => attach(kernel, programs[link]!, device));
   return {
     memory: new SharedMemory(layout, map.buffer),

@@ -75,7 +75,7 @@ export async function run(options: RunOptions): Promise<void> {
       })
     );
     const hashKey = await loadHashKey(config.hashKeyFile);
-    const fastPath = openFastPath({ mode: tap.fastPath, config, devices, shim: path, log });
+    const fastPath = await openFastPath({ mode: tap.fastPath, config, devices, shim: path, log });
     const observerOf = ({ trace }: Config) => trace === "off" ? null : new Trace(trace, stdout);
     const appliance = new Appliance({
       devices,
