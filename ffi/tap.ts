@@ -37,6 +37,8 @@ const symbols = {
   tap_mtu: { parameters: ["i32"], result: "i32" },
   /** (fd, mac) */
   tap_mac: { parameters: ["i32", "buffer"], result: "i32" },
+  /** (fd) */
+  tap_index: { parameters: ["i32"], result: "i32" },
   /** () */
   tap_links: { parameters: [], result: "i32" },
   /** (fd) */

@@ -10,6 +10,7 @@ import assert from "node:assert/strict";
 const PURE = [
   "core",
   "wire",
+  "bpf",
   "policy/language",
   "policy/notation",
   "policy/printing",
@@ -19,6 +20,7 @@ const PURE = [
   "flow",
   "stack",
   "device",
+  "fastpath",
   "datapath",
   "console",
   "offline",
@@ -35,6 +37,7 @@ const FFI_ARROWS = [
   ["src/device/tap.ts", "ffi/tap.ts"],
   ["src/process/state_file.ts", "ffi/file.ts"],
   ["src/process/supervisor.ts", "ffi/notify.ts"],
+  ["src/bpf/kernel.ts", "ffi/bpf.ts"],
 ];
 
 const COMPUTED = "what only a run can tell";

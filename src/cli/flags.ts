@@ -10,6 +10,7 @@ import { type Nets, readLinks } from "./link_flags.ts";
 import { type Flags, isGiven, read, readOptional } from "./flag_values.ts";
 import {
   DEFAULT_PORTS,
+  parseFastPath,
   parseInteger,
   parsePath,
   parsePorts,
@@ -28,6 +29,7 @@ export const DEFAULT_LOG_LEVEL = "info";
 export const DEFAULT_OFFLOAD = "on";
 export const DEFAULT_SPIN = "100";
 export const DEFAULT_STATE_MAX_AGE = "60";
+export const DEFAULT_FAST_PATH = "off";
 const MAX_CONN = 1_000_000;
 const MAX_LIMIT_SOURCES = 10_000_000;
 const MAX_CONNECT_TIMEOUT_SECONDS = 60;
@@ -117,6 +119,7 @@ export function readTapConfig(flags: Flags): TapConfig {
       DEFAULT_SPIN,
       (text) => parseInteger(text, "time in microseconds", 0, MAX_SPIN_US),
     ),
+    fastPath: read(flags, "fast-path", DEFAULT_FAST_PATH, parseFastPath),
   };
 }
 

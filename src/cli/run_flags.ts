@@ -5,6 +5,7 @@ import type { Values } from "./flag_values.ts";
 import {
   DEFAULT_CHECK,
   DEFAULT_CONNECT_TIMEOUT,
+  DEFAULT_FAST_PATH,
   DEFAULT_LOG_LEVEL,
   DEFAULT_MAX_CONN,
   DEFAULT_MAX_LIMIT_SOURCES,
@@ -77,6 +78,10 @@ export function addRunFlags(program: Program): void {
     `TCP segmentation and checksum offload (default ${DEFAULT_OFFLOAD})`,
   );
   flag("--spin <MICROSECONDS>", `busy-poll time before sleeping (default ${DEFAULT_SPIN})`);
+  flag(
+    "--fast-path <auto|on|off>",
+    `the kernel carries established connections (default ${DEFAULT_FAST_PATH})`,
+  );
   flag("--control <PATH>", "Unix socket to be asked and changed at (default none)");
   flag("--state <FILE>", "keeps connections over a restart (default none)");
   flag(

@@ -15,7 +15,7 @@ import type { Route } from "../stack/routes.ts";
 import { checkOwnAddress } from "../datapath/address_rules.ts";
 import { checkDeviceName } from "../device/device_name.ts";
 import type { LogLevel } from "../process/log.ts";
-import type { StrayMode, TraceMode } from "../datapath/config.ts";
+import type { FastPathMode, StrayMode, TraceMode } from "../datapath/config.ts";
 
 const DEFAULT_PREFIX = 24;
 export const DEFAULT_PORTS = "1024-65535";
@@ -123,6 +123,13 @@ export function parseLogLevel(text: string): LogLevel {
     throw new SyntaxError(`Cannot parse "${text}" as log level: expected info, warning or error`);
   }
   return text as LogLevel;
+}
+
+export function parseFastPath(text: string): FastPathMode {
+  if (text !== "auto" && text !== "on" && text !== "off") {
+    throw new SyntaxError(`Cannot parse "${text}" as fast path mode: expected auto, on or off`);
+  }
+  return text;
 }
 
 export function parseTrace(text: string): TraceMode {

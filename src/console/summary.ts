@@ -14,7 +14,7 @@ const INDENT = "  ";
 
 /** The summary's lines, each ended by a newline. */
 export function formatSummary(snapshot: Snapshot): string {
-  const { frames, pdusIn, pdusOut, checks, connections, pools } = snapshot;
+  const { frames, pdusIn, pdusOut, carried, checks, connections, pools } = snapshot;
   const lines = [
     [
       "Frames",
@@ -22,6 +22,7 @@ export function formatSummary(snapshot: Snapshot): string {
     ],
     ["PDUs in", `${pdusIn.count}, ${pdusIn.bytes} bytes`],
     ["PDUs out", `${pdusOut.count}, ${pdusOut.bytes} bytes`],
+    ...(carried.count === 0 ? [] : [["Carried", formatCarried(snapshot)]]),
     ["Decisions", formatCounts(snapshot.decisions)],
     ["Drops", formatCounts(snapshot.drops)],
     [
@@ -37,6 +38,12 @@ export function formatSummary(snapshot: Snapshot): string {
   ];
   return "Summary\n" + lines.map(([name, text]) => `${name!.padEnd(11)} : ${text}\n`).join("") +
     formatTree(snapshot.policy);
+}
+
+/** What the kernel has carried of the PDUs, and its share. */
+export function formatCarried({ carried, pdusIn }: Pick<Snapshot, "carried" | "pdusIn">): string {
+  const share = Math.floor(100 * carried.count / Math.max(1, pdusIn.count));
+  return `${carried.count} by the kernel, ${carried.bytes} bytes (${share}%)`;
 }
 
 function formatMember(pool: string, member: MemberSnapshot): string {

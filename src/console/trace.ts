@@ -40,6 +40,8 @@ export class Trace implements Observer {
   /** Most bytes of one PDU to dump; what is left out shows as `… N more bytes`. */
   readonly dumpLimitBytes: number;
 
+  readonly mostPerSecond: number;
+
   readonly #mode: TraceMode;
   readonly #outlet: Sink;
 
@@ -54,6 +56,7 @@ export class Trace implements Observer {
 
   constructor(mode: TraceMode, outlet: Sink) {
     this.dumpLimitBytes = mode === "all" ? WHOLE_DUMP_BYTES : SHORT_DUMP_BYTES;
+    this.mostPerSecond = mode === "all" ? Infinity : mode === "auto" ? PDUS_PER_SECOND : 0;
     this.#mode = mode;
     this.#outlet = outlet;
   }
@@ -90,11 +93,11 @@ export class Trace implements Observer {
     this.#received = "";
   }
 
-  /** Counts a PDU that is not shown by the number of its decision. */
-  skipped(decision: number, nowMs: number): void {
+  /** Counts PDUs that are not shown by the number of their decision. */
+  skipped(decision: number, nowMs: number, count = 1): void {
     if (this.#mode === "off") return;
     if (this.#sinceMs === -Infinity) this.#sinceMs = nowMs;
-    this.#skipped[decision]!++;
+    this.#skipped[decision]! += count;
   }
 
   /** What never became a PDU is counted in the summary only. */

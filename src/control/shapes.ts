@@ -28,6 +28,8 @@ export interface StatusShape extends VersionShape {
   readonly arp: { readonly in: number; readonly out: number };
   readonly pdusIn: { readonly count: number; readonly bytes: number };
   readonly pdusOut: { readonly count: number; readonly bytes: number };
+  /** Those of both that the kernel has carried. */
+  readonly carried: { readonly count: number; readonly bytes: number };
   readonly decisions: Readonly<Record<string, number>>;
   readonly connections: {
     readonly tracked: number;

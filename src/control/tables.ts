@@ -1,5 +1,5 @@
 /** The JSON of `shapes.ts` as tables for a person: what `proxy ctl` prints. */
-import { formatTree } from "../console/summary.ts";
+import { formatCarried, formatTree } from "../console/summary.ts";
 import { clock, columns, pairs } from "./columns.ts";
 import type {
   BackendShape,
@@ -46,6 +46,7 @@ export const TABLES = {
       ],
       ["PDUs in", `${status.pdusIn.count}, ${status.pdusIn.bytes} bytes`],
       ["PDUs out", `${status.pdusOut.count}, ${status.pdusOut.bytes} bytes`],
+      ...(status.carried.count === 0 ? [] : [["Carried", formatCarried(status)] as const]),
       ["Decisions", counts(status.decisions)],
     ]),
 

@@ -127,8 +127,8 @@ export class Tracer implements Observer {
     });
   }
 
-  skipped(): void {
-    this.#missed++;
+  skipped(_decision: number, _nowMs: number, count = 1): void {
+    this.#missed += count;
   }
 
   /** What never became a PDU is in the drops alone. */

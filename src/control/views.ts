@@ -25,7 +25,7 @@ export function statusOf(
   config: Config,
   about: VersionShape,
 ): StatusShape {
-  const { frames, pdusIn, pdusOut, decisions, connections } = counters;
+  const { frames, pdusIn, pdusOut, carried, decisions, connections } = counters;
   const backends: Record<string, number> = {};
   for (const { status } of counters.pools.flatMap(({ members }) => members)) {
     backends[status] = (backends[status] ?? 0) + 1;
@@ -46,6 +46,7 @@ export function statusOf(
     arp: { in: frames.arpIn, out: frames.arpOut },
     pdusIn,
     pdusOut,
+    carried,
     decisions,
     connections,
     backends,

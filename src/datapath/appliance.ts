@@ -42,11 +42,13 @@ import type { Config } from "./config.ts";
 import { Dispatch } from "./dispatch.ts";
 import { Endings } from "./endings.ts";
 import { HealthChecks } from "./health_checks.ts";
+import { keeperOf, type KeptEnd } from "./keeper.ts";
 import { type Link, makeLinks } from "./link.ts";
 import { LostConnections } from "./lost_connections.ts";
 import { Count, Metrics } from "./metrics.ts";
 import { PlainSegments } from "./header_prediction.ts";
 import { Resends } from "./resends.ts";
+import { type FastPath, otherWayOf, Promotions } from "./promotions.ts";
 import type { Observer, SentFrame } from "./observer.ts";
 import { Observers } from "./observers.ts";
 import type { SavedChange } from "./saved_members.ts";
@@ -93,6 +95,8 @@ export interface ApplianceOptions {
   readonly checkRandom?: Random;
   /** Of `--hash-key-file`; default none. */
   readonly hashKey?: HashKey;
+  /** Has the kernel carry connections; default: the proxy forwards each packet. */
+  readonly fastPath?: FastPath | null;
 }
 
 /** What can change while the appliance runs. */
@@ -133,6 +137,8 @@ export class Appliance {
   readonly #resends: Resends | null;
   readonly #dispatch: Dispatch;
   readonly #plain: PlainSegments;
+  /** Null: the kernel carries no connections. */
+  readonly #promotions: Promotions | null;
   readonly #pdu = new Pdu();
   /** Where the PDU at hand came in. */
   #in: Link;
@@ -151,6 +157,7 @@ export class Appliance {
       evaluator,
       checkRandom,
       hashKey,
+      fastPath = null,
     } = options;
     this.#config = config;
     this.#clock = clock;
@@ -169,6 +176,8 @@ export class Appliance {
       log,
       limitedLog: this.#limitedLog,
       dropped: (reason, count) => this.metrics.drop(reason, count),
+      otherWay: (link) =>
+        fastPath === null ? null : otherWayOf(fastPath, link, config.links.length),
       nowMs: this.#nowMs,
     });
     this.links = links;
@@ -196,6 +205,11 @@ export class Appliance {
         ? null
         : { retries: config.retries, connectTimeoutMs: config.connectTimeout * 1000 },
       random,
+      tableMemory: fastPath?.memory.table ?? null,
+      carrier: fastPath === null ? null : {
+        demote: (entry) => this.#promotions?.demote(entry),
+        rests: (entry) => this.#promotions?.rests(entry) ?? false,
+      },
     });
     this.#lost = new LostConnections({
       table: this.connections.table,
@@ -235,11 +249,6 @@ export class Appliance {
       clock,
       flush: () => this.#flush(),
     });
-    this.#plain = new PlainSegments({
-      connections: this.connections,
-      metrics: this.metrics,
-      dispatch: this.#dispatch,
-    });
     this.#policy = new RunningPolicy({
       policy,
       config,
@@ -249,6 +258,22 @@ export class Appliance {
       nowMs: () => this.#nowMs,
       limitedLog: this.#limitedLog,
       evaluator,
+    });
+    this.#promotions = fastPath === null ? null : new Promotions({
+      ...fastPath,
+      connections: this.connections,
+      dispatch: this.#dispatch,
+      links: this.links,
+      metrics: this.metrics,
+      policy: this.#policy,
+      limitedLog: this.#limitedLog,
+    });
+    for (let link = 0; link < this.links.length; link++) this.#promotions?.linkUp(link);
+    this.#plain = new PlainSegments({
+      connections: this.connections,
+      metrics: this.metrics,
+      dispatch: this.#dispatch,
+      promotions: this.#promotions,
     });
   }
 
@@ -288,6 +313,7 @@ export class Appliance {
   linkDown(number: number): void {
     const link = this.links[number]!;
     link.isUp = false;
+    this.#promotions?.linkDown(number);
     if (link === this.#b) this.#checks?.linkDown(this.#clock.nowMs());
   }
 
@@ -295,6 +321,7 @@ export class Appliance {
   linkUp(number: number): void {
     const link = this.links[number]!;
     link.isUp = true;
+    this.#promotions?.linkUp(number);
     link.arp.restart(this.#clock.nowMs());
     if (link === this.#b) this.#checks?.linkUp(this.#clock.nowMs());
   }
@@ -312,6 +339,7 @@ export class Appliance {
       : yield* this.#policy.prepare(policy ?? this.policy, pools ?? this.#poolsOf(policy!));
     return () => {
       if (runPolicy !== null) {
+        this.#promotions?.policyChanges();
         runPolicy();
         this.#backendsChanged(this.#nowMs);
         this.#checks?.update(this.#nowMs);
@@ -332,6 +360,7 @@ export class Appliance {
     this.#observer = console !== null && watcher !== null
       ? new Observers(console, watcher)
       : console ?? watcher;
+    this.#promotions?.follow(this.#observer, this.#nowMs);
   }
 
   /** Is handed what became of PDUs; null: nobody is. */
@@ -365,6 +394,12 @@ export class Appliance {
     return this.#policy.predicate(when);
   }
 
+  /** Why the proxy has to see each packet of the connection; null: it need not see plain ones. */
+  keeperOf(entry: number): KeptEnd | null {
+    const { connections } = this;
+    return keeperOf(entry, { connections, dispatch: this.#dispatch, policy: this.#policy });
+  }
+
   snapshotOf(member: Member): MemberSnapshot {
     return snapshotOfMember(member, this.#checks);
   }
@@ -381,6 +416,7 @@ export class Appliance {
 
   /** As `snapshot`, without the tree: costs the same whatever the policy. */
   counters(): Counters {
+    this.#promotions?.count();
     return countersOf(
       this.metrics,
       this.connections,
@@ -441,6 +477,8 @@ export class Appliance {
     const observer = this.#observer;
     policy.forget(); // for an evaluation that has thrown
     const isUnseen = observer === null || observer.isBusy(this.#nowMs);
+    const promotions = this.#promotions;
+    promotions?.follow(observer, this.#nowMs);
     for (let i = 0; i < count; i++) {
       const frame = rx[2 * i]!;
       const frameBytes = rx[2 * i + 1]!;
@@ -454,6 +492,9 @@ export class Appliance {
       } else {
         policy.settle(pdu, outcome);
         this.#conclude(outcome);
+        if (promotions !== null && outcome === FORWARD) {
+          promotions.consider(flow >>> 1, this.#nowMs);
+        }
         observer?.skipped(outcome < 0 ? DROP : outcome, this.#nowMs);
       }
     }
@@ -531,6 +572,8 @@ export class Appliance {
     if (related !== NOT_MINE) return this.#dispatch.relay(pdu, related, this.#nowMs);
     const outcome = this.#decide(pdu);
     this.#policy.settle(pdu, outcome);
+    const isDatagram = outcome === FORWARD && pdu.protocol === ipv4.PROTOCOL_UDP;
+    if (isDatagram) this.#promotions?.consider(pdu.flow >>> 1, this.#nowMs);
     return outcome;
   }
 
@@ -610,6 +653,7 @@ export class Appliance {
     this.#resends?.tick(this.#nowMs);
     this.#checks?.tick(this.#nowMs);
     this.#reassembly.expire(this.#nowMs);
+    this.#promotions?.tick(this.#observer, this.#nowMs);
     this.#observer?.tick(this.#nowMs);
     this.#limitedLog.tick(this.#nowMs);
   }

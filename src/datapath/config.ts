@@ -17,6 +17,9 @@ export type TraceMode = "auto" | "all" | "off";
 /** Whether the sender of a segment of no connection is reset. */
 export type StrayMode = "reset" | "drop";
 
+/** Whether the kernel carries connections: if it can, always (else it is an error), or never. */
+export type FastPathMode = "auto" | "on" | "off";
+
 /** The proxy on one interface. */
 export interface LinkConfig {
   /** Name of the TAP device. */
@@ -87,6 +90,7 @@ export interface TapConfig {
    * How long a device that has just given frames is asked for more before the proxy sleeps, in µs.
    */
   readonly spinUs: number;
+  readonly fastPath: FastPathMode;
 }
 
 export type Links = readonly [LinkConfig] | readonly [LinkConfig, LinkConfig];

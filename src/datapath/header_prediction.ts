@@ -39,6 +39,7 @@ import { decodeVnet, leavesOnlyTcp } from "../wire/vnet.ts";
 import type { Dispatch } from "./dispatch.ts";
 import type { Link } from "./link.ts";
 import { Count, type Metrics } from "./metrics.ts";
+import type { Promotions } from "./promotions.ts";
 
 /** EtherType, version and header length. */
 const IPV4_WITHOUT_OPTIONS = (ethernet.ETHERTYPE_IPV4 << 8) | 0x45;
@@ -49,6 +50,8 @@ export interface PlainOptions {
   readonly connections: Connections;
   readonly metrics: Metrics;
   readonly dispatch: Dispatch;
+  /** Null: the kernel carries no connections. */
+  readonly promotions: Promotions | null;
 }
 
 export class PlainSegments {
@@ -190,10 +193,18 @@ export class PlainSegments {
     // Commit
     const window = Math.max(1, pdu.window << scaleOf(meta >>> OFFERS_SHIFT, side));
     const allowed = (ack + window) | 0;
-    if (ahead > 0) words[own + END] = end;
-    if (window > ownWindow) words[own + MAX_WIN] = window;
-    if (((ack - words[own + ACK]!) | 0) > 0) words[own + ACK] = ack;
-    if (((allowed - words[peer + MAX_END]!) | 0) > 0) words[peer + MAX_END] = allowed;
+    const { promotions } = this.#options;
+    if (promotions !== null && promotions.has(flow >>> 1)) {
+      raise(words, own + END, end);
+      raise(words, own + MAX_WIN, window);
+      raise(words, own + ACK, ack);
+      raise(words, peer + MAX_END, allowed);
+    } else {
+      if (ahead > 0) words[own + END] = end;
+      if (window > ownWindow) words[own + MAX_WIN] = window;
+      if (((ack - words[own + ACK]!) | 0) > 0) words[own + ACK] = ack;
+      if (((allowed - words[peer + MAX_END]!) | 0) > 0) words[peer + MAX_END] = allowed;
+    }
     words[base + LAST_SEEN] = nowMs | 0;
 
     // Translate
@@ -221,5 +232,14 @@ export class PlainSegments {
     counts[Count.pdusOut]!++;
     counts[Count.pduBytesOut]! += totalLength;
     return FORWARD;
+  }
+}
+
+/** Raises a word modulo 2³² that the kernel's program may raise at the same time. */
+function raise(words: Int32Array<ArrayBuffer>, at: number, value: number): void {
+  for (let old = Atomics.load(words, at); ((value - old) | 0) > 0;) {
+    const found = Atomics.compareExchange(words, at, old, value);
+    if (found === old) return;
+    old = found;
   }
 }

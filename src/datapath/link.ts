@@ -12,6 +12,7 @@ import type { Member } from "../flow/backends/member.ts";
 import { admit, admitTransit, type OwnAddress } from "../stack/admit.ts";
 import { Arp, type ArpEvents } from "../stack/arp.ts";
 import { BackendWatch } from "../flow/backends/arp_watch.ts";
+import type { OtherWay } from "../stack/neighbors.ts";
 import { Openers } from "../stack/openers.ts";
 import type { Routes } from "../stack/routes.ts";
 import { type Address, isGroupMac, type Mac } from "../wire/address.ts";
@@ -31,6 +32,7 @@ export interface LinkOptions {
   readonly maxNeighbors: number;
   readonly openers: Openers;
   readonly events: ArpEvents;
+  readonly otherWay: OtherWay | null;
   readonly log: Log;
   readonly nowMs: number;
 }
@@ -101,7 +103,7 @@ export class Link {
 export function makeLinks(
   { links, maxConn, maxNeighbors, preserveSource }: Config,
   devices: readonly Device[],
-  { backends, isDecisive, lost, dropped, log, limitedLog, nowMs }: {
+  { backends, isDecisive, lost, dropped, otherWay, log, limitedLog, nowMs }: {
     readonly backends: Backends;
     /** Whether what ARP finds out about the way to it is the member's status. */
     readonly isDecisive: (member: Member) => boolean;
@@ -109,6 +111,8 @@ export function makeLinks(
     readonly lost: (member: Member) => void;
     /** Packets that waited for ARP were dropped. */
     readonly dropped: (reason: number, count: number) => void;
+    /** The kernel's way to the neighbours on a link; null: there is none. */
+    readonly otherWay: (link: number) => OtherWay | null;
     readonly log: Log;
     readonly limitedLog: LimitedLog;
     readonly nowMs: number;
@@ -139,6 +143,7 @@ export function makeLinks(
       maxNeighbors,
       openers,
       events,
+      otherWay: otherWay(i),
       log,
       nowMs,
     });

@@ -15,6 +15,9 @@ export const Count = {
   /** PDUs that left: forwarded packets, and replies to PDUs. */
   pdusOut: 5,
   pduBytesOut: 6,
+  /** Of both, those that the kernel has carried. */
+  pdusCarried: 7,
+  pduBytesCarried: 8,
 } as const;
 
 /**

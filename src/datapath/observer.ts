@@ -12,6 +12,8 @@ import type { Address } from "../wire/address.ts";
 import type { Pdu } from "../wire/pdu.ts";
 
 export interface Observer {
+  /** Most PDUs that it wants in a second; default: as many as come. */
+  readonly mostPerSecond?: number;
   /** True while `wants` would say no: a whole burst is asked about at once. */
   isBusy(nowMs: number): boolean;
   /** Whether the PDU at hand is to be observed. */
@@ -22,8 +24,8 @@ export interface Observer {
   received(view: DataView, pdu: Readonly<Pdu>): void;
   /** What became of the PDU last `received`. */
   decided(outcome: Outcome): void;
-  /** A PDU that was not wanted ended in this decision. */
-  skipped(decision: number, nowMs: number): void;
+  /** PDUs that were not wanted ended in this decision; default one. */
+  skipped(decision: number, nowMs: number, count?: number): void;
   /**
    * A frame was dropped before it became a PDU; of `pdu`, what was read before the fault is set.
    */

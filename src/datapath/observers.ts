@@ -15,6 +15,11 @@ export class Observers implements Observer {
     this.#second = second;
   }
 
+  get mostPerSecond(): number {
+    const [first, second] = [this.#first, this.#second];
+    return Math.max(first.mostPerSecond ?? Infinity, second.mostPerSecond ?? Infinity);
+  }
+
   isBusy(nowMs: number): boolean {
     return this.#first.isBusy(nowMs) && this.#second.isBusy(nowMs);
   }
@@ -38,9 +43,9 @@ export class Observers implements Observer {
     else this.#second.skipped(outcome.decision, this.#nowMs);
   }
 
-  skipped(decision: number, nowMs: number): void {
-    this.#first.skipped(decision, nowMs);
-    this.#second.skipped(decision, nowMs);
+  skipped(decision: number, nowMs: number, count = 1): void {
+    this.#first.skipped(decision, nowMs, count);
+    this.#second.skipped(decision, nowMs, count);
   }
 
   refused(pdu: Readonly<Pdu>, reason: number): void {

@@ -10,6 +10,7 @@ import { adoptInSlices, takeCounts } from "../policy/engine/adopt.ts";
 import { Affinity } from "../policy/engine/affinity.ts";
 import { annotate, type AnnotatedTree, annotateInPieces } from "../policy/engine/annotate.ts";
 import { compile, compileInSlices } from "../policy/engine/compile.ts";
+import { type Constancy, constancyOf } from "../policy/engine/constant.ts";
 import type { Environment, Evaluate, Steps } from "../policy/engine/environment.ts";
 import { bindTargets, makePlan, type Plan, planInSlices } from "../policy/engine/plan.ts";
 import { SourceLimits } from "../policy/engine/source_limits.ts";
@@ -123,6 +124,16 @@ export class RunningPolicy {
       pdu.exit = exit;
       return holds;
     };
+  }
+
+  /** What becomes of all plain packets of the connection that come from the same end as `pdu`. */
+  constancyOf(pdu: Pdu): Constancy {
+    return constancyOf(this.#plan, pdu);
+  }
+
+  /** Counts PDUs that have ended at the node of that number without an evaluation. */
+  count(node: number, pdus: number): void {
+    this.#plan.exits[node]! += pdus;
   }
 
   /** Forgets what balancers chose in an evaluation that has thrown. */

@@ -25,6 +25,8 @@ export interface Counters {
   readonly pdusIn: Traffic;
   /** PDUs that left: forwarded packets, and replies to PDUs. */
   readonly pdusOut: Traffic;
+  /** Those of both that the kernel has carried. */
+  readonly carried: Traffic;
   /** By name, all of them, in the order of their numbers. */
   readonly decisions: Readonly<Record<string, number>>;
   /** By reason, all of them, in the order of `core/reason.ts`. */
@@ -91,6 +93,7 @@ export function countersOf(
     },
     pdusIn: { count: counts[Count.pdusIn]!, bytes: counts[Count.pduBytesIn]! },
     pdusOut: { count: counts[Count.pdusOut]!, bytes: counts[Count.pduBytesOut]! },
+    carried: { count: counts[Count.pdusCarried]!, bytes: counts[Count.pduBytesCarried]! },
     decisions: named(DECISION_NAMES, decisions),
     drops: named(REASON_NAMES, drops),
     connections: { tracked: table.count, capacity: table.capacity, evicted },

@@ -171,6 +171,11 @@ export class TapDevice implements Clock, Device {
     return this.#mtu;
   }
 
+  /** Number of the interface, or `-errno`. */
+  index(): number {
+    return this.#closed ? -EBADF : this.#library.symbols.tap_index(this.#fd);
+  }
+
   /**
    * The kernel's monotonic clock, at a third of the cost of `performance.now` on the packet path,
    * and less with bulk traffic, which evicts that from the processor's cache. It stops when the

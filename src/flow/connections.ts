@@ -56,7 +56,7 @@ import { type PortRange, Ports } from "./ports.ts";
 import { VictimSelector } from "./victim.ts";
 import { Retries, type RetryOptions } from "./retries.ts";
 import { ALL, isCounted, Shares } from "./shares.ts";
-import { FlowTable, SIDE_A, SIDE_B } from "./table.ts";
+import { FlowTable, SIDE_A, SIDE_B, type TableMemory } from "./table.ts";
 import * as tcpState from "./tcp_state.ts";
 import { TcpTracker, UNTOUCHED } from "./tcp_tracker.ts";
 import { endOfSent, isFirstOfA, isOwnSyn, resumeWindow } from "./tcp_window.ts";
@@ -88,6 +88,21 @@ export interface ConnectionsOptions {
   /** Connections that a member has not answered are tried elsewhere; default no. */
   readonly retries?: RetryOptions | null;
   readonly random: Random;
+  /** Where the table is; default memory of its own. */
+  readonly tableMemory?: TableMemory | null;
+  /** Default: nobody carries them. */
+  readonly carrier?: Carrier | null;
+}
+
+/** Who may forward packets of connections meanwhile, with the same words of the table. */
+export interface Carrier {
+  /** From now on it leaves the connection's packets to us. */
+  demote(entry: number): void;
+  /**
+   * Whether it may still be at work on the connection, which is to be removed: then its entry rests
+   * until all such work has ended, and is released.
+   */
+  rests(entry: number): boolean;
 }
 
 /** What became of a connection that an earlier run has left. */
@@ -111,13 +126,15 @@ export class Connections {
   readonly #shareOfTable: number;
   readonly #shareOfPorts: number;
   readonly #lookahead = new Lookahead();
+  readonly #carrier: Carrier | null;
   readonly #remove = (entry: number): void => this.remove(entry);
   /** Number of the target of the current PDU's translator. */
   #target = 0;
 
   constructor(options: ConnectionsOptions) {
-    const { maxConnections, maxPerSource, ports, random, timeouts } = options;
-    this.table = new FlowTable(maxConnections, random);
+    const { maxConnections, maxPerSource, ports, random, timeouts, tableMemory } = options;
+    this.table = new FlowTable(maxConnections, random, tableMemory);
+    this.#carrier = options.carrier ?? null;
     this.retries = options.retries ? new Retries(maxConnections, options.retries) : null;
     this.#tcp = new TcpTracker(this.table);
     this.candidates = this.#lookahead.candidates;
@@ -278,6 +295,7 @@ export class Connections {
       this.retries?.forget(entry);
       this.retries?.opened(entry, pdu.end > pdu.payload, nowMs);
     }
+    this.#carrier?.demote(entry);
     const state = this.#tcp.advance(view, pdu);
     if (before === tcpState.SYN_SENT) {
       if (!hasMoved) this.#noteHandshake(pdu, state);
@@ -424,6 +442,7 @@ export class Connections {
     const from = CLASS_OF_STATE[this.table.state(entry)]!;
     const to = CLASS_OF_STATE[state]!;
     this.table.touch(entry, nowMs);
+    if (this.#carrier !== null && this.table.state(entry) !== state) this.#carrier.demote(entry);
     if (from === LIVE && to === LIVE) {
       this.table.setState(entry, state); // live ones are not ordered
       return;
@@ -487,6 +506,7 @@ export class Connections {
       source,
       (dstPort << 16) | port,
     );
+    if (entry < 0) return Reason["table-full"]; // the one that made room still rests
     this.table.setExtra(entry, OPENED, nowMs);
     this.table.setState(entry, state);
     this.#count(entry);
@@ -555,6 +575,7 @@ export class Connections {
       if (reason !== 0) return reason;
       const ports = (pdu.srcPort << 16) | pdu.dstPort;
       const entry = this.table.insertOneSided(pdu.protocol, pdu.src, pdu.dst, ports);
+      if (entry < 0) return Reason["table-full"];
       this.table.setExtra(entry, OPENED, nowMs);
       this.table.setState(entry, ONE_SIDED_QUERY);
       this.#count(entry);
@@ -657,6 +678,7 @@ export class Connections {
   }
 
   remove(entry: number): void {
+    const rests = this.#carrier?.rests(entry) ?? false;
     const evictionClass = CLASS_OF_STATE[this.table.state(entry)]!;
     this.#classes.remove(entry, evictionClass);
     const isPooled = this.#hasPort(entry);
@@ -667,7 +689,7 @@ export class Connections {
       backends.forgotten(backends.all[this.table.member(entry)]!, isOver(evictionClass));
       this.retries?.forget(entry);
     }
-    this.table.remove(entry);
+    this.table.remove(entry, rests);
   }
 }
 

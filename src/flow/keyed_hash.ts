@@ -11,13 +11,18 @@ import type { Random } from "../core/random.ts";
 
 const KEY_BYTES = 13;
 
+/** Words of its tables. */
+export const HASH_WORDS: number = 256 * KEY_BYTES;
+
 export class KeyedHash {
-  readonly #table: Int32Array<ArrayBuffer> = new Int32Array(256 * KEY_BYTES);
+  readonly #table: Int32Array<ArrayBuffer>;
   #protocol = 0;
   #dst = 0;
   #dstPart = 0;
 
-  constructor(random: Random) {
+  /** Fills `table`, HASH_WORDS long. */
+  constructor(random: Random, table: Int32Array<ArrayBuffer> = new Int32Array(HASH_WORDS)) {
+    this.#table = table;
     for (let i = 0; i < this.#table.length; i++) this.#table[i] = random.uint32();
     this.#keep(0, 0);
   }

@@ -34,7 +34,7 @@ import {
   STATE_SHIFT,
   TUPLE_WORDS,
 } from "./entry.ts";
-import { KeyedHash } from "./keyed_hash.ts";
+import { HASH_WORDS, KeyedHash } from "./keyed_hash.ts";
 
 /** Directions: which of an entry's tuples a packet matched. */
 export const SIDE_A = 0;
@@ -48,10 +48,32 @@ export const MAX_CAPACITY = 1_000_000;
  */
 const ENTRIES_OFFSET_BYTES = 48;
 
+/** Slots of the index for each entry: with both its tuples in it, at most half are in use. */
+export const SLOTS_PER_ENTRY = 4;
+
 // An index slot: reference + 1 in the lower 21 bits (0: free), hash bits above. The home slot is
 // the whole hash scaled to the index's length, which need not be a power of 2.
-const REFERENCE_BITS = 21;
+export const REFERENCE_BITS = 21;
 const REFERENCE_MASK = (1 << REFERENCE_BITS) - 1;
+
+/** Where a table has its words, all 0: memory of its own, or what the kernel sees, too. */
+export interface TableMemory {
+  /** ENTRY_WORDS for each entry. */
+  readonly entries: Int32Array<ArrayBuffer>;
+  /** SLOTS_PER_ENTRY for each entry. */
+  readonly index: Int32Array<ArrayBuffer>;
+  /** HASH_WORDS. */
+  readonly hash: Int32Array<ArrayBuffer>;
+}
+
+function ownMemory(capacity: number): TableMemory {
+  const bytes = ENTRIES_OFFSET_BYTES + 4 * capacity * ENTRY_WORDS;
+  return {
+    entries: new Int32Array(new ArrayBuffer(bytes), ENTRIES_OFFSET_BYTES),
+    index: new Int32Array(SLOTS_PER_ENTRY * capacity),
+    hash: new Int32Array(HASH_WORDS),
+  };
+}
 
 export class FlowTable {
   readonly capacity: number;
@@ -74,23 +96,20 @@ export class FlowTable {
   #touched = 0;
 
   /** Throws RangeError for a capacity outside 1 … 1,000,000. */
-  constructor(capacity: number, random: Random) {
+  constructor(capacity: number, random: Random, memory?: TableMemory | null) {
     if (!(capacity >= 1 && capacity <= MAX_CAPACITY)) {
       throw new RangeError(
         `Cannot make a flow table of "${capacity}" entries: expected 1 to ${MAX_CAPACITY}`,
       );
     }
     this.capacity = capacity;
-    const entriesBytes = 4 * capacity * ENTRY_WORDS;
-    this.words = new Int32Array(
-      new ArrayBuffer(ENTRIES_OFFSET_BYTES + entriesBytes),
-      ENTRIES_OFFSET_BYTES,
-    );
+    const { entries, index, hash } = memory ?? ownMemory(capacity);
+    this.words = entries;
     this.#extra = new Int32Array(EXTRA_WORDS * capacity);
     this.#members = new Uint16Array(capacity);
-    this.#index = new Int32Array(4 * capacity);
+    this.#index = index;
     this.#indexScale = this.#index.length / 0x1_0000_0000;
-    this.#hash = new KeyedHash(random);
+    this.#hash = new KeyedHash(random, hash);
   }
 
   /** Reference of the entry with this tuple, or -1. `ports` is `srcPort << 16 | dstPort`. */
@@ -177,12 +196,20 @@ export class FlowTable {
     return entry;
   }
 
-  remove(entry: number): void {
+  /**
+   * Takes the entry out of the table. It may serve again at once; or, if it `rests`, when it is
+   * released, and counts until then.
+   */
+  remove(entry: number, rests = false): void {
     this.#unlink(entry, SIDE_A);
     if (this.hasSideB(entry)) this.#unlink(entry, SIDE_B);
-    const base = baseOf(entry);
-    this.words[base + META] = 0;
-    this.words[base + SRC] = this.#freed;
+    this.words[baseOf(entry) + META] = 0;
+    if (!rests) this.release(entry);
+  }
+
+  /** An entry that rests may serve again. */
+  release(entry: number): void {
+    this.words[baseOf(entry) + SRC] = this.#freed;
     this.#freed = entry;
     this.count--;
   }

@@ -7,9 +7,11 @@ import type { Pdu } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 import type { FlowTable } from "./table.ts";
 
-const SCALE = 0x0f;
+export const SCALE = 0x0f;
 export const SCALE_OFFERED = 0x10;
 export const OFFER_BITS = 5;
+/** Both sides have offered one. */
+export const BOTH_SCALES: number = SCALE_OFFERED | (SCALE_OFFERED << OFFER_BITS);
 export const OFFER = 0x1f;
 export const CHALLENGE_SHIFT: number = 2 * OFFER_BITS;
 /** Of a challenge SYN without a scale. */
@@ -17,8 +19,7 @@ export const CHALLENGE_WITHOUT_SCALE = 1;
 
 /** Window shift of `side`: used only if both sides have offered one (RFC 7323 §2.2). */
 export function scaleOf(offers: number, side: number): number {
-  const both = SCALE_OFFERED | (SCALE_OFFERED << OFFER_BITS);
-  return (offers & both) === both ? (offers >>> (OFFER_BITS * side)) & SCALE : 0;
+  return (offers & BOTH_SCALES) === BOTH_SCALES ? (offers >>> (OFFER_BITS * side)) & SCALE : 0;
 }
 
 /** True if SYNs can have offered this: no scale above the largest, none without being offered. */

@@ -10,6 +10,7 @@
  *     …
  *     Decision : Forward
  *     sent     : tcp 192.168.0.100:40000 > 192.168.0.2:2000 syn ttl 63 (backend 192.168.0.2)
+ *     kernel   : may carry the connection once it is established
  *
  * Every neighbour has answered ARP, the sender, too.
  */
@@ -19,8 +20,9 @@ import { Reason, reasonName, reasonText } from "../core/reason.ts";
 import { MemoryDevice } from "../device/memory.ts";
 import type { Member } from "../flow/backends/member.ts";
 import { FORWARD, type Policy } from "../policy/language/ast.ts";
-import { explaining, formatPath, type PathLine } from "../policy/engine/path.ts";
+import { explaining, formatPath, type PathLine, whyKept } from "../policy/engine/path.ts";
 import { type Address, formatAddress, inSubnet, type Mac } from "../wire/address.ts";
+import { PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
 import { type HashKey, NO_KEY } from "../wire/keyed_hash.ts";
 import { FROM_B, isStray, type Pdu, STATE_ESTABLISHED, STATE_NEW } from "../wire/pdu.ts";
 import { Appliance } from "../datapath/appliance.ts";
@@ -47,6 +49,8 @@ export interface Explanation {
   readonly backend: Address | null;
   /** How its new connection got that backend, where there is more than one pool; else null. */
   readonly choice: string | null;
+  /** Whether the kernel may carry its new connection (`--fast-path`), else why not; null: none. */
+  readonly kernel: string | null;
   /** Frames that were sent because of it. */
   readonly sent: readonly Sent[];
 }
@@ -59,7 +63,7 @@ interface Sent {
 
 /** The lines about one packet, each ended by a newline. */
 export function formatExplanation(packet: Packet, explanation: Explanation): string {
-  const { seen, path, decision, why, backend, choice, sent } = explanation;
+  const { seen, path, decision, why, backend, choice, kernel, sent } = explanation;
   const via = backend === null ? "" : ` (backend ${formatAddress(backend)})`;
   const parts = [
     `${formatPacket(packet)}\n`,
@@ -68,6 +72,7 @@ export function formatExplanation(packet: Packet, explanation: Explanation): str
     why === null ? "" : `because  : ${why}\n`,
     choice === null ? "" : `pool     : ${choice}\n`,
     ...sent.map(({ frame, side }) => `sent     : ${describeFrame(frame)}${side}${via}\n`),
+    kernel === null ? "" : `kernel   : ${kernel}\n`,
   ];
   return parts.join("");
 }
@@ -135,6 +140,7 @@ export class Explainer {
     const sent = this.#poll().filter(({ frame }) => !isArp(frame));
     const outcome = this.#outcome as Outcome | null; // set by the observer meanwhile
     const reason = outcome?.reason ?? this.#refused;
+    const opened = outcome?.decision === FORWARD && outcome.pdu.opened !== 0 ? outcome.pdu : null;
     return {
       seen: outcome === null || outcome.node === null ? null : seenAs(outcome.pdu),
       path: this.#path,
@@ -143,9 +149,8 @@ export class Explainer {
         : formatDecision(outcome),
       why: reason === 0 || reason === Reason.policy ? null : reasonText(reason),
       backend: outcome?.backend ?? null,
-      choice: outcome?.decision === FORWARD && outcome.pdu.opened !== 0
-        ? this.#choiceOf(outcome.pdu.flow >> 1)
-        : null,
+      choice: opened === null ? null : this.#choiceOf(opened.flow >> 1),
+      kernel: opened === null || !isCarried(opened) ? null : this.#kernelOf(opened.flow >> 1),
       sent,
     };
   }
@@ -160,6 +165,14 @@ export class Explainer {
     const shown = could.slice(0, MOST_SHOWN).map(formatMember).join(", ");
     const more = could.length > MOST_SHOWN ? ` and ${could.length - MOST_SHOWN} more` : "";
     return `$${name}, ${formatMember(member)} out of ${shown}${more}`;
+  }
+
+  /** Whether the connection's plain packets need to come to the policy. */
+  #kernelOf(entry: number): string {
+    const kept = this.#appliance.keeperOf(entry);
+    if (kept === null) return "may carry the connection once it is established";
+    const why = whyKept(kept.keeper, this.#appliance.policy);
+    return `leaves the connection to the proxy, for packets from the ${kept.from}: ${why}`;
   }
 
   /** Lets those that are on a link say where they are. */
@@ -190,6 +203,11 @@ export class Explainer {
     const own = links.findIndex(({ address }) => address === dst);
     return own >= 0 ? own : isBehind(src, links, 1) ? 1 : 0;
   }
+}
+
+/** True for connections of the kinds that the kernel may carry. */
+function isCarried({ protocol }: Readonly<Pdu>): boolean {
+  return protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP;
 }
 
 function formatMember({ address, port }: Member): string {

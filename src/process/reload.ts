@@ -66,6 +66,7 @@ const RESTART:
     clampMss: "--clamp-mss",
     offload: "--offload",
     spinUs: "--spin",
+    fastPath: "--fast-path",
     control: "--control",
     state: "--state or --state-max-age",
   };

@@ -12,6 +12,7 @@ import type { Outlet } from "./outlet.ts";
 import { Control, type ControlOptions } from "./control/control.ts";
 import type { OperatorLog } from "./log.ts";
 import { builtInUse, readPolicyInUse } from "./policy_in_use.ts";
+import { openFastPath } from "./fast_path.ts";
 import { giveUp } from "./permissions.ts";
 import { Controller } from "../control/controller.ts";
 import { Refusal } from "../control/request.ts";
@@ -90,6 +91,7 @@ export async function run(options: RunOptions): Promise<void> {
       })
     );
     const hashKey = await loadHashKey(config.hashKeyFile);
+    const fastPath = await openFastPath({ mode: tap.fastPath, config, devices, shim: path, log });
     const observerOf = ({ trace }: Config) => trace === "off" ? null : new Trace(trace, stdout);
     const appliance = new Appliance({
       devices,
@@ -101,6 +103,7 @@ export async function run(options: RunOptions): Promise<void> {
       hashKey,
       log,
       observer: observerOf(config),
+      fastPath,
     });
     summary = () => formatSummary(appliance.snapshot());
     const reloads = new Reloads({
@@ -156,6 +159,7 @@ export async function run(options: RunOptions): Promise<void> {
     await pump({ appliance, devices, log, stop: stop.signal });
     await control?.close();
     supervisor.stopping();
+    fastPath?.close();
     if (!stateFile?.save(appliance, reloads)) {
       tellResets(appliance.endings.resetAll(RESETS_MS), log);
     }

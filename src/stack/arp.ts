@@ -28,7 +28,7 @@ import * as ethernet from "../wire/ethernet.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import * as vnet from "../wire/vnet.ts";
 import { isHost, type OwnAddress } from "./admit.ts";
-import { Neighbors, type NeighborsOptions } from "./neighbors.ts";
+import { Neighbors, type NeighborsOptions, type OtherWay } from "./neighbors.ts";
 import type { Openers } from "./openers.ts";
 
 /** RFC 5227 §1.1. */
@@ -53,6 +53,7 @@ export interface ArpOptions {
   readonly openers: Openers;
   readonly log: Log;
   readonly events: ArpEvents;
+  readonly otherWay?: OtherWay | null;
   readonly nowMs: number;
 }
 

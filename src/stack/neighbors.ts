@@ -89,6 +89,21 @@ const UNCONFIRMED = 4;
 /** It owes an answer, and is in the list of those that do. */
 const OWES = 8;
 
+/**
+ * Another way by which packets leave to the neighbours, by their numbers. Times are ms modulo 2³².
+ */
+export interface OtherWay {
+  /** The neighbour is there from now on; null: it is not known where. */
+  moved(number: number, mac: Mac | null): void;
+  /** The number may serve for another neighbour. */
+  forgotten(number: number): void;
+  /** When a packet was last sent that way. */
+  usedMs(number: number): number;
+  /** When a datagram was last sent that way that wants an answer; and when such an answer came. */
+  askedMs(number: number): number;
+  answeredMs(number: number): number;
+}
+
 export interface NeighborsOptions {
   readonly arena: Arena;
   /** The proxy's own MAC address. */
@@ -106,6 +121,8 @@ export interface NeighborsOptions {
   unanswered(address: Address, nowMs: number): void;
   /** Packets that waited for a neighbour were dropped. */
   dropped(reason: number, count: number): void;
+  /** Default none. */
+  readonly otherWay?: OtherWay | null;
 }
 
 /** A neighbour, as data. */
@@ -142,11 +159,21 @@ export class Neighbors {
   readonly #unresolved = new List();
   readonly #resolved = new List();
   readonly #owing = new List();
+  readonly #otherWay: OtherWay | null;
+  /** When each was last found to have been used by the other way. */
+  readonly #usedMs: Int32Array<ArrayBuffer>;
+  /** And to have answered there. */
+  readonly #answeredMs: Int32Array<ArrayBuffer>;
+  /** The next one that is looked at for that. */
+  #cursor = 0;
 
   constructor(options: NeighborsOptions) {
     const { arena, mac, watched, maxNeighbors, nowMs } = options;
     const capacity = maxNeighbors + watched.length;
     this.#options = options;
+    this.#otherWay = options.otherWay ?? null;
+    this.#usedMs = new Int32Array(this.#otherWay === null ? 0 : capacity);
+    this.#answeredMs = new Int32Array(this.#usedMs.length);
     this.#arena = arena;
     this.#hi = mac.hi;
     this.#lo = mac.lo;
@@ -176,6 +203,7 @@ export class Neighbors {
     this.#lose(this.#held.take(numberOf(at)).length);
     this.#owesNothing(at);
     this.#queues.move(at, RESTING);
+    this.#otherWay?.forgotten(numberOf(at));
     this.#table.remove(at);
   }
 
@@ -201,6 +229,17 @@ export class Neighbors {
   /** Numbers from here on have never been used. */
   get end(): number {
     return this.#table.end;
+  }
+
+  /** The most there can be; numbers are below that. */
+  get capacity(): number {
+    return this.#table.capacity;
+  }
+
+  /** Number of the neighbour of that address, if it is known where it is; else -1. */
+  numberOf(address: Address): number {
+    const at = this.#table.find(address);
+    return at >= 0 && this.#table.has(at, KNOWN) ? numberOf(at) : -1;
   }
 
   /** What is known of the neighbour of that address; null: nothing. */
@@ -307,6 +346,7 @@ export class Neighbors {
     words[at + UNANSWERED] = 0;
     this.#table.setTime(at, CONFIRMED, nowMs);
     this.#queues.move(at, isWatched ? FRESH : RESTING);
+    if (changed) this.#otherWay?.moved(numberOf(at), mac);
     if (changed && isWatched) this.#options.resolved(address, mac, nowMs);
     this.#release(at);
     this.#askWaiting(nowMs);
@@ -378,6 +418,7 @@ export class Neighbors {
     while ((at = atOf(this.#owing.first)) >= 0) {
       if (nowMs - this.#table.time(at, SINCE) < OWED_MS || !this.#request(at, nowMs)) break;
     }
+    if (this.#otherWay !== null) this.#noteUses(this.#otherWay, nowMs);
     this.#askWaiting(nowMs);
     while ((at = this.#queues.due(WAITING, SINCE, WAIT_MS, nowMs)) >= 0) this.#remove(at);
     while ((at = atOf(this.#resolved.first)) >= 0) {
@@ -411,6 +452,26 @@ export class Neighbors {
     return this.#arena.send(frame, lengthBytes) ? 0 : Reason["no-buffer"];
   }
 
+  /** Notes what was sent by the other way: looks at a tenth of all, so at each once a second. */
+  #noteUses(way: OtherWay, nowMs: number): void {
+    const { end } = this.#table;
+    for (let left = Math.ceil(end / 10); left > 0; left--) {
+      if (this.#cursor >= end) this.#cursor = 0;
+      const number = this.#cursor++;
+      const at = atOf(number);
+      if (!this.#table.isUsed(at) || !this.#table.has(at, KNOWN)) continue;
+      const usedMs = way.usedMs(number);
+      if (usedMs !== this.#usedMs[number]) this.#use(at, nowMs);
+      this.#usedMs[number] = usedMs;
+      if (!this.#table.has(at, WATCHED)) continue;
+      const answeredMs = way.answeredMs(number);
+      if (answeredMs !== this.#answeredMs[number]) this.#owesNothing(at);
+      this.#answeredMs[number] = answeredMs;
+      const isOwed = ((way.askedMs(number) - answeredMs) | 0) > 0;
+      if (isOwed) this.expectAnswer(this.#words[at + ADDRESS]!, nowMs);
+    }
+  }
+
   /** Notes the first use in a second of a neighbour whose MAC address is known. */
   #use(at: number, nowMs: number): void {
     this.#table.setTime(at, USED, nowMs);
@@ -435,6 +496,7 @@ export class Neighbors {
     this.#lose(this.#held.take(number).length);
     this.#queues.move(at, RESTING);
     this.#orders.remove(this.#table.has(at, KNOWN) ? this.#resolved : this.#unresolved, number);
+    this.#otherWay?.forgotten(number);
     this.#table.remove(at);
   }
 
@@ -452,6 +514,7 @@ export class Neighbors {
     if (unanswered < MAX_UNANSWERED) return this.#want(at, nowMs);
     if (!this.#table.has(at, WATCHED)) return this.#remove(at);
     this.#words[at + FLAGS]! &= ~KNOWN;
+    this.#otherWay?.moved(numberOf(at), null);
     this.#lose(this.#held.take(numberOf(at)).length);
     this.#queues.move(at, LOST);
     if (unanswered > MAX_UNANSWERED) return;

@@ -4,7 +4,7 @@ export const UDP_BYTES = 8;
 
 const SOURCE_PORT = 0;
 const DESTINATION_PORT = 2;
-const LENGTH = 4;
+export const LENGTH = 4;
 export const CHECKSUM = 6;
 
 export function sourcePort(view: DataView, udp: number): number {

@@ -60,7 +60,11 @@ export const nftablesRules = (servers: readonly string[]): string =>
 }
 `;
 
-const proxy = (spinUs: number): Subject["start"] => async (network, tools, demand) => {
+const proxy = (
+  spinUs: number,
+  fastPath = "off",
+): Subject["start"] =>
+async (network, tools, demand) => {
   await addTap(network);
   const { host } = network;
   const running = host.start([
@@ -69,6 +73,7 @@ const proxy = (spinUs: number): Subject["start"] => async (network, tools, deman
     `--dst-addrs=${addressesOf(network).join(",")}`,
     `--max-conn=${demand.connections}`,
     `--spin=${spinUs}`,
+    `--fast-path=${fastPath}`,
     "--trace=auto",
     ...(demand.policy === "" ? [] : [`--policy=${demand.policy}`]),
   ]);
@@ -106,6 +111,11 @@ async function nftables(network: Network): Promise<string> {
 /** From left to right in the report. */
 export const subjects: readonly Subject[] = [
   { name: "proxy", description: "./proxy as built, `--trace=auto`", start: proxy(SPIN_US) },
+  {
+    name: "proxy, fast path",
+    description: "`--fast-path=on`: the kernel carries connections",
+    start: proxy(SPIN_US, "on"),
+  },
   { name: "C", description: "reference.c with the same spin", start: reference(SPIN_US) },
   { name: "proxy, no spin", description: "`--spin=0`", start: proxy(0) },
   { name: "C, no spin", description: "reference.c, asleep in poll", start: reference(0) },

@@ -51,9 +51,13 @@ Deno.test("parseArgs tells what the device is to do", () => {
     assert.equal(command.kind, "run", JSON.stringify(command));
     return command.kind === "run" ? command.tap : undefined;
   };
-  assert.deepEqual(tapOf(), { offload: true, spinUs: 100 });
-  assert.deepEqual(tapOf("--offload=off", "--spin=0"), { offload: false, spinUs: 0 });
-  assert.deepEqual(tapOf("--offload", "on", "--spin", "1000"), { offload: true, spinUs: 1000 });
+  const fastPath = "off";
+  assert.deepEqual(tapOf(), { offload: true, spinUs: 100, fastPath });
+  assert.deepEqual(tapOf("--offload=off", "--spin=0"), { offload: false, spinUs: 0, fastPath });
+  assert.deepEqual(
+    tapOf("--offload", "on", "--spin", "1000", "--fast-path=auto"),
+    { offload: true, spinUs: 1000, fastPath: "auto" },
+  );
 });
 
 Deno.test("parseArgs tells where the state is kept", () => {

@@ -28,6 +28,8 @@ Deno.test("formatSummary names what was counted, in the order of the tables, num
   const lines = formatSummary({
     ...empty,
     frames: { in: 2 ** 40, out: 0, arpIn: 0, arpOut: 5 },
+    pdusIn: { count: 10, bytes: 1000 },
+    carried: { count: 9, bytes: 900 },
     decisions: { ...empty.decisions, Drop: 3, Forward: 2, Echo_reply: 1, Reject: 4 },
     drops: { ...empty.drops, "send-failed": 7, policy: 2 },
     connections: { tracked: 2, capacity: 10, evicted: 3 },
@@ -44,6 +46,7 @@ Deno.test("formatSummary names what was counted, in the order of the tables, num
   assert.deepEqual(lines.filter((line) => !line.startsWith("PDUs")), [
     "Summary",
     "Frames      : 1099511627776 in, 0 out, 0 ARP in, 5 ARP out",
+    "Carried     : 9 by the kernel, 900 bytes (90%)",
     "Decisions   : Drop 3, Forward 2, Echo_reply 1, Reject 4",
     "Drops       : policy 2, send-failed 7",
     "Connections : 2 of at most 10, 3 evicted",

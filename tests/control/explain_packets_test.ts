@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { explainPackets } from "../../src/control/explain_packets.ts";
 import { plainMember } from "../../src/flow/backends/member.ts";
+import type { Policy } from "../../src/policy/language/ast.ts";
 import { parse } from "../../src/policy/notation/parse.ts";
 import { hashKeyOf, NO_KEY } from "../../src/wire/keyed_hash.ts";
 import { testConfig } from "../support/config.ts";
@@ -13,14 +14,18 @@ function textOf(members: string, method: string): string {
   return `default drop\npool $web = ${members}\ntcp -> translate-a-to-b to $web ${method}, forward\n`;
 }
 
+/** The pools of the policy, and `$dst-addrs`. */
+function poolsOf({ pools }: Policy): Policy["pools"] {
+  const { dstAddrs } = testConfig();
+  return { ...pools, "dst-addrs": { members: dstAddrs.map(plainMember) } };
+}
+
 /** The backend that SYNs of so many ports are explained to go to, one letter each. */
 function chosen(written: string, running: string, method: string, key = NO_KEY): string[] {
   const { policy } = parse(textOf(running, method), { file: "" });
   const text = textOf(written, method);
   const packets = Array.from({ length: 40 }, (_, i) => SYN.replace("40000", `${40_000 + i}`));
-  const { dstAddrs } = testConfig();
-  const pools = { ...policy!.pools, "dst-addrs": { members: dstAddrs.map(plainMember) } };
-  const policyText = { file: "", text, included: new Map(), pools };
+  const policyText = { file: "", text, included: new Map(), pools: poolsOf(policy!) };
   return explainPackets(packets, policyText, testConfig(), key)
     .map((explanation) => /\(backend ([\d.]+)/.exec(explanation)![1]!);
 }
@@ -28,6 +33,24 @@ function chosen(written: string, running: string, method: string, key = NO_KEY):
 Deno.test("explainPackets takes the pools that run, not those of the text", () => {
   const backends = chosen("192.168.0.4", "192.168.0.5", "in turn");
   assert.deepEqual(new Set(backends), new Set(["192.168.0.5"]));
+});
+
+Deno.test("explainPackets tells whether the kernel may carry the connection", () => {
+  const kernelOf = (rest: string): string => {
+    const { policy } = parse("default drop\n-> drop", { file: "" });
+    const text = `default drop\nnot ip.src in $dst-addrs -> translate-a-to-b, forward\n${rest}\n`;
+    const policyText = { file: "", text, included: new Map(), pools: poolsOf(policy!) };
+    const [explanation] = explainPackets([SYN], policyText, testConfig(), NO_KEY);
+    return /^kernel {3}: (.*)$/m.exec(explanation!)![1]!;
+  };
+  assert.equal(
+    kernelOf("otherwise -> translate-b-to-a, forward"),
+    "may carry the connection once it is established",
+  );
+  assert.equal(
+    kernelOf("otherwise -> limit 1/second burst 1, translate-b-to-a, forward"),
+    "leaves the connection to the proxy, for packets from the backend: limit 1/second burst 1 counts each",
+  );
 });
 
 Deno.test("explainPackets chooses by the key that the proxy has", () => {

@@ -21,11 +21,8 @@ import {
 import { compile } from "../../src/policy/engine/compile.ts";
 import type { Policy, Tree } from "../../src/policy/language/ast.ts";
 import type { Pdu } from "../../src/wire/pdu.ts";
-import { buildTcp, readTcp, type Tcp } from "../support/frames.ts";
-import { repairHeader, repairTransport } from "../fuzz/fuzzer.ts";
-import { cut } from "../support/fragments.ts";
-import { leaveToNic, vnetBytes } from "../support/nic.ts";
-import { CLIENT, from, isArp, PROXY_B_MAC, World, type WorldOptions } from "../support/world.ts";
+import { PlainTraffic } from "../support/plain_traffic.ts";
+import { World, type WorldOptions } from "../support/world.ts";
 
 const SEGMENTS = 4000;
 const OPEN_EVERY = 100;
@@ -33,35 +30,6 @@ const LEAST_CONNECTIONS = 4;
 const CONNECTIONS = SEGMENTS / OPEN_EVERY;
 const MAX_CONNECTIONS = 256;
 const COMPARE_TABLES_EVERY = 16;
-const ISN = 1_000_000;
-const ISN_B = -500_000;
-const SERVICE = 2000;
-
-/** Offset of the segment in a frame whose IP header has no options. */
-const L4 = 34;
-
-/** One whose MAC address the proxy never learns, and one to whom no route leads. */
-const CLIENTS = [CLIENT, CLIENT, CLIENT, "192.168.0.201", "172.16.0.9"];
-
-const FLAGS = ["A", "A", "A", "A", "A", "PA", "PA", "PA", "UA", "EA", "CA", "PAEC"];
-const RARE_FLAGS = ["FA", "RA", "R", "S", "SA", "", "P", "SFA", "FPU"];
-const STEPS = [
-  -(1 << 30),
-  -70_000,
-  -66_001,
-  -66_000,
-  -65_536,
-  -65_535,
-  -65_534,
-  -1461,
-  -1,
-  1,
-  1460,
-  64_239,
-  64_240,
-  64_241,
-];
-
 const TREES: Readonly<Record<string, Tree>> = {
   "as the built-in policy has it": translateAToB(forward),
   "with a decision for each connection": build.inTurn(
@@ -153,22 +121,10 @@ class Subject {
   }
 }
 
-/**
- * One end of a connection: what its segments have in common, and what it sends and acknowledges
- * next.
- */
-interface End {
-  readonly fields: Partial<Tcp>;
-  readonly device: number;
-  seq: number;
-  ack: number;
-}
-
 class Comparison {
   readonly short: Subject;
   readonly long: Subject;
-  readonly #random = new SeededRandom(11);
-  readonly #ends: (readonly [End, End])[] = [];
+  readonly #traffic: PlainTraffic;
   readonly #isB: boolean;
   #rounds = 0;
 
@@ -176,14 +132,18 @@ class Comparison {
     this.short = new Subject(options, tree, false);
     this.long = new Subject(options, tree, true);
     this.#isB = options.twoSided ?? false;
+    this.#traffic = new PlainTraffic(new SeededRandom(11), this.#isB, (frame, vnet, device) => {
+      return this.#deliver(frame, vnet, device);
+    });
   }
 
   run(): void {
+    const traffic = this.#traffic;
     for (let i = 0; i < SEGMENTS; i++) {
-      if (i % OPEN_EVERY === 0 || this.#ends.length < LEAST_CONNECTIONS) this.#open();
-      if (this.#ends.length > 0) this.#exchange();
-      if (this.#isB && this.#chance(500)) this.#both(({ appliance }) => appliance.linkDown(1));
-      if (this.#isB && this.#chance(100)) this.#both(({ appliance }) => appliance.linkUp(1));
+      if (i % OPEN_EVERY === 0 || traffic.connections < LEAST_CONNECTIONS) traffic.open();
+      if (traffic.connections > 0) traffic.exchange();
+      if (this.#isB && traffic.chance(500)) this.#both(({ appliance }) => appliance.linkDown(1));
+      if (this.#isB && traffic.chance(100)) this.#both(({ appliance }) => appliance.linkUp(1));
     }
   }
 
@@ -194,7 +154,7 @@ class Comparison {
   /** Delivers a frame to both worlds, and compares what comes of it; what one of them has sent. */
   #deliver(frame: Uint8Array, vnet: Uint8Array | null, device: number): Uint8Array<ArrayBuffer>[] {
     const { short, long } = this;
-    const stepMs = this.#below(20);
+    const stepMs = this.#traffic.below(20);
     this.#both(({ clock }) => clock.advance(stepMs));
     const sent = short.deliver(frame, vnet, device);
     const longSent = long.deliver(frame, vnet, device);
@@ -210,123 +170,6 @@ class Comparison {
       assert.deepEqual(a.snapshot(), b.snapshot());
     }
     return sent;
-  }
-
-  /** A handshake, as far as the policy lets it pass. */
-  #open(): void {
-    const host = this.#pick(CLIENTS);
-    const client: Partial<Tcp> = {
-      ...from(host),
-      srcPort: 30_000 + this.#below(6),
-      dstPort: SERVICE,
-    };
-    const tcpOptions = this.#chance(2) ? [3, 3, 7, 1] : [];
-    const window = this.#pick([64_240, 64_240, 0]);
-    const syn = this.#deliver(buildTcp({ ...client, seq: ISN, tcpOptions, window }), null, 0)
-      .filter((frame) => !isArp(frame) && frame[23] === 6).map(readTcp).find(({ flags }) =>
-        flags === "S"
-      );
-    if (syn === undefined) return;
-    const backend: Partial<Tcp> = {
-      ...from(syn.dst),
-      dst: syn.src,
-      srcPort: SERVICE,
-      dstPort: syn.srcPort,
-      ...(this.#isB ? { dstMac: PROXY_B_MAC } : {}),
-    };
-    if (this.#ends.length > 0) this.#exchange();
-    const answer = { ...backend, seq: ISN_B, ack: ISN + 1, tcpOptions, window };
-    this.#deliver(buildTcp({ ...answer, flags: "SA" }), null, 1);
-    const last = { ...client, seq: ISN + 1, ack: ISN_B + 1, window };
-    this.#deliver(buildTcp({ ...last, flags: "A" }), null, 0);
-    this.#ends.push([
-      { fields: client, device: 0, seq: ISN + 1, ack: ISN_B + 1 },
-      { fields: backend, device: 1, seq: ISN_B + 1, ack: ISN + 1 },
-    ]);
-  }
-
-  /** A segment from one end to the other, mostly a plain one. */
-  #exchange(): void {
-    const pair = this.#pick(this.#ends);
-    const side = this.#below(2);
-    const end = pair[side]!;
-    const payload = new Uint8Array(this.#pick([0, 0, 1, 2, 3, 37, 536, 959, 961, 1460]));
-    payload.forEach((_, i) => payload[i] = this.#below(256));
-    const isNext = !this.#chance(4);
-    const fields = {
-      ...end.fields,
-      flags: this.#chance(100) ? this.#pick(RARE_FLAGS) : this.#pick(FLAGS),
-      seq: isNext ? end.seq : (end.seq + this.#step()) | 0,
-      ack: isNext || this.#chance(2) ? end.ack : (end.ack + this.#step()) | 0,
-      window: this.#pick([64_240, 64_240, 0, 1, 65_535]),
-      ttl: this.#pick([64, 64, 64, 64, 64, 255, 2, 1, 0]),
-      fragment: this.#pick([0x4000, 0x4000, 0x4000, 0, 0, 0x8000, 0x2000, 1]),
-      options: this.#chance(30) ? [1, 1, 1, 0] : [],
-      tcpOptions: this.#chance(2) ? [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2] : [],
-      payload,
-    };
-    const { frame, vnet } = this.#left(buildTcp(fields));
-    const changed = this.#chance(10) ? this.#change(frame) : frame;
-    const isAstray = this.#isB && this.#chance(50);
-    const device = isAstray ? 1 - end.device : end.device;
-    if (isAstray && changed.length > 5) changed[4] = device + 1; // to the MAC address there
-    const isCut = vnet === null && changed === frame && this.#chance(20);
-    const sent = (isCut ? cut(changed, 400) : [changed])
-      .flatMap((one) => this.#deliver(one, vnet, device)).filter((one) => !isArp(one));
-    if (sent.length === 0 || !isNext) return;
-    end.seq = (end.seq + payload.length) | 0;
-    pair[1 - side]!.ack = end.seq;
-  }
-
-  #step(): number {
-    return this.#chance(4) ? this.#random.uint32() : this.#pick(STEPS);
-  }
-
-  /** What the sender leaves to its interface, if anything. */
-  #left(frame: Uint8Array): { frame: Uint8Array; vnet: Uint8Array | null } {
-    switch (this.#below(10)) {
-      case 0:
-      case 1:
-      case 2:
-        return leaveToNic(frame);
-      case 3:
-        return leaveToNic(frame, this.#pick([8, 500, 1000, 1460]), this.#chance(2));
-      case 4: {
-        const csumStart = this.#pick([0, 14, 33, 34, 34, 36]);
-        const csumOffset = this.#pick([0, 2, 16, 16, 18]);
-        const gsoType = this.#chance(10) ? this.#pick([1, 3, 4]) : 0;
-        const flags = this.#pick([0, 1, 1, 2]);
-        return { frame, vnet: vnetBytes({ flags, gsoType, gsoSize: 500, csumStart, csumOffset }) };
-      }
-      default:
-        return { frame, vnet: null };
-    }
-  }
-
-  /** Something is wrong with it now, or only padded. */
-  #change(frame: Uint8Array): Uint8Array {
-    const changed = Uint8Array.from([...frame, ...new Uint8Array(this.#pick([0, 0, 6]))]);
-    if (this.#chance(4)) return changed.subarray(0, this.#below(frame.length));
-    if (this.#chance(3)) return changed;
-    if (this.#chance(8)) changed.set(this.#chance(2) ? [1] : changed.subarray(0, 6), 6); // the source
-    changed[this.#below(80) % changed.length]! ^= 1 << this.#below(8);
-    if (this.#chance(4)) changed[L4 + 12] = this.#pick([0x40, 0x50, 0x60, 0xf0]);
-    const view = new DataView(changed.buffer);
-    if (this.#chance(2)) repairHeader(changed, view, L4);
-    if (this.#chance(2)) repairTransport(changed, view, L4, frame.length);
-    return changed;
-  }
-
-  #below(count: number): number {
-    return below(this.#random, count);
-  }
-
-  #chance(oneIn: number): boolean {
-    return this.#below(oneIn) === 0;
-  }
-
-  #pick<T>(values: readonly T[]): T {
-    return values[this.#below(values.length)]!;
   }
 }
 

@@ -28,9 +28,14 @@ export function whyNoTap(): string | undefined {
 
 /**
  * What a scenario printed: the JSON values of its lines. Throws with its error output if it failed.
+ * `child` is the file that has it, if not `tap_child.ts`.
  */
-export function scenario(name: string, before = ""): unknown[] {
-  const script = new URL("tap_child.ts", import.meta.url).pathname;
+export function scenario(
+  name: string,
+  before = "",
+  child: URL = new URL("tap_child.ts", import.meta.url),
+): unknown[] {
+  const script = child.pathname;
   const { success, stdout, stderr } = command(isolated([
     "sh",
     "-ec",

@@ -17,11 +17,16 @@ export const usualOptions: readonly string[] = [
 /** From its sources the proxy may first have to compile its shim. */
 const startTimeoutMs = 20_000;
 
-/** The words that start the proxy, from any folder. */
+/**
+ * The words that start the proxy, from any folder. The environment variable FAST_PATH is its
+ * `--fast-path`, unless the options have one.
+ */
 export function proxyCommand(options: readonly string[] = usualOptions): string[] {
   const executable = Deno.env.get("PROXY");
   const words = executable ? [Deno.realPathSync(executable)] : sourceCommand();
-  return [...words, ...options];
+  const mode = Deno.env.get("FAST_PATH");
+  const isTold = !mode || options.some((option) => option.startsWith("--fast-path"));
+  return [...words, ...options, ...(isTold ? [] : [`--fast-path=${mode}`])];
 }
 
 /** Starts the proxy in a host, and waits until it knows where the backends `resolved` are. */

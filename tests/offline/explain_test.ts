@@ -11,6 +11,7 @@ import {
 import { describeFrame, formatPacket, parsePacket } from "../../src/offline/packet_text.ts";
 import { below, SeededRandom } from "../../src/core/random.ts";
 import type { Policy } from "../../src/policy/language/ast.ts";
+import * as build from "../../src/policy/language/build.ts";
 import {
   customPredicate,
   customSelector,
@@ -63,6 +64,7 @@ not ip.src in $dst-addrs  true
 
 Decision : Forward
 sent     : tcp 192.168.0.100:40000 > 192.168.0.3:2000 syn ttl 63 (backend 192.168.0.3)
+kernel   : may carry the connection once it is established
 `,
   );
   assert.equal(
@@ -134,6 +136,125 @@ otherwise -> translate-b-to-a, forward
     "$dst-addrs, 192.168.0.1 out of 192.168.0.1",
   ]);
   assert.match(shown[0]!, /> 192.168.0.4:8443 syn ttl 63 \(backend 192.168.0.4\)$/m);
+});
+
+const CAN = "may carry the connection once it is established";
+const CLIENT_PACKETS = "leaves the connection to the proxy, for packets from the client: ";
+const BACKEND_PACKETS = "leaves the connection to the proxy, for packets from the backend: ";
+const TO_B = "translate-a-to-b, forward";
+
+/** What side A's packets meet, then side B's. */
+const KERNEL: [fromA: string, fromB: string, kernel: string][] = [
+  [`  -> ${TO_B}`, "translate-b-to-a, forward", CAN],
+  [`  -> track, ${TO_B}`, "track, translate-b-to-a, forward", CAN],
+  [`  tcp.dport = 443 -> drop\n  otherwise -> ${TO_B}`, "translate-b-to-a, forward", CAN],
+  [`  -> by hash: ${TO_B} | track, ${TO_B}`, "translate-b-to-a, forward", CAN],
+  [`  -> in turn per connection: ${TO_B} | ${TO_B}`, "translate-b-to-a, forward", CAN],
+  [
+    `  ip.length in 1401-65535 -> drop\n  otherwise -> ${TO_B}`,
+    "translate-b-to-a, forward",
+    `${CLIENT_PACKETS}ip.length in 1401-65535 asks for the length of each`,
+  ],
+  [
+    `  tcp.dport = 9 and not (udp or ip.ttl = 5) -> ${TO_B}`,
+    "translate-b-to-a, forward",
+    `${CLIENT_PACKETS}ip.ttl = 5 asks for the TTL of each`,
+  ],
+  [
+    `  tcp.flags psh -> drop\n  otherwise -> ${TO_B}`,
+    "translate-b-to-a, forward",
+    `${CLIENT_PACKETS}tcp.flags psh asks for the flags of each`,
+  ],
+  [
+    `  -> limit 9/second burst 9, ${TO_B}`,
+    "translate-b-to-a, forward",
+    `${CLIENT_PACKETS}limit 9/second burst 9 counts each`,
+  ],
+  [
+    `  -> in turn: ${TO_B} | ${TO_B}`,
+    "translate-b-to-a, forward",
+    `${CLIENT_PACKETS}in turn chooses for each`,
+  ],
+  [
+    `  -> ${TO_B}`,
+    "set-ttl 64, translate-b-to-a, forward",
+    `${BACKEND_PACKETS}set-ttl 64 sets the TTL of each`,
+  ],
+  [
+    `  -> ${TO_B}`,
+    "in turn per connection: translate-b-to-a, forward | drop",
+    `${BACKEND_PACKETS}in turn per connection has not chosen for the connection yet`,
+  ],
+  [
+    `  new -> ${TO_B}\n  otherwise -> reject "late"`,
+    "translate-b-to-a, forward",
+    `${CLIENT_PACKETS}they end at reject "late"`,
+  ],
+  [`  new -> ${TO_B}`, "translate-b-to-a, forward", `${CLIENT_PACKETS}they end at default drop`],
+  [
+    `  new -> ${TO_B}\n  otherwise -> forward`,
+    "translate-b-to-a, forward",
+    `${CLIENT_PACKETS}no translator comes before forward`,
+  ],
+  [
+    `  -> ${TO_B}`,
+    TO_B,
+    `${BACKEND_PACKETS}translate-a-to-b refuses them (invalid)`,
+  ],
+];
+
+for (const [fromA, fromB, kernel] of KERNEL) {
+  Deno.test(`explain: of a new connection the kernel ${kernel}`, () => {
+    for (
+      const [isA, backend, links] of [
+        ["not ip.src in $dst-addrs", "192.168.0.1", CONFIG.links],
+        ["from side a", "10.0.0.1", [linkConfig(), LINK_B]],
+      ] as const
+    ) {
+      const packet = "tcp 192.168.0.254:7 > 192.168.0.100:9";
+      const [syn, again] = explained(
+        policyOf(`default drop\n${isA}\n${fromA}\notherwise -> ${fromB}\n`),
+        [packet, packet],
+        { ...CONFIG, links, dstAddrs: [parseAddress(backend)] },
+      );
+      assert.equal(/^kernel {3}: (.*)$/m.exec(syn!)?.[1], kernel, syn);
+      assert.doesNotMatch(again!, /^kernel/m); // it is no new connection
+    }
+  });
+}
+
+Deno.test("explain: a client on the backends' network is on side b, for the kernel, too", () => {
+  const [syn] = explained(
+    policyOf(
+      "default drop\nfrom side b\n  ip.src in $dst-addrs -> translate-b-to-a, forward\n" +
+        "  otherwise -> translate-a-to-b, forward\n",
+    ),
+    ["tcp 10.0.0.9:7 > 10.0.0.100:9"],
+    { ...CONFIG, links: [linkConfig(), LINK_B], dstAddrs: [parseAddress("10.0.0.1")] },
+  );
+  assert.match(syn!, /^new, from side b$/m);
+  assert.match(syn!, new RegExp(`^kernel {3}: ${CAN}$`, "m"));
+});
+
+Deno.test("explain tells of functions that keep a connection, and nothing of pings that are forwarded", () => {
+  const odd = customPredicate("odd", () => false);
+  const translated = build.translateAToB(build.forward);
+  const kernelOf = (policy: Policy, packet: string) =>
+    /^kernel {3}: (.*)$/m.exec(explained(policy, [packet])[0]!)?.[1];
+  const tcp = "udp 192.168.0.254:7 > 192.168.0.100:9";
+  const tree = firstMatch([[odd, drop], [build.otherwise, translated]]);
+  assert.equal(
+    kernelOf(policy("drop", tree), tcp),
+    `${CLIENT_PACKETS}custom odd is asked about each`,
+  );
+  const pick = customSelector("pick", () => 0, [translated]);
+  assert.equal(
+    kernelOf(policy("drop", pick), tcp),
+    `${CLIENT_PACKETS}custom pick is asked about each`,
+  );
+  const ping = "icmp 192.168.0.254 > 192.168.0.100";
+  assert.match(explained(policy("drop", translated), [ping])[0]!, /^sent {5}: icmp/m);
+  assert.equal(kernelOf(policy("drop", translated), ping), undefined);
 });
 
 Deno.test("explain asks the parts of a predicate only up to the one that settles it", () => {
@@ -258,7 +379,7 @@ Deno.test("explain reaches clients and backends behind the gateway", () => {
   });
   assert.match(
     syn!,
-    /\nsent {5}: tcp 192\.168\.0\.100:40000 > 10\.9\.0\.1:2000 syn ttl 63 \(backend 10\.9\.0\.1\)\n$/,
+    /\nsent {5}: tcp 192\.168\.0\.100:40000 > 10\.9\.0\.1:2000 syn ttl 63 \(backend 10\.9\.0\.1\)\nkernel/,
   );
   assert.match(
     reply!,
@@ -282,7 +403,7 @@ Deno.test("explain tells by which side a packet comes and goes", () => {
   assert.match(syn!, /\nnew, from side a\n\nfrom side a {13}true\n/);
   assert.match(
     syn!,
-    /sent {5}: tcp 10\.0\.0\.100:40000 > 10\.0\.0\.1:2000 syn ttl 63 to side b \(backend 10\.0\.0\.1\)\n$/,
+    /sent {5}: tcp 10\.0\.0\.100:40000 > 10\.0\.0\.1:2000 syn ttl 63 to side b \(backend 10\.0\.0\.1\)\nkernel/,
   );
   assert.match(reply!, /\nestablished, from side b\n/);
   assert.match(

@@ -28,7 +28,7 @@ async function reloads(first: string, ...texts: readonly string[]) {
     const { appliance } = new World({ policy: inUse.policy });
     const settings = {
       config: testConfig({ policy: file }),
-      tap: { offload: true, spinUs: 100 },
+      tap: { offload: true, spinUs: 100, fastPath: "off" as const },
       control: null,
       state: null,
       logLevel: "info" as const,

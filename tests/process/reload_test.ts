@@ -23,7 +23,7 @@ const RUNNING = parse(
   },
 ).policy!;
 
-const TAP = { offload: true, spinUs: 100 };
+const TAP = { offload: true, spinUs: 100, fastPath: "off" as const };
 
 /** Reloads whose flags are `next`, and what they have applied and logged. */
 function reloadsOf(config: Config) {

@@ -24,6 +24,7 @@ import { ManualClock } from "../../src/core/clock.ts";
 import { SeededRandom } from "../../src/core/random.ts";
 import { REASON_NAMES } from "../../src/core/reason.ts";
 import { DEFAULT_TIMEOUTS, type Timeouts } from "../../src/flow/lifetimes.ts";
+import type { FastPath } from "../../src/datapath/promotions.ts";
 import { MemoryDevice } from "../../src/device/memory.ts";
 import type { Policy } from "../../src/policy/language/ast.ts";
 import { builtIn } from "../../src/policy/language/built_in.ts";
@@ -83,6 +84,8 @@ export interface WorldOptions {
   readonly startMs?: number;
   /** Of the backends, as `--check` has it: checks are made. */
   readonly check?: string;
+  /** Has the kernel carry connections. */
+  readonly fastPath?: FastPath;
 }
 
 export class World {
@@ -135,6 +138,7 @@ export class World {
       ...(options.check === undefined ? {} : { checkRandom: new SeededRandom(7) }),
       ...(options.evaluator === undefined ? {} : { evaluator: options.evaluator }),
       config,
+      fastPath: options.fastPath ?? null,
       log: { info: line("info"), warning: line("warning"), error: line("error") },
       observer: options.observer ??
         (options.careful

@@ -17,6 +17,11 @@ import { PacketView } from "./packet_view.ts";
 export interface Chooser {
   /** Index of the branch to take; -1: the default decision. */
   choose(pdu: Pdu): number;
+  /**
+   * Index of the branch that this PDU and all later ones of its connection take, as far as only
+   * their length, TTL and the like differ; -1: they may take others. It changes nothing.
+   */
+  constant(pdu: Pdu): number;
 }
 
 type Balance = Extract<Tree, { node: "balance" }>;
@@ -32,7 +37,12 @@ export function balancer(tree: Balance, environment: Environment): Chooser {
     while (rest >= weights[index]!) rest -= weights[index++]!;
     return index;
   };
-  return tree.per === "pdu" ? { choose } : new PerConnection(choose, tree, environment);
+  if (tree.per === "connection") return new PerConnection(choose, tree, environment);
+  return { choose, constant: tree.by === "by hash" ? choose : never };
+}
+
+function never(): number {
+  return -1;
 }
 
 /** A function that returns a place in the cycle of `total` shares. */
@@ -80,11 +90,16 @@ class PerConnection implements Chooser, Sticky {
 
   choose(pdu: Pdu): number {
     if (this.#chosen === 0) this.#affinity.ask(this);
-    const tracked = pdu.flow >= 0 && pdu.state !== STATE_NEW;
-    const remembered = tracked ? this.#recall(pdu.flow >>> 1) : 0;
-    const branch = remembered > 0 ? remembered - 1 : this.#choose(pdu);
+    const remembered = this.constant(pdu);
+    const branch = remembered >= 0 ? remembered : this.#choose(pdu);
     this.#chosen = branch + 1;
     return branch;
+  }
+
+  /** What is remembered. */
+  constant(pdu: Pdu): number {
+    const tracked = pdu.flow >= 0 && pdu.state !== STATE_NEW;
+    return (tracked ? this.#recall(pdu.flow >>> 1) : 0) - 1;
   }
 
   settle(entry: number): void {
@@ -112,10 +127,10 @@ export function limiter(tree: Limit, { clock, sourceLimits }: Environment): Choo
   const { perSecond, burst } = tree;
   if (tree.per === "rule") {
     const bucket = new TokenBucket(perSecond, burst, clock.nowMs());
-    return { choose: () => bucket.take(clock.nowMs()) ? 0 : -1 };
+    return { choose: () => bucket.take(clock.nowMs()) ? 0 : -1, constant: never };
   }
   const take = sourceLimits.add(rateOf(perSecond, burst), clock);
-  return { choose: (pdu) => take(pdu.src) ? 0 : -1 };
+  return { choose: (pdu) => take(pdu.src) ? 0 : -1, constant: never };
 }
 
 /**
@@ -128,6 +143,7 @@ export function selector(tree: Select, environment: Environment): Chooser {
       const branch = index(pdu);
       return Number.isInteger(branch) && branch >= 0 && branch < tree.branches.length ? branch : -1;
     },
+    constant: never,
   };
 }
 

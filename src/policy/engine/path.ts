@@ -12,10 +12,18 @@
  */
 import { reasonName } from "../../core/reason.ts";
 import type { Pdu } from "../../wire/pdu.ts";
-import { DECISION_NAMES, DECISION_NUMBERS, type Predicate } from "../language/ast.ts";
+import {
+  DECISION_NAMES,
+  DECISION_NUMBERS,
+  FORWARD,
+  type Policy,
+  type Predicate,
+} from "../language/ast.ts";
+import type { Keeper } from "./constant.ts";
 import type { Evaluate } from "./environment.ts";
-import type { Plan, PlanNode } from "./plan.ts";
+import { armsOf, type Plan, type PlanNode } from "./plan.ts";
 import { printPredicate, printStep } from "../printing/print.ts";
+import { unknownIn } from "./unknown.ts";
 import { holds, type Visitor, walker } from "./walk.ts";
 
 /** A line of an explanation. */
@@ -96,6 +104,41 @@ class PathVisitor implements Visitor {
       this.#parts(part, depth + 1);
       if (value === (predicate.test === "any")) return;
     }
+  }
+}
+
+/** Why the keeper's node has the proxy see each packet of a connection, in the policy's words. */
+export function whyKept({ node, asked, outcome }: Keeper, { default: decision }: Policy): string {
+  if (node === null) return "the client has the address of a member that is leaving";
+  const { tree } = node;
+  if (asked !== null) return `${printPredicate(unknownIn(asked)!)} ${whyAsked(unknownIn(asked)!)}`;
+  if (outcome !== null) {
+    if (outcome < 0) return `${printStep(tree)} refuses them (${reasonName(outcome)})`;
+    const end = armsOf(tree) === null ? printStep(tree) : `default ${decision}`;
+    return outcome === FORWARD ? `no translator comes before ${end}` : `they end at ${end}`;
+  }
+  switch (tree.node) {
+    case "limit":
+      return `${printStep(tree)} counts each`;
+    case "balance":
+      return `${printStep(tree)} ${
+        tree.per === "pdu" ? "chooses for each" : "has not chosen for the connection yet"
+      }`;
+    case "set-ttl":
+      return `${printStep(tree)} sets the TTL of each`;
+    default:
+      return `${printStep(tree)} is asked about each`;
+  }
+}
+
+function whyAsked(unknown: Predicate): string {
+  switch (unknown.test) {
+    case "number":
+      return `asks for the ${unknown.field === "ttl" ? "TTL" : "length"} of each`;
+    case "tcp-flags":
+      return "asks for the flags of each";
+    default:
+      return "is asked about each";
   }
 }
 

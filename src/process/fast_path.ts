@@ -1,0 +1,115 @@
+/**
+ * Has the kernel carry connections (`--fast-path`): makes the memory that is shared with it, loads
+ * a program for each link, and runs it for the frames that leave the link's device.
+ *
+ * All is as large from the start as the limits allow: later, without privileges, nothing can be
+ * made. Then a device that was made anew has no program, either; connections on it are the proxy's.
+ */
+import { BpfKernel } from "../bpf/kernel.ts";
+import type { Log } from "../core/log.ts";
+import type { Config, FastPathMode } from "../datapath/config.ts";
+import type { FastPath } from "../datapath/promotions.ts";
+import type { TapDevice } from "../device/tap.ts";
+import { layoutOf } from "../fastpath/layout.ts";
+import { fastPathOf, MEMORY } from "../fastpath/program.ts";
+import { SharedMemory } from "../fastpath/shared_memory.ts";
+
+const NAME = "treegate";
+
+/** Neighbours on each link beside those that are remembered: backends and gateways. */
+const WATCHED = 4096;
+/** Ends of the policy at which the kernel's packets can be counted. */
+const COUNTERS = 4096;
+
+export interface FastPathOptions {
+  readonly mode: FastPathMode;
+  readonly config: Config;
+  readonly devices: readonly TapDevice[];
+  /** Path of the built shim. */
+  readonly shim: string;
+  readonly log: Log;
+}
+
+export interface OpenFastPath extends FastPath {
+  /** From now on the proxy gets every frame. */
+  close(): void;
+}
+
+/** Null: the proxy forwards each packet itself. Throws an Error if that is not what is wanted. */
+export async function openFastPath(options: FastPathOptions): Promise<OpenFastPath | null> {
+  const { mode, log } = options;
+  if (mode === "off") return null;
+  try {
+    const fastPath = await open(options);
+    log.info("fast path: the kernel carries established connections");
+    return fastPath;
+  } catch (error) {
+    const { message, cause } = error as Error;
+    const said = typeof cause === "string" && cause !== "" ? `: ${cause.split("\n").at(-2)}` : "";
+    if (mode === "on") throw new Error(`--fast-path=on: ${message}${said}`);
+    log.info(`fast path: off, the proxy forwards each packet. ${message}${said}`);
+    return null;
+  }
+}
+
+async function open({ config, devices, shim, log }: FastPathOptions): Promise<OpenFastPath> {
+  if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1) {
+    throw new Error("Cannot load the BPF program: this needs a little-endian processor");
+  }
+  const kernel = new BpfKernel(shim);
+  const waiting = kernel.wait(); // may it be asked? Meanwhile the rest is made.
+  waiting.catch(() => {});
+  const layout = layoutOf({
+    connections: config.maxConn,
+    neighbors: devices.length * (config.maxNeighbors + WATCHED),
+    counters: COUNTERS,
+    processors: processors(),
+  });
+  const map = kernel.share(NAME, layout.bytes);
+  const programs = devices.map((_, link) =>
+    kernel.load(NAME, fastPathOf(layout, link).assemble({ [MEMORY]: map.fd }))
+  );
+  await waiting;
+  const attached = devices.map((device, link) => attach(kernel, programs[link]!, device));
+  return {
+    memory: new SharedMemory(layout, map.buffer),
+    wait: () => kernel.wait(),
+    attach: (link) => {
+      const device = devices[link]!;
+      if (device.index() === attached[link]!.ifindex) return attached[link]!.ifindex;
+      kernel.close(attached[link]!.fd);
+      try {
+        attached[link] = attach(kernel, programs[link]!, device);
+      } catch (error) {
+        attached[link] = { fd: -1, ifindex: 0 };
+        log.warning(`${device.name}: no fast path on the new device: ${(error as Error).message}`);
+      }
+      return attached[link].ifindex;
+    },
+    close: () => {
+      for (const { fd } of attached) kernel.close(fd);
+    },
+  };
+}
+
+interface Attached {
+  /** Descriptor of the link between program and interface. */
+  readonly fd: number;
+  readonly ifindex: number;
+}
+
+function attach(kernel: BpfKernel, program: number, device: TapDevice): Attached {
+  const ifindex = device.index();
+  if (ifindex <= 0) throw new Error(`Cannot attach the BPF program: ${device.name} is gone`);
+  return { fd: kernel.attach(program, ifindex), ifindex };
+}
+
+/** How many processors the kernel may ever have, or the runtime knows of. */
+function processors(): number {
+  try {
+    const possible = Deno.readTextFileSync("/sys/devices/system/cpu/possible");
+    return 1 + Number(/(\d+)\s*$/.exec(possible)![1]);
+  } catch {
+    return navigator.hardwareConcurrency;
+  }
+}

@@ -1,0 +1,449 @@
+/**
+ * A world whose connections the kernel carries against one where the proxy forwards each packet:
+ * the same frames come out, and the same is counted, whatever happens meanwhile. The kernel here is
+ * the interpreter.
+ */
+import assert from "node:assert/strict";
+import { below, SeededRandom } from "../../src/core/random.ts";
+import { finish } from "../../src/core/slices.ts";
+import { layoutOf } from "../../src/fastpath/layout.ts";
+import { fastPathOf, LEFT, MEMORY } from "../../src/fastpath/program.ts";
+import { SharedMemory } from "../../src/fastpath/shared_memory.ts";
+import { Count } from "../../src/datapath/metrics.ts";
+import * as build from "../../src/policy/language/build.ts";
+import type { Policy, Tree } from "../../src/policy/language/ast.ts";
+import { repairTransport } from "../fuzz/fuzzer.ts";
+import { Machine } from "../support/bpf.ts";
+import { type Arp, buildTcp, readArp, readTcp } from "../support/frames.ts";
+import { readVnet } from "../support/nic.ts";
+import { PlainTraffic } from "../support/plain_traffic.ts";
+import { BACKENDS, CLIENT, from, isArp, World, type WorldOptions } from "../support/world.ts";
+import { kernelFrameOf } from "./kernel_frame.ts";
+import { Datagrams } from "./twin_traffic.ts";
+
+const MAX_CONNECTIONS = 256;
+const DESCRIPTOR = 3;
+const FIRST_IFINDEX = 11;
+const L4 = 34;
+
+const { forward, translateAToB } = build;
+
+/** A frame that came out: where, and what is left to the interface there. */
+interface Sent {
+  readonly bytes: string;
+  readonly link: number;
+  readonly isPartial: boolean;
+  readonly gsoSize: number;
+}
+
+/** A world, and a kernel in front of it if there is to be one. */
+class Subject {
+  readonly world: World;
+  readonly memory: SharedMemory | null = null;
+  carried = 0;
+  /** Hosts answer ARP requests at once. */
+  answersArp = false;
+  readonly #machines: readonly Machine[] = [];
+
+  constructor(options: WorldOptions, hasKernel: boolean) {
+    const layout = layoutOf({
+      connections: MAX_CONNECTIONS,
+      neighbors: 64,
+      counters: 16,
+      processors: 2,
+    });
+    const buffer = new ArrayBuffer(layout.bytes);
+    if (hasKernel) {
+      this.memory = new SharedMemory(layout, buffer);
+      this.#machines = [0, 1].map((link) =>
+        new Machine({
+          code: fastPathOf(layout, link).assemble({ [MEMORY]: DESCRIPTOR }),
+          maps: new Map([[DESCRIPTOR, new Uint8Array(buffer)]]),
+          nowNs: () => BigInt(this.world.clock.nowMs()) * 1_000_000n,
+        })
+      );
+    }
+    const fastPath = this.memory === null ? {} : {
+      fastPath: {
+        memory: this.memory,
+        wait: () => Promise.resolve(),
+        attach: (link: number) => FIRST_IFINDEX + link,
+      },
+    };
+    this.world = World.settled({ ...options, maxConn: MAX_CONNECTIONS, ...fastPath });
+  }
+
+  /** Whether the kernel may carry the frame. */
+  mayCarry(frame: Uint8Array): boolean {
+    if (this.memory === null || frame.length < L4 + 8) return false;
+    const view = viewOf(frame);
+    const { table } = this.world.appliance.connections;
+    const tuple = [view.getInt32(26), view.getInt32(30), view.getInt32(L4)] as const;
+    const reference = table.find(frame[23]!, ...tuple);
+    return reference >= 0 && this.memory.isPromoted(reference >>> 1);
+  }
+
+  deliver(bytes: Uint8Array, vnet: Uint8Array | null, device: number): Sent[] {
+    const { appliance, devices } = this.world;
+    const link = device % devices.length;
+    if (!appliance.links[link]!.isUp) return [];
+    const carried = this.#carry(bytes, vnet, link);
+    if (carried !== null) return [carried, ...this.#sent()];
+    const frame = Uint8Array.from(bytes);
+    if (vnet !== null) devices[link]!.vnet.set(frame, vnet);
+    devices[link]!.inbox.push(frame);
+    return this.#sent();
+  }
+
+  /** What the appliance sends, but for ARP. */
+  #sent(): Sent[] {
+    const frames = this.world.poll();
+    for (const frame of frames) { // answers may have more of them sent
+      if (this.answersArp && isArp(frame)) frames.push(...this.#answer(readArp(frame)));
+    }
+    return frames.filter((frame) => !isArp(frame)).map((frame) => {
+      const vnet = this.world.vnetOf(frame);
+      const { flags, gsoType, gsoSize } = readVnet(vnet ?? new Uint8Array(10));
+      return {
+        bytes: frame.toHex(),
+        link: frame[10]! - 1,
+        isPartial: flags === 1,
+        gsoSize: gsoType === 0 ? 0 : gsoSize,
+      };
+    });
+  }
+
+  #answer({ operation, targetAddress }: Arp): Uint8Array<ArrayBuffer>[] {
+    const isHere = [...this.world.backends, CLIENT].includes(targetAddress);
+    return operation === 1 && isHere ? this.world.answer(targetAddress) : [];
+  }
+
+  /** What the kernel sends; null: it leaves the frame. */
+  #carry(bytes: Uint8Array, vnet: Uint8Array | null, link: number): Sent | null {
+    const frame = this.#machines.length === 0 ? null : kernelFrameOf(bytes, vnet);
+    if (frame === null) return null;
+    const { gsoSize, isPartial } = frame;
+    const data = Uint8Array.from(bytes);
+    const ifindex = FIRST_IFINDEX + link;
+    const buffer = { data, ifindex, vlanPresent: 0, gsoSize, mark: 0, isPartial };
+    const { result, redirect } = this.#machines[link]!.run(buffer);
+    if (result === LEFT) return null;
+    this.carried++;
+    const end = 14 + viewOf(data).getUint16(16);
+    const out = redirect!.ifindex - FIRST_IFINDEX;
+    return { bytes: data.subarray(0, end).toHex(), link: out, isPartial, gsoSize };
+  }
+}
+
+/** Both worlds. */
+class Pair {
+  readonly carried: Subject;
+  readonly plain: Subject;
+
+  constructor(options: WorldOptions) {
+    this.carried = new Subject(options, true);
+    this.plain = new Subject(options, false);
+  }
+
+  answersArp(): void {
+    this.carried.answersArp = this.plain.answersArp = true;
+  }
+
+  both(act: (world: World) => void): void {
+    for (const { world } of [this.carried, this.plain]) act(world);
+  }
+
+  /** Gives the frame to both; what comes out, which must be the same. */
+  deliver(bytes: Uint8Array, vnet: Uint8Array | null, device: number): Uint8Array<ArrayBuffer>[] {
+    const frame = Uint8Array.from(bytes);
+    const isPartial = vnet !== null && (vnet[0]! & 1) !== 0;
+    // The kernel does not verify the checksum.
+    const end = frame.length < L4 ? 0 : 14 + viewOf(frame).getUint16(16);
+    if (!isPartial && this.carried.mayCarry(frame) && end <= frame.length && frame[14] === 0x45) {
+      repairTransport(frame, viewOf(frame), L4, end);
+    }
+    const sent = this.carried.deliver(frame, vnet, device);
+    assert.deepEqual(sent, this.plain.deliver(frame, vnet, device), frame.toHex());
+    return sent.map(({ bytes }) => Uint8Array.fromHex(bytes));
+  }
+
+  /** What both have counted, and the flow table, are the same, once the kernel's is taken. */
+  compare(): void {
+    const ticked = 200;
+    this.both((world) => world.advance(ticked));
+    const [a, b] = [this.carried, this.plain].map(({ world: { appliance } }) => {
+      const counts = appliance.metrics.counts.slice(0, Count.pdusCarried);
+      for (const count of [Count.framesIn, Count.framesOut, Count.arpIn]) counts[count] = 0;
+      const { decisions, drops } = appliance.metrics;
+      const { policy, pools } = appliance.snapshot();
+      return { counts, decisions, drops, policy, pools };
+    });
+    assert.deepEqual(a, b);
+    assert.deepEqual(entriesOf(this.carried), entriesOf(this.plain));
+    const { counts } = this.carried.world.appliance.metrics;
+    assert.equal(counts[Count.pdusCarried], this.carried.carried);
+  }
+}
+
+/** The entries in use; they may be in another order, as some have rested. */
+function entriesOf({ world }: Subject): string[] {
+  const { table } = world.appliance.connections;
+  return [...table].map((entry) => table.words.slice(16 * entry, 16 * entry + 16).join()).sort();
+}
+
+function policyOf(side: Tree): Policy {
+  return build.policy(
+    "drop",
+    build.firstMatch([
+      [build.not(build.ipSrc.oneOf(build.dstAddrs)), side],
+      [build.otherwise, build.translateBToA(forward)],
+    ]),
+  );
+}
+
+const CONSTANT = policyOf(translateAToB(forward));
+const LIMITED = policyOf(build.limit({ perSecond: 1e6, burst: 1e6 }, translateAToB(forward)));
+
+const NETWORKS: Readonly<Record<string, WorldOptions>> = {
+  "on one interface": {},
+  "on two": { twoSided: true, mtus: [1500, 1000] },
+  "on two, the source preserved": { twoSided: true, preserveSource: true },
+};
+
+for (const [network, options] of Object.entries(NETWORKS)) {
+  Deno.test(`fast path changes nothing that is sent or counted, ${network}`, () => {
+    let carried = 0;
+    for (let seed = 1; seed <= 8; seed++) {
+      const isTwoSided = options.twoSided ?? false;
+      const pair = new Pair({ ...options, policy: CONSTANT });
+      const random = new SeededRandom(seed);
+      const traffic = new PlainTraffic(random, isTwoSided, (...frame) => {
+        const stepMs = traffic.below(20);
+        pair.both(({ clock }) => clock.advance(stepMs));
+        return pair.deliver(...frame);
+      });
+      for (let i = 0; i < 400; i++) {
+        if (i % 20 === 0 || traffic.connections < 4) traffic.open();
+        if (traffic.connections > 0) traffic.exchange();
+        if (isTwoSided && below(random, 300) === 0) {
+          pair.both(({ appliance }) => appliance.linkDown(1));
+        }
+        if (isTwoSided && below(random, 60) === 0) {
+          pair.both(({ appliance }) => appliance.linkUp(1));
+        }
+        if (below(random, 100) === 0) {
+          const policy = below(random, 2) === 0 ? CONSTANT : LIMITED;
+          pair.both(({ appliance }) => finish(appliance.prepare({ policy }))());
+        }
+        if (below(random, 100) === 0) pair.compare();
+      }
+      pair.both(({ appliance }) => isTwoSided && appliance.linkUp(1));
+      pair.compare();
+      carried += pair.carried.carried;
+    }
+    assert.ok(carried > 100, `${carried} carried`);
+  });
+}
+
+for (const [network, options] of Object.entries(NETWORKS)) {
+  Deno.test(`fast path changes nothing of datagrams, ${network}`, () => {
+    // One that owes an answer to a datagram is noticed up to a second later, so none may.
+    const pair = new Pair({ ...options, policy: CONSTANT });
+    pair.answersArp();
+    const random = new SeededRandom(3);
+    const datagrams = new Datagrams(random, options.twoSided ?? false, (...frame) => {
+      const stepMs = datagrams.below(20);
+      pair.both(({ clock }) => clock.advance(stepMs));
+      return pair.deliver(...frame);
+    });
+    for (let i = 0; i < 600; i++) {
+      if (i % 50 === 0) datagrams.open();
+      datagrams.exchange();
+      if (datagrams.below(60) === 0) pair.compare();
+    }
+    pair.compare();
+    assert.ok(pair.carried.carried > 100, `${pair.carried.carried} carried`);
+  });
+}
+
+// One connection
+
+/** An open connection from the client to a backend, in a world with a kernel. */
+class Open {
+  readonly subject: Subject;
+  readonly #backend: string;
+  readonly #port: number;
+  seq = 1001;
+
+  constructor(options: WorldOptions = {}) {
+    this.subject = new Subject({ policy: CONSTANT, ...options }, true);
+    const [syn] = this.send({ flags: "S", seq: 1000 });
+    const { dst, srcPort } = readTcp(syn!);
+    this.#backend = dst;
+    this.#port = srcPort;
+    this.answer({ flags: "SA", seq: 5000, ack: 1001 });
+    this.send({ ack: 5001 });
+  }
+
+  get memory(): SharedMemory {
+    return this.subject.memory!;
+  }
+
+  get backend(): string {
+    return this.#backend;
+  }
+
+  get isPromoted(): boolean {
+    const { table } = this.subject.world.appliance.connections;
+    return [...table].some((entry) => this.memory.isPromoted(entry));
+  }
+
+  send(fields: Parameters<typeof buildTcp>[0] = {}): Uint8Array<ArrayBuffer>[] {
+    const defaults = { ...from(CLIENT), flags: "A", seq: this.seq, ack: 5001 };
+    return this.#deliver(buildTcp({ ...defaults, ...fields }));
+  }
+
+  answer(fields: Parameters<typeof buildTcp>[0] = {}): Uint8Array<ArrayBuffer>[] {
+    const to = { ...from(this.#backend), srcPort: 2000, dstPort: this.#port };
+    return this.#deliver(buildTcp({ ...to, flags: "A", seq: 5001, ack: this.seq, ...fields }));
+  }
+
+  #deliver(frame: Uint8Array): Uint8Array<ArrayBuffer>[] {
+    return this.subject.deliver(frame, null, 0).map(({ bytes }) => Uint8Array.fromHex(bytes));
+  }
+
+  /** Whether the next segment is the kernel's. */
+  isCarried(): boolean {
+    const { carried } = this.subject;
+    this.send();
+    return this.subject.carried > carried;
+  }
+}
+
+Deno.test("Promotions: the first segment of an open connection is the proxy's, the next is carried", () => {
+  const open = new Open();
+  assert.equal(open.isPromoted, false, "the handshake's last ACK");
+  assert.equal(open.isCarried(), false);
+  assert.equal(open.isPromoted, true);
+  assert.equal(open.isCarried(), true);
+});
+
+Deno.test("Promotions: a FIN, RST or SYN ends it, and the proxy has what comes next", () => {
+  for (const flags of ["FA", "RA", "S"]) {
+    const open = new Open();
+    open.isCarried();
+    open.send({ flags });
+    assert.equal(open.isPromoted, false, flags);
+  }
+});
+
+Deno.test("Promotions: what limits or chooses for each packet is never carried", () => {
+  const open = new Open({ policy: LIMITED });
+  for (let i = 0; i < 5; i++) assert.equal(open.isCarried(), false);
+});
+
+Deno.test("Promotions: the first segment after a reload obeys the new policy", () => {
+  const open = new Open();
+  open.isCarried();
+  const { appliance } = open.subject.world;
+  finish(appliance.prepare({ policy: policyOf(build.drop) }))();
+  assert.equal(open.isPromoted, false);
+  assert.deepEqual(open.send(), []);
+});
+
+Deno.test("Promotions: nothing is carried while the console would show it", () => {
+  const all = new Open({ trace: "all" });
+  for (let i = 0; i < 60; i++) assert.equal(all.isCarried(), false);
+
+  const auto = new Open({ trace: "auto" });
+  for (let i = 0; i < 55; i++) auto.isCarried();
+  assert.equal(auto.isCarried(), true, "it has shown its 50");
+  const { world } = auto.subject;
+  for (let second = 0; second < 3; second++) {
+    for (let i = 0; i < 100; i++) {
+      world.clock.advance(10);
+      auto.isCarried();
+      world.poll();
+    }
+  }
+  assert.equal(auto.isPromoted, true, "100 a second");
+  for (let second = 0; second < 3; second++) {
+    for (let i = 0; i < 10; i++) {
+      world.clock.advance(100);
+      auto.isCarried();
+      world.poll();
+    }
+  }
+  assert.equal(auto.isPromoted, false, "10 a second");
+});
+
+Deno.test("Promotions: a backend that has another MAC address gets the next segment there", () => {
+  const open = new Open();
+  open.isCarried();
+  const { world } = open.subject;
+  world.answer(open.backend, "02:00:00:00:00:77");
+  const { carried } = open.subject;
+  const [frame] = open.send();
+  assert.equal(frame!.subarray(0, 6).toHex(), "020000000077");
+  assert.equal(open.subject.carried, carried + 1);
+});
+
+Deno.test("Promotions: a carried client is not forgotten, and is asked for again", () => {
+  const open = new Open();
+  open.isCarried();
+  const { world } = open.subject;
+  const asked = new Set<string>();
+  for (let minute = 0; minute < 12; minute++) {
+    for (let i = 0; i < 60; i++) {
+      assert.equal(open.answer().length, 1);
+      for (const frame of world.advance(1000)) {
+        if (!isArp(frame)) continue;
+        const view = viewOf(frame);
+        const host = `192.168.0.${view.getUint8(41)}`;
+        asked.add(host);
+        if ([...BACKENDS, CLIENT].includes(host)) world.answer(host);
+      }
+    }
+  }
+  assert.ok(asked.has(CLIENT));
+  const { carried } = open.subject;
+  open.answer();
+  assert.equal(open.subject.carried, carried + 1);
+});
+
+Deno.test("Promotions: an idle connection expires though it was carried, a busy one does not", () => {
+  const open = new Open({ timeouts: { established: 100 } });
+  open.isCarried();
+  const { world } = open.subject;
+  for (let i = 0; i < 30; i++) {
+    open.isCarried();
+    for (const frame of world.advance(5000)) {
+      if (isArp(frame)) { for (const host of [...BACKENDS, CLIENT]) world.answer(host); }
+    }
+  }
+  assert.equal(open.isPromoted, true);
+  world.advance(160_000);
+  assert.equal(world.appliance.connections.table.count, 1, "its entry rests");
+});
+
+Deno.test("Promotions: the entry of a carried connection serves again after a barrier", async () => {
+  const open = new Open();
+  open.isCarried();
+  const { world } = open.subject;
+  const { connections } = world.appliance;
+  const [entry] = [...connections.table];
+  connections.remove(entry!);
+  assert.deepEqual([connections.table.count, [...connections.table].length], [1, 0]);
+  const other = { ...from(CLIENT), srcPort: 50_000, flags: "S", seq: 9 };
+  open.subject.deliver(buildTcp(other), null, 0);
+  assert.notDeepEqual([...connections.table], [entry], "another one");
+  world.advance(200);
+  await Promise.resolve();
+  assert.equal(connections.table.count, 1);
+  open.subject.deliver(buildTcp({ ...other, srcPort: 50_001 }), null, 0);
+  assert.ok([...connections.table].includes(entry!));
+});
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+}

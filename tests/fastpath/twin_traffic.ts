@@ -1,0 +1,160 @@
+/** What twins are given: TCP and UDP connections, on networks and with policies of all kinds. */
+import { below, type Random, SeededRandom } from "../../src/core/random.ts";
+import * as build from "../../src/policy/language/build.ts";
+import type { Policy, Tree } from "../../src/policy/language/ast.ts";
+import { repairHeader, repairTransport } from "../fuzz/fuzzer.ts";
+import { buildUdp, readUdp, type Udp } from "../support/frames.ts";
+import { leaveToNic } from "../support/nic.ts";
+import { type Deliver, PlainTraffic } from "../support/plain_traffic.ts";
+import { CLIENT, from, PROXY_B_MAC } from "../support/world.ts";
+import { Twin, type TwinOptions } from "./twin.ts";
+
+/** Frames of a round, which has connections of its own. */
+export const ROUND_FRAMES = 500;
+const OPEN_EVERY = 20;
+const LEAST_CONNECTIONS = 4;
+
+const { forward, translateAToB } = build;
+const TTLS: Readonly<Record<string, [Tree, Partial<TwinOptions>]>> = {
+  "": [translateAToB(forward), {}],
+  ", a lower TTL set": [translateAToB(build.setTtl(9, forward)), { ttl: 9 }],
+  ", a TTL set": [
+    translateAToB(build.setTtl(200, forward, { raise: true })),
+    { ttl: 200, raisesTtl: true },
+  ],
+};
+
+const NETWORKS: Readonly<Record<string, TwinOptions>> = {
+  "on one interface": {},
+  "on two": { twoSided: true, mtus: [1500, 1000] },
+  "on two, the source preserved": { twoSided: true, preserveSource: true },
+};
+
+function policyOf(side: Tree): Policy {
+  return build.policy(
+    "drop",
+    build.firstMatch([
+      [build.not(build.ipSrc.oneOf(build.dstAddrs)), side],
+      [build.otherwise, build.translateBToA(forward)],
+    ]),
+  );
+}
+
+/** A round of traffic of a kind. */
+export interface Kind {
+  readonly name: string;
+  /** Gives a new twin a round of frames. */
+  readonly run: (more: Partial<TwinOptions> & { readonly seed: number }) => Twin;
+}
+
+export const KINDS: readonly Kind[] = Object.entries(NETWORKS).flatMap(([network, options]) => {
+  const isTwoSided = options.twoSided ?? false;
+  const kindsOfTcp = Object.entries(TTLS).map(([name, [side, ttl]]): Kind => ({
+    name: `TCP ${network}${name}`,
+    run: (more) => {
+      const twin = new Twin({ ...options, ...ttl, policy: policyOf(side), ...more });
+      runTcp(twin, isTwoSided, more.seed);
+      return twin;
+    },
+  }));
+  return [...kindsOfTcp, {
+    name: `UDP ${network}`,
+    run: (more) => {
+      const twin = new Twin({ ...options, policy: policyOf(translateAToB(forward)), ...more });
+      const datagrams = new Datagrams(
+        new SeededRandom(more.seed),
+        isTwoSided,
+        (...frame) => {
+          twin.world.clock.advance(datagrams.below(20));
+          return twin.deliver(...frame);
+        },
+      );
+      for (let i = 0; i < ROUND_FRAMES; i++) {
+        if (i % OPEN_EVERY === 0) datagrams.open();
+        datagrams.exchange();
+      }
+      return twin;
+    },
+  }];
+});
+
+function runTcp(twin: Twin, isTwoSided: boolean, seed: number): void {
+  const { appliance, clock } = twin.world;
+  const traffic = new PlainTraffic(new SeededRandom(seed), isTwoSided, (...frame) => {
+    clock.advance(traffic.below(20));
+    return twin.deliver(...frame);
+  });
+  for (let i = 0; i < ROUND_FRAMES; i++) {
+    if (i % OPEN_EVERY === 0 || traffic.connections < LEAST_CONNECTIONS) traffic.open();
+    if (traffic.connections > 0) traffic.exchange();
+    if (isTwoSided && traffic.chance(500)) appliance.linkDown(1);
+    if (isTwoSided && traffic.chance(100)) appliance.linkUp(1);
+  }
+}
+
+/** UDP connections whose datagrams are mostly plain. */
+export class Datagrams {
+  readonly #deliver: Deliver;
+  readonly #isB: boolean;
+  readonly #random: Random;
+  readonly #ends: (readonly [Partial<Udp>, Partial<Udp>])[] = [];
+
+  constructor(random: Random, isTwoSided: boolean, deliver: Deliver) {
+    this.#deliver = deliver;
+    this.#random = random;
+    this.#isB = isTwoSided;
+  }
+
+  open(): void {
+    const client = { ...from(CLIENT), srcPort: 30_000 + this.#ends.length, dstPort: 2000 };
+    const [sent] = this.#deliver(buildUdp(client), null, 0);
+    const { src, dst, srcPort } = readUdp(sent!);
+    const backend = {
+      ...from(dst),
+      dst: src,
+      srcPort: 2000,
+      dstPort: srcPort,
+      ...(this.#isB ? { dstMac: PROXY_B_MAC } : {}),
+    };
+    this.#deliver(buildUdp(backend), null, 1);
+    this.#deliver(buildUdp(client), null, 0);
+    this.#ends.push([client, backend]);
+  }
+
+  exchange(): void {
+    const side = this.below(2);
+    const payload = new Uint8Array(this.#pick([0, 1, 2, 37, 959, 973, 1472]));
+    payload.forEach((_, i) => payload[i] = this.below(256));
+    const frame = buildUdp({
+      ...this.#pick(this.#ends)[side]!,
+      noChecksum: this.below(8) === 0,
+      ttl: this.#pick([64, 64, 64, 64, 255, 2, 1, 0]),
+      fragment: this.#pick([0x4000, 0x4000, 0x4000, 0, 0x8000, 0x2000, 1]),
+      options: this.below(30) === 0 ? [1, 1, 1, 0] : [],
+      payload,
+    });
+    const { frame: open, vnet } = leaveToNic(frame);
+    const sum = new DataView(frame.buffer).getUint16(frame[14] === 0x45 ? 40 : 44);
+    if (this.below(3) === 0 && sum !== 0) this.#deliver(open, vnet, side);
+    else this.#deliver(this.below(6) === 0 ? this.#changed(frame) : frame, null, side);
+  }
+
+  #changed(frame: Uint8Array): Uint8Array {
+    const changed = Uint8Array.from([...frame, ...new Uint8Array(this.#pick([0, 0, 6]))]);
+    if (this.below(3) === 0) return changed;
+    if (this.below(8) === 0) return changed.subarray(0, this.below(frame.length));
+    changed[this.below(60) % changed.length]! ^= 1 << this.below(8);
+    const view = new DataView(changed.buffer);
+    if (this.below(2) === 0) repairHeader(changed, view, 34);
+    if (this.below(2) === 0) repairTransport(changed, view, 34, frame.length);
+    return changed;
+  }
+
+  below(count: number): number {
+    return below(this.#random, count);
+  }
+
+  #pick<T>(values: readonly T[]): T {
+    return values[this.below(values.length)]!;
+  }
+}
