@@ -125,7 +125,7 @@ export async function run(options: RunOptions): Promise<void> {
         log,
       });
     }
-    giveUp(["net", "sys", "write"]); // open listeners stay
+    giveUp(["net", "sys", "write", "ffi"]); // open listeners and libraries stay
     await pump({ appliance, devices, log, stop: stop.signal });
     await control?.close();
     fastPath?.close();
