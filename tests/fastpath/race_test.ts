@@ -1,7 +1,7 @@
 /**
  * The program on one processor, and the proxy on another that removes the connection and opens the
  * next one in its entry, as fast as both can: no frame is made of two connections. With
- * `RUNS=5000000` it takes a minute or more.
+ * `RUNS=2000000` it takes some minutes.
  */
 import assert from "node:assert/strict";
 import { BpfKernel } from "../../src/bpf/kernel.ts";
