@@ -1,6 +1,6 @@
 /**
  * The binding of what `ffi/tap.c` has for programs in the kernel, and of memory that is shared with
- * them. Each function returns a value ≥ 0 or `-errno`.
+ * them. Each function but `bpf_map` returns a value ≥ 0 or `-errno`.
  */
 
 import { loadShim } from "./shim.ts";
@@ -10,8 +10,8 @@ export { errnoName } from "./shim.ts";
 const symbols = {
   /** (command, attr, attr_bytes) */
   bpf_call: { parameters: ["i32", "buffer", "u32"], result: "i32" },
-  /** (fd, bytes, address) */
-  bpf_map: { parameters: ["i32", "u32", "buffer"], result: "i32" },
+  /** (fd, bytes, error) */
+  bpf_map: { parameters: ["i32", "u32", "buffer"], result: "pointer" },
   /** (), on a thread of its own */
   bpf_wait: { parameters: [], result: "i32", nonblocking: true },
   /** (fd) */
@@ -30,9 +30,10 @@ export function addressOf(bytes: Uint8Array<ArrayBuffer>): bigint {
   return Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes));
 }
 
-/** The memory at `address`, which must stay there as long as anyone has the buffer. */
-export function memoryAt(address: bigint, lengthBytes: number): ArrayBuffer {
-  const pointer = Deno.UnsafePointer.create(address);
-  if (pointer === null) throw new RangeError("Cannot use memory at 0");
+/**
+ * The memory at `pointer`, which must stay there as long as anyone has the buffer. A pointer that a
+ * function has returned may be used with the permission for that library alone.
+ */
+export function memoryAt(pointer: Deno.PointerObject, lengthBytes: number): ArrayBuffer {
   return Deno.UnsafePointerView.getArrayBuffer(pointer, lengthBytes);
 }

@@ -1,12 +1,12 @@
 /*
  * The shim: what TypeScript cannot do itself with a Linux TAP device. Open it, ask about it, read
- * and write bursts of frames, wait for one; and what it needs to have a program of its own in the
- * kernel. It knows nothing of what is inside a frame and keeps no state but a ring that carries many
- * reads or writes into the kernel at once.
+ * and write bursts of frames, wait for one; and have a program of its own in the kernel. It knows
+ * nothing of what is inside a frame and keeps no state but a ring that carries many reads or writes
+ * into the kernel at once.
  *
- * Every function but tap_now returns a value >= 0, or -errno. Arguments are 32-bit integers and
- * pointers only: a 64-bit integer would fall off the fast call path of the binding (ffi/tap.ts,
- * same names).
+ * Every function but tap_now and bpf_map returns a value >= 0, or -errno. Arguments are 32-bit
+ * integers and pointers only: a 64-bit integer would fall off the fast call path of the binding
+ * (ffi/tap.ts and bpf.ts, same names).
  *
  * Read first: linux/Documentation/networking/tuntap.rst; virtio 1.2 section 5.1.6 for the header
  * that IFF_VNET_HDR puts in front of each frame; netdevice(7) for the socket ioctls; io_uring(7);
@@ -338,12 +338,12 @@ int32_t bpf_call(int32_t command, void *attr, uint32_t attr_bytes) {
   return result < 0 ? -errno : (int32_t)result;
 }
 
-/* Maps the value of an array map into memory, and writes where it is to `address`. */
-int32_t bpf_map(int32_t fd, uint32_t bytes, uint64_t *address) {
+/* Maps the value of an array map into memory: where, or NULL and an errno in `error`. */
+void *bpf_map(int32_t fd, uint32_t bytes, int32_t *error) {
   void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (memory == MAP_FAILED) return -errno;
-  *address = (uint64_t)(uintptr_t)memory;
-  return 0;
+  if (memory != MAP_FAILED) return memory;
+  *error = errno;
+  return NULL;
 }
 
 /* Returns when all programs that run in the kernel now, on whatever processor, have ended. */

@@ -69,11 +69,11 @@ export class BpfKernel {
     attr.name(28, name);
     const fd = this.#call(MAP_CREATE, attr);
     if (fd < 0) throw new Error(`Cannot make a BPF map: ${adviceOf(fd)}`, { cause: "" });
-    const address = new BigUint64Array(new ArrayBuffer(8));
-    const status = this.#library.symbols.bpf_map(fd, bytes, address);
-    if (status >= 0) return { fd, buffer: memoryAt(address[0]!, bytes) };
+    const error = new Int32Array(new ArrayBuffer(4));
+    const memory = this.#library.symbols.bpf_map(fd, bytes, error);
+    if (memory !== null) return { fd, buffer: memoryAt(memory, bytes) };
     this.close(fd);
-    throw new Error(`Cannot map a BPF map into memory: ${errnoName(status)}`, { cause: "" });
+    throw new Error(`Cannot map a BPF map into memory: ${errnoName(error[0]!)}`, { cause: "" });
   }
 
   /** Loads a program that is run for frames; its descriptor. */

@@ -119,11 +119,11 @@ function unneededBy(command: GivenCommand, isSource: boolean): Deno.PermissionNa
     case "run": // sources make the shim
       return command.control !== null ? [] : isSource ? ["net", "sys"] : ["net", "sys", "write"];
     case "ctl": // a Unix socket is written and read
-      return ["sys"];
+      return ["sys", "ffi"];
     case "replay":
-      return ["net", "sys"];
+      return ["net", "sys", "ffi"];
     default:
-      return ["net", "sys", "write"];
+      return ["net", "sys", "write", "ffi"];
   }
 }
 

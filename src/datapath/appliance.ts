@@ -306,6 +306,7 @@ export class Appliance {
     this.#tick();
     if (this.#lost.step(this.#nowMs) && outcome === 0) outcome = 1;
     this.#flush();
+    this.#promotions?.sent(this.#nowMs);
     return outcome;
   }
 
@@ -493,7 +494,7 @@ export class Appliance {
         policy.settle(pdu, outcome);
         this.#conclude(outcome);
         if (promotions !== null && outcome === FORWARD) {
-          promotions.consider(flow >>> 1, this.#nowMs);
+          promotions.consider(flow >>> 1);
         }
         observer?.skipped(outcome < 0 ? DROP : outcome, this.#nowMs);
       }
@@ -573,7 +574,7 @@ export class Appliance {
     const outcome = this.#decide(pdu);
     this.#policy.settle(pdu, outcome);
     const isDatagram = outcome === FORWARD && pdu.protocol === ipv4.PROTOCOL_UDP;
-    if (isDatagram) this.#promotions?.consider(pdu.flow >>> 1, this.#nowMs);
+    if (isDatagram) this.#promotions?.consider(pdu.flow >>> 1);
     return outcome;
   }
 

@@ -9,6 +9,7 @@
  *
  * What the kernel has forwarded is counted ten times a second, as if the proxy had.
  */
+import { BURST_FRAMES } from "../core/arena.ts";
 import type { LimitedLog } from "../core/limited_log.ts";
 import { Limbo } from "../fastpath/limbo.ts";
 import type { SharedMemory, Way } from "../fastpath/shared_memory.ts";
@@ -55,6 +56,9 @@ export class Promotions implements Carrier {
   readonly #limbo: Limbo;
   /** By entry: the epoch in which the connection was refused; 0: in none. */
   readonly #refused: Uint16Array<ArrayBuffer>;
+  /** Connections of packets that are queued; one may be there several times. */
+  readonly #considered = new Int32Array(2 * BURST_FRAMES);
+  #count = 0;
   /** Where packets are counted that end at a node of the policy that runs. */
   readonly #counters = new Map<number, number>();
   /** What has been taken from each counter. */
@@ -92,8 +96,23 @@ export class Promotions implements Carrier {
     return this.#memory.isPromoted(entry);
   }
 
-  /** The proxy has forwarded a plain packet of the connection: does it have to see the next one? */
-  consider(entry: number, nowMs: number): void {
+  /** A plain packet of the connection has been queued: does the proxy have to see the next one? */
+  consider(entry: number): void {
+    if (this.#isPaused || this.#refused[entry] === this.#memory.epoch) return;
+    if (this.#count < this.#considered.length) this.#considered[this.#count++] = entry;
+  }
+
+  /**
+   * What was queued has left. If no more waits to be read, packets that the kernel carries from now
+   * on overtake none; else the next ones decide.
+   */
+  sent(nowMs: number): void {
+    const isQuiet = this.#options.links.every(({ device }) => device.isDrained ?? true);
+    for (let i = 0; isQuiet && i < this.#count; i++) this.#decide(this.#considered[i]!, nowMs);
+    this.#count = 0;
+  }
+
+  #decide(entry: number, nowMs: number): void {
     const memory = this.#memory;
     if (this.#isPaused || this.#refused[entry] === memory.epoch) return;
     if (memory.isPromoted(entry) && memory.isCurrent(entry)) return; // left for another reason

@@ -20,6 +20,9 @@ export interface Device {
    */
   read(arena: Arena, waitMs: number): number;
 
+  /** False if more may wait than the last `read` took; default true. */
+  readonly isDrained?: boolean;
+
   /**
    * Sends the `arena.txCount` frames that `arena.tx` describes and empties the list. Returns how
    * many the device took, or `-errno` when it took none because of that error.

@@ -114,6 +114,7 @@ export class TapDevice implements Clock, Device {
   readonly #links: number;
   #mtu: number;
   #spinNext = false;
+  isDrained = true;
   /** How many frames to request at once. */
   #batch = 1;
   #closed = false;
@@ -199,6 +200,7 @@ export class TapDevice implements Clock, Device {
       waitMs,
     );
     this.#spinNext = count > 0;
+    this.isDrained = count < this.#batch;
     this.#batch = nextBatch(arena.rx, count, this.#batch);
     arena.rxCount = count > 0 ? count : 0;
     return count;

@@ -67,11 +67,11 @@ static const char *const DENO_ARGS[] = {
     "--cached-only",
     "--no-prompt",
     "--no-code-cache",
-    "--allow-ffi=/proc/self/fd/41",
     "--allow-read",
-    "--allow-write", /* this and the next two are given up when what the command needs is open: */
-    "--allow-net",   /* see src/cli/main.ts and src/process/run.ts; the control socket needs all three */
+    "--allow-write", /* this and the next three are given up when what the command needs is open: */
+    "--allow-net",   /* see src/cli/main.ts and src/process/run.ts; the control socket needs three */
     "--allow-sys",
+    "--allow-ffi", /* not for the shim alone, as memory is shared with the kernel */
     "--allow-env=NO_COLOR,FORCE_COLOR,CLICOLOR_FORCE,"
     "LISTEN_PID,LISTEN_FDS,LISTEN_FDNAMES,NOTIFY_SOCKET",
     "--ext=js",

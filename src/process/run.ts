@@ -153,7 +153,7 @@ export async function run(options: RunOptions): Promise<void> {
         log,
       });
     }
-    giveUp(["net", "sys", "write"]); // open listeners stay
+    giveUp(["net", "sys", "write", "ffi"]); // open listeners and libraries stay
     await stateFile?.resume(appliance, reloads); // last: what fails before leaves the file
     supervisor.ready();
     await pump({ appliance, devices, log, stop: stop.signal });

@@ -4,7 +4,8 @@
  * device itself.
  */
 import assert from "node:assert/strict";
-import { Capture, complaints } from "../lab/capture.ts";
+import { arriving, carried, findNothingWrong } from "../lab/bulk.ts";
+import { complaints } from "../lab/capture.ts";
 import { echoDatagrams } from "../lab/datagrams.ts";
 import { askSummary, startProxy, summaryCount } from "../lab/proxy.ts";
 import { labTests } from "../lab/suite.ts";
@@ -12,7 +13,7 @@ import { backendAddresses, bridged, proxyAddress, tap } from "../lab/topology.ts
 import { whyNoBpf } from "../support/bpf_kernel.ts";
 
 const labTest = whyNoBpf() === undefined
-  ? await labTests("nc", "nstat", "sha256sum", "dumpcap", "tshark")
+  ? await labTests("nc", "ss", "nstat", "sha256sum", "dumpcap", "tshark")
   : () => {};
 
 const BACKEND = backendAddresses[0]!;
@@ -24,34 +25,19 @@ labTest("proxy, fast path, carries 20 MB each way and every checksum is right", 
   const { client, host, backends } = topology;
   const backend = backends[0]!.host;
   const proxy = await startProxy(host, options, [BACKEND]);
-  const captures = [
-    await Capture.start(client, "eth0", "tcp"),
-    await Capture.start(backend, "eth0", "tcp"),
-  ];
-  const data = `${topology.lab.folder}/data`;
-  await host.script(`head -c ${MEGABYTES}M /dev/urandom > ${data}`);
-  for (const [from, to] of [[`< ${data}`, ">"], [">", `< ${data}`]] as const) {
-    const received = `${topology.lab.folder}/received`;
-    const file = (way: string) => way === ">" ? `> ${received}` : way;
-    const server = backend.start(["sh", "-c", `nc -N -l -p 2000 ${file(to)}`]);
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    await client.script(`nc -N ${proxyAddress} 2000 ${file(from)}`);
-    await server.result();
-    const [sent, got] = (await host.must(["sha256sum", data, received])).split("\n");
-    assert.equal(got!.split(" ")[0], sent!.split(" ")[0]);
-  }
+  const captures = await arriving(topology);
+  for (const way of ["up", "down"] as const) await carried(client, backend, way, MEGABYTES);
   for (const capture of captures) {
     await capture.stop();
     assert.deepEqual(await complaints(capture.file), []);
   }
-  for (const end of [client, backend]) {
-    assert.match(await end.must(["nstat", "-asz", "TcpInCsumErrors"]), /TcpInCsumErrors +0 /);
-  }
+  await findNothingWrong(client, backend);
   const summary = await askSummary(proxy);
+  // On the way up the server closes its side at once: from then on the proxy sees each packet.
   const [, bytes] = /^Carried {5}: \d+ by the kernel, (\d+) bytes/m.exec(summary)!;
-  const [, all] = /^PDUs in {5}: \d+, (\d+) bytes/m.exec(summary)!;
-  assert.ok(Number(bytes) > 0.9 * Number(all), summary);
-  for (const reason of ["tcp-checksum", "out-of-window", "invalid", "no-mapping"]) {
+  assert.ok(Number(bytes) > 0.9e6 * MEGABYTES, summary);
+  // Acknowledgments that others have overtaken at the promotion are of no use (out-of-window).
+  for (const reason of ["tcp-checksum", "invalid", "no-mapping", "mtu-exceeded", "send-failed"]) {
     assert.equal(summaryCount(summary, reason), 0, reason);
   }
   await proxy.stop();

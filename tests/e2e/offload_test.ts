@@ -8,12 +8,13 @@
  */
 import assert from "node:assert/strict";
 import { run } from "../support/shell.ts";
+import { arriving, carried, findNothingWrong } from "../lab/bulk.ts";
 import { Capture, complaints, dissect } from "../lab/capture.ts";
 import { echoDatagrams } from "../lab/datagrams.ts";
 import type { Host } from "../lab/lab.ts";
 import { askSummary, proxyCommand, startProxy, summaryCount } from "../lab/proxy.ts";
 import { labTests } from "../lab/suite.ts";
-import { bridged, proxyAddress, tap, type Topology } from "../lab/topology.ts";
+import { bridged, proxyAddress, tap } from "../lab/topology.ts";
 
 const programs = ["nc", "ss", "nstat", "sha256sum", "dumpcap", "tshark", "ethtool", "ping"];
 const labTest = await labTests(...programs);
@@ -158,50 +159,8 @@ labTest("proxy replay of a capture with segments of 64 KiB sends the same frames
   assert.deepEqual(await complaints(out), []);
 });
 
-/** Captures of what arrives at the client and at the first backend. */
-async function arriving({ client, backends }: Topology): Promise<Capture[]> {
-  const hosts = [client, backends[0]!.host];
-  return await Promise.all(hosts.map(async (host) => {
-    return await Capture.start(host, "eth0", `ether dst ${await host.mac("eth0")} and ip`);
-  }));
-}
-
 /** 20 MB through the proxy, up from the client, then down to it. */
 async function carries(client: Host, backend: Host): Promise<void> {
   await carried(client, backend, "up", MEGABYTES);
   await carried(client, backend, "down", MEGABYTES);
-}
-
-/** Random bytes through the proxy; fails unless their SHA-256 is the same at the other end. */
-async function carried(
-  client: Host,
-  backend: Host,
-  way: "up" | "down",
-  megabytes: number,
-): Promise<void> {
-  const data = `${client.lab.folder}/data`;
-  const wanted = await client.script(`
-    head -c ${megabytes}000000 /dev/urandom > ${data}
-    sha256sum < ${data}`);
-  const isUp = way === "up";
-  const listen = "nc -N -l 192.168.0.1 2000";
-  const serving = backend.start(
-    ["sh", "-c", isUp ? `${listen} | sha256sum` : `${listen} < ${data}`],
-  );
-  await backend.script("timeout 5 sh -c 'until ss -Hltn | grep -q :2000; do sleep 0.05; done'");
-  const call = `nc ${isUp ? "-N" : "-d"} ${proxyAddress} 2000`;
-  const called = await client.script(isUp ? `${call} < ${data}` : `${call} | sha256sum`);
-  const served = (await serving.result()).stdout;
-  assert.equal(isUp ? served : called, wanted, way);
-}
-
-/** The kernels have found no checksum wrong, in nothing that they have received. */
-async function findNothingWrong(...hosts: readonly Host[]): Promise<void> {
-  for (const host of hosts) {
-    const words = ["nstat", "-asz", "TcpInCsumErrors", "UdpInCsumErrors", "IcmpInCsumErrors"];
-    const counts = await host.must([...words, "IpExtInCsumErrors"]);
-    const found = [...counts.matchAll(/^(\w+CsumErrors) +(\d+)/gm)].map(([, name, n]) => [name, n]);
-    assert.ok(found.length >= 3, counts);
-    assert.ok(found.every(([, count]) => count === "0"), `${host.name}: ${counts}`);
-  }
 }
