@@ -9,7 +9,7 @@
  *     GET  /trace           predicate=… [limit=100] [seconds=60]       a JSON object a line
  *     POST /reload /upgrade
  *     POST /maintenance /ready                 name=[POOL/]ADDRESS[:PORT]
- *     POST /drain           name, [wait=60s]   waits until no connection is left
+ *     POST /drain           name, [wait=60s]   waits until no connection is open
  *     POST /add             name=POOL/ADDRESS[:PORT], [weight=1]
  *     POST /remove          name, of a backend in maintenance
  *     POST /weight          name, weight=0 … 256
@@ -49,7 +49,7 @@ const TRACE_LIMIT = 100;
 const MAX_TRACE_LIMIT = 10_000;
 const TRACE_MS = 60_000;
 const MAX_TRACE_MS = 3_600_000;
-/** How often a drain looks how many connections are left. */
+/** How often a drain looks how many connections are open. */
 const DRAIN_POLL_MS = 200;
 
 type Run = (parameters: Parameters, around: Around) => Promise<Reply> | Reply;
@@ -178,7 +178,8 @@ function changing(read: (parameters: Parameters) => Change): Run {
 }
 
 /**
- * No new connections; with `wait` the answer comes when none is left, or an error when time is up.
+ * No new connections; with `wait` the answer comes when none is open, or an error when time is up.
+ * Those that are over are tracked for minutes, but nothing is lost with them.
  */
 async function drain(parameters: Parameters, { ask, delay, nowMs }: Around): Promise<Reply> {
   const name = parameters.need("name", (text) => text);
@@ -186,12 +187,12 @@ async function drain(parameters: Parameters, { ask, delay, nowMs }: Around): Pro
   parameters.done();
   const endMs = nowMs() + waitMs;
   let { pool, member } = await ask({ ask: "member", name, change: { to: "drain" } });
-  while (member.tracked > 0 && nowMs() < endMs) {
+  while (member.open > 0 && nowMs() < endMs) {
     await delay(DRAIN_POLL_MS);
     ({ pool, member } = await ask({ ask: "member", name, change: { to: "same" } }));
   }
-  if (member.tracked === 0 || waitMs === 0) return json(backendOf(pool, member));
-  throw new Refusal(504, `Connections left after ${waitMs / 1000} s: ${member.tracked}`);
+  if (member.open === 0 || waitMs === 0) return json(backendOf(pool, member));
+  throw new Refusal(504, `Connections open after ${waitMs / 1000} s: ${member.open}`);
 }
 
 /** Of a path that takes no parameters. */

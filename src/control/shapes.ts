@@ -80,7 +80,9 @@ export interface BackendShape {
   readonly maxconn: number;
   /** Connections ever opened. */
   readonly opened: number;
-  /** Connections that are tracked now. */
+  /** Connections that are not over: what a drain waits for. */
+  readonly open: number;
+  /** Connections that are tracked now, for some time after their end too. */
   readonly tracked: number;
 }
 

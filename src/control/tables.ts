@@ -59,13 +59,24 @@ export const TABLES = {
 
   backends: (backends: readonly BackendShape[]) =>
     columns(
-      ["BACKEND", "STATUS", ">WEIGHT", ">MAXCONN", "ROLE", ">TRACKED", ">OPENED", "FAILURE"],
+      [
+        "BACKEND",
+        "STATUS",
+        ">WEIGHT",
+        ">MAXCONN",
+        "ROLE",
+        ">OPEN",
+        ">TRACKED",
+        ">OPENED",
+        "FAILURE",
+      ],
       backends.map((backend) => [
         backend.name,
         backend.status,
         `${backend.weight}`,
         backend.maxconn === 0 ? "-" : `${backend.maxconn}`,
         backend.isBackup ? "backup" : "active",
+        `${backend.open}`,
         `${backend.tracked}`,
         `${backend.opened}`,
         backend.failure ?? "-",

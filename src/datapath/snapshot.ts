@@ -69,7 +69,9 @@ export interface MemberSnapshot {
   readonly failure: string | null;
   /** Connections ever opened. */
   readonly opened: number;
-  /** Connections in the table now. */
+  /** Connections that are not over. */
+  readonly open: number;
+  /** Connections in the table now, those that are over too. */
   readonly tracked: number;
 }
 
@@ -103,9 +105,10 @@ export function countersOf(
 }
 
 export function snapshotOfMember(member: Member, checks: HealthChecks | null): MemberSnapshot {
-  const { address, port, weight, isBackup, maxconn, status, opened, active } = member;
+  const { address, port, weight, isBackup, maxconn, status, opened, load, active } = member;
   const failure = checks?.of(member)?.failure ?? null;
-  return { address, port, weight, isBackup, maxconn, status, failure, opened, tracked: active };
+  const counts = { opened, open: load, tracked: active };
+  return { address, port, weight, isBackup, maxconn, status, failure, ...counts };
 }
 
 /** The names with their counts, in the order of the numbers. */
