@@ -1,7 +1,12 @@
-/** The README's TypeScript example is a whole program; its picture is what `policy svg` draws. */
+/**
+ * The README's TypeScript example is a whole program; its pictures are what `policy svg` draws; in
+ * its policies the check finds nothing.
+ */
 import assert from "node:assert/strict";
 import readme from "../README.md" with { type: "text" };
+import language from "../src/policy/README.md" with { type: "text" };
 import picture from "./golden/render/demo.svg" with { type: "text" };
+import poolsPicture from "./golden/render/pools.svg" with { type: "text" };
 
 const canRun = Deno.permissions.querySync({ name: "run", command: Deno.execPath() }).state ===
   "granted";
@@ -86,4 +91,44 @@ Deno.test("README's policy text is the built-in policy's", async () => {
   const { print } = await import("../src/policy/printing/print.ts");
   const { demo } = await import("../src/policy/language/built_in.ts");
   assert.ok(readme.includes(`\`\`\`\n${print(demo)}\`\`\``));
+});
+
+/** The README's texts of policies; the built-in one is the first. */
+const policies = [...readme.matchAll(/```\n(default drop\n.*?)```/gs)].map(([, text]) => text!);
+const withPools = policies.find((text) => text.includes("pool $canary"))!;
+
+Deno.test("README's policies: the check finds nothing, and they are formatted", async () => {
+  const { parse } = await import("../src/policy/notation/parse.ts");
+  const { check } = await import("../src/policy/check/check.ts");
+  const { format } = await import("../src/policy/printing/format.ts");
+  assert.equal(policies.length, 7);
+  for (const text of policies) {
+    const { policy, errors } = parse(text, { file: "" });
+    assert.deepEqual(errors, []);
+    assert.deepEqual(check(policy!), [], text);
+    assert.deepEqual(format(text, ""), { text, errors: [] });
+  }
+});
+
+Deno.test("README's checks of DNS are whole queries: for NS records of the root (RFC 1035 §4.1)", () => {
+  for (const text of [readme, language]) {
+    const [, id, question] = /check udp 53 (....)0100 ?0001000000000000(\w+)/.exec(text)!;
+    assert.deepEqual([id, question], ["1234", "0000020001"]);
+  }
+});
+
+Deno.test({
+  name: "README's picture of pools is what policy svg draws of the text above it",
+  ignore: !canRun,
+  fn: async () => {
+    const file = await Deno.makeTempFile({ suffix: ".policy" });
+    try {
+      await Deno.writeTextFile(file, withPools);
+      const source = 'import { demo, run } from "./src/mod.ts";\nawait run(demo);\n';
+      const args = ["--allow-read", "--ext=ts", "-", "policy", "svg", file];
+      assert.equal(await program(args, root, source), poolsPicture);
+    } finally {
+      await Deno.remove(file);
+    }
+  },
 });

@@ -58,7 +58,7 @@ export function addCtlCommand(program: Program, take: (command: Command) => void
     .argument("[WORDS...]")
     .option("--json", "print the JSON, for machines")
     .option("--watch", "ask again every second")
-    .option("--wait <TIME>", "with drain: until no connection is left, at most so long")
+    .option("--wait <TIME>", "with drain: until no connection is open, at most so long")
     .addHelpText("after", CTL_HELP)
     .configureHelp({ ...program.configureHelp(), visibleArguments: () => [] });
   ctl.action((_name, _words, _options, { args }: Program) => {

@@ -20,8 +20,8 @@ command line wins.
 
 Output: PDUs and the summary on stdout, log lines on stderr.
 Signals: SIGUSR2 prints the summary; SIGHUP reloads the config file and the
-policy; SIGINT and SIGTERM reset the open connections, print the summary and
-exit.
+policy; SIGINT and SIGTERM save the connections (--state) or reset the open
+ones, print the summary and exit.
 Exit codes: 0 after a signal, 1 for a failure at run time, 2 for a wrong
 command line.`;
 

@@ -17,7 +17,7 @@ import { run } from "../process/run.ts";
 import { findSameFile, type NamedFile } from "../process/same_file.ts";
 import { giveUp } from "../process/permissions.ts";
 import { ignoreSignals } from "../process/signals.ts";
-import { readTextFile } from "../process/text_file.ts";
+import { readTextFile, readTextFileAgain } from "../process/text_file.ts";
 import { writeAll } from "../process/write_all.ts";
 
 /** How long a console that does not read may hold up the end. */
@@ -91,20 +91,29 @@ export async function main(
     case "ctl":
       return await ctlCommand(command, options);
     case "run":
-      return await runCommand(command, platform, program, () => readCommand(args, about));
+      return await runCommand(
+        command,
+        platform,
+        program,
+        () => readCommand(args, about, readTextFileAgain),
+      );
     case "usage-error":
       return 2;
   }
 }
 
 /** What the command line, and the file of `--config`, ask for. */
-async function readCommand(args: readonly string[], about: About): Promise<GivenCommand> {
+async function readCommand(
+  args: readonly string[],
+  about: About,
+  read = readTextFile,
+): Promise<GivenCommand> {
   const command = parseArgs(args, about);
   if (command.kind !== "read-config") return command;
   const { path } = command;
   let text: string;
   try {
-    ({ text } = await readTextFile(path, MAX_CONFIG_BYTES));
+    ({ text } = await read(path, MAX_CONFIG_BYTES));
   } catch (error) {
     const message = `Cannot read config "${printable(path)}": ${reasonOf(error, path)}`;
     return { kind: "failure", message };

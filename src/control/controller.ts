@@ -1,6 +1,7 @@
 /** Answers the control thread's requests in the packet thread, between two bursts. */
 import type { Appliance } from "../datapath/appliance.ts";
-import type { Member } from "../flow/backends/member.ts";
+import { type Member, nameOf } from "../flow/backends/member.ts";
+import type { Log } from "../core/log.ts";
 import type { Policy, PoolMember } from "../policy/language/ast.ts";
 import { quote } from "../core/text.ts";
 import type { Customs } from "../policy/notation/parse.ts";
@@ -34,6 +35,8 @@ export interface ControllerOptions {
   ) => Promise<void>;
   /** What `custom NAME` means in a predicate. */
   readonly customs: Customs;
+  /** Hears of every change that was asked for. */
+  readonly log: Pick<Log, "info">;
   /** Resolves after other work has had its turn. */
   readonly pause: () => Promise<void>;
 }
@@ -72,7 +75,9 @@ export class Controller {
         return this.#kill(request);
       case "member": {
         const member = this.#memberNamed(request.name);
+        const before = stateOf(member);
         changeMember(appliance, member, request.change);
+        if (stateOf(member) !== before) this.#tell(member, stateOf(member));
         return { pool: member.pool.name, member: appliance.snapshotOf(member) };
       }
       case "add":
@@ -117,12 +122,20 @@ export class Controller {
       return overlay.with(key, weight);
     });
     const pool = appliance.backends.pools.find(({ name }) => name === key.pool)!;
-    return { pool: key.pool, member: appliance.snapshotOf(pool.members.find(isSame)!) };
+    const member = pool.members.find(isSame)!;
+    this.#tell(member, `added, ${stateOf(member)}`);
+    return { pool: key.pool, member: appliance.snapshotOf(member) };
+  }
+
+  #tell(member: Member, what: string): void {
+    this.#options.log.info(`control socket: backend ${nameOf(member)} is ${what}`);
   }
 
   async #remove(name: string): Promise<null> {
+    let removed: Member;
     await this.#options.changePools((pools, overlay) => {
-      const { address, port, pool, status } = this.#memberNamed(name);
+      removed = this.#memberNamed(name);
+      const { address, port, pool, status } = removed;
       const key = { pool: pool.name, address, port };
       checkPool(pools, key);
       if (status !== "maintenance") {
@@ -133,6 +146,7 @@ export class Controller {
       }
       return overlay.without(key);
     });
+    this.#tell(removed!, "removed");
     return null;
   }
 
@@ -160,4 +174,8 @@ export class Controller {
   #now(): number {
     return Math.trunc(this.#options.appliance.nowMs) | 0;
   }
+}
+
+function stateOf({ status, weight }: Member): string {
+  return `${status === "maintenance" ? "in maintenance" : status}, weight ${weight}`;
 }

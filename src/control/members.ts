@@ -33,7 +33,7 @@ export function memberNamed(name: string, members: readonly Member[]): Member {
     throw new Refusal(409, `Several backends are called ${quote(name)}: ${words.join(", ")}`);
   }
   const near = closest(name, [...names, ...members.map(endOf)]);
-  const hint = near === null ? "GET /backends lists them" : `did you mean ${quote(near)}?`;
+  const hint = near === null ? '"backends" lists them' : `did you mean ${quote(near)}?`;
   throw new Refusal(404, `There is no backend ${quote(name)}: ${hint}`);
 }
 

@@ -90,14 +90,16 @@ export class Overlay {
 
 /** `web/10.0.0.1:8080`, with or without `$` and port. Throws a SyntaxError or RangeError. */
 export function parseMemberName(name: string): MemberKey {
-  const [, pool, address, port] = /^\$?([^/$]+)\/([^/:]+)(?::(\d+))?$/.exec(name) ?? [];
+  const [, pool, address, port] = /^\$?([^/$]+)\/([\d.]+)(?::(\d+))?$/.exec(name) ?? [];
   if (pool === undefined || address === undefined) {
     throw new SyntaxError(
       `Cannot use ${quote(name)} as new backend: expected POOL/ADDRESS or POOL/ADDRESS:PORT`,
     );
   }
   const key = { pool, address: parseAddress(address), port: parsePort(port ?? "0") };
-  if (port !== undefined && key.port === 0) throw new RangeError("expected a port 1 to 65535");
+  if (port !== undefined && key.port === 0) {
+    throw new RangeError(`Cannot use ${quote(name)} as new backend: expected a port 1 to 65535`);
+  }
   return key;
 }
 

@@ -2,7 +2,7 @@
  * The parameters of a request by name, each asked for by what knows it; what nobody asks for is
  * refused.
  */
-import { closest, oneOf, quote } from "../core/text.ts";
+import { closest, oneOf, printable, quote } from "../core/text.ts";
 
 export class Parameters {
   readonly #values: ReadonlyMap<string, readonly string[]>;
@@ -39,7 +39,7 @@ export class Parameters {
         return parse(text);
       } catch (error) {
         if (!(error instanceof SyntaxError || error instanceof RangeError)) throw error;
-        throw new RangeError(`${name}: ${error.message}`);
+        throw new RangeError(`${name}: ${printable(error.message)}`);
       }
     });
   }

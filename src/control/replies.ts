@@ -49,7 +49,7 @@ const TRACE_LIMIT = 100;
 const MAX_TRACE_LIMIT = 10_000;
 const TRACE_MS = 60_000;
 const MAX_TRACE_MS = 3_600_000;
-/** How often a drain looks how many connections are left. */
+/** How often a drain looks how many connections are open. */
 const DRAIN_POLL_MS = 200;
 
 type Run = (parameters: Parameters, around: Around) => Promise<Reply> | Reply;
@@ -179,6 +179,7 @@ function changing(read: (parameters: Parameters) => Change): Run {
 
 /**
  * No new connections; with `wait` the answer comes when none is open, or an error when time is up.
+ * Those that are over are tracked for minutes, but nothing is lost with them.
  */
 async function drain(parameters: Parameters, { ask, delay, nowMs }: Around): Promise<Reply> {
   const name = parameters.need("name", (text) => text);
@@ -191,7 +192,7 @@ async function drain(parameters: Parameters, { ask, delay, nowMs }: Around): Pro
     ({ pool, member } = await ask({ ask: "member", name, change: { to: "same" } }));
   }
   if (member.open === 0 || waitMs === 0) return json(backendOf(pool, member));
-  throw new Refusal(504, `Connections left after ${waitMs / 1000} s: ${member.open}`);
+  throw new Refusal(504, `Connections open after ${waitMs / 1000} s: ${member.open}`);
 }
 
 /** Of a path that takes no parameters. */

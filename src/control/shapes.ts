@@ -82,10 +82,10 @@ export interface BackendShape {
   readonly maxconn: number;
   /** Connections ever opened. */
   readonly opened: number;
-  /** Connections that are tracked now, closed ones for some minutes. */
-  readonly tracked: number;
-  /** Those of them that are not over. */
+  /** Connections that are not over: what a drain waits for. */
   readonly open: number;
+  /** Connections that are tracked now, for some time after their end too. */
+  readonly tracked: number;
 }
 
 export interface ConnectionShape {

@@ -1,8 +1,8 @@
 /** Text for messages: quoting, lists of words, what a terminal may show, the likeliest spelling. */
 
-/** Quotes a piece of a text for a message, cut when long. */
+/** Quotes a piece of a text for a message of one line, cut when long. */
 export function quote(text: string): string {
-  return `"${text.length <= 60 ? text : `${text.slice(0, 57)}…`}"`;
+  return `"${printable(text.length <= 60 ? text : `${text.slice(0, 57)}…`)}"`;
 }
 
 /** `"a", "b" or "c"`. */

@@ -71,10 +71,10 @@ export interface MemberSnapshot {
   readonly failure: string | null;
   /** Connections ever opened. */
   readonly opened: number;
-  /** Connections in the table now. */
-  readonly tracked: number;
-  /** Those of them that are not over. */
+  /** Connections that are not over. */
   readonly open: number;
+  /** Connections in the table now, those that are over too. */
+  readonly tracked: number;
 }
 
 export function countersOf(
@@ -108,9 +108,9 @@ export function countersOf(
 }
 
 export function snapshotOfMember(member: Member, checks: HealthChecks | null): MemberSnapshot {
-  const { address, port, weight, isBackup, maxconn, status, opened } = member;
+  const { address, port, weight, isBackup, maxconn, status, opened, load, active } = member;
   const failure = checks?.of(member)?.failure ?? null;
-  const counts = { opened, tracked: member.active, open: member.load };
+  const counts = { opened, open: load, tracked: active };
   return { address, port, weight, isBackup, maxconn, status, failure, ...counts };
 }
 

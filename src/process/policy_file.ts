@@ -21,7 +21,7 @@ import { printable } from "../core/text.ts";
 import type { BuiltIn } from "../policy/language/built_in.ts";
 import { reasonOf } from "./file_error.ts";
 import type { LoadedPolicy } from "./policy_findings.ts";
-import { readTextFile } from "./text_file.ts";
+import { readTextFile, readTextFileAgain } from "./text_file.ts";
 import { atOnce, type Work } from "./turns.ts";
 
 /** Largest file, in bytes; included files together with it have no more characters. */
@@ -65,8 +65,9 @@ export async function loadPolicyText(
   path: string,
   customs: Customs,
   work: Work = atOnce,
+  read: ReadFile = readFile,
 ): Promise<{ source: LoadedPolicy; text: PolicyText }> {
-  const { file, text, included, ...options } = await readPolicy(path, readFile, work);
+  const { file, text, included, ...options } = await readPolicy(path, read, work);
   const parsed = await work(parseInSlices(text, { file, ...options, customs }));
   if (parsed.policy === null) throw new Error(parsed.errors.map(formatError).join("\n"));
   return { source: { name: file, ...parsed }, text: { file, text, included } };
@@ -116,4 +117,11 @@ export async function readPolicy(
   return { file: path, text, include: (at) => included.get(at) ?? { problem }, included };
 }
 
-const readFile: ReadFile = (path) => readTextFile(path, MAX_FILE_BYTES);
+export function readFile(path: string): ReturnType<ReadFile> {
+  return readTextFile(path, MAX_FILE_BYTES);
+}
+
+/** For a policy that runs and is read again. */
+export function readFileAgain(path: string): ReturnType<ReadFile> {
+  return readTextFileAgain(path, MAX_FILE_BYTES);
+}

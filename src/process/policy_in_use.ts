@@ -5,7 +5,7 @@ import { countNodes } from "../policy/engine/footprint.ts";
 import type { Policy } from "../policy/language/ast.ts";
 import type { Customs } from "../policy/notation/parse.ts";
 import { print } from "../policy/printing/print.ts";
-import { loadPolicyText } from "./policy_file.ts";
+import { loadPolicyText, readFile, readFileAgain } from "./policy_file.ts";
 import { checkPolicy } from "./policy_findings.ts";
 import type { Work } from "./turns.ts";
 
@@ -22,8 +22,8 @@ export function builtInUse(policy: Policy): PolicyInUse {
 }
 
 /**
- * Reads and checks the file; with `work` only what is soon checked, as packets wait. Throws an
- * Error that says what is wrong.
+ * Reads and checks the file; with `work` again, and only what is soon checked, as packets wait.
+ * Throws an Error that says what is wrong.
  */
 export async function readPolicyInUse(
   file: string,
@@ -31,7 +31,8 @@ export async function readPolicyInUse(
   log: Pick<Log, "warning">,
   work?: Work,
 ): Promise<PolicyInUse> {
-  const { source, text } = await loadPolicyText(file, customs, work);
+  const read = work === undefined ? readFile : readFileAgain;
+  const { source, text } = await loadPolicyText(file, customs, work, read);
   const { policy } = source;
   if (work === undefined || await work(countNodes(policy)) <= MAX_CHECKED_NODES) {
     checkPolicy(source, log);

@@ -139,6 +139,7 @@ export async function run(options: RunOptions): Promise<void> {
         },
         policyText: () => reloads.policyText(),
         policyFile: () => reloads.policyFile(),
+        log,
         pause: () => new Promise((resolve) => setImmediate(resolve)),
       });
       const spareDescriptors = devices[0]!.spareDescriptors();

@@ -46,9 +46,14 @@ export class StateFile implements Disposable {
     const known = file_boot(boot);
     this.#boot = new TextDecoder().decode(boot);
     this.#folder = known < 0 ? known : file_folder(terminated(dirname(config.file)));
-    if (this.#folder >= 0) return;
-    this.#library.close();
-    throw new Error(`Cannot keep a state in ${this.#quoted}: ${folderFault(this.#folder)}`);
+    const fault = this.#folder < 0
+      ? folderFault(this.#folder)
+      : isFolder(config.file)
+      ? "it is a folder"
+      : null;
+    if (fault === null) return;
+    this[Symbol.dispose]();
+    throw new Error(`Cannot keep a state in ${this.#quoted}: ${fault}`);
   }
 
   /**
@@ -81,7 +86,7 @@ export class StateFile implements Disposable {
     const bytes = appliance.saveState(this.#boot, Date.now(), members.savedChanges());
     const status = this.#library.symbols.file_put(this.#folder, this.#name, bytes, bytes.length);
     if (status < 0) {
-      this.#log.error(`Cannot save the state to ${this.#quoted}: ${errnoName(status)}`);
+      this.#log.error(`Cannot save the state to ${this.#quoted}: ${saveFault(status)}`);
       return false;
     }
     const { count } = appliance.connections.table;
@@ -90,7 +95,7 @@ export class StateFile implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#library.symbols.file_close(this.#folder);
+    if (this.#folder >= 0) this.#library.symbols.file_close(this.#folder);
     this.#library.close();
   }
 
@@ -137,6 +142,27 @@ function describe(
 
 function connections(count: number): string {
   return `${count} ${count === 1 ? "connection" : "connections"}`;
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return Deno.lstatSync(path).isDirectory;
+  } catch {
+    return false;
+  }
+}
+
+function saveFault(status: number): string {
+  const name = errnoName(status);
+  switch (name) {
+    case "ENOSPC":
+    case "EDQUOT":
+      return `the disk has no space left for it (${name})`;
+    case "EISDIR":
+      return "a folder is in its place";
+    default:
+      return folderFault(status);
+  }
 }
 
 function folderFault(status: number): string {

@@ -20,6 +20,20 @@ export async function readTextFile(
 }
 
 /**
+ * As `readTextFile`, for a file that has been read before. A pipe gives its text once only, and
+ * whoever reads it again may wait for ever.
+ */
+export async function readTextFileAgain(
+  path: string,
+  maxBytes: number,
+): Promise<{ readonly text: string; readonly id: string }> {
+  if (path === "-") throw new Error("standard input can be read at the start only");
+  const { isFile, isDirectory } = await Deno.stat(path);
+  if (isFile || isDirectory) return await readTextFile(path, maxBytes);
+  throw new Error("it is no regular file, and such can be read at the start only");
+}
+
+/**
  * Its text, decoded as it comes. A pipe, too: its end is where it says so. A byte order mark stays,
  * so that columns are counted in one place.
  */

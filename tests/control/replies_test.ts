@@ -21,6 +21,7 @@ import { CLIENT, from, PROXY, World, type WorldOptions } from "../support/world.
 class Controlled {
   readonly world: World;
   readonly asked: Request[] = [];
+  readonly log: string[] = [];
   reloaded: Reloaded = { isDone: true, lines: ["read again"] };
   policyFile: string | null = null;
   upgradeRefusal: string | null = null;
@@ -44,6 +45,7 @@ class Controlled {
         if (this.upgradeRefusal !== null) throw new Refusal(409, this.upgradeRefusal);
       },
       policyFile: () => this.policyFile,
+      log: { info: (line) => void this.log.push(line) },
       policyText: () => ({ file: "own", text: print(appliance.policy), included: new Map() }),
       pause: () => Promise.resolve(),
     });
@@ -419,6 +421,7 @@ interface Backend {
   readonly name: string;
   readonly status: string;
   readonly weight: number;
+  readonly open: number;
   readonly tracked: number;
 }
 
@@ -473,18 +476,80 @@ Deno.test("drain, maintenance, ready and weight change a member, and survive a r
   assert.ok(again > ready[1].tracked);
 });
 
-Deno.test("drain waits until no connection is left, or says how many are", async () => {
+Deno.test("drain waits until no connection is open, or says how many are", async () => {
   const control = new Controlled({ backends: ["192.168.0.1"], timeouts: { halfOpen: 10 } });
   control.open(1001, 1002);
   const [status, { error }] = await control.call<ErrorShape>(
     "/drain?name=192.168.0.1&wait=2s",
     "POST",
   );
-  assert.deepEqual([status, error], [504, "Connections left after 2 s: 2"]);
+  assert.deepEqual([status, error], [504, "Connections open after 2 s: 2"]);
   control.open(1003);
   const gone = await control.call<Backend>("/drain?name=192.168.0.1&wait=60s", "POST");
   assert.deepEqual([gone[0], gone[1].tracked, gone[1].status], [200, 0, "draining"]);
   assert.equal(control.world.drops()["no-backend"], 1, "it takes no new connection");
+});
+
+Deno.test("drain does not wait for connections that are over", async () => {
+  const control = new Controlled({ backends: ["192.168.0.1"] });
+  const { world } = control;
+  const [syn] = world.send(buildTcp({ ...from(CLIENT), srcPort: 1001, dstPort: 2000, seq: 10 }));
+  const ports = { srcPort: 2000, dstPort: readTcp(syn!).srcPort };
+  const back = { ...from("192.168.0.1"), ...ports };
+  const there = { ...from(CLIENT), srcPort: 1001, dstPort: 2000 };
+  world.send(
+    buildTcp({ ...back, flags: "SA", seq: 500, ack: 11 }),
+    buildTcp({ ...there, flags: "A", seq: 11, ack: 501 }),
+  );
+  const target = "/drain?name=192.168.0.1&wait=1s";
+  assert.equal((await control.call(target, "POST"))[0], 504);
+  world.send(
+    buildTcp({ ...there, flags: "FA", seq: 11, ack: 501 }),
+    buildTcp({ ...back, flags: "FA", seq: 501, ack: 12 }),
+    buildTcp({ ...there, flags: "A", seq: 12, ack: 502 }),
+  );
+  const [status, { open, tracked }] = await control.call<Backend>(target, "POST");
+  assert.deepEqual([status, open, tracked], [200, 0, 1]);
+});
+
+Deno.test("what is changed about a backend is logged, once", async () => {
+  const control = withPools();
+  for (
+    const target of [
+      "/drain?name=web/192.168.0.1:8080",
+      "/drain?name=web/192.168.0.1:8080",
+      "/ready?name=web/192.168.0.1:8080",
+      "/weight?name=web/192.168.0.2:8080&weight=7",
+      "/add?name=web/192.168.0.9:81&weight=3",
+      "/maintenance?name=web/192.168.0.9:81",
+      "/remove?name=web/192.168.0.9:81",
+      "/remove?name=web/192.168.0.9:81",
+      "/weight?name=nobody&weight=7",
+    ]
+  ) await control.call(target, "POST");
+  assert.deepEqual(control.log, [
+    "control socket: backend 192.168.0.1:8080 of $web is draining, weight 1",
+    "control socket: backend 192.168.0.1:8080 of $web is up, weight 1",
+    "control socket: backend 192.168.0.2:8080 of $web is up, weight 7",
+    "control socket: backend 192.168.0.9:81 of $web is added, unknown, weight 3",
+    "control socket: backend 192.168.0.9:81 of $web is in maintenance, weight 3",
+    "control socket: backend 192.168.0.9:81 of $web is removed",
+  ]);
+});
+
+Deno.test("a message has one line, whatever a name has in it", async () => {
+  const control = withPools();
+  for (const name of ["a\nb", "a\nb/1.2.3.4", "web/1.2.3.4\u202e", "web/192.168.0.9:0"]) {
+    for (const path of ["/drain", "/add"]) {
+      const body = JSON.stringify({ name });
+      const [, { error, details }] = await control.call<ErrorShape>(path, "POST", body);
+      assert.match(error, /^(There is|Cannot use|The policy)[ -~]*$/);
+      assert.equal(details, undefined);
+    }
+  }
+  const body = JSON.stringify({ source: "1.2.3.4\n" });
+  const [, { error }] = await control.call<ErrorShape>("/kill", "POST", body);
+  assert.match(error, /^source: Cannot parse "1\.2\.3\.4\\u000a"/);
 });
 
 Deno.test("a backend is named without doubt, or not changed", async () => {

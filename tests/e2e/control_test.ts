@@ -110,7 +110,7 @@ labTest("ctl asks and changes a running proxy, and agrees with the summary", asy
   // A drained backend gets none of 20 connections, and is waited for.
   const [, name] = / (192\.168\.0\.\d):2000 +0:\d\d$/.exec(line!)!;
   const waited = await control.ctl("drain", name!, "--wait=1s");
-  assert.deepEqual([waited.code, waited.stderr], [1, "error: Connections left after 1 s: 1\n"]);
+  assert.deepEqual([waited.code, waited.stderr], [1, "error: Connections open after 1 s: 1\n"]);
   for (let i = 0; i < 20; i++) {
     const { stdout } = await client.run(["nc", "-N", proxyAddress, "2000"], { stdin: "" });
     assert.ok(stdout.includes("from 192.168.0.") && !stdout.includes(`from ${name}`), stdout);
@@ -161,6 +161,9 @@ labTest(
     await killed.stop("SIGKILL");
     assert.ok((await Deno.lstat(control.socket)).isSocket);
     assert.match((await control.ctl("status")).stderr, /nobody listens there, the proxy has ended/);
+    const plain = ["ctl", "--control=/etc/hosts", "status"];
+    const asked = await topology.host.run(proxyCommand(plain));
+    assert.match(asked.stderr, /^error: Cannot reach [^\n]*: it is no socket\n$/);
     const proxy = await control.start();
 
     const other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];

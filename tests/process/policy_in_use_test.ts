@@ -7,7 +7,7 @@ import { atOnce } from "../../src/process/turns.ts";
 import { testConfig } from "../support/config.ts";
 import { World } from "../support/world.ts";
 
-const granted = (name: "read" | "write") =>
+const granted = (name: "read" | "write" | "run") =>
   Deno.permissions.querySync({ name }).state === "granted";
 const ignore = !granted("read") || !granted("write");
 
@@ -74,6 +74,26 @@ Deno.test({
     assert.match(logged.join("\n"), /^not reloaded, nothing has changed: policy "FILE"/);
     assert.equal(appliance.policy, inUse.policy);
     assert.equal(text, SOUND);
+  },
+});
+
+Deno.test({
+  name: "a reload does not wait for a pipe or standard input, which would hold up all later ones",
+  ignore: ignore || Deno.build.os !== "linux" || !granted("run"),
+  fn: async () => {
+    const folder = await Deno.makeTempDir();
+    try {
+      const pipe = `${folder}/pipe`;
+      await new Deno.Command("mkfifo", { args: [pipe] }).output();
+      await Deno.writeTextFile(`${folder}/main`, `default drop\ninclude "pipe"\nicmp -> drop\n`);
+      const read = (path: string) =>
+        readPolicyInUse(path, {}, { warning: () => assert.fail() }, atOnce);
+      await assert.rejects(read(pipe), /"[^"]*\/pipe": it is no regular file[^\n]*$/);
+      await assert.rejects(read(`${folder}/main`), /it is no regular file/);
+      await assert.rejects(read("-"), { message: /standard input can be read at the start only$/ });
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
   },
 });
 

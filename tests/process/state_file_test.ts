@@ -107,9 +107,15 @@ Deno.test(
   { name: "StateFile, says why a state can't be saved, and leaves nothing behind", ignore },
   () => {
     using place = new Place();
+    using file = place.open();
     Deno.mkdirSync(place.path);
-    assert.deepEqual(place.save(), [`error: Cannot save the state to "${place.path}": EISDIR`]);
+    assert.equal(file.save(World.settled().appliance, NO_CHANGES), false);
+    assert.deepEqual(place.log, [
+      `error: Cannot save the state to "${place.path}": a folder is in its place`,
+    ]);
     assert.deepEqual(place.names(), ["state"]);
+    const words = { message: `Cannot keep a state in "${place.path}": it is a folder` };
+    assert.throws(() => place.open(), words, "no run begins that could not save");
   },
 );
 
@@ -126,10 +132,6 @@ const planted: [name: string, plant: (place: Place) => void, reason: string, isL
   ["a second name of a state", ({ folder, path }) => Deno.linkSync(path, `${folder}/b`), NOT_OURS],
   ["one that the group can write", ({ path }) => Deno.chmodSync(path, 0o660), NOT_OURS],
   ["one that all can write", ({ path }) => Deno.chmodSync(path, 0o602), NOT_OURS],
-  ["a folder", ({ path }) => {
-    Deno.removeSync(path);
-    Deno.mkdirSync(path);
-  }, "it is a folder"],
   ["a pipe", ({ path }) => {
     Deno.removeSync(path);
     new Deno.Command("mkfifo", { args: [path] }).outputSync();

@@ -45,6 +45,7 @@ function unreachable(path: string, error: Error): Error {
     case "EPERM":
       return new Error(`${fail}: permission denied, expected the proxy's own user, or root`);
     case "ECONNREFUSED":
+      if (!isSocket(path)) return new Error(`${fail}: it is no socket`);
       return new Error(`${fail}: nobody listens there, the proxy has ended`);
     case "ENOTSOCK":
     case "ENOTDIR":
@@ -54,5 +55,14 @@ function unreachable(path: string, error: Error): Error {
       return new Error(`${fail}: it has closed the connection; are there too many?`);
     default:
       return new Error(`${fail}: ${printable(error.message)}`);
+  }
+}
+
+/** The kernel refuses files of other kinds with the same word. */
+function isSocket(path: string): boolean {
+  try {
+    return Deno.statSync(path).isSocket === true;
+  } catch {
+    return true; // it is not known to be anything else
   }
 }

@@ -15,6 +15,7 @@ Deno.test("Control.open leaves 32 descriptors to others, or says how many are mi
     reload: () => Promise.resolve({ isDone: true, lines: [] }),
     upgrade: () => {},
     policyFile: () => null,
+    log: { info: () => {} },
     policyText: () => ({ file: "", text: "", included: new Map() }),
     pause: () => Promise.resolve(),
   });
