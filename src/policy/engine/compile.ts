@@ -68,17 +68,6 @@ export function* compileInSlices(plan: Plan): Slices<Evaluate> {
   return yield* new Emitter(plan).evaluate();
 }
 
-/** Functions that ask these of a PDU, in that order. */
-export function* compilePredicates(
-  plan: Plan,
-  predicates: readonly Predicate[],
-): Slices<readonly Ask[]> {
-  return yield* new Emitter(plan).predicates(predicates);
-}
-
-/** Asks something of a PDU. */
-export type Ask = (pdu: Readonly<Pdu>) => boolean;
-
 /** A function of the PDU and the base. */
 type Made = (pdu: Pdu, base: number) => number | boolean;
 
@@ -105,15 +94,6 @@ class Emitter {
     this.#make();
     const [evaluate] = this.#run([`function evaluate(p) { const b = 0; let r = 0; ${body} }`]);
     return evaluate as Evaluate;
-  }
-
-  *predicates(predicates: readonly Predicate[]): Slices<readonly Ask[]> {
-    const names: string[] = [];
-    for (const predicate of predicates) {
-      names.push(this.#function(`return ${yield* this.#predicate(predicate)};`));
-      yield;
-    }
-    return (yield* this.#made(names)) as readonly Ask[];
   }
 
   /** Statements that always return; `offset` is the node's number relative to the base `b`. */

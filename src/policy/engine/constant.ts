@@ -3,20 +3,15 @@
  * them: a walk of the tree with what is known of them (`unknown.ts`), which must end at one and the
  * same Forward, and meet no limit, no balancer that chooses for each packet, no function of the
  * user's and no set TTL.
- *
- * `doubts.ts` says the same on the packet path.
  */
 import { type Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../../wire/pdu.ts";
-import { DECISION_NUMBERS, FORWARD, type Predicate, type Tree } from "../language/ast.ts";
+import { DECISION_NUMBERS, FORWARD, type Predicate } from "../language/ast.ts";
 import { armsOf, type Plan, type PlanNode } from "./plan.ts";
 import { asksUnknown, certainly, possibly } from "./unknown.ts";
 import { holds } from "./walk.ts";
 
-/**
- * Most arms on a way that ask for something unknown: the packet path asks them one by one. Who
- * meets more is kept.
- */
-export const MAX_DOUBTS = 32;
+/** Most arms on a way that ask for something unknown. Who meets more is kept. */
+export const MAX_UNKNOWN = 32;
 
 /** Number of the node at which all plain packets are forwarded, or why it may not be one. */
 export type Constancy = { readonly exit: number } | Keeper;
@@ -48,28 +43,14 @@ export function constancyOf(plan: Plan, pdu: Pdu): Constancy {
 }
 
 /** True while a list has the client's address, but only until a member of a pool has left. */
-export function losesClient({ leaving }: Plan, pdu: Readonly<Pdu>): boolean {
+function losesClient({ leaving }: Plan, pdu: Readonly<Pdu>): boolean {
   if (leaving.size === 0) return false;
   const client = (pdu.flow & 1) === 0 ? pdu.src : pdu.dst;
   return [...leaving.values()].some((sets) => sets.some((addresses) => addresses.has(client)));
 }
 
-/** True for a node that may treat the plain packets of any connection differently. */
-export function differs(tree: Tree): boolean {
-  switch (tree.node) {
-    case "limit":
-    case "select":
-    case "set-ttl":
-      return true;
-    case "balance":
-      return tree.per === "pdu" && tree.by !== "by hash";
-    default:
-      return false;
-  }
-}
-
-/** `doubts`: arms above that ask for something unknown. */
-function walk(plan: Plan, node: PlanNode, pdu: Pdu, doubts: number): Constancy {
+/** `asked`: arms above that ask for something unknown. */
+function walk(plan: Plan, node: PlanNode, pdu: Pdu, asked: number): Constancy {
   const { tree, number } = node;
   const { steps } = plan.environment;
   const kept = (outcome: number | null, asked: Predicate | null = null): Keeper => {
@@ -83,14 +64,14 @@ function walk(plan: Plan, node: PlanNode, pdu: Pdu, doubts: number): Constancy {
     const child = node.children[index];
     return child === undefined
       ? end(DECISION_NUMBERS[plan.policy.default])
-      : walk(plan, child, pdu, doubts);
+      : walk(plan, child, pdu, asked);
   };
   const step = (reason: number): Constancy => reason === 0 ? branch(0) : kept(reason);
   switch (tree.node) {
     case "first-match":
     case "filter":
       for (const [index, { when }] of armsOf(tree)!.entries()) {
-        if (asksUnknown(when) && ++doubts > MAX_DOUBTS) return kept(null, when);
+        if (asksUnknown(when) && ++asked > MAX_UNKNOWN) return kept(null, when);
         if (!holds(possibly(when), pdu, plan)) continue;
         return holds(certainly(when), pdu, plan) ? branch(index) : kept(null, when);
       }
