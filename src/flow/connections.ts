@@ -291,20 +291,20 @@ export class Connections {
   #advanceTcp(view: DataView, pdu: Pdu, nowMs: number, hasMoved: boolean): void {
     const entry = pdu.flow >>> 1;
     const before = this.table.state(entry);
-    if (before === tcpState.SYN_SENT && this.#isOtherSyn(pdu)) {
-      this.retries?.forget(entry);
-      this.retries?.opened(entry, pdu.end > pdu.payload, nowMs);
+    const { retries } = this;
+    if (retries !== null && before === tcpState.SYN_SENT && this.#isOtherSyn(pdu)) {
+      retries.openedAnew(entry, pdu.end > pdu.payload, nowMs);
     }
     this.#carrier?.demote(entry);
     const state = this.#tcp.advance(view, pdu);
     if (before === tcpState.SYN_SENT) {
       if (!hasMoved) this.#noteHandshake(pdu, state);
-      if (state !== before && state !== UNTOUCHED) this.retries?.forget(entry);
+      if (state !== before && state !== UNTOUCHED) retries?.forget(entry);
     }
     if (state !== UNTOUCHED) this.#renew(entry, state, nowMs);
   }
 
-  /** True for a SYN by which a client begins anew what nobody has answered yet. */
+  /** True for a SYN with another number than the one that nobody has answered yet. */
   #isOtherSyn(pdu: Pdu): boolean {
     return (pdu.flow & 1) === SIDE_A && tcpState.isFirstSyn(pdu.tcpFlags) && pdu.opened === 0 &&
       !isOwnSyn(this.table, pdu.flow >>> 1, pdu);

@@ -21,6 +21,9 @@ const SLOTS = 4096;
 const FRAME_BYTES = 128;
 const SLOT_BYTES = VNET_BYTES + FRAME_BYTES;
 
+/** The least time after which a client begins anew by the same port: its first wait (RFC 6298). */
+const GIVES_UP_MS = 1000;
+
 // An entry's flags: how many members were left behind, and
 const COUNT = 0x0f;
 /** its member has refused it: the client's next packet goes to another. */
@@ -76,10 +79,20 @@ export class Retries {
 
   // Of entries
 
-  /** The entry is that of a new connection, or its client begins anew. */
+  /** The entry is that of a new connection. */
   opened(entry: number, hasData: boolean, nowMs: number): void {
     this.#flags[entry] = IS_NEW | (hasData ? HAS_DATA : 0);
     this.#sinceMs[entry] = nowMs;
+  }
+
+  /**
+   * Its client begins anew, with another number. A client does not give up so soon; who sends a SYN
+   * in its name does.
+   */
+  openedAnew(entry: number, hasData: boolean, nowMs: number): void {
+    if (((nowMs - this.#sinceMs[entry]!) | 0) < GIVES_UP_MS) return;
+    this.forget(entry);
+    this.opened(entry, hasData, nowMs);
   }
 
   /** The connection has left `member` for another one. */
