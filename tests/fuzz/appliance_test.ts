@@ -255,15 +255,12 @@ tsharkTest("Appliance sends nothing that tshark finds wrong, unless it came in s
     const sent = world.send(frame);
     conversation.hear(sent);
     // A frame that was held or that time brought has no cause of its own: it is judged strictly. A
-    // SYN that goes to another backend is as it came before.
+    // SYN, to whatever backend and whenever it goes, is as it came.
+    if (isSyn(frame)) syns.set(nameOf(frame), frame);
     for (const one of sent) {
-      const name = isSyn(one)
-        ? `${one.subarray(18, 20)} ${one.subarray(36, 46)} ${one.subarray(54)}`
-        : "";
-      const cause = syns.get(name) ?? (sent.length === 1 && !isArp(one) ? frame : arpReply(PROXY));
-      if (name !== "") syns.set(name, cause);
+      const alone = sent.length === 1 && !isArp(one) ? frame : arpReply(PROXY);
       effects.push(one);
-      causes.push(cause);
+      causes.push(isSyn(one) ? syns.get(nameOf(one)) ?? alone : alone);
     }
   }
   const excused = new Map((await judge(causes)).map((one) => [one.index, one.complaints]));
@@ -285,6 +282,12 @@ tsharkTest("Appliance sends nothing that tshark finds wrong, unless it came in s
 /** True for a first SYN in an IPv4 packet without options. */
 function isSyn(frame: Uint8Array): boolean {
   return frame.length > 47 && frame[14] === 0x45 && frame[23] === 6 && (frame[47]! & 0x12) === 2;
+}
+
+/** What is never rewritten of such a SYN: identification, ports of servers, numbers, options. */
+function nameOf(syn: Uint8Array): string {
+  const end = 34 + 4 * (syn[46]! >> 4);
+  return `${syn.subarray(18, 20)} ${syn.subarray(36, 46)} ${syn.subarray(54, end)}`;
 }
 
 function print(text: string): void {
