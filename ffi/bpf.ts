@@ -1,6 +1,6 @@
 /**
- * The binding of what `ffi/tap.c` has for programs in the kernel, and of memory that is shared with
- * them. Each function but `bpf_map` returns a value ≥ 0 or `-errno`.
+ * The binding of `ffi/bpf.c`: programs in the kernel, and memory that is shared with them. Each
+ * function returns a value ≥ 0 or `-errno`.
  */
 
 import { loadShim } from "./shim.ts";

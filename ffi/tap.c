@@ -1,16 +1,14 @@
 /*
  * The shim: what TypeScript cannot do itself with a Linux TAP device. Open it, ask about it, read
- * and write bursts of frames, wait for one; and have a program of its own in the kernel. It knows
- * nothing of what is inside a frame and keeps no state but a ring that carries many reads or writes
- * into the kernel at once.
+ * and write bursts of frames, wait for one. It knows nothing of what is inside a frame and keeps no
+ * state but a ring that carries many reads or writes into the kernel at once.
  *
- * Every function but tap_now and bpf_map returns a value >= 0, or -errno. Arguments are 32-bit
+ * Every function but tap_now returns a value >= 0, or -errno. Arguments are 32-bit
  * integers and pointers only: a 64-bit integer would fall off the fast call path of the binding
- * (ffi/tap.ts and bpf.ts, same names).
+ * (ffi/tap.ts, same names).
  *
  * Read first: linux/Documentation/networking/tuntap.rst; virtio 1.2 section 5.1.6 for the header
- * that IFF_VNET_HDR puts in front of each frame; netdevice(7) for the socket ioctls; io_uring(7);
- * bpf(2), membarrier(2).
+ * that IFF_VNET_HDR puts in front of each frame; netdevice(7) for the socket ioctls; io_uring(7).
  *
  * Long because all that a program can ask of a TAP device is in one file that cc compiles alone.
  */
@@ -24,7 +22,6 @@
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <linux/io_uring.h>
-#include <linux/membarrier.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/sockios.h>
@@ -328,27 +325,6 @@ int32_t tap_index(int32_t fd) {
   struct ifreq ifr;
   int status = ask_fd(fd, SIOCGIFINDEX, &ifr);
   return status < 0 ? status : ifr.ifr_ifindex;
-}
-
-/* ---- programs in the kernel ------------------------------------------------------------------ */
-
-/* bpf(2); `attr` is a union bpf_attr, which the caller fills in. */
-int32_t bpf_call(int32_t command, void *attr, uint32_t attr_bytes) {
-  long result = syscall(__NR_bpf, command, attr, attr_bytes);
-  return result < 0 ? -errno : (int32_t)result;
-}
-
-/* Maps the value of an array map into memory: where, or NULL and an errno in `error`. */
-void *bpf_map(int32_t fd, uint32_t bytes, int32_t *error) {
-  void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (memory != MAP_FAILED) return memory;
-  *error = errno;
-  return NULL;
-}
-
-/* Returns when all programs that run in the kernel now, on whatever processor, have ended. */
-int32_t bpf_wait(void) {
-  return syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) < 0 ? -errno : 0;
 }
 
 /*
