@@ -7,16 +7,25 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/membarrier.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* bpf(2); `attr` is a union bpf_attr, which the caller fills in. */
+/*
+ * bpf(2); `attr` is a union bpf_attr, which the caller fills in. Signals wait meanwhile: with one
+ * that has come the kernel would not load a program (EAGAIN).
+ */
 int32_t bpf_call(int32_t command, void *attr, uint32_t attr_bytes) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
   long result = syscall(__NR_bpf, command, attr, attr_bytes);
-  return result < 0 ? -errno : (int32_t)result;
+  int32_t status = result < 0 ? -errno : (int32_t)result;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return status;
 }
 
 /* Maps the value of an array map into memory: where, or NULL and an errno in `error`. */

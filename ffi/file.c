@@ -1,7 +1,7 @@
 /*
- * One file in a folder, which is read once and then gone, or replaced as a whole. The folder is
- * opened at the start, so that nothing has to be allowed to write anywhere later; no link is
- * followed.
+ * Files in a folder: one that is read once and then gone, or replaced as a whole, and new ones that
+ * grow. The folder is opened at the start, so that nothing has to be allowed to write anywhere
+ * later; no link is followed.
  *
  * Every function returns a value >= 0, or -errno. Read first: open(2), rename(2), fsync(2).
  */
@@ -71,7 +71,7 @@ static int write_all(int fd, const uint8_t *bytes, uint32_t length) {
     if (sent < 0) return -errno;
     done += (uint32_t)sent;
   }
-  return fsync(fd) < 0 ? -errno : 0;
+  return 0;
 }
 
 /*
@@ -86,10 +86,39 @@ int32_t file_put(int32_t folder, const char *name, const uint8_t *bytes, uint32_
   int fd = openat(folder, beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0) return -errno;
   int status = write_all(fd, bytes, length);
+  if (status == 0 && fsync(fd) < 0) status = -errno;
   close(fd);
   if (status == 0 && renameat(folder, beside, folder, name) < 0) status = -errno;
   if (status < 0) unlinkat(folder, beside, 0);
   else if (fsync(folder) < 0) status = -errno;
+  return status;
+}
+
+/*
+ * Makes `name` a new file of our own, empty: a descriptor. -EEXIST: there is one. If `replaces`, one
+ * of ours goes first; -ELOOP: it is a link; -EINVAL: no regular file; -EPERM: somebody else's.
+ */
+int32_t file_create(int32_t folder, const char *name, int32_t replaces) {
+  struct stat stat;
+  if (replaces && fstatat(folder, name, &stat, AT_SYMLINK_NOFOLLOW) == 0) {
+    if (S_ISLNK(stat.st_mode)) return -ELOOP;
+    if (S_ISDIR(stat.st_mode)) return -EISDIR;
+    if (!S_ISREG(stat.st_mode)) return -EINVAL;
+    if (stat.st_uid != geteuid()) return -EPERM;
+    if (unlinkat(folder, name, 0) < 0) return -errno;
+  }
+  int fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  return fd < 0 ? -errno : fd;
+}
+
+/*
+ * Writes all bytes at the end of the file, or none of them: what had found room is cut off again.
+ */
+int32_t file_append(int32_t fd, const uint8_t *bytes, uint32_t length) {
+  off_t before = lseek(fd, 0, SEEK_END);
+  if (before < 0) return -errno;
+  int status = write_all(fd, bytes, length);
+  if (status < 0 && ftruncate(fd, before) < 0) return -errno;
   return status;
 }
 

@@ -12,6 +12,17 @@ const symbols = {
   file_read: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   /** (folder, name, bytes, length) */
   file_put: { parameters: ["i32", "buffer", "buffer", "u32"], result: "i32" },
+  /** (folder, name, replaces) */
+  file_create: { parameters: ["i32", "buffer", "i32"], result: "i32" },
+  /** The same off this thread: the file that goes may be long. */
+  file_create_later: {
+    name: "file_create",
+    parameters: ["i32", "buffer", "i32"],
+    result: "i32",
+    nonblocking: true,
+  },
+  /** (fd, bytes, length) off this thread */
+  file_append: { parameters: ["i32", "buffer", "u32"], result: "i32", nonblocking: true },
   /** (id) */
   file_boot: { parameters: ["buffer"], result: "i32" },
   /** (fd) */

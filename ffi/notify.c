@@ -12,15 +12,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* How long a supervisor that does not read may hold us up. */
-#define SEND_TIMEOUT_US 250000
-
 /*
- * Sends `text`, and `fd` if it is not negative, to `path`; one that begins with '@' is abstract. 0
- * or -errno.
+ * Sends `text`, and `fd` if it is not negative, to `path`; one that begins with '@' is abstract. A
+ * supervisor that does not read may hold us up for `timeout_us`, less than a second. 0 or -errno.
  */
 int32_t notify_send(const char *path, uint32_t path_bytes, const char *text, uint32_t text_bytes,
-                    int32_t fd) {
+                    int32_t fd, uint32_t timeout_us) {
   struct sockaddr_un to = {.sun_family = AF_UNIX};
   if (path_bytes < 2 || (path[0] != '/' && path[0] != '@')) return -EINVAL;
   if (path_bytes >= sizeof to.sun_path) return -ENAMETOOLONG;
@@ -48,9 +45,10 @@ int32_t notify_send(const char *path, uint32_t path_bytes, const char *text, uin
 
   int sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (sock < 0) return -errno;
-  struct timeval timeout = {.tv_usec = SEND_TIMEOUT_US};
-  setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
-  int status = sendmsg(sock, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+  struct timeval timeout = {.tv_usec = timeout_us}; /* 0 would mean forever */
+  if (timeout_us > 0) setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
+  int flags = MSG_NOSIGNAL | (timeout_us > 0 ? 0 : MSG_DONTWAIT);
+  int status = sendmsg(sock, &message, flags) < 0 ? -errno : 0;
   close(sock);
   return status;
 }

@@ -430,11 +430,31 @@ static struct {
   const struct io_uring_cqe *cqes;
 } ring = {.fd = RING_UNKNOWN};
 
+/*
+ * A ring that only reads and writes, for good: what else it can do, the filter of system calls
+ * would not see. -1: this kernel has no such ring, it needs Linux 5.10.
+ */
+static int make_ring(struct io_uring_params *params) {
+  struct io_uring_restriction only[] = {
+    {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READ},
+    {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITE},
+  };
+  *params = (struct io_uring_params){.flags = IORING_SETUP_R_DISABLED};
+  int fd = (int)syscall(SYS_io_uring_setup, BURST_FRAMES, params);
+  if (fd < 0) return -1;
+  if (syscall(SYS_io_uring_register, fd, IORING_REGISTER_RESTRICTIONS, only, 2) == 0 &&
+      syscall(SYS_io_uring_register, fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) == 0) {
+    return fd;
+  }
+  close(fd);
+  return -1;
+}
+
 /* Makes the ring at the first call; whether there is one. */
 static int have_ring(void) {
   if (ring.fd != RING_UNKNOWN) return ring.fd >= 0;
-  struct io_uring_params params = {0};
-  ring.fd = (int)syscall(SYS_io_uring_setup, BURST_FRAMES, &params);
+  struct io_uring_params params;
+  ring.fd = make_ring(&params);
   if (ring.fd < 0) return 0;
   size_t sq_bytes = params.sq_off.array + params.sq_entries * sizeof(uint32_t);
   size_t cq_bytes = params.cq_off.cqes + params.cq_entries * sizeof(struct io_uring_cqe);
@@ -461,6 +481,11 @@ static int have_ring(void) {
   uint32_t *array = (void *)(both + params.sq_off.array);
   for (uint32_t i = 0; i < params.sq_entries; i++) array[i] = i;
   return 1;
+}
+
+/* Makes the ring now, as a process that has given up privileges may not; whether there is one. */
+int32_t tap_ring(void) {
+  return have_ring();
 }
 
 /* A record to read or write, and what came of it: a length, or -errno. */

@@ -18,6 +18,8 @@ const symbols = {
   tap_unblock: { parameters: [], result: "i32" },
   tap_spare: { parameters: [], result: "i32" },
   /** () */
+  tap_ring: { parameters: [], result: "i32" },
+  /** () */
   tap_title: { parameters: [], result: "i32" },
   /** () */
   tap_node: { parameters: [], result: "i32" },

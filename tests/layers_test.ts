@@ -23,12 +23,14 @@ const PURE = [
   "fastpath",
   "datapath",
   "console",
+  "capture",
   "offline",
   "control",
+  "page/model",
 ];
 
-/** The world: files, descriptors, timers, signals, the command line, the builds. */
-const WORLDLY = ["process", "cli", "pack"];
+/** The world: the browser; files, descriptors, timers, signals, the command line, the builds. */
+const WORLDLY = ["page/view", "process", "cli", "pack"];
 
 const ROOMS = [...PURE, ...WORLDLY];
 
@@ -36,7 +38,11 @@ const ROOMS = [...PURE, ...WORLDLY];
 const FFI_ARROWS = [
   ["src/device/tap.ts", "ffi/tap.ts"],
   ["src/process/state_file.ts", "ffi/file.ts"],
+  ["src/process/captures.ts", "ffi/file.ts"],
   ["src/process/supervisor.ts", "ffi/notify.ts"],
+  ["src/process/admin/worker.ts", "ffi/thread.ts"],
+  ["src/process/control/worker.ts", "ffi/thread.ts"],
+  ["src/process/sandbox.ts", "ffi/sandbox.ts"],
   ["src/bpf/kernel.ts", "ffi/bpf.ts"],
 ];
 

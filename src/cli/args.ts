@@ -12,8 +12,9 @@
 import { Command as Program, CommanderError } from "commander";
 import { closest } from "../core/text.ts";
 import { ConfigError, ConfigFile, type ConfigText } from "./config_file.ts";
-import { addCtlCommand } from "./ctl_args.ts";
+import { addCtlCommand, CTL_WORDS } from "./ctl_args.ts";
 import type { CtlCommand } from "./ctl_command.ts";
+import type { TopCommand } from "./top_command.ts";
 import type { ExplainCommand } from "./explain_command.ts";
 import {
   camelCase,
@@ -25,21 +26,36 @@ import {
   readOptional,
   type Values,
 } from "./flag_values.ts";
-import { DEFAULT_LOG_LEVEL, readConfig, readStateConfig, readTapConfig } from "./flags.ts";
+import {
+  DEFAULT_LOG,
+  DEFAULT_LOG_CONNECTIONS,
+  DEFAULT_LOG_LEVEL,
+  readCaptureConfig,
+  readConfig,
+  readStateConfig,
+  readTapConfig,
+} from "./flags.ts";
 import { type Nets, ONLY_B, SUFFIXES } from "./link_flags.ts";
-import { EXAMPLES, EXPLAIN_HELP, POLICY_HELP, REPLAY_HELP } from "./help.ts";
+import { type CommandFacts, grammarOf } from "./grammar.ts";
+import { CTL_HELP, EXAMPLES, EXPLAIN_HELP, POLICY_HELP, REPLAY_HELP } from "./help.ts";
 import { parsePacket } from "../offline/packet_text.ts";
 import type { Settings } from "../process/reload.ts";
 import { POLICY_VIEWS, type PolicyCommand } from "./policy_command.ts";
+import { addHelp, PROGRAM } from "./program_name.ts";
 import type { ReplayCommand } from "./replay_command.ts";
 import { addFlag, addRunFlags } from "./run_flags.ts";
+import { addShellCommands, SHELLS } from "./shell_args.ts";
 import {
   DEFAULT_MTU,
+  LOG_LEVELS,
   parseConfigPath,
   parseDevice,
+  parseLineRate,
+  parseLogFormat,
   parseLogLevel,
   parseMtu,
   parsePath,
+  TRACE_MODES,
 } from "./values.ts";
 
 /** What the command line asks for. */
@@ -48,6 +64,8 @@ export type Command =
   | { readonly kind: "run" } & Settings
   /** Ask a running proxy, or change it. */
   | { readonly kind: "ctl" } & CtlCommand
+  /** Show a running proxy, as it changes. */
+  | { readonly kind: "top" } & TopCommand
   /** Look at a policy without running it. */
   | { readonly kind: "policy" } & PolicyCommand
   /** Show what would happen to packets. */
@@ -63,6 +81,8 @@ export type Command =
 
 /** What `--version` tells. */
 export interface About {
+  /** How the program is called, if not `proxy`. */
+  readonly name?: string;
   /** E.g. `0.1.0`. */
   readonly version: string;
   /** How this program was made: `source`, `compiled` or `portable`. */
@@ -88,14 +108,19 @@ export function parseArgs(
     const config = readConfig(flags, readNets(flags), "auto");
     const control = readOptional(flags, "control", parsePath);
     const state = readStateConfig(flags);
+    const captures = readCaptureConfig(flags);
     const logLevel = read(flags, "log-level", DEFAULT_LOG_LEVEL, parseLogLevel);
-    command = { kind: "run", config, tap: readTapConfig(flags), control, state, logLevel };
+    const log = { format: read(flags, "log", DEFAULT_LOG, parseLogFormat) };
+    const logConnections = read(flags, "log-connections", DEFAULT_LOG_CONNECTIONS, parseLineRate);
+    const tap = readTapConfig(flags);
+    command = { kind: "run", config, tap, control, state, captures, logLevel, log, logConnections };
   });
   const take = (given: Command) => command = given;
   addPolicyCommand(program, take);
   addExplainCommand(program, files, take);
   addReplayCommand(program, files, take);
   addCtlCommand(program, take);
+  addShellCommands(program, about.version, () => grammarOf(program, FACTS, VALUES), take);
   try {
     program.parse(withHelpCommand(argv).flatMap(splitFlag), { from: "user" });
   } catch (error) {
@@ -151,7 +176,8 @@ class ConfigFiles {
 }
 
 function makeProgram(about: About, print: (text: string) => void): Program {
-  const program = new Program("proxy")
+  const name = about.name ?? PROGRAM;
+  const program = new Program(name)
     .usage("--net=DEVICE --dst-addrs=ADDR[,ADDR…] [flags]")
     .description(
       "A load-balancing firewall on a Linux TAP device: answers for one IPv4 address\n" +
@@ -159,6 +185,7 @@ function makeProgram(about: About, print: (text: string) => void): Program {
     );
   addRunFlags(program);
   program.helpCommand(false);
+  addHelp(program, name, EXAMPLES);
   // The output settings keep commander away from the terminal and the environment.
   return program
     .helpOption("-h, --help", "print this page")
@@ -167,7 +194,6 @@ function makeProgram(about: About, print: (text: string) => void): Program {
       "--version",
       "print version and build",
     )
-    .addHelpText("after", EXAMPLES)
     .configureHelp({
       optionTerm: (option) => option.flags.replace(/ <(.*)>$/, "=$1"),
       styleTitle: (title) => title === "Options:" ? "Flags:" : title,
@@ -185,16 +211,15 @@ function makeProgram(about: About, print: (text: string) => void): Program {
 }
 
 function addPolicyCommand(program: Program, take: (command: Command) => void): void {
-  program.command("policy")
+  const policy = program.command("policy")
     .usage(`${POLICY_VIEWS.join("|")} [FILE]`)
-    .summary("check, print or draw a policy: see proxy policy --help")
+    .summary(`check, print or draw a policy: see ${program.name()} policy --help`)
     .description(
       "Checks, prints or draws the policy in FILE without running it.\n" +
         "FILE - is standard input; without FILE it is the built-in policy.",
     )
     .argument("[VIEW]")
     .argument("[FILE]")
-    .addHelpText("after", POLICY_HELP)
     .configureHelp({ ...program.configureHelp(), visibleArguments: () => [] })
     .action((_view, _file, _options, { args }: Program) => {
       const [flag] = Object.keys(program.opts<Flags>());
@@ -203,6 +228,7 @@ function addPolicyCommand(program: Program, take: (command: Command) => void): v
       }
       take({ kind: "policy", ...readPolicyCommand(args) });
     });
+  addHelp(policy, program.name(), POLICY_HELP);
 }
 
 function readPolicyCommand([view, file, ...rest]: Values): PolicyCommand {
@@ -226,16 +252,14 @@ function addExplainCommand(
   files: ConfigFiles,
   take: (command: Command) => void,
 ): void {
-  program.command("explain")
+  const explain = program.command("explain")
     .usage("--dst-addrs=ADDR[,ADDR…] [flags] PACKET…")
-    .summary("show what would happen to a packet: see proxy explain --help")
+    .summary(`show what would happen to a packet: see ${program.name()} explain --help`)
     .description("Shows each packet's path through the policy, the decision, and what is sent.")
     .argument("[PACKET...]")
-    .addHelpText("after", EXPLAIN_HELP)
     .configureHelp({ ...program.configureHelp(), visibleArguments: () => [] })
     .action((_packets, _options, { args }: Program) => {
-      const unused = [...OF_DEVICES, "trace"];
-      refuseFlags(program.opts<Flags>(), "explain", unused);
+      refuseFlags(program, "explain", NOT_OF_EXPLAIN);
       if (args.length === 0) {
         throw new SyntaxError(
           'Missing packet after "explain": expected one, as in ' +
@@ -243,13 +267,14 @@ function addExplainCommand(
         );
       }
       const packets = args.map(parsePacket);
-      const flags = files.flags(unused);
+      const flags = files.flags(NOT_OF_EXPLAIN);
       take({
         kind: "explain",
         config: readConfig(flags, memoryNets(flags, "memory"), "off"),
         packets,
       });
     });
+  addHelp(explain, program.name(), EXPLAIN_HELP);
 }
 
 function addReplayCommand(
@@ -259,27 +284,29 @@ function addReplayCommand(
 ): void {
   const replay = program.command("replay")
     .usage("--dst-addrs=ADDR[,ADDR…] --pcap=FILE [flags]")
-    .summary("run a capture in memory: see proxy replay --help")
+    .summary(`run a capture in memory: see ${program.name()} replay --help`)
     .description(
       "Runs the frames of a capture through the proxy in memory, on its clock.",
     )
-    .addHelpText("after", REPLAY_HELP)
     .configureHelp(program.configureHelp());
+  addHelp(replay, program.name(), REPLAY_HELP);
   addFlag(replay, "--pcap <FILE>", "capture to run (required)");
   addFlag(replay, "--out <FILE>", "capture to write of the frames sent (default none)");
-  addFlag(replay, "--pcap-b <FILE>", "capture of side B's interface (required with --ipv4-b)");
+  addFlag(replay, "--pcap-b <FILE>", "capture of side B's interface (default: --pcap has both)");
   addFlag(replay, "--out-b <FILE>", "capture to write of the frames sent to side B (default none)");
   addFlag(replay, "--mtu <BYTES>", `MTU of the interface (default ${DEFAULT_MTU})`);
   addFlag(replay, "--mtu-b <BYTES>", `MTU of side B's interface (default ${DEFAULT_MTU})`);
   replay.action((_options, { args }: Program) => {
     const own = replay.opts<Flags>();
-    refuseFlags(program.opts<Flags>(), "replay", OF_DEVICES);
+    refuseFlags(program, "replay", OF_DEVICES);
     refuseArguments(args);
     const flags = files.flags(OF_DEVICES);
     const config = readConfig(flags, memoryNets(flags, "memory"), "all");
-    const captures = SUFFIXES.slice(0, config.links.length).map((suffix) => ({
+    const captures = SUFFIXES.slice(0, config.links.length).map((suffix, i) => ({
       findMac: !isGiven(flags, `mac${suffix}`),
-      pcap: read(own, `pcap${suffix}`, null, parsePath),
+      pcap: i === 0
+        ? read(own, `pcap${suffix}`, null, parsePath)
+        : readOptional(own, `pcap${suffix}`, parsePath),
       out: readOptional(own, `out${suffix}`, parsePath),
       mtu: read(own, `mtu${suffix}`, DEFAULT_MTU, parseMtu),
     }));
@@ -288,7 +315,7 @@ function addReplayCommand(
   });
 }
 
-const COMMANDS = ["policy", "explain", "replay", "ctl", "help"];
+const COMMANDS = ["policy", "explain", "replay", "ctl", "completion", "man", "help"];
 
 function didYouMean(word: string, words: readonly string[]): string {
   const guess = closest(word, words);
@@ -303,13 +330,44 @@ function withHelpCommand([word, ...rest]: readonly string[]): readonly string[] 
 /** Flags that only a device gives a meaning. */
 const OF_DEVICES = [
   ...["net", "net-b", "host-ipv4", "host-ipv4-b", "offload", "spin"],
-  ...["control", "state", "state-max-age", "log-level"],
+  ...["sandbox", "user", "include-dir"],
+  ...["admin", "admin-host", "admin-insecure-bind"],
+  ...["capture", "capture-options", "capture-dir"],
+  ...["control", "state", "state-max-age", "log-level", "log", "log-connections"],
 ];
 
-function refuseFlags(flags: Flags, command: string, names: readonly string[]): void {
+const NOT_OF_EXPLAIN = [...OF_DEVICES, "trace"];
+
+const NO_FLAGS = () => false;
+const NOTHING = { kind: "any" } as const;
+
+/** What completions and the man page are told of the run and of each command. */
+const FACTS: Readonly<Record<string, CommandFacts>> = {
+  "": { takes: () => true, words: [], help: EXAMPLES },
+  policy: {
+    takes: NO_FLAGS,
+    words: POLICY_VIEWS.map((word) => ({ word, then: { kind: "file" } })),
+    help: POLICY_HELP,
+  },
+  explain: { takes: (flag) => !NOT_OF_EXPLAIN.includes(flag), words: [], help: EXPLAIN_HELP },
+  replay: { takes: (flag) => !OF_DEVICES.includes(flag), words: [], help: REPLAY_HELP },
+  ctl: { takes: (flag) => flag === "control", words: CTL_WORDS, help: CTL_HELP },
+  completion: {
+    takes: NO_FLAGS,
+    words: SHELLS.map((word) => ({ word, then: NOTHING })),
+    help: "",
+  },
+  man: { takes: NO_FLAGS, words: [], help: "" },
+};
+
+/** Values that the help page calls by one word. */
+const VALUES = { LEVEL: LOG_LEVELS, MODE: TRACE_MODES };
+
+function refuseFlags(program: Program, command: string, names: readonly string[]): void {
   for (const name of names) {
-    if (flags[camelCase(name)] === undefined) continue;
-    throw new SyntaxError(`Cannot use --${name} with "${command}", see proxy ${command} --help`);
+    if (!isGiven(program.opts<Flags>(), name)) continue;
+    const page = `${program.name()} ${command} --help`;
+    throw new SyntaxError(`Cannot use --${name} with "${command}", see ${page}`);
   }
 }
 

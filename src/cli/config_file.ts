@@ -21,10 +21,18 @@ export const MAX_CONFIG_BYTES: number = 1 << 20;
 const MAX_ERRORS = 100;
 
 /** Flags that may be given several times. */
-const REPEATED: readonly string[] = ["route"];
+const REPEATED: readonly string[] = ["route", "include-dir"];
 
 /** Flags whose values are paths, relative to the folder of the file. */
-const PATHS: readonly string[] = ["policy", "hash-key-file", "control", "state"];
+const PATHS: readonly string[] = [
+  "policy",
+  "hash-key-file",
+  "control",
+  "state",
+  "include-dir",
+  "capture",
+  "capture-dir",
+];
 
 /** Flags of which the command line only has a use. */
 const NOT_HERE: readonly string[] = ["config", "help", "version"];
@@ -101,7 +109,7 @@ export class ConfigFile {
         wrong(valueAt, "the end of the line", "a value");
       } else {
         this.#places.set(name, [...this.#places.get(name) ?? [], value === "" ? nameAt : valueAt]);
-        const given = PATHS.includes(name) && value !== "-" ? pathOf(file, value) : value;
+        const given = PATHS.includes(name) && value !== "-" ? pathsOf(file, name, value) : value;
         const key = camelCase(name);
         flags[key] = flag.takesValue ? [...valuesOf(flags, name), given] : true;
       }
@@ -120,4 +128,10 @@ export class ConfigFile {
     const place = places[Math.max(0, blamed)]!;
     return new ConfigError(formatAt({ file: this.#file, ...place }, `${flag}: ${reason}`));
   }
+}
+
+/** The path, or the paths, relative to the folder of the file. */
+function pathsOf(file: string, name: string, value: string): string {
+  const parts = name === "include-dir" ? value.split(",") : [value];
+  return parts.map((part) => part === "" ? "" : pathOf(file, part)).join(",");
 }

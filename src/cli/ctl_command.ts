@@ -1,7 +1,7 @@
 /** `proxy ctl COMMAND`: asks a running proxy, or changes it, and prints the answer. */
 import type { ErrorShape } from "../control/shapes.ts";
 import { TABLES } from "../control/tables.ts";
-import { askProxy } from "../process/control/client.ts";
+import { type Answer, askProxy } from "../process/control/client.ts";
 import { writeAll } from "../process/write_all.ts";
 import { type CommandOptions, complain, reported } from "./command.ts";
 
@@ -19,6 +19,9 @@ export interface CtlCommand {
 }
 
 const WATCH_MS = 1000;
+/** How long a proxy may take to begin an answer; these may take as long as they need. */
+const ANSWER_MS = 30_000;
+const LONG: readonly CtlCommand["name"][] = ["trace", "reload", "drain", "upgrade"];
 /** Home, and clear the screen. */
 const CLEAR = "\x1b[H\x1b[2J";
 
@@ -28,12 +31,13 @@ const CLEAR = "\x1b[H\x1b[2J";
 export async function ctlCommand(
   command: CtlCommand,
   { stdout, stderr }: Pick<CommandOptions, "stdout" | "stderr">,
+  answerMs = ANSWER_MS,
 ): Promise<number> {
   const { isWatching } = command;
   const isTerminal = isWatching && !command.isJson && Deno.stdout.isTerminal();
   return await reported(stderr, async () => {
     for (;;) {
-      const { status, pieces } = await askProxy(command.control, command.method, command.target);
+      const { status, pieces } = await ask(command, answerMs);
       if (status >= 400) {
         await complain(stderr, errorText(await textOf(pieces), status));
         return status === 400 ? 2 : 1;
@@ -47,6 +51,17 @@ export async function ctlCommand(
       if (!isTerminal && !command.isJson && !await writeAll(stdout, "\n")) return 0;
     }
   });
+}
+
+async function ask(command: CtlCommand, answerMs: number): Promise<Answer> {
+  const { control, name, method, target } = command;
+  const stop = new AbortController();
+  const timer = LONG.includes(name) ? undefined : setTimeout(() => stop.abort(), answerMs);
+  try {
+    return await askProxy(control, method, target, stop.signal);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** What is printed of an answer: a trace line by line, everything else whole. */
@@ -64,13 +79,14 @@ async function* printed(
   }
 }
 
-async function textOf(pieces: AsyncIterable<string>): Promise<string> {
+export async function textOf(pieces: AsyncIterable<string>): Promise<string> {
   const texts: string[] = [];
   for await (const piece of pieces) texts.push(piece);
   return texts.join("");
 }
 
-function errorText(text: string, status: number): string {
+/** What the proxy says is wrong. */
+export function errorText(text: string, status: number): string {
   try {
     const { error, details = [] } = JSON.parse(text) as ErrorShape;
     return [`error: ${error}`, ...details].join("\n");

@@ -18,7 +18,6 @@ const SHAPE: Readonly<Record<string, string>> = {
   "dst-addrs": "--dst-addrs=ADDR[,ADDR…], as in --dst-addrs=192.168.0.1,192.168.0.2",
   "ipv4-b": "--ipv4-b=ADDR/LEN, as in --ipv4-b=10.0.0.1/24",
   pcap: "--pcap=FILE, as in --pcap=in.pcap",
-  "pcap-b": "--pcap-b=FILE, as in --pcap-b=b.pcap",
 };
 
 /** The flag's value; `fallback` is its text when it is not given, null: it must be given. */

@@ -4,19 +4,27 @@ import { MOST_RETRIES } from "../flow/retries.ts";
 import { parseHealth } from "../policy/notation/parse_health.ts";
 import { parseAddress } from "../wire/address.ts";
 import { checkBackends } from "../datapath/address_rules.ts";
-import type { Config, TapConfig, TraceMode } from "../datapath/config.ts";
+import type { AdminConfig, Config, TapConfig, TraceMode } from "../datapath/config.ts";
+import { WHOLE_CAPTURE } from "../capture/options.ts";
+import { parseCaptureOptions } from "../control/capture_options.ts";
+import type { CaptureConfig } from "../process/captures.ts";
 import type { StateConfig } from "../process/state_file.ts";
 import { type Nets, readLinks } from "./link_flags.ts";
-import { type Flags, isGiven, read, readOptional } from "./flag_values.ts";
+import { FlagError, type Flags, isGiven, read, readAll, readOptional } from "./flag_values.ts";
 import {
   DEFAULT_PORTS,
+  parseAdmin,
   parseFastPath,
+  parseFolders,
+  parseHostNames,
   parseInteger,
   parsePath,
   parsePorts,
+  parseSandbox,
   parseStrays,
   parseSwitch,
   parseTrace,
+  parseUser,
 } from "./values.ts";
 
 export const DEFAULT_MAX_CONN = "262144";
@@ -25,11 +33,14 @@ export const DEFAULT_STRAYS = "reset";
 export const DEFAULT_RETRIES = "3";
 export const DEFAULT_CONNECT_TIMEOUT = "3";
 export const DEFAULT_CHECK = "neighbor";
+export const DEFAULT_LOG = "text";
+export const DEFAULT_LOG_CONNECTIONS = "0/s";
 export const DEFAULT_LOG_LEVEL = "info";
 export const DEFAULT_OFFLOAD = "on";
 export const DEFAULT_SPIN = "100";
 export const DEFAULT_STATE_MAX_AGE = "60";
-export const DEFAULT_FAST_PATH = "off";
+export const DEFAULT_FAST_PATH = "auto";
+export const DEFAULT_SANDBOX = "on";
 const MAX_CONN = 1_000_000;
 const MAX_LIMIT_SOURCES = 10_000_000;
 const MAX_CONNECT_TIMEOUT_SECONDS = 60;
@@ -89,7 +100,7 @@ export function readConfig(flags: Flags, nets: Nets, trace: TraceMode): Config {
     ),
     timeouts: readTimeouts(flags),
     seed: readOptional(flags, "seed", (text) => parseInteger(text, "seed", 0, MAX_SEED)),
-    trace: read(flags, "trace", trace, parseTrace),
+    trace: readOptional(flags, "trace", parseTrace) ?? trace,
     preserveSource: isGiven(flags, "preserve-source"),
     clampMss: readOptional(flags, "clamp-mss", parseSwitch),
     retries: read(
@@ -120,7 +131,23 @@ export function readTapConfig(flags: Flags): TapConfig {
       (text) => parseInteger(text, "time in microseconds", 0, MAX_SPIN_US),
     ),
     fastPath: read(flags, "fast-path", DEFAULT_FAST_PATH, parseFastPath),
+    sandbox: {
+      mode: read(flags, "sandbox", DEFAULT_SANDBOX, parseSandbox),
+      user: readOptional(flags, "user", parseUser),
+      includeDirs: readAll(flags, "include-dir", parseFolders).flat(),
+    },
+    admin: readAdminConfig(flags),
   };
+}
+
+function readAdminConfig(flags: Flags): AdminConfig | null {
+  const names = readOptional(flags, "admin-host", parseHostNames);
+  const isInsecure = isGiven(flags, "admin-insecure-bind");
+  const admin = readOptional(flags, "admin", (text) => parseAdmin(text, isInsecure));
+  if (admin !== null) return { ...admin, names: names ?? [] };
+  const alone = names !== null ? "admin-host" : isInsecure ? "admin-insecure-bind" : null;
+  if (alone !== null) throw new FlagError(alone, "Cannot use without --admin");
+  return null;
 }
 
 export function readStateConfig(flags: Flags): StateConfig | null {
@@ -134,6 +161,16 @@ export function readStateConfig(flags: Flags): StateConfig | null {
   if (file !== null) return { file, maxAgeMs: seconds * 1000 };
   if (!isGiven(flags, "state-max-age")) return null;
   throw new SyntaxError("--state-max-age: Cannot use without --state");
+}
+
+export function readCaptureConfig(flags: Flags): CaptureConfig {
+  const file = readOptional(flags, "capture", parsePath);
+  const options = readOptional(flags, "capture-options", parseCaptureOptions);
+  const dir = readOptional(flags, "capture-dir", parsePath);
+  if (file === null && options !== null) {
+    throw new FlagError("capture-options", "Cannot use without --capture");
+  }
+  return { file, options: options ?? WHOLE_CAPTURE, dir };
 }
 
 function readTimeouts(flags: Flags): Timeouts {

@@ -74,8 +74,9 @@ Flags --config, --policy, --hash-key-file, --check, --ipv4, --gateway, --route,
 --trace are those of a run; for the same decisions give those of the run that
 was captured (seed default 0, trace default all). Backends are not checked:
 frames of checks that the capture has are left out.
-With --ipv4-b and the other flags of side B there are two captures, whose
-records are taken, and counted, in the order of time.
+A capture is a pcap or a pcapng file. With --ipv4-b and the other flags of side
+B there are two, whose records are taken, and counted, in the order of time; or
+one pcapng file with two interfaces, the first of which is side A's.
 Without --mac the proxy's MAC address is found in the capture. Frames from that
 address are not received but compared with those sent here, ARP requests
 excepted.
@@ -111,6 +112,9 @@ Commands that read:
                               packets for which the predicate holds, as they
                               come (100, 60 s)
   version                     of the running proxy
+  top [--interval=TIME] [--once]
+                              all of this as it changes, with rates, on the
+                              terminal; ? there shows the keys
 Commands that change:
   reload                      as SIGHUP; errors, and exit code 1, if anything is
                               wrong
@@ -123,6 +127,11 @@ Commands that change:
                               one more backend in a pool; used when it answers
   remove BACKEND              one less in a pool; from maintenance only
   weight BACKEND N            its share of new connections, 0 to 256
+  capture start NAME [filter=PREDICATE] [drops-only] [snaplen=N] [max-size=10M]
+          [rotate=N] [duration=60s]
+                              packets into the pcapng file NAME, which must be
+                              new, in the folder of --capture-dir
+  capture stop                ends it
   kill FILTER…|all            resets TCP connections on both sides and forgets
                               them, and others that fit
 
@@ -143,6 +152,7 @@ Examples:
   proxy ctl connections state=established source=10.0.0.0/8 older=1h
   proxy ctl kill backend=192.168.0.3
   proxy ctl trace 'tcp.dport = 80 and new' limit=10
+  proxy ctl capture start web.pcapng 'filter=tcp.dport = 80' duration=60s
 
 Exit codes: 0, 1 for a failure (no proxy there, a wrong policy), 2 for a wrong
 command line.`;

@@ -7,9 +7,12 @@ import { type About, type Command, parseArgs } from "./args.ts";
 import { complain, reported } from "./command.ts";
 import { MAX_CONFIG_BYTES } from "./config_file.ts";
 import { ctlCommand } from "./ctl_command.ts";
+import { topCommand } from "./top_command.ts";
 import { explainCommand } from "./explain_command.ts";
+import { nameOf } from "../process/captures.ts";
 import { reasonOf } from "../process/file_error.ts";
-import { openLog } from "../process/log.ts";
+import { lostLine, openLog } from "../process/log.ts";
+import type { LogEvent } from "../core/log_events.ts";
 import { Outlet } from "../process/outlet.ts";
 import { policyCommand } from "./policy_command.ts";
 import { replayCommand } from "./replay_command.ts";
@@ -24,13 +27,21 @@ import { writeAll } from "../process/write_all.ts";
 const FLUSH_MS = 500;
 
 export interface Platform {
+  /** How the program was called. */
+  readonly name: string;
   /** Path of the shim, built first where it must be. Throws an Error with the compiler's words. */
   readonly shim: () => Promise<string>;
   /** Loads what draws SVG: too large to be part of every run. */
   readonly svg: () => Promise<typeof import("./svg.ts")>;
   readonly build: "source" | "compiled" | "portable";
+  /** The folder from which threads are loaded while it runs; null: they are within it. */
+  readonly sources: string | null;
+  /** Starts the thread that serves `--admin` (`src/process/admin/worker.ts`). */
+  readonly adminThread: () => Worker;
   /** Starts the thread that serves the control socket (`src/process/control/worker.ts`). */
   readonly controlThread: () => Worker;
+  /** Starts the thread that makes policies (`src/process/policies/worker.ts`). */
+  readonly policyThread: () => Worker;
 }
 
 /**
@@ -56,7 +67,7 @@ export async function main(
   program: Program,
 ): Promise<number> {
   const { stdout, stderr } = Deno;
-  const about = { version: manifest.version, build: platform.build };
+  const about = { name: platform.name, version: manifest.version, build: platform.build };
   const command = await readCommand(args, about);
   if (command.kind === "run") ignoreSignals();
   giveUp(unneededBy(command, platform.build === "source"));
@@ -90,11 +101,14 @@ export async function main(
       return await replayCommand(command, options);
     case "ctl":
       return await ctlCommand(command, options);
+    case "top":
+      return await topCommand(command, options);
     case "run":
       return await runCommand(
         command,
         platform,
         program,
+        command.configFile ?? null,
         () => readCommand(args, about, readTextFileAgain),
       );
     case "usage-error":
@@ -126,7 +140,12 @@ async function readCommand(
 function unneededBy(command: GivenCommand, isSource: boolean): Deno.PermissionName[] {
   switch (command.kind) {
     case "run": // sources make the shim
-      return command.control !== null ? [] : isSource ? ["net", "sys"] : ["net", "sys", "write"];
+      return command.control !== null || command.tap.admin !== null
+        ? []
+        : isSource
+        ? ["net", "sys"]
+        : ["net", "sys", "write"];
+    case "top":
     case "ctl": // a Unix socket is written and read
       return ["sys", "ffi"];
     case "replay":
@@ -159,10 +178,16 @@ function filesOf(command: GivenCommand): { inputs: NamedFile[]; outputs: NamedFi
   if (command.kind === "run" && command.state !== null) {
     outputs.push({ name: "--state", file: command.state.file });
   }
+  if (command.kind === "run" && command.captures.file !== null) {
+    const { file, options } = command.captures;
+    for (let i = 0; i < options.files; i++) {
+      outputs.push({ name: "--capture", file: nameOf(file, options, i) });
+    }
+  }
   if (command.kind !== "replay") return { inputs, outputs };
   for (const [i, { pcap, out }] of command.captures.entries()) {
     const suffix = i === 0 ? "" : "-b";
-    inputs.push({ name: `--pcap${suffix}`, file: pcap });
+    if (pcap !== null) inputs.push({ name: `--pcap${suffix}`, file: pcap });
     if (out !== null) outputs.push({ name: `--out${suffix}`, file: out });
   }
   return { inputs, outputs };
@@ -171,17 +196,30 @@ function filesOf(command: GivenCommand): { inputs: NamedFile[]; outputs: NamedFi
 /** A run: the console never holds it up, and when that fails the run goes on without. */
 async function runCommand(
   settings: Extract<Command, { kind: "run" }>,
-  { shim, controlThread, build }: Platform,
+  { shim, sources, adminThread, controlThread, policyThread, build }: Platform,
   { policy: builtIn, customs }: Program,
+  configFile: string | null,
   reread: () => Promise<GivenCommand>,
 ): Promise<number> {
   let code = 0;
-  const stderr: Outlet = new Outlet(Deno.stderr, undefined, () => code = 1);
-  const stdout = new Outlet(Deno.stdout, undefined, (reason) => {
-    stderr.offer(`error: Cannot write output: ${reason}\n`);
+  const { format } = settings.log;
+  const stderr: Outlet = new Outlet(
+    Deno.stderr,
+    undefined,
+    () => code = 1,
+    lostLine(format, Date.now),
+  );
+  const log = openLog(stderr, Deno.stderr.isTerminal() && !Deno.noColor, format);
+  const complainOf = (message: string, event: LogEvent) => {
     code = 1;
-  });
-  const log = openLog(stderr, Deno.stderr.isTerminal() && !Deno.noColor);
+    if (format === "json") log.error(message, event);
+    else stderr.offer(`error: ${message}\n`);
+  };
+  const stdout = new Outlet(
+    Deno.stdout,
+    undefined,
+    (reason) => complainOf(`Cannot write output: ${reason}`, "output-failed"),
+  );
   log.setLevel(settings.logLevel);
   try {
     const about = { version: manifest.version, build };
@@ -192,18 +230,22 @@ async function runCommand(
     };
     await run({
       settings,
+      configFile,
       reread: rereadSettings,
       builtIn,
       customs,
       shim,
+      sources,
       stdout,
+      stderr,
       log,
+      adminThread,
       controlThread,
+      policyThread,
       about,
     });
   } catch (error) {
-    stderr.offer(`error: ${error instanceof Error ? error.message : String(error)}\n`);
-    code = 1;
+    complainOf(error instanceof Error ? error.message : String(error), "failed");
   }
   await stdout.flush(FLUSH_MS);
   await stderr.flush(FLUSH_MS);

@@ -7,7 +7,8 @@ import type { Writer } from "../process/writer.ts";
 import { check } from "../policy/check/check.ts";
 import { footprintOf, formatBytes } from "../policy/engine/footprint.ts";
 import { graphOf } from "../policy/picture/graph.ts";
-import { type Customs, formatError, parse, type PolicyError } from "../policy/notation/parse.ts";
+import { finish } from "../core/slices.ts";
+import { type Customs, formatError, type PolicyError } from "../policy/notation/parse.ts";
 import { tooLargeOf } from "../policy/engine/plan.ts";
 import { counted, printable } from "../core/text.ts";
 import { format } from "../policy/printing/format.ts";
@@ -16,7 +17,7 @@ import { renderDot, renderMermaid } from "../policy/picture/render.ts";
 import { SourceLimits } from "../policy/engine/source_limits.ts";
 import { reported } from "./command.ts";
 import { DEFAULT_MAX_CONN, DEFAULT_MAX_LIMIT_SOURCES } from "./flags.ts";
-import { type ReadFile, readPolicy } from "../process/policy_file.ts";
+import { parseSource, type ReadFile, readPolicy } from "../process/policy_file.ts";
 import {
   errorsIn,
   formatFindings,
@@ -80,9 +81,9 @@ async function load(
     const [positions, sources] = [new Map(), new Map()];
     return { name: "built-in policy", policy: builtIn, positions, sources };
   }
-  const { text, ...options } = await readPolicy(file, read);
-  const parsed = parse(text, { ...options, customs });
-  return parsed.policy === null ? [...parsed.errors] : { name: options.file, ...parsed };
+  const source = await readPolicy(file, read);
+  const parsed = finish(parseSource(source, customs));
+  return parsed.policy === null ? [...parsed.errors] : { name: source.file, ...parsed };
 }
 
 async function textOf(

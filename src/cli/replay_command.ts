@@ -1,9 +1,10 @@
 /**
- * `proxy replay --pcap=FILE …`: runs a capture through the appliance in memory, or one of each
- * side's interface, merged by time. No TAP device, no root. Prints what a run prints, its summary,
- * and how the frames compare with those of the capture.
+ * `proxy replay --pcap=FILE …`: runs a capture through the appliance in memory, of both sides, or
+ * one of each side's interface, merged by time. No TAP device, no root. Prints what a run prints,
+ * its summary, and how the frames compare with those of the capture.
  */
-import { mergeByTime, type PcapRecord, readPcap } from "../device/capture/pcap.ts";
+import type { PcapRecord } from "../device/capture/pcap.ts";
+import { readCaptures } from "../device/capture/records.ts";
 import { printable } from "../core/text.ts";
 import {
   type Address,
@@ -38,8 +39,8 @@ export interface ReplayCommand {
 export interface CaptureFiles {
   /** Take the proxy's MAC address from the capture instead of the configuration. */
   readonly findMac: boolean;
-  /** Path of the capture. */
-  readonly pcap: string;
+  /** Path of the capture; null: side A's has this side, too. */
+  readonly pcap: string | null;
   /** Path for a capture of what is sent, or null. */
   readonly out: string | null;
   /** MTU of the interface. */
@@ -61,14 +62,16 @@ export async function replayCommand(
     const { config: given, captures } = command;
     const { length } = given.links;
     const policy = await loadPolicyOr(builtIn, length, given.policy, customs);
-    const files = await Promise.all(captures.map(({ pcap }) => readCaptureFile(pcap)));
-    const records = mergeByTime(files.map(readPcap));
+    const paths = captures.flatMap(({ pcap }) => pcap ?? []);
+    const files = await Promise.all(paths.map(readCaptureFile));
+    const records = readCaptures(files, length);
+    const recordsOf = (link: number) => wholeRecords(files, length, link);
     const links = mapLinks(
       given.links,
-      (link, i) => captures[i]!.findMac ? withMacOf(files[i]!, link) : link,
+      (link, i) => captures[i]!.findMac ? withMacOf(recordsOf(i), link) : link,
     );
     const config: Config = { ...given, links };
-    const silent = links.map((link, i) => silentNeighbors(files[i]!, link));
+    const silent = links.map((link, i) => silentNeighbors(recordsOf(i), link));
     using writers = new DisposableStack();
     const outs: (CaptureWriter | null)[] = [];
     for (const { out } of captures) {
@@ -88,6 +91,7 @@ export async function replayCommand(
         first: silent[i]!.map((neighbor) => arpReplyFrame(neighbor, link)),
       })),
       await loadHashKey(config.hashKeyFile),
+      customs,
     );
     const flush = async (all: boolean): Promise<void> => {
       const { stdout: printed, stderr: complaints } = texts;
@@ -97,7 +101,7 @@ export async function replayCommand(
       await writeAll(stderr, complaints);
     };
     for (const [i, link] of links.entries()) {
-      texts.stdout += `${printable(captures[i]!.pcap)}: ${formatLink(link)}, ` +
+      texts.stdout += `${printable(captures[i]!.pcap ?? paths[0]!)}: ${formatLink(link)}, ` +
         `backends ${formatBackends(config.dstAddrs)}\n`;
     }
     for (const { address, mac } of silent.flat()) {
@@ -148,12 +152,15 @@ const MAX_SILENT = 4096;
  * Hosts of the own subnet that have sent packets to the proxy or through it, but never an ARP
  * packet: the capture did not begin early enough to show where they are.
  */
-function silentNeighbors(bytes: Uint8Array, link: LinkConfig): readonly Neighbor[] {
+function silentNeighbors(
+  records: Iterable<PcapRecord>,
+  link: LinkConfig,
+): readonly Neighbor[] {
   const { address: own, mac: ownMac } = link;
   const subnet = subnetOn(link);
   const spoken = new Set<number>();
   const silent = new Map<number, Mac>();
-  for (const { frame } of wholeRecords(bytes)) {
+  for (const { frame } of records) {
     const ends = endsOf(frame);
     if (ends === null || ends.src === own || !inSubnet(ends.src, subnet)) continue;
     if (isArp(frame)) {
@@ -166,18 +173,22 @@ function silentNeighbors(bytes: Uint8Array, link: LinkConfig): readonly Neighbor
   return Array.from(silent, ([address, mac]) => ({ address, mac }));
 }
 
-/** The records up to one that can't be read, which is said when the replay comes to it. */
-function* wholeRecords(bytes: Uint8Array): Generator<PcapRecord> {
+/** Those of a link, up to one that can't be read, which is said when the replay comes to it. */
+function* wholeRecords(
+  files: readonly Uint8Array[],
+  links: number,
+  link: number,
+): Generator<PcapRecord> {
   try {
-    yield* readPcap(bytes);
+    for (const [record, number] of readCaptures(files, links)) if (number === link) yield record;
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
   }
 }
 
 /** The link with the MAC address that the proxy's address has in the capture. */
-function withMacOf(bytes: Uint8Array, link: LinkConfig): LinkConfig {
-  for (const { frame } of wholeRecords(bytes)) {
+function withMacOf(records: Iterable<PcapRecord>, link: LinkConfig): LinkConfig {
+  for (const { frame } of records) {
     const mac = ownerOf(frame, link.address);
     if (mac !== null) return { ...link, mac };
   }

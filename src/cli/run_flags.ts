@@ -6,11 +6,14 @@ import {
   DEFAULT_CHECK,
   DEFAULT_CONNECT_TIMEOUT,
   DEFAULT_FAST_PATH,
+  DEFAULT_LOG,
+  DEFAULT_LOG_CONNECTIONS,
   DEFAULT_LOG_LEVEL,
   DEFAULT_MAX_CONN,
   DEFAULT_MAX_LIMIT_SOURCES,
   DEFAULT_OFFLOAD,
   DEFAULT_RETRIES,
+  DEFAULT_SANDBOX,
   DEFAULT_SPIN,
   DEFAULT_STATE_MAX_AGE,
   DEFAULT_STRAYS,
@@ -71,8 +74,19 @@ export function addRunFlags(program: Program): void {
   flag("--policy <FILE>", "policy to run, reloaded at SIGHUP (default: built-in)");
   flag("--seed <N>", "seed of a repeatable run, for replay and tests (default random)");
   flag("--hash-key-file <FILE>", "key that instances share: by source, by maglev (default none)");
-  flag("--trace <MODE>", "PDUs shown: auto (50 a second), all or off (default auto)");
-  flag("--log-level <LEVEL>", `log lines: info, warning or error (default ${DEFAULT_LOG_LEVEL})`);
+  flag("--trace <MODE>", "PDUs shown: auto, all, drops, off or a predicate (default auto)");
+  flag("--capture <FILE>", "packets into a pcapng file, each with its decision (default none)");
+  flag(
+    "--capture-options <OPTION …>",
+    "drops-only, snaplen=N, max-size=10M, rotate=N, duration=60s and, last, filter=PREDICATE (default: all, whole)",
+  );
+  flag("--capture-dir <FOLDER>", "folder of captures that ctl starts (default none)");
+  flag("--log <text|json>", `log lines as text, or as JSON objects (default ${DEFAULT_LOG})`);
+  flag("--log-level <LEVEL>", `debug, info, warning or error (default ${DEFAULT_LOG_LEVEL})`);
+  flag(
+    "--log-connections <N/s>",
+    `lines a second about connections opened and closed (default ${DEFAULT_LOG_CONNECTIONS})`,
+  );
   flag(
     "--offload <on|off>",
     `TCP segmentation and checksum offload (default ${DEFAULT_OFFLOAD})`,
@@ -82,6 +96,15 @@ export function addRunFlags(program: Program): void {
     "--fast-path <auto|on|off>",
     `the kernel carries established connections (default ${DEFAULT_FAST_PATH})`,
   );
+  flag(
+    "--sandbox <on|strict|off>",
+    `gives up what a run does not need, once it is open (default ${DEFAULT_SANDBOX})`,
+  );
+  flag("--user <NAME>", "goes on as this user, once all is open (default: the same)");
+  flag("--include-dir <FOLDER,…>", "more folders to include from, repeatable (default none)");
+  flag("--admin <ADDR:PORT>", "serves metrics, as in 127.0.0.1:9100 (default: nowhere)");
+  flag("--admin-host <NAME,…>", "names for its Host header (default: the address, localhost)");
+  program.option("--admin-insecure-bind", "--admin may be reached by others (default: it may not)");
   flag("--control <PATH>", "Unix socket to be asked and changed at (default none)");
   flag("--state <FILE>", "keeps connections over a restart (default none)");
   flag(

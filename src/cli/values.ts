@@ -11,17 +11,18 @@ import {
   parseMac,
   subnetOf,
 } from "../wire/address.ts";
+import { parsePredicate } from "../policy/notation/parse_one_predicate.ts";
 import type { Route } from "../stack/routes.ts";
 import { checkOwnAddress } from "../datapath/address_rules.ts";
 import { checkDeviceName } from "../device/device_name.ts";
-import type { LogLevel } from "../process/log.ts";
-import type { FastPathMode, StrayMode, TraceMode } from "../datapath/config.ts";
+import type { LogFormat, LogLevel } from "../process/log.ts";
+import type { FastPathMode, SandboxMode, StrayMode, TraceMode } from "../datapath/config.ts";
 
 const DEFAULT_PREFIX = 24;
 export const DEFAULT_PORTS = "1024-65535";
 export const DEFAULT_MTU = "1500";
-const LOG_LEVELS: readonly string[] = ["info", "warning", "error"];
-const TRACE_MODES: readonly string[] = ["auto", "all", "off"] satisfies TraceMode[];
+export const LOG_LEVELS: readonly string[] = ["debug", "info", "warning", "error"];
+export const TRACE_MODES: readonly string[] = ["auto", "all", "drops", "off"] satisfies TraceMode[];
 
 /** Throws a RangeError for what can't name a device. */
 export function parseDevice(text: string): string {
@@ -98,6 +99,34 @@ export function parsePath(text: string): string {
   return text;
 }
 
+/** `127.0.0.1:9100`; of an address that others reach only if that is meant. */
+export function parseAdmin(text: string, isInsecure: boolean): { host: string; port: number } {
+  const fail = `Cannot parse "${text}" as address to listen at`;
+  const parts = /^([^:]+):(\d+)$/.exec(text);
+  if (parts === null) throw new SyntaxError(`${fail}: expected ADDR:PORT, as in 127.0.0.1:9100`);
+  const address = parseAddress(parts[1]!);
+  const port = Number(parts[2]);
+  if (port < 1 || port > 65_535) throw new RangeError(`${fail}: port must be 1 to 65535`);
+  if (address >>> 24 !== 127 && !isInsecure) {
+    throw new RangeError(
+      `Cannot listen at ${text}: others could read it, expected 127.0.0.1, or --admin-insecure-bind`,
+    );
+  }
+  return { host: formatAddress(address), port };
+}
+
+/** `proxy1,proxy1.example.org`, in small letters. */
+export function parseHostNames(text: string): readonly string[] {
+  const names = text.toLowerCase().split(",");
+  for (const name of names) {
+    if (/^[a-z\d]([a-z\d.-]*[a-z\d])?$/.test(name)) continue;
+    throw new SyntaxError(
+      `Cannot use "${name}" as host name: expected one as in proxy1.example.org`,
+    );
+  }
+  return names;
+}
+
 /** Standard input can't be read a second time. */
 export function parseConfigPath(text: string): string {
   if (text === "-") throw new SyntaxError(`Cannot use "-" as config file: expected a path`);
@@ -120,9 +149,29 @@ export function parseStrays(text: string): StrayMode {
 
 export function parseLogLevel(text: string): LogLevel {
   if (!LOG_LEVELS.includes(text)) {
-    throw new SyntaxError(`Cannot parse "${text}" as log level: expected info, warning or error`);
+    throw new SyntaxError(
+      `Cannot parse "${text}" as log level: expected debug, info, warning or error`,
+    );
   }
   return text as LogLevel;
+}
+
+export function parseLogFormat(text: string): LogFormat {
+  if (text !== "text" && text !== "json") {
+    throw new SyntaxError(`Cannot parse "${text}" as log format: expected text or json`);
+  }
+  return text;
+}
+
+/** Most lines a second: their text takes the packet thread's time. */
+const MAX_LINE_RATE = 1000;
+
+export function parseLineRate(text: string): number {
+  const rate = /^(\d+)\/s$/.exec(text);
+  if (rate === null) {
+    throw new SyntaxError(`Cannot parse "${text}" as rate: expected N/s, as in 10/s`);
+  }
+  return parseInteger(rate[1]!, "lines a second", 0, MAX_LINE_RATE);
 }
 
 export function parseFastPath(text: string): FastPathMode {
@@ -132,9 +181,42 @@ export function parseFastPath(text: string): FastPathMode {
   return text;
 }
 
-export function parseTrace(text: string): TraceMode {
-  if (!TRACE_MODES.includes(text)) {
-    throw new SyntaxError(`Cannot parse "${text}" as trace mode: expected auto, all or off`);
+export function parseSandbox(text: string): SandboxMode {
+  if (text !== "on" && text !== "strict" && text !== "off") {
+    throw new SyntaxError(`Cannot parse "${text}" as sandbox mode: expected on, strict or off`);
   }
-  return text as TraceMode;
+  return text;
+}
+
+/** Of an account: passwd(5). */
+export function parseUser(text: string): string {
+  if (/^[A-Za-z_][\w.-]{0,31}$/.test(text)) return text;
+  throw new SyntaxError(`Cannot use "${text}" as user: expected a name, as in treegate`);
+}
+
+/** `a,b`: paths. */
+export function parseFolders(text: string): readonly string[] {
+  return text.split(",").map(parsePath);
+}
+
+/** A mode's word, or a predicate, read when the policy is known whose lists it may name. */
+export function parseTrace(text: string): TraceMode {
+  if (TRACE_MODES.includes(text)) return text as Extract<TraceMode, string>;
+  if (/^[a-z]*$/.test(text) && !isPredicate(text)) {
+    throw new SyntaxError(
+      `Cannot parse "${text}" as trace mode: expected auto, all, drops, off or a predicate, ` +
+        "as in 'tcp.dport = 443'",
+    );
+  }
+  return { filter: text };
+}
+
+/** True for one without names of a policy's. */
+function isPredicate(text: string): boolean {
+  try {
+    parsePredicate(text, { lists: {}, pools: {} }, {});
+    return true;
+  } catch {
+    return false;
+  }
 }

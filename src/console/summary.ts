@@ -12,8 +12,14 @@ import { formatAddress } from "../wire/address.ts";
 const COUNT_WIDTH = 12;
 const INDENT = "  ";
 
-/** The summary's lines, each ended by a newline. */
-export function formatSummary(snapshot: Snapshot): string {
+/**
+ * The summary's lines, each ended by a newline. `captured`: packets of captures; null: there were
+ * none.
+ */
+export function formatSummary(
+  snapshot: Snapshot,
+  captured: { readonly packets: number; readonly lost: number } | null = null,
+): string {
   const { frames, pdusIn, pdusOut, carried, checks, connections, pools } = snapshot;
   const lines = [
     [
@@ -32,6 +38,9 @@ export function formatSummary(snapshot: Snapshot): string {
     ...(checks === null
       ? []
       : [["Checks", `${checks.framesOut} frames out, ${checks.framesIn} frames in`]]),
+    ...(captured === null
+      ? []
+      : [["Captured", `${captured.packets} packets, ${captured.lost} lost`]]),
     ...pools.flatMap(({ name, members }) =>
       members.map((member) => ["Backend", formatMember(name, member)])
     ),

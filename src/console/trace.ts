@@ -5,16 +5,21 @@
  *
  *     … 1234 more PDUs in the last second: 1000 Forward, 234 Drop
  *
+ * `drops` and a filter show and count as many of theirs, and nothing is done for any other.
+ *
  * On the packet path, in this order:
  *
- *     wants(nowMs) ─┬─ true ──► received(view, pdu) … decided(outcome)   one entry
- *                   └─ false ─► skipped(decision, nowMs)                 a count; allocates nothing
+ *     wants(nowMs, pdu) ─┬─ true ──► received(view, pdu) … takes(…) … decided(outcome)   one entry
+ *                        └─ false ─► skipped(decision, nowMs)      a count; allocates nothing
  *
  * The text of a PDU is made in `src/console/pdu_text.ts`.
  */
 import type { TraceMode } from "../datapath/config.ts";
+import { type Asked, type Interest, interestIn, type Some } from "../datapath/interest.ts";
 import type { Observer, Outcome } from "../datapath/observer.ts";
-import { DECISION_NAMES } from "../policy/language/ast.ts";
+import { DECISION_NAMES, DROP } from "../policy/language/ast.ts";
+import type { Customs } from "../policy/notation/parse.ts";
+import { parsePredicate } from "../policy/notation/parse_one_predicate.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import { formatPdu } from "./pdu_text.ts";
 import { formatDecision } from "./summary.ts";
@@ -27,7 +32,7 @@ export interface Sink {
   offer(text: string): boolean;
 }
 
-/** PDUs that mode `auto` shows within any second. */
+/** PDUs that are shown within any second, but for mode `all`. */
 const PDUS_PER_SECOND = 50;
 
 const SECOND_MS = 1000;
@@ -36,14 +41,40 @@ const SECOND_MS = 1000;
 const SHORT_DUMP_BYTES = 256;
 const WHOLE_DUMP_BYTES = 65_535;
 
+/**
+ * The trace of that mode; null: nothing is shown. Throws a SyntaxError that says where its filter
+ * is wrong, which may name lists of the policy and the user's functions.
+ */
+export function traceOf(
+  mode: TraceMode,
+  outlet: Sink,
+  asked: Asked,
+  customs: Customs,
+): Trace | null {
+  if (mode === "off") return null;
+  if (typeof mode === "string") return new Trace(mode, outlet);
+  try {
+    const when = parsePredicate(mode.filter, asked.policy, customs);
+    return new Trace("filter", outlet, interestIn(when, asked));
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new SyntaxError(`--trace: ${error.message}`);
+  }
+}
+
+/** `auto`, unless told. */
+export function formatTraceMode(mode: TraceMode): string {
+  return typeof mode === "string" ? mode : mode.filter;
+}
+
 export class Trace implements Observer {
   /** Most bytes of one PDU to dump; what is left out shows as `… N more bytes`. */
   readonly dumpLimitBytes: number;
 
-  readonly mostPerSecond: number;
-
-  readonly #mode: TraceMode;
+  readonly #mode: Extract<TraceMode, string> | "filter";
   readonly #outlet: Sink;
+  /** Of the filter. */
+  readonly #interest: Interest | null;
 
   /** When the last 50 PDUs were shown, a ring; `#next` is the oldest. */
   readonly #shownMs = new Float64Array(PDUS_PER_SECOND).fill(-Infinity);
@@ -52,37 +83,81 @@ export class Trace implements Observer {
   /** PDUs not shown since `#sinceMs`, per decision. */
   readonly #skipped = new Float64Array(DECISION_NAMES.length);
   #sinceMs = -Infinity;
+  /** When the PDU at hand came, and its text; empty: it is made when it is shown. */
+  #nowMs = 0;
   #received = "";
+  #view: DataView | null = null;
 
-  constructor(mode: TraceMode, outlet: Sink) {
+  /** With the `interest` of the filter, if that is the mode. */
+  constructor(
+    mode: Extract<TraceMode, string> | "filter",
+    outlet: Sink,
+    interest: Interest | null = null,
+  ) {
     this.dumpLimitBytes = mode === "all" ? WHOLE_DUMP_BYTES : SHORT_DUMP_BYTES;
-    this.mostPerSecond = mode === "all" ? Infinity : mode === "auto" ? PDUS_PER_SECOND : 0;
     this.#mode = mode;
     this.#outlet = outlet;
+    this.#interest = interest;
+  }
+
+  /** It hears of drops afterwards; what its filter is for counts if it is not shown. */
+  plain(nowMs: number): Some {
+    if (this.#mode === "drops") return "none";
+    return this.#interest?.holds ?? (this.#isBusy(nowMs) ? "none" : "all");
+  }
+
+  /** Beside `all`, what the kernel carries is too much to be shown anyway, or soon will be. */
+  kept(nowMs: number, rate: number): Some {
+    switch (this.#mode) {
+      case "all":
+        return "all";
+      case "auto":
+        return this.#isBusy(nowMs) || rate > PDUS_PER_SECOND ? "none" : "all";
+      default:
+        return this.#interest?.mayHoldLater ?? "none";
+    }
+  }
+
+  get seesDrops(): boolean {
+    return this.#mode === "drops";
   }
 
   /** True while no PDU would be shown. */
-  isBusy(nowMs: number): boolean {
+  #isBusy(nowMs: number): boolean {
     if (this.#mode === "off") return true;
-    const hadEnough = this.#mode === "auto" && nowMs - this.#shownMs[this.#next]! < SECOND_MS;
+    const hadEnough = this.#mode !== "all" && nowMs - this.#shownMs[this.#next]! < SECOND_MS;
     return hadEnough || this.#outlet.full;
   }
 
   /**
-   * Whether the PDU at hand is to be shown; if so, it takes one of the second's places. Never true
-   * while the console has no room. A true must be followed by `received` and `decided`, a false by
-   * `skipped`.
+   * Whether the PDU at hand may be shown. A true must be followed by `received` and `takes`, and
+   * that, if it is true, by `decided`; a false by `skipped`.
    */
-  wants(nowMs: number): boolean {
-    if (this.isBusy(nowMs)) return false;
-    this.#shownMs[this.#next] = nowMs;
-    this.#next = (this.#next + 1) % PDUS_PER_SECOND;
-    return true;
+  wants(nowMs: number, pdu: Pdu): boolean {
+    this.#nowMs = nowMs;
+    if (this.#interest !== null) return this.#interest.mayHold(pdu);
+    return this.#mode === "drops" || !this.#isBusy(nowMs);
   }
 
   /** Keeps the text of a PDU until its decision is known. */
   received(view: DataView, pdu: Readonly<Pdu>): void {
-    this.#received = formatPdu(view, pdu, this.dumpLimitBytes);
+    this.#view = view;
+    const isShown = this.#mode !== "drops" && !this.#isBusy(this.#nowMs);
+    this.#received = isShown ? formatPdu(view, pdu, this.dumpLimitBytes) : "";
+  }
+
+  /** Whether the PDU is shown; if so, it takes one of the second's places, else it is counted. */
+  takes(pdu: Pdu, decision: number): boolean {
+    if (this.#mode === "drops" && decision !== DROP) return false;
+    if (this.#interest !== null && !this.#interest.holds(pdu)) return false;
+    if (this.#isBusy(this.#nowMs)) {
+      this.#count(decision, this.#nowMs, 1);
+      return false;
+    }
+    this.#shownMs[this.#next] = this.#nowMs;
+    this.#next = (this.#next + 1) % PDUS_PER_SECOND;
+    if (this.#received === "") this.#received = formatPdu(this.#view!, pdu, this.dumpLimitBytes);
+    return true;
   }
 
   /**
@@ -95,7 +170,10 @@ export class Trace implements Observer {
 
   /** Counts PDUs that are not shown by the number of their decision. */
   skipped(decision: number, nowMs: number, count = 1): void {
-    if (this.#mode === "off") return;
+    if (this.#mode === "auto" || this.#mode === "all") this.#count(decision, nowMs, count);
+  }
+
+  #count(decision: number, nowMs: number, count: number): void {
     if (this.#sinceMs === -Infinity) this.#sinceMs = nowMs;
     this.#skipped[decision]! += count;
   }

@@ -1,4 +1,5 @@
 /** Answers the control thread's requests in the packet thread, between two bursts. */
+import type { CaptureOptions } from "../capture/options.ts";
 import type { Appliance } from "../datapath/appliance.ts";
 import { type Member, nameOf } from "../flow/backends/member.ts";
 import type { Log } from "../core/log.ts";
@@ -17,7 +18,15 @@ import {
 } from "./request.ts";
 import { changeMember, memberNamed } from "./members.ts";
 import { checkPool, type Overlay, parseMemberName } from "./overlay.ts";
+import type { CaptureShape } from "./shapes.ts";
 import { Tracer } from "./tracer.ts";
+
+/** How captures are started and stopped; both throw or reject as `answer` does. */
+export interface CaptureControl {
+  readonly start: (name: string, options: CaptureOptions) => CaptureShape;
+  readonly stop: () => Promise<CaptureShape>;
+  readonly state: CaptureShape | null;
+}
 
 export interface ControllerOptions {
   readonly appliance: Appliance;
@@ -37,6 +46,7 @@ export interface ControllerOptions {
   readonly customs: Customs;
   /** Hears of every change that was asked for. */
   readonly log: Pick<Log, "info">;
+  readonly captures: CaptureControl;
   /** Resolves after other work has had its turn. */
   readonly pause: () => Promise<void>;
 }
@@ -56,7 +66,7 @@ export class Controller {
 
   /** Throws a Refusal, a SyntaxError or a RangeError of one line for what can't be done. */
   answer(request: Request): Answer | Promise<Answer> {
-    const { appliance, pause, policyFile, policyText, reload } = this.#options;
+    const { appliance, captures, pause, policyFile, policyText, reload } = this.#options;
     switch (request.ask) {
       case "counters":
         return {
@@ -64,6 +74,7 @@ export class Controller {
           uptimeMs: appliance.nowMs - this.#startMs,
           policy: policyFile(),
           links: appliance.links.map(({ isUp, device: { mtu } }) => ({ isUp, mtu })),
+          capture: captures.state,
         };
       case "tree":
         return appliance.tree(pause);
@@ -100,6 +111,10 @@ export class Controller {
       case "untrace":
         this.#tracer.end(request.trace);
         return null;
+      case "capture":
+        return captures.start(request.name, request.options);
+      case "uncapture":
+        return captures.stop();
     }
   }
 
@@ -128,7 +143,11 @@ export class Controller {
   }
 
   #tell(member: Member, what: string): void {
-    this.#options.log.info(`control socket: backend ${nameOf(member)} is ${what}`);
+    const backend = nameOf(member);
+    this.#options.log.info(`control socket: backend ${backend} is ${what}`, "backend-changed", {
+      backend,
+      change: what,
+    });
   }
 
   async #remove(name: string): Promise<null> {

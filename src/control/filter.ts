@@ -36,6 +36,11 @@ export interface Filter {
   readonly youngerMs: number | null;
 }
 
+/** The parameters of a filter. */
+export const FILTER_PARAMETERS = [
+  ...["source", "backend", "port", "protocol", "state", "older", "younger"] as const,
+];
+
 /** Reads the filter's parameters. Throws a SyntaxError or RangeError of one line. */
 export function readFilter(parameters: Parameters): Filter {
   return {

@@ -4,7 +4,7 @@ import type { HashKey } from "../wire/keyed_hash.ts";
 import { connectionsOf } from "./connection_rows.ts";
 import type { Filter } from "./filter.ts";
 import type { Answers, Ask, Request } from "./request.ts";
-import type { NeighborShape, TraceShape, VersionShape } from "./shapes.ts";
+import type { NeighborShape, OwnShape, TraceShape, VersionShape } from "./shapes.ts";
 import { neighborOf, traceOf } from "./views.ts";
 
 /** How often a trace looks what has come. */
@@ -18,6 +18,8 @@ export interface Around {
   /** Of `--hash-key-file`. */
   readonly hashKey: HashKey;
   readonly about: VersionShape;
+  /** What is so now. */
+  own(): OwnShape;
   delay(ms: number): Promise<void>;
   nowMs(): number;
 }

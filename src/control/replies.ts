@@ -14,8 +14,12 @@
  *     POST /remove          name, of a backend in maintenance
  *     POST /weight          name, weight=0 … 256
  *     POST /kill            filter, or all=true
+ *     POST /capture/start   name, [filter=…] [drops-only=true] [snaplen=N] [max-size=10M]
+ *                           [rotate=N] [duration=60s]
+ *     POST /capture/stop
  */
 import { closest, printable, quote } from "../core/text.ts";
+import { parseYes, readCaptureOptions } from "./capture_options.ts";
 import { explainPackets } from "./explain_packets.ts";
 import { isEverything, parseDuration, readFilter } from "./filter.ts";
 import { MAX_MEMBER_WEIGHT } from "../policy/language/limits.ts";
@@ -24,6 +28,7 @@ import { integer, Parameters } from "./parameters.ts";
 import { type Around, connectionPieces, neighborPieces, tracePieces } from "./pieces.ts";
 import { type Answers, Refusal } from "./request.ts";
 import type {
+  CaptureShape,
   ErrorShape,
   ExplainShape,
   KillShape,
@@ -59,8 +64,8 @@ const PATHS: Readonly<Record<string, { readonly method: "GET" | "POST"; readonly
   "/version": { method: "GET", run: plain(({ about }) => json(about)) },
   "/status": {
     method: "GET",
-    run: plain(async ({ ask, config, about }) =>
-      json(statusOf(await ask({ ask: "counters" }), config, about))
+    run: plain(async ({ ask, config, about, own }) =>
+      json(statusOf(await ask({ ask: "counters" }), config, about, own()))
     ),
   },
   "/backends": {
@@ -129,6 +134,19 @@ const PATHS: Readonly<Record<string, { readonly method: "GET" | "POST"; readonly
     },
   },
   "/trace": { method: "GET", run: startTrace },
+  "/capture/start": {
+    method: "POST",
+    run: async (parameters, { ask }) => {
+      const name = parameters.need("name", (text) => text);
+      const options = readCaptureOptions(parameters);
+      parameters.done();
+      return json(await ask({ ask: "capture", name, options }) satisfies CaptureShape);
+    },
+  },
+  "/capture/stop": {
+    method: "POST",
+    run: plain(async ({ ask }) => json(await ask({ ask: "uncapture" }) satisfies CaptureShape)),
+  },
   "/reload": {
     method: "POST",
     run: plain(async ({ ask }) => {
@@ -281,11 +299,6 @@ function* readBody(body: string): Generator<[string, string]> {
     if (!["string", "number", "boolean"].includes(typeof member)) throw new SyntaxError(fail);
     yield [name, String(member)];
   }
-}
-
-function parseYes(text: string): boolean {
-  if (text === "true" || text === "false") return text === "true";
-  throw new RangeError(`Cannot use ${quote(text)}: expected "true" or "false"`);
 }
 
 async function startTrace(parameters: Parameters, around: Around): Promise<Reply> {

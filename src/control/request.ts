@@ -3,6 +3,7 @@
  * threads. A request is a small piece of work, so that each costs one turn of the packet thread
  * little; what is long is asked for in pieces. One is asked at a time.
  */
+import type { CaptureOptions } from "../capture/options.ts";
 import type { Policy } from "../policy/language/ast.ts";
 import type { Killed } from "../datapath/endings.ts";
 import type { Counters, MemberSnapshot } from "../datapath/snapshot.ts";
@@ -12,6 +13,7 @@ import type { Neighbor } from "../stack/neighbors.ts";
 import type { Rows } from "./connection_rows.ts";
 import type { Filter } from "./filter.ts";
 import type { Change } from "./members.ts";
+import type { CaptureShape } from "./shapes.ts";
 import type { Traced } from "./tracer.ts";
 
 export type Request =
@@ -43,7 +45,10 @@ export type Request =
   | { readonly ask: "trace"; readonly predicate: string }
   /** What has been seen since. */
   | { readonly ask: "traced"; readonly trace: number }
-  | { readonly ask: "untrace"; readonly trace: number };
+  | { readonly ask: "untrace"; readonly trace: number }
+  /** Begins a capture into a new file of that name; or ends the one that is under way. */
+  | { readonly ask: "capture"; readonly name: string; readonly options: CaptureOptions }
+  | { readonly ask: "uncapture" };
 
 export type Ask = Request["ask"];
 
@@ -54,6 +59,7 @@ export interface Answers {
     /** Path of the policy file that runs; null: the built-in policy. */
     readonly policy: string | null;
     readonly links: readonly { readonly isUp: boolean; readonly mtu: number }[];
+    readonly capture: CaptureShape | null;
   };
   readonly tree: AnnotatedTree;
   readonly connections: Rows;
@@ -70,6 +76,8 @@ export interface Answers {
   readonly trace: number;
   readonly traced: Traced;
   readonly untrace: null;
+  readonly capture: CaptureShape;
+  readonly uncapture: CaptureShape;
 }
 
 /** A policy as text, with the files that it includes. */

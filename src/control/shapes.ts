@@ -38,6 +38,51 @@ export interface StatusShape extends VersionShape {
   };
   /** How many backends have each status. */
   readonly backends: Readonly<Record<string, number>>;
+  readonly sandbox: SandboxShape;
+  /** Connections to the control socket that were not taken, as too many were open. */
+  readonly control: { readonly refused: number };
+  /** Null: none is under way. */
+  readonly capture: CaptureShape | null;
+}
+
+/** A capture under way, or as it was when it ended. */
+export interface CaptureShape {
+  /** Its name or path; of one in several files without their numbers. */
+  readonly file: string;
+  readonly filter: string | null;
+  readonly dropsOnly: boolean;
+  readonly packets: number;
+  /** Those that it was for, and that found no room. */
+  readonly lost: number;
+  /** Of all its files. */
+  readonly bytes: number;
+  /** What has ended it, if nobody has; else null. */
+  readonly fault: string | null;
+}
+
+/** What the control thread itself knows of the run. */
+export type OwnShape = Pick<StatusShape, "sandbox" | "control">;
+
+/** How many threads there are, and of how many it is true. */
+export interface ThreadCounts {
+  readonly threads: number;
+  /** Programs that they would start get no privileges from their files. */
+  readonly noNewPrivileges: number;
+  readonly noCapabilities: number;
+  /** Nor could they get any. */
+  readonly emptyBoundingSet: number;
+  /** System calls that a run has no need of are refused. */
+  readonly filtered: number;
+}
+
+/** What the run has given up. */
+export interface SandboxShape extends ThreadCounts {
+  /** `on`, `strict` or `off`. */
+  readonly mode: string;
+  /** That of `--user`; null: it is who it was. */
+  readonly user: string | null;
+  /** The version of Landlock that keeps files from it; null: none does. */
+  readonly landlock: number | null;
 }
 
 export interface LinkShape {

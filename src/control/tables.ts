@@ -1,8 +1,11 @@
 /** The JSON of `shapes.ts` as tables for a person: what `proxy ctl` prints. */
 import { formatCarried, formatTree } from "../console/summary.ts";
+import { sandboxText } from "./sandbox_text.ts";
 import { clock, columns, pairs } from "./columns.ts";
+import { quote } from "../core/text.ts";
 import type {
   BackendShape,
+  CaptureShape,
   ConnectionsShape,
   DropShape,
   ExplainShape,
@@ -48,6 +51,9 @@ export const TABLES = {
       ["PDUs out", `${status.pdusOut.count}, ${status.pdusOut.bytes} bytes`],
       ...(status.carried.count === 0 ? [] : [["Carried", formatCarried(status)] as const]),
       ["Decisions", counts(status.decisions)],
+      ...(status.capture === null ? [] : [["Capture", captureText(status.capture)] as const]),
+      ["Sandbox", sandboxText(status.sandbox)],
+      ["Control", `${status.control.refused} connections refused`],
     ]),
 
   pools: (pools: readonly PoolShape[]) =>
@@ -136,6 +142,8 @@ export const TABLES = {
 
   explain: ({ explanations }: ExplainShape) => explanations.join("\n"),
 
+  capture: (capture: CaptureShape) => `capture ${captureText(capture)}\n`,
+
   trace: ({ packet, state, decision, backend, missed, ended }: TraceShape) => {
     if (ended !== undefined) return `… ended: ${ended}\n`;
     if (missed !== undefined) return `… ${missed} more PDUs were not looked at\n`;
@@ -143,6 +151,15 @@ export const TABLES = {
     return `${packet}  ${state}  ${decision}${via}\n`;
   },
 };
+
+function captureText(
+  { file, filter, dropsOnly, packets, lost, bytes, fault }: CaptureShape,
+): string {
+  const what = [...(dropsOnly ? ["drops only"] : []), ...(filter === null ? [] : [filter])];
+  const of = what.length === 0 ? "" : ` of ${what.join(", ")}`;
+  const why = fault === null ? "" : `; ended: ${fault}`;
+  return `${quote(file)}${of}: ${packets} packets, ${lost} lost, ${bytes} bytes${why}`;
+}
 
 function counts(counted: Readonly<Record<string, number>>): string {
   const shown = Object.entries(counted).filter(([, count]) => count > 0);

@@ -5,6 +5,7 @@
  * and costs nothing.
  */
 import type { Appliance } from "../datapath/appliance.ts";
+import type { Ask, Some } from "../datapath/interest.ts";
 import type { Observer, Outcome } from "../datapath/observer.ts";
 import type { Packet } from "../device/capture/packet.ts";
 import { parsePredicate } from "../policy/notation/parse_one_predicate.ts";
@@ -41,7 +42,7 @@ export interface TracedPacket
 export class Tracer implements Observer {
   readonly #appliance: Appliance;
   readonly #customs: Customs;
-  #holds: ((pdu: Pdu) => boolean) | null = null;
+  #holds: Ask | null = null;
   /** Of the last trace. */
   #number = 0;
   #packets: TracedPacket[] = [];
@@ -89,12 +90,24 @@ export class Tracer implements Observer {
 
   #stop(): void {
     this.#holds = null;
-    this.#appliance.watch(null);
+    this.#appliance.unwatch(this);
     this.#packets = [];
     this.#missed = 0;
   }
 
-  isBusy(nowMs: number): boolean {
+  plain(nowMs: number): Some {
+    return this.#isBusy(nowMs) ? "none" : "all";
+  }
+
+  kept(): Some {
+    return "all";
+  }
+
+  get seesDrops(): boolean {
+    return false;
+  }
+
+  #isBusy(nowMs: number): boolean {
     if (nowMs - this.#secondMs >= SECOND_MS) {
       this.#secondMs = nowMs;
       this.#looksLeft = LOOKS_PER_SECOND;
@@ -103,14 +116,16 @@ export class Tracer implements Observer {
   }
 
   wants(nowMs: number): boolean {
-    return !this.isBusy(nowMs) && this.#looksLeft-- > 0;
+    return !this.#isBusy(nowMs) && this.#looksLeft-- > 0;
   }
 
   received(): void {}
 
+  takes(pdu: Pdu): boolean {
+    return this.#holds!(pdu);
+  }
+
   decided({ pdu, decision, reason, label, isRelated, backend }: Outcome): void {
-    // It is the appliance's own Pdu, of which the predicate changes nothing.
-    if (!this.#holds!(pdu as Pdu)) return;
     if (this.#packets.length >= ROOM) {
       this.#missed++;
       return;

@@ -1,7 +1,7 @@
 /** From what the packet thread answers to the JSON that `shapes.ts` describes. */
 import { formatDecision } from "../console/summary.ts";
 import { Reason, reasonText } from "../core/reason.ts";
-import { type Config, sideB } from "../datapath/config.ts";
+import { type Config, sideOf } from "../datapath/config.ts";
 import { formatPacket } from "../offline/packet_text.ts";
 import { formatAddress, formatMac } from "../wire/address.ts";
 import { STATE_ESTABLISHED, STATE_NEW } from "../wire/pdu.ts";
@@ -13,6 +13,7 @@ import type {
   DropShape,
   LinkShape,
   NeighborShape,
+  OwnShape,
   PoolShape,
   StatusShape,
   TraceShape,
@@ -21,9 +22,10 @@ import type {
 import type { TracedPacket } from "./tracer.ts";
 
 export function statusOf(
-  { counters, links, policy, uptimeMs }: Answers["counters"],
+  { capture, counters, links, policy, uptimeMs }: Answers["counters"],
   config: Config,
   about: VersionShape,
+  own: OwnShape,
 ): StatusShape {
   const { frames, pdusIn, pdusOut, carried, decisions, connections } = counters;
   const backends: Record<string, number> = {};
@@ -36,7 +38,7 @@ export function statusOf(
     uptimeMs: Math.round(uptimeMs),
     links: config.links.map((link, i): LinkShape => ({
       device: link.net,
-      side: config.links.length === 1 ? "both" : link === sideB(config.links) ? "b" : "a",
+      side: sideOf(config.links, link),
       address: `${formatAddress(link.address)}/${link.prefixLength}`,
       mac: formatMac(link.mac),
       ...links[i]!,
@@ -50,6 +52,8 @@ export function statusOf(
     decisions,
     connections,
     backends,
+    ...own,
+    capture,
   };
 }
 

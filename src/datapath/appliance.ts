@@ -21,6 +21,7 @@ import type { Slices } from "../core/slices.ts";
 import type { Device } from "../device/device.ts";
 import { Backends } from "../flow/backends/backends.ts";
 import { Handshakes } from "../flow/backends/handshakes.ts";
+import type { Checked } from "../flow/backends/health.ts";
 import type { Member } from "../flow/backends/member.ts";
 import { Connections } from "../flow/connections.ts";
 import type { Timeouts } from "../flow/lifetimes.ts";
@@ -29,6 +30,8 @@ import { SIDE_B } from "../flow/table.ts";
 import { Fragmenter, MAX_PACKET_FRAGMENTS } from "../stack/fragmentation.ts";
 import { Reassembly } from "../stack/reassembly.ts";
 import type { AnnotatedTree } from "../policy/engine/annotate.ts";
+import type { Image } from "../policy/engine/image.ts";
+import { isPlain } from "../policy/engine/unknown.ts";
 import { DROP, DST_ADDRS, FORWARD, type Policy, type Predicate } from "../policy/language/ast.ts";
 import { isActive } from "../policy/language/health.ts";
 import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
@@ -38,19 +41,21 @@ import type { HashKey } from "../wire/keyed_hash.ts";
 import { FROM_A, FROM_B, Pdu, STATE_ESTABLISHED, STATE_INVALID } from "../wire/pdu.ts";
 import { Answers } from "./answers.ts";
 import { checkPools } from "./address_rules.ts";
+import { otherWayOf } from "./carried_neighbors.ts";
 import type { Config } from "./config.ts";
 import { Dispatch } from "./dispatch.ts";
 import { Endings } from "./endings.ts";
 import { HealthChecks } from "./health_checks.ts";
+import type { Ask, Asked } from "./interest.ts";
 import { keeperOf, type KeptEnd } from "./keeper.ts";
 import { type Link, makeLinks } from "./link.ts";
 import { LostConnections } from "./lost_connections.ts";
 import { Count, Metrics } from "./metrics.ts";
 import { PlainSegments } from "./header_prediction.ts";
 import { Resends } from "./resends.ts";
-import { type FastPath, otherWayOf, Promotions } from "./promotions.ts";
-import type { Observer, SentFrame } from "./observer.ts";
-import { Observers } from "./observers.ts";
+import { type FastPath, Promotions } from "./promotions.ts";
+import type { FrameWatcher, Observer, Outcome, SentFrame } from "./observer.ts";
+import { together } from "./observers.ts";
 import type { SavedChange } from "./saved_members.ts";
 import {
   type Moment,
@@ -69,7 +74,13 @@ import {
   snapshotOfMember,
 } from "./snapshot.ts";
 import { Strays } from "./strays.ts";
-import { type Evaluator, RunningPolicy } from "./running_policy.ts";
+import {
+  type Definitions,
+  type Evaluator,
+  type Nodes,
+  RunningPolicy,
+  type Surroundings,
+} from "./running_policy.ts";
 
 /** How often timers are looked at. */
 const TICK_MS = 100;
@@ -102,10 +113,13 @@ export interface ApplianceOptions {
 /** What can change while the appliance runs. */
 export interface Change {
   readonly policy?: Policy;
+  /** Instead of a policy: one that another thread has made for `pools`. */
+  readonly image?: Image;
   /** Instead of the policy's, and `$dst-addrs` among them. */
   readonly pools?: Policy["pools"];
   readonly timeouts?: Timeouts;
-  readonly observer?: Observer | null;
+  /** Instead of the console: one that asks in the words of the policy that runs then. */
+  readonly observer?: (asked: Asked) => Observer | null;
 }
 
 export class Appliance {
@@ -120,11 +134,14 @@ export class Appliance {
   /** Side A's link and side B's, which may be one and the same. */
   readonly #a: Link;
   readonly #b: Link;
-  /** Shows PDUs on the console, and watches for them on request; null: nobody does. */
+  /** Shows PDUs on the console; null: nobody does. */
   #console: Observer | null;
-  #watcher: Observer | null = null;
-  /** Is handed what became of PDUs: both of these, one, or nobody. */
+  /** Watch for PDUs besides. */
+  #watchers: readonly Observer[] = [];
+  /** Is handed what became of PDUs: all of these as one, or nobody. */
   #observer: Observer | null;
+  /** That one of them that wants all frames. */
+  #frames: FrameWatcher | null = null;
   readonly #checks: HealthChecks | null;
   readonly #lost: LostConnections;
   readonly #limitedLog: LimitedLog;
@@ -140,6 +157,8 @@ export class Appliance {
   /** Null: the kernel carries no connections. */
   readonly #promotions: Promotions | null;
   readonly #pdu = new Pdu();
+  /** By link, frames that were queued before the PDU at hand. */
+  readonly #queued = new Int32Array(2);
   /** Where the PDU at hand came in. */
   #in: Link;
   #nowMs: number;
@@ -165,7 +184,14 @@ export class Appliance {
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
     checkPools(policy.pools, config.links);
-    this.backends = new Backends(config.dstAddrs, policy.pools, hashKey, config.health);
+    this.backends = new Backends(
+      config.dstAddrs,
+      policy.pools,
+      hashKey,
+      config.health,
+      () => this.#promotions?.membersLost(),
+      () => this.#nowMs,
+    );
     const isChecked = ({ pool }: Member) =>
       checkRandom !== undefined && isActive(pool.health.check);
     this.#limitedLog = new LimitedLog(log);
@@ -173,11 +199,10 @@ export class Appliance {
       backends: this.backends,
       lost: (member) => this.#lost.add(member),
       isDecisive: (member) => !isChecked(member) && member.pool.health.check.kind !== "off",
-      log,
-      limitedLog: this.#limitedLog,
+      log: this.#limitedLog,
       dropped: (reason, count) => this.metrics.drop(reason, count),
       otherWay: (link) =>
-        fastPath === null ? null : otherWayOf(fastPath, link, config.links.length),
+        fastPath === null ? null : otherWayOf(fastPath.memory, link, config.links.length),
       nowMs: this.#nowMs,
     });
     this.links = links;
@@ -258,6 +283,7 @@ export class Appliance {
       nowMs: () => this.#nowMs,
       limitedLog: this.#limitedLog,
       evaluator,
+      isCarried: fastPath !== null,
     });
     this.#promotions = fastPath === null ? null : new Promotions({
       ...fastPath,
@@ -299,7 +325,10 @@ export class Appliance {
       const count = link.device.read(arena, links.length === 1 ? waitMs : 0);
       this.#nowMs = this.#clock.nowMs();
       this.#in = link;
-      if (count > 0) this.#burst(link, count);
+      if (count > 0) {
+        this.metrics.counts[Count.framesIn + i]! += count;
+        this.#burst(link, count);
+      }
       outcome = count < 0 || outcome < 0 ? Math.min(count, outcome) : outcome + count;
     }
     if (up === 0) this.#nowMs = this.#clock.nowMs();
@@ -334,33 +363,40 @@ export class Appliance {
    * connection has gone. Throws a RangeError for a policy that can't run, as does the step, which
    * then changes nothing. One change at a time.
    */
-  *prepare({ policy, pools, timeouts, observer }: Change): Slices<() => void> {
-    const runPolicy = policy === undefined && pools === undefined
-      ? null
-      : yield* this.#policy.prepare(policy ?? this.policy, pools ?? this.#poolsOf(policy!));
+  *prepare({ policy, image, pools, timeouts, observer }: Change): Slices<() => void> {
+    const ready = image !== undefined
+      ? yield* this.#policy.prepareImage(image, pools!)
+      : policy !== undefined || pools !== undefined
+      ? yield* this.#policy.prepare(policy ?? null, pools ?? this.#poolsOf(policy!))
+      : null;
+    const console = observer === undefined ? undefined : observer(ready ?? this);
     return () => {
-      if (runPolicy !== null) {
+      if (ready !== null) {
         this.#promotions?.policyChanges();
-        runPolicy();
+        ready.run();
         this.#backendsChanged(this.#nowMs);
         this.#checks?.update(this.#nowMs);
       }
       if (timeouts !== undefined) this.connections.setTimeouts(timeouts);
-      if (observer !== undefined) this.#observe(observer, this.#watcher);
+      if (console !== undefined) this.#observe(console, this.#watchers);
     };
   }
 
-  /** Is handed what became of PDUs, beside the console; null: nobody. Changes between two polls. */
-  watch(watcher: Observer | null): void {
-    this.#observe(this.#console, watcher);
+  /** Has `watcher` handed what became of PDUs, beside the console. Changes between two polls. */
+  watch(watcher: Observer): void {
+    this.#observe(this.#console, [...this.#watchers, watcher]);
   }
 
-  #observe(console: Observer | null, watcher: Observer | null): void {
+  /** It watches no more. */
+  unwatch(watcher: Observer): void {
+    this.#observe(this.#console, this.#watchers.filter((other) => other !== watcher));
+  }
+
+  #observe(console: Observer | null, watchers: readonly Observer[]): void {
     this.#console = console;
-    this.#watcher = watcher;
-    this.#observer = console !== null && watcher !== null
-      ? new Observers(console, watcher)
-      : console ?? watcher;
+    this.#watchers = watchers;
+    this.#observer = together(console === null ? watchers : [console, ...watchers]);
+    this.#frames = watchers.find(({ frames }) => frames)?.frames ?? null;
     this.#promotions?.follow(this.#observer, this.#nowMs);
   }
 
@@ -369,9 +405,14 @@ export class Appliance {
     return this.#observer;
   }
 
-  /** The policy that runs. */
-  get policy(): Policy {
-    return this.#policy.policy;
+  /** What another thread needs to make an image for these `pools`. Throws as `prepare`. */
+  surroundings(pools: Policy["pools"]): Surroundings {
+    return this.#policy.surroundings(pools);
+  }
+
+  /** What the policy that runs says beside its tree. */
+  get policy(): Definitions {
+    return this.#policy.definitions;
   }
 
   /** All pools as they are defined, `$dst-addrs` among them. */
@@ -379,7 +420,7 @@ export class Appliance {
     return this.#poolsOf(this.policy);
   }
 
-  #poolsOf({ pools }: Policy): Policy["pools"] {
+  #poolsOf({ pools }: Pick<Policy, "pools">): Policy["pools"] {
     return { ...pools, [DST_ADDRS]: this.backends.dstAddrs };
   }
 
@@ -391,8 +432,13 @@ export class Appliance {
   }
 
   /** A function that asks this of a PDU, for an observer; it may name the policy's lists. */
-  predicate(when: Predicate): (pdu: Pdu) => boolean {
+  predicate(when: Predicate): Ask {
     return this.#policy.predicate(when);
+  }
+
+  /** Entries of ended connections of the fast path which no new one may have yet. */
+  get resting(): number {
+    return this.#promotions?.resting ?? 0;
   }
 
   /** Why the proxy has to see each packet of the connection; null: it need not see plain ones. */
@@ -415,9 +461,29 @@ export class Appliance {
     return this.#policy.annotatedInPieces(pause);
   }
 
+  /** The shape of the tree that runs and its counts; another object after each change of it. */
+  get nodes(): Nodes {
+    return this.#policy.nodes;
+  }
+
+  /** What is known by checks of a member; undefined: none are made. */
+  checkOf(member: Member): Readonly<Checked<Member>> | undefined {
+    return this.#checks?.of(member);
+  }
+
+  /** Frames that checks have sent and received. */
+  get checkFrames(): { readonly out: number; readonly in: number } {
+    return this.#checks?.frames ?? { out: 0, in: 0 };
+  }
+
+  /** Adds to the counters what the kernel has carried by now. */
+  count(): void {
+    this.#promotions?.count();
+  }
+
   /** As `snapshot`, without the tree: costs the same whatever the policy. */
   counters(): Counters {
-    this.#promotions?.count();
+    this.count();
     return countersOf(
       this.metrics,
       this.connections,
@@ -471,32 +537,34 @@ export class Appliance {
     const { candidates } = this.connections;
     const { rx } = link.arena;
     const pdu = this.#pdu;
-    this.metrics.counts[Count.framesIn]! += count;
     this.connections.lookAhead(link.arena);
     const policy = this.#policy;
     const { evaluate } = policy;
     const observer = this.#observer;
     policy.forget(); // for an evaluation that has thrown
-    const isUnseen = observer === null || observer.isBusy(this.#nowMs);
+    const wanted = observer === null ? "none" : observer.plain(this.#nowMs);
+    const ask = typeof wanted === "function" ? wanted : null;
+    const seesDrops = observer !== null && observer.seesDrops;
     const promotions = this.#promotions;
     promotions?.follow(observer, this.#nowMs);
     for (let i = 0; i < count; i++) {
       const frame = rx[2 * i]!;
       const frameBytes = rx[2 * i + 1]!;
       const flow = candidates[i]!;
-      const outcome = isUnseen
-        ? this.#plain.take(link, frame, frameBytes, flow, pdu, evaluate, this.#nowMs)
+      if (seesDrops) this.#noteQueued();
+      const outcome = wanted !== "all"
+        ? this.#plain.take(link, frame, frameBytes, flow, pdu, evaluate, ask, this.#nowMs)
         : NOT_MINE;
       if (outcome === NOT_MINE) {
         pdu.flow = flow;
         this.#frame(link, frame, frameBytes);
       } else {
         policy.settle(pdu, outcome);
-        this.#conclude(outcome);
-        if (promotions !== null && outcome === FORWARD) {
-          promotions.consider(flow >>> 1);
-        }
-        observer?.skipped(outcome < 0 ? DROP : outcome, this.#nowMs);
+        const reason = this.#conclude(outcome);
+        if (outcome === FORWARD) promotions?.consider(pdu, this.#nowMs);
+        if (observer === null) continue;
+        if (seesDrops && reason !== 0) this.#observeDrop(observer, pdu, reason);
+        else observer.skipped(outcome < 0 ? DROP : outcome, this.#nowMs);
       }
     }
   }
@@ -504,6 +572,7 @@ export class Appliance {
   #frame(link: Link, frame: number, frameBytes: number): void {
     const pdu = this.#pdu;
     const { view } = link.arena;
+    this.#frames?.arrived(link.number, view, frame, frameBytes, this.#nowMs);
     let reason = decodeFrame(view, frame, frameBytes, link.mac, pdu);
     if (reason === 0 && pdu.etherType === ETHERTYPE_ARP) {
       this.metrics.counts[Count.arpIn]!++;
@@ -522,7 +591,7 @@ export class Appliance {
     }
     if (reason !== 0) {
       this.metrics.drop(reason);
-      this.#observer?.refused(pdu, reason);
+      this.#observer?.refused(pdu, reason, view, link.number);
     }
   }
 
@@ -561,8 +630,9 @@ export class Appliance {
 
   #received(pdu: Pdu): void {
     const { counts } = this.metrics;
-    counts[Count.pdusIn]!++;
-    counts[Count.pduBytesIn]! += pdu.totalLength;
+    const { number } = this.#in;
+    counts[Count.pdusIn + number]!++;
+    counts[Count.pduBytesIn + number]! += pdu.totalLength;
     const related = this.#related.find(this.#in.arena.view, pdu);
     if (this.#observer === null) this.#conclude(this.#handle(pdu, related));
     else this.#observed(this.#observer, pdu, related);
@@ -573,28 +643,43 @@ export class Appliance {
     if (related !== NOT_MINE) return this.#dispatch.relay(pdu, related, this.#nowMs);
     const outcome = this.#decide(pdu);
     this.#policy.settle(pdu, outcome);
-    const isDatagram = outcome === FORWARD && pdu.protocol === ipv4.PROTOCOL_UDP;
-    if (isDatagram) this.#promotions?.consider(pdu.flow >>> 1);
+    const promotions = this.#promotions;
+    if (promotions !== null && outcome === FORWARD && isPlain(pdu)) {
+      promotions.consider(pdu, this.#nowMs);
+    }
     return outcome;
   }
 
   /** As without an observer, and tells it. */
   #observed(observer: Observer, pdu: Pdu, related: number): void {
-    const isWanted = observer.wants(this.#nowMs);
-    if (isWanted) observer.received(this.#in.arena.view, pdu);
+    const isWanted = observer.wants(this.#nowMs, pdu);
+    if (isWanted) {
+      observer.received(this.#in.arena.view, pdu, this.#in.number);
+      this.#noteQueued();
+    }
     if (isWanted && related !== NOT_MINE) {
       // The tree is not asked; who watches may ask the same of it.
       pdu.state = related >= 0 ? STATE_ESTABLISHED : STATE_INVALID;
       pdu.side = this.#isFromA(pdu) ? FROM_A : FROM_B;
     }
-    const queued = isWanted ? this.links.map(({ arena }) => arena.txCount) : [];
     const outcome = this.#handle(pdu, related);
     const reason = this.#conclude(outcome);
     const decision = outcome < 0 ? DROP : outcome;
     if (!isWanted) return observer.skipped(decision, this.#nowMs);
+    if (observer.takes(pdu, decision)) observer.decided(this.#told(pdu, decision, reason, related));
+  }
+
+  /** Tells of a plain segment that was dropped by header prediction, which leaves it as it came. */
+  #observeDrop(observer: Observer, pdu: Pdu, reason: number): void {
+    if (!observer.wants(this.#nowMs, pdu)) return observer.skipped(DROP, this.#nowMs);
+    observer.received(this.#in.arena.view, pdu, this.#in.number);
+    if (observer.takes(pdu, DROP)) observer.decided(this.#told(pdu, DROP, reason, NOT_MINE));
+  }
+
+  #told(pdu: Pdu, decision: number, reason: number, related: number): Outcome {
     const node = related === NOT_MINE ? pdu.exit : null;
     const entry = (related === NOT_MINE ? pdu.flow : related) >>> 1;
-    observer.decided({
+    return {
       pdu,
       decision,
       reason,
@@ -602,18 +687,24 @@ export class Appliance {
       label: node === null ? null : this.#policy.labelOf(node),
       isRelated: related >= 0,
       backend: decision === FORWARD ? this.connections.table.src(entry, SIDE_B) : null,
-      sent: this.#queuedSince(queued),
-    });
+      sent: this.#queuedSince(),
+    };
   }
 
-  /** The frames queued on each link after so many. */
-  #queuedSince(queued: readonly number[]): SentFrame[] {
-    return this.links.flatMap(({ arena: { tx, txCount, view } }, link) =>
-      Array.from({ length: txCount - queued[link]! }, (_, i) => {
-        const at = 2 * (queued[link]! + i);
-        return { link, view, frame: tx[at]!, frameBytes: tx[at + 1]! };
-      })
-    );
+  /** What is queued from now on is because of the PDU at hand. */
+  #noteQueued(): void {
+    for (let i = 0; i < this.links.length; i++) this.#queued[i] = this.links[i]!.arena.txCount;
+  }
+
+  #queuedSince(): SentFrame[] {
+    const sent: SentFrame[] = [];
+    for (let link = 0; link < this.links.length; link++) {
+      const { tx, txCount, view } = this.links[link]!.arena;
+      for (let i = this.#queued[link]!; i < txCount; i++) {
+        sent.push({ link, view, frame: tx[2 * i]!, frameBytes: tx[2 * i + 1]! });
+      }
+    }
+    return sent;
   }
 
   /** Counts what became of a PDU; the reason if it was dropped. */
@@ -676,8 +767,17 @@ export class Appliance {
         continue;
       }
       const taken = Math.max(0, device.write(arena));
-      this.metrics.counts[Count.framesOut]! += taken;
+      if (this.#frames !== null) this.#showLeft(this.#frames, i, taken);
+      this.metrics.counts[Count.framesOut + i]! += taken;
       if (taken < queued) this.metrics.drop(Reason["send-failed"], queued - taken);
+    }
+  }
+
+  /** The first `count` frames of those that have just been written. */
+  #showLeft(frames: FrameWatcher, link: number, count: number): void {
+    const { tx, view } = this.links[link]!.arena;
+    for (let i = 0; i < count; i++) {
+      frames.left(link, view, tx[2 * i]!, tx[2 * i + 1]!, this.#nowMs);
     }
   }
 }

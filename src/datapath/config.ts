@@ -11,14 +11,31 @@ import { formatAddress, formatMac, subnetOf } from "../wire/address.ts";
 /** Most backends that one line names. */
 const MOST_SHOWN = 20;
 
-/** Which PDUs the console shows: some of many, all, or none. */
-export type TraceMode = "auto" | "all" | "off";
+/**
+ * Which PDUs the console shows: some of many, all, none; or some of those that were dropped, or for
+ * which a predicate holds, which is text.
+ */
+export type TraceMode = "auto" | "all" | "off" | "drops" | { readonly filter: string };
 
 /** Whether the sender of a segment of no connection is reset. */
 export type StrayMode = "reset" | "drop";
 
 /** Whether the kernel carries connections: if it can, always (else it is an error), or never. */
 export type FastPathMode = "auto" | "on" | "off";
+
+/**
+ * What a run gives up when it has opened what it needs: most, all that it can do without (else it
+ * is an error), or nothing.
+ */
+export type SandboxMode = "on" | "strict" | "off";
+
+export interface SandboxConfig {
+  readonly mode: SandboxMode;
+  /** The user that it becomes; null: it stays who it is. */
+  readonly user: string | null;
+  /** Folders whose files a policy may include, beside its own. */
+  readonly includeDirs: readonly string[];
+}
 
 /** The proxy on one interface. */
 export interface LinkConfig {
@@ -82,6 +99,15 @@ export interface Config {
   readonly policy: string | null;
 }
 
+/** Where the proxy shows what it does, to programs and browsers. */
+export interface AdminConfig {
+  /** Address to listen at, as text. */
+  readonly host: string;
+  readonly port: number;
+  /** Names by which it is asked beside that address. */
+  readonly names: readonly string[];
+}
+
 /** What a run on a TAP device is told besides. */
 export interface TapConfig {
   /** Takes TCP segments of up to 64 KiB, and frames whose checksums are made where they leave. */
@@ -91,6 +117,9 @@ export interface TapConfig {
    */
   readonly spinUs: number;
   readonly fastPath: FastPathMode;
+  readonly sandbox: SandboxConfig;
+  /** Null: nowhere. */
+  readonly admin: AdminConfig | null;
 }
 
 export type Links = readonly [LinkConfig] | readonly [LinkConfig, LinkConfig];
@@ -98,6 +127,11 @@ export type Links = readonly [LinkConfig] | readonly [LinkConfig, LinkConfig];
 /** The interface towards the backends. */
 export function sideB([a, b = a]: Links): LinkConfig {
   return b;
+}
+
+/** `both` is that of the only interface. */
+export function sideOf([, b]: Links, link: LinkConfig): "a" | "b" | "both" {
+  return b === undefined ? "both" : link === b ? "b" : "a";
 }
 
 export function mapLinks(

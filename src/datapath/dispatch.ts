@@ -16,7 +16,7 @@ import { Reason } from "../core/reason.ts";
 import type { Connections } from "../flow/connections.ts";
 import type { RelatedErrors } from "../flow/icmp_error.ts";
 import { SIDE_A } from "../flow/table.ts";
-import { setTtl, translate, Translation } from "../flow/translate.ts";
+import { setTtl, translate, Translation, ttlToSend } from "../flow/translate.ts";
 import { dontFragment, type Fragmenter, leavesWhole } from "../stack/fragmentation.ts";
 import { clampMss } from "../stack/mss.ts";
 import { ECHO_REPLY, FORWARD, REJECT } from "../policy/language/ast.ts";
@@ -141,7 +141,7 @@ export class Dispatch {
     if (reason !== 0) return reason;
     if (pdu.opened !== 0) link.opened(pdu);
     const { nextHop } = to;
-    translate(view, pdu, to, pdu.newTtl === 0 ? pdu.ttl - 1 : pdu.newTtl);
+    translate(view, pdu, to, ttlToSend(pdu));
     if (pdu.protocol === ipv4.PROTOCOL_TCP && (pdu.tcpFlags & tcp.SYN) !== 0) {
       this.#clamp(view, pdu);
       resends?.remember(pdu);
@@ -181,11 +181,12 @@ export class Dispatch {
   /** Sends the rewritten PDU of connection `entry`, in fragments if need be. */
   #leave(
     pdu: Pdu,
-    { arena, arp, device }: Link,
+    out: Link,
     nextHop: Address,
     nowMs: number,
     entry: number,
   ): number {
+    const { arena, arp, device } = out;
     const lengthBytes = pdu.end - pdu.frame;
     const reason = leavesWhole(arena, pdu, device.mtu)
       ? arp.send(pdu.frame, lengthBytes, nextHop, nowMs, entry)
@@ -196,7 +197,7 @@ export class Dispatch {
         (frame, bytes) => arp.send(frame, bytes, nextHop, nowMs, entry),
       );
     if (reason !== 0) return reason;
-    this.#sent(pdu);
+    this.#sent(out, pdu);
     return FORWARD;
   }
 
@@ -209,13 +210,13 @@ export class Dispatch {
     if (reason !== 0) return reason;
     const unsent = answers.echo(link, pdu);
     if (unsent !== 0) return unsent;
-    this.#sent(pdu);
+    this.#sent(link, pdu);
     return ECHO_REPLY;
   }
 
-  #sent(pdu: Pdu): void {
+  #sent({ number }: Link, pdu: Pdu): void {
     const { counts } = this.#options.metrics;
-    counts[Count.pdusOut]!++;
-    counts[Count.pduBytesOut]! += pdu.totalLength;
+    counts[Count.pdusOut + number]!++;
+    counts[Count.pduBytesOut + number]! += pdu.totalLength;
   }
 }

@@ -27,6 +27,7 @@ import {
 import { ESTABLISHED } from "../flow/tcp_state.ts";
 import { scaleOf } from "../flow/tcp_offers.ts";
 import { ACK, END, MAX_END, MAX_WIN, OLD_ACK_BYTES, WORDS_PER_SIDE } from "../flow/tcp_window.ts";
+import { ttlToSend } from "../flow/translate.ts";
 import { leavesWhole } from "../stack/fragmentation.ts";
 import { FORWARD } from "../policy/language/ast.ts";
 import type { Evaluate } from "../policy/engine/environment.ts";
@@ -37,6 +38,7 @@ import { type Pdu, STATE_ESTABLISHED, STEP_A_TO_B, STEP_B_TO_A } from "../wire/p
 import * as tcp from "../wire/tcp.ts";
 import { decodeVnet, leavesOnlyTcp } from "../wire/vnet.ts";
 import type { Dispatch } from "./dispatch.ts";
+import type { Ask } from "./interest.ts";
 import type { Link } from "./link.ts";
 import { Count, type Metrics } from "./metrics.ts";
 import type { Promotions } from "./promotions.ts";
@@ -65,8 +67,8 @@ export class PlainSegments {
 
   /**
    * Takes a plain segment the whole way: the decision that was carried out, or a reason. NOT_MINE
-   * for any other frame; then nothing in `pdu` means anything. `flow` is its connection, as it was
-   * seen ahead.
+   * for any other frame, and for those that are `wanted`; then nothing in `pdu` means anything.
+   * `flow` is its connection, as it was seen ahead.
    */
   take(
     link: Link,
@@ -75,6 +77,7 @@ export class PlainSegments {
     flow: number,
     pdu: Pdu,
     evaluate: Evaluate,
+    wanted: Ask | null,
     nowMs: number,
   ): number {
     // Decode
@@ -177,9 +180,11 @@ export class PlainSegments {
       if (sumBytes(view, l4 + tcp.TCP_MIN_BYTES, rest, sum) !== CORRECT) return NOT_MINE;
     }
 
+    if (wanted !== null && wanted(pdu)) return NOT_MINE;
+
     const { counts } = metrics;
-    counts[Count.pdusIn]!++;
-    counts[Count.pduBytesIn]! += totalLength;
+    counts[Count.pdusIn + link.number]!++;
+    counts[Count.pduBytesIn + link.number]! += totalLength;
     const outcome = evaluate(pdu);
     const out = dispatch.linkTowards(flow ^ 1);
     const other = base + TUPLE_WORDS - side * TUPLE_WORDS;
@@ -211,7 +216,7 @@ export class PlainSegments {
     const newSrc = words[other + DST]!;
     const answerPorts = words[other + PORTS]!;
     const newPorts = (answerPorts << 16) | (answerPorts >>> 16);
-    const newTtl = pdu.newTtl === 0 ? pdu.ttl - 1 : pdu.newTtl;
+    const newTtl = ttlToSend(pdu);
     const changed = delta32(src, newSrc) + delta32(dst, newDst);
     const header = updated(ttlWord & 0xffff, changed + delta16(pdu.ttl << 8, newTtl << 8));
     view.setInt32(ip + 8, (newTtl << 24) | (ipv4.PROTOCOL_TCP << 16) | header);
@@ -228,9 +233,17 @@ export class PlainSegments {
     tcp.setPorts(view, l4, newPorts >>> 16, newPorts & 0xffff);
     const leavingBytes = ethernet.ETHERNET_BYTES + totalLength;
     const reason = out.arp.send(frame, leavingBytes, nextHop, nowMs, flow >>> 1);
-    if (reason !== 0) return reason;
-    counts[Count.pdusOut]!++;
-    counts[Count.pduBytesOut]! += totalLength;
+    if (reason !== 0) {
+      // Who watches drops sees it as it came.
+      view.setInt32(ip + 8, ttlWord);
+      ipv4.setSource(view, ip, src);
+      ipv4.setDestination(view, ip, dst);
+      tcp.setPorts(view, l4, ports >>> 16, ports & 0xffff);
+      tcp.setChecksum(view, l4, checksum);
+      return reason;
+    }
+    counts[Count.pdusOut + out.number]!++;
+    counts[Count.pduBytesOut + out.number]! += totalLength;
     return FORWARD;
   }
 }

@@ -6,6 +6,7 @@
  *     take ─▶ Prober ─ ended ─▶ MemberHealth ─ changed ─▶ status, log ─ lost ─▶ LostConnections
  */
 import type { LimitedLog } from "../core/limited_log.ts";
+import type { LogFields } from "../core/log.ts";
 import type { Random } from "../core/random.ts";
 import type { Backends } from "../flow/backends/backends.ts";
 import { type Change, type Checked, MemberHealth } from "../flow/backends/health.ts";
@@ -158,7 +159,14 @@ export class HealthChecks {
     if (isInService(member)) this.#options.backends.setStatus(member, state);
     if (state === "up") this.#options.lost.keep(member);
     const level = state === "down" ? "warning" : "info";
-    this.#options.log.write(level, "health", LINES_AT_ONCE, nowMs, () => lineAbout(change));
+    this.#options.log.write(
+      level,
+      "backend-health",
+      LINES_AT_ONCE,
+      nowMs,
+      () => lineAbout(change),
+      () => fieldsOf(change),
+    );
   }
 
   #allSilent(count: number, nowMs: number): void {
@@ -167,11 +175,12 @@ export class HealthChecks {
       : `all ${count} backends that were up have`;
     this.#options.log.write(
       "warning",
-      "silence",
+      "backends-silent",
       LINES_AT_ONCE,
       nowMs,
       () =>
         `${who} fallen silent together: that may be the proxy's own link, connections stay as they are`,
+      () => ({ count }),
     );
   }
 }
@@ -196,6 +205,20 @@ function lineAbout({ checked, checks, from, isDoubtful }: Change<Member>): strin
     formatMs(tookMs)
   }); ` +
     `${left} of ${members.length} left${grows}${touched}`;
+}
+
+function fieldsOf({ checked, checks }: Change<Member>): LogFields {
+  const { member, health, state, failure, tookMs } = checked;
+  return {
+    backend: nameOf(member),
+    pool: member.pool.name,
+    status: state,
+    check: printCheck(health.check),
+    failure: failure ?? null,
+    checks,
+    took_ms: tookMs,
+    connections: member.active,
+  };
 }
 
 function formatMs(ms: number): string {

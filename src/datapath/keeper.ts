@@ -16,12 +16,9 @@ export interface KeptEnd {
   readonly from: "client" | "backend";
 }
 
-export interface PlainPduOptions {
+export interface KeeperOptions {
   readonly connections: Connections;
   readonly dispatch: Dispatch;
-}
-
-export interface KeeperOptions extends PlainPduOptions {
   readonly policy: RunningPolicy;
 }
 
@@ -35,10 +32,7 @@ export function keeperOf(entry: number, options: KeeperOptions): KeptEnd | null 
 }
 
 /** A plain packet of the connection, from the end that the reference tells. */
-export function plainPdu(
-  reference: number,
-  { connections: { table }, dispatch }: PlainPduOptions,
-): Pdu {
+function plainPdu(reference: number, { connections: { table }, dispatch }: KeeperOptions): Pdu {
   const [entry, side] = [reference >>> 1, reference & 1];
   const pdu = new Pdu();
   pdu.protocol = table.protocol(entry);

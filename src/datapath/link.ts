@@ -4,7 +4,6 @@
  */
 import { Arena } from "../core/arena.ts";
 import type { LimitedLog } from "../core/limited_log.ts";
-import type { Log } from "../core/log.ts";
 import { Reason } from "../core/reason.ts";
 import type { Device } from "../device/device.ts";
 import type { Backends } from "../flow/backends/backends.ts";
@@ -21,6 +20,8 @@ import type { Pdu } from "../wire/pdu.ts";
 import { type Config, type LinkConfig, routesOn, sideB, subnetOn } from "./config.ts";
 
 export interface LinkOptions {
+  /** 0, or 1 for side B's own. */
+  readonly number: 0 | 1;
   readonly config: LinkConfig;
   readonly device: Device;
   readonly arena: Arena;
@@ -33,11 +34,12 @@ export interface LinkOptions {
   readonly openers: Openers;
   readonly events: ArpEvents;
   readonly otherWay: OtherWay | null;
-  readonly log: Log;
+  readonly log: LimitedLog;
   readonly nowMs: number;
 }
 
 export class Link {
+  readonly number: 0 | 1;
   readonly device: Device;
   readonly arena: Arena;
   readonly mac: Mac;
@@ -54,6 +56,7 @@ export class Link {
   constructor(options: LinkOptions) {
     const { config, device, arena, isTransit, openers } = options;
     const { mac, address } = config;
+    this.number = options.number;
     this.device = device;
     this.arena = arena;
     this.isTransit = isTransit;
@@ -103,7 +106,7 @@ export class Link {
 export function makeLinks(
   { links, maxConn, maxNeighbors, preserveSource }: Config,
   devices: readonly Device[],
-  { backends, isDecisive, lost, dropped, otherWay, log, limitedLog, nowMs }: {
+  { backends, isDecisive, lost, dropped, otherWay, log, nowMs }: {
     readonly backends: Backends;
     /** Whether what ARP finds out about the way to it is the member's status. */
     readonly isDecisive: (member: Member) => boolean;
@@ -113,8 +116,7 @@ export function makeLinks(
     readonly dropped: (reason: number, count: number) => void;
     /** The kernel's way to the neighbours on a link; null: there is none. */
     readonly otherWay: (link: number) => OtherWay | null;
-    readonly log: Log;
-    readonly limitedLog: LimitedLog;
+    readonly log: LimitedLog;
     readonly nowMs: number;
   },
 ): { readonly links: readonly Link[]; readonly backendsChanged: (nowMs: number) => void } {
@@ -123,7 +125,7 @@ export function makeLinks(
   const watch = new BackendWatch(
     backends,
     (address) => routes.nextHop(address),
-    limitedLog,
+    log,
     { isDecisive, lost },
   );
   const openers = new Openers(maxConn);
@@ -135,6 +137,7 @@ export function makeLinks(
   const made = links.map((config, i) => {
     const isB = config === sideB(links);
     return new Link({
+      number: i === 0 ? 0 : 1,
       config,
       device: devices[i]!,
       arena: arenas[i]!,

@@ -1,36 +1,55 @@
 /**
  * What became of a PDU, as data, for those who watch: the console's trace, `explain`, a capture.
- * The appliance has one observer or none; with none the packet path does nothing for it.
+ * The appliance has observers or none; with none the packet path does nothing for them.
  *
- *     isBusy(nowMs) ─ true ──▶ plain segments of this burst take header prediction
- *     wants(nowMs) ─┬─ true ──▶ received(view, pdu) … decided(outcome)
- *                   └─ false ─▶ skipped(decision, nowMs)                 allocates nothing
+ *     plain(nowMs)              which plain segments of this burst don't take header prediction
+ *     wants(nowMs, pdu) ─┬─ true ──▶ received(view, pdu) … takes(…) ─ true ──▶ decided(outcome)
+ *                        └─ false ─▶ skipped(decision, nowMs)          allocates nothing
  *     refused(pdu, reason)      a frame that was dropped before it became a PDU
  *     tick(nowMs)               ten times a second
  */
 import type { Address } from "../wire/address.ts";
 import type { Pdu } from "../wire/pdu.ts";
+import type { Some } from "./interest.ts";
 
 export interface Observer {
-  /** Most PDUs that it wants in a second; default: as many as come. */
-  readonly mostPerSecond?: number;
-  /** True while `wants` would say no: a whole burst is asked about at once. */
-  isBusy(nowMs: number): boolean;
-  /** Whether the PDU at hand is to be observed. */
-  wants(nowMs: number): boolean;
+  /** Which plain PDUs it wants; a whole burst is asked about at once. */
+  plain(nowMs: number): Some;
   /**
-   * A PDU, before anything has been decided: its headers in `view` are still those that came in.
+   * Connections of which it wants to see all plain PDUs, told by one of them, while the kernel
+   * carries `rate` PDUs a second of others.
    */
-  received(view: DataView, pdu: Readonly<Pdu>): void;
-  /** What became of the PDU last `received`. */
+  kept(nowMs: number, rate: number): Some;
+  /** It wants plain PDUs that were dropped, too, whatever `plain` says. */
+  readonly seesDrops: boolean;
+  /** Whether the PDU at hand may be wanted: its headers are known, its state and side are not. */
+  wants(nowMs: number, pdu: Pdu): boolean;
+  /**
+   * A PDU, before anything has been decided: its headers in `view` are still those that came in,
+   * by the link of that number.
+   */
+  received(view: DataView, pdu: Readonly<Pdu>, link: number): void;
+  /** Whether it wants the PDU last `received`, now that all is known of it. */
+  takes(pdu: Pdu, decision: number): boolean;
+  /** What became of it. */
   decided(outcome: Outcome): void;
   /** PDUs that were not wanted ended in this decision; default one. */
   skipped(decision: number, nowMs: number, count?: number): void;
   /**
    * A frame was dropped before it became a PDU; of `pdu`, what was read before the fault is set.
    */
-  refused(pdu: Readonly<Pdu>, reason: number): void;
+  refused(pdu: Readonly<Pdu>, reason: number, view: DataView, link: number): void;
   tick(nowMs: number): void;
+  /** Default: it wants no frames but those of PDUs. With it `plain` is "all". */
+  readonly frames?: FrameWatcher | null;
+}
+
+/** Is handed every frame, whatever it is and becomes: `frameBytes` bytes at `frame` in `view`. */
+export interface FrameWatcher {
+  /** It came in by that link, and nothing has been done with it. */
+  arrived(link: number, view: DataView, frame: number, frameBytes: number, nowMs: number): void;
+  /** It has left. */
+  left(link: number, view: DataView, frame: number, frameBytes: number, nowMs: number): void;
 }
 
 /**

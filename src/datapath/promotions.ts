@@ -1,11 +1,11 @@
 /**
  * Which connections the kernel carries (`fastpath/program.ts`): those that are established, whose
  * ways are known, and of whose plain packets the policy treats all alike. The proxy decides when it
- * has forwarded a packet of one; from then on only those come to it that are not plain.
+ * has forwarded some, and one from each end; from then on only those come to it that are not plain.
  *
  *     forwarded ──▶ consider ──▶ promoted ──▶ demoted by the next segment that is not plain;
- *                                             all of them: when the policy changes, and while the
- *                                             console would show their packets
+ *                                             all of them: when the policy changes, when a member
+ *                                             goes down, and when somebody would see their packets
  *
  * What the kernel has forwarded is counted ten times a second, as if the proxy had.
  */
@@ -18,10 +18,11 @@ import { UDP_ONGOING } from "../flow/lifetimes.ts";
 import { SIDE_A, SIDE_B } from "../flow/table.ts";
 import { ESTABLISHED } from "../flow/tcp_state.ts";
 import { FORWARD } from "../policy/language/ast.ts";
-import type { OtherWay } from "../stack/neighbors.ts";
 import { PROTOCOL_TCP } from "../wire/ipv4.ts";
+import type { Pdu } from "../wire/pdu.ts";
+import { neighborsPerLink } from "./carried_neighbors.ts";
 import type { Dispatch } from "./dispatch.ts";
-import { plainPdu } from "./keeper.ts";
+import type { Some } from "./interest.ts";
 import type { Link } from "./link.ts";
 import { Count, type Metrics } from "./metrics.ts";
 import type { Observer } from "./observer.ts";
@@ -36,7 +37,13 @@ export interface FastPath {
    * Has the program run for the frames of that link; the number of its interface, or 0: it can't.
    */
   readonly attach: (link: number) => number;
+  /** Plain packets of a connection that the proxy sees before it promotes it; at most 254. */
+  readonly leastPackets: number;
 }
+
+type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
+
+const NO_WAY: Way = { neighbor: 0, counter: 0, fromLink: 0, toLink: 0, newTtl: 0 };
 
 export interface PromotionsOptions extends FastPath {
   readonly connections: Connections;
@@ -50,17 +57,39 @@ export interface PromotionsOptions extends FastPath {
 /** Ticks whose packets are the rate: a second. */
 const RATE_TICKS = 10;
 
+/** A device of which frames have waited for so long without a break gets more than it is read. */
+const OVERLOADED_MS = 100;
+
+/** In place of a number of packets: the kernel has carried the connection, and may still do so. */
+const PROMOTED = 0xff;
+
+/** In place of a counter, of which there are fewer: the proxy has to see each packet. */
+const KEPT = 0xffff;
+
 export class Promotions implements Carrier {
   readonly #options: PromotionsOptions;
   readonly #memory: SharedMemory;
   readonly #limbo: Limbo;
-  /** By entry: the epoch in which the connection was refused; 0: in none. */
-  readonly #refused: Uint16Array<ArrayBuffer>;
+  /**
+   * By reference, of the plain packets that come from this end: `epoch << 16 | counter`; they are
+   * counted there, and in that epoch one of them was. KEPT: the proxy has to see each of them.
+   */
+  readonly #ends: Int32Array<ArrayBuffer>;
+  /**
+   * By entry: plain packets that have come, up to the least; and then PROMOTED, until the entry is
+   * another connection's. All that most packets of a short connection look at here.
+   */
+  readonly #seen: Uint8Array<ArrayBuffer>;
   /** Connections of packets that are queued; one may be there several times. */
   readonly #considered = new Int32Array(2 * BURST_FRAMES);
   #count = 0;
-  /** Where packets are counted that end at a node of the policy that runs. */
+  /**
+   * Where packets are counted that end at a node of the policy that runs, and come and go by the
+   * same links: `node << 2 | from << 1 | to`.
+   */
   readonly #counters = new Map<number, number>();
+  /** By counter, what the policy does with the TTL of the packets that are counted there. */
+  readonly #newTtls: Uint16Array<ArrayBuffer>;
   /** What has been taken from each counter. */
   readonly #packets: Float64Array<ArrayBuffer>;
   readonly #bytes: Float64Array<ArrayBuffer>;
@@ -73,7 +102,14 @@ export class Promotions implements Carrier {
   #tick = 0;
   /** Packets since the last tick. */
   #sinceTick = 0;
-  #isPaused = false;
+  /** Since when frames have always waited to be read; Infinity: none wait. */
+  #waitingMs = Infinity;
+  /** In the last second. */
+  #rate = 0;
+  /** Connections that an observer wants to see, told by a packet of them. */
+  #kept: Some = "none";
+  readonly #fromA: Mutable<Way> = { ...NO_WAY };
+  readonly #fromB: Mutable<Way> = { ...NO_WAY };
   readonly #release = (entry: number): void => this.#options.connections.table.release(entry);
 
   constructor(options: PromotionsOptions) {
@@ -81,7 +117,9 @@ export class Promotions implements Carrier {
     this.#options = options;
     this.#memory = memory;
     this.#limbo = new Limbo(memory, wait);
-    this.#refused = new Uint16Array(memory.layout.connections);
+    this.#ends = new Int32Array(2 * memory.layout.connections);
+    this.#seen = new Uint8Array(memory.layout.connections);
+    this.#newTtls = new Uint16Array(memory.layout.counters);
     this.#packets = new Float64Array(memory.layout.counters);
     this.#bytes = new Float64Array(memory.layout.counters);
     this.#ifindex = links.map(() => 0);
@@ -93,109 +131,161 @@ export class Promotions implements Carrier {
 
   /** Whether the kernel may be at work on the connection. */
   has(entry: number): boolean {
-    return this.#memory.isPromoted(entry);
+    return this.#seen[entry] === PROMOTED && this.#memory.isPromoted(entry);
   }
 
-  /** A plain packet of the connection has been queued: does the proxy have to see the next one? */
-  consider(entry: number): void {
-    if (this.#isPaused || this.#refused[entry] === this.#memory.epoch) return;
-    if (this.#count < this.#considered.length) this.#considered[this.#count++] = entry;
+  /**
+   * A plain packet has been queued, and the policy has settled it: does the proxy have to see the
+   * next one?
+   */
+  consider(pdu: Pdu, nowMs: number): void {
+    if (this.#kept === "all") return;
+    const { flow } = pdu;
+    const entry = flow >>> 1;
+    if (this.#seen[entry]! < this.#options.leastPackets) {
+      this.#seen[entry]!++;
+      return;
+    }
+    const { epoch } = this.#memory;
+    if (this.#ends[flow]! >>> 16 !== epoch) {
+      this.#ends[flow] = (epoch << 16) | this.#counterOf(pdu, nowMs);
+    }
+    if (!this.#isConstant(entry) || this.#count === this.#considered.length) return;
+    this.#considered[this.#count++] = entry;
+  }
+
+  /** Whether that is known of the packets from both ends. */
+  #isConstant(entry: number): boolean {
+    return this.#counterFrom(entry, SIDE_A) !== KEPT && this.#counterFrom(entry, SIDE_B) !== KEPT;
+  }
+
+  /** Where the packets from that side are counted; KEPT: nowhere, or none has come. */
+  #counterFrom(entry: number, side: number): number {
+    const end = this.#ends[(entry << 1) | side]!;
+    return end >>> 16 === this.#memory.epoch ? end & 0xffff : KEPT;
+  }
+
+  /** Likewise those that come from the same end as this one. */
+  #counterOf(pdu: Pdu, nowMs: number): number {
+    const { dispatch, limitedLog, policy } = this.#options;
+    const kept = this.#kept;
+    if (!policy.isConstant(pdu) || (typeof kept === "function" && kept(pdu))) return KEPT;
+    const from = dispatch.linkTowards(pdu.flow).number;
+    const end = (pdu.exit << 2) | (from << 1) | dispatch.linkTowards(pdu.flow ^ 1).number;
+    const known = this.#counters.get(end);
+    if (known !== undefined) return known;
+    const counter = this.#counters.size;
+    if (counter < this.#newTtls.length) {
+      this.#counters.set(end, counter);
+      this.#newTtls[counter] = pdu.newTtl; // one way leads there
+      return counter;
+    }
+    const text = "fast path: the policy has more ends than counters; some connections do without";
+    limitedLog.write("warning", "fast-path-full", 1, nowMs, () => text);
+    return KEPT;
   }
 
   /**
    * What was queued has left. If no more waits to be read, packets that the kernel carries from now
-   * on overtake none; else the next ones decide.
+   * on overtake none; else the next ones decide. Where some always wait, they are overtaken, once:
+   * that connections leave is what helps there.
    */
   sent(nowMs: number): void {
-    const isQuiet = this.#options.links.every(({ device }) => device.isDrained ?? true);
-    for (let i = 0; isQuiet && i < this.#count; i++) this.#decide(this.#considered[i]!, nowMs);
+    let isDrained = true;
+    for (const { device } of this.#options.links) {
+      if (device.isDrained === false) isDrained = false;
+    }
+    this.#waitingMs = isDrained ? Infinity : Math.min(this.#waitingMs, nowMs);
+    if (isDrained || nowMs - this.#waitingMs >= OVERLOADED_MS) {
+      for (let i = 0; i < this.#count; i++) this.#decide(this.#considered[i]!);
+    }
     this.#count = 0;
   }
 
-  #decide(entry: number, nowMs: number): void {
+  #decide(entry: number): void {
     const memory = this.#memory;
-    if (this.#isPaused || this.#refused[entry] === memory.epoch) return;
+    if (this.#kept === "all" || !this.#isConstant(entry)) return; // by what has come since
     if (memory.isPromoted(entry) && memory.isCurrent(entry)) return; // left for another reason
     if (!this.#isEstablished(entry)) return;
-    const fromA = this.#wayFrom(entry, SIDE_A);
-    const fromB = this.#wayFrom(entry, SIDE_B);
-    if (fromA === null || fromB === null) return; // as long as it is not known where they are
-    const a = this.#counterFrom(entry, SIDE_A, nowMs);
-    const b = a < 0 ? a : this.#counterFrom(entry, SIDE_B, nowMs);
-    const isPromoted = b >= 0 &&
-      memory.promote(entry, { ...fromA, counter: a }, { ...fromB, counter: b });
-    if (!isPromoted) this.#refused[entry] = memory.epoch;
+    if (!this.#findWay(this.#fromA, entry, SIDE_A)) return;
+    if (!this.#findWay(this.#fromB, entry, SIDE_B)) return;
+    if (memory.promote(entry, this.#fromA, this.#fromB)) this.#seen[entry] = PROMOTED;
   }
 
   #isEstablished(entry: number): boolean {
-    const { table } = this.#options.connections;
-    const expected = table.protocol(entry) === PROTOCOL_TCP ? ESTABLISHED : UDP_ONGOING;
-    return table.state(entry) === expected && table.hasSideB(entry);
+    const { connections, connections: { table } } = this.#options;
+    if (!table.hasSideB(entry)) return false;
+    const state = table.state(entry);
+    return table.protocol(entry) === PROTOCOL_TCP
+      ? state === ESTABLISHED
+      : state === UDP_ONGOING && !connections.isLost(entry); // a datagram may open another one
   }
 
-  /** The way of packets that come from that side; null: it is not known. */
-  #wayFrom(entry: number, side: number): Omit<Way, "counter"> | null {
-    const { connections: { table }, dispatch, links } = this.#options;
+  /** The way of packets that come from that side; false: it is not known where they go. */
+  #findWay(way: Mutable<Way>, entry: number, side: number): boolean {
+    const { connections: { table }, dispatch } = this.#options;
     const reference = (entry << 1) | side;
     const out = dispatch.linkTowards(reference ^ 1);
     const nextHop = out.routes.nextHop(table.src(entry, 1 - side));
     const number = nextHop === 0 ? -1 : out.arp.neighbors.numberOf(nextHop);
-    if (number < 0 || number >= this.#neighborsPerLink) return null;
-    const toLink = out === links[0] ? 0 : 1;
-    const fromLink = dispatch.linkTowards(reference) === links[0] ? 0 : 1;
-    const neighbor = toLink * this.#neighborsPerLink + number;
-    return { neighbor, fromLink, toLink, ttl: 0, raisesTtl: false };
-  }
-
-  /** Where packets that come from that side are counted; -1: the proxy has to see each of them. */
-  #counterFrom(entry: number, side: number, nowMs: number): number {
-    const { policy } = this.#options;
-    const constancy = policy.constancyOf(plainPdu((entry << 1) | side, this.#options));
-    if (!("exit" in constancy)) return -1;
-    const { exit } = constancy;
-    const counter = this.#counters.get(exit) ?? this.#counters.size;
-    if (counter < this.#memory.layout.counters) this.#counters.set(exit, counter);
-    else this.#tellFull(nowMs);
-    return counter < this.#memory.layout.counters ? counter : -1;
-  }
-
-  #tellFull(nowMs: number): void {
-    const { limitedLog } = this.#options;
-    const text = "fast path: the policy has more ends than counters; some connections do without";
-    limitedLog.write("warning", "fast-path", 1, nowMs, () => text);
+    if (number < 0 || number >= this.#neighborsPerLink) return false;
+    way.toLink = out.number;
+    way.fromLink = dispatch.linkTowards(reference).number;
+    way.neighbor = way.toLink * this.#neighborsPerLink + number;
+    way.counter = this.#counterFrom(entry, side);
+    way.newTtl = this.#newTtls[way.counter]!;
+    return true;
   }
 
   // Demotion
 
   demote(entry: number): void {
-    this.#limbo.demote(entry);
+    if (this.#seen[entry] === PROMOTED) this.#limbo.demote(entry);
   }
 
   rests(entry: number): boolean {
-    this.#refused[entry] = 0;
-    return this.#limbo.rests(entry);
+    const seen = this.#seen[entry]!;
+    if (seen < this.#options.leastPackets) { // the kernel was never at work on it
+      this.#seen[entry] = 0;
+      return false;
+    }
+    const reference = entry << 1; // the entry will be another connection's
+    this.#ends[reference] = this.#ends[reference | 1] = 0;
+    this.#seen[entry] = 0;
+    return seen === PROMOTED && this.#limbo.rests(entry);
+  }
+
+  /** Entries of connections that have ended, which no new one may have yet. */
+  get resting(): number {
+    return this.#limbo.count;
   }
 
   /** Before the policy changes: what has been counted is the old one's, and nothing is promoted. */
   policyChanges(): void {
     this.count();
-    this.#limbo.demoteAll();
+    this.#demoteAll();
     this.#counters.clear();
   }
 
-  /** Nothing is carried while the observer would see it, or could if it were not carried. */
-  follow(observer: Observer | null, nowMs: number): void {
-    const most = observer?.mostPerSecond ?? Infinity;
-    const isAllowed = observer === null ||
-      (most < Infinity && (observer.isBusy(nowMs) || this.#rate > most));
-    if (this.#isPaused === !isAllowed) return;
-    this.#isPaused = !isAllowed;
-    if (this.#isPaused) this.#limbo.demoteAll();
+  #demoteAll(): void {
+    this.#limbo.demoteAll();
+    if (this.#memory.epoch === 1) this.#ends.fill(0); // epochs are numbered from the start again
   }
 
-  /** Packets in the last second. */
-  get #rate(): number {
-    return this.#rates.reduce((sum, packets) => sum + packets);
+  /**
+   * Connections may have lost their members: the proxy knows for which a datagram opens another.
+   */
+  membersLost(): void {
+    this.#demoteAll();
+  }
+
+  /** Nothing is carried that the observer would see, or could if it were not carried. */
+  follow(observer: Observer | null, nowMs: number): void {
+    const kept = observer === null ? "none" : observer.kept(nowMs, this.#rate);
+    if (kept === this.#kept) return;
+    const wasAll = this.#kept === "all";
+    this.#kept = kept;
+    if (!wasAll) this.#demoteAll(); // with all that is known of their ends
   }
 
   // Links and neighbours
@@ -226,6 +316,7 @@ export class Promotions implements Carrier {
     const packets = this.#sinceTick;
     this.#sinceTick = 0;
     this.#rates[this.#tick++ % RATE_TICKS] = packets;
+    this.#rate = this.#rates.reduce((sum, packets) => sum + packets);
     if (packets > 0) observer?.skipped(FORWARD, nowMs, packets);
     this.follow(observer, nowMs);
     for (let link = 0; link < this.#mtus.length; link++) this.#setLink(link);
@@ -236,44 +327,23 @@ export class Promotions implements Carrier {
   count(): void {
     const { metrics: { counts, decisions }, policy } = this.#options;
     let all = 0;
-    for (const [exit, counter] of this.#counters) {
+    for (const [end, counter] of this.#counters) {
       const packets = this.#memory.packets(counter) - this.#packets[counter]!;
       if (packets === 0) continue;
       const bytes = this.#memory.bytes(counter) - this.#bytes[counter]!;
       this.#packets[counter]! += packets;
       this.#bytes[counter]! += bytes;
       all += packets;
-      policy.count(exit, packets);
-      for (const count of [Count.pdusIn, Count.pdusOut, Count.pdusCarried]) {
+      policy.count(end >>> 2, packets);
+      const [from, to] = [(end >>> 1) & 1, end & 1];
+      for (const count of [Count.pdusIn + from, Count.pdusOut + to, Count.pdusCarried]) {
         counts[count]! += packets;
       }
-      for (const count of [Count.pduBytesIn, Count.pduBytesOut, Count.pduBytesCarried]) {
-        counts[count]! += bytes;
-      }
+      for (
+        const count of [Count.pduBytesIn + from, Count.pduBytesOut + to, Count.pduBytesCarried]
+      ) counts[count]! += bytes;
     }
     decisions[FORWARD]! += all;
     this.#sinceTick += all;
   }
-}
-
-/** What ARP on a link is told of packets that the kernel sends, and tells of who is where. */
-export function otherWayOf({ memory }: FastPath, link: number, links: number): OtherWay {
-  const most = neighborsPerLink(memory, links);
-  const first = link * most;
-  return {
-    moved: (number, mac) => {
-      if (number < most) memory.setNeighbor(first + number, mac);
-    },
-    forgotten: (number) => {
-      if (number < most) memory.forgetNeighbor(first + number);
-    },
-    usedMs: (number) => number < most ? memory.usedMs(first + number) : 0,
-    askedMs: (number) => memory.askedMs(first + number),
-    answeredMs: (number) => memory.answeredMs(first + number),
-  };
-}
-
-/** Each link has as many of them. */
-function neighborsPerLink({ layout }: SharedMemory, links: number): number {
-  return Math.floor(layout.neighbors / links);
 }

@@ -3,16 +3,28 @@
  * reload.
  */
 import type { LimitedLog } from "../core/limited_log.ts";
+import { printable } from "../core/text.ts";
 import type { Random } from "../core/random.ts";
 import { finish, type Slices } from "../core/slices.ts";
 import type { Backends } from "../flow/backends/backends.ts";
-import { adoptInSlices, takeCounts } from "../policy/engine/adopt.ts";
+import { adoptInSlices, runsOf, takeCounts } from "../policy/engine/adopt.ts";
 import { Affinity } from "../policy/engine/affinity.ts";
 import { annotate, type AnnotatedTree, annotateInPieces } from "../policy/engine/annotate.ts";
-import { compile, compileInSlices } from "../policy/engine/compile.ts";
+import type { Chooser } from "../policy/engine/chooser.ts";
+import { evaluatorInSlices } from "../policy/engine/compile.ts";
 import { type Constancy, constancyOf } from "../policy/engine/constant.ts";
+import { Doubts } from "../policy/engine/doubts.ts";
 import type { Environment, Evaluate, Steps } from "../policy/engine/environment.ts";
-import { bindTargets, makePlan, type Plan, planInSlices } from "../policy/engine/plan.ts";
+import { choosersOf, destinationsOf, type Image, listsIn } from "../policy/engine/image.ts";
+import { link } from "../policy/engine/link.ts";
+import { labelAt, type Outline, outlineOf } from "../policy/engine/outline.ts";
+import {
+  addChoosers,
+  bindTargets,
+  makePlan,
+  type Plan,
+  planInSlices,
+} from "../policy/engine/plan.ts";
 import { SourceLimits } from "../policy/engine/source_limits.ts";
 import {
   DST_ADDRS,
@@ -20,11 +32,12 @@ import {
   FORWARD,
   type Policy,
   type Predicate,
-  type Tree,
 } from "../policy/language/ast.ts";
+import type { Address } from "../wire/address.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import { checkPools } from "./address_rules.ts";
 import type { Config, Links } from "./config.ts";
+import { type Ask, asking, type ReadyPolicy } from "./interest.ts";
 
 /** Makes the function that runs the tree: as `compile`, or one that can tell what it does. */
 export type Evaluator = (plan: Plan) => Evaluate;
@@ -40,6 +53,47 @@ export interface RunningPolicyOptions {
   readonly limitedLog: LimitedLog;
   /** Default: `compile`. */
   readonly evaluator?: Evaluator | undefined;
+  /** The kernel carries connections: `isConstant` is asked. */
+  readonly isCarried: boolean;
+}
+
+/** What a policy says beside its tree. */
+export type Definitions = Pick<Policy, "default" | "pools" | "lists">;
+
+/** What an image is made for. */
+export interface Surroundings {
+  /** Without `$dst-addrs`. */
+  readonly pools: Policy["pools"];
+  readonly dstAddrs: readonly Address[];
+  /** Pools of which members are leaving, or will be. */
+  readonly leaving: readonly string[];
+  readonly maxConnections: number;
+  readonly maxLimitSources: number;
+  /** The kernel carries connections. */
+  readonly isCarried: boolean;
+}
+
+/** Memory that is first written takes long: so many counters at a time, before the swap. */
+const EXITS_AT_ONCE = 4096;
+
+/** A tree that runs, for those who show it. */
+export interface Nodes {
+  /** Made when it is first asked for. */
+  readonly outline: () => Slices<Outline>;
+  /** How many PDUs ended at each node, by number. */
+  readonly exits: Float64Array<ArrayBuffer>;
+}
+
+/** A policy that runs. */
+interface Running extends Nodes {
+  /** Null: it was made by another thread. */
+  readonly plan: Plan | null;
+  readonly definitions: Definitions;
+  readonly choosers: readonly (Chooser | undefined)[];
+  /** Null: nobody asks. */
+  readonly doubts: Doubts | null;
+  /** Of nodes that were asked for. */
+  readonly labels: Map<number, string | null>;
 }
 
 export class RunningPolicy {
@@ -50,7 +104,9 @@ export class RunningPolicy {
   readonly #evaluator: Evaluator | null;
   readonly #links: Links;
   readonly #backends: Backends;
-  #plan: Plan;
+  readonly #limitSources: number;
+  readonly #isCarried: boolean;
+  #running: Running;
 
   /** Throws a RangeError for a policy that can't run. */
   constructor(options: RunningPolicyOptions) {
@@ -67,73 +123,189 @@ export class RunningPolicy {
       affinity: this.#affinity,
       sourceLimits: new SourceLimits(config.maxLimitSources, random),
       customFailed: (name, error) =>
-        limitedLog.write("error", "custom", 10, nowMs(), () => `custom ${name} threw: ${error}`),
+        limitedLog.write(
+          "error",
+          "custom-failed",
+          10,
+          nowMs(),
+          () => `custom ${name} threw: ${printable(String(error))}`,
+          () => ({ custom: name, error: String(error) }),
+        ),
     };
     this.#evaluator = options.evaluator ?? null;
     this.#links = config.links;
     this.#backends = backends;
-    this.#plan = makePlan(policy, this.#environment);
-    this.evaluate = finish(this.#evaluatorOf(this.#plan));
+    this.#limitSources = config.maxLimitSources;
+    this.#isCarried = options.isCarried;
+    const plan = makePlan(policy, this.#environment);
+    this.evaluate = finish(this.#evaluatorOf(plan));
+    this.#running = finish(this.#runningOf(plan));
   }
 
   /**
-   * Makes `policy` ready, with these `pools` instead of its own and `$dst-addrs` among them, while
-   * the old one goes on. What is returned runs it from the next PDU on; positions and counters of
-   * nodes that both policies have stay. Throws a RangeError for a policy that can't run. One at a
-   * time.
+   * Makes `policy` ready, null is the one that runs, with these `pools` instead of its own and
+   * `$dst-addrs` among them, while the old one goes on. What is returned can run it from the next
+   * PDU on; positions and counters of nodes that both policies have stay. Throws a RangeError for a
+   * policy that can't run. One at a time.
    */
-  *prepare(policy: Policy, pools: Policy["pools"]): Slices<() => void> {
+  *prepare(policy: Policy | null, pools: Policy["pools"]): Slices<ReadyPolicy> {
+    const { environment, own } = this.#around(pools);
+    const old = this.#running;
+    const next = policy ?? old.plan?.policy;
+    if (next === undefined) throw new Error("Cannot make the policy again: it is another thread's");
+    const plan = yield* planInSlices({ ...next, pools: own }, environment);
+    const adopted = old.plan === null ? new Int32Array() : yield* adoptInSlices(plan, old.plan);
+    yield* addChoosers(plan);
+    const evaluate = yield* this.#evaluatorOf(plan);
+    const running = yield* this.#runningOf(plan);
+    const runs = yield* runsOf(adopted);
+    return this.#swap(pools, runs, evaluate, running, environment, () => {
+      bindTargets(plan);
+    });
+  }
+
+  /** What another thread needs to make an image for these `pools`. Throws as `prepare`. */
+  surroundings(pools: Policy["pools"]): Surroundings {
+    const { environment: { dstAddrs, maxConnections }, own } = this.#around(pools);
+    const leaving = Object.entries(pools)
+      .filter(([name, { members }]) => this.#backends.leaving(name, members) !== null)
+      .map(([name]) => name);
+    return {
+      pools: own,
+      dstAddrs,
+      leaving,
+      maxConnections,
+      maxLimitSources: this.#limitSources,
+      isCarried: this.#isCarried,
+    };
+  }
+
+  /** As `prepare`, of an image that has been made for these `pools` and the policy that runs. */
+  *prepareImage(image: Image, pools: Policy["pools"]): Slices<ReadyPolicy> {
+    const { environment, own } = this.#around(pools);
+    const { choosers: known } = this.#running;
+    const { outline, adopted } = image;
+    const choosers = yield* choosersOf(image, environment, (node) => known[adopted[node]!]);
+    yield;
+    const destinations = [...destinationsOf(image)];
+    const targets = new Int32Array(destinations.length);
+    const exits = new Float64Array(adopted.length);
+    for (let at = 0; at < exits.length; at += EXITS_AT_ONCE) {
+      exits.fill(0, at, at + EXITS_AT_ONCE);
+      yield;
+    }
+    const leavingOf = (pool: string): ReadonlySet<number> =>
+      this.#backends.leaving(pool, pools[pool]?.members ?? []) ?? new Set();
+    const leaving = image.leaving.map(leavingOf);
+    const { steps } = environment;
+    const linkage = { steps, exits, choosers, targets, leaving, customs: [] };
+    const evaluate = (yield* link(image.code, linkage)).at(-1) as Evaluate;
+    const doubts = image.doubts === null ? null : yield* Doubts.link(
+      image.doubts,
+      { ...linkage, leaving: image.doubts.leaving.map(leavingOf) },
+      Object.entries(pools).flatMap(([pool, { members }]) =>
+        this.#backends.leaving(pool, members) ?? []
+      ),
+    );
+    const definitions = {
+      default: outline.default,
+      pools: own,
+      get lists() {
+        return listsIn(image);
+      },
+    };
+    const running = {
+      plan: null,
+      definitions,
+      *outline() {
+        yield;
+        return outline;
+      },
+      exits,
+      choosers,
+      doubts,
+      labels: new Map(),
+    };
+    const runs = yield* runsOf(adopted);
+    return this.#swap(pools, runs, evaluate, running, environment, () => {
+      bindTargets({ destinations, environment, targets });
+    });
+  }
+
+  /** What a policy with these pools has around it, and its own pools. */
+  #around(pools: Policy["pools"]): { environment: Environment; own: Policy["pools"] } {
     checkPools(pools, this.#links);
     this.#backends.check(pools);
-    const old = this.#plan;
     const { [DST_ADDRS]: backends, ...own } = pools;
     const dstAddrs = backends!.members.map(({ address }) => address);
-    const environment = { ...this.#environment, dstAddrs };
-    const plan = yield* planInSlices({ ...policy, pools: own }, environment);
-    const numbers = yield* adoptInSlices(plan, old);
-    const evaluate = yield* this.#evaluatorOf(plan);
-    return () => {
+    return { environment: { ...this.#environment, dstAddrs }, own };
+  }
+
+  #swap(
+    pools: Policy["pools"],
+    runs: readonly number[],
+    evaluate: Evaluate,
+    running: Running,
+    environment: Environment,
+    bind: () => void,
+  ): ReadyPolicy {
+    const run = () => {
       this.#backends.check(pools); // members may have got connections since
       this.#backends.define(pools); // nothing fails from here on
-      bindTargets(plan);
-      takeCounts(plan, old, numbers);
+      bind();
+      takeCounts(running, this.#running, runs);
       this.evaluate = evaluate;
-      this.#plan = plan;
+      this.#running = running;
       this.#environment = environment;
+    };
+    const { definitions } = running;
+    return {
+      run,
+      policy: definitions,
+      predicate: (when) => asking(when, definitions, environment),
     };
   }
 
   *#evaluatorOf(plan: Plan): Slices<Evaluate> {
-    return this.#evaluator === null ? yield* compileInSlices(plan) : this.#evaluator(plan);
+    return this.#evaluator === null ? yield* evaluatorInSlices(plan) : this.#evaluator(plan);
   }
 
-  get policy(): Policy {
-    return this.#plan.policy;
+  *#runningOf(plan: Plan): Slices<Running> {
+    const { policy: definitions, exits, choosers } = plan;
+    const doubts = this.#isCarried ? yield* Doubts.of(plan) : null;
+    let shown: Outline | null = null;
+    function* outline(): Slices<Outline> {
+      return shown ??= yield* outlineOf(plan);
+    }
+    return { plan, definitions, outline, exits, choosers, doubts, labels: new Map() };
+  }
+
+  /** What the policy says beside its tree. */
+  get definitions(): Definitions {
+    return this.#running.definitions;
   }
 
   /** A function that asks this of a PDU, which may name the policy's lists. It changes nothing. */
-  predicate(when: Predicate): (pdu: Pdu) => boolean {
-    const then: Tree = { node: "decide", decision: "forward", label: null };
-    const next: Tree = { node: "filter", when, then };
-    const { lists, pools } = this.policy;
-    const asking: Policy = { default: "drop", lists, pools, subtrees: {}, next };
-    const evaluate = compile(makePlan(asking, this.#environment));
-    return (pdu) => {
-      const { exit } = pdu;
-      const holds = evaluate(pdu) === FORWARD;
-      pdu.exit = exit;
-      return holds;
-    };
+  predicate(when: Predicate): Ask {
+    return asking(when, this.definitions, this.#environment);
   }
 
-  /** What becomes of all plain packets of the connection that come from the same end as `pdu`. */
+  /**
+   * True if all plain packets of the connection that come from the same end as `pdu` end as it has,
+   * a plain one that was forwarded and settled.
+   */
+  isConstant(pdu: Readonly<Pdu>): boolean {
+    return this.#running.doubts?.isConstant(pdu) ?? false;
+  }
+
+  /** What becomes of them, of which `pdu` could be one; it says more, and takes longer. */
   constancyOf(pdu: Pdu): Constancy {
-    return constancyOf(this.#plan, pdu);
+    return constancyOf(this.#running.plan!, pdu);
   }
 
   /** Counts PDUs that have ended at the node of that number without an evaluation. */
   count(node: number, pdus: number): void {
-    this.#plan.exits[node]! += pdus;
+    this.#running.exits[node]! += pdus;
   }
 
   /** Forgets what balancers chose in an evaluation that has thrown. */
@@ -150,17 +322,25 @@ export class RunningPolicy {
 
   /** Label of the decision at the node of that number, if it is one and has one. */
   labelOf(node: number): string | null {
-    const { tree } = this.#plan.nodes[node]!;
-    return tree.node === "decide" ? tree.label : null;
+    const { labels, outline } = this.#running;
+    let label = labels.get(node);
+    if (label === undefined) labels.set(node, label = labelAt(finish(outline()), node));
+    return label;
+  }
+
+  get nodes(): Nodes {
+    return this.#running;
   }
 
   /** The lines of the tree, with how many PDUs came to each node. */
   annotated(): AnnotatedTree {
-    return annotate(this.#plan);
+    const { outline, exits } = this.#running;
+    return annotate(finish(outline()), exits);
   }
 
   /** As `annotated`, with a `pause` now and then. */
   annotatedInPieces(pause: () => Promise<void>): Promise<AnnotatedTree> {
-    return annotateInPieces(this.#plan, pause);
+    const { outline, exits } = this.#running;
+    return annotateInPieces(finish(outline()), exits, pause);
   }
 }

@@ -3,7 +3,12 @@
  * and what the policy said of it then.
  */
 import type { Backends } from "../flow/backends/backends.ts";
-import { isInService, type Member, type MemberStatus } from "../flow/backends/member.ts";
+import {
+  isInService,
+  type Member,
+  MEMBER_STATUSES,
+  type MemberStatus,
+} from "../flow/backends/member.ts";
 import type { Pool } from "../flow/backends/pool.ts";
 import type { PoolMember } from "../policy/language/ast.ts";
 import { MAX_MEMBER_WEIGHT } from "../policy/language/limits.ts";
@@ -92,14 +97,11 @@ function keyOf(pool: string, address: string, port: number): string {
 
 // What is read
 
-const STATUSES: readonly unknown[] = [
-  ...["unknown", "up", "down", "draining", "maintenance"] satisfies MemberStatus[],
-];
-
 export function areMembers(value: unknown): value is readonly SavedMember[] {
   return areMemberRecords(value) &&
     value.every(({ status, weight, opened, configured }) =>
-      STATUSES.includes(status) && isUpTo(weight, MAX_MEMBER_WEIGHT) &&
+      (MEMBER_STATUSES as readonly unknown[]).includes(status) &&
+      isUpTo(weight, MAX_MEMBER_WEIGHT) &&
       isUpTo(opened, Number.MAX_SAFE_INTEGER) && isRecord(configured) &&
       isUpTo(configured.weight, MAX_MEMBER_WEIGHT) &&
       (configured.state === null || configured.state === "drain")

@@ -8,7 +8,7 @@ import { DECISION_NAMES } from "../policy/language/ast.ts";
 import type { AnnotatedTree } from "../policy/engine/annotate.ts";
 import type { HealthChecks } from "./health_checks.ts";
 import type { Link } from "./link.ts";
-import { Count, type Metrics } from "./metrics.ts";
+import { Count, type Metrics, ofLinks } from "./metrics.ts";
 
 /**
  * What is counted, and how the backends are; the tree apart, which may have a hundred thousand
@@ -86,13 +86,13 @@ export function countersOf(
 ): Counters {
   return frozen<Counters>({
     frames: {
-      in: counts[Count.framesIn]!,
-      out: counts[Count.framesOut]!,
+      in: ofLinks(counts, Count.framesIn),
+      out: ofLinks(counts, Count.framesOut),
       arpIn: counts[Count.arpIn]!,
       arpOut: links.reduce((sum, { arp }) => sum + arp.sent, 0),
     },
-    pdusIn: { count: counts[Count.pdusIn]!, bytes: counts[Count.pduBytesIn]! },
-    pdusOut: { count: counts[Count.pdusOut]!, bytes: counts[Count.pduBytesOut]! },
+    pdusIn: { count: ofLinks(counts, Count.pdusIn), bytes: ofLinks(counts, Count.pduBytesIn) },
+    pdusOut: { count: ofLinks(counts, Count.pdusOut), bytes: ofLinks(counts, Count.pduBytesOut) },
     carried: { count: counts[Count.pdusCarried]!, bytes: counts[Count.pduBytesCarried]! },
     decisions: named(DECISION_NAMES, decisions),
     drops: named(REASON_NAMES, drops),

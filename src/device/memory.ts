@@ -18,6 +18,10 @@ export class MemoryDevice implements Device {
   /** While true, the device accepts no frame. */
   broken = false;
 
+  get isDrained(): boolean {
+    return this.inbox.length === 0;
+  }
+
   constructor(mtu = 1500, name = "memory") {
     this.name = name;
     this.mtu = mtu;

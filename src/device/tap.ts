@@ -46,6 +46,12 @@ export interface TapOptions {
    */
   readonly offloadRefused: (errno: string) => void;
 
+  /**
+   * Called with the errno's name when a device that was made anew can't be given the address of
+   * `host`.
+   */
+  readonly hostRefused?: (errno: string) => void;
+
   /** Where the device is attached already, as `sortDescriptors` has found. */
   readonly descriptor?: number | undefined;
 
@@ -73,6 +79,7 @@ export type TapStatus = "up" | "down" | "gone";
 
 const IFF_UP = 1;
 const EBADF = 9;
+const EBADFD = 77;
 const LONGEST_WAIT_MS = 250;
 
 /**
@@ -110,6 +117,8 @@ export class TapDevice implements Clock, Device {
   readonly #outcome = new Uint32Array(new ArrayBuffer(8));
 
   #fd: number;
+  /** Attached to nothing, for when no other can be opened any more; negative: there is none. */
+  #spare: number;
   /** Tells when a link has changed; negative where the kernel gives no such socket. */
   readonly #links: number;
   #mtu: number;
@@ -132,6 +141,7 @@ export class TapDevice implements Clock, Device {
     const library = loadTap(options.shim);
     library.symbols.tap_title();
     library.symbols.tap_unblock(); // by now the program listens for its signals
+    library.symbols.tap_ring();
     try {
       const { symbols } = library;
       if (options.descriptor !== undefined) {
@@ -162,6 +172,7 @@ export class TapDevice implements Clock, Device {
     this.#tapWrite = library.symbols.tap_write;
     this.#tapNow = library.symbols.tap_now;
     this.#fd = fd;
+    this.#spare = library.symbols.tap_node();
     this.#links = library.symbols.tap_links();
     this.#mtu = Math.max(0, library.symbols.tap_mtu(fd));
     this.#askOffload();
@@ -253,19 +264,30 @@ export class TapDevice implements Clock, Device {
     if (this.#closed) return new Error(`Cannot attach to "${this.name}": closed`);
     const { symbols } = this.#library;
     const kind = symbols.tap_kind(encodeDeviceName(this.name));
-    let fd: number;
+    const node = symbols.tap_node();
+    const fd = node < 0 && this.#spare >= 0 ? this.#spare : node;
     try {
-      fd = attach(symbols, this.name, kind, false, this.#options.host);
+      attachTo(symbols, fd, this.name, kind, false);
     } catch (error) {
+      if (fd === node) symbols.tap_close(fd);
       return error as Error;
     }
     const old = this.#fd;
     this.#fd = fd;
+    this.#configureHost();
     this.#askOffload();
     this.#options.attached?.(fd);
     this.status();
-    this.#waiting = this.#waiting.then(() => symbols.tap_close(old));
+    // The next one can't be opened either, but that of a deleted device is free.
+    if (fd === this.#spare) this.#spare = symbols.tap_flags(old) === -EBADFD ? old : -1;
+    if (old !== this.#spare) this.#waiting = this.#waiting.then(() => symbols.tap_close(old));
     return null;
+  }
+
+  #configureHost(): void {
+    const { host, hostRefused } = this.#options;
+    const status = host === null ? 0 : giveHost(this.#library.symbols, this.#fd, host);
+    if (status < 0) hostRefused?.(errnoName(status));
   }
 
   /**
@@ -328,6 +350,7 @@ export class TapDevice implements Clock, Device {
     await this.#waiting;
     this.#library.symbols.tap_close(fd);
     this.#library.symbols.tap_close(this.#links);
+    this.#library.symbols.tap_close(this.#spare);
     this.#library.close();
   }
 }
@@ -349,16 +372,30 @@ function attach(
   host: HostAddress | null,
 ): number {
   const fd = symbols.tap_node();
-  if (fd < 0) throw tapError("node", fd, name, kind);
-  const status = symbols.tap_attach(fd, encodeDeviceName(name), create ? 1 : 0);
-  if (status < 0) {
+  try {
+    attachTo(symbols, fd, name, kind, create);
+  } catch (error) {
     symbols.tap_close(fd);
-    const isBusy = errnoName(status) === "EBUSY";
-    const holder = isBusy ? holderOf(symbols, encodeDeviceName(name)) : null;
-    throw tapError("attach", status, name, kind, holder);
+    throw error;
   }
   configureHost(symbols, fd, name, host);
   return fd;
+}
+
+/** Attaches `fd`, or throws the Error that says why not; a negative one could not be opened. */
+function attachTo(
+  symbols: Symbols,
+  fd: number,
+  name: string,
+  kind: number,
+  create: boolean,
+): void {
+  if (fd < 0) throw tapError("node", fd, name, kind);
+  const status = symbols.tap_attach(fd, encodeDeviceName(name), create ? 1 : 0);
+  if (status >= 0) return;
+  const isBusy = errnoName(status) === "EBUSY";
+  const holder = isBusy ? holderOf(symbols, encodeDeviceName(name)) : null;
+  throw tapError("attach", status, name, kind, holder);
 }
 
 /** Gives the kernel's end its address; closes `fd` if that fails. */
@@ -370,10 +407,14 @@ function configureHost(
 ): void {
   if (host === null) return;
   const { address, prefixLength } = host;
-  const status = symbols.tap_host(fd, address >>> 0, maskOf(prefixLength) >>> 0);
+  const status = giveHost(symbols, fd, host);
   if (status >= 0) return;
   symbols.tap_close(fd);
   throw hostError(status, name, `${formatAddress(address)}/${prefixLength}`);
+}
+
+function giveHost(symbols: Symbols, fd: number, { address, prefixLength }: HostAddress): number {
+  return symbols.tap_host(fd, address >>> 0, maskOf(prefixLength) >>> 0);
 }
 
 /** What became of descriptors that somebody has kept for a run. */

@@ -3,6 +3,7 @@
  * words in the machine's order. What lies in it, in this order, each part from a new page on:
  *
  *     settings    the epoch, and the links
+ *     filter      which packets are certainly of no promoted connection, by their ports
  *     hash        the flow table's own: tables of its hash (`flow/keyed_hash.ts`),
  *     index         its index,
  *     entries       and its entries (`flow/entry.ts`)
@@ -37,7 +38,15 @@ export interface Layout extends Sizes {
   readonly bytes: number;
 }
 
-export type Part = "settings" | "hash" | "index" | "entries" | "ways" | "neighbors" | "counters";
+export type Part =
+  | "settings"
+  | "filter"
+  | "hash"
+  | "index"
+  | "entries"
+  | "ways"
+  | "neighbors"
+  | "counters";
 
 // Settings. The epoch is 1 … 0xffff.
 export const EPOCH = 0;
@@ -50,6 +59,10 @@ export const LINK_MAC = 0;
 /** Number of the interface; 0: it is down. */
 export const LINK_IFINDEX = 2;
 export const LINK_MTU = 3;
+
+// The filter: a bit for each *bucket*, the exclusive or of a packet's two ports. It is set if a
+// promoted connection has packets in that bucket.
+export const BUCKETS = 0x1_0000;
 
 // Ways.
 export const WAY_WORDS = 8;
@@ -64,14 +77,13 @@ export const NEIGHBOR = 0;
 export const NEIGHBOR_BITS = 21;
 /** Where the packets are counted. */
 export const COUNTER = 1;
-/** The TTL to send with in the lower 8 bits, 0: one less; and these bits. */
+/** `Pdu.newTtl` in the lower 9 bits; and these; and the packets' bucket in the upper 16. */
 export const WAY = 2;
-/** The TTL is that, even if it came with less. */
-export const RAISE_TTL = 0x100;
 /** It comes in on link 1, not 0. */
 export const FROM_LINK_1 = 0x200;
 /** It leaves on link 1. */
 export const TO_LINK_1_SHIFT = 10;
+export const BUCKET_SHIFT = 16;
 
 /** The barrier after which no program works on the entry any more (`limbo.ts`). */
 export const BARRIER = 7;
@@ -106,6 +118,7 @@ export function layoutOf(sizes: Sizes): Layout {
   const { connections, neighbors, counters, processors } = sizes;
   const at = {
     settings: place(LINKS + MAX_LINKS * LINK_WORDS),
+    filter: place(BUCKETS / 32),
     hash: place(HASH_WORDS),
     index: place(SLOTS_PER_ENTRY * connections),
     entries: place(ENTRY_WORDS * connections),

@@ -17,6 +17,8 @@ export class Limbo implements Carrier {
   /** The barrier after which no program has a ticket of an earlier epoch. */
   #epochBarrier = 0;
   #resting: number[] = [];
+  /** Those whose barrier has begun. */
+  #awaited = 0;
 
   constructor(memory: SharedMemory, wait: () => Promise<void>) {
     this.#memory = memory;
@@ -48,7 +50,7 @@ export class Limbo implements Carrier {
 
   /** Entries that rest. */
   get count(): number {
-    return this.#resting.length;
+    return this.#resting.length + this.#awaited;
   }
 
   /** Begins the next barrier if any entry needs it; at its end they are released. */
@@ -56,13 +58,16 @@ export class Limbo implements Carrier {
     if (this.#resting.length === 0 || this.#begun > this.#ended) return;
     const resting = this.#resting;
     this.#resting = [];
+    this.#awaited = resting.length;
     const barrier = ++this.#begun;
     this.#wait().then(() => {
       this.#ended = barrier;
+      this.#awaited = 0;
       for (const entry of resting) release(entry);
     }, () => {
       // It counts as none: they wait for the next one.
       this.#begun--;
+      this.#awaited = 0;
       this.#resting.push(...resting);
     });
   }

@@ -40,6 +40,7 @@ import { ACK, END, MAX_END, MAX_WIN, OLD_ACK_BYTES, WORDS_PER_SIDE } from "../fl
 import { CORRECT } from "../wire/checksum.ts";
 import * as ethernet from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
+import { RAISES_TTL } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 import * as udp from "../wire/udp.ts";
 import { MIN_SEGMENT_BYTES } from "../wire/vnet.ts";
@@ -101,6 +102,7 @@ const L4 = IP + ipv4.IPV4_MIN_BYTES;
 /** The program for the frames of one link, 0 or 1. */
 export function fastPathOf(layout: at.Layout, link: number): Assembler {
   const code = new Assembler();
+  filter(code, layout);
   decodeFrame(code, layout, link);
   decodePacket(code);
   decodeTransport(code);
@@ -116,13 +118,34 @@ export function fastPathOf(layout: at.Layout, link: number): Assembler {
   return code;
 }
 
-/** R6 is the context. Leaves R7, the frame, whose headers are in one piece. */
-function decodeFrame(code: Assembler, layout: at.Layout, link: number): void {
+/**
+ * Most frames that the proxy has to see end here, before the table is searched: where a TCP or UDP
+ * packet has its ports, they have others than any promoted connection's. Leaves R6, the context,
+ * and R7, the frame, whose headers are in one piece.
+ */
+function filter(code: Assembler, layout: at.Layout): void {
   code.op(R6, "=", R1);
-  code.load(R1, "u32", R6, VLAN_PRESENT);
-  code.jumpIf(R1, "!=", 0, "leave");
   code.load(R7, "u32", R6, FRAME);
   needs(code, L4 + udp.UDP_BYTES);
+  loadWord(code, R1, L4);
+  code.op32(R2, "=", R1);
+  code.op32(R2, ">>=", 16);
+  code.op32(R1, "^=", R2);
+  code.op32(R1, "&=", at.BUCKETS - 1);
+  code.op32(R2, "=", R1);
+  code.op32(R2, ">>=", 3);
+  code.address(R3, MEMORY, layout.at.filter);
+  code.op(R3, "+=", R2);
+  code.load(R3, "u8", R3, 0);
+  code.op32(R1, "&=", 7);
+  code.op32(R3, ">>=", R1);
+  code.op32(R3, "&=", 1);
+  code.jumpIf(R3, "==", 0, "leave");
+}
+
+function decodeFrame(code: Assembler, layout: at.Layout, link: number): void {
+  code.load(R1, "u32", R6, VLAN_PRESENT);
+  code.jumpIf(R1, "!=", 0, "leave");
   // Addressed to the link, by another station
   code.address(R5, MEMORY, linkAt(layout, link));
   code.load(R3, "u64", R5, WORD * at.LINK_MAC);
@@ -332,7 +355,7 @@ function route(code: Assembler, layout: at.Layout, link: number): void {
   code.op(R5, "=", R1);
   code.op(R5, "&=", 0xff);
   code.jumpIf(R5, "==", 0, "has ttl");
-  code.jumpIf(R1, "&", at.RAISE_TTL, "set ttl");
+  code.jumpIf(R1, "&", RAISES_TTL, "set ttl");
   code.jumpIf(R5, ">=", R3, "has ttl");
   code.label("set ttl");
   code.op(R3, "=", R5);

@@ -2,7 +2,7 @@
  * The proxy's view of the memory that it shares with the fast path's program (`layout.ts`). What
  * the program must not see half written is written in this order: demote, change, promote.
  */
-import { ENTRY_WORDS } from "../flow/entry.ts";
+import { baseOf, ENTRY_WORDS, PORTS, TUPLE_WORDS } from "../flow/entry.ts";
 import { HASH_WORDS } from "../flow/keyed_hash.ts";
 import { SIDE_A, SIDE_B, SLOTS_PER_ENTRY, type TableMemory } from "../flow/table.ts";
 import type { Mac } from "../wire/address.ts";
@@ -16,10 +16,8 @@ export interface Way {
   readonly counter: number;
   readonly fromLink: 0 | 1;
   readonly toLink: 0 | 1;
-  /** TTL to send with; 0: one less than they came with. */
-  readonly ttl: number;
-  /** They leave with that TTL even if they came with less. */
-  readonly raisesTtl: boolean;
+  /** What the policy does with their TTL, as `Pdu.newTtl` has it. */
+  readonly newTtl: number;
 }
 
 /** The interface of a link. */
@@ -38,6 +36,9 @@ export class SharedMemory {
   /** For the flow table. */
   readonly table: TableMemory;
   readonly #settings: Int32Array<ArrayBuffer>;
+  readonly #filter: Uint8Array<ArrayBuffer>;
+  /** By bucket, tuples of promoted connections: two for each connection. */
+  readonly #tuples = new Int32Array(at.BUCKETS);
   readonly #ways: Int32Array<ArrayBuffer>;
   readonly #neighbors: Int32Array<ArrayBuffer>;
   /** The same, and the settings, in words of 64 bits. */
@@ -64,6 +65,7 @@ export class SharedMemory {
       hash: words("hash", HASH_WORDS),
     };
     this.#settings = words("settings", settingWords);
+    this.#filter = new Uint8Array(buffer, layout.at.filter, at.BUCKETS / 8);
     this.#settingPairs = pairs("settings", settingWords / 2);
     this.#ways = words("ways", at.WAY_WORDS * connections);
     this.#neighbors = words("neighbors", at.NEIGHBOR_WORDS * neighbors);
@@ -123,18 +125,19 @@ export class SharedMemory {
    * need.
    */
   promote(entry: number, fromA: Way, fromB: Way): boolean {
-    const { neighbors, counters } = this.layout;
-    for (const { neighbor, counter } of [fromA, fromB]) {
-      if (!(neighbor >= 0 && neighbor < neighbors && counter >= 0 && counter < counters)) {
-        return false;
-      }
-    }
+    if (!this.#hasRoom(fromA) || !this.#hasRoom(fromB)) return false;
     this.demote(entry);
     this.#setWay(entry, SIDE_A, fromA);
     this.#setWay(entry, SIDE_B, fromB);
+    this.#addTuples(entry, 1);
     this.#promotions = (this.#promotions + 1) & 0xffff;
     this.#setTicket(entry, this.#epoch, this.#promotions);
     return true;
+  }
+
+  #hasRoom({ neighbor, counter }: Way): boolean {
+    const { neighbors, counters } = this.layout;
+    return neighbor >= 0 && neighbor < neighbors && counter >= 0 && counter < counters;
   }
 
   #setTicket(entry: number, epoch: number, number: number): void {
@@ -142,12 +145,32 @@ export class SharedMemory {
   }
 
   #setWay(entry: number, side: number, way: Way): void {
-    const { neighbor, counter, fromLink, toLink, ttl, raisesTtl } = way;
+    const { neighbor, counter, fromLink, toLink, newTtl } = way;
     const base = at.WAY_WORDS * entry + at.DIRECTION + side * at.DIRECTION_WORDS;
     this.#ways[base + at.NEIGHBOR] = neighbor | (this.#issues[neighbor]! << at.NEIGHBOR_BITS);
     this.#ways[base + at.COUNTER] = counter;
-    this.#ways[base + at.WAY] = ttl | (raisesTtl ? at.RAISE_TTL : 0) |
-      (fromLink === 1 ? at.FROM_LINK_1 : 0) | (toLink << at.TO_LINK_1_SHIFT);
+    this.#ways[base + at.WAY] = newTtl | (fromLink === 1 ? at.FROM_LINK_1 : 0) |
+      (toLink << at.TO_LINK_1_SHIFT) | (this.#bucketOf(entry, side) << at.BUCKET_SHIFT);
+  }
+
+  #bucketOf(entry: number, side: number): number {
+    const ports = this.table.entries[baseOf(entry) + side * TUPLE_WORDS + PORTS]!;
+    return (ports >>> 16) ^ (ports & 0xffff);
+  }
+
+  /** Counts the entry's tuples in the buckets that its ways have, once more or once less. */
+  #addTuples(entry: number, more: 1 | -1): void {
+    const base = at.WAY_WORDS * entry + at.DIRECTION + at.WAY;
+    this.#addTuple(this.#ways[base]! >>> at.BUCKET_SHIFT, more);
+    this.#addTuple(this.#ways[base + at.DIRECTION_WORDS]! >>> at.BUCKET_SHIFT, more);
+  }
+
+  #addTuple(bucket: number, more: 1 | -1): void {
+    const count = this.#tuples[bucket]! + more;
+    this.#tuples[bucket] = count;
+    const bit = 1 << (bucket & 7);
+    if (count > 0) this.#filter[bucket >>> 3]! |= bit;
+    else this.#filter[bucket >>> 3]! &= ~bit;
   }
 
   /** Whether the connection's next hops are still those that it was promoted with. */
@@ -168,6 +191,7 @@ export class SharedMemory {
 
   /** Packets that come from now on are the proxy's. */
   demote(entry: number): void {
+    if (this.isPromoted(entry)) this.#addTuples(entry, -1);
     this.#setTicket(entry, 0, 0);
   }
 
@@ -180,6 +204,8 @@ export class SharedMemory {
     }
     this.#epoch = this.#epoch === LAST_EPOCH ? 1 : this.#epoch + 1;
     Atomics.store(this.#settings, at.EPOCH, this.#epoch);
+    this.#tuples.fill(0);
+    this.#filter.fill(0);
   }
 
   /** 1 … 0xffff; changes when all are demoted. */

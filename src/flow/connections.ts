@@ -27,6 +27,7 @@ import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
 import {
   isStray,
   type Pdu,
+  RAISES_TTL,
   STATE_ESTABLISHED,
   STATE_INVALID,
   STATE_NEW,
@@ -37,6 +38,14 @@ import {
 import type { Backends, Target } from "./backends/backends.ts";
 import type { Handshakes } from "./backends/handshakes.ts";
 import type { Member } from "./backends/member.ts";
+import {
+  type ConnectionEvents,
+  EVICTED,
+  EXPIRED,
+  KILLED,
+  REPLACED,
+  RESET_BY_PROXY,
+} from "./connection_events.ts";
 import {
   CLASS_OF_STATE,
   ONE_SIDED_QUERY,
@@ -52,7 +61,7 @@ import { LinkedLists } from "../core/linked_lists.ts";
 import { LAST_SEEN, META, OPENED, STATE_SHIFT } from "./entry.ts";
 import { Lookahead } from "./lookahead.ts";
 import { EvictionClasses, FINISHED, LIVE, ONE_SIDED, RESET } from "./eviction.ts";
-import { type PortRange, Ports } from "./ports.ts";
+import { type PortRange, Ports, type PortsInUse } from "./ports.ts";
 import { VictimSelector } from "./victim.ts";
 import { Retries, type RetryOptions } from "./retries.ts";
 import { ALL, isCounted, Shares } from "./shares.ts";
@@ -112,8 +121,12 @@ export class Connections {
   readonly table: FlowTable;
   /** For each frame of the burst a reference to its connection, to be confirmed, or -1. */
   readonly candidates: Int32Array<ArrayBuffer>;
+  /** Connections ever opened. */
+  opened = 0;
   /** Connections evicted before their idle timeout. */
   evicted = 0;
+  /** Is told which connections open and end; null: nobody is. */
+  events: ConnectionEvents | null = null;
   /** Null: no connection is tried elsewhere. */
   readonly retries: Retries | null;
   readonly #options: ConnectionsOptions;
@@ -127,7 +140,7 @@ export class Connections {
   readonly #shareOfPorts: number;
   readonly #lookahead = new Lookahead();
   readonly #carrier: Carrier | null;
-  readonly #remove = (entry: number): void => this.remove(entry);
+  readonly #remove = (entry: number): void => this.#end(entry, EXPIRED);
   /** Number of the target of the current PDU's translator. */
   #target = 0;
 
@@ -151,6 +164,16 @@ export class Connections {
   /** Those that have been idle for longer end when `expire` comes to them. */
   setTimeouts(timeouts: Timeouts): void {
     this.#timeoutsMs.set(timeoutsMs(timeouts));
+  }
+
+  /** How many there are of each class, in the order of `eviction.ts`. */
+  get classes(): Pick<EvictionClasses, "size"> {
+    return this.#classes;
+  }
+
+  /** How many source ports are in use. */
+  get portsInUse(): PortsInUse {
+    return this.#ports;
   }
 
   /** Ports for the proxy's own use. */
@@ -208,10 +231,14 @@ export class Connections {
     const isTcp = pdu.protocol === PROTOCOL_TCP;
     const mayBeLost = backends.down > 0;
     if ((pdu.flow & 1) !== SIDE_A || !(isTcp || mayBeLost) || !asks(pdu)) return false;
-    const entry = pdu.flow >>> 1;
-    const isLost = mayBeLost && this.table.hasSideB(entry) &&
+    return this.isLost(pdu.flow >>> 1) || (isTcp && this.#tcp.beginsNext(view, pdu, nowMs));
+  }
+
+  /** True if the connection's member is gone: its client's next SYN or datagram opens another. */
+  isLost(entry: number): boolean {
+    const { backends } = this.#options;
+    return backends.down > 0 && this.table.hasSideB(entry) &&
       isGone(backends.all[this.table.member(entry)]!);
-    return isLost || (isTcp && this.#tcp.beginsNext(view, pdu, nowMs));
   }
 
   // In the tree
@@ -240,7 +267,7 @@ export class Connections {
       return 0;
     },
     setTtl: (pdu, ttl, raise) => {
-      pdu.newTtl = raise ? ttl : Math.min(ttl, pdu.ttl - 1);
+      pdu.newTtl = raise ? RAISES_TTL | ttl : ttl;
       return 0;
     },
   };
@@ -437,10 +464,11 @@ export class Connections {
     return this.#ports.choose(protocol, address, ownAddress, dstPort, srcPort, -1, avoid);
   }
 
-  /** Marks the connection as used now, and sets its state. */
-  #renew(entry: number, state: number, nowMs: number): void {
+  /** Marks the connection as used now, and sets its state. If it ends, `reason` says why. */
+  #renew(entry: number, state: number, nowMs: number, reason: number = state): void {
     const from = CLASS_OF_STATE[this.table.state(entry)]!;
     const to = CLASS_OF_STATE[state]!;
+    if (from !== to && this.events !== null) this.#tellChange(entry, from, to, reason);
     this.table.touch(entry, nowMs);
     if (this.#carrier !== null && this.table.state(entry) !== state) this.#carrier.demote(entry);
     if (from === LIVE && to === LIVE) {
@@ -456,6 +484,13 @@ export class Connections {
     const isPooled = this.#hasPort(entry);
     if (isPooled) this.#ports.renew(entry, from, to);
     this.#shares.move(entry, from, to, isPooled);
+  }
+
+  /** Segments end a TCP connection, and may revive it; others end when they are forgotten. */
+  #tellChange(entry: number, from: number, to: number, reason: number): void {
+    if (isOver(from) === isOver(to) || this.table.protocol(entry) !== PROTOCOL_TCP) return;
+    if (isOver(to)) this.events!.closed(entry, reason);
+    else this.events!.opened(entry);
   }
 
   #open(pdu: Pdu, nowMs: number, to: Translation, routes: NextHops | null): number {
@@ -496,7 +531,7 @@ export class Connections {
       port = this.table.dstPort(victim, SIDE_B);
       if (victim !== earlier) this.#evict(victim);
     }
-    if (earlier >= 0) this.remove(earlier);
+    if (earlier >= 0) this.#end(earlier, REPLACED);
     const entry = this.table.insert(
       protocol,
       pdu.src,
@@ -512,6 +547,8 @@ export class Connections {
     this.#count(entry);
     this.table.setMember(entry, member.index);
     backends.opened(member);
+    this.opened++;
+    this.events?.opened(entry);
     this.retries?.opened(entry, pdu.end > pdu.payload, nowMs);
     pdu.flow = (entry << 1) | SIDE_A;
     pdu.opened = 1;
@@ -579,6 +616,8 @@ export class Connections {
       this.table.setExtra(entry, OPENED, nowMs);
       this.table.setState(entry, ONE_SIDED_QUERY);
       this.#count(entry);
+      this.opened++;
+      this.events?.opened(entry);
       pdu.flow = (entry << 1) | SIDE_A;
       pdu.opened = 1;
     }
@@ -614,11 +653,11 @@ export class Connections {
   markReset(entry: number, nowMs: number): void {
     const state = this.table.state(entry);
     const next = tcpState.isHandshake(state) ? tcpState.ABORTED : tcpState.RESET_B;
-    this.#renew(entry, next, nowMs);
+    this.#renew(entry, next, nowMs, RESET_BY_PROXY);
   }
 
   #evict(entry: number): void {
-    this.remove(entry);
+    this.#end(entry, EVICTED);
     this.evicted++;
   }
 
@@ -677,7 +716,15 @@ export class Connections {
     return "resumed";
   }
 
+  /** Forgets a connection because an operator has said so. */
   remove(entry: number): void {
+    this.#end(entry, KILLED);
+  }
+
+  /** Forgets a connection; `reason` says why, if it is not over already. */
+  #end(entry: number, reason: number): void {
+    const { events } = this;
+    if (events !== null && !tcpState.isOver(this.table.state(entry))) events.closed(entry, reason);
     const rests = this.#carrier?.rests(entry) ?? false;
     const evictionClass = CLASS_OF_STATE[this.table.state(entry)]!;
     this.#classes.remove(entry, evictionClass);

@@ -25,8 +25,19 @@ export interface PortRange {
   readonly last: number;
 }
 
+/** How many are in use. */
+export interface PortsInUse {
+  readonly inUse: number;
+  /** Towards the (backend, port) that has the most. */
+  readonly most: number;
+  /** How many there are towards each. */
+  readonly size: number;
+}
+
 /** A pool gets a PortSet when it has more connections than this, or more than half the range. */
 const DENSE = 1024;
+
+const MAX_PORTS = 65_536;
 
 /** Random ports tried in a pool without one: at least half are free, so all fail once in 2⁶⁴. */
 const TRIES = 64;
@@ -36,7 +47,9 @@ class Pool extends EvictionClasses {
   ports: PortSet | null = null;
 }
 
-export class Ports {
+export class Ports implements PortsInUse {
+  inUse = 0;
+  most = 0;
   readonly #table: FlowTable;
   readonly #linkedLists: LinkedLists;
   readonly #range: PortRange;
@@ -45,6 +58,8 @@ export class Ports {
   readonly #dense: number;
   readonly #random: Random;
   readonly #pools = new Map<number, Pool>();
+  /** How many of them have each number of connections. */
+  readonly #poolsOfSize = new Uint32Array(MAX_PORTS + 1);
   /** Ports that the proxy itself uses, towards each (backend, port). */
   readonly #reserved = new Map<number, number[]>();
 
@@ -146,6 +161,7 @@ export class Ports {
       this.#pools.set(key, pool);
     }
     pool.add(entry, evictionClass);
+    this.#counted(pool.count - 1, pool.count);
     if (pool.ports !== null) {
       pool.ports.take(this.#table.dstPort(entry, SIDE_B));
     } else if (pool.count > this.#dense) {
@@ -159,9 +175,20 @@ export class Ports {
     const key = this.#keyOfEntry(entry);
     const pool = this.#pools.get(key)!;
     pool.remove(entry, evictionClass);
+    this.#counted(pool.count + 1, pool.count);
     pool.ports?.release(this.#table.dstPort(entry, SIDE_B));
     if (pool.count <= this.#dense >> 1) pool.ports = null;
     if (pool.count === 0) this.#pools.delete(key);
+  }
+
+  /** A pool has one connection more or less than before. */
+  #counted(before: number, now: number): void {
+    this.inUse += now - before;
+    this.#poolsOfSize[before]!--; // of none there may be any number: nobody asks
+    this.#poolsOfSize[now]!++;
+    if (now > this.most || (before === this.most && this.#poolsOfSize[before] === 0)) {
+      this.most = now;
+    }
   }
 
   #keyOfEntry(entry: number): number {

@@ -10,7 +10,7 @@ import type { Address } from "../wire/address.ts";
 import { delta16, delta32, fold, updated } from "../wire/checksum.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
-import type { Pdu } from "../wire/pdu.ts";
+import { type Pdu, RAISES_TTL } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 import * as udp from "../wire/udp.ts";
 
@@ -58,6 +58,15 @@ function adjusted(pdu: Pdu, checksum: number, addresses: number, ports: number):
   return pdu.partialChecksum !== 0
     ? fold(checksum + addresses)
     : updated(checksum, addresses + ports);
+}
+
+/**
+ * The TTL to send a packet with that is forwarded: never above one less than it came with, so that
+ * loops end (RFC 1812 §5.3.1), unless the policy raises it.
+ */
+export function ttlToSend({ newTtl, ttl }: Readonly<Pdu>): number {
+  if (newTtl === 0) return ttl - 1;
+  return newTtl > RAISES_TTL ? newTtl - RAISES_TTL : Math.min(newTtl, ttl - 1);
 }
 
 /**

@@ -10,7 +10,7 @@
  *     …
  *     Decision : Forward
  *     sent     : tcp 192.168.0.100:40000 > 192.168.0.2:2000 syn ttl 63 (backend 192.168.0.2)
- *     kernel   : with --fast-path, may carry the connection once it is established
+ *     kernel   : may carry the connection once it is established
  *
  * Every neighbour has answered ARP, the sender, too.
  */
@@ -111,9 +111,12 @@ export class Explainer {
         error: (text) => this.#path.push({ depth: 0, text, outcome: "error" }),
       },
       observer: {
-        isBusy: () => false,
+        plain: () => "all",
+        kept: () => "all",
+        seesDrops: false,
         wants: () => true,
         received: () => {},
+        takes: () => true,
         decided: (outcome) => this.#outcome = outcome,
         skipped: () => {},
         refused: (_, reason) => this.#refused = reason,
@@ -170,7 +173,7 @@ export class Explainer {
   /** Whether the connection's plain packets need to come to the policy. */
   #kernelOf(entry: number): string {
     const kept = this.#appliance.keeperOf(entry);
-    if (kept === null) return "with --fast-path, may carry the connection once it is established";
+    if (kept === null) return "may carry the connection once it is established";
     const why = whyKept(kept.keeper, this.#appliance.policy);
     return `leaves the connection to the proxy, for packets from the ${kept.from}: ${why}`;
   }

@@ -13,14 +13,17 @@
  */
 import type { Log } from "../core/log.ts";
 import { SeededRandom } from "../core/random.ts";
+import { finish } from "../core/slices.ts";
 import { MemoryDevice } from "../device/memory.ts";
 import { completeChecksum, OffloadGuess } from "../device/capture/offload_guess.ts";
 import type { PcapRecord } from "../device/capture/pcap.ts";
 import { type HashKey, NO_KEY } from "../wire/keyed_hash.ts";
 import type { Policy } from "../policy/language/ast.ts";
+import type { Customs } from "../policy/notation/parse.ts";
 import { healthOf } from "../policy/language/health.ts";
 import { formatMac, type Mac } from "../wire/address.ts";
 import { Appliance } from "../datapath/appliance.ts";
+import type { Asked } from "../datapath/interest.ts";
 import { CaptureClock } from "./capture_clock.ts";
 import { CheckFrames } from "./check_frames.ts";
 import { type Config, sideB } from "../datapath/config.ts";
@@ -33,7 +36,7 @@ import {
 } from "../device/capture/frame_match.ts";
 import { describeFrame } from "./packet_text.ts";
 import { formatSummary } from "../console/summary.ts";
-import { Trace } from "../console/trace.ts";
+import { traceOf } from "../console/trace.ts";
 
 /** Whom a replay tells. Texts are whole lines. */
 export interface ReplayEvents {
@@ -66,7 +69,8 @@ export class Replay {
   readonly #arpRequests = { captured: 0, sent: 0 };
 
   /**
-   * There is a side for each link of `config`. Throws a RangeError for a policy that can't run.
+   * There is a side for each link of `config`. Throws a RangeError for a policy that can't run, and
+   * a SyntaxError for a trace's filter, which may name the `customs`.
    */
   constructor(
     policy: Policy,
@@ -74,6 +78,7 @@ export class Replay {
     events: ReplayEvents,
     sides: readonly ReplaySide[],
     hashKey: HashKey = NO_KEY,
+    customs: Customs = {},
   ) {
     this.#events = events;
     this.#macs = config.links.map(({ mac }) => mac);
@@ -94,8 +99,10 @@ export class Replay {
       config,
       hashKey,
       log,
-      observer: config.trace === "off" ? null : new Trace(config.trace, console),
+      observer: null,
     });
+    const observer = (asked: Asked) => traceOf(config.trace, console, asked, customs);
+    finish(this.#appliance.prepare({ observer }))();
     const { table } = this.#appliance.connections;
     this.#checks = new CheckFrames({
       own: sideB(config.links).address,

@@ -6,7 +6,7 @@
 
 const FLAGS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror"];
 /** One file a trade. */
-const SOURCES = ["bpf.c", "file.c", "notify.c", "tap.c"];
+const SOURCES = ["bpf.c", "file.c", "notify.c", "sandbox.c", "tap.c", "thread.c"];
 const NO_COMPILER =
   'there is no C compiler "cc"; install one, on Debian and Ubuntu with: sudo apt-get install gcc libc6-dev';
 

@@ -1,9 +1,9 @@
 /*
  * The front of the portable single file (made by src/pack/package.ts):
  *
- *     launcher | Deno's executable | the program | the shim | what draws SVG | struct trailer
+ *     launcher | Deno's executable | the program | the shim | what draws SVG | the page | trailer
  *
- * It copies them into anonymous files in memory (the last only for `policy svg`) and becomes Deno,
+ * It copies them into anonymous files in memory (the last two only for `policy svg` and for a run) and becomes Deno,
  * so nothing is left on disk and the process id, standard streams, arguments and exit code are the
  * program's own. The program gets its least permissions here, and no variable of the caller's
  * environment can configure the runtime.
@@ -37,13 +37,13 @@
 #define MAGIC "treegate"
 
 struct trailer {
-  uint64_t deno_bytes, program_bytes, shim_bytes, svg_bytes;
+  uint64_t deno_bytes, program_bytes, shim_bytes, svg_bytes, page_bytes;
   char magic[8];
 };
 
-/* Low enough for a small RLIMIT_NOFILE, away from the 63, 62 … of a shell's <(command). SHIM_FD and
- * SVG_FD are known to src/pack/portable.ts. */
-enum { PROGRAM_FD = 40, SHIM_FD = 41, SVG_FD = 42 };
+/* Low enough for a small RLIMIT_NOFILE, away from the 63, 62 … of a shell's <(command). They are
+ * known to src/pack/portable.ts. */
+enum { PROGRAM_FD = 40, SHIM_FD = 41, SVG_FD = 42, PAGE_FD = 43 };
 
 /* Leaves room below PROGRAM_FD for what is open meanwhile. */
 enum { MOST_HANDED_OVER = 32 };
@@ -73,7 +73,7 @@ static const char *const DENO_ARGS[] = {
     "--allow-sys",
     "--allow-ffi", /* not for the shim alone, as memory is shared with the kernel */
     "--allow-env=NO_COLOR,FORCE_COLOR,CLICOLOR_FORCE,"
-    "LISTEN_PID,LISTEN_FDS,LISTEN_FDNAMES,NOTIFY_SOCKET",
+    "LISTEN_PID,LISTEN_FDS,LISTEN_FDNAMES,NOTIFY_SOCKET,WATCHDOG_USEC,WATCHDOG_PID",
     "--ext=js",
     "/proc/self/fd/40", /* tap_title in ffi/tap.c knows it */
 };
@@ -136,7 +136,8 @@ static int is_run(int argc, char **argv) {
     const char *word = argv[i];
     int is_flag = strncmp(word, "--", 2) == 0;
     if (!is_flag && !is_value) return 0;
-    is_value = is_flag && !strchr(word, '=') && strcmp(word, "--preserve-source") != 0;
+    is_value = is_flag && !strchr(word, '=') && strcmp(word, "--preserve-source") != 0 &&
+               strcmp(word, "--admin-insecure-bind") != 0;
   }
   return 1;
 }
@@ -219,7 +220,8 @@ int main(int argc, char **argv) {
   open_standard_streams();
   check_limits();
   check_handed_over();
-  hold_signals(is_run(argc, argv));
+  int run = is_run(argc, argv);
+  hold_signals(run);
   leave_removed_directory();
   int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
   struct stat stat;
@@ -238,7 +240,7 @@ int main(int argc, char **argv) {
   most = (struct rlimit){file_size.rlim_max, file_size.rlim_max};
   setrlimit(RLIMIT_FSIZE, &most);
   off_t at = end - (off_t)(parts.deno_bytes + parts.program_bytes + parts.shim_bytes +
-                           parts.svg_bytes);
+                           parts.svg_bytes + parts.page_bytes);
   int deno = unpack("proxy", self, &at, parts.deno_bytes);
   int program = unpack("program", self, &at, parts.program_bytes);
   int shim = unpack("shim", self, &at, parts.shim_bytes);
@@ -247,6 +249,10 @@ int main(int argc, char **argv) {
   renumber(shim, SHIM_FD);
   if (argc > 2 && strcmp(argv[1], "policy") == 0 && strcmp(argv[2], "svg") == 0) {
     renumber(unpack("svg", self, &at, parts.svg_bytes), SVG_FD);
+  }
+  if (run) {
+    at = end - (off_t)parts.page_bytes;
+    renumber(unpack("page", self, &at, parts.page_bytes), PAGE_FD);
   }
   setrlimit(RLIMIT_FSIZE, &file_size);
 

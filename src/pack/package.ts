@@ -3,9 +3,10 @@
  * runtime can be had, else the portable build, which carries Deno's own executable (see
  * `src/pack/launcher.c`). `deno task build --portable` makes that one at once.
  */
+import { buildPage } from "./build_page.ts";
+import { bundle, ROOT, runDeno } from "./bundle.ts";
 import { buildShim, compileC } from "./compile_c.ts";
 
-const ROOT = decodeURIComponent(new URL("../..", import.meta.url).pathname);
 const TARGET = `${ROOT}proxy`;
 const UNFINISHED = `${TARGET}.${Deno.pid}.tmp`;
 
@@ -17,7 +18,7 @@ const PERMISSIONS = [
   "--allow-net",
   "--allow-sys",
   "--allow-env=NO_COLOR,FORCE_COLOR,CLICOLOR_FORCE,"
-    .concat("LISTEN_PID,LISTEN_FDS,LISTEN_FDNAMES,NOTIFY_SOCKET"),
+    .concat("LISTEN_PID,LISTEN_FDS,LISTEN_FDNAMES,NOTIFY_SOCKET,WATCHDOG_USEC,WATCHDOG_PID"),
 ];
 
 /**
@@ -28,7 +29,7 @@ export function buildProxy(portable: boolean): "compiled" | "portable" {
   const shim = buildShim();
   try {
     if (!portable && compile()) return "compiled";
-    packPortable(shim);
+    packPortable(shim, TARGET);
     return "portable";
   } finally {
     removeIfThere(UNFINISHED);
@@ -41,7 +42,8 @@ export const V8_FLAGS: string = "--v8-flags=--max-inlined-bytecode-size=1000," +
 
 /** Makes `./proxy` with `deno compile`; false where Deno's base runtime cannot be had. */
 function compile(): boolean {
-  const failure = deno(
+  buildPage();
+  const failure = runDeno(
     [
       "compile",
       "--quiet",
@@ -51,7 +53,13 @@ function compile(): boolean {
       "--include",
       "ffi/build/libtap.so",
       "--include",
+      "ffi/build/page.html",
+      "--include",
+      "src/pack/admin_thread.ts",
+      "--include",
       "src/pack/control_thread.ts",
+      "--include",
+      "src/pack/policy_thread.ts",
     ]
       .concat("--output", UNFINISHED, "main.ts"),
   );
@@ -65,27 +73,27 @@ function compile(): boolean {
   return false;
 }
 
-/** Makes `./proxy` from the launcher, this Deno, the bundled program and the shim. */
-function packPortable(shim: string): void {
+/** Makes one file of the launcher, this Deno, the bundled program, the shim and the page. */
+export function packPortable(shim: string, target: string): void {
   const launcher = `${ROOT}ffi/build/launcher`;
   const program = `${ROOT}ffi/build/proxy.js`;
   const svg = `${ROOT}ffi/build/svg.js`;
   compileC([`${ROOT}src/pack/launcher.c`], launcher, ["-s"]);
-  bundle("src/pack/portable.ts", program);
-  bundle("src/cli/svg.ts", svg);
-  joinParts(launcher, [Deno.execPath(), program, shim, svg], UNFINISHED);
-  Deno.renameSync(UNFINISHED, TARGET);
-}
-
-function bundle(entry: string, target: string): void {
-  // Minified: where there are no caches, Deno looks through all of it at each start.
-  const failure = deno(["bundle", "--quiet", "--minify", "--output", target, entry]);
-  if (failure !== "") throw new Error(`Cannot bundle "${entry}": ${failure}`);
+  bundle("src/pack/portable.ts", program, "deno");
+  bundle("src/cli/svg.ts", svg, "deno");
+  // A module, as the runtime lets nobody read files of /proc who may not do all.
+  const pageModule = `${ROOT}ffi/build/page.js`;
+  Deno.writeTextFileSync(
+    pageModule,
+    `export default ${JSON.stringify(Deno.readTextFileSync(buildPage()))};\n`,
+  );
+  joinParts(launcher, [Deno.execPath(), program, shim, svg, pageModule], UNFINISHED);
+  Deno.renameSync(UNFINISHED, target);
 }
 
 /**
- * Writes the executable `target`: the launcher, the parts (Deno, program, shim, SVG), and at the
- * end their sizes and a magic word, which are `struct trailer` in `src/pack/launcher.c`.
+ * Writes the executable `target`: the launcher, the parts (Deno, program, shim, SVG, page), and at
+ * the end their sizes and a magic word, which are `struct trailer` in `src/pack/launcher.c`.
  */
 export function joinParts(launcher: string, parts: readonly string[], target: string): void {
   const trailer = new DataView(new ArrayBuffer(8 * parts.length + 8));
@@ -97,21 +105,6 @@ export function joinParts(launcher: string, parts: readonly string[], target: st
     Deno.writeFileSync(target, bytes, { append: true });
   });
   Deno.writeFileSync(target, new Uint8Array(trailer.buffer), { append: true });
-}
-
-/** Runs this Deno in the project; its error output when it failed, else nothing. */
-function deno(args: string[]): string {
-  const { success, stderr } = new Deno.Command(Deno.execPath(), {
-    args,
-    cwd: ROOT,
-    env: { NO_COLOR: "1" },
-    stdin: "null",
-    stdout: "null",
-    stderr: "piped",
-  }).outputSync();
-  if (success) return "";
-  const [words] = new TextDecoder().decode(stderr).split("\nStack backtrace:");
-  return words!.trim() || "it gave no reason";
 }
 
 function removeIfThere(path: string): void {

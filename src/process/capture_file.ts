@@ -1,6 +1,6 @@
 /**
- * Capture files on disk: the bytes that `src/device/capture/pcap.ts` reads, and a file to write
- * records to.
+ * Capture files on disk: the bytes that `src/device/capture/records.ts` reads, and a file to
+ * write records to.
  */
 import { pcapHeader, type PcapRecord, pcapRecord } from "../device/capture/pcap.ts";
 import { printable } from "../core/text.ts";

@@ -33,11 +33,12 @@ export class DeviceWatch {
     const obstacle = refusal || obstacleOf(this.device);
     const isUp = obstacle === "";
     if (obstacle === this.#obstacle) return isUp;
+    const { name } = this.device;
     if (isUp) {
-      this.#log.info(`${this.device.name} is up`);
+      this.#log.info(`${name} is up`, "device-up", { device: name });
       this.#appliance.linkUp(this.#number);
     } else {
-      this.#log.warning(obstacle);
+      this.#log.warning(obstacle, "device-down", { device: name });
       this.#appliance.linkDown(this.#number);
     }
     this.#obstacle = obstacle;

@@ -6,20 +6,31 @@
  * made. Then a device that was made anew has no program, either; connections on it are the proxy's.
  */
 import { BpfKernel } from "../bpf/kernel.ts";
-import type { Log } from "../core/log.ts";
+import { printable } from "../core/text.ts";
 import type { Config, FastPathMode } from "../datapath/config.ts";
 import type { FastPath } from "../datapath/promotions.ts";
 import type { TapDevice } from "../device/tap.ts";
 import { layoutOf } from "../fastpath/layout.ts";
 import { fastPathOf, MEMORY } from "../fastpath/program.ts";
 import { SharedMemory } from "../fastpath/shared_memory.ts";
+import type { OperatorLog } from "./log.ts";
 
 const NAME = "treegate";
 
 /** Neighbours on each link beside those that are remembered: backends and gateways. */
 const WATCHED = 4096;
+/**
+ * A request and its answer have fewer plain packets: the kernel would get such a connection only to
+ * lose it again.
+ */
+const LEAST_PACKETS = 8;
+
 /** Ends of the policy at which the kernel's packets can be counted. */
 const COUNTERS = 4096;
+
+/** Of what the verifier says: lines, and letters of each. */
+const MOST_LINES = 8;
+const MOST_LETTERS = 200;
 
 export interface FastPathOptions {
   readonly mode: FastPathMode;
@@ -27,7 +38,7 @@ export interface FastPathOptions {
   readonly devices: readonly TapDevice[];
   /** Path of the built shim. */
   readonly shim: string;
-  readonly log: Log;
+  readonly log: Pick<OperatorLog, "debug" | "info" | "warning">;
 }
 
 export interface OpenFastPath extends FastPath {
@@ -41,15 +52,30 @@ export async function openFastPath(options: FastPathOptions): Promise<OpenFastPa
   if (mode === "off") return null;
   try {
     const fastPath = await open(options);
-    log.info("fast path: the kernel carries established connections");
+    log.info("fast path: the kernel carries established connections", "fast-path-on");
     return fastPath;
   } catch (error) {
-    const { message, cause } = error as Error;
-    const said = typeof cause === "string" && cause !== "" ? `: ${cause.split("\n").at(-2)}` : "";
+    const { message } = error as Error;
+    const lines = verifierLines(error as Error);
+    for (const line of lines) {
+      log.debug(`fast path: the kernel's verifier: ${line}`, "fast-path-verifier", { line });
+    }
+    const why = lines.at(-2); // the last one counts instructions
+    const said = why === undefined ? "" : `: ${why}`;
     if (mode === "on") throw new Error(`--fast-path=on: ${message}${said}`);
-    log.info(`fast path: off, the proxy forwards each packet. ${message}${said}`);
+    log.info(
+      `fast path: off, the proxy forwards each packet. ${message}${said}`,
+      "fast-path-off",
+      { reason: `${message}${said}` },
+    );
     return null;
   }
+}
+
+/** The last lines of what the verifier said about a program that it refused. */
+export function verifierLines({ cause }: Error): string[] {
+  if (typeof cause !== "string" || cause === "") return [];
+  return cause.split("\n").slice(-MOST_LINES).map((line) => printable(line.slice(0, MOST_LETTERS)));
 }
 
 async function open({ config, devices, shim, log }: FastPathOptions): Promise<OpenFastPath> {
@@ -75,6 +101,7 @@ async function open({ config, devices, shim, log }: FastPathOptions): Promise<Op
   return {
     memory: new SharedMemory(layout, map.buffer),
     wait: () => kernel.wait(),
+    leastPackets: LEAST_PACKETS,
     attach: (link) => {
       const device = devices[link]!;
       if (device.index() === attached[link]!.ifindex) return attached[link]!.ifindex;
@@ -83,7 +110,12 @@ async function open({ config, devices, shim, log }: FastPathOptions): Promise<Op
         attached[link] = attach(kernel, programs[link]!, device);
       } catch (error) {
         attached[link] = { fd: -1, ifindex: 0 };
-        log.warning(`${device.name}: no fast path on the new device: ${(error as Error).message}`);
+        const { message: reason } = error as Error;
+        log.warning(
+          `${device.name}: no fast path on the new device: ${reason}`,
+          "fast-path-lost",
+          { device: device.name, reason },
+        );
       }
       return attached[link].ifindex;
     },

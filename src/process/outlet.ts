@@ -20,6 +20,7 @@ const MIN_SIZE_BYTES = 256;
 export class Outlet {
   readonly #writer: Writer;
   readonly #failed: (reason: string) => void;
+  readonly #lostLine: (count: number) => string;
   readonly #encoder = new TextEncoder();
   #filling: Uint8Array;
   #spare: Uint8Array;
@@ -33,18 +34,20 @@ export class Outlet {
 
   /**
    * `sizeBytes` is the whole buffer; one entry can be half as long. `failed` is called once at
-   * most.
+   * most. `lostLine` is the line that says how many entries were lost.
    */
   constructor(
     writer: Writer,
     sizeBytes: number = DEFAULT_SIZE_BYTES,
     failed: (reason: string) => void = () => {},
+    lostLine: (count: number) => string = lostText,
   ) {
     if (sizeBytes < MIN_SIZE_BYTES) {
       throw new RangeError(`Cannot make outlet of ${sizeBytes} bytes: must be ≥ ${MIN_SIZE_BYTES}`);
     }
     this.#writer = writer;
     this.#failed = failed;
+    this.#lostLine = lostLine;
     this.#filling = new Uint8Array(sizeBytes >> 1);
     this.#spare = new Uint8Array(sizeBytes >> 1);
   }
@@ -126,10 +129,14 @@ export class Outlet {
     this.#usedBytes = 0;
     this.#fillingEntries = 0;
     if (this.#unreported > 0) {
-      const entries = this.#unreported === 1 ? "entry" : "entries";
-      this.#put(`… ${this.#unreported} ${entries} lost: the console was too slow\n`);
+      this.#put(this.#lostLine(this.#unreported));
       this.#unreported = 0;
     }
     return bytes;
   }
+}
+
+/** Where the reader is a person. */
+export function lostText(count: number): string {
+  return `… ${count} ${count === 1 ? "entry" : "entries"} lost: the console was too slow\n`;
 }

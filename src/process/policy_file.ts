@@ -5,7 +5,6 @@
 import type { PolicyText } from "../control/request.ts";
 import type { Policy } from "../policy/language/ast.ts";
 import {
-  type Include,
   type Included,
   includesOf,
   MAX_INCLUDED_FILES,
@@ -15,33 +14,42 @@ import {
   type Customs,
   formatError,
   MAX_POLICY_LENGTH,
+  type Parsed,
   parseInSlices,
 } from "../policy/notation/parse.ts";
+import { formatErrorUnquoted, type PolicyError } from "../policy/notation/policy_error.ts";
+import { finish, type Slices } from "../core/slices.ts";
 import { printable } from "../core/text.ts";
 import type { BuiltIn } from "../policy/language/built_in.ts";
 import { reasonOf } from "./file_error.ts";
 import type { LoadedPolicy } from "./policy_findings.ts";
-import { readTextFile, readTextFileAgain } from "./text_file.ts";
+import { type FileText, readTextFile, readTextFileAgain } from "./text_file.ts";
 import { atOnce, type Work } from "./turns.ts";
 
 /** Largest file, in bytes; included files together with it have no more characters. */
 export const MAX_FILE_BYTES: number = MAX_POLICY_LENGTH;
 
-/** What `parse` needs. */
-export interface PolicySource {
-  /** What messages call the text. */
-  readonly file: string;
-  readonly text: string;
-  /** Gives the files that the text includes; standard input can include none. */
-  readonly include?: Include;
-  /** Those files, by path. */
-  readonly included: ReadonlyMap<string, Included>;
+/** What `parse` needs, as data. */
+export interface ParsableText extends PolicyText {
+  /** What is wrong with files that are not among those included; null: none can be included. */
+  readonly missing: string | null;
 }
 
-/**
- * Gives a file's text, and what tells the file from others, whatever the path. Rejects if it can't.
- */
-export type ReadFile = (path: string) => Promise<{ readonly text: string; readonly id: string }>;
+/** The same as it was read. */
+export interface PolicySource extends ParsableText {
+  /** Its text, and after it those of its files in their order, in pieces. */
+  readonly pieces: readonly string[];
+}
+
+/** The policy in the text, or what is wrong with it. */
+export function* parseSource(source: ParsableText, customs: Customs): Slices<Parsed> {
+  const { file, text, included, missing } = source;
+  const include = (at: string) => included.get(at) ?? { problem: missing! };
+  return yield* parseInSlices(text, { file, customs, ...(missing === null ? {} : { include }) });
+}
+
+/** Gives what a file says. Rejects if it can't. */
+export type ReadFile = (path: string) => Promise<FileText>;
 
 /** The policy of the file, or the built-in one for that many interfaces if `path` is null. */
 export async function loadPolicyOr(
@@ -57,20 +65,24 @@ export async function loadPolicyOr(
  * Reads and parses the file. Throws an Error whose message has the lines that say what is wrong.
  */
 export async function loadPolicy(path: string, customs: Customs): Promise<LoadedPolicy> {
-  return (await loadPolicyText(path, customs)).source;
+  const source = await readPolicy(path);
+  return loadedFrom(source.file, finish(parseSource(source, customs)), formatError);
 }
 
-/** As `loadPolicy`, with the text that it was read from. */
-export async function loadPolicyText(
-  path: string,
-  customs: Customs,
-  work: Work = atOnce,
-  read: ReadFile = readFile,
-): Promise<{ source: LoadedPolicy; text: PolicyText }> {
-  const { file, text, included, ...options } = await readPolicy(path, read, work);
-  const parsed = await work(parseInSlices(text, { file, ...options, customs }));
-  if (parsed.policy === null) throw new Error(parsed.errors.map(formatError).join("\n"));
-  return { source: { name: file, ...parsed }, text: { file, text, included } };
+/**
+ * What was parsed. Throws an Error whose message has the lines that say what is wrong; what is
+ * wrong with an included file says `formatIncluded`.
+ */
+export function loadedFrom(
+  name: string,
+  parsed: Parsed,
+  formatIncluded: (error: PolicyError) => string = formatErrorUnquoted,
+): LoadedPolicy {
+  if (parsed.policy !== null) return { name, ...parsed };
+  const lines = parsed.errors.map((error) =>
+    error.file === name ? formatError(error) : formatIncluded(error)
+  );
+  throw new Error(lines.join("\n"));
 }
 
 /**
@@ -82,39 +94,48 @@ export async function readPolicy(
   read: ReadFile = readFile,
   work: Work = atOnce,
 ): Promise<PolicySource> {
-  let main: Awaited<ReturnType<ReadFile>>;
+  let main: FileText;
   try {
     main = await read(path);
   } catch (error) {
     throw new Error(`Cannot read policy "${printable(path)}": ${reasonOf(error, path)}`);
   }
   const { text, id } = main;
-  if (path === "-") return { file: "stdin", text, included: new Map() };
+  const pieces = [...main.pieces];
+  if (path === "-") return { file: "stdin", text, pieces, included: new Map(), missing: null };
   const included = new Map<string, Included>();
   const nameOf = new Map([[id, path]]);
-  const sources = [{ file: path, text }];
+  const sources = [{ file: path, pieces: main.pieces }];
   let left = MAX_POLICY_LENGTH - text.length;
   for (const source of sources) {
-    for (const name of await work(includesOf(source.text))) {
+    for (const name of await work(includesIn(source.pieces))) {
       const at = pathOf(source.file, name);
       if (included.has(at) || included.size === MAX_INCLUDED_FILES || left < 0) continue;
       try {
-        const { text, id } = await read(at);
+        const { text, pieces: more, id } = await read(at);
         const file = nameOf.get(id) ?? at;
         included.set(at, { file, text });
+        pieces.push(...more);
         if (nameOf.has(id)) continue;
         nameOf.set(id, file);
-        sources.push({ file, text });
+        sources.push({ file, pieces: more });
         left -= text.length;
       } catch (error) {
         included.set(at, { problem: reasonOf(error, at) });
       }
     }
   }
-  const problem = left < 0
+  const missing = left < 0
     ? `more than ${MAX_POLICY_LENGTH} characters are included`
     : `more than ${MAX_INCLUDED_FILES} files are included`;
-  return { file: path, text, include: (at) => included.get(at) ?? { problem }, included };
+  return { file: path, text, pieces, included, missing };
+}
+
+/** The names of what is included, of which each stands in one piece. */
+function* includesIn(pieces: readonly string[]): Slices<string[]> {
+  const names: string[] = [];
+  for (const piece of pieces) names.push(...yield* includesOf(piece));
+  return names;
 }
 
 export function readFile(path: string): ReturnType<ReadFile> {

@@ -52,7 +52,8 @@ export function checkPolicy(source: LoadedPolicy, log: Pick<Log, "warning">): Po
     throw new Error([has, ...texts].join("\n"));
   }
   if (texts.length > 0) {
-    log.warning([`policy "${printable(source.name)}" has warnings`, ...texts].join("\n"));
+    const message = [`policy "${printable(source.name)}" has warnings`, ...texts].join("\n");
+    log.warning(message, "policy-warnings", { policy: source.name });
   }
   return source.policy;
 }

@@ -4,17 +4,23 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { Overlay } from "../control/overlay.ts";
+import { formatTraceMode } from "../console/trace.ts";
 import type { PolicyText, Reloaded } from "../control/request.ts";
-import type { Appliance } from "../datapath/appliance.ts";
+import type { Appliance, Change } from "../datapath/appliance.ts";
 import { type Config, formatBackends, type TapConfig } from "../datapath/config.ts";
 import type { SavedChange } from "../datapath/saved_members.ts";
+import type { Asked } from "../datapath/interest.ts";
 import type { Observer } from "../datapath/observer.ts";
 import type { BuiltIn } from "../policy/language/built_in.ts";
 import type { Customs } from "../policy/notation/parse.ts";
 import { DST_ADDRS, type Policy } from "../policy/language/ast.ts";
 import { plainMember } from "../flow/backends/member.ts";
-import type { LogLevel, OperatorLog } from "./log.ts";
+import type { Log } from "../core/log.ts";
+import type { ConnectionLog } from "./connection_log.ts";
+import type { LogConfig, LogLevel, OperatorLog } from "./log.ts";
 import { builtInUse, type PolicyInUse, readPolicyInUse } from "./policy_in_use.ts";
+import type { PolicyThread } from "./policies/thread.ts";
+import type { CaptureConfig } from "./captures.ts";
 import type { StateConfig } from "./state_file.ts";
 import type { Work } from "./turns.ts";
 
@@ -26,11 +32,15 @@ export interface Settings {
   readonly control: string | null;
   /** Where connections are kept over a restart; null: nowhere. */
   readonly state: StateConfig | null;
+  readonly captures: CaptureConfig;
   readonly logLevel: LogLevel;
+  readonly log: LogConfig;
+  /** Most lines a second about connections that open and end; 0: none. */
+  readonly logConnections: number;
 }
 
 export interface ReloadOptions {
-  readonly appliance: Pick<Appliance, "prepare" | "policy" | "pools">;
+  readonly appliance: Pick<Appliance, "prepare" | "surroundings" | "policy" | "pools">;
   /** What runs now. */
   readonly settings: Settings;
   readonly inUse: PolicyInUse;
@@ -38,8 +48,14 @@ export interface ReloadOptions {
   readonly reread: () => Promise<Settings>;
   readonly builtIn: BuiltIn;
   readonly customs: Customs;
-  readonly observerOf: (config: Config) => Observer | null;
+  /** What the console shows. Throws a SyntaxError for a wrong filter. */
+  readonly observerOf: (config: Config, asked: Asked) => Observer | null;
+  readonly connectionLog: Pick<ConnectionLog, "setRate">;
   readonly work: Work;
+  /** Rejects if the file may not be read, or not any more. */
+  readonly within: (path: string) => Promise<void>;
+  /** Makes policies; null: there are functions of the user's, and they are made in slices here. */
+  readonly thread: PolicyThread | null;
   readonly log: OperatorLog;
 }
 
@@ -49,7 +65,7 @@ type Reloadable = "policy" | "dstAddrs" | "health" | "timeouts" | "trace";
 const RESTART:
   & Readonly<Record<Exclude<keyof Config, Reloadable>, string>>
   & {
-    readonly [key in keyof TapConfig | "control" | "state"]: string;
+    readonly [key in keyof TapConfig | "control" | "state" | "captures" | "log"]: string;
   } = {
     links: "an address, route or interface",
     ports: "--ports",
@@ -67,15 +83,33 @@ const RESTART:
     offload: "--offload",
     spinUs: "--spin",
     fastPath: "--fast-path",
+    sandbox: "--sandbox, --user or --include-dir",
+    admin: "--admin, --admin-host or --admin-insecure-bind",
     control: "--control",
     state: "--state or --state-max-age",
+    captures: "--capture, --capture-options or --capture-dir",
+    log: "--log",
   };
+
+/** How reloads have ended so far. */
+export interface ReloadCounts {
+  readonly done: number;
+  readonly failed: number;
+  /** The last one has failed. */
+  readonly hasFailed: boolean;
+  /** When the last one was done, as Unix time; -1: never. */
+  readonly doneMs: number;
+  /** How long it took. */
+  readonly tookMs: number;
+}
 
 export class Reloads {
   readonly #options: ReloadOptions;
+  readonly #counts = { done: 0, failed: 0, hasFailed: false, doneMs: -1, tookMs: 0 };
   /** What runs. */
   #config: Config;
   #logLevel: LogLevel;
+  #logConnections: number;
   #inUse: PolicyInUse;
   /** Laid over each policy that is read. */
   #overlay = new Overlay();
@@ -88,7 +122,12 @@ export class Reloads {
     this.#options = options;
     this.#config = options.settings.config;
     this.#logLevel = options.settings.logLevel;
+    this.#logConnections = options.settings.logConnections;
     this.#inUse = options.inUse;
+  }
+
+  get counts(): ReloadCounts {
+    return this.#counts;
   }
 
   /** The file that the running policy was read from; null: the built-in one. */
@@ -98,7 +137,8 @@ export class Reloads {
 
   /** The text of the policy that runs, as it was read. */
   policyText(): PolicyText {
-    return this.#inUse.text();
+    const { file, text, included } = this.#inUse.text();
+    return { file, text, included };
   }
 
   /**
@@ -118,10 +158,9 @@ export class Reloads {
    */
   changePools(next: (pools: Policy["pools"], overlay: Overlay) => Overlay): Promise<void> {
     return this.#afterOthers(async () => {
-      const { appliance, work } = this.#options;
+      const { appliance } = this.#options;
       const overlay = next(appliance.pools, this.#overlay);
-      const pools = overlay.apply(appliance.pools);
-      const swap = await work(appliance.prepare({ pools }));
+      const swap = await this.#prepare({ pools: overlay.apply(appliance.pools) });
       swap();
       this.#overlay = overlay;
     });
@@ -137,6 +176,38 @@ export class Reloads {
     return this.changePools(() => Overlay.of(changes));
   }
 
+  /**
+   * Has what was read at the start run, if only the policy thread has it, and the console show it.
+   * Rejects if it can't.
+   */
+  async begin(): Promise<void> {
+    const { appliance, observerOf, thread } = this.#options;
+    const change = { observer: (asked: Asked) => observerOf(this.#config, asked) };
+    if (this.#inUse.policy !== null) thread?.runs(this.#inUse.text);
+    const swap = this.#inUse.policy !== null
+      ? await this.#prepare(change)
+      : await this.#prepare({ ...change, pools: appliance.pools }, this.#inUse);
+    swap();
+  }
+
+  /** Makes a change ready; with `inUse` it is of the policy, too. */
+  async #prepare(change: Change, inUse: PolicyInUse | null = null): Promise<() => void> {
+    const { appliance, thread, work } = this.#options;
+    const { pools } = change;
+    if (thread === null || pools === undefined) {
+      const policy = inUse?.policy ?? null;
+      return await work(appliance.prepare(policy === null ? change : { ...change, policy }));
+    }
+    if (inUse !== null && inUse.policy !== null) await thread.load(inUse.text(), false);
+    const image = await thread.make(inUse !== null, appliance.surroundings(pools));
+    const swap = await work(appliance.prepare({ ...change, image }));
+    const { text } = inUse ?? this.#inUse;
+    return () => {
+      swap();
+      thread.runs(text);
+    };
+  }
+
   /** One at a time: what is made ready is for the policy that runs. */
   #afterOthers<T>(change: () => Promise<T>): Promise<T> {
     const changed = this.#last.then(change);
@@ -146,72 +217,111 @@ export class Reloads {
 
   async #reload(by: string): Promise<Reloaded> {
     const { log } = this.#options;
+    const startMs = performance.now();
+    const counts = this.#counts;
     try {
       const { done, warnings } = await this.#apply();
+      counts.done++;
+      counts.hasFailed = false;
+      counts.doneMs = Date.now();
+      counts.tookMs = performance.now() - startMs;
       if (done.length + warnings.length === 0) {
         const line = "no --policy file to reload";
-        log.info(`${by} ignored: ${line}`);
+        log.info(`${by} ignored: ${line}`, "reload-ignored", { by });
         return { isDone: true, lines: [line] };
       }
-      for (const warning of warnings) log.warning(warning);
-      for (const line of done) log.info(line);
-      return { isDone: true, lines: [...warnings, ...done].flatMap((line) => line.split("\n")) };
+      for (const warning of warnings) log.warning(...warning);
+      for (const line of done) log.info(...line);
+      return { isDone: true, lines: [...warnings, ...done].flatMap(([text]) => text.split("\n")) };
     } catch (error) {
+      counts.failed++;
+      counts.hasFailed = true;
       const reason = error instanceof Error ? error.message : String(error);
-      log.error(`not reloaded, nothing has changed: ${reason}`);
+      log.error(`not reloaded, nothing has changed: ${reason}`, "reload-failed", { by, reason });
       return { isDone: false, lines: reason.split("\n") };
     }
   }
 
-  async #apply(): Promise<{ readonly done: string[]; readonly warnings: string[] }> {
-    const { appliance, settings, reread, builtIn, customs, observerOf, work, log } = this.#options;
+  async #apply(): Promise<{ readonly done: Line[]; readonly warnings: Line[] }> {
+    const { appliance, settings, reread, builtIn, customs, observerOf, log } = this.#options;
+    const { connectionLog, thread, work, within } = this.#options;
+    const startMs = performance.now();
     const given = await reread();
-    const { config, logLevel } = given;
+    const { config, logLevel, logConnections } = given;
     const running = this.#config;
-    const [done, warnings]: [string[], string[]] = [[], []];
-    const warning = (text: string) => void warnings.push(text);
+    const [done, warnings]: [Line[], Line[]] = [[], []];
+    const warning = (...line: Line) => void warnings.push(line);
+    const reloaded = (text: string, what: string) => void done.push([text, "reloaded", { what }]);
     const inUse = config.policy !== null
-      ? await readPolicyInUse(config.policy, customs, { warning }, work)
+      ? await readPolicyInUse(config.policy, customs, { warning }, thread, work, within)
       : running.policy !== null
       ? builtInUse(builtIn(running.links.length))
       : null;
     const hasBackends = !isDeepStrictEqual(config.dstAddrs, running.dstAddrs);
     const hasCheck = !isDeepStrictEqual(config.health, running.health);
     const hasTimeouts = !isDeepStrictEqual(config.timeouts, running.timeouts);
-    const hasTrace = config.trace !== running.trace;
+    const hasTrace = !isDeepStrictEqual(config.trace, running.trace);
     const hasLogLevel = logLevel !== this.#logLevel;
-    const policy = inUse?.policy ?? appliance.policy;
+    const hasLogConnections = logConnections !== this.#logConnections;
+    const { pools } = inUse ?? appliance.policy;
     const hasPools = inUse !== null || hasBackends || hasCheck;
-    const swap = await work(appliance.prepare({
-      ...(inUse === null ? {} : { policy }),
-      ...(hasPools ? { pools: this.#overlay.apply(poolsOf(policy, config)) } : {}),
+    const readMs = performance.now();
+    const change = {
+      ...(hasPools ? { pools: this.#overlay.apply(poolsOf(pools, config)) } : {}),
       ...(hasTimeouts ? { timeouts: config.timeouts } : {}),
-      ...(hasTrace ? { observer: observerOf(config) } : {}),
-    }));
+      // A filter's words may be the policy's.
+      ...(hasTrace || (hasPools && typeof config.trace !== "string")
+        ? { observer: (asked: Asked) => observerOf(config, asked) }
+        : {}),
+    };
+    const swap = await this.#prepare(change, inUse);
+    const preparedMs = performance.now();
     swap();
+    const times = {
+      read_ms: readMs - startMs,
+      prepare_ms: preparedMs - readMs,
+      change_ms: performance.now() - preparedMs,
+    };
+    const [read, prepared, swapped] = Object.values(times).map((ms) => ms.toFixed(1));
+    log.debug(
+      `reload: read in ${read} ms, prepared in ${prepared} ms, changed in ${swapped} ms`,
+      "reload-times",
+      times,
+    );
     const { policy: file, dstAddrs, health, timeouts, trace } = config;
     this.#config = { ...running, policy: file, dstAddrs, health, timeouts, trace };
     this.#inUse = inUse ?? this.#inUse;
     if (hasLogLevel) log.setLevel(this.#logLevel = logLevel);
-    if (file !== null) done.push(`policy "${file}" reloaded`);
-    else if (inUse !== null) done.push("the built-in policy runs");
-    if (hasBackends) done.push(`--dst-addrs=${formatBackends(dstAddrs)} from now on`);
-    if (hasCheck) done.push("--check changed");
-    if (hasTimeouts) done.push("timeouts changed");
-    if (hasTrace) done.push(`--trace=${trace} from now on`);
-    if (hasLogLevel) done.push(`--log-level=${logLevel} from now on`);
+    if (hasLogConnections) connectionLog.setRate(this.#logConnections = logConnections);
+    if (file !== null) reloaded(`policy "${file}" reloaded`, "policy");
+    else if (inUse !== null) reloaded("the built-in policy runs", "policy");
+    if (hasBackends) reloaded(`--dst-addrs=${formatBackends(dstAddrs)} from now on`, "dst-addrs");
+    if (hasCheck) reloaded("--check changed", "check");
+    if (hasTimeouts) reloaded("timeouts changed", "timeouts");
+    if (hasTrace) reloaded(`--trace=${formatTraceMode(trace)} from now on`, "trace");
+    if (hasLogLevel) reloaded(`--log-level=${logLevel} from now on`, "log-level");
+    if (hasLogConnections) {
+      reloaded(`--log-connections=${logConnections}/s from now on`, "log-connections");
+    }
     for (const [key, what] of Object.entries(RESTART)) {
       if (isDeepStrictEqual(valueOf(given, key), valueOf(settings, key))) continue;
-      warnings.push(`${what} changes at the next start only`);
+      warning(`${what} changes at the next start only`, "restart-needed", { what });
     }
     return { done, warnings };
   }
 }
 
-function poolsOf({ pools }: Policy, { dstAddrs, health }: Config): Policy["pools"] {
+/** Of the log. */
+type Line = Parameters<Log["info"]>;
+
+function poolsOf(pools: Policy["pools"], { dstAddrs, health }: Config): Policy["pools"] {
   return { ...pools, [DST_ADDRS]: { members: dstAddrs.map(plainMember), health } };
 }
 
-function valueOf({ config, tap, control, state }: Settings, key: string): unknown {
-  return ({ ...config, ...tap, control, state } as Readonly<Record<string, unknown>>)[key];
+function valueOf({ config, tap, control, state, captures, log }: Settings, key: string): unknown {
+  return ({ ...config, ...tap, control, state, captures, log } as Readonly<
+    Record<string, unknown>
+  >)[
+    key
+  ];
 }

@@ -19,13 +19,16 @@ export function ignoreSignals(): void {
   listen({ SIGHUP: nothing, SIGUSR2: nothing });
 }
 
+/** Flags that have no value. */
+const SWITCHES = ["--preserve-source", "--admin-insecure-bind"];
+
 /** True if the arguments ask for a run: all words are flags or values of flags. */
 export function isRun(args: readonly string[]): boolean {
   let isValue = false;
   for (const word of args) {
     const isFlag = word.startsWith("--");
     if (!isFlag && !isValue) return false;
-    isValue = isFlag && !word.includes("=") && word !== "--preserve-source";
+    isValue = isFlag && !word.includes("=") && !SWITCHES.includes(word);
   }
   return true;
 }

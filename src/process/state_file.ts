@@ -69,14 +69,27 @@ export class StateFile implements Disposable {
       const { changes } = saved.text;
       if (changes.length > 0) {
         await members.resume(changes).catch((error) =>
-          this.#log.warning(`backends are as the policy says again: ${reasonOf(error)}`)
+          this.#log.warning(
+            `backends are as the policy says again: ${reasonOf(error)}`,
+            "state-members-refused",
+          )
         );
       }
       const resumption = appliance.resumeState(saved);
-      this.#log.info(`went on from ${this.#quoted}: ${describe(resumption)}`);
+      this.#log.info(`went on from ${this.#quoted}: ${describe(resumption)}`, "state-resumed", {
+        file: this.#config.file,
+        connections: resumption.resumed,
+        expired: resumption.expired,
+        without_room: resumption.withoutRoom,
+        invalid: resumption.invalid,
+        neighbors: resumption.neighbors,
+        age_ms: Math.round(resumption.agoMs),
+      });
     } catch (error) {
       this.#log.warning(
         `Cannot go on from ${this.#quoted}: ${reasonOf(error)}; starting without`,
+        "state-refused",
+        { file: this.#config.file, reason: reasonOf(error) },
       );
     }
   }
@@ -86,11 +99,18 @@ export class StateFile implements Disposable {
     const bytes = appliance.saveState(this.#boot, Date.now(), members.savedChanges());
     const status = this.#library.symbols.file_put(this.#folder, this.#name, bytes, bytes.length);
     if (status < 0) {
-      this.#log.error(`Cannot save the state to ${this.#quoted}: ${saveFault(status)}`);
+      this.#log.error(
+        `Cannot save the state to ${this.#quoted}: ${saveFault(status)}`,
+        "state-not-saved",
+        { file: this.#config.file, reason: saveFault(status) },
+      );
       return false;
     }
     const { count } = appliance.connections.table;
-    this.#log.info(`${connections(count)} saved to ${this.#quoted}`);
+    this.#log.info(`${connections(count)} saved to ${this.#quoted}`, "state-saved", {
+      file: this.#config.file,
+      connections: count,
+    });
     return true;
   }
 
@@ -121,7 +141,8 @@ function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-function terminated(text: string): Uint8Array<ArrayBuffer> {
+/** As C has it. */
+export function terminated(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(`${text}\0`);
 }
 
@@ -152,7 +173,8 @@ function isFolder(path: string): boolean {
   }
 }
 
-function saveFault(status: number): string {
+/** Why no file could be written. */
+export function saveFault(status: number): string {
   const name = errnoName(status);
   switch (name) {
     case "ENOSPC":
@@ -165,7 +187,8 @@ function saveFault(status: number): string {
   }
 }
 
-function folderFault(status: number): string {
+/** Why no file can be made in a folder. */
+export function folderFault(status: number): string {
   const name = errnoName(status);
   switch (name) {
     case MISSING:

@@ -13,7 +13,7 @@
  * another within ten seconds it keeps the address (§2.4(c)).
  */
 import type { Arena } from "../core/arena.ts";
-import type { Log } from "../core/log.ts";
+import type { LimitedLog } from "../core/limited_log.ts";
 import { Reason } from "../core/reason.ts";
 import {
   type Address,
@@ -51,7 +51,7 @@ export interface ArpOptions {
   /** Most neighbours that are not watched. */
   readonly maxNeighbors: number;
   readonly openers: Openers;
-  readonly log: Log;
+  readonly log: LimitedLog;
   readonly events: ArpEvents;
   readonly otherWay?: OtherWay | null;
   readonly nowMs: number;
@@ -214,9 +214,17 @@ export class Arp {
     if (nowMs - this.#defendedMs < DEFEND_INTERVAL_MS) return;
     const { log, own } = this.#options;
     this.#defendedMs = nowMs;
-    log.error(
-      `${formatAddress(own.address)} is also used by ${formatMac(other)}: address conflict, ` +
-        "defending ours with an announcement; one of the two must be given another address",
+    const address = formatAddress(own.address);
+    const mac = formatMac(other);
+    log.write(
+      "error",
+      "own-conflict",
+      1,
+      nowMs,
+      () =>
+        `${address} is also used by ${mac}: address conflict, defending ours with an ` +
+        "announcement; one of the two must be given another address",
+      () => ({ address, mac }),
     );
     this.#announce();
   }

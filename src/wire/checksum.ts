@@ -57,6 +57,19 @@ export function pseudoHeaderSum(
   return fold(halves(src) + halves(dst) + protocol + lengthBytes);
 }
 
+/**
+ * Sum of the pseudo-header over IPv6 (RFC 8200 §8.1); the source address is at `addresses`, and the
+ * destination follows it.
+ */
+export function pseudoHeaderSum6(
+  view: DataView,
+  addresses: number,
+  protocol: number,
+  lengthBytes: number,
+): number {
+  return sumBytes(view, addresses, 32, protocol + halves(lengthBytes));
+}
+
 /** The checksum that goes with a sum. */
 export function complement(sum: number): number {
   return ~sum & 0xffff;
@@ -70,6 +83,19 @@ export function delta16(old: number, now: number): number {
 /** Delta for a 32-bit word. */
 export function delta32(old: number, now: number): number {
   return halves(~old) + halves(now);
+}
+
+/** Delta for the IPv6 address at `offset` of a packet, which becomes the one at `at`. */
+export function deltaAddress6(
+  view: DataView,
+  offset: number,
+  words: Int32Array,
+  at: number,
+): number {
+  return delta32(view.getInt32(offset), words[at]!) +
+    delta32(view.getInt32(offset + 4), words[at + 1]!) +
+    delta32(view.getInt32(offset + 8), words[at + 2]!) +
+    delta32(view.getInt32(offset + 12), words[at + 3]!);
 }
 
 /** The checksum after a change: ~(~HC + delta). */

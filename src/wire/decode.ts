@@ -30,6 +30,8 @@ export function decodeFrame(
   own: Mac,
   pdu: Pdu,
 ): number {
+  pdu.frame = frame;
+  pdu.frameBytes = frameBytes;
   if (frameBytes < ethernet.ETHERNET_BYTES) return Reason["frame-too-short"];
   const hi = ethernet.destinationHi(view, frame);
   const lo = ethernet.destinationLo(view, frame);
@@ -38,9 +40,11 @@ export function decodeFrame(
     return (hi & GROUP_HI) !== 0 ? Reason["multicast-mac"] : Reason["foreign-mac"];
   }
   const tagBytes = hasPriorityTag(view, frame, frameBytes) ? TAG_BYTES : 0;
-  if (tagBytes !== 0) stripTag(view, frame);
-  pdu.frame = frame + tagBytes;
-  pdu.frameBytes = frameBytes - tagBytes;
+  if (tagBytes !== 0) {
+    stripTag(view, frame);
+    pdu.frame = frame + tagBytes;
+    pdu.frameBytes = frameBytes - tagBytes;
+  }
   pdu.ip = pdu.frame + ethernet.ETHERNET_BYTES;
   pdu.etherType = ethernet.etherType(view, pdu.frame);
   switch (pdu.etherType) {
@@ -115,7 +119,11 @@ export function decodeTransport(view: DataView, pdu: Pdu): number {
   pdu.dstPort = 0;
   switch (pdu.protocol) {
     case ipv4.PROTOCOL_TCP:
-      return decodeTcp(view, pdu);
+      return decodeTcp(
+        view,
+        pdu,
+        pseudoHeaderSum(pdu.src, pdu.dst, ipv4.PROTOCOL_TCP, pdu.end - pdu.l4),
+      );
     case ipv4.PROTOCOL_ICMP:
       return decodeIcmp(view, pdu);
     case ipv4.PROTOCOL_UDP:
@@ -138,12 +146,13 @@ function decodeIcmp(view: DataView, pdu: Pdu): number {
 }
 
 /**
- * Word by word, as IPv4:
+ * Decodes the TCP segment of either family, whose pseudo-header has this sum. Word by word, as
+ * IPv4:
  *
  *     | source port | destination port | sequence | acknowledgment |
  *     | header length, flags | window | checksum | urgent pointer | options …
  */
-function decodeTcp(view: DataView, pdu: Pdu): number {
+export function decodeTcp(view: DataView, pdu: Pdu, pseudoHeader: number): number {
   const segment = pdu.l4;
   const lengthBytes = pdu.end - segment;
   if (lengthBytes < tcp.TCP_MIN_BYTES) return Reason["tcp-truncated"];
@@ -158,8 +167,8 @@ function decodeTcp(view: DataView, pdu: Pdu): number {
   const seq = tcp.sequence(view, segment);
   const ack = tcp.acknowledgment(view, segment);
   if (pdu.partialChecksum === 0) {
-    const sum = pseudoHeaderSum(pdu.src, pdu.dst, ipv4.PROTOCOL_TCP, lengthBytes) + halves(ports) +
-      halves(seq) + halves(ack) + halves(flags) + halves(view.getInt32(segment + 16));
+    const sum = pseudoHeader + halves(ports) + halves(seq) + halves(ack) + halves(flags) +
+      halves(view.getInt32(segment + 16));
     const rest = lengthBytes - tcp.TCP_MIN_BYTES;
     if (sumBytes(view, segment + tcp.TCP_MIN_BYTES, rest, sum) !== CORRECT) {
       return Reason["tcp-checksum"];

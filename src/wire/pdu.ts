@@ -2,8 +2,8 @@
  * The packet as the tree sees it: the offsets of its headers in the arena, and the values of their
  * fields.
  *
- * There is one Pdu per appliance; `decode` fills it for each frame. All fields are 32-bit integers,
- * so that writing them allocates nothing.
+ * There is one Pdu per appliance; `decode` fills it for each frame. All that is written are 32-bit
+ * integers, so that it allocates nothing.
  */
 
 /** Values of `Pdu.side`. */
@@ -15,10 +15,16 @@ export const STATE_NEW = 0;
 export const STATE_ESTABLISHED = 1;
 export const STATE_INVALID = 2;
 
+/** Bit of `Pdu.protocol` in a packet of IPv6, whose connections are none of IPv4's. */
+export const OVER_IPV6 = 0x80;
+
 /** Bits of `Pdu.steps`. */
 export const STEP_TRACK = 1;
 export const STEP_A_TO_B = 2;
 export const STEP_B_TO_A = 4;
+
+/** Bit of `Pdu.newTtl` above the TTL. */
+export const RAISES_TTL = 0x100;
 
 export class Pdu {
   // Offsets into the arena.
@@ -30,10 +36,11 @@ export class Pdu {
   /** End of the IP packet: what follows is Ethernet padding. */
   end = 0;
 
-  // Ethernet and IPv4.
+  // Ethernet and IP.
   etherType = 0;
   /** 1 if the frame was broadcast, 0 if it was sent to the proxy's own MAC address. */
   broadcastFrame = 0;
+  /** Addresses of IPv4; digests of those of IPv6. */
   src = 0;
   dst = 0;
   protocol = 0;
@@ -79,12 +86,15 @@ export class Pdu {
   invalid = 0;
   /** STEP_… bits set by scanners and translators in the tree, carried out once it has decided. */
   steps = 0;
-  /** TTL to send with, if a modifier has set it; 0: one less than received. */
+  /** TTL that a modifier has set, and RAISES_TTL if it may be above the one received; 0: none. */
   newTtl = 0;
   /** 1 if the PDU's connection got its entry from this PDU. */
   opened = 0;
   /** Number of the tree node at which evaluation ended. */
   exit = 0;
+
+  /** Source and destination address of IPv6, four words each; over IPv4 nobody writes it. */
+  readonly addresses: Int32Array = new Int32Array(8);
 }
 
 /** True for an invalid PDU without a connection that has its addresses and ports. */

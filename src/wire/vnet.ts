@@ -15,7 +15,7 @@ import { VNET_BYTES } from "../core/arena.ts";
 import { Reason } from "../core/reason.ts";
 import { complement, sumBytes } from "./checksum.ts";
 import * as ipv4 from "./ipv4.ts";
-import type { Pdu } from "./pdu.ts";
+import { OVER_IPV6, type Pdu } from "./pdu.ts";
 import * as tcp from "./tcp.ts";
 import * as udp from "./udp.ts";
 
@@ -24,6 +24,7 @@ const NEEDS_CSUM = 1;
 /** Segmentation types; the first is that of an ordinary frame. */
 const GSO_NONE = 0;
 const GSO_TCPV4 = 1;
+const GSO_TCPV6 = 4;
 /** Flag added to a type: only the first of the packets carries CWR (RFC 3168 §6.1.2). */
 const GSO_ECN = 0x80;
 
@@ -98,7 +99,17 @@ export function leaveSegments(
  * the header requests.
  */
 export function decodeVnet(view: DataView, pdu: Pdu): number {
-  const { frame, protocol } = pdu;
+  return decodeRequest(view, pdu, pdu.protocol, GSO_TCPV4);
+}
+
+/** As `decodeVnet`, of a packet that `decodeIpv6` has accepted. */
+export function decodeVnet6(view: DataView, pdu: Pdu): number {
+  return decodeRequest(view, pdu, pdu.protocol & ~OVER_IPV6, GSO_TCPV6);
+}
+
+/** `tcpSegments` is the type of the packet's family. */
+function decodeRequest(view: DataView, pdu: Pdu, protocol: number, tcpSegments: number): number {
+  const { frame } = pdu;
   const word = view.getInt32(frame + FLAGS); // with GSO_TYPE and HEADER_LENGTH
   pdu.partialChecksum = (word >>> 24) & NEEDS_CSUM;
   if (word === 0) return 0; // without these the other fields mean nothing
@@ -113,7 +124,11 @@ export function decodeVnet(view: DataView, pdu: Pdu): number {
   if (start < pdu.l4 || field + 2 > pdu.end) return Reason["vnet-header"];
   const isOwn = start === pdu.l4 && field - start === checksumOffset(protocol) &&
     (protocol !== ipv4.PROTOCOL_UDP || udp.length(view, start) === pdu.end - start);
-  if (segmented) return isOwn && canBeCut(view, pdu) ? 0 : Reason["vnet-header"];
+  if (segmented) {
+    return isOwn && protocol === ipv4.PROTOCOL_TCP && canBeCut(view, pdu, tcpSegments)
+      ? 0
+      : Reason["vnet-header"];
+  }
   if (isOwn) {
     view.setInt32(frame + HEADER_LENGTH, 0); // and GSO_SIZE: unused, but refused when too large
   } else {
@@ -145,11 +160,10 @@ export function completeChecksum(view: DataView, frame: number, end: number): vo
   clear(view, frame);
 }
 
-function canBeCut(view: DataView, pdu: Pdu): boolean {
+function canBeCut(view: DataView, pdu: Pdu, tcpSegments: number): boolean {
   const { frame } = pdu;
   const lengthBytes = segmentBytes(view, frame);
-  return pdu.protocol === ipv4.PROTOCOL_TCP &&
-    (view.getUint8(frame + GSO_TYPE) & ~GSO_ECN) === GSO_TCPV4 &&
+  return (view.getUint8(frame + GSO_TYPE) & ~GSO_ECN) === tcpSegments &&
     lengthBytes >= MIN_SEGMENT_BYTES && lengthBytes !== GSO_BY_FRAGS &&
     view.getUint16(frame + HEADER_LENGTH, true) <= pdu.end - frame;
 }

@@ -1,14 +1,16 @@
 /*
  * Frames of 60 bytes as fast as they go, over TCP connections that no kernel knows: packet(7).
  *
- *     frames answer DEVICE ADDRESS                     a backend: ARP for ADDRESS, SYN -> SYN/ACK
+ *     frames answer DEVICE ADDRESS                     a backend: ARP for ADDRESS, SYN -> SYN/ACK,
+ *                                                      one ACK in 256 -> ACK
  *     frames flood DEVICE ADDRESS CONNECTIONS WARM_UP SECONDS clients of ADDRESS, on all its ports
  *
  * A flood opens its connections with whole handshakes, as often as one needs, sends bare ACKs over
  * random ones for WARM_UP seconds, prints "filled" and a line of JSON, waits for a line of input,
  * then goes on for SECONDS and prints another line of JSON. How many arrive is for the receiving
- * interface's counter to say: a filter lets nothing through to either program but ARP and segments
- * with SYN. Both speak for addresses of their own, in 192.168.0.0/24, which the interface must not
+ * interface's counter to say: a filter lets nothing through to either program but ARP, segments
+ * with SYN, and to the backend a few others at random, so that it is heard on each connection, as
+ * any host that is sent something. Both speak for addresses of their own, in 192.168.0.0/24, which the interface must not
  * have.
  */
 #define _GNU_SOURCE
@@ -42,6 +44,8 @@ enum {
   WINDOW = 512, /* handshakes at a time */
   STALLED_MS = 50,
   TRIES = 200,
+  SOME = 0xff, /* bits of a random number */
+  ALL = -1,
   SYN = 0x02,
   ACK = 0x10,
 };
@@ -69,19 +73,22 @@ static uint32_t get32(const uint8_t *at) { return (uint32_t)get16(at) << 16 | ge
 static void put16(uint8_t *at, uint16_t value) { at[0] = value >> 8; at[1] = value & 255; }
 static void put32(uint8_t *at, uint32_t value) { put16(at, value >> 16); put16(at + 2, value); }
 
-static void open_device(const char *device) {
-  struct sock_filter only_arp_and_syn[] = {
+/* Receives ARP and SYNs, and of other TCP segments those for which ALL_BUT of 32 random bits are 0. */
+static void open_device(const char *device, uint32_t all_but) {
+  struct sock_filter wanted[] = {
     BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETHERTYPE_ARP, 5, 0),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETHERTYPE_IP, 0, 5),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETHERTYPE_ARP, 7, 0),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETHERTYPE_IP, 0, 7),
     BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 23),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_TCP, 0, 3),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_TCP, 0, 5),
     BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 47),
-    BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, SYN, 0, 1),
+    BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, SYN, 2, 0),
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_RANDOM)),
+    BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, all_but, 1, 0),
     BPF_STMT(BPF_RET | BPF_K, 0xffff),
     BPF_STMT(BPF_RET | BPF_K, 0),
   };
-  struct sock_fprog program = {.len = 9, .filter = only_arp_and_syn};
+  struct sock_fprog program = {.len = sizeof wanted / sizeof wanted[0], .filter = wanted};
   struct ifreq ifr = {0};
   int one = 1, buffer_bytes = 64 << 20;
   strncpy(ifr.ifr_name, device, IFNAMSIZ - 1);
@@ -195,6 +202,9 @@ static _Noreturn void answer(uint32_t address) {
     const uint8_t *ip = frame + 14, *tcp = ip + 20;
     if (get16(frame + 12) == ETHERTYPE_ARP) {
       answer_arp(frame, address, 1);
+    } else if (get32(ip + 16) == address && tcp[13] == ACK) {
+      queue_segment(frame + 6, address, get32(ip + 12), get16(tcp + 2), get16(tcp),
+                    BACKEND_ISN + 1, get32(tcp + 4), ACK);
     } else if (get32(ip + 16) == address && tcp[13] == SYN) {
       queue_segment(frame + 6, address, get32(ip + 12), get16(tcp + 2), get16(tcp), BACKEND_ISN,
                     get32(tcp + 4) + 1, SYN | ACK);
@@ -305,8 +315,9 @@ int main(int argc, char **argv) {
     return 2;
   }
   uint32_t to = ntohl(address.s_addr);
-  open_device(argv[2]);
-  if (strcmp(argv[1], "answer") == 0) answer(to);
+  int is_backend = strcmp(argv[1], "answer") == 0;
+  open_device(argv[2], is_backend ? SOME : ALL);
+  if (is_backend) answer(to);
   if (argc != 7) return 2;
   uint32_t connections = (uint32_t)atoi(argv[4]);
   char line[16];

@@ -3,10 +3,11 @@
  * proxy in a lab, the two in turn. All addresses are of one host, so that only what the proxy does
  * differs. Prints medians, and the median of the rounds' ratios.
  *
- *     PROXY=./proxy deno run -A tests/bench/many_backends.ts [ROUNDS]
+ *     PROXY=./proxy deno run -A tests/bench/many_backends.ts [ROUNDS [METHOD...]]
  *
- * It takes 5 rounds unless told otherwise. `deno task bench backends` shows what the proxy alone
- * takes, in memory.
+ * It takes 5 rounds and all methods unless told otherwise. Each run is warmed up before it counts:
+ * a proxy that has just started still compiles, and makes what each backend's ports need. `deno
+ * task bench backends` shows what the proxy alone takes, in memory.
  */
 import { askSummary, startProxy } from "../lab/proxy.ts";
 import { bridged, proxyAddress, tap, type Topology } from "../lab/topology.ts";
@@ -17,6 +18,7 @@ const FEW = 3;
 const MANY = 1000;
 const PORT = 2000;
 const AT_ONCE = 64;
+const WARM_UP_SECONDS = 3;
 const SECONDS = 3;
 const RESOLVE_MS = 20_000;
 
@@ -58,9 +60,13 @@ otherwise -> translate-b-to-a, forward
     up = (await askSummary(proxy)).match(/^Backend +: \S+ up/gm)?.length ?? 0;
     if (performance.now() > deadline) throw new Error(`Cannot measure: ${up} backends are up`);
   }
-  const words = ["connect", proxyAddress, PORT, AT_ONCE, SECONDS].map(String);
-  const { stdout } = await client.run([tools.requests, ...words], { timeoutMs: 60_000 });
-  const { done, failed, seconds } = JSON.parse(stdout) as Report;
+  const requests = async (seconds: number): Promise<Report> => {
+    const words = ["connect", proxyAddress, PORT, AT_ONCE, seconds].map(String);
+    const { stdout } = await client.run([tools.requests, ...words], { timeoutMs: 60_000 });
+    return JSON.parse(stdout);
+  };
+  await requests(WARM_UP_SECONDS);
+  const { done, failed, seconds } = await requests(SECONDS);
   await proxy.stop();
   if (failed > 0) throw new Error(`Cannot measure: ${failed} requests failed`);
   return done / seconds;
@@ -75,7 +81,8 @@ function say(line: string): void {
 }
 
 if (import.meta.main) {
-  const [rounds = 5] = Deno.args.map(Number);
+  const rounds = Number(Deno.args[0] ?? 5);
+  const methods = Deno.args.length > 1 ? Deno.args.slice(1) : PICK_WORDS;
   if (!(Number.isInteger(rounds) && rounds >= 1 && rounds <= 100)) {
     throw new RangeError(`Cannot run "${Deno.args[0]}" rounds: expected 1 to 100`);
   }
@@ -88,7 +95,7 @@ if (import.meta.main) {
   await using _serving = server.start([tools.requests, "serve", "0.0.0.0", String(PORT)]);
   say(`new connections a second, one HTTP request each, median of ${rounds} rounds`);
   say(`                          ${FEW} backends  ${MANY} backends   ratio   lowest–highest`);
-  for (const method of PICK_WORDS) {
+  for (const method of methods) {
     const [few, many]: [number[], number[]] = [[], []];
     for (let round = 0; round < rounds; round++) {
       few.push(await rate(topology, tools, method, FEW));

@@ -32,7 +32,8 @@ export async function runPart({ name, runs }: MemoryPart): Promise<string> {
     const program = `${folder}/${name}.js`;
     const entry = fileURLToPath(new URL(`${name}.ts`, import.meta.url));
     await must([Deno.execPath(), "bundle", "--quiet", "--output", program, entry], { timeoutMs });
-    const flags = [`${V8_FLAGS},--expose-gc`, "--no-config", "--quiet", "--allow-ffi"];
+    const flags = [`${V8_FLAGS},--expose-gc`, "--no-config", "--quiet", "--allow-ffi"]
+      .concat(`--allow-read=${folder}`); // a thread runs the same bundle
     const texts: string[] = [];
     for (const run of runs) {
       const text = await must([Deno.execPath(), "run", ...flags, program, run], { timeoutMs });

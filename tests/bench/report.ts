@@ -124,7 +124,10 @@ function remarks(results: Results, rows: readonly Row[]): string[] {
       );
     }
   }
-  const over = rows.filter(({ workload }) => workload.name === "bulk").map(({ figures }) => {
+  const bulk = rows.filter(({ workload, metric }) =>
+    workload.name === "bulk" && metric.better === "more"
+  );
+  const over = bulk.map(({ figures }) => {
     const of = (name: string) => [...figures].find(([subject]) => subject.name === name)?.[1];
     return ratio(of("C"), of("HAProxy"));
   });

@@ -49,7 +49,8 @@ Deno.test("markdown: medians, spreads and ratios of the runs that count, and whi
 });
 
 Deno.test("markdown: a reference that is not fast itself is void", () => {
-  const run = (gigabits: number) => [outcome([gigabits, gigabits, gigabits, gigabits])];
+  const sentAgain = 1;
+  const run = (gigabits: number) => [outcome([...Array(4).fill(gigabits), sentAgain])];
   const remark = /the C reference is void: in bulk it reaches 1\.40 × HAProxy/;
   assert.match(markdown(resultsOf("bulk", { C: run(7), HAProxy: run(5) })), remark);
   assert.doesNotMatch(markdown(resultsOf("bulk", { C: run(8), HAProxy: run(5) })), /void/);

@@ -3,6 +3,7 @@
  *
  *     requests serve ADDRESS PORT                           answers; closes if the request says so
  *     requests connect ADDRESS PORT AT_ONCE SECONDS         one request a connection
+ *     requests first ADDRESS PORT AT_ONCE COUNT             so many connections, as connect
  *     requests keepalive ADDRESS PORT SECONDS            one connection, one request after another
  *
  * The server closes first, as HTTP/1.0 servers do: TIME_WAIT is its. A client prints a line of JSON
@@ -35,6 +36,7 @@ enum {
   MAX_FD = 4096,
   ANSWER_BYTES = sizeof ANSWER - 1,
   GRACE_S = 5,
+  FIRST_S = 60, /* what `first` may take */
   TENTHS = 1000000, /* of a microsecond: latencies up to 100 ms are told apart */
 };
 
@@ -95,7 +97,7 @@ static _Noreturn void serve(struct sockaddr_in at) {
  * ---- one request a connection ------------------------------------------------------------------
  */
 
-static uint64_t done, failed;
+static uint64_t begun, done, failed;
 static int in_flight;
 static struct {
   int sent;
@@ -110,6 +112,7 @@ static void begin(int epoll, struct sockaddr_in to) {
   state[fd].got_bytes = 0;
   watch(epoll, EPOLL_CTL_ADD, fd, EPOLLOUT);
   in_flight++;
+  begun++;
 }
 
 static void end(int fd, int well) {
@@ -136,7 +139,8 @@ static void step(int epoll, int fd) {
   }
 }
 
-static void connections(struct sockaddr_in to, int at_once, double seconds) {
+/* Until so many have begun, or so many seconds are over. */
+static void connections(struct sockaddr_in to, int at_once, uint64_t most, double seconds) {
   int epoll = epoll_create1(0);
   int64_t start = now_ns(), stop = start + (int64_t)(seconds * 1e9), last = stop;
   for (int i = 0; i < at_once; i++) begin(epoll, to);
@@ -146,7 +150,7 @@ static void connections(struct sockaddr_in to, int at_once, double seconds) {
     int64_t now = now_ns();
     if (now > stop + GRACE_S * 1000000000LL) break;
     for (int i = 0; i < count; i++) step(epoll, events[i].data.fd);
-    while (now < stop && in_flight < at_once) begin(epoll, to);
+    while (now < stop && begun < most && in_flight < at_once) begin(epoll, to);
     if (count > 0) last = now;
   }
   printf("{\"done\":%llu,\"failed\":%llu,\"seconds\":%.4f}\n", (unsigned long long)done,
@@ -191,12 +195,16 @@ static void keepalive(struct sockaddr_in to, double seconds) {
 
 int main(int argc, char **argv) {
   if (argc < 4) {
-    fprintf(stderr, "usage: requests serve|connect|keepalive ADDRESS PORT …\n");
+    fprintf(stderr, "usage: requests serve|connect|first|keepalive ADDRESS PORT …\n");
     return 2;
   }
   struct sockaddr_in to = endpoint(argv[2], argv[3]);
   if (strcmp(argv[1], "serve") == 0) serve(to);
-  else if (strcmp(argv[1], "connect") == 0 && argc == 6) connections(to, atoi(argv[4]), atof(argv[5]));
+  else if (strcmp(argv[1], "connect") == 0 && argc == 6) {
+    connections(to, atoi(argv[4]), UINT64_MAX, atof(argv[5]));
+  } else if (strcmp(argv[1], "first") == 0 && argc == 6) {
+    connections(to, atoi(argv[4]), strtoull(argv[5], NULL, 10), FIRST_S);
+  }
   else if (strcmp(argv[1], "keepalive") == 0 && argc == 5) keepalive(to, atof(argv[4]));
   else return 2;
   return 0;

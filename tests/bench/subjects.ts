@@ -62,7 +62,7 @@ export const nftablesRules = (servers: readonly string[]): string =>
 
 const proxy = (
   spinUs: number,
-  fastPath = "off",
+  fastPath: "on" | "off",
 ): Subject["start"] =>
 async (network, tools, demand) => {
   await addTap(network);
@@ -110,15 +110,23 @@ async function nftables(network: Network): Promise<string> {
 
 /** From left to right in the report. */
 export const subjects: readonly Subject[] = [
-  { name: "proxy", description: "./proxy as built, `--trace=auto`", start: proxy(SPIN_US) },
   {
-    name: "proxy, fast path",
-    description: "`--fast-path=on`: the kernel carries connections",
+    name: "proxy",
+    description: "./proxy, `--fast-path=on`, `--trace=auto`",
     start: proxy(SPIN_US, "on"),
   },
+  {
+    name: "proxy without fast path",
+    description: "`--fast-path=off`",
+    start: proxy(SPIN_US, "off"),
+  },
   { name: "C", description: "reference.c with the same spin", start: reference(SPIN_US) },
-  { name: "proxy, no spin", description: "`--spin=0`", start: proxy(0) },
-  { name: "C, no spin", description: "reference.c, asleep in poll", start: reference(0) },
+  {
+    name: "proxy without spin",
+    description: "`--spin=0`, `--fast-path=off`",
+    start: proxy(0, "off"),
+  },
+  { name: "C without spin", description: "reference.c, asleep in poll", start: reference(0) },
   {
     name: "HAProxy",
     description: "TCP mode, splice on",

@@ -21,6 +21,7 @@ const packages: Readonly<Record<string, string>> = {
   ip: "iproute2",
   iperf3: "iperf3",
   nft: "nftables",
+  taskset: "util-linux",
 };
 
 const buildTimeoutMs = 300_000;

@@ -1,4 +1,5 @@
 /** What is measured. Each run creates a network of its own and deletes it. */
+import type { Host } from "../lab/lab.ts";
 import { kernelCounter } from "../lab/traffic.ts";
 import { makeNetwork, type Network } from "./network.ts";
 import type { Demand, Subject } from "./subjects.ts";
@@ -35,6 +36,7 @@ const REQUEST_SECONDS = 3;
 const WARM_UP_SECONDS = 2;
 const FRAMES_SECONDS = 2;
 const CONNECTIONS_AT_ONCE = 64;
+const FIRST_CONNECTIONS = 3_000;
 const FEW_CONNECTIONS = 1_000;
 const MANY_CONNECTIONS = 1_000_000;
 const DEFAULT_CONNECTIONS = 262_144;
@@ -47,13 +49,16 @@ const ordinary: Demand = { connections: DEFAULT_CONNECTIONS, policy: "" };
 
 const bulk: Workload = {
   name: "bulk",
-  metrics: [1, 8].flatMap((streams) =>
-    ["to", "from"].map((way): Metric => ({
-      name: `bulk TCP ${way} the backend, ${streams} stream${streams === 1 ? "" : "s"}`,
-      unit: "Gbit/s",
-      better: "more",
-    }))
-  ),
+  metrics: [
+    ...[1, 8].flatMap((streams) =>
+      ["to", "from"].map((way): Metric => ({
+        name: `bulk TCP ${way} the backend, ${streams} stream${streams === 1 ? "" : "s"}`,
+        unit: "Gbit/s",
+        better: "more",
+      }))
+    ),
+    { name: "bulk TCP segments sent again", unit: "of 1,000", better: "less" },
+  ],
   takes: everyone,
   run: async (subject, tools) => {
     // All streams of an iperf3 client must come to the same server.
@@ -76,6 +81,9 @@ const bulk: Workload = {
         figures.push(JSON.parse(text).end.sum_received.bits_per_second / 1e9);
       }
     }
+    const hosts = [network.client, network.backends[0]!.host];
+    const again = await total(hosts, "TcpRetransSegs");
+    figures.push(1000 * again / await total(hosts, "TcpOutSegs"));
     return { figures, synRetransmissions: await synRetransmissions(network), failures: 0 };
   },
 };
@@ -88,6 +96,22 @@ const connect: Workload = {
     withServers(subject, tools, async (network, target) => {
       const words = [String(CONNECTIONS_AT_ONCE)];
       const report = await requests(network, tools, "connect", target, words);
+      return { figures: [report.done / report.seconds], failures: report.failed };
+    }),
+};
+
+const cold: Workload = {
+  name: "cold",
+  metrics: [{
+    name: `the first ${FIRST_CONNECTIONS.toLocaleString("en")} connections after a start`,
+    unit: "1/s",
+    better: "more",
+  }],
+  takes: everyone,
+  run: (subject, tools) =>
+    withServers(subject, tools, async (network, target) => {
+      const words = [String(CONNECTIONS_AT_ONCE), String(FIRST_CONNECTIONS)];
+      const report = await requestsOnce(network, tools, "first", target, words);
       return { figures: [report.done / report.seconds], failures: report.failed };
     }),
 };
@@ -147,7 +171,7 @@ const rules: Workload = {
     unit: "1/s",
     better: "more",
   })),
-  takes: ({ name }) => name === "proxy",
+  takes: ({ name }) => name === "proxy without fast path",
   run: async (subject, tools) => {
     const figures: number[] = [];
     let failures = 0;
@@ -167,7 +191,15 @@ const rules: Workload = {
   },
 };
 
-export const workloads: readonly Workload[] = [bulk, frames, connect, keepalive, million, rules];
+export const workloads: readonly Workload[] = [
+  bulk,
+  frames,
+  connect,
+  cold,
+  keepalive,
+  million,
+  rules,
+];
 
 /** A policy of so many rules for side A, of which only the last, port 2000 to 2031, ever holds. */
 export function policyOf(rules: number): string {
@@ -193,7 +225,11 @@ interface Flood {
   readonly failures: number;
 }
 
-/** Opens connections and sends frames over random ones: how many reached the backends. */
+/**
+ * Opens connections and sends frames over random ones: how many reached the backends. The sender
+ * has the last processor, so that it competes with the same programs in each run; what the kernel
+ * forwards at once it forwards there.
+ */
 async function floodThrough(
   subject: Subject,
   tools: Tools,
@@ -207,7 +243,8 @@ async function floodThrough(
   const target = await subject.start(network, tools, demand);
   const seconds = [String(WARM_UP_SECONDS), String(FRAMES_SECONDS)];
   const words = ["flood", "eth0", target, String(connections), ...seconds];
-  const flood = network.client.start([tools.frames, ...words], { stdin: "" });
+  const pinned = ["taskset", "-c", String(navigator.hardwareConcurrency - 1), tools.frames];
+  const flood = network.client.start([...pinned, ...words], { stdin: "" });
   const [, filledText] = await flood.waitFor(/filled\n(\{.*\})\n/, programTimeoutMs);
   const filled = JSON.parse(filledText!);
   const before = await received(network);
@@ -266,17 +303,30 @@ async function requests(
   target: string,
   words: readonly string[],
 ): Promise<Requests> {
-  const argv = [tools.requests, mode, target, String(HTTP_PORT), ...words];
-  await network.client.must([...argv, String(WARM_UP_SECONDS)]);
-  const text = await network.client.must([...argv, String(REQUEST_SECONDS)]);
-  return lastLine(text) as Requests;
+  await requestsOnce(network, tools, mode, target, [...words, String(WARM_UP_SECONDS)]);
+  return await requestsOnce(network, tools, mode, target, [...words, String(REQUEST_SECONDS)]);
 }
 
-async function synRetransmissions({ client, host, backends }: Network): Promise<number> {
+async function requestsOnce(
+  network: Network,
+  tools: Tools,
+  mode: string,
+  target: string,
+  words: readonly string[],
+): Promise<Requests> {
+  const argv = [tools.requests, mode, target, String(HTTP_PORT), ...words];
+  return lastLine(await network.client.must(argv)) as Requests;
+}
+
+function synRetransmissions({ client, host, backends }: Network): Promise<number> {
+  const hosts = [client, host, ...backends.map(({ host }) => host)];
+  return total(hosts, "TcpExtTCPSynRetrans");
+}
+
+/** The sum of what the hosts' kernels have counted under that name. */
+async function total(hosts: readonly Host[], counter: string): Promise<number> {
   let sum = 0;
-  for (const one of [client, host, ...backends.map(({ host }) => host)]) {
-    sum += await kernelCounter(one, "TcpExtTCPSynRetrans");
-  }
+  for (const host of hosts) sum += await kernelCounter(host, counter);
   return sum;
 }
 

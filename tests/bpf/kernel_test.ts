@@ -42,6 +42,28 @@ Deno.test({ name: "BpfKernel.load, says what the verifier said last", ignore }, 
   });
 });
 
+Deno.test({ name: "BpfKernel.load, is not kept from it by signals", ignore }, async () => {
+  const code = new Assembler();
+  code.op(R0, "=", 0);
+  for (let i = 0; i < 4000; i++) code.op(R0, "+=", 1);
+  code.exit();
+  const program = code.assemble({});
+  const heard = Promise.withResolvers<void>();
+  const hear = () => heard.resolve();
+  Deno.addSignalListener("SIGUSR2", hear);
+  const loop = `while kill -USR2 ${Deno.pid} 2>/dev/null; do :; done`;
+  const sender = new Deno.Command("sh", { args: ["-c", loop] }).spawn();
+  try {
+    await heard.promise;
+    const kernel = new BpfKernel(buildShim());
+    for (let i = 0; i < 50; i++) kernel.close(kernel.load("signals", program));
+  } finally {
+    sender.kill("SIGKILL");
+    await sender.status;
+    Deno.removeSignalListener("SIGUSR2", hear);
+  }
+});
+
 Deno.test(
   { name: "BpfKernel.attach, sees what leaves a device, and leaves it", ignore: noDevice },
   () => {

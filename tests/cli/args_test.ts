@@ -1,5 +1,6 @@
 import type { Config } from "../../src/datapath/config.ts";
 import assert from "node:assert/strict";
+import { WHOLE_CAPTURE } from "../../src/capture/options.ts";
 import { formatAddress, formatMac, parseAddress, parseMac } from "../../src/wire/address.ts";
 import { parseArgs } from "../../src/cli/args.ts";
 import { healthOf } from "../../src/policy/language/health.ts";
@@ -51,12 +52,23 @@ Deno.test("parseArgs tells what the device is to do", () => {
     assert.equal(command.kind, "run", JSON.stringify(command));
     return command.kind === "run" ? command.tap : undefined;
   };
-  const fastPath = "off";
-  assert.deepEqual(tapOf(), { offload: true, spinUs: 100, fastPath });
-  assert.deepEqual(tapOf("--offload=off", "--spin=0"), { offload: false, spinUs: 0, fastPath });
+  const fastPath = "auto";
+  const sandbox = { mode: "on", user: null, includeDirs: [] };
+  assert.deepEqual(tapOf(), { offload: true, spinUs: 100, fastPath, sandbox, admin: null });
+  assert.deepEqual(tapOf("--offload=off", "--spin=0"), {
+    offload: false,
+    spinUs: 0,
+    fastPath,
+    sandbox,
+    admin: null,
+  });
   assert.deepEqual(
-    tapOf("--offload", "on", "--spin", "1000", "--fast-path=auto"),
-    { offload: true, spinUs: 1000, fastPath: "auto" },
+    tapOf("--offload", "on", "--spin", "1000", "--fast-path=off"),
+    { offload: true, spinUs: 1000, fastPath: "off", sandbox, admin: null },
+  );
+  assert.deepEqual(
+    tapOf("--sandbox=strict", "--user=treegate", "--include-dir=/a,b", "--include-dir=c")?.sandbox,
+    { mode: "strict", user: "treegate", includeDirs: ["/a", "b", "c"] },
   );
 });
 
@@ -198,6 +210,10 @@ Deno.test("parseArgs reads explain and replay with two sides, which side B's add
     { findMac: true, pcap: "a.pcap", out: null, mtu: 1500 },
     { findMac: false, pcap: "b.pcap", out: "o", mtu: 9000 },
   ]);
+  const one = ["replay", "--ipv4-b=10.0.0.1", "--dst-addrs=10.0.0.2", "--pcap=both.pcapng"];
+  const shared = parseArgs(one, ABOUT);
+  assert.ok(shared.kind === "replay");
+  assert.deepEqual(shared.captures.map(({ pcap }) => pcap), ["both.pcapng", null]);
 });
 
 Deno.test("parseArgs takes an address for the device itself, on either side", () => {
@@ -611,11 +627,6 @@ const errors: { name: string; argv: string[]; message: string }[] = [
     message: `--mtu: Cannot parse "${mtu}" as MTU in bytes: expected an integer 68 to 65521`,
   })),
   {
-    name: "side B without its capture",
-    argv: ["replay", "--dst-addrs=10.0.0.2", "--ipv4-b=10.0.0.1", "--pcap=a"],
-    message: "--pcap-b: Required: expected --pcap-b=FILE, as in --pcap-b=b.pcap",
-  },
-  {
     name: "broken MAC",
     argv: [NET, DST, "--mac=02:00"],
     message: `--mac: Cannot parse "02:00" as MAC address: ` +
@@ -688,9 +699,28 @@ const errors: { name: string; argv: string[]; message: string }[] = [
     message: `--seed: Cannot parse "${seed}" as seed: expected an integer 0 to 4294967295`,
   })),
   {
+    name: "options of no capture",
+    argv: [NET, DST, "--capture-options=drops-only"],
+    message: "--capture-options: Cannot use without --capture",
+  },
+  {
+    name: "unknown option of a capture",
+    argv: [NET, DST, "--capture=x", "--capture-options=drop-only=true"],
+    message: '--capture-options: Unknown parameter "drop-only": expected "max-size", ' +
+      '"rotate", "filter", "drops-only", "snaplen" or "duration"; did you mean "drops-only"?',
+  },
+  {
+    name: "an option of a capture without a value",
+    argv: [NET, DST, "--capture=x", "--capture-options=drops-only all"],
+    message: '--capture-options: Cannot use "all" as option of a capture: expected NAME=VALUE, ' +
+      'or "drops-only"',
+  },
+  {
     name: "unknown trace mode",
     argv: [NET, DST, "--trace=some"],
-    message: `--trace: Cannot parse "some" as trace mode: expected auto, all or off`,
+    message:
+      `--trace: Cannot parse "some" as trace mode: expected auto, all, drops, off or a predicate, ` +
+      "as in 'tcp.dport = 443'",
   },
   {
     name: "neither on nor off",
@@ -765,6 +795,9 @@ Deno.test("parseArgs --help has every flag and its default on a page 80 columns 
     ...TIMEOUTS.map((name) => `timeout-${name}`),
     "seed",
     "trace",
+    "capture",
+    "capture-options",
+    "capture-dir",
     "offload",
     "spin",
     "state",
@@ -781,15 +814,17 @@ Deno.test("parseArgs --help has every flag and its default on a page 80 columns 
 });
 
 Deno.test("parseArgs takes -h and help for --help, and no help page is wider than 80 columns", () => {
-  const pages = [[], ["policy"], ["explain"], ["replay"], ["ctl"]].map((command) => {
-    const page = parseArgs([...command, "--help"], ABOUT);
-    assert.ok(page.kind === "print");
-    assert.deepEqual(parseArgs([...command, "-h"], ABOUT), page);
-    assert.deepEqual(parseArgs(["help", ...command], ABOUT), page);
-    for (const line of page.text.split("\n")) assert.ok(line.length <= 80, line);
-    return page.text;
-  });
-  assert.equal(new Set(pages).size, 5);
+  const pages = [[], ["policy"], ["explain"], ["replay"], ["ctl"], ["completion"], ["man"]].map(
+    (command) => {
+      const page = parseArgs([...command, "--help"], ABOUT);
+      assert.ok(page.kind === "print");
+      assert.deepEqual(parseArgs([...command, "-h"], ABOUT), page);
+      assert.deepEqual(parseArgs(["help", ...command], ABOUT), page);
+      for (const line of page.text.split("\n")) assert.ok(line.length <= 80, line);
+      return page.text;
+    },
+  );
+  assert.equal(new Set(pages).size, 7);
 });
 
 Deno.test("parseArgs --help shows examples that work", () => {
@@ -880,6 +915,48 @@ Deno.test("parseArgs reads explain, its flags on either side, and one packet or 
   ]]);
   assert.deepEqual([config.seed, config.policy, config.links[0].routes], [7, "x", []]);
   assert.deepEqual(config.dstAddrs.map(formatAddress), ["192.168.0.1", "192.168.0.2"]);
+});
+
+Deno.test("parseArgs reads captures", () => {
+  const capturesOf = (...flags: string[]) => {
+    const command = parseArgs([NET, DST, ...flags], ABOUT);
+    assert.ok(command.kind === "run", JSON.stringify(command));
+    return command.captures;
+  };
+  assert.deepEqual(capturesOf(), { file: null, options: WHOLE_CAPTURE, dir: null });
+  assert.deepEqual(capturesOf("--capture=x", "--capture-dir=/d"), {
+    file: "x",
+    options: WHOLE_CAPTURE,
+    dir: "/d",
+  });
+  const options = "drops-only snaplen=96  max-size=10M rotate=4 duration=1h " +
+    "filter=tcp.dport = 443 and filter=x";
+  assert.deepEqual(capturesOf("--capture=x", `--capture-options=${options}`).options, {
+    filter: "tcp.dport = 443 and filter=x",
+    dropsOnly: true,
+    snapBytes: 96,
+    maxBytes: 10 << 20,
+    files: 4,
+    durationMs: 3_600_000,
+  });
+  assert.deepEqual(capturesOf("--capture=x", "--capture-options=filter=tcp").options, {
+    ...WHOLE_CAPTURE,
+    filter: "tcp",
+  });
+});
+
+Deno.test("parseArgs reads what --trace shows: a word, or a predicate for later", () => {
+  for (
+    const [text, trace] of [
+      ["drops", "drops"],
+      ["tcp", { filter: "tcp" }],
+      ["tcp.dport = 443 and ip.src in $web", { filter: "tcp.dport = 443 and ip.src in $web" }],
+    ] as const
+  ) {
+    const command = parseArgs([NET, DST, `--trace=${text}`], ABOUT);
+    assert.ok(command.kind === "run");
+    assert.deepEqual(command.config.trace, trace);
+  }
 });
 
 Deno.test("parseArgs reads replay, with trace all unless told, and the MAC address if given", () => {
@@ -990,6 +1067,46 @@ Deno.test("parseArgs reads --control, and nothing for a run without", () => {
   assert.equal(controlOf("--control=/run/x"), "/run/x");
 });
 
+Deno.test("parseArgs reads --admin, --admin-host and --admin-insecure-bind", () => {
+  const adminOf = (...flags: string[]) => {
+    const command = parseArgs([NET, DST, ...flags], ABOUT);
+    return command.kind === "run" ? command.tap.admin : (command as { message: string }).message;
+  };
+  assert.equal(adminOf(), null);
+  assert.deepEqual(adminOf("--admin=127.0.0.1:9100"), {
+    host: "127.0.0.1",
+    port: 9100,
+    names: [],
+  });
+  assert.deepEqual(
+    adminOf("--admin=0.0.0.0:80", "--admin-insecure-bind", "--admin-host=Proxy1,p.example"),
+    { host: "0.0.0.0", port: 80, names: ["proxy1", "p.example"] },
+  );
+  const wrong: readonly (readonly [flags: readonly string[], message: string])[] = [
+    [
+      ["--admin=0.0.0.0:9100"],
+      "--admin: Cannot listen at 0.0.0.0:9100: others could read it, expected 127.0.0.1, or " +
+      "--admin-insecure-bind",
+    ],
+    [
+      ["--admin=9100"],
+      '--admin: Cannot parse "9100" as address to listen at: expected ADDR:PORT, as in ' +
+      "127.0.0.1:9100",
+    ],
+    [
+      ["--admin=127.0.0.1:0"],
+      '--admin: Cannot parse "127.0.0.1:0" as address to listen at: port must be 1 to 65535',
+    ],
+    [
+      ["--admin=127.0.0.1:9100", "--admin-host=a,b c"],
+      '--admin-host: Cannot use "b c" as host name: expected one as in proxy1.example.org',
+    ],
+    [["--admin-host=a"], "--admin-host: Cannot use without --admin"],
+    [["--admin-insecure-bind"], "--admin-insecure-bind: Cannot use without --admin"],
+  ];
+  for (const [flags, message] of wrong) assert.equal(adminOf(...flags), message);
+});
+
 Deno.test("parseArgs reads --log-level", () => {
   const levelOf = (...flags: string[]) => {
     const command = parseArgs([NET, DST, ...flags], ABOUT);
@@ -997,10 +1114,41 @@ Deno.test("parseArgs reads --log-level", () => {
   };
   assert.equal(levelOf(), "info");
   assert.equal(levelOf("--log-level=error"), "error");
-  assert.deepEqual(levelOf("--log-level=debug"), {
+  assert.equal(levelOf("--log-level=debug"), "debug");
+  assert.deepEqual(levelOf("--log-level=verbose"), {
     kind: "usage-error",
-    message: '--log-level: Cannot parse "debug" as log level: expected info, warning or error',
+    message:
+      '--log-level: Cannot parse "verbose" as log level: expected debug, info, warning or error',
   });
+});
+
+Deno.test("parseArgs reads --log-connections as lines a second", () => {
+  const rateOf = (...flags: string[]) => {
+    const command = parseArgs([NET, DST, ...flags], ABOUT);
+    return command.kind === "run"
+      ? command.logConnections
+      : "message" in command && command.message;
+  };
+  assert.equal(rateOf(), 0);
+  assert.equal(rateOf("--log-connections=10/s"), 10);
+  assert.equal(rateOf("--log-connections=0/s"), 0);
+  for (const text of ["10", "x/s", "-1/s", "1.5/s", "10/m"]) {
+    const message = `Cannot parse "${text}" as rate: expected N/s, as in 10/s`;
+    assert.equal(rateOf(`--log-connections=${text}`), `--log-connections: ${message}`);
+  }
+  assert.equal(
+    rateOf("--log-connections=1001/s"),
+    '--log-connections: Cannot parse "1001" as lines a second: expected an integer 0 to 1000',
+  );
+});
+
+Deno.test("parseArgs reads ctl top with its interval", () => {
+  const top = { kind: "top", control: "/run/treegate/control.sock" };
+  assert.deepEqual(parseArgs(["ctl", "top"], ABOUT), { ...top, intervalMs: 1000, isOnce: false });
+  assert.deepEqual(
+    parseArgs(["ctl", "--control=/x", "top", "--interval=200ms", "--once"], ABOUT),
+    { ...top, control: "/x", intervalMs: 200, isOnce: true },
+  );
 });
 
 Deno.test("parseArgs reads commands of ctl as requests", () => {
@@ -1025,6 +1173,11 @@ Deno.test("parseArgs reads commands of ctl as requests", () => {
     [["add", "web/10.0.0.1", "weight=7"], "POST /add?name=web%2F10.0.0.1&weight=7"],
     [["weight", "10.0.0.1", "7"], "POST /weight?name=10.0.0.1&weight=7"],
     [["explain", "icmp 10.0.0.1 > 10.0.0.2"], "GET /explain?packet=icmp+10.0.0.1+%3E+10.0.0.2"],
+    [
+      ["capture", "start", "web", "filter=tcp.dport = 80", "drops-only", "max-size=1M"],
+      "POST /capture/start?name=web&filter=tcp.dport+%3D+80&drops-only=true&max-size=1M",
+    ],
+    [["capture", "stop"], "POST /capture/stop"],
     [["trace", "tcp and new", "limit=3"], "GET /trace?predicate=tcp+and+new&limit=3"],
   ];
   for (const [argv, target] of targets) {
@@ -1039,6 +1192,14 @@ const wrongCtl: readonly [string[], RegExp][] = [
   [["status", "now"], /^Cannot use "now" after "ctl status": expected nothing$/],
   [["status", "--net=tap0"], /^Cannot use --net with "ctl"/],
   [["connections", "10.0.0.1"], /expected NAME=VALUE$/],
+  [["capture"], /^Cannot use "" after "ctl capture": expected "start NAME"/],
+  [["capture", "start"], /expected "start NAME", as in start web.pcapng, or "stop"$/],
+  [["capture", "begin", "x"], /^Cannot use "begin x" after "ctl capture"/],
+  [["capture", "stop", "x"], /^Cannot use "x" after "ctl capture stop": expected nothing/],
+  [
+    ["capture", "start", "x", "fast"],
+    /^Cannot use "fast" after "ctl capture": expected NAME=VALUE/,
+  ],
   [["trace"], /^Missing predicate/],
   [["trace", "tcp", "and", "new"], /a predicate is one argument, in quotes$/],
   [["drain"], /expected a backend, as in 192/],
@@ -1046,6 +1207,15 @@ const wrongCtl: readonly [string[], RegExp][] = [
   [["ready", "10.0.0.1", "--wait=1s"], /^Cannot use --wait with "ready"/],
   [["explain"], /^Missing packet/],
   [["reload", "--watch"], /^Cannot use --watch with "reload"$/],
+  [["top", "tree"], /^Cannot use "tree" after "ctl top": expected nothing$/],
+  [["top", "--json"], /^Cannot use --json with "top"$/],
+  [["top", "--watch"], /^Cannot use --watch with "top"$/],
+  [["top", "--wait=1s"], /^Cannot use --wait with "top"$/],
+  [["top", "--interval=soon"], /^--interval: Cannot use "soon" as time: expected a number and /],
+  [["top", "--interval=100ms"], /^--interval: Cannot use "100ms": expected 200ms to 1h$/],
+  [["top", "--interval=2h"], /^--interval: Cannot use "2h": expected 200ms to 1h$/],
+  [["tree", "--interval=2s"], /^Cannot use --interval with "tree": expected "top"$/],
+  [["tree", "--once"], /^Cannot use --once with "tree": expected "top"$/],
   [["upgrade", "/bin/x"], /^Cannot use "\/bin\/x" after "ctl upgrade": expected nothing$/],
   [["--jsno", "status"], /--json/],
 ];

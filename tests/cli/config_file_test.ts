@@ -47,6 +47,12 @@ Deno.test("--config gives the flags that the command line does not", () => {
   assert.deepEqual(link.routes.map(({ to }) => formatAddress(to.network)), ["12.0.0.0"]);
 });
 
+Deno.test("--config: folders of --include-dir are relative to the file, and add up", () => {
+  const command = read(`${TEXT}include-dir = a,/b\ninclude-dir = c\n`);
+  assert.ok(command.kind === "run", JSON.stringify(command));
+  assert.deepEqual(command.tap.sandbox.includeDirs, ["etc/a", "/b", "etc/c"]);
+});
+
 Deno.test("explain and replay pass over what only a run has a use for", () => {
   const text = `${TEXT}host-ipv4 = 192.168.0.254\nspin = 5\ntrace = off\n`;
   const explain = read(text, "explain", "icmp 192.168.0.254 > 192.168.0.100");

@@ -113,6 +113,14 @@ const twice: readonly [args: string[], words: string, message: string][] = [
     "",
     '--state: Cannot write "./p": it is the file of --hash-key-file',
   ],
+  [
+    [
+      ...["--net=tap100", "--dst-addrs=192.168.0.1", "--policy=p_2", "--capture=p"],
+      "--capture-options=rotate=2 max-size=1M",
+    ],
+    "",
+    '--capture: Cannot write "p_2": it is the file of the policy',
+  ],
   [replay, ">>in.pcap", "standard output: Cannot write: it is the file of --pcap"],
   [
     [...replay, "--out=a"],

@@ -38,7 +38,7 @@ async function run(view: PolicyView, file: string | null, files = FILES) {
     svg: () => import("../../src/cli/svg.ts"),
     read: (path) =>
       path in files
-        ? Promise.resolve({ text: files[path]!, id: path })
+        ? Promise.resolve({ text: files[path]!, pieces: [files[path]!], id: path })
         : Promise.reject(new Error("there is no such file")),
   });
   return { code, ...out };

@@ -36,7 +36,9 @@ function outcomeOf(fields: Partial<Outcome>): Outcome {
 }
 
 /** A trace, and a function that gives what it printed since the last call. */
-function make(mode: TraceMode): { trace: Trace; printed: () => Promise<string>; outlet: Outlet } {
+function make(
+  mode: Extract<TraceMode, string>,
+): { trace: Trace; printed: () => Promise<string>; outlet: Outlet } {
   let text = "";
   const decoder = new TextDecoder();
   const outlet = new Outlet({
@@ -56,10 +58,10 @@ function make(mode: TraceMode): { trace: Trace; printed: () => Promise<string>; 
 
 /** One PDU as the appliance handles it; true when shown. */
 function pdu(trace: Trace, nowMs: number, decision: number): boolean {
-  const wanted = trace.wants(nowMs);
+  const wanted = trace.wants(nowMs, PDU);
   if (wanted) {
     trace.received(VIEW, PDU);
-    trace.decided(outcomeOf({ decision }));
+    if (trace.takes(PDU, decision)) trace.decided(outcomeOf({ decision }));
   } else {
     trace.skipped(decision, nowMs);
   }
@@ -74,7 +76,7 @@ function shown(trace: Trace, count: number, nowMs: number, decision: number): nu
 
 Deno.test("Trace shows a PDU, its decision and an empty line as one entry", async () => {
   const { trace, printed } = make("auto");
-  assert.equal(trace.wants(0), true);
+  assert.equal(trace.wants(0, PDU), true);
   trace.received(VIEW, PDU);
   assert.equal(await printed(), "");
   trace.decided(outcomeOf({ decision: DROP, reason: Reason["no-mapping"], backend: 1 }));

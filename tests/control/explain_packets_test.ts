@@ -45,7 +45,7 @@ Deno.test("explainPackets tells whether the kernel may carry the connection", ()
   };
   assert.equal(
     kernelOf("otherwise -> translate-b-to-a, forward"),
-    "with --fast-path, may carry the connection once it is established",
+    "may carry the connection once it is established",
   );
   assert.equal(
     kernelOf("otherwise -> limit 1/second burst 1, translate-b-to-a, forward"),

@@ -1,21 +1,38 @@
 /** The control socket's paths, asked without a socket or a second thread. */
 import assert from "node:assert/strict";
+import type { CaptureOptions } from "../../src/capture/options.ts";
 import { SLICE } from "../../src/control/connection_rows.ts";
 import { Controller } from "../../src/control/controller.ts";
 import { Overlay } from "../../src/control/overlay.ts";
 import type { Around } from "../../src/control/pieces.ts";
 import { type Reply, replyTo } from "../../src/control/replies.ts";
 import { Refusal, type Reloaded, type Request } from "../../src/control/request.ts";
-import type { ConnectionsShape, ErrorShape, StatusShape } from "../../src/control/shapes.ts";
+import type {
+  CaptureShape,
+  ConnectionsShape,
+  ErrorShape,
+  OwnShape,
+  StatusShape,
+} from "../../src/control/shapes.ts";
 import { TABLES } from "../../src/control/tables.ts";
 import { finish } from "../../src/core/slices.ts";
 import { ESTABLISHED } from "../../src/flow/tcp_state.ts";
+import type { Policy } from "../../src/policy/language/ast.ts";
+import { demo } from "../../src/policy/language/built_in.ts";
 import { parse } from "../../src/policy/notation/parse.ts";
 import { print } from "../../src/policy/printing/print.ts";
 import { testConfig } from "../support/config.ts";
 import { buildIcmp, buildTcp, buildUdp, readTcp } from "../support/frames.ts";
 import { NO_KEY } from "../../src/wire/keyed_hash.ts";
 import { CLIENT, from, PROXY, World, type WorldOptions } from "../support/world.ts";
+
+const OWN: OwnShape = {
+  sandbox: {
+    ...{ mode: "on", user: "treegate", landlock: 7, threads: 9 },
+    ...{ noNewPrivileges: 9, noCapabilities: 9, emptyBoundingSet: 0, filtered: 8 },
+  },
+  control: { refused: 7 },
+};
 
 /** A world and its control socket. */
 class Controlled {
@@ -24,13 +41,18 @@ class Controlled {
   readonly log: string[] = [];
   reloaded: Reloaded = { isDone: true, lines: ["read again"] };
   policyFile: string | null = null;
+  policy: Policy;
   upgradeRefusal: string | null = null;
+  capture: CaptureShape | null = null;
+  readonly captured: CaptureOptions[] = [];
   overlay = new Overlay();
   #around: Around;
 
   constructor(options: WorldOptions = {}) {
     this.world = World.settled(options);
+    this.policy = options.policy ?? demo;
     const { appliance } = this.world;
+    const capturing = () => this.capture;
     const controller = new Controller({
       appliance,
       customs: { predicates: { odd: (packet) => packet.srcPort % 2 === 1 } },
@@ -46,7 +68,22 @@ class Controlled {
       },
       policyFile: () => this.policyFile,
       log: { info: (line) => void this.log.push(line) },
-      policyText: () => ({ file: "own", text: print(appliance.policy), included: new Map() }),
+      policyText: () => ({ file: "own", text: print(this.policy), included: new Map() }),
+      captures: {
+        start: (name, options) => {
+          this.captured.push(options);
+          return this.capture = { ...CAPTURE, file: name, filter: options.filter };
+        },
+        stop: () => {
+          if (this.capture === null) return Promise.reject(new Refusal(409, "None"));
+          const ended = this.capture;
+          this.capture = null;
+          return Promise.resolve(ended);
+        },
+        get state() {
+          return capturing();
+        },
+      },
       pause: () => Promise.resolve(),
     });
     this.#around = {
@@ -57,6 +94,7 @@ class Controlled {
       config: testConfig(),
       hashKey: NO_KEY,
       about: { version: "1.2.3", build: "source" },
+      own: () => OWN,
       delay: (ms) => Promise.resolve(void this.world.advance(ms)),
       nowMs: () => appliance.nowMs,
     };
@@ -107,6 +145,7 @@ Deno.test("status, backends, drops and tree agree with the summary", async () =>
   assert.equal(status.links[0]!.address, `${PROXY}/24`);
   assert.ok(status.uptimeMs > 0);
   assert.equal(status.policy, null);
+  assert.deepEqual([status.sandbox, status.control], [OWN.sandbox, OWN.control]);
   control.policyFile = "reloaded.policy";
   assert.equal((await control.get<StatusShape>("/status")).policy, "reloaded.policy");
 
@@ -255,8 +294,8 @@ Deno.test("explain is about the policy that runs", async () => {
     encodeURIComponent(`tcp ${CLIENT}:40000 > ${PROXY}:80`);
   const before = await control.get<{ explanations: string[] }>(target);
   assert.match(before.explanations[0]!, /tcp\.dport = 80 +true\n.*Drop\n/);
-  const { policy } = parse("default drop\ntcp -> reject\n", { file: "" });
-  finish(control.world.appliance.prepare({ policy: policy! }))();
+  control.policy = parse("default drop\ntcp -> reject\n", { file: "" }).policy!;
+  finish(control.world.appliance.prepare({ policy: control.policy }))();
   const after = await control.get<{ explanations: string[] }>(target);
   assert.match(after.explanations[0]!, /reject +Reject/);
   const [status, { error }] = await control.call<ErrorShape>("/explain?packet=tpc");
@@ -396,7 +435,7 @@ Deno.test("trace: one at a time; the console goes on beside it; abandoned, it en
   assert.notEqual(appliance.observer, console);
 
   // A reload changes what the console shows; the trace goes on, and its end brings nothing back.
-  finish(appliance.prepare({ observer: null }))();
+  finish(appliance.prepare({ observer: () => null }))();
   assert.notEqual(appliance.observer, null);
   control.world.advance(6000);
   assert.equal(appliance.observer, null);
@@ -648,4 +687,60 @@ Deno.test("POST /upgrade ends the run, or says why it goes on; it takes no path"
   const [status] = await controlled.call("/upgrade?path=/bin/x", "POST");
   const [method] = await controlled.call("/upgrade");
   assert.deepEqual([status, method, controlled.asked.length], [400, 405, asked]);
+});
+
+const CAPTURE: CaptureShape = {
+  file: "",
+  filter: null,
+  dropsOnly: false,
+  packets: 0,
+  lost: 0,
+  bytes: 0,
+  fault: null,
+};
+
+Deno.test("POST /capture/start and stop: options are read, and status shows it meanwhile", async () => {
+  const control = new Controlled();
+  const query = "name=web.pcapng&filter=tcp.dport+%3D+80&drops-only=true&snaplen=96&" +
+    "max-size=10M&rotate=4&duration=60s";
+  const begun = { ...CAPTURE, file: "web.pcapng", filter: "tcp.dport = 80" };
+  assert.deepEqual(await control.call(`/capture/start?${query}`, "POST"), [200, begun]);
+  assert.deepEqual(control.captured, [{
+    filter: "tcp.dport = 80",
+    dropsOnly: true,
+    snapBytes: 96,
+    maxBytes: 10 << 20,
+    files: 4,
+    durationMs: 60_000,
+  }]);
+  const status = await control.get<StatusShape>("/status");
+  assert.deepEqual(status.capture, begun);
+  assert.match(
+    TABLES.status(status),
+    /^Capture +: "web.pcapng" of tcp.dport = 80: 0 packets, 0 lost, 0 bytes$/m,
+  );
+  assert.deepEqual(await control.call("/capture/stop", "POST"), [200, begun]);
+  assert.equal((await control.get<StatusShape>("/status")).capture, null);
+  assert.equal((await control.call("/capture/stop", "POST"))[0], 409);
+});
+
+Deno.test("POST /capture/start says what is wrong with an option", async () => {
+  const control = new Controlled();
+  for (
+    const [query, words] of [
+      ["", /^name: required$/],
+      ["name=x&snaplen=1", /^snaplen: .*expected an integer 14 to 262144$/],
+      ["name=x&max-size=9", /^max-size: .*expected 128K to 1024G, as in 10M$/],
+      ["name=x&max-size=1T", /^max-size: /],
+      ["name=x&rotate=4", /^rotate: expected max-size, too/],
+      ["name=x&duration=soon", /^duration: /],
+      ["name=x&duration=0s", /^duration: Cannot use "0s" as duration: expected more than 0$/],
+      ["name=x&drops-only=maybe", /^drops-only: /],
+      ["name=x&limit=3", /^Unknown parameter "limit"/],
+    ] as const
+  ) {
+    const [status, { error }] = await control.call<ErrorShape>(`/capture/start?${query}`, "POST");
+    assert.deepEqual([status, control.captured.length], [400, 0], query);
+    assert.match(error, words);
+  }
 });

@@ -1,5 +1,6 @@
 /** Appliance with an interface on each side: what comes from where, and leaves by which. */
 import assert from "node:assert/strict";
+import { Count } from "../../src/datapath/metrics.ts";
 import type { Policy } from "../../src/policy/language/ast.ts";
 import { parse } from "../../src/policy/notation/parse.ts";
 import { buildIcmp, buildTcp, buildUdp, readIcmp, readTcp } from "../support/frames.ts";
@@ -55,6 +56,39 @@ Deno.test("Appliance, two-sided, translates between its address on one side and 
     [PROXY_MAC, macOf(CLIENT), PROXY, CLIENT, 2000],
   );
   assert.deepEqual(world.drops(), {});
+});
+
+Deno.test("Appliance, two-sided, counts frames and PDUs where they come in, and where they leave", () => {
+  const world = World.settled(ONE);
+  const { counts } = world.appliance.metrics;
+  const before = counts.slice();
+  const counted = () =>
+    Object.fromEntries(
+      Object.entries(Count).flatMap(([name, place]) => {
+        const count = counts[place]! - before[place]!;
+        return count === 0 ? [] : [[name, count]];
+      }),
+    );
+  const [syn] = world.send(buildTcp({ flags: "S" })).map(readTcp);
+  assert.deepEqual(counted(), {
+    framesIn: 1,
+    pdusIn: 1,
+    pduBytesIn: 40,
+    framesOutB: 1,
+    pdusOutB: 1,
+    pduBytesOutB: 40,
+  });
+  before.set(counts);
+  const back = { ...fromB(BACKEND), srcPort: 2000, dstPort: syn!.srcPort, ack: 1001 };
+  world.send(buildTcp({ ...back, flags: "SA" }));
+  assert.deepEqual(counted(), {
+    framesInB: 1,
+    pdusInB: 1,
+    pduBytesInB: 40,
+    framesOut: 1,
+    pdusOut: 1,
+    pduBytesOut: 40,
+  });
 });
 
 Deno.test("Appliance, two-sided, takes the side from the interface, whatever the source address", () => {

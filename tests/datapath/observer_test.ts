@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { reasonName } from "../../src/core/reason.ts";
+import type { Some } from "../../src/datapath/interest.ts";
 import type { Observer } from "../../src/datapath/observer.ts";
 import { DECISION_NAMES, type Policy } from "../../src/policy/language/ast.ts";
 import { parse } from "../../src/policy/notation/parse.ts";
@@ -34,8 +35,14 @@ class Notes implements Observer {
   readonly refusals: string[] = [];
   ticks = 0;
 
-  isBusy(): boolean {
-    return !this.isWanted;
+  readonly seesDrops = false;
+
+  plain(): Some {
+    return this.isWanted ? "all" : "none";
+  }
+
+  kept(): Some {
+    return "all";
   }
 
   wants(): boolean {
@@ -44,6 +51,10 @@ class Notes implements Observer {
 
   received(view: DataView, { ip }: Parameters<Observer["received"]>[1]): void {
     this.sources.push(formatAddress(view.getInt32(ip + 12)));
+  }
+
+  takes(): boolean {
+    return true;
   }
 
   decided(

@@ -5,8 +5,9 @@
 import assert from "node:assert/strict";
 import { SeededRandom } from "../../src/core/random.ts";
 import { finish, type Slices } from "../../src/core/slices.ts";
-import { compile, compileInSlices } from "../../src/policy/engine/compile.ts";
-import { makePlan, planInSlices } from "../../src/policy/engine/plan.ts";
+import { compile, evaluatorInSlices } from "../../src/policy/engine/compile.ts";
+import { addChoosers, makePlan, type Plan, planInSlices } from "../../src/policy/engine/plan.ts";
+import type { Policy } from "../../src/policy/language/ast.ts";
 import { print } from "../../src/policy/printing/print.ts";
 import { parse, parseInSlices } from "../../src/policy/notation/parse.ts";
 import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
@@ -40,8 +41,8 @@ Deno.test("policies that are parsed and compiled in slices, five at a time, are 
     const atOnce = texts.map((text) => parse(text, options));
     assert.deepEqual(parsed, atOnce, `seed ${seed}`);
     const policies = atOnce.flatMap(({ policy }) => policy === null ? [] : [policy]);
-    const plans = interleaved(policies.map((policy) => planInSlices(policy, environmentOf())));
-    const evaluates = interleaved(plans.map((plan) => compileInSlices(plan)));
+    const plans = interleaved(policies.map(planned));
+    const evaluates = interleaved(plans.map((plan) => evaluatorInSlices(plan)));
     for (const [i, policy] of policies.entries()) {
       const [expected, plan] = [makePlan(policy, environmentOf()), plans[i]!];
       const evaluate = compile(expected);
@@ -56,6 +57,12 @@ Deno.test("policies that are parsed and compiled in slices, five at a time, are 
     }
   }
 });
+
+function* planned(policy: Policy): Slices<Plan> {
+  const plan = yield* planInSlices(policy, environmentOf());
+  yield* addChoosers(plan);
+  return plan;
+}
 
 const RULES = 300;
 

@@ -1,20 +1,22 @@
 /**
  * `deno task soak:control [ROUNDS]`: what an attack on the control socket costs the data path, in 7
- * rounds unless told otherwise, each without and with the attack: 1,000 clients that send half a
- * request, bodies of 10 MB, requests for a million rows and unknown methods, and come again at
- * once. Through the proxy go a stream of bulk TCP, then datagrams at a fixed rate. Prints medians
- * and the median of the rounds' ratios.
+ * rounds unless told otherwise. The attack is 1,000 clients that send half a request, bodies of
+ * 10 MB, requests for a million rows and unknown methods, and come again at once. Through the proxy
+ * go a stream of bulk TCP, then datagrams at a fixed rate. Prints medians and the median of the
+ * rounds' ratios.
  *
- * Client, backend, attackers and the proxy's control thread share the machine, so throughput says
- * as much about its cores. What the attack costs the packet thread itself is its processor time for
- * each frame: it does not busy-poll here.
+ * The clients of the attack share the machine with all others, and take more than a core of it for
+ * themselves. So each round is measured three times: calm; with the same clients at a socket that
+ * nobody serves; and with them at the proxy's. What the last two differ by is what the proxy does
+ * for the attack. The packet thread does not busy-poll here.
  */
-import { ControlAttack } from "../lab/control_attack.ts";
+import { fileURLToPath } from "node:url";
 import { askSummary, startProxy } from "../lab/proxy.ts";
 import { bridged, proxyAddress, tap, type Topology } from "../lab/topology.ts";
-import type { Background } from "../support/shell.ts";
+import { Background } from "../support/shell.ts";
 
-const ATTACKERS = 1000;
+const ATTACKERS = "1000";
+const ATTACK = fileURLToPath(new URL("../lab/control_attack.ts", import.meta.url));
 const SECONDS = 3;
 const DATAGRAM_RATE = "40M";
 const DATAGRAM_BYTES = 500;
@@ -43,31 +45,40 @@ async function soak(rounds: number): Promise<void> {
   const options = [`--net=${tap}`, `--dst-addrs=${backend}`, ...flags];
   const proxy = await startProxy(host, options, [backend]);
   await proxy.waitFor(`control socket "${socket}" is open`);
-  const [calm, attacked]: [Figures[], Figures[]] = [[], []];
+  const unserved = `${folder}/unserved`;
+  await leaveSocket(unserved);
+  const [calm, elsewhere, attacked]: Figures[][] = [[], [], []];
   let connections = 0;
   await measured(topology, proxy); // warms up
   for (let round = 1; round <= rounds; round++) {
-    calm.push(await measured(topology, proxy));
-    const attack = new ControlAttack(socket, ATTACKERS);
-    try {
-      attacked.push(await measured(topology, proxy));
-    } finally {
-      await attack.stop();
+    calm!.push(await measured(topology, proxy));
+    for (const [path, figures] of [[unserved, elsewhere!], [socket, attacked!]] as const) {
+      const attack = new Background([Deno.execPath(), "run", "-A", ATTACK, path, ATTACKERS]);
+      figures.push(await measured(topology, proxy));
+      connections += Number.parseInt((await attack.stop()).stdout);
     }
-    connections += attack.connections;
-    const [a, b] = [calm.at(-1)!, attacked.at(-1)!];
-    say(`${round}/${rounds}: ${textOf(a)}; attacked ${textOf(b)}`);
+    const texts = [calm!, elsewhere!, attacked!].map((figures) => textOf(figures.at(-1)!));
+    say(`${round}/${rounds}: ${texts[0]}; elsewhere ${texts[1]}; attacked ${texts[2]}`);
   }
   const { code } = await proxy.stop();
   if (code !== 0) throw new Error(`The proxy ended with ${code}: ${proxy.stderr}`);
   say(`${connections} connections of the attack; medians, and the median of the rounds' ratios:`);
   for (const key of ["gbits", "cpuUs", "lostPercent"] as const) {
-    const [before, during] = [calm, attacked].map((all) => all.map((one) => one[key]));
-    const ratios = during!.map((value, i) => value / before![i]!);
+    const [before, beside, during] = [calm!, elsewhere!, attacked!]
+      .map((all) => all.map((one) => one[key]));
+    const ratios = during!.map((value, i) => value / beside![i]!);
     const ratio = key === "lostPercent" ? "" : `, ratio ${median(ratios).toFixed(2)}`;
     const name = { gbits: "Gbit/s", cpuUs: "µs a frame", lostPercent: "% of datagrams lost" }[key];
-    say(`  ${name}: ${median(before!).toFixed(2)}, attacked ${median(during!).toFixed(2)}${ratio}`);
+    const [a, b, c] = [before!, beside!, during!].map((values) => median(values).toFixed(2));
+    say(`  ${name}: ${a}, attackers elsewhere ${b}, attacked ${c}${ratio}`);
   }
+}
+
+/** A socket that nobody serves: to connect is refused. */
+async function leaveSocket(path: string): Promise<void> {
+  const listener = Deno.listen({ transport: "unix", path: `${path}.open` });
+  await Deno.rename(`${path}.open`, path);
+  listener.close();
 }
 
 async function measured(topology: Topology, proxy: Background): Promise<Figures> {

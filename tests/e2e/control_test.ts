@@ -62,6 +62,12 @@ labTest("ctl asks and changes a running proxy, and agrees with the summary", asy
     line!,
     /^tcp +2:0\d:\d\d +established +192\.168\.0\.254:\d+ +192\.168\.0\.100:2000 +192\.168\.0\.\d:2000 +0:\d\d$/,
   );
+  const top = await control.ctl("top", "--once", "--interval=200ms");
+  assert.equal(top.stderr, "");
+  assert.match(
+    top.stdout,
+    /^treegate [^]*TREE [^]* {2}not ip\.src in \$dst-addrs\n[^]*BACKENDS [^]*● up [^]*dst-addrs\/192\.168\.0\.3/,
+  );
   const misspelt = await control.ctl("connections", "stat=established");
   assert.deepEqual([misspelt.code, misspelt.stdout], [2, ""]);
   assert.match(misspelt.stderr, /^error: Unknown parameter "stat": .*did you mean "state"\?\n$/);

@@ -80,13 +80,15 @@ labTest(
 );
 
 labTest(
-  "proxy with --host-ipv4 needs no ip commands, on either side, also for a device that returns",
+  "proxy with --host-ipv4 needs no ip commands, on either side, also for a device that returns " +
+    "if it has kept its privileges",
   async () => {
     await using lab = await Lab.make();
     const host = await lab.host("host");
     const proxy = host.start(proxyCommand([
       ...["--net=tap100", "--host-ipv4=192.168.0.254/24", "--dst-addrs=10.0.0.2"],
       ...["--net-b=tap101", "--ipv4-b=10.0.0.1/24", "--host-ipv4-b=10.0.0.2/24"],
+      "--sandbox=off",
     ]));
     await proxy.waitFor("tap100 was created and is up with 192.168.0.254/24", 20_000);
     await proxy.waitFor("tap101 was created and is up with 10.0.0.2/24");
@@ -101,6 +103,30 @@ labTest(
     await proxy.waitFor("tap100 is up\n");
     const again = await connectPeer(host, proxyAddress, 2000, 5, 10_000);
     assert.deepEqual(again, { byBackend: { "10.0.0.2": 5 }, failures: [] });
+    assert.equal((await proxy.stop()).code, 0);
+  },
+);
+
+labTest(
+  "proxy without privileges leaves the address of a device that returns to others",
+  async () => {
+    await using lab = await Lab.make();
+    const host = await lab.host("host");
+    const flags = ["--net=tap100", "--host-ipv4=192.168.0.254/24", "--dst-addrs=192.168.0.1"];
+    const proxy = host.start(proxyCommand(flags));
+    await proxy.waitFor("tap100 was created and is up with 192.168.0.254/24", 20_000);
+    await proxy.waitFor("sandbox: on: ");
+    await host.script("ip link del tap100");
+    await proxy.waitFor("warning: tap100 is gone");
+    await host.script("ip tuntap add dev tap100 mode tap");
+    const warning = "warning: tap100 is new, and does not get the address of --host-ipv4: EPERM\n";
+    await proxy.waitFor(warning);
+    await proxy.waitFor("tap100 is down");
+    await host.script("ip addr add 192.168.0.254/24 dev tap100; ip link set tap100 up");
+    await proxy.waitFor("tap100 is up\n");
+    const pings = await host.must(["ping", "-c", "2", "-i", "0.2", "-W", "1", proxyAddress]);
+    assert.match(pings, /1 received/, "the other one was dropped in turn");
+    assert.equal(proxy.stderr.split(warning).length, 2, "once");
     assert.equal((await proxy.stop()).code, 0);
   },
 );

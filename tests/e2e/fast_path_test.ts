@@ -1,9 +1,11 @@
 /**
  * Connections that the kernel carries, on a real TAP device. What goes with any proxy goes with
- * this one, too: `FAST_PATH=on` has the other lab tests run so, but for those that capture on the
- * device itself.
+ * this one, too: the other lab tests run so where the kernel can, but for those that capture on the
+ * device itself, and `FAST_PATH=on` has them fail where it can't.
  */
 import assert from "node:assert/strict";
+import { loadBpf } from "../../ffi/bpf.ts";
+import { buildShim } from "../../src/pack/compile_c.ts";
 import { arriving, carried, findNothingWrong } from "../lab/bulk.ts";
 import { complaints } from "../lab/capture.ts";
 import { echoDatagrams } from "../lab/datagrams.ts";
@@ -53,8 +55,12 @@ labTest("proxy, fast path, is gone with the proxy that was killed", async () => 
   const reader = client.start(["sh", "-c", `nc ${proxyAddress} 2000 > /dev/null`]);
   await new Promise((resolve) => setTimeout(resolve, 1000));
   assert.match(await askSummary(proxy), /^Carried /m);
+  const objects = await kernelObjects(proxy.pid);
+  assert.deepEqual(objects.map(({ kind }) => kind).sort(), ["link", "map", "prog"]);
+  assert.deepEqual(stillThere(objects), objects);
   await proxy.stop("SIGKILL");
   await new Promise((resolve) => setTimeout(resolve, 300));
+  assert.deepEqual(stillThere(objects), []);
   const received = async () => {
     const counters = await client.must(["cat", "/sys/class/net/eth0/statistics/rx_bytes"]);
     return Number(counters);
@@ -64,6 +70,38 @@ labTest("proxy, fast path, is gone with the proxy that was killed", async () => 
   assert.ok(await received() - before < 100_000, "only what is sent again");
   await reader.stop("SIGKILL");
 });
+
+/** BPF_…_GET_FD_BY_ID of bpf(2). */
+const BY_ID = { prog: 13, map: 14, link: 30 } as const;
+
+interface KernelObject {
+  readonly kind: keyof typeof BY_ID;
+  readonly id: number;
+}
+
+/** What the process holds of bpf(2), by its descriptors. */
+async function kernelObjects(pid: number): Promise<KernelObject[]> {
+  const found = new Map<string, KernelObject>();
+  for await (const { name } of Deno.readDir(`/proc/${pid}/fdinfo`)) {
+    const text = await Deno.readTextFile(`/proc/${pid}/fdinfo/${name}`).catch(() => "");
+    // A link tells its program, too.
+    const [key, kind, id] = /^(link|map|prog)_id:\t(\d+)$/m.exec(text) ?? [];
+    if (key !== undefined) found.set(key, { kind: kind as KernelObject["kind"], id: Number(id) });
+  }
+  return [...found.values()];
+}
+
+/** Those that the kernel still has. */
+function stillThere(objects: readonly KernelObject[]): KernelObject[] {
+  const { symbols } = loadBpf(buildShim());
+  return objects.filter(({ kind, id }) => {
+    const attributes = new Uint8Array(new Uint32Array(32).buffer);
+    new DataView(attributes.buffer).setUint32(0, id, true);
+    const fd = symbols.bpf_call(BY_ID[kind], attributes, attributes.length);
+    if (fd >= 0) symbols.tap_close(fd);
+    return fd >= 0;
+  });
+}
 
 labTest("proxy, fast path, carries datagrams both ways and counts them", async () => {
   await using topology = await bridged("behind a port", "nobody");

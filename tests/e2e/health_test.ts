@@ -97,6 +97,9 @@ labTest(
     }
     const later = await steady.report();
     assert.equal(later.failures.length, own);
+    // Where checks come late, it was down for three of them.
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    assert.deepEqual(await reached(topology, 60), [first, second, third]);
 
     // Its own link is down: nothing is said of the backends, whose connections stay.
     const said = proxy.stderr.length;

@@ -1,8 +1,9 @@
 /**
  * `deno task soak:load [MINUTES [A_SECOND]]`: ordinary load for half an hour, unless told
  * otherwise. One client opens 90 connections a second, one after the other, so that the ports of
- * its range come round after some 150 s; each sends a line, gets it back and closes. Every
- * connection counts, the slow ones by name.
+ * its range come round after some 150 s; each sends a line, gets it back and closes; every tenth
+ * sends so many lines that the kernel carries the most of them. Every connection counts, the slow
+ * ones by name. At the end no entry of the table may wait for the fast path.
  *
  * Short tests can't see what this sees: what is wrong with a port, an entry or a neighbour minutes
  * later.
@@ -18,6 +19,14 @@ const SLOW_MS = 3000;
 
 /** Ports that come round after 150 s at the usual rate. */
 const PORTS = "20000 33500";
+
+/** One connection in so many says so much, and rests in between. */
+const LONG_EVERY = 10;
+const LINES = 30;
+const PAUSE_MS = 50;
+
+/** Longer than a barrier of the fast path takes. */
+const BARRIER_MS = 1000;
 
 interface Load {
   readonly done: number;
@@ -41,9 +50,13 @@ async function load(port: number, seconds: number, perSecond: number): Promise<L
     const waitMs = dueMs - performance.now();
     if (waitMs > 1) await new Promise((resolve) => setTimeout(resolve, waitMs));
     const beganMs = performance.now();
-    const one = exchange(port).then(() => void done++, (error) => void failures.push(String(error)))
+    const lines = i % LONG_EVERY === 0 ? LINES : 1;
+    const one = exchange(port, lines).then(
+      () => void done++,
+      (error) => void failures.push(String(error)),
+    )
       .then(() => {
-        const tookMs = performance.now() - beganMs;
+        const tookMs = performance.now() - beganMs - (lines - 1) * PAUSE_MS;
         slowestMs = Math.max(slowestMs, tookMs);
         if (tookMs > SLOW_MS) {
           slow.push(`at ${Math.round((beganMs - startMs) / 1000)} s: ${tookMs}`);
@@ -56,14 +69,17 @@ async function load(port: number, seconds: number, perSecond: number): Promise<L
   return { done, failures, slow, slowestMs: Math.round(slowestMs) };
 }
 
-async function exchange(port: number): Promise<void> {
+async function exchange(port: number, lines: number): Promise<void> {
   using socket = await Deno.connect({ hostname: proxyAddress, port });
-  await socket.write(new TextEncoder().encode("line\n"));
   const bytes = new Uint8Array(64);
-  for (let text = ""; !text.endsWith("line\n");) {
-    const lenBytes = await socket.read(bytes);
-    if (lenBytes === null) throw new Error(`Closed after "${text}"`);
-    text += new TextDecoder().decode(bytes.subarray(0, lenBytes));
+  for (let line = 1; line <= lines; line++) {
+    await socket.write(new TextEncoder().encode(`line ${line}\n`));
+    for (let text = ""; !text.endsWith(`line ${line}\n`);) {
+      const lenBytes = await socket.read(bytes);
+      if (lenBytes === null) throw new Error(`Closed after "${text}"`);
+      text += new TextDecoder().decode(bytes.subarray(0, lenBytes));
+    }
+    if (line < lines) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
   }
 }
 
@@ -72,7 +88,11 @@ async function soak(minutes: number, perSecond: number): Promise<boolean> {
   const { host, client, backends } = topology;
   await client.script(`echo ${PORTS} > /proc/sys/net/ipv4/ip_local_port_range`);
   for (const backend of backends) await startEcho(backend.host, backend.address, 2000);
-  const proxy = await startProxy(host, [...usualOptions, "--trace=off"]);
+  const proxy = await startProxy(host, [
+    ...usualOptions,
+    "--trace=off",
+    "--log-level=debug",
+  ]);
   const beforeKiB = await residentKiB(proxy.pid);
   const words = [fileURLToPath(import.meta.url), "load", "2000", `${60 * minutes}`, `${perSecond}`];
   const timeoutMs = 60_000 * (minutes + 1);
@@ -83,7 +103,12 @@ async function soak(minutes: number, perSecond: number): Promise<boolean> {
   await say(await askSummary(proxy));
   await say(JSON.stringify({ ...result, synsSentAgain: again }, null, 2));
   await say(`resident ${beforeKiB} KiB before, ${await residentKiB(proxy.pid)} KiB after`);
-  return result.failures.length === 0 && result.slow.length === 0;
+  await new Promise((resolve) => setTimeout(resolve, BARRIER_MS));
+  const { stderr } = await proxy.stop();
+  const [end = ""] = /fast path: \d+ freed entries wait at the end/.exec(stderr) ?? [];
+  await say(end);
+  const isClean = end === "" || end.includes(" 0 freed");
+  return isClean && result.failures.length === 0 && result.slow.length === 0;
 }
 
 async function say(line: string): Promise<void> {

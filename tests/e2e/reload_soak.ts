@@ -4,8 +4,10 @@
  * short rules, the wrong ones among them. Ends with exit code 1 if a connection failed or a reload
  * did not end as it should.
  *
- * Two runs: of the proxy that PROXY names or of its sources; then of the sources beside something
- * that wants the event loop all the time, for the longest turn in processor time of its thread.
+ * Three runs: of the proxy that PROXY names or of its sources; then of the sources beside something
+ * that wants the event loop all the time, for the longest turn in processor time of its thread; and
+ * that for as long without a reload, for what the load alone does: the kernel works in the time of
+ * the thread that has called it, and of any thread that it interrupts.
  */
 import { fileURLToPath } from "node:url";
 import { V8_FLAGS } from "../../src/pack/package.ts";
@@ -55,11 +57,17 @@ interface Outcome {
   readonly reloads: number;
   readonly refused: number;
   readonly longestReloadMs: number;
+  readonly tookMs: number;
   /** What the proxy has printed at its end. */
   readonly stdout: string;
 }
 
-async function soak(reloads: number, argv: (options: string[]) => string[]): Promise<Outcome> {
+/** Reloads so many times, or, with `idleMs`, does nothing for so long instead. */
+async function soak(
+  reloads: number,
+  argv: (options: string[]) => string[],
+  idleMs = 0,
+): Promise<Outcome> {
   await using topology = await bridged("behind a port", "nobody");
   const { lab, host, client } = topology;
   for (const backend of topology.backends) await startEcho(backend.host, backend.address, 2000);
@@ -73,6 +81,7 @@ async function soak(reloads: number, argv: (options: string[]) => string[]): Pro
   const steady = await SteadyConnections.open(client, proxyAddress, 2000, STEADY);
   const load = startLoad(topology);
   proxy.signal("SIGUSR2"); // begins the noting of turns, or prints a summary
+  const startMs = performance.now();
   let [longestReloadMs, refused] = [0, 0];
   for (let i = 1; i <= reloads; i++) {
     const isWrong = i % WRONG_EVERY === 0;
@@ -81,12 +90,23 @@ async function soak(reloads: number, argv: (options: string[]) => string[]): Pro
     longestReloadMs = Math.max(longestReloadMs, await reload(proxy, isWrong));
     if (isWrong) refused++;
   }
+  await new Promise((resolve) => setTimeout(resolve, idleMs));
+  const tookMs = performance.now() - startMs;
   proxy.signal("SIGUSR2");
   const { connections, failures, slowestMs } = await load.end();
   const { failures: lost } = await steady.report();
   const { stdout } = await proxy.stop();
   const all = [...failures, ...lost];
-  return { connections, failures: all, slowestMs, reloads, refused, longestReloadMs, stdout };
+  return {
+    connections,
+    failures: all,
+    slowestMs,
+    reloads,
+    refused,
+    longestReloadMs,
+    tookMs,
+    stdout,
+  };
 }
 
 /** Has the file read again; how long that took. Rejects if it does not end as it should. */
@@ -142,13 +162,23 @@ if (import.meta.main) {
     throw new RangeError(`Cannot reload "${Deno.args[0]}" times: expected 5 to 10000`);
   }
   const noting = fileURLToPath(new URL("../bench/loop_delay.ts", import.meta.url));
-  const runs: Readonly<Record<string, (options: string[]) => string[]>> = {
-    "the proxy": proxyCommand,
-    "turns noted": (options) => [Deno.execPath(), "run", "-A", V8_FLAGS, noting, ...options],
+  const noted = (options: string[]) => [
+    Deno.execPath(),
+    "run",
+    "-A",
+    V8_FLAGS,
+    noting,
+    ...options,
+  ];
+  let [failed, tookMs] = [0, 0];
+  const runs: Readonly<Record<string, () => Promise<Outcome>>> = {
+    "the proxy": () => soak(reloads, proxyCommand),
+    "turns noted": () => soak(reloads, noted),
+    "turns noted, without reloads": () => soak(0, noted, tookMs),
   };
-  let failed = 0;
-  for (const [name, argv] of Object.entries(runs)) {
-    const outcome = await soak(reloads, argv);
+  for (const [name, run] of Object.entries(runs)) {
+    const outcome = await run();
+    tookMs = outcome.tookMs;
     failed += outcome.failures.length;
     say(
       `${name}: ${outcome.reloads} reloads, ${outcome.refused} of them refused, the longest ` +

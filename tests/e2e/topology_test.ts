@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { Capture, complaints, dissect, flipBit } from "../lab/capture.ts";
 import type { Report } from "../lab/peer.ts";
-import { lastSummary, startProxy, summaryCount, usualOptions } from "../lab/proxy.ts";
+import { allOnDevice, lastSummary, startProxy, summaryCount, usualOptions } from "../lab/proxy.ts";
 import { labTests } from "../lab/suite.ts";
 import {
   backendAddresses,
@@ -35,7 +35,7 @@ const cases: readonly Case[] = [
     make: direct,
     ports: { first: 1024, last: 65_535 },
     // No port lies between the host and itself that would complete what it leaves to its interface.
-    options: ["--offload=off"],
+    options: ["--offload=off", allOnDevice],
   },
   {
     name: "bridged, the client on the bridge",

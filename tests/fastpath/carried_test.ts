@@ -4,14 +4,18 @@
  * the interpreter.
  */
 import assert from "node:assert/strict";
+import { BURST_FRAMES } from "../../src/core/arena.ts";
 import { below, SeededRandom } from "../../src/core/random.ts";
 import { finish } from "../../src/core/slices.ts";
 import { layoutOf } from "../../src/fastpath/layout.ts";
 import { fastPathOf, LEFT, MEMORY } from "../../src/fastpath/program.ts";
 import { SharedMemory } from "../../src/fastpath/shared_memory.ts";
+import { interestIn } from "../../src/datapath/interest.ts";
 import { Count } from "../../src/datapath/metrics.ts";
+import type { Observer } from "../../src/datapath/observer.ts";
 import * as build from "../../src/policy/language/build.ts";
 import type { Policy, Tree } from "../../src/policy/language/ast.ts";
+import { parsePredicate } from "../../src/policy/notation/parse_one_predicate.ts";
 import { repairTransport } from "../fuzz/fuzzer.ts";
 import { Machine } from "../support/bpf.ts";
 import { type Arp, buildTcp, readArp, readTcp } from "../support/frames.ts";
@@ -45,7 +49,7 @@ class Subject {
   answersArp = false;
   readonly #machines: readonly Machine[] = [];
 
-  constructor(options: WorldOptions, hasKernel: boolean) {
+  constructor(options: WorldOptions, hasKernel: boolean, leastPackets = 0) {
     const layout = layoutOf({
       connections: MAX_CONNECTIONS,
       neighbors: 64,
@@ -68,6 +72,7 @@ class Subject {
         memory: this.memory,
         wait: () => Promise.resolve(),
         attach: (link: number) => FIRST_IFINDEX + link,
+        leastPackets,
       },
     };
     this.world = World.settled({ ...options, maxConn: MAX_CONNECTIONS, ...fastPath });
@@ -173,7 +178,8 @@ class Pair {
     this.both((world) => world.advance(ticked));
     const [a, b] = [this.carried, this.plain].map(({ world: { appliance } }) => {
       const counts = appliance.metrics.counts.slice(0, Count.pdusCarried);
-      for (const count of [Count.framesIn, Count.framesOut, Count.arpIn]) counts[count] = 0;
+      const { framesIn, framesInB, framesOut, framesOutB, arpIn } = Count;
+      for (const count of [framesIn, framesInB, framesOut, framesOutB, arpIn]) counts[count] = 0;
       const { decisions, drops } = appliance.metrics;
       const { policy, pools } = appliance.snapshot();
       return { counts, decisions, drops, policy, pools };
@@ -191,18 +197,24 @@ function entriesOf({ world }: Subject): string[] {
   return [...table].map((entry) => table.words.slice(16 * entry, 16 * entry + 16).join()).sort();
 }
 
-function policyOf(side: Tree): Policy {
+function policyOf(side: Tree, otherSide = build.translateBToA(forward)): Policy {
   return build.policy(
     "drop",
     build.firstMatch([
       [build.not(build.ipSrc.oneOf(build.dstAddrs)), side],
-      [build.otherwise, build.translateBToA(forward)],
+      [build.otherwise, otherSide],
     ]),
   );
 }
 
 const CONSTANT = policyOf(translateAToB(forward));
 const LIMITED = policyOf(build.limit({ perSecond: 1e6, burst: 1e6 }, translateAToB(forward)));
+/** The last of several TTLs counts. */
+const WITH_TTLS = policyOf(
+  translateAToB(build.setTtl(9, build.setTtl(40, forward))),
+  build.translateBToA(build.setTtl(200, forward, { raise: true })),
+);
+const POLICIES = [CONSTANT, LIMITED, WITH_TTLS];
 
 const NETWORKS: Readonly<Record<string, WorldOptions>> = {
   "on one interface": {},
@@ -232,7 +244,7 @@ for (const [network, options] of Object.entries(NETWORKS)) {
           pair.both(({ appliance }) => appliance.linkUp(1));
         }
         if (below(random, 100) === 0) {
-          const policy = below(random, 2) === 0 ? CONSTANT : LIMITED;
+          const policy = POLICIES[below(random, POLICIES.length)]!;
           pair.both(({ appliance }) => finish(appliance.prepare({ policy }))());
         }
         if (below(random, 100) === 0) pair.compare();
@@ -248,7 +260,7 @@ for (const [network, options] of Object.entries(NETWORKS)) {
 for (const [network, options] of Object.entries(NETWORKS)) {
   Deno.test(`fast path changes nothing of datagrams, ${network}`, () => {
     // One that owes an answer to a datagram is noticed up to a second later, so none may.
-    const pair = new Pair({ ...options, policy: CONSTANT });
+    const pair = new Pair({ ...options, policy: WITH_TTLS });
     pair.answersArp();
     const random = new SeededRandom(3);
     const datagrams = new Datagrams(random, options.twoSided ?? false, (...frame) => {
@@ -259,6 +271,12 @@ for (const [network, options] of Object.entries(NETWORKS)) {
     for (let i = 0; i < 600; i++) {
       if (i % 50 === 0) datagrams.open();
       datagrams.exchange();
+      if (below(random, 20) === 0) {
+        const [which, status] = [below(random, 2), below(random, 2) === 0 ? "up" : "down"] as const;
+        pair.both(({ appliance: { backends } }) =>
+          backends.setStatus(backends.pools[0]!.members[which]!, status)
+        );
+      }
       if (datagrams.below(60) === 0) pair.compare();
     }
     pair.compare();
@@ -268,21 +286,58 @@ for (const [network, options] of Object.entries(NETWORKS)) {
 
 // One connection
 
+const PER_CONNECTION = { per: "connection" } as const;
+
+const SEES_ALL: Observer = {
+  plain: () => "all",
+  kept: () => "all",
+  seesDrops: false,
+  wants: () => true,
+  received: () => {},
+  takes: () => true,
+  decided: () => {},
+  skipped: () => {},
+  refused: () => {},
+  tick: () => {},
+};
+
 /** An open connection from the client to a backend, in a world with a kernel. */
 class Open {
   readonly subject: Subject;
-  readonly #backend: string;
-  readonly #port: number;
+  #from: Parameters<typeof buildTcp>[0] = {};
+  #backend = "";
+  #port = 0;
   seq = 1001;
 
-  constructor(options: WorldOptions = {}) {
-    this.subject = new Subject({ policy: CONSTANT, ...options }, true);
+  constructor(options: WorldOptions = {}, leastPackets = 0) {
+    this.subject = new Subject({ policy: CONSTANT, ...options }, true, leastPackets);
+    this.open();
+  }
+
+  /** Another one. */
+  open(from: Parameters<typeof buildTcp>[0] = {}): void {
+    this.#from = from;
     const [syn] = this.send({ flags: "S", seq: 1000 });
     const { dst, srcPort } = readTcp(syn!);
     this.#backend = dst;
     this.#port = srcPort;
     this.answer({ flags: "SA", seq: 5000, ack: 1001 });
     this.send({ ack: 5001 });
+  }
+
+  /** Another one, which has the entry that this one had. */
+  openInItsEntry(from: Parameters<typeof buildTcp>[0]): void {
+    const { connections } = this.subject.world.appliance;
+    const [entry] = [...connections.table];
+    connections.remove(entry!);
+    this.open(from);
+    assert.deepEqual([...connections.table], [entry]);
+  }
+
+  /** A segment from each end. */
+  exchange(): void {
+    this.send();
+    this.answer();
   }
 
   get memory(): SharedMemory {
@@ -299,13 +354,26 @@ class Open {
   }
 
   send(fields: Parameters<typeof buildTcp>[0] = {}): Uint8Array<ArrayBuffer>[] {
-    const defaults = { ...from(CLIENT), flags: "A", seq: this.seq, ack: 5001 };
-    return this.#deliver(buildTcp({ ...defaults, ...fields }));
+    return this.#deliver(this.#sent(fields));
   }
 
   answer(fields: Parameters<typeof buildTcp>[0] = {}): Uint8Array<ArrayBuffer>[] {
+    return this.#deliver(this.#answered(fields));
+  }
+
+  /** What `exchange` sends. */
+  segments(): Uint8Array<ArrayBuffer>[] {
+    return [this.#sent({}), this.#answered({})];
+  }
+
+  #sent(fields: Parameters<typeof buildTcp>[0]): Uint8Array<ArrayBuffer> {
+    const defaults = { ...from(CLIENT), flags: "A", seq: this.seq, ack: 5001, ...this.#from };
+    return buildTcp({ ...defaults, ...fields });
+  }
+
+  #answered(fields: Parameters<typeof buildTcp>[0]): Uint8Array<ArrayBuffer> {
     const to = { ...from(this.#backend), srcPort: 2000, dstPort: this.#port };
-    return this.#deliver(buildTcp({ ...to, flags: "A", seq: 5001, ack: this.seq, ...fields }));
+    return buildTcp({ ...to, flags: "A", seq: 5001, ack: this.seq, ...fields });
   }
 
   #deliver(frame: Uint8Array): Uint8Array<ArrayBuffer>[] {
@@ -320,18 +388,155 @@ class Open {
   }
 }
 
-Deno.test("Promotions: the first segment of an open connection is the proxy's, the next is carried", () => {
+Deno.test("Promotions: once the proxy has forwarded a plain segment from each end, all are carried", () => {
   const open = new Open();
-  assert.equal(open.isPromoted, false, "the handshake's last ACK");
-  assert.equal(open.isCarried(), false);
-  assert.equal(open.isPromoted, true);
+  for (let i = 0; i < 3; i++) assert.equal(open.isCarried(), false);
+  const { carried } = open.subject;
+  assert.equal(open.answer().length, 1);
+  assert.equal(open.subject.carried, carried, "the first answer is the proxy's");
   assert.equal(open.isCarried(), true);
+  open.answer();
+  assert.equal(open.subject.carried, carried + 2);
+});
+
+Deno.test("Promotions: the handshake's last ACK is a plain segment, too", () => {
+  const open = new Open();
+  assert.equal(open.isPromoted, false);
+  open.answer();
+  assert.equal(open.isPromoted, true);
+});
+
+Deno.test("Promotions: where frames always wait, a connection is carried after a tenth of a second", () => {
+  const open = new Open();
+  const { world, world: { appliance, clock, device } } = open.subject;
+  const overload = (ms: number) => {
+    const wasPromoted = [];
+    for (let left = ms; left > 0; left -= 5) {
+      while (device.inbox.length <= BURST_FRAMES) device.inbox.push(...open.segments());
+      appliance.poll(0);
+      wasPromoted.push(open.isPromoted);
+      clock.advance(5);
+    }
+    return wasPromoted;
+  };
+  assert.ok(overload(100).every((isPromoted) => !isPromoted), "what waits would be overtaken");
+  assert.ok(overload(10).every((isPromoted) => isPromoted), "it would wait forever");
+  world.poll();
+  const { counts, drops } = appliance.metrics;
+  assert.equal(counts[Count.pdusIn], counts[Count.pdusOut]);
+  assert.ok(drops.every((count) => count === 0));
+});
+
+Deno.test("Promotions: a short connection is the proxy's to its end, and so is the next one of its entry", () => {
+  const open = new Open({}, 5); // of which the handshake's ACK is one
+  open.exchange();
+  open.exchange();
+  assert.equal(open.isPromoted, false);
+  open.openInItsEntry({ srcPort: 50_000 });
+  open.exchange();
+  open.exchange();
+  assert.equal(open.isPromoted, false, "five have come");
+  open.send();
+  assert.equal(open.isPromoted, false, "and one that shows where they go");
+  open.answer();
+  assert.equal(open.isPromoted, true);
+});
+
+Deno.test("Promotions: a connection is carried where its answer to a length is sure", () => {
+  const isLong = build.ipLength.range(1401, 65_535);
+  const kept = build.firstMatch([
+    [build.and(build.tcpDport.eq(2000), isLong), build.drop],
+    [build.otherwise, translateAToB(forward)],
+  ]);
+  const constant = build.firstMatch([
+    [build.and(build.tcpDport.eq(2001), isLong), build.drop],
+    [build.otherwise, translateAToB(forward)],
+  ]);
+  for (const [tree, isSure] of [[kept, false], [constant, true]] as const) {
+    const open = new Open({ policy: policyOf(tree) });
+    open.exchange();
+    assert.equal(open.isCarried(), isSure);
+  }
+});
+
+Deno.test("Promotions: what a balancer has chosen since for a connection is where it is counted", () => {
+  const open = new Open();
+  open.exchange();
+  assert.equal(open.isPromoted, true);
+  const { world, world: { appliance } } = open.subject;
+  const to = translateAToB(forward);
+  finish(appliance.prepare({ policy: policyOf(build.atRandom([to, to], PER_CONNECTION)) }))();
+  assert.equal(open.isPromoted, false);
+  open.exchange();
+  for (let i = 0; i < 8; i++) assert.equal(open.isCarried(), true);
+  world.advance(200);
+  const branches = appliance.snapshot().policy.lines.filter(({ text }) => text.startsWith("|"));
+  assert.deepEqual(branches.map(({ pdus }) => pdus).sort(), [0, 9]);
+});
+
+Deno.test("Promotions: what was known of an end counts for no other connection of the same entry", () => {
+  const open = new Open({
+    policy: policyOf(build.firstMatch([
+      [build.tcpSport.eq(50_000), build.limit({ perSecond: 9, burst: 9 }, translateAToB(forward))],
+      [build.otherwise, translateAToB(forward)],
+    ])),
+  });
+  open.send();
+  open.openInItsEntry({ srcPort: 50_000 });
+  open.exchange();
+  assert.equal(open.isCarried(), false);
+});
+
+Deno.test("Promotions: nor does it when the numbers of epochs begin again", () => {
+  const open = new Open();
+  open.exchange();
+  const { appliance } = open.subject.world;
+  finish(appliance.prepare({ policy: LIMITED }))();
+  while (open.memory.epoch !== 1) {
+    appliance.watch(SEES_ALL);
+    appliance.unwatch(SEES_ALL);
+  }
+  open.exchange();
+  assert.equal(open.isCarried(), false);
+});
+
+/** Wants what its predicate may hold for. */
+function interested(open: Open, text: string): Observer {
+  const { appliance } = open.subject.world;
+  const interest = interestIn(parsePredicate(text, appliance.policy, {}), appliance);
+  return { ...SEES_ALL, plain: () => interest.holds, kept: () => interest.mayHoldLater };
+}
+
+Deno.test("Promotions: connections that an observer wants to see come to the proxy, and no others", () => {
+  for (
+    const [text, isCarried] of [
+      ["tcp.dport = 2000", false],
+      ["tcp.sport = 2000 and from side b", false],
+      ["tcp.dport = 2000 and tcp.flags psh", false],
+      ["tcp.dport = 2001", true],
+      ["udp", true],
+      ["tcp.flags syn", true],
+    ] as const
+  ) {
+    const open = new Open();
+    open.exchange();
+    assert.equal(open.isPromoted, true);
+    const observer = interested(open, text);
+    const { appliance } = open.subject.world;
+    appliance.watch(observer);
+    open.exchange();
+    assert.equal(open.isCarried(), isCarried, text);
+    appliance.unwatch(observer);
+    open.exchange();
+    assert.equal(open.isCarried(), true, `after ${text}`);
+  }
 });
 
 Deno.test("Promotions: a FIN, RST or SYN ends it, and the proxy has what comes next", () => {
   for (const flags of ["FA", "RA", "S"]) {
     const open = new Open();
-    open.isCarried();
+    open.exchange();
+    assert.equal(open.isPromoted, true);
     open.send({ flags });
     assert.equal(open.isPromoted, false, flags);
   }
@@ -339,12 +544,15 @@ Deno.test("Promotions: a FIN, RST or SYN ends it, and the proxy has what comes n
 
 Deno.test("Promotions: what limits or chooses for each packet is never carried", () => {
   const open = new Open({ policy: LIMITED });
-  for (let i = 0; i < 5; i++) assert.equal(open.isCarried(), false);
+  for (let i = 0; i < 5; i++) {
+    assert.equal(open.isCarried(), false);
+    open.answer();
+  }
 });
 
 Deno.test("Promotions: the first segment after a reload obeys the new policy", () => {
   const open = new Open();
-  open.isCarried();
+  open.exchange();
   const { appliance } = open.subject.world;
   finish(appliance.prepare({ policy: policyOf(build.drop) }))();
   assert.equal(open.isPromoted, false);
@@ -356,13 +564,13 @@ Deno.test("Promotions: nothing is carried while the console would show it", () =
   for (let i = 0; i < 60; i++) assert.equal(all.isCarried(), false);
 
   const auto = new Open({ trace: "auto" });
-  for (let i = 0; i < 55; i++) auto.isCarried();
+  for (let i = 0; i < 55; i++) auto.exchange();
   assert.equal(auto.isCarried(), true, "it has shown its 50");
   const { world } = auto.subject;
   for (let second = 0; second < 3; second++) {
     for (let i = 0; i < 100; i++) {
       world.clock.advance(10);
-      auto.isCarried();
+      auto.exchange();
       world.poll();
     }
   }
@@ -370,7 +578,7 @@ Deno.test("Promotions: nothing is carried while the console would show it", () =
   for (let second = 0; second < 3; second++) {
     for (let i = 0; i < 10; i++) {
       world.clock.advance(100);
-      auto.isCarried();
+      auto.exchange();
       world.poll();
     }
   }
@@ -379,7 +587,7 @@ Deno.test("Promotions: nothing is carried while the console would show it", () =
 
 Deno.test("Promotions: a backend that has another MAC address gets the next segment there", () => {
   const open = new Open();
-  open.isCarried();
+  open.exchange();
   const { world } = open.subject;
   world.answer(open.backend, "02:00:00:00:00:77");
   const { carried } = open.subject;
@@ -390,7 +598,7 @@ Deno.test("Promotions: a backend that has another MAC address gets the next segm
 
 Deno.test("Promotions: a carried client is not forgotten, and is asked for again", () => {
   const open = new Open();
-  open.isCarried();
+  open.exchange();
   const { world } = open.subject;
   const asked = new Set<string>();
   for (let minute = 0; minute < 12; minute++) {
@@ -413,10 +621,10 @@ Deno.test("Promotions: a carried client is not forgotten, and is asked for again
 
 Deno.test("Promotions: an idle connection expires though it was carried, a busy one does not", () => {
   const open = new Open({ timeouts: { established: 100 } });
-  open.isCarried();
+  open.exchange();
   const { world } = open.subject;
   for (let i = 0; i < 30; i++) {
-    open.isCarried();
+    open.exchange();
     for (const frame of world.advance(5000)) {
       if (isArp(frame)) { for (const host of [...BACKENDS, CLIENT]) world.answer(host); }
     }
@@ -428,7 +636,7 @@ Deno.test("Promotions: an idle connection expires though it was carried, a busy 
 
 Deno.test("Promotions: the entry of a carried connection serves again after a barrier", async () => {
   const open = new Open();
-  open.isCarried();
+  open.exchange();
   const { world } = open.subject;
   const { connections } = world.appliance;
   const [entry] = [...connections.table];

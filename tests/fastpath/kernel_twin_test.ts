@@ -2,15 +2,15 @@
  * The program in the kernel (`BPF_PROG_TEST_RUN`) does what it does in the interpreter, which
  * `twin_test.ts` holds against the appliance: the same frames, results and words of the shared
  * memory, but for the time. The kernel makes frames of one piece here, and complete checksums;
- * partial ones and long segments are for the lab.
+ * partial ones and long segments come through a second TAP device (`taps_child.ts`).
  */
 import assert from "node:assert/strict";
 import { BpfKernel } from "../../src/bpf/kernel.ts";
-import { LAST_SEEN } from "../../src/flow/entry.ts";
-import * as at from "../../src/fastpath/layout.ts";
 import { fastPathOf, MEMORY } from "../../src/fastpath/program.ts";
 import { buildShim } from "../../src/pack/compile_c.ts";
 import { whyNoBpf } from "../support/bpf_kernel.ts";
+import { scenario, whyNoTap } from "../ffi/namespace.ts";
+import { timeless } from "./timeless.ts";
 import { LAYOUT, type Trial } from "./twin.ts";
 import { KINDS } from "./twin_traffic.ts";
 
@@ -51,22 +51,38 @@ for (const { name, run } of KINDS) {
   });
 }
 
-/** The memory without what tells the time and the processor. */
-function timeless(memory: Uint8Array): string {
-  const copy = memory.slice();
-  const words = new Int32Array(copy.buffer);
-  for (let entry = 0; entry < LAYOUT.connections; entry++) {
-    words[LAYOUT.at.entries / 4 + 16 * entry + LAST_SEEN] = 0;
-  }
-  for (let neighbor = 0; neighbor < LAYOUT.neighbors; neighbor++) {
-    const base = LAYOUT.at.neighbors / 4 + at.NEIGHBOR_WORDS * neighbor;
-    for (const time of [at.USED, at.ASKED, at.ANSWERED]) words[base + time] &&= 1;
-  }
-  const counters = new BigUint64Array(copy.buffer, LAYOUT.at.counters);
-  const perProcessor = 2 * LAYOUT.counters;
-  for (let i = 0; i < perProcessor; i++) {
-    counters[i]! += counters[perProcessor + i]!;
-    counters[perProcessor + i] = 0n;
-  }
-  return copy.toHex();
-}
+/** Two TAP devices on a bridge that learns nothing: what comes from one goes to the other. */
+const TAPS = `
+for name in tapt0 tapt1; do
+  ip tuntap add dev $name mode tap
+  echo 1 > /proc/sys/net/ipv6/conf/$name/disable_ipv6
+  ip link set $name mtu 65000
+done
+ip link add brt type bridge stp_state 0 forward_delay 0 mcast_snooping 0
+echo 1 > /proc/sys/net/ipv6/conf/brt/disable_ipv6
+ip link set tapt0 master brt
+ip link set tapt1 master brt
+ip link set brt mtu 65000 up
+bridge link set dev tapt0 learning off
+bridge link set dev tapt1 learning off
+ip link set tapt0 up
+ip link set tapt1 up
+nf=/proc/sys/net/bridge/bridge-nf-call-iptables
+if [ -e $nf ]; then echo 0 > $nf; fi
+sleep 0.2
+`;
+
+Deno.test(
+  {
+    name: "fast path is the same in the kernel for open checksums and long segments",
+    ignore: ignore || whyNoTap() !== undefined,
+  },
+  () => {
+    const [counts] = scenario("twin", TAPS, new URL("taps_child.ts", import.meta.url)) as [
+      Record<"forwarded" | "left" | "partial" | "segmented" | "long", number>,
+    ];
+    for (const [name, count] of Object.entries(counts)) {
+      assert.ok(count > 20, `${name}: ${JSON.stringify(counts)}`);
+    }
+  },
+);

@@ -42,8 +42,7 @@ const FROM_A: Way = {
   counter: 2,
   fromLink: 0,
   toLink: 1,
-  ttl: 0,
-  raisesTtl: false,
+  newTtl: 0,
 };
 const FROM_B: Way = { ...FROM_A, neighbor: TO_CLIENT, counter: 3, fromLink: 1, toLink: 0 };
 
@@ -231,13 +230,20 @@ const LEAVES: Readonly<Record<string, (world: Fixture) => [Uint8Array, Partial<S
   "a datagram with a segment size": () => [buildUdp(), { gsoSize: 500 }],
   "a segment size of 7": () => [segment(), { gsoSize: 7, isPartial: true }],
   "segments of several sizes": () => [segment(), { gsoSize: 0xffff, isPartial: true }],
-  "another tuple": () => [segment({ srcPort: CLIENT_PORT + 1 })],
+  "other ports": () => [segment({ srcPort: CLIENT_PORT + 1 })],
+  "other ports in the same bucket": () => [segment({ srcPort: SERVICE, dstPort: CLIENT_PORT })],
+  "another address": () => [segment({ src: "192.168.0.253" })],
   "a connection that is not promoted": (world) => {
-    world.memory.demote(world.entry);
+    world.memory.demote(world.entry); // another one has its ports
     return [segment()];
   },
   "all, once all are demoted": (world) => {
     world.memory.demoteAll();
+    return [segment()];
+  },
+  "what was demoted with all, when another one has its ports": (world) => {
+    world.memory.demoteAll();
+    world.promote(world.udpEntry);
     return [segment()];
   },
   "another state": (world) => {
@@ -287,6 +293,14 @@ for (const [name, prepare] of Object.entries(LEAVES)) {
     assert.equal(new Uint8Array(world.buffer).toHex(), before);
   });
 }
+
+Deno.test("fast path leaves what has no promoted connection's ports before it looks further", () => {
+  const world = new Fixture();
+  const found = world.run(segment()).steps;
+  const other = world.run(segment({ srcPort: CLIENT_PORT + 1 }));
+  assert.equal(other.result, LEFT);
+  assert.ok(other.steps < 25 && found > 300, `${other.steps} steps, not ${found}`);
+});
 
 Deno.test("fast path goes on with connections that are promoted in the new epoch", () => {
   const world = new Fixture();
@@ -350,7 +364,7 @@ function reuse(world: Fixture, client: number): void {
   table.remove(entry);
   memory.setNeighbor(2, parseMac("02:00:00:00:00:02"));
   assert.equal(world.open(6, client, parseAddress("10.0.0.2")), entry);
-  const next = { ...FROM_A, neighbor: 2, counter: 1, ttl: 9 };
+  const next = { ...FROM_A, neighbor: 2, counter: 1, newTtl: 9 };
   assert.ok(memory.promote(entry, next, { ...FROM_B, counter: 1 }));
 }
 

@@ -14,6 +14,7 @@ import { ESTABLISHED } from "../../src/flow/tcp_state.ts";
 import { ACK, END, MAX_END, MAX_WIN, WORDS_PER_SIDE } from "../../src/flow/tcp_window.ts";
 import { buildShim } from "../../src/pack/compile_c.ts";
 import { parseAddress, parseMac } from "../../src/wire/address.ts";
+import { RAISES_TTL } from "../../src/wire/pdu.ts";
 import { whyNoBpf } from "../support/bpf_kernel.ts";
 import { buildTcp } from "../support/frames.ts";
 import type { Race, Seen } from "./race_worker.ts";
@@ -81,7 +82,7 @@ function open(table: FlowTable, memory: SharedMemory, host: number): void {
     table.setData(entry, base + ACK, acked);
   }
   const links = { fromLink: 0, toLink: 0 } as const;
-  const way: Way = { neighbor: host, counter: 0, ...links, ttl: 10 * host, raisesTtl: true };
+  const way: Way = { neighbor: host, counter: 0, ...links, newTtl: RAISES_TTL | (10 * host) };
   assert.ok(memory.promote(entry, way, way));
 }
 

@@ -45,9 +45,12 @@ const ETHERNET_BYTES = 14;
 const L4 = 34;
 
 const UNMOVED: Observer = {
-  isBusy: () => true,
+  plain: () => "none",
+  kept: () => "all",
+  seesDrops: false,
   wants: () => false,
   received: () => {},
+  takes: () => true,
   decided: () => {},
   skipped: () => {},
   refused: () => {},
@@ -64,8 +67,7 @@ interface Run {
 
 export interface TwinOptions extends WorldOptions {
   /** What the policy does with the TTL from side A. */
-  readonly ttl?: number;
-  readonly raisesTtl?: boolean;
+  readonly newTtl?: number;
   /** Runs the program elsewhere, too: what it gives must be the same. */
   readonly also?: (trial: Trial) => void;
 }
@@ -107,10 +109,11 @@ export class Twin {
     this.memory = new SharedMemory(LAYOUT, buffer);
     const { memory } = this;
     // The appliance itself promotes nothing, as this observer might want to see everything.
-    const fastPath = { memory, wait: () => Promise.resolve(), attach: () => 0 };
+    const fastPath = { memory, wait: () => Promise.resolve(), attach: () => 0, leastPackets: 0 };
     this.world = World.settled({
       ...options,
       maxConn: MAX_CONNECTIONS,
+      retries: 0, // a SYN that is sent again comes out beside the frame at hand
       fastPath,
       observer: UNMOVED,
     });
@@ -279,22 +282,20 @@ export class Twin {
     const toB = this.#neighborOf(linkOfB, table.src(entry, SIDE_B));
     const toA = this.#neighborOf(linkOfA, table.src(entry, SIDE_A));
     if (toA < 0 || toB < 0) return false;
-    const { ttl = 0, raisesTtl = false } = this.#options;
+    const { newTtl = 0 } = this.#options;
     const fromA: Way = {
       neighbor: toB,
       counter: 0,
       fromLink: linkOfA,
       toLink: linkOfB,
-      ttl,
-      raisesTtl,
+      newTtl,
     };
     const fromB: Way = {
       neighbor: toA,
       counter: 1,
       fromLink: linkOfB,
       toLink: linkOfA,
-      ttl: 0,
-      raisesTtl: false,
+      newTtl: 0,
     };
     // It is promoted once: a ticket that changed with each frame would hide what it is for.
     const { memory } = this;

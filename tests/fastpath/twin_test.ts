@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { KINDS, ROUND_FRAMES } from "./twin_traffic.ts";
 
 const canAsk = Deno.permissions.querySync({ name: "env", variable: "FRAMES" }).state === "granted";
-const FRAMES = Number((canAsk && Deno.env.get("FRAMES")) || 30_000);
+const FRAMES = Number((canAsk && Deno.env.get("FRAMES")) || 45_000);
 const ROUNDS = Math.ceil(FRAMES / (KINDS.length * ROUND_FRAMES));
 
 for (const { name, run } of KINDS) {

@@ -2,6 +2,7 @@
 import { below, type Random, SeededRandom } from "../../src/core/random.ts";
 import * as build from "../../src/policy/language/build.ts";
 import type { Policy, Tree } from "../../src/policy/language/ast.ts";
+import { RAISES_TTL } from "../../src/wire/pdu.ts";
 import { repairHeader, repairTransport } from "../fuzz/fuzzer.ts";
 import { buildUdp, readUdp, type Udp } from "../support/frames.ts";
 import { leaveToNic } from "../support/nic.ts";
@@ -17,10 +18,10 @@ const LEAST_CONNECTIONS = 4;
 const { forward, translateAToB } = build;
 const TTLS: Readonly<Record<string, [Tree, Partial<TwinOptions>]>> = {
   "": [translateAToB(forward), {}],
-  ", a lower TTL set": [translateAToB(build.setTtl(9, forward)), { ttl: 9 }],
+  ", a lower TTL set": [translateAToB(build.setTtl(9, forward)), { newTtl: 9 }],
   ", a TTL set": [
     translateAToB(build.setTtl(200, forward, { raise: true })),
-    { ttl: 200, raisesTtl: true },
+    { newTtl: RAISES_TTL | 200 },
   ],
 };
 
@@ -49,33 +50,20 @@ export interface Kind {
 
 export const KINDS: readonly Kind[] = Object.entries(NETWORKS).flatMap(([network, options]) => {
   const isTwoSided = options.twoSided ?? false;
-  const kindsOfTcp = Object.entries(TTLS).map(([name, [side, ttl]]): Kind => ({
-    name: `TCP ${network}${name}`,
-    run: (more) => {
-      const twin = new Twin({ ...options, ...ttl, policy: policyOf(side), ...more });
-      runTcp(twin, isTwoSided, more.seed);
-      return twin;
-    },
-  }));
-  return [...kindsOfTcp, {
-    name: `UDP ${network}`,
-    run: (more) => {
-      const twin = new Twin({ ...options, policy: policyOf(translateAToB(forward)), ...more });
-      const datagrams = new Datagrams(
-        new SeededRandom(more.seed),
-        isTwoSided,
-        (...frame) => {
-          twin.world.clock.advance(datagrams.below(20));
-          return twin.deliver(...frame);
-        },
-      );
-      for (let i = 0; i < ROUND_FRAMES; i++) {
-        if (i % OPEN_EVERY === 0) datagrams.open();
-        datagrams.exchange();
-      }
-      return twin;
-    },
-  }];
+  return Object.entries(TTLS).flatMap(([name, [side, ttl]]): Kind[] => {
+    const kind = (protocol: string, give: (twin: Twin, seed: number) => void): Kind => ({
+      name: `${protocol} ${network}${name}`,
+      run: (more) => {
+        const twin = new Twin({ ...options, ...ttl, policy: policyOf(side), ...more });
+        give(twin, more.seed);
+        return twin;
+      },
+    });
+    return [
+      kind("TCP", (twin, seed) => runTcp(twin, isTwoSided, seed)),
+      kind("UDP", (twin, seed) => runUdp(twin, isTwoSided, seed)),
+    ];
+  });
 });
 
 function runTcp(twin: Twin, isTwoSided: boolean, seed: number): void {
@@ -89,6 +77,17 @@ function runTcp(twin: Twin, isTwoSided: boolean, seed: number): void {
     if (traffic.connections > 0) traffic.exchange();
     if (isTwoSided && traffic.chance(500)) appliance.linkDown(1);
     if (isTwoSided && traffic.chance(100)) appliance.linkUp(1);
+  }
+}
+
+function runUdp(twin: Twin, isTwoSided: boolean, seed: number): void {
+  const datagrams = new Datagrams(new SeededRandom(seed), isTwoSided, (...frame) => {
+    twin.world.clock.advance(datagrams.below(20));
+    return twin.deliver(...frame);
+  });
+  for (let i = 0; i < ROUND_FRAMES; i++) {
+    if (i % OPEN_EVERY === 0) datagrams.open();
+    datagrams.exchange();
   }
 }
 

@@ -251,6 +251,24 @@ Deno.test("Ports forgets a pool when its last connection goes", () => {
   }
 });
 
+Deno.test("Ports counts those in use, and those towards the backend's port that has most", () => {
+  const pools = new Pools(ALL);
+  const counts = () => [pools.ports.inUse, pools.ports.most];
+  const [a, b] = [pools.add(5000), pools.add(5001)];
+  const other = [5000, 5001, 5002].map((port) => pools.add(port, LIVE, { backend: OTHER }));
+  pools.add(5000, LIVE, { protocol: UDP });
+  assert.deepEqual(counts(), [6, 3]);
+  pools.remove(other[0]!);
+  assert.deepEqual(counts(), [5, 2]);
+  pools.remove(other[1]!);
+  assert.deepEqual(counts(), [4, 2], "the other one has as many");
+  pools.remove(a);
+  assert.deepEqual(counts(), [3, 1]);
+  pools.remove(b);
+  pools.remove(other[2]!);
+  assert.deepEqual(counts(), [1, 1]);
+});
+
 /**
  * Filled and emptied again and again, so that pools become dense and sparse, and ports come back.
  */
@@ -281,6 +299,7 @@ for (
         pools.remove(entry);
       }
       if (used.size === size) assert.equal(pools.choose(7), -1);
+      assert.deepEqual([pools.ports.inUse, pools.ports.most], [used.size, used.size]);
     }
     assert.equal(refused, 0, "there was always a free one");
   });

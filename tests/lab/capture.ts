@@ -30,12 +30,23 @@ export class Capture {
     this.#dumpcap = dumpcap;
   }
 
-  /** Starts capturing; returns once it has begun. `filter` as in pcap-filter(7). */
-  static async start(host: Host, device: string, filter: string): Promise<Capture> {
+  /**
+   * Starts capturing; returns once it has begun. `filter` as in pcap-filter(7); of each frame
+   * `snapBytes` are kept, default all.
+   */
+  static async start(
+    host: Host,
+    device: string,
+    filter: string,
+    snapBytes = 0,
+  ): Promise<Capture> {
     const file = `${host.lab.folder}/${host.name}-${device}-${crypto.randomUUID()}.pcap`;
     const bufferMiB = "16";
     const dumpcap = host.start(
-      ["dumpcap", "-P", "-p", "-B", bufferMiB, "-i", device, "-f", filter, "-w", file],
+      [
+        ...["dumpcap", "-P", "-p", "-B", bufferMiB, "-i", device, "-f", filter, "-w", file],
+        ...["-s", `${snapBytes}`],
+      ],
     );
     await dumpcap.waitFor("File: ");
     return new Capture(file, dumpcap);

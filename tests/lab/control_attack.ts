@@ -1,4 +1,8 @@
-/** Clients of a control socket that do what they should not, until they are stopped. */
+/**
+ * Clients of a control socket, or of `--admin`, that do what they should not, until they are
+ * stopped. As a program, with the socket's path or `ADDR:PORT`, and their number: until SIGTERM;
+ * then it says how many connections there were.
+ */
 import { connect, type Socket } from "node:net";
 
 export class ControlAttack {
@@ -8,7 +12,8 @@ export class ControlAttack {
   readonly #sockets = new Set<Socket>();
   readonly #running: Promise<void>[];
 
-  constructor(readonly path: string, clients = 200) {
+  /** `at`: the socket's path, or `ADDR:PORT`. */
+  constructor(readonly at: string, clients = 200) {
     const body = "x".repeat(100_000);
     const head = "POST /kill HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n";
     const all = "GET /connections?limit=1000000 HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -19,7 +24,10 @@ export class ControlAttack {
   async #go(bytes: string): Promise<void> {
     while (!this.#isOver) {
       await new Promise<void>((resolve) => {
-        const socket = connect({ path: this.path });
+        const [host, port] = this.at.split(":");
+        const socket = port === undefined
+          ? connect({ path: this.at })
+          : connect({ host, port: Number(port) });
         this.#sockets.add(socket);
         socket.on("connect", () => this.connections++);
         socket.on("error", () => {});
@@ -38,4 +46,12 @@ export class ControlAttack {
     for (const socket of this.#sockets) socket.destroy();
     await Promise.all(this.#running);
   }
+}
+
+if (import.meta.main) {
+  const attack = new ControlAttack(Deno.args[0]!, Number(Deno.args[1]));
+  Deno.addSignalListener("SIGTERM", () => {
+    Deno.stdout.writeSync(new TextEncoder().encode(`${attack.connections} connections\n`));
+    Deno.exit(0);
+  });
 }

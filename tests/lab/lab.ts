@@ -132,9 +132,14 @@ export class Lab implements AsyncDisposable {
   /** Starts a command that is ended with the lab at the latest. */
   start(argv: readonly string[], options?: RunOptions): Background {
     if (this.#closed) throw new Error(`Cannot run "${argv.join(" ")}": the lab is closed`);
-    const command = new Background([...this.#enter, ...argv], options);
+    const command = new Background(this.command(argv), options);
     this.#commands.add(command);
     return command;
+  }
+
+  /** The words that start a program in the lab. */
+  command(argv: readonly string[]): string[] {
+    return [...this.#enter, ...argv];
   }
 
   /** Ends every command, the last one first, then the lab. Safe to call twice. */
@@ -172,6 +177,11 @@ export class Host {
   /** Runs a command that must succeed, for its output. */
   must(argv: readonly string[], options?: RunOptions): Promise<string> {
     return this.lab.must(this.#words(argv), options);
+  }
+
+  /** The words that start a program in this host, for who starts and ends it himself. */
+  command(argv: readonly string[]): string[] {
+    return this.lab.command(this.#words(argv));
   }
 
   /** Runs lines of shell; the first that fails ends them with an exception. */

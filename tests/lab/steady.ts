@@ -8,6 +8,7 @@
  * Prints `steady` once all are open. To each line of input it answers with a line of JSON, a
  * `Steady` about the time since the line before; it ends with its input.
  */
+import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import type { Background } from "../support/shell.ts";
 import type { Host } from "./lab.ts";
@@ -52,6 +53,26 @@ export class SteadyConnections {
     const answer = new RegExp(`^(?:.*\\n){${seen - 1}}(.*)\\n`);
     const [, line] = await this.#program.waitFor(answer);
     return JSON.parse(line!);
+  }
+
+  /** Closes them all. */
+  async stop(): Promise<void> {
+    await this.#program.stop();
+  }
+
+  /**
+   * Throws unless no connection has failed and each goes on: TCP, which has met silence, may need
+   * some seconds for that.
+   */
+  async isUnbroken(): Promise<void> {
+    await this.report();
+    for (let seconds = 1; seconds <= 16; seconds *= 2) {
+      await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
+      const { fewest, failures } = await this.report();
+      assert.deepEqual(failures, []);
+      if (fewest > 0) return;
+    }
+    assert.fail("every connection goes on");
   }
 }
 

@@ -11,6 +11,8 @@ export type DeclareTest = (name: string, body: () => Promise<void>, needs?: Need
 export interface Needs {
   /** Other users than its own, which the lab of a plain user does not have. */
   readonly otherUsers?: boolean;
+  /** Why something else that it needs can't be had; "" where it can. */
+  readonly obstacle?: string;
 }
 
 /**
@@ -21,8 +23,9 @@ export interface Needs {
 export async function labTests(...programs: string[]): Promise<DeclareTest> {
   if (!await isPermitted()) return (name, fn) => Deno.test({ name, ignore: true, fn });
   const obstacle = await Lab.obstacle(programs);
-  return (name, fn, { otherUsers = false } = {}) => {
-    const lacks = obstacle || (otherUsers && Deno.uid() !== 0 ? "only root has other users" : "");
+  return (name, fn, { otherUsers = false, obstacle: other = "" } = {}) => {
+    const lacks = obstacle || other ||
+      (otherUsers && Deno.uid() !== 0 ? "only root has other users" : "");
     if (lacks === "") return Deno.test({ name, fn });
     const skip = Deno.env.get("CI") !== "true";
     Deno.test({ name: `${name} (skipped: ${lacks})`, ignore: skip, fn: () => fail(lacks) });

@@ -65,15 +65,24 @@ static const char *line_of(const char *text, const char *name, char *value, size
   return value;
 }
 
-/* Keeps the descriptor in place of one of the same name. */
+/* Keeps the descriptor beside others of the same name. */
 static void keep(int fd, const char *name) {
-  int i = 0;
-  while (i < stored_count && strcmp(store[i].name, name) != 0) i++;
-  if (i == MAX_STORED) return;
-  if (i < stored_count) close(store[i].fd);
-  else stored_count++;
-  store[i].fd = fd;
-  snprintf(store[i].name, NAME_BYTES, "%s", name);
+  if (stored_count == MAX_STORED) {
+    close(fd);
+    return;
+  }
+  store[stored_count].fd = fd;
+  snprintf(store[stored_count++].name, NAME_BYTES, "%s", name);
+}
+
+/* Keeps none of that name any more. */
+static void forget(const char *name) {
+  int left = 0;
+  for (int i = 0; i < stored_count; i++) {
+    if (strcmp(store[i].name, name) == 0) close(store[i].fd);
+    else store[left++] = store[i];
+  }
+  stored_count = left;
 }
 
 /* Takes all messages that wait. */
@@ -98,6 +107,7 @@ static void receive(int sock) {
     } else if (fd >= 0) {
       close(fd);
     }
+    if (strstr(text, "FDSTOREREMOVE=1") && line_of(text, "FDNAME=", name, sizeof name)) forget(name);
   }
 }
 

@@ -1,11 +1,13 @@
 /** Replay of a run with an interface on each side: two captures, merged by time. */
 import assert from "node:assert/strict";
 import { Replay } from "../../src/offline/replay.ts";
-import { mergeByTime, type PcapRecord } from "../../src/device/capture/pcap.ts";
+import type { PcapRecord } from "../../src/device/capture/pcap.ts";
+import { mergeByTime, readCaptures } from "../../src/device/capture/records.ts";
 import { demoTwoSided } from "../../src/policy/language/built_in.ts";
 import { parseAddress } from "../../src/wire/address.ts";
 import { LINK_B, linkConfig, testConfig } from "../support/config.ts";
 import { buildIcmp, buildTcp, readTcp } from "../support/frames.ts";
+import { writePcapng } from "../support/pcapng.ts";
 import { arpReply, BACKENDS_B, fromB, packetsOf, World } from "../support/world.ts";
 
 type Records = [a: PcapRecord[], b: PcapRecord[]];
@@ -46,8 +48,16 @@ function run(mtus: Mtus, payloadBytes: number): Records {
   return records;
 }
 
+function merged(records: Records): (readonly [PcapRecord, number])[] {
+  return [...mergeByTime(records.map((side) => side.values()))];
+}
+
 /** Whether anything differs, the line about it, and how many frames went to each side. */
-function replayed(records: Records, seed: number, mtus = USUAL): [boolean, string, number[]] {
+function replayed(
+  records: Iterable<readonly [record: PcapRecord, link: number]>,
+  seed: number,
+  mtus = USUAL,
+): [boolean, string, number[]] {
   const config = testConfig({
     links: [linkConfig(), LINK_B],
     dstAddrs: BACKENDS_B.map(parseAddress),
@@ -59,14 +69,12 @@ function replayed(records: Records, seed: number, mtus = USUAL): [boolean, strin
     complain: (text) => assert.fail(text),
     sent: (_record, link) => sent[link]!++,
   }, mtus.map((mtu) => ({ mtu, first: [] })));
-  for (const [record, link] of mergeByTime(records.map((side) => side.values()))) {
-    replay.take(record, link);
-  }
+  for (const [record, link] of records) replay.take(record, link);
   return [replay.differs(), /^Compared +: (.*)$/m.exec(replay.summary())![1]!, sent];
 }
 
 Deno.test("replay of both sides does what the run did, and shows another run's differences", () => {
-  const records = run(USUAL, 5);
+  const records = merged(run(USUAL, 5));
   const [differs, compared, sent] = replayed(records, 7);
   assert.equal(compared, "62 equal, 0 missing, 0 unexpected");
   assert.equal(differs, false);
@@ -74,9 +82,15 @@ Deno.test("replay of both sides does what the run did, and shows another run's d
   assert.equal(replayed(records, 8)[0], true);
 });
 
+Deno.test("replay of one pcapng file with both sides does what two files would", () => {
+  const records = merged(run(USUAL, 5));
+  const file = readCaptures([writePcapng(2, records)], 2);
+  assert.deepEqual(replayed(file, 7), replayed(records, 7));
+});
+
 Deno.test("replay cuts up what is longer than the MTU of the interface, as the run did", () => {
   const mtus = [9000, 1000] as const;
-  const records = run(mtus, 1500); // goes out in two fragments
+  const records = merged(run(mtus, 1500)); // goes out in two fragments
   const [differs, compared, sent] = replayed(records, 7, mtus);
   assert.equal(compared, "82 equal, 0 missing, 0 unexpected");
   assert.equal(differs, false);

@@ -5,6 +5,7 @@ import { Reason, reasonName } from "../../src/core/reason.ts";
 import { OffloadGuess } from "../../src/device/capture/offload_guess.ts";
 import { type PcapRecord, readPcap } from "../../src/device/capture/pcap.ts";
 import { writePcap } from "../support/pcap.ts";
+import { writePcapng } from "../support/pcapng.ts";
 import { demo } from "../../src/policy/language/built_in.ts";
 import { parseAddress, parseMac } from "../../src/wire/address.ts";
 import { buildArp, buildIcmp, buildTcp, bytesOf, readIp, readTcp } from "../support/frames.ts";
@@ -188,6 +189,19 @@ for (const offload of [false, true]) {
     }
   });
 }
+
+fileTest("replay reads a pcapng file as it reads a pcap file", async () => {
+  const { records } = busyRun();
+  const wanted = await replay(records);
+  assert.match(lineOf("Compared", wanted)!, /^\d\d\d equal, 0 missing/);
+  assert.deepEqual(await replay(writePcapng(1, records.map((record) => [record, 0]))), wanted);
+  const strange = await replay(writePcapng(2, records.map((record, i) => [record, i % 2])));
+  assert.equal(strange.code, 1);
+  assert.match(
+    strange.stderr,
+    /^error: Cannot use packet of interface 1 of capture: expected one interface a file\n$/,
+  );
+});
 
 fileTest("replay finds the proxy's MAC address in the capture", async () => {
   const { records } = busyRun();

@@ -17,7 +17,8 @@ class SingleFile {
       const launcher = `${this.folder}/launcher`;
       compileC([here("../../src/pack/launcher.c")], launcher, []);
       const shim = buildShim();
-      const parts = [Deno.execPath(), here("launcher_program.js"), shim, here("launcher_test.ts")];
+      const program = here("launcher_program.js");
+      const parts = [Deno.execPath(), program, shim, here("launcher_test.ts"), here("page.html")];
       joinParts(launcher, parts, this.path);
       Deno.removeSync(launcher);
     } catch (error) {

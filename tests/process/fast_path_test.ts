@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { FastPathMode } from "../../src/datapath/config.ts";
 import type { TapDevice } from "../../src/device/tap.ts";
 import { buildShim } from "../../src/pack/compile_c.ts";
-import { openFastPath } from "../../src/process/fast_path.ts";
+import { openFastPath, verifierLines } from "../../src/process/fast_path.ts";
 import { whyNoBpf } from "../support/bpf_kernel.ts";
 import { testConfig } from "../support/config.ts";
 
@@ -19,7 +19,7 @@ async function openFor(mode: FastPathMode) {
     config: testConfig(),
     devices: [device],
     shim: buildShim(),
-    log: { info: log, warning: log, error: log },
+    log: { debug: log, info: log, warning: log },
   });
   return { fastPath, lines };
 }
@@ -41,4 +41,15 @@ Deno.test({ name: "openFastPath, on, makes that an error", ignore }, async () =>
   await assert.rejects(openFor("on"), {
     message: "--fast-path=on: Cannot attach the BPF program: tap7 is gone",
   });
+});
+
+Deno.test("verifierLines: what the verifier said last, bounded and printable", () => {
+  const said = Array.from({ length: 20 }, (_, i) => `${i}: \u001b[31m${"x".repeat(500)}`);
+  const lines = verifierLines(new Error("refused", { cause: said.join("\n") }));
+  assert.equal(lines.length, 8);
+  assert.ok(lines.every((line) => line.length < 250 && !line.includes("\u001b")));
+  assert.match(lines.at(-1)!, /^19: /);
+  for (const cause of ["", undefined]) {
+    assert.deepEqual(verifierLines(new Error("x", { cause })), []);
+  }
 });

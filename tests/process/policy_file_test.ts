@@ -111,14 +111,16 @@ Deno.test({
 
 Deno.test("readPolicy reads each file once, and no more files than a policy may include", async () => {
   const read: string[] = [];
-  const { include } = await readPolicy("d/main", (path) => {
+  const { included, missing } = await readPolicy("d/main", (path) => {
     read.push(path);
     const all = Array.from({ length: 1100 }, (_, i) => `include "${i}"\n`).join("");
-    return Promise.resolve({ text: path === "d/main" ? all : 'include "main"', id: path });
+    const text = path === "d/main" ? all : 'include "main"';
+    return Promise.resolve({ text, pieces: [text], id: path });
   });
   assert.equal(read.length, 1001);
-  assert.deepEqual(include!("d/7"), { file: "d/7", text: 'include "main"' });
-  assert.deepEqual(include!("d/1050"), { problem: "more than 1000 files are included" });
+  assert.deepEqual(included.get("d/7"), { file: "d/7", text: 'include "main"' });
+  assert.equal(included.has("d/1050"), false);
+  assert.equal(missing, "more than 1000 files are included");
 });
 
 Deno.test("readPolicy stops at the length that a policy may have, included files together", async () => {
@@ -126,7 +128,7 @@ Deno.test("readPolicy stops at the length that a policy may have, included files
   await readPolicy("main", (path) => {
     read++;
     const text = `include "${read}"\n${"#".repeat(1 << 20)}`;
-    return Promise.resolve({ text, id: path });
+    return Promise.resolve({ text, pieces: [text], id: path });
   });
   assert.equal(read, 4);
 });

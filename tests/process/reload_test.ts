@@ -1,5 +1,6 @@
 /** SIGHUP: what is applied, what waits for a restart, and that a wrong file changes nothing. */
 import assert from "node:assert/strict";
+import { WHOLE_CAPTURE } from "../../src/capture/options.ts";
 import { Overlay } from "../../src/control/overlay.ts";
 import type { Change } from "../../src/datapath/appliance.ts";
 import type { Config } from "../../src/datapath/config.ts";
@@ -11,7 +12,7 @@ import { atOnce } from "../../src/process/turns.ts";
 import { plainMember } from "../../src/flow/backends/member.ts";
 import type { PoolDefinition } from "../../src/policy/language/ast.ts";
 import { type Address, formatAddress, parseAddress } from "../../src/wire/address.ts";
-import { testConfig } from "../support/config.ts";
+import { FREE, testConfig } from "../support/config.ts";
 
 const ignore = Deno.permissions.querySync({ name: "write" }).state !== "granted" ||
   Deno.permissions.querySync({ name: "read" }).state !== "granted";
@@ -23,7 +24,14 @@ const RUNNING = parse(
   },
 ).policy!;
 
-const TAP = { offload: true, spinUs: 100, fastPath: "off" as const };
+const LOG = { format: "text" } as const;
+const TAP = { offload: true, spinUs: 100, fastPath: "off" as const, sandbox: FREE, admin: null };
+
+function settingsOf(config: Config, more: Partial<Settings> = {}): Settings {
+  const logs = { logLevel: "info", log: LOG, logConnections: 0 } as const;
+  const captures = { file: null, options: WHOLE_CAPTURE, dir: null };
+  return { config, tap: TAP, control: null, state: null, captures, ...logs, ...more };
+}
 
 /** Reloads whose flags are `next`, and what they have applied and logged. */
 function reloadsOf(config: Config) {
@@ -33,8 +41,7 @@ function reloadsOf(config: Config) {
   const world = {
     applied,
     log,
-    next: (): Promise<Settings> =>
-      Promise.resolve({ config, tap: TAP, control: null, state: null, logLevel: "info" }),
+    next: (): Promise<Settings> => Promise.resolve(settingsOf(config)),
     reads: 0,
     reloads: new Reloads({
       appliance: {
@@ -45,19 +52,24 @@ function reloadsOf(config: Config) {
           const before = applied.findLast(({ pools }) => pools !== undefined)?.pools;
           return before ?? { "dst-addrs": { members: config.dstAddrs.map(plainMember) } };
         },
+        surroundings: () => assert.fail("there is no thread"),
         *prepare(change) {
           yield;
           return () => void applied.push(change);
         },
       },
-      settings: { config, tap: TAP, control: null, state: null, logLevel: "info" },
+      settings: settingsOf(config),
       inUse: builtInUse(RUNNING),
       reread: (): Promise<Settings> => (world.reads++, world.next()),
       builtIn,
       customs: {},
       observerOf: () => null,
+      connectionLog: { setRate: (rate) => void log.push(`rate: ${rate}`) },
       work: atOnce,
+      within: () => Promise.resolve(),
+      thread: null,
       log: {
+        debug: () => {},
         info: line("info"),
         warning: line("warning"),
         error: line("error"),
@@ -77,14 +89,7 @@ Deno.test("Reloads applies timeouts and trace, and says what needs a restart, ea
     trace: "off",
     maxConn: 9,
   };
-  world.next = () =>
-    Promise.resolve({
-      config: changed,
-      tap: { ...TAP, spinUs: 0 },
-      control: null,
-      state: null,
-      logLevel: "info",
-    });
+  world.next = () => Promise.resolve(settingsOf(changed, { tap: { ...TAP, spinUs: 0 } }));
   const restart = [
     "--max-conn changes at the next start only",
     "--spin changes at the next start only",
@@ -93,7 +98,8 @@ Deno.test("Reloads applies timeouts and trace, and says what needs a restart, ea
     isDone: true,
     lines: [...restart, "timeouts changed", "--trace=off from now on"],
   });
-  assert.deepEqual(world.applied, [{ timeouts: changed.timeouts, observer: null }]);
+  const [{ observer, ...rest }] = world.applied as [Change];
+  assert.deepEqual([rest, typeof observer], [{ timeouts: changed.timeouts }, "function"]);
   assert.deepEqual(await world.reloads.request("SIGHUP"), { isDone: true, lines: restart });
   assert.deepEqual(world.log.slice(0, 4), [
     ...restart.map((line) => `warning: ${line}`),
@@ -113,8 +119,7 @@ Deno.test("Reloads applies --dst-addrs and --check, beside what was added meanwh
     dstAddrs: [second],
     health: { ...config.health, check: { kind: "tcp", port: 80 } },
   };
-  world.next = () =>
-    Promise.resolve({ config: changed, tap: TAP, control: null, state: null, logLevel: "info" });
+  world.next = () => Promise.resolve(settingsOf(changed));
   const { lines } = await world.reloads.request("SIGHUP");
   assert.deepEqual(lines, [
     `--dst-addrs=${formatAddress(second)} from now on`,
@@ -129,16 +134,46 @@ Deno.test("Reloads applies --dst-addrs and --check, beside what was added meanwh
   assert.equal(world.applied[1]!.policy, undefined, "the policy that runs stays");
 });
 
+Deno.test("Reloads counts those that succeed and those that fail, and knows how the last one went", async () => {
+  const config = testConfig({ trace: "auto" });
+  const world = reloadsOf(config);
+  const { counts } = world.reloads;
+  assert.deepEqual([counts.done, counts.failed, counts.hasFailed, counts.doneMs], [
+    0,
+    0,
+    false,
+    -1,
+  ]);
+  const { next } = world;
+  world.next = () => Promise.reject(new Error("a wrong flag"));
+  await world.reloads.request("SIGHUP");
+  assert.deepEqual([counts.done, counts.failed, counts.hasFailed, counts.doneMs], [0, 1, true, -1]);
+  world.next = next;
+  await world.reloads.request("SIGHUP");
+  assert.deepEqual([counts.done, counts.failed, counts.hasFailed], [1, 1, false]);
+  assert.ok(counts.doneMs > 1.5e12 && counts.tookMs >= 0);
+});
+
 Deno.test("Reloads applies --log-level", async () => {
   const config = testConfig();
   const world = reloadsOf(config);
-  world.next = () =>
-    Promise.resolve({ config, tap: TAP, control: null, state: null, logLevel: "error" });
+  world.next = () => Promise.resolve(settingsOf(config, { logLevel: "error" }));
   const { lines } = await world.reloads.request("SIGHUP");
   assert.deepEqual(lines, ["--log-level=error from now on"]);
   assert.deepEqual(world.log, ["level: error", "info: --log-level=error from now on"]);
   await world.reloads.request("SIGHUP");
   assert.equal(world.log.filter((line) => line.startsWith("level")).length, 1);
+});
+
+Deno.test("Reloads applies --log-connections", async () => {
+  const config = testConfig();
+  const world = reloadsOf(config);
+  world.next = () => Promise.resolve(settingsOf(config, { logConnections: 5 }));
+  const { lines } = await world.reloads.request("SIGHUP");
+  assert.deepEqual(lines, ["--log-connections=5/s from now on"]);
+  assert.deepEqual(world.log, ["rate: 5", "info: --log-connections=5/s from now on"]);
+  await world.reloads.request("SIGHUP");
+  assert.equal(world.log.filter((line) => line.startsWith("rate")).length, 1);
 });
 
 Deno.test({
@@ -151,14 +186,7 @@ Deno.test({
       const config = testConfig({ policy: file });
       const world = reloadsOf(config);
       const changed = { ...config, timeouts: { ...config.timeouts, udp: 7 } };
-      world.next = () =>
-        Promise.resolve({
-          config: changed,
-          tap: TAP,
-          control: null,
-          state: null,
-          logLevel: "info",
-        });
+      world.next = () => Promise.resolve(settingsOf(changed));
       await Deno.writeTextFile(file, "default drop\ntpc -> drop\n");
       const { isDone, lines } = await world.reloads.request("SIGHUP");
       assert.equal(isDone, false);
@@ -172,28 +200,14 @@ Deno.test({
       assert.match(world.log[0]!, /^error: not reloaded, nothing has changed: .*2:1/);
       assert.equal(world.log[1], "error: not reloaded, nothing has changed: a.conf:1:1: no");
 
-      world.next = () =>
-        Promise.resolve({
-          config: changed,
-          tap: TAP,
-          control: null,
-          state: null,
-          logLevel: "info",
-        });
+      world.next = () => Promise.resolve(settingsOf(changed));
       await Deno.writeTextFile(file, "default drop\ntcp -> drop\n");
       assert.deepEqual(await world.reloads.request("SIGHUP"), {
         isDone: true,
         lines: [`policy "${file}" reloaded`, "timeouts changed"],
       });
       assert.equal(world.applied.length, 1);
-      world.next = () =>
-        Promise.resolve({
-          config: { ...changed, policy: null },
-          tap: TAP,
-          control: null,
-          state: null,
-          logLevel: "info",
-        });
+      world.next = () => Promise.resolve(settingsOf({ ...changed, policy: null }));
       assert.deepEqual((await world.reloads.request("SIGHUP")).lines, ["the built-in policy runs"]);
     } finally {
       await Deno.remove(file);

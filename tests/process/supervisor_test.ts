@@ -1,6 +1,6 @@
 /** What the supervisor is told, and which descriptors are believed to come from it. */
 import assert from "node:assert/strict";
-import { handedOver, Supervisor } from "../../src/process/supervisor.ts";
+import { aliveEveryMs, handedOver, Supervisor } from "../../src/process/supervisor.ts";
 import { buildShim } from "../../src/pack/compile_c.ts";
 import { permitted } from "../ffi/namespace.ts";
 
@@ -19,6 +19,19 @@ const CASES: [name: string, env: Record<string, string>, fds: number[]][] = [
 ];
 for (const [name, env, fds] of CASES) {
   Deno.test(`handedOver, ${name}`, () => assert.deepEqual(handedOver(env, 7), fds));
+}
+
+const WATCHED: [name: string, env: Record<string, string>, everyMs: number][] = [
+  ["none", {}, Infinity],
+  ["ten seconds", { WATCHDOG_USEC: "10000000" }, 5000],
+  ["of this process", { WATCHDOG_USEC: "3000000", WATCHDOG_PID: "7" }, 1500],
+  ["of another process", { WATCHDOG_USEC: "3000000", WATCHDOG_PID: "8" }, Infinity],
+  ["no time", { WATCHDOG_USEC: "0" }, Infinity],
+  ["a time that is none", { WATCHDOG_USEC: "10s" }, Infinity],
+  ["more than can be", { WATCHDOG_USEC: "9".repeat(20) }, Infinity],
+];
+for (const [name, env, everyMs] of WATCHED) {
+  Deno.test(`aliveEveryMs, ${name}`, () => assert.equal(aliveEveryMs(env, 7), everyMs));
 }
 
 /** Tells a socket `address` everything; what came there, and what was logged. */
@@ -43,10 +56,14 @@ async function told(
   while (!text.includes("bound\n")) await more();
   {
     const logs = { info: line, warning: line, error: line };
-    using supervisor = new Supervisor({ NOTIFY_SOCKET: address }, 7, buildShim(), logs);
+    const environment = { NOTIFY_SOCKET: address, LISTEN_FDNAMES: "tap100:tap101" };
+    using supervisor = new Supervisor(environment, 7, buildShim(), logs);
+    supervisor.forget(4);
+    supervisor.forget(5); // it has no name
     supervisor.keep("tap100", 0);
     supervisor.ready();
     supervisor.reloading(1234.5678);
+    supervisor.alive();
     supervisor.stopping();
   }
   while (await more());
@@ -77,9 +94,12 @@ const hasPython = permitted &&
     .output().then(({ success }) => success, () => false);
 
 const SAID = [
+  String.raw`'FDSTOREREMOVE=1\nFDNAME=tap101'`,
+  String.raw`'FDSTOREREMOVE=1\nFDNAME=tap100'`,
   String.raw`'FDSTORE=1\nFDNAME=tap100' True`,
   `'READY=1'`,
   String.raw`'RELOADING=1\nMONOTONIC_USEC=1234567'`,
+  `'WATCHDOG=1'`,
   `'STOPPING=1'`,
 ];
 for (const kind of ["a path", "an abstract name"]) {
@@ -114,3 +134,49 @@ for (const [address, errno] of NOWHERE) {
     },
   );
 }
+
+/** Binds a socket, sends as many datagrams to it as it holds, and reads none for a second. */
+const FULL = `
+import socket, sys, time
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+o = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+o.setblocking(False)
+try:
+  while True: o.sendto(b"x", sys.argv[1])
+except BlockingIOError: print("full", flush=True)
+sys.stdin.read()`;
+
+Deno.test(
+  { name: "Supervisor, alive does not wait, and complains to nobody", ignore: !hasPython },
+  async () => {
+    const folder = await Deno.makeTempDir({ prefix: "treegate-notify-" });
+    const address = `${folder}/socket`;
+    const listener = new Deno.Command("python3", {
+      args: ["-c", FULL, address],
+      stdin: "piped",
+      stdout: "piped",
+    }).spawn();
+    const reader = listener.stdout.getReader();
+    try {
+      assert.match(new TextDecoder().decode((await reader.read()).value), /^full/);
+      const log: string[] = [];
+      const line = (text: string) => void log.push(text);
+      const environment = { NOTIFY_SOCKET: address, WATCHDOG_USEC: "2000000" };
+      const logs = { info: line, warning: line, error: line };
+      using supervisor = new Supervisor(environment, 7, buildShim(), logs);
+      assert.equal(supervisor.aliveEveryMs, 1000);
+      supervisor.alive();
+      assert.deepEqual([log, supervisor.isThere], [[], true]);
+      supervisor.ready();
+      assert.deepEqual(log, ["Cannot tell the supervisor ($NOTIFY_SOCKET): EAGAIN"]);
+      using unsupervised = new Supervisor({ WATCHDOG_USEC: "2000000" }, 7, buildShim(), logs);
+      assert.equal(unsupervised.aliveEveryMs, Infinity);
+    } finally {
+      await listener.stdin.close();
+      await listener.status;
+      await reader.cancel(); // earlier, it can end the process
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+);

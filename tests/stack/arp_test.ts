@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { LimitedLog } from "../../src/core/limited_log.ts";
 import { Arena } from "../../src/core/arena.ts";
 import { reasonName } from "../../src/core/reason.ts";
 import { Arp } from "../../src/stack/arp.ts";
@@ -49,11 +50,11 @@ class World {
       watched: watched.map(parseAddress),
       maxNeighbors,
       openers: this.openers,
-      log: {
+      log: new LimitedLog({
         info: () => assert.fail("ARP has nothing to inform about"),
         warning: () => assert.fail("ARP has nothing to warn of"),
         error: (message) => this.errors.push(message),
-      },
+      }),
       events: {
         resolved: (who, mac) => this.events.push(`${formatAddress(who)} is ${formatMac(mac)}`),
         unanswered: (who) => this.events.push(`${formatAddress(who)} is unanswered`),

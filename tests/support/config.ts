@@ -1,5 +1,5 @@
 /** Configurations for tests: one interface on the network of `world.ts`, and all defaults. */
-import type { Config, LinkConfig } from "../../src/datapath/config.ts";
+import type { Config, LinkConfig, SandboxConfig } from "../../src/datapath/config.ts";
 import { healthOf } from "../../src/policy/language/health.ts";
 import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
 import type { Route } from "../../src/stack/routes.ts";
@@ -42,6 +42,9 @@ export const LINK_B: LinkConfig = linkConfig({
   address: parseAddress(PROXY_B),
   mac: parseMac(PROXY_B_MAC),
 });
+
+/** Nothing is given up. */
+export const FREE: SandboxConfig = { mode: "off", user: null, includeDirs: [] };
 
 export function testConfig(changes: Partial<Config> = {}): Config {
   return {

@@ -113,7 +113,9 @@ export class PlainTraffic {
     const pair = this.pick(this.#ends);
     const side = this.below(2);
     const end = pair[side]!;
-    const payload = new Uint8Array(this.pick([0, 0, 1, 2, 3, 37, 536, 959, 961, 1460]));
+    const isLong = this.chance(16);
+    const lengths = isLong ? [2900, 9000, 30_000] : [0, 0, 1, 2, 3, 37, 536, 959, 961, 1460];
+    const payload = new Uint8Array(this.pick(lengths));
     payload.forEach((_, i) => payload[i] = this.below(256));
     const isNext = !this.chance(4);
     const fields = {
@@ -128,7 +130,10 @@ export class PlainTraffic {
       tcpOptions: this.chance(2) ? [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2] : [],
       payload,
     };
-    const { frame, vnet } = this.#left(buildTcp(fields));
+    const whole = buildTcp(fields);
+    const { frame, vnet } = isLong
+      ? leaveToNic(whole, this.pick([536, 900, 1448]), this.chance(2))
+      : this.#left(whole);
     const changed = this.chance(10) ? this.#change(frame) : frame;
     const isAstray = this.#isB && this.chance(50);
     const device = isAstray ? 1 - end.device : end.device;

@@ -56,6 +56,15 @@ export async function which(program: string): Promise<string> {
   return stdout.trim();
 }
 
+/** Whether a process has not ended: a zombie has, whose parent does not ask for it. */
+export function isRunning(pid: number): boolean {
+  try {
+    return !/^State:\s+Z/m.test(Deno.readTextFileSync(`/proc/${pid}/status`));
+  } catch {
+    return false;
+  }
+}
+
 /** A command in the background. Whoever starts it stops it: `await using`, or `stop()`. */
 export class Background implements AsyncDisposable {
   readonly argv: readonly string[];

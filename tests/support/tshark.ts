@@ -28,10 +28,11 @@ const PREFERENCES = [
 export const PAYLOAD_IS_DATA: readonly string[] = ["tcp", "udp"]
   .flatMap((protocol) => ["-d", `${protocol}.port==1-65535,data`]);
 
-const CHECKSUMS = ["ip", "tcp", "udp", "icmp"];
+const CHECKSUMS = ["ip", "tcp", "udp", "icmp", "icmpv6"];
 const FIELDS = [
   "ip.proto",
   "icmp.type",
+  "icmpv6.type",
   ...CHECKSUMS.map((protocol) => `${protocol}.checksum.status`),
   "_ws.malformed",
   "_ws.expert.severity",
@@ -45,6 +46,8 @@ const EXPERT_WARNING = 0x600000;
 
 /** ICMP errors: unreachable, source quench, redirect, time exceeded, parameter problem. */
 const QUOTING_TYPES = ["3", "4", "5", "11", "12"];
+/** ICMPv6 errors: unreachable, packet too big, time exceeded, parameter problem. */
+const QUOTING_TYPES6 = ["1", "2", "3", "4"];
 
 /** Notes about an ordinary TCP segment: a reset, and data in one (RFC 1122 §4.2.2.12 allows it). */
 const ORDINARY = /^(Connection reset \(RST\)|Trailing stray characters)/;
@@ -54,14 +57,16 @@ const ORDINARY = /^(Connection reset \(RST\)|Trailing stray characters)/;
  * another's packet, and cut short.
  */
 export async function judge(frames: readonly Uint8Array[]): Promise<Complaint[]> {
-  const capture = writePcap(
-    frames.map((frame, index) => ({ timeUs: index, frame, lengthBytes: frame.length })),
-  );
-  const lines = await dissect(capture);
-  if (lines.length !== frames.length) {
-    throw new Error(`Cannot judge ${frames.length} frames: tshark saw ${lines.length}`);
-  }
+  const lines = await dissect(frames, FIELDS);
   return lines.map(complaintOf).filter(({ complaints }) => complaints.length > 0);
+}
+
+/** The values of these fields in each frame, as tshark writes them; several are joined by `|`. */
+export async function readFields(
+  frames: readonly Uint8Array[],
+  fields: readonly string[],
+): Promise<string[][]> {
+  return (await dissect(frames, fields)).map((line) => line.split("\t"));
 }
 
 /**
@@ -81,12 +86,19 @@ export function tsharkTest(name: string, fn: () => Promise<void>): void {
   Deno.test({ name: `${name} (skipped: no tshark)`, ignore: true, fn });
 }
 
-async function dissect(capture: Uint8Array<ArrayBuffer>): Promise<string[]> {
+/** One line for each frame: its fields, separated by tabs. */
+async function dissect(
+  frames: readonly Uint8Array[],
+  fields: readonly string[],
+): Promise<string[]> {
+  const capture = writePcap(
+    frames.map((frame, index) => ({ timeUs: index, frame, lengthBytes: frame.length })),
+  );
   const child = new Deno.Command("tshark", {
     args: [
       ...["-n", "-r", "-", "-T", "fields", "-E", "aggregator=|", ...PAYLOAD_IS_DATA],
       ...PREFERENCES.flatMap((preference) => ["-o", preference]),
-      ...FIELDS.flatMap((field) => ["-e", field]),
+      ...fields.flatMap((field) => ["-e", field]),
     ],
     stdin: "piped",
     stdout: "piped",
@@ -98,16 +110,22 @@ async function dissect(capture: Uint8Array<ArrayBuffer>): Promise<string[]> {
   const { success, stdout, stderr } = await child.output();
   await written;
   if (!success) throw new Error(`Cannot run tshark: ${new TextDecoder().decode(stderr).trim()}`);
-  return new TextDecoder().decode(stdout).split("\n").filter((line) => line !== "");
+  const lines = new TextDecoder().decode(stdout).split("\n").filter((line) => line !== "");
+  if (lines.length !== frames.length) {
+    throw new Error(`Cannot judge ${frames.length} frames: tshark saw ${lines.length}`);
+  }
+  return lines;
 }
 
 function complaintOf(line: string, index: number): Complaint {
-  const [protocols, types, ...values] = line.split("\t");
+  const [protocols, types, types6, ...values] = line.split("\t");
   const complaints: string[] = [];
   // Of several values the first is the packet's own; the rest belong to one quoted in an ICMP
   // error.
-  const quotes = firstOf(protocols!) === "1" && QUOTING_TYPES.includes(firstOf(types!));
-  const isOwn = (protocol: string) => !quotes || protocol === "ip" || protocol === "icmp";
+  const quotes = protocols === ""
+    ? QUOTING_TYPES6.includes(firstOf(types6!))
+    : firstOf(protocols!) === "1" && QUOTING_TYPES.includes(firstOf(types!));
+  const isOwn = (protocol: string) => !quotes || ["ip", "icmp", "icmpv6"].includes(protocol);
   CHECKSUMS.forEach((protocol, i) => {
     const status = firstOf(values[i]!);
     const isLegal = status === CHECKSUM_GOOD || (protocol === "udp" && status === CHECKSUM_ABSENT);

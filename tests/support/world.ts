@@ -16,6 +16,7 @@ import assert from "node:assert/strict";
 import { Appliance } from "../../src/datapath/appliance.ts";
 import type { LinkConfig } from "../../src/datapath/config.ts";
 import type { StrayMode, TraceMode } from "../../src/datapath/config.ts";
+import type { Some } from "../../src/datapath/interest.ts";
 import type { Observer } from "../../src/datapath/observer.ts";
 import { Outlet } from "../../src/process/outlet.ts";
 import { formatSummary } from "../../src/console/summary.ts";
@@ -75,7 +76,7 @@ export interface WorldOptions {
   readonly ports?: { readonly first: number; readonly last: number };
   readonly policy?: Policy;
   readonly seed?: number;
-  readonly trace?: TraceMode;
+  readonly trace?: Extract<TraceMode, string>;
   /** No segment goes the short way of `header_prediction.ts`. */
   readonly careful?: boolean;
   /** In place of the console. */
@@ -272,8 +273,8 @@ export function packetsOf(frames: readonly Uint8Array<ArrayBuffer>[]): Uint8Arra
 
 /** Shows nothing, but might at any time: so every PDU must be one that could be shown. */
 class Unhurried extends Trace {
-  override isBusy(): boolean {
-    return false;
+  override plain(): Some {
+    return "all";
   }
 
   override wants(): boolean {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { SeededRandom } from "../../src/core/random.ts";
 import * as checksum from "../../src/wire/checksum.ts";
 import { naiveChecksum } from "../support/frames.ts";
+import { address6Bytes, pseudoHeader6 } from "../support/frames6.ts";
 
 const EDGES = [0x0000, 0x0001, 0x00ff, 0x7fff, 0x8000, 0xff00, 0xfffe, 0xffff];
 
@@ -145,5 +146,35 @@ Deno.test("pseudoHeaderSum is the sum of the pseudo-header's bytes", () => {
         assert.equal(checksum.complement(sum), expected);
       }
     }
+  }
+});
+
+Deno.test("pseudoHeaderSum6 agrees with a naive sum of RFC 8200 §8.1's pseudo-header", () => {
+  const cases: [string, string, number, number][] = [
+    ["2001:db8::1", "2001:db8:ffff::2", 6, 20],
+    ["ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "ffff:ffff:ffff:ffff::ffff", 58, 65_535],
+    ["fe80::1", "ff02::1:ff00:2", 17, 65_536],
+    ["::", "::", 58, 131_071],
+  ];
+  for (const [src, dst, protocol, lengthBytes] of cases) {
+    const bytes = Uint8Array.of(9, 9, 9, ...address6Bytes(src), ...address6Bytes(dst), 9);
+    const view = new DataView(bytes.buffer);
+    const sum = checksum.pseudoHeaderSum6(view, 3, protocol, lengthBytes);
+    const expected = naiveChecksum(pseudoHeader6(src, dst, protocol, lengthBytes));
+    assert.equal(checksum.complement(sum), expected);
+  }
+});
+
+Deno.test("deltaAddress6 updates a checksum as recomputation does, for random addresses", () => {
+  const random = new SeededRandom(128);
+  const bytes = new Uint8Array(40);
+  const view = new DataView(bytes.buffer);
+  for (let i = 0; i < 1_000; i++) {
+    for (let at = 0; at < bytes.length; at++) bytes[at] = random.uint32();
+    const before = naiveChecksum(bytes);
+    const words = Int32Array.from({ length: 5 }, () => random.uint32());
+    const delta = checksum.deltaAddress6(view, 8, words, 1);
+    for (let word = 0; word < 4; word++) view.setInt32(8 + 4 * word, words[1 + word]!);
+    assert.equal(checksum.updated(before, delta), naiveChecksum(bytes));
   }
 });

@@ -5,7 +5,7 @@
  *     written   little-endian, microseconds
  *     read      either byte order, microseconds or nanoseconds
  *
- * Works on bytes; the caller reads and writes files. pcapng files are recognised but not read.
+ * Works on bytes; the caller reads and writes files. `pcapng.ts` reads pcapng files.
  */
 
 /** A frame as it was captured. */
@@ -23,7 +23,6 @@ const RECORD_HEADER_BYTES = 16;
 
 const MAGIC_US = 0xa1b2c3d4;
 const MAGIC_NS = 0xa1b23c4d;
-const MAGIC_PCAPNG = 0x0a0d0d0a;
 const VERSION_MAJOR = 2;
 const VERSION_MINOR = 4;
 const LINKTYPE_ETHERNET = 1;
@@ -32,7 +31,7 @@ const LINKTYPE_ETHERNET = 1;
 const LINKTYPE_MASK = 0xffff;
 
 /** Longest frame of a capture file, as in libpcap. */
-const MAX_FRAME_BYTES = 262_144;
+export const MAX_FRAME_BYTES = 262_144;
 
 const MICROSECONDS = 1_000_000;
 
@@ -76,30 +75,6 @@ export function readPcap(file: Uint8Array): Generator<PcapRecord> {
   return records(file, view, formatOf(view));
 }
 
-/**
- * The records of several captures in order of time, each with the index of its capture. Throws what
- * reading them throws.
- */
-export function* mergeByTime(
-  captures: readonly Iterator<PcapRecord>[],
-): Generator<readonly [record: PcapRecord, capture: number]> {
-  const heads = captures.map((): PcapRecord | null | undefined => undefined); // null: at its end
-  for (;;) {
-    let first = -1;
-    for (const [i, capture] of captures.entries()) {
-      if (heads[i] === undefined) {
-        const { done, value } = capture.next();
-        heads[i] = done === true ? null : value;
-      }
-      const head = heads[i] ?? null;
-      if (head !== null && (first < 0 || head.timeUs < heads[first]!.timeUs)) first = i;
-    }
-    if (first < 0) return;
-    yield [heads[first]!, first];
-    heads[first] = undefined;
-  }
-}
-
 interface Format {
   readonly littleEndian: boolean;
   readonly fractionsPerUs: number;
@@ -113,16 +88,11 @@ function formatOf(view: DataView): Format {
     );
   }
   const magic = view.getUint32(0);
-  if (magic === MAGIC_PCAPNG) {
-    throw new SyntaxError(
-      "Cannot read capture: it is a pcapng file, expected pcap ('editcap -F pcap' converts it)",
-    );
-  }
   const littleEndian = magic !== MAGIC_US && magic !== MAGIC_NS;
   const number = view.getUint32(0, littleEndian);
   if (number !== MAGIC_US && number !== MAGIC_NS) {
     throw new SyntaxError(
-      `Cannot read capture: it begins with "${hex(magic)}", expected a pcap file`,
+      `Cannot read capture: it begins with "${hex(magic)}", expected a pcap or pcapng file`,
     );
   }
   const version = `${view.getUint16(4, littleEndian)}.${view.getUint16(6, littleEndian)}`;

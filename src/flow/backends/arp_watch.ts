@@ -88,20 +88,26 @@ export class BackendWatch {
       const other = known.mac;
       this.#log.write(
         "warning",
-        "address conflict",
+        "backend-conflict",
         1,
         nowMs,
         () =>
           `${this.#nameOf(nextHop)} is claimed by ${formatMac(other)} and by ${formatMac(mac)}: ` +
           "address conflict, one of the two must be given another address",
+        () => ({
+          ...this.#fieldsOf(nextHop),
+          mac: formatMac(other),
+          other_mac: formatMac(mac),
+        }),
       );
     } else {
       this.#log.write(
         "info",
-        "next hop found",
+        "next-hop-found",
         LINES_AT_ONCE,
         nowMs,
         () => `${this.#nameOf(nextHop)} is at ${formatMac(mac)}`,
+        () => ({ ...this.#fieldsOf(nextHop), mac: formatMac(mac) }),
       );
     }
     const movedMs = moved ? nowMs : known?.movedMs ?? -Infinity;
@@ -112,12 +118,13 @@ export class BackendWatch {
     const decides = this.#mark(nextHop, "down");
     this.#log.write(
       "warning",
-      "next hop lost",
+      "next-hop-lost",
       LINES_AT_ONCE,
       nowMs,
       () =>
         `${this.#nameOf(nextHop)} does not answer ARP (3 requests)` +
         (decides ? ": no new connections to it while another backend answers" : ""),
+      () => this.#fieldsOf(nextHop),
     );
   }
 
@@ -138,7 +145,12 @@ export class BackendWatch {
   }
 
   #nameOf(nextHop: Address): string {
+    const { role, address } = this.#fieldsOf(nextHop);
+    return `${role} ${address}`;
+  }
+
+  #fieldsOf(nextHop: Address) {
     const role = this.#backends.has(nextHop) ? "backend" : "gateway";
-    return `${role} ${formatAddress(nextHop)}`;
+    return { role, address: formatAddress(nextHop) };
   }
 }

@@ -39,13 +39,16 @@ export class Backends {
   down = 0;
   #dstAddrs: PoolDefinition;
   readonly #key: HashKey;
+  readonly #lost: () => void;
+  readonly #nowMs: () => number;
   readonly #byAddress = new Map<number, Member[]>();
   readonly #targetNumbers = new Map<string, number>();
   /** Numbers of members that have gone. */
   readonly #freeNumbers: number[] = [];
 
   /**
-   * `key`: of consistent hashes; `health`: of `$dst-addrs`. Throws a RangeError for more than
+   * `key`: of consistent hashes; `health`: of `$dst-addrs`; `lost` is called when connections may
+   * have lost their member; `nowMs` tells the time of changes. Throws a RangeError for more than
    * MAX_MEMBERS.
    */
   constructor(
@@ -53,9 +56,13 @@ export class Backends {
     pools: Policy["pools"] = {},
     key: HashKey = NO_KEY,
     health: Health = healthOf(),
+    lost: () => void = () => {},
+    nowMs: () => number = () => 0,
   ) {
     this.#dstAddrs = { members: dstAddrs.map(plainMember), health };
     this.#key = key;
+    this.#lost = lost;
+    this.#nowMs = nowMs;
     this.check(pools);
     this.define(pools);
   }
@@ -128,6 +135,7 @@ export class Backends {
   #add(pool: Pool, options: PoolMember): Member {
     const index = this.#freeNumbers.pop() ?? this.all.length;
     const member = new Member(pool, index, options);
+    member.changedMs = this.#nowMs();
     this.all[index] = member;
     const known = this.#byAddress.get(member.address);
     if (known === undefined) this.#byAddress.set(member.address, [member]);
@@ -204,13 +212,16 @@ export class Backends {
     if (member.status === status) return;
     this.down += Number(status === "down") - Number(member.status === "down");
     member.status = status;
+    member.changedMs = this.#nowMs();
     member.pool.changed();
+    if (this.down > 0) this.#lost();
   }
 
   setWeight(member: Member, weight: number): void {
     if (member.weight === weight) return;
     member.weight = weight;
     member.pool.rearrange(member.pool.members);
+    if (this.down > 0) this.#lost();
   }
 
   setShare(member: Member, share: number): void {

@@ -32,6 +32,9 @@ export interface Checked<M> {
   failure: string | null;
   /** How long the last check took. */
   tookMs: number;
+  /** Checks that have ended so far, by how. */
+  readonly succeeded: number;
+  readonly failed: number;
 }
 
 /** A change of a member's state. */
@@ -66,6 +69,8 @@ class Entry<M> implements Checked<M> {
   streak = 0;
   failure: string | null = null;
   tookMs = 0;
+  succeeded = 0;
+  failed = 0;
   nextMs: number;
   /** When the last check began. */
   begunMs = -Infinity;
@@ -218,6 +223,8 @@ export class MemberHealth<M> {
     entry.isUnderWay = false;
     entry.failure = failure;
     entry.tookMs = nowMs - entry.begunMs;
+    if (failure === null) entry.succeeded++;
+    else entry.failed++;
     if (!isSilent) this.#answeredMs = nowMs;
     const speaksFor = failure === null ? "up" : "down";
     if (entry.state === speaksFor) {

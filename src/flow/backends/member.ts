@@ -8,7 +8,9 @@ import type { Pool } from "./pool.ts";
  * out of service. New connections go to members that are `up`; while none is, to those that are
  * `unknown`.
  */
-export type MemberStatus = "unknown" | "up" | "down" | "draining" | "maintenance";
+export const MEMBER_STATUSES = ["unknown", "up", "down", "draining", "maintenance"] as const;
+
+export type MemberStatus = typeof MEMBER_STATUSES[number];
 
 export class Member {
   readonly pool: Pool;
@@ -25,6 +27,8 @@ export class Member {
   maxconn: number;
   /** Changed by `Backends.setStatus` only. */
   status: MemberStatus;
+  /** Since when it has this status. */
+  changedMs = 0;
   /**
    * Part of its weight that counts, above 0: below 1 while it starts slowly. Changed by
    * `Backends.setShare` only.

@@ -16,24 +16,53 @@ const MAX_HASHED_PARTS = 8;
  * order.
  */
 export function adopt(plan: Plan, old: Plan): void {
-  takeCounts(plan, old, finish(adoptInSlices(plan, old)));
+  takeCounts(plan, old, finish(runsOf(finish(adoptInSlices(plan, old)))));
 }
 
 /**
  * Takes positions and buckets over, which both plans then share, so that `old` may go on; for each
  * node of `plan` the number of the unchanged one in `old`, or -1.
  */
-export function* adoptInSlices(plan: Plan, old: Plan): Slices<Int32Array> {
+export function* adoptInSlices(plan: Plan, old: Plan): Slices<Int32Array<ArrayBuffer>> {
   const numbers = new Int32Array(plan.nodes.length).fill(-1);
   yield* adoptNode(plan, plan.root, old, old.root, numbers);
   return numbers;
 }
 
+/** Most numbers that are looked at in one go. */
+const NUMBERS_AT_ONCE = 1024;
+
+/**
+ * The same as runs of numbers that follow one another on both sides: in turn the first one, the old
+ * one of it, and how many.
+ */
+export function* runsOf(numbers: Int32Array): Slices<readonly number[]> {
+  const runs: number[] = [];
+  let end = 0;
+  while (end < numbers.length) {
+    const at = end;
+    const old = numbers[at]!;
+    do {
+      if (++end % NUMBERS_AT_ONCE === 0) yield;
+    } while (end < numbers.length && numbers[end] === (old < 0 ? -1 : old + end - at));
+    if (old >= 0) runs.push(at, old, end - at);
+  }
+  return runs;
+}
+
+/** Up to so many are copied one by one: a view of them would cost more. */
+const SHORT_RUN = 16;
+
 /** Takes the counters over, when `old` counts no more. */
-export function takeCounts(plan: Plan, old: Plan, numbers: Int32Array): void {
-  for (let number = 0; number < numbers.length; number++) {
-    const from = numbers[number]!;
-    if (from >= 0) plan.exits[number] = old.exits[from]!;
+export function takeCounts(
+  plan: Pick<Plan, "exits">,
+  old: Pick<Plan, "exits">,
+  runs: readonly number[],
+): void {
+  for (let i = 0; i < runs.length; i += 3) {
+    const [at, from, count] = [runs[i]!, runs[i + 1]!, runs[i + 2]!];
+    if (count > SHORT_RUN) plan.exits.set(old.exits.subarray(from, from + count), at);
+    else for (let k = 0; k < count; k++) plan.exits[at + k] = old.exits[from + k]!;
   }
 }
 

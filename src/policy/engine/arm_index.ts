@@ -5,10 +5,11 @@
 import type { Slices } from "../../core/slices.ts";
 import type { Pdu } from "../../wire/pdu.ts";
 import type { Predicate } from "../language/ast.ts";
-import { IntervalMap, NOWHERE } from "./interval_map.ts";
+import { findRange, NOWHERE, writeRanges } from "./interval_map.ts";
 import type { Interval } from "../language/ast.ts";
 import { intervalsInSlices } from "./plan.ts";
-import { PointMap } from "./point_map.ts";
+import type { NumberWriter } from "./number_writer.ts";
+import { findPoint, writePoints } from "./point_map.ts";
 
 type Indexable = Extract<Predicate, { test: "address" | "port" }>;
 
@@ -16,64 +17,76 @@ export function indexable(predicate: Predicate): predicate is Indexable {
   return predicate.test === "address" || predicate.test === "port";
 }
 
-interface PortFields {
-  readonly protocol: number;
-  readonly src: FieldIndex;
-  readonly dst: FieldIndex;
+/** Where no map is. */
+const NONE = -1;
+
+/** Places: maps of points and of ranges of each field, and where the count of protocols is. */
+const SRC = 0;
+const DST = 2;
+const PROTOCOLS = 4;
+
+/** Of each protocol: its number, and maps of both fields. */
+const PROTOCOL_ROW = 5;
+
+/**
+ * Writes an index of these predicates, all `indexable`; where it is. An arm's number is its place
+ * among them.
+ */
+export function* writeArms(
+  writer: NumberWriter,
+  predicates: Iterable<Predicate>,
+  lists: ReadonlyMap<string, readonly Interval[]>,
+): Slices<number> {
+  const src = new FieldRanges();
+  const dst = new FieldRanges();
+  const ports = new Map<number, { srcPort: FieldRanges; dstPort: FieldRanges }>();
+  let id = -1;
+  for (const predicate of predicates) {
+    yield;
+    id++;
+    if (!indexable(predicate)) continue;
+    if (predicate.test === "address") {
+      const intervals = yield* intervalsInSlices(predicate.in, lists);
+      yield* (predicate.field === "src" ? src : dst).add(intervals, id);
+    } else {
+      const { protocol, field } = predicate;
+      const fields = ports.get(protocol) ??
+        { srcPort: new FieldRanges(), dstPort: new FieldRanges() };
+      ports.set(protocol, fields);
+      yield* fields[field].add(predicate.in, id);
+    }
+  }
+  const row = [...yield* src.write(writer), ...yield* dst.write(writer), ports.size];
+  for (const [protocol, { srcPort, dstPort }] of ports) {
+    row.push(protocol, ...yield* srcPort.write(writer), ...yield* dstPort.write(writer));
+  }
+  return writer.put(row);
 }
 
-export class ArmIndex {
-  readonly #src: FieldIndex;
-  readonly #dst: FieldIndex;
-  readonly #ports: readonly PortFields[];
-
-  private constructor(src: FieldIndex, dst: FieldIndex, ports: readonly PortFields[]) {
-    this.#src = src;
-    this.#dst = dst;
-    this.#ports = ports;
+/** Number of the first arm that holds, in the index at `at`, or NOWHERE. */
+export function findArm(numbers: Int32Array, at: number, pdu: Readonly<Pdu>): number {
+  let first = Math.min(
+    findIn(numbers, at + SRC, pdu.src),
+    findIn(numbers, at + DST, pdu.dst),
+  );
+  const end = at + PROTOCOLS + 1 + PROTOCOL_ROW * numbers[at + PROTOCOLS]!;
+  for (let row = at + PROTOCOLS + 1; row < end; row += PROTOCOL_ROW) {
+    if (numbers[row] !== pdu.protocol) continue;
+    first = Math.min(
+      first,
+      findIn(numbers, row + 1, pdu.srcPort),
+      findIn(numbers, row + 3, pdu.dstPort),
+    );
   }
+  return first;
+}
 
-  /** `predicates` are all `indexable`; an arm's number is its place among them. */
-  static *of(
-    predicates: Iterable<Predicate>,
-    lists: ReadonlyMap<string, readonly Interval[]>,
-  ): Slices<ArmIndex> {
-    const src = new FieldRanges();
-    const dst = new FieldRanges();
-    const ports = new Map<number, { srcPort: FieldRanges; dstPort: FieldRanges }>();
-    let id = -1;
-    for (const predicate of predicates) {
-      yield;
-      id++;
-      if (!indexable(predicate)) continue;
-      if (predicate.test === "address") {
-        const intervals = yield* intervalsInSlices(predicate.in, lists);
-        yield* (predicate.field === "src" ? src : dst).add(intervals, id);
-      } else {
-        const { protocol, field } = predicate;
-        const fields = ports.get(protocol) ??
-          { srcPort: new FieldRanges(), dstPort: new FieldRanges() };
-        ports.set(protocol, fields);
-        yield* fields[field].add(predicate.in, id);
-      }
-    }
-    const portFields: PortFields[] = [];
-    for (const [protocol, { srcPort, dstPort }] of ports) {
-      portFields.push({ protocol, src: yield* srcPort.index(), dst: yield* dstPort.index() });
-    }
-    return new ArmIndex(yield* src.index(), yield* dst.index(), portFields);
-  }
-
-  /** Number of the first arm that holds, or NOWHERE. */
-  find(pdu: Readonly<Pdu>): number {
-    let first = Math.min(this.#src.find(pdu.src), this.#dst.find(pdu.dst));
-    for (let i = 0; i < this.#ports.length; i++) {
-      const fields = this.#ports[i]!;
-      if (fields.protocol !== pdu.protocol) continue;
-      first = Math.min(first, fields.src.find(pdu.srcPort), fields.dst.find(pdu.dstPort));
-    }
-    return first;
-  }
+/** One field's values → arms: single values by hash, ranges by binary search. */
+function findIn(numbers: Int32Array, at: number, value: number): number {
+  const points = numbers[at]!;
+  const ranges = numbers[at + 1]!;
+  const point = points === NONE ? NOWHERE : findPoint(numbers, points, value);
+  return ranges === NONE ? point : Math.min(point, findRange(numbers, ranges, value));
 }
 
 /** What arms ask of one field. */
@@ -90,26 +103,11 @@ class FieldRanges {
     }
   }
 
-  *index(): Slices<FieldIndex> {
-    return new FieldIndex(
-      this.#single.length === 0 ? null : yield* PointMap.of(this.#single),
-      this.#wide.length === 0 ? null : yield* IntervalMap.of(this.#wide),
-    );
-  }
-}
-
-/** One field's values → arms: single values by hash, ranges by binary search. */
-class FieldIndex {
-  readonly #points: PointMap | null;
-  readonly #ranges: IntervalMap | null;
-
-  constructor(points: PointMap | null, ranges: IntervalMap | null) {
-    this.#points = points;
-    this.#ranges = ranges;
-  }
-
-  find(value: number): number {
-    const point = this.#points === null ? NOWHERE : this.#points.find(value);
-    return this.#ranges === null ? point : Math.min(point, this.#ranges.find(value));
+  /** Where its maps are. */
+  *write(writer: NumberWriter): Slices<[points: number, ranges: number]> {
+    return [
+      this.#single.length === 0 ? NONE : yield* writePoints(writer, this.#single),
+      this.#wide.length === 0 ? NONE : yield* writeRanges(writer, this.#wide),
+    ];
   }
 }

@@ -9,7 +9,7 @@ import { TokenBucket } from "../../core/token_bucket.ts";
 import { type Pdu, STATE_NEW } from "../../wire/pdu.ts";
 import { stableHash } from "../../wire/stable_hash.ts";
 import type { Affinity, Sticky } from "./affinity.ts";
-import type { BalanceMethod, Tree } from "../language/ast.ts";
+import type { BalanceMethod, Branch, Tree } from "../language/ast.ts";
 import type { Packet } from "../language/packet.ts";
 import type { Environment } from "./environment.ts";
 import { PacketView } from "./packet_view.ts";
@@ -24,8 +24,11 @@ export interface Chooser {
   constant(pdu: Pdu): number;
 }
 
-type Balance = Extract<Tree, { node: "balance" }>;
-type Limit = Extract<Tree, { node: "limit" }>;
+/** What of a balancer's node tells how it chooses. */
+export type Balance = Pick<Extract<Tree, { node: "balance" }>, "by" | "per"> & {
+  readonly branches: readonly Pick<Branch, "weight">[];
+};
+export type Limit = Omit<Extract<Tree, { node: "limit" }>, "node" | "then">;
 type Select = Extract<Tree, { node: "select" }>;
 
 export function balancer(tree: Balance, environment: Environment): Chooser {
@@ -119,7 +122,7 @@ const OPENINGS_BITS = 8;
 const OPENINGS = (1 << OPENINGS_BITS) - 1;
 
 /** What a balancer per connection remembers of one. */
-export function cellBytes({ branches }: Balance): number {
+export function cellBytes({ branches }: Pick<Balance, "branches">): number {
   return branches.length < 1 << (16 - OPENINGS_BITS) ? 2 : 4;
 }
 

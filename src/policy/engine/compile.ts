@@ -10,8 +10,8 @@
  *   - a run of arms that each ask for one address or port is not evaluated one by one:
  *     `arm_index.ts` finds the first one that holds by binary search, however many there are.
  *
- * The functions are made in pieces of some PIECE_LENGTH characters, each all at once: the engine
- * would else translate a function when the first packet comes to it, and that packet would wait.
+ * What is compiled is data, texts of some PIECE_LENGTH characters and numbers, so that it need not
+ * happen in the packet thread. `link.ts` makes the functions.
  *
  * The text of the functions consists of fixed words and of integers that `int` has checked. No text
  * that comes from outside, such as a label, a name or a file, is ever written into it.
@@ -19,12 +19,15 @@
  * Long because what is written for each node and predicate is here, as in `walk.ts`.
  */
 import { finish, type Slices } from "../../core/slices.ts";
+import { TextWriter } from "../../core/texts.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../../wire/ipv4.ts";
 import { FROM_A, FROM_B, type Pdu, STATE_INVALID } from "../../wire/pdu.ts";
 import { type Arm, DECISION_NUMBERS, type Interval, type Predicate } from "../language/ast.ts";
-import { ArmIndex, indexable } from "./arm_index.ts";
+import { indexable, writeArms } from "./arm_index.ts";
 import type { Evaluate } from "./environment.ts";
-import { IntervalMap, NOWHERE } from "./interval_map.ts";
+import { NOWHERE, writeRanges } from "./interval_map.ts";
+import { type Code, link } from "./link.ts";
+import { NumberWriter } from "./number_writer.ts";
 import { intervalsInSlices, leavingIn, type Plan, type PlanNode } from "./plan.ts";
 import { STATE_NUMBERS } from "./state_numbers.ts";
 
@@ -60,40 +63,80 @@ const PARTS_PER_FUNCTION = 64;
  */
 const NODES_AT_ONCE = 16;
 
+/** What is compiled, and what of it can't cross threads. */
+export interface Compiled {
+  readonly code: Code;
+  /** Addresses of members that are leaving, by the number that the text has for them. */
+  readonly leaving: readonly ReadonlySet<number>[];
+  /** Users' predicates, likewise. */
+  readonly customs: readonly ((pdu: Readonly<Pdu>) => boolean)[];
+}
+
 export function compile(plan: Plan): Evaluate {
-  return finish(compileInSlices(plan));
+  return finish(evaluatorInSlices(plan));
 }
 
-export function* compileInSlices(plan: Plan): Slices<Evaluate> {
-  return yield* new Emitter(plan).evaluate();
+/** Compiles, and makes the functions. */
+export function* evaluatorInSlices(plan: Plan): Slices<Evaluate> {
+  const { code, leaving, customs } = yield* compileInSlices(plan);
+  const { environment: { steps }, exits, choosers, targets } = plan;
+  const linkage = { steps, exits, choosers, targets, leaving, customs };
+  return (yield* link(code, linkage)).at(-1) as Evaluate;
 }
 
-/** A function of the PDU and the base. */
-type Made = (pdu: Pdu, base: number) => number | boolean;
+export function* compileInSlices(plan: Plan): Slices<Compiled> {
+  return yield* new Emitter(plan).compiled();
+}
+
+/** As `compileInSlices`, of functions that ask these of a PDU, and the place of each. */
+export function* predicatesInSlices(
+  plan: Plan,
+  predicates: readonly Predicate[],
+): Slices<Compiled & { readonly places: readonly number[] }> {
+  return yield* new Emitter(plan).predicates(predicates);
+}
 
 class Emitter {
   readonly #plan: Plan;
   readonly #names = new Map<string, string>();
-  /** By number; all but the last few, which are still to be made. */
-  readonly #functions: Made[] = [];
-  /** Bodies of functions that are still to be made, and their length. */
+  readonly #texts = new TextWriter();
+  readonly #numbers = new NumberWriter();
+  readonly #leaving: ReadonlySet<number>[] = [];
+  readonly #customs: ((pdu: Readonly<Pdu>) => boolean)[] = [];
+  /** Functions in `#texts`. */
+  #written = 0;
+  /** Bodies of functions that are still to be written, and their length. */
   #bodies: string[] = [];
   #length = 0;
-  /** Objects that the text refers to as `tables[i]`. */
-  readonly #tables: unknown[] = [];
-  readonly #tableNumbers = new Map<unknown, number>();
   #nodes = 0;
 
   constructor(plan: Plan) {
     this.#plan = plan;
   }
 
-  *evaluate(): Slices<Evaluate> {
+  *compiled(): Slices<Compiled> {
     const body = yield* this.#subtree(this.#plan.root, 0);
     yield;
-    this.#make();
-    const [evaluate] = this.#run([`function evaluate(p) { const b = 0; let r = 0; ${body} }`]);
-    return evaluate as Evaluate;
+    this.#writeBodies();
+    this.#write([`function evaluate(p) { const b = 0; let r = 0; ${body} }`]);
+    return this.#made();
+  }
+
+  *predicates(
+    predicates: readonly Predicate[],
+  ): Slices<Compiled & { readonly places: readonly number[] }> {
+    const places: number[] = [];
+    for (const predicate of predicates) {
+      places.push(placeIn(this.#function(`return ${yield* this.#predicate(predicate)};`)));
+      yield;
+    }
+    this.#writeBodies();
+    return { ...this.#made(), places };
+  }
+
+  #made(): Compiled {
+    const code = { texts: this.#texts.texts(), numbers: this.#numbers.numbers.slice() };
+    return { code, leaving: this.#leaving, customs: this.#customs };
   }
 
   /** Statements that always return; `offset` is the node's number relative to the base `b`. */
@@ -144,9 +187,10 @@ class Emitter {
         if (++end % 1024 === 0) yield;
       }
       if (end - start >= INDEXED_ARMS) {
-        const index = this.#table(yield* ArmIndex.of(whensOf(arms, start, end), this.#plan.lists));
+        const whens = whensOf(arms, start, end);
+        const index = yield* writeArms(this.#numbers, whens, this.#plan.lists);
         const called = yield* this.#called(node, offset, start, end);
-        yield `r = ${index}.find(p); if (r !== ${NOWHERE}) { ${called} } `;
+        yield `r = find(numbers, ${int(index)}, p); if (r !== ${NOWHERE}) { ${called} } `;
         start = end;
       } else {
         const child = node.children[start]!;
@@ -203,12 +247,16 @@ class Emitter {
       shapes[i] = numbers.get(name)!;
     }
     const names = [...numbers.keys()];
-    const at = this.#table(offsets);
-    const shape = this.#table(shapes);
-    const call = (name: string) => `return ${name}(p, b + ${at}[r]); `;
+    const at = this.#numbers.put(offsets);
+    const call = (name: string) => `return ${name}(p, b + numbers[${int(at)} + r]); `;
     if (names.length === 1) return call(names[0]!);
-    if (names.length > SWITCH_CASES) return call(`${yield* this.#callable(names)}[${shape}[r]]`);
-    return `switch (${shape}[r]) { ${
+    if (names.length > SWITCH_CASES) {
+      const functions = names.map(placeIn);
+      const which = this.#numbers.put(shapes.map((shape) => functions[shape]!));
+      return call(`functions[numbers[${int(which)} + r]]`);
+    }
+    const shape = this.#numbers.put(shapes);
+    return `switch (numbers[${int(shape)} + r]) { ${
       names.map((n, i) => `case ${int(i)}: ${call(n)}`).join("")
     } } `;
   }
@@ -242,8 +290,7 @@ class Emitter {
 
   /** The number of a translator's target, which is known when the policy begins to run. */
   #target(number: number): string {
-    const { destinationOf, targets } = this.#plan;
-    return `${this.#table(targets)}[${int(destinationOf.get(number)!)}]`;
+    return `targets[${int(this.#plan.destinationOf.get(number)!)}]`;
   }
 
   #default(offset: number): string {
@@ -300,7 +347,9 @@ class Emitter {
       case "side":
         return `p.side === ${int(predicate.side === "b" ? FROM_B : FROM_A)}`;
       case "custom":
-        return `${this.#table(this.#plan.customs.get(predicate))}(p) === true`;
+        return `customs[${
+          int(placeOf(this.#customs, this.#plan.customs.get(predicate)!))
+        }](p) === true`;
     }
   }
 
@@ -327,11 +376,9 @@ class Emitter {
     const [set, ...others] = leaving;
     if (set !== undefined) {
       const rest = yield* this.#addressIn(value, intervals, others);
-      return `(${rest} || ${this.#table(set)}.has(${value}))`;
+      return `(${rest} || leaving[${int(placeOf(this.#leaving, set))}].has(${value}))`;
     }
-    if (intervals.length > INLINE_RANGES) {
-      return `${yield* this.#intervalMap(intervals)}.has(${value})`;
-    }
+    if (intervals.length > INLINE_RANGES) return yield* this.#within(value, intervals);
     const tests = intervals.map(({ first, last }) =>
       first === last
         ? `${value} === ${int(first | 0)}`
@@ -341,7 +388,7 @@ class Emitter {
   }
 
   *#numberIn(value: string, ranges: readonly Interval[]): Slices<string> {
-    if (ranges.length > INLINE_RANGES) return `${yield* this.#intervalMap(ranges)}.has(${value})`;
+    if (ranges.length > INLINE_RANGES) return yield* this.#within(value, ranges);
     const tests = ranges.map(({ first, last }) =>
       first === last
         ? `${value} === ${int(first)}`
@@ -350,23 +397,13 @@ class Emitter {
     return `(${tests.join(" || ")})`;
   }
 
-  *#intervalMap(intervals: readonly Interval[]): Slices<string> {
+  *#within(value: string, intervals: readonly Interval[]): Slices<string> {
     const ranges: { interval: Interval; id: number }[] = [];
     for (const interval of intervals) {
       ranges.push({ interval, id: 0 });
       yield;
     }
-    return this.#table(yield* IntervalMap.of(ranges));
-  }
-
-  /** How the text refers to an object. */
-  #table(value: unknown): string {
-    let number = this.#tableNumbers.get(value);
-    if (number === undefined) {
-      number = this.#tables.push(value) - 1;
-      this.#tableNumbers.set(value, number);
-    }
-    return `tables[${int(number)}]`;
+    return `has(numbers, ${int(yield* writeRanges(this.#numbers, ranges))}, ${value})`;
   }
 
   /**
@@ -379,41 +416,26 @@ class Emitter {
       this.#names.set(body, name);
       this.#bodies.push(body);
       this.#length += body.length;
-      if (this.#length > PIECE_LENGTH) this.#make();
+      if (this.#length > PIECE_LENGTH) this.#writeBodies();
     }
     return name;
   }
 
-  /** How the text refers to an array of these functions. */
-  *#callable(names: readonly string[]): Slices<string> {
-    return this.#table(yield* this.#made(names));
-  }
-
-  /** The functions of these names. */
-  *#made(names: readonly string[]): Slices<readonly Made[]> {
-    this.#make();
-    const functions: Made[] = [];
-    for (const name of names) {
-      functions.push(this.#functions[Number(name.slice(1))]!);
-      if (functions.length % NODES_AT_ONCE === 0) yield;
-    }
-    return functions;
-  }
-
-  /** Makes functions of all bodies. */
-  #make(): void {
-    const first = this.#functions.length;
-    const texts = this.#bodies.map((body, i) =>
-      `function f${int(first + i)}(p, b) { let r = 0; ${body} }`
+  /** Writes functions of all bodies. */
+  #writeBodies(): void {
+    this.#write(
+      this.#bodies.map((body, i) =>
+        `function f${int(this.#written + i)}(p, b) { let r = 0; ${body} }`
+      ),
     );
     this.#bodies = [];
     this.#length = 0;
-    this.#functions.push(...this.#run(texts));
   }
 
-  /** Makes these functions, the first of which has the next number. */
-  #run(texts: readonly string[]): readonly Made[] {
-    const first = this.#functions.length;
+  /** Writes these functions, the first of which has the next number. */
+  #write(texts: readonly string[]): void {
+    if (texts.length === 0) return;
+    const first = this.#written;
     const used = texts.flatMap((text) =>
       [...text.matchAll(/\bf(\d+)\b/g)].map(([, n]) => Number(n))
     );
@@ -422,13 +444,22 @@ class Emitter {
     // In brackets the engine translates each function now, not when it is first called.
     const own = texts.map((text, i) => `const f${int(first + i)} = (${text}); `);
     const names = texts.map((_, i) => `f${int(first + i)}`);
-    const make = new Function(
-      ...["steps", "exits", "choosers", "tables", "functions"],
+    this.#texts.add(
       `"use strict"; ${others.join("")}${own.join("")}return [${names.join(", ")}];`,
     );
-    const { environment: { steps }, exits, choosers } = this.#plan;
-    return make(steps, exits, choosers, this.#tables, this.#functions);
+    this.#written += texts.length;
   }
+}
+
+/** Place of the function of that name among all. */
+function placeIn(name: string): number {
+  return Number(name.slice(1));
+}
+
+/** Its place in `all`, where it then is. */
+function placeOf<Item>(all: Item[], item: Item): number {
+  const place = all.indexOf(item);
+  return place < 0 ? all.push(item) - 1 : place;
 }
 
 function* whensOf(

@@ -1,17 +1,21 @@
 /**
  * Whether a policy treats all plain packets of a connection alike, so that it need not see each of
  * them: a walk of the tree with what is known of them (`unknown.ts`), which must end at one and the
- * same Forward, and meet no limit, no balancer that chooses for each packet, no function of the
- * user's and no set TTL.
+ * same Forward, and meet no limit, no balancer that chooses for each packet and no function of the
+ * user's. It tells `explain` who keeps a connection, and `doubts.ts`, which the packet path asks,
+ * must agree with it.
  */
 import { type Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../../wire/pdu.ts";
-import { DECISION_NUMBERS, FORWARD, type Predicate } from "../language/ast.ts";
+import { DECISION_NUMBERS, FORWARD, type Predicate, type Tree } from "../language/ast.ts";
 import { armsOf, type Plan, type PlanNode } from "./plan.ts";
 import { asksUnknown, certainly, possibly } from "./unknown.ts";
 import { holds } from "./walk.ts";
 
-/** Most arms on a way that ask for something unknown. Who meets more is kept. */
-export const MAX_UNKNOWN = 32;
+/**
+ * Most arms on a way that ask for something unknown: the packet path asks them one by one. Who
+ * meets more is kept.
+ */
+export const MAX_DOUBTS = 32;
 
 /** Number of the node at which all plain packets are forwarded, or why it may not be one. */
 export type Constancy = { readonly exit: number } | Keeper;
@@ -37,20 +41,37 @@ export interface Keeper {
  * is one (`makePlain`). Nothing changes but the notes on it.
  */
 export function constancyOf(plan: Plan, pdu: Pdu): Constancy {
-  return losesClient(plan, pdu)
+  return losesClient([...plan.leaving.values()].flat(), pdu)
     ? { node: null, asked: null, outcome: null }
     : walk(plan, plan.root, pdu, 0);
 }
 
 /** True while a list has the client's address, but only until a member of a pool has left. */
-function losesClient({ leaving }: Plan, pdu: Readonly<Pdu>): boolean {
-  if (leaving.size === 0) return false;
+export function losesClient(
+  leaving: readonly ReadonlySet<number>[],
+  pdu: Readonly<Pdu>,
+): boolean {
+  if (leaving.length === 0) return false;
   const client = (pdu.flow & 1) === 0 ? pdu.src : pdu.dst;
-  return [...leaving.values()].some((sets) => sets.some((addresses) => addresses.has(client)));
+  for (const addresses of leaving) if (addresses.has(client)) return true;
+  return false;
 }
 
-/** `asked`: arms above that ask for something unknown. */
-function walk(plan: Plan, node: PlanNode, pdu: Pdu, asked: number): Constancy {
+/** True for a node that may treat the plain packets of any connection differently. */
+export function differs(tree: Tree): boolean {
+  switch (tree.node) {
+    case "limit":
+    case "select":
+      return true;
+    case "balance":
+      return tree.per === "pdu" && tree.by !== "by hash";
+    default:
+      return false;
+  }
+}
+
+/** `doubts`: arms above that ask for something unknown. */
+function walk(plan: Plan, node: PlanNode, pdu: Pdu, doubts: number): Constancy {
   const { tree, number } = node;
   const { steps } = plan.environment;
   const kept = (outcome: number | null, asked: Predicate | null = null): Keeper => {
@@ -64,14 +85,14 @@ function walk(plan: Plan, node: PlanNode, pdu: Pdu, asked: number): Constancy {
     const child = node.children[index];
     return child === undefined
       ? end(DECISION_NUMBERS[plan.policy.default])
-      : walk(plan, child, pdu, asked);
+      : walk(plan, child, pdu, doubts);
   };
   const step = (reason: number): Constancy => reason === 0 ? branch(0) : kept(reason);
   switch (tree.node) {
     case "first-match":
     case "filter":
       for (const [index, { when }] of armsOf(tree)!.entries()) {
-        if (asksUnknown(when) && ++asked > MAX_UNKNOWN) return kept(null, when);
+        if (asksUnknown(when) && ++doubts > MAX_DOUBTS) return kept(null, when);
         if (!holds(possibly(when), pdu, plan)) continue;
         return holds(certainly(when), pdu, plan) ? branch(index) : kept(null, when);
       }
@@ -86,9 +107,10 @@ function walk(plan: Plan, node: PlanNode, pdu: Pdu, asked: number): Constancy {
       return step(steps.translateAToB(pdu, plan.targets[plan.destinationOf.get(number)!]!));
     case "translate-b-to-a":
       return step(steps.translateBToA(pdu));
+    case "set-ttl":
+      return step(steps.setTtl(pdu, tree.ttl, tree.raise));
     case "limit":
     case "select":
-    case "set-ttl":
       return kept(null);
     case "decide":
       return end(DECISION_NUMBERS[tree.decision]);

@@ -108,7 +108,10 @@ class PathVisitor implements Visitor {
 }
 
 /** Why the keeper's node has the proxy see each packet of a connection, in the policy's words. */
-export function whyKept({ node, asked, outcome }: Keeper, { default: decision }: Policy): string {
+export function whyKept(
+  { node, asked, outcome }: Keeper,
+  { default: decision }: Pick<Policy, "default">,
+): string {
   if (node === null) return "the client has the address of a member that is leaving";
   const { tree } = node;
   if (asked !== null) return `${printPredicate(unknownIn(asked)!)} ${whyAsked(unknownIn(asked)!)}`;
@@ -124,8 +127,6 @@ export function whyKept({ node, asked, outcome }: Keeper, { default: decision }:
       return `${printStep(tree)} ${
         tree.per === "pdu" ? "chooses for each" : "has not chosen for the connection yet"
       }`;
-    case "set-ttl":
-      return `${printStep(tree)} sets the TTL of each`;
     default:
       return `${printStep(tree)} is asked about each`;
   }

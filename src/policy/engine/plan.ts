@@ -83,25 +83,27 @@ export const NODES_AT_ONCE = 16;
  */
 export function makePlan(policy: Policy, environment: Environment): Plan {
   const plan = finish(planInSlices(policy, environment));
+  finish(addChoosers(plan));
   bindTargets(plan);
   return plan;
 }
 
-/** As `makePlan`, without the targets: the pools of `policy` need not be there yet. */
-
+/**
+ * As `makePlan`, without choosers and targets: the pools of `policy` need not be there yet.
+ */
 export function* planInSlices(policy: Policy, environment: Environment): Slices<Plan> {
   const tooLarge = tooLargeOf(yield* footprintInSlices(policy, environment));
   if (tooLarge !== null) throw new RangeError(tooLarge);
   const lists = yield* resolveLists(listsOf(policy), environment.dstAddrs);
   const nodes: PlanNode[] = [];
-  const choosers: (Chooser | undefined)[] = [];
   const root = yield* expand(policy, policy.next, 0, nodes);
+  const choosers: (Chooser | undefined)[] = [];
   const destinations: Destination[] = [];
   const destinationOf = new GrowingMap<number, number>();
   const places = new Map<string, number>(); // of destinations
   for (const { tree, number } of nodes) {
-    choosers.push(chooserOf(tree, environment));
-    if (choosers[number] !== undefined || number % NODES_AT_ONCE === 0) yield;
+    if (number % NODES_AT_ONCE === 0) yield;
+    choosers.push(undefined);
     if (tree.node !== "translate-a-to-b") continue;
     const { pool, port, backend } = tree;
     if (pool !== DST_ADDRS && !Object.hasOwn(policy.pools, pool)) {
@@ -136,8 +138,18 @@ export function* planInSlices(policy: Policy, environment: Environment): Slices<
   };
 }
 
+/** Makes choosers of the nodes that have none yet. */
+export function* addChoosers({ nodes, choosers, environment }: Plan): Slices<void> {
+  for (const { tree, number } of nodes) {
+    choosers[number] ??= chooserOf(tree, environment);
+    if (choosers[number] !== undefined || number % NODES_AT_ONCE === 0) yield;
+  }
+}
+
 /** Finds the targets, now that the pools of the policy are there. */
-export function bindTargets({ destinations, environment, targets }: Plan): void {
+export function bindTargets(
+  { destinations, environment, targets }: Pick<Plan, "destinations" | "environment" | "targets">,
+): void {
   for (const [i, { pool, port, backend }] of destinations.entries()) {
     targets[i] = environment.target(pool, port, backend);
   }
@@ -190,15 +202,6 @@ export function tooLargeOf(footprint: Footprint): string | null {
   return `Cannot run policy: it would hold up to ${formatBytes(bytes)}, of which balancers per ` +
     `connection ${formatBytes(perConnectionBytes)} at --max-conn=${maxConnections}: ` +
     `expected at most ${formatBytes(MAX_BYTES)}`;
-}
-
-/** How often each node was visited, by number. */
-export function visits(plan: Plan): Float64Array {
-  const counts = Float64Array.from(plan.exits);
-  for (let number = counts.length - 1; number >= 0; number--) {
-    for (const child of plan.nodes[number]!.children) counts[number]! += counts[child.number]!;
-  }
-  return counts;
 }
 
 /** Addresses of `terms`, as intervals in writing order. */

@@ -11,7 +11,7 @@
  * may be unknown if a part of it is. Two ordinary predicates say the same: it is possible, and it
  * is certain.
  */
-import { IPV4_MIN_BYTES, PROTOCOL_TCP } from "../../wire/ipv4.ts";
+import { IPV4_MIN_BYTES, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
 import { type Pdu, STATE_ESTABLISHED } from "../../wire/pdu.ts";
 import { ACK, FIN, RST, SYN } from "../../wire/tcp.ts";
 import { UDP_BYTES } from "../../wire/udp.ts";
@@ -30,6 +30,12 @@ const ALWAYS: Predicate = { test: "always" };
 const NEVER: Predicate = { test: "not", of: ALWAYS };
 const TCP: Predicate = { test: "protocol", number: PROTOCOL_TCP };
 
+/** True for a plain packet, as the tree has it. */
+export function isPlain({ fragment, protocol, state, tcpFlags }: Readonly<Pdu>): boolean {
+  if (state !== STATE_ESTABLISHED || fragment !== 0) return false;
+  return protocol === PROTOCOL_TCP ? (tcpFlags & KNOWN_FLAGS) === ACK : protocol === PROTOCOL_UDP;
+}
+
 /** Makes a plain packet of a PDU whose addresses, ports, protocol, connection and side are set. */
 export function makePlain(pdu: Pdu): void {
   pdu.state = STATE_ESTABLISHED;
@@ -41,26 +47,42 @@ export function makePlain(pdu: Pdu): void {
 
 /** Holds for plain packets of the connections of which some may answer `predicate` with true. */
 export function possibly(predicate: Predicate): Predicate {
-  return bound(predicate, true);
+  return bound(predicate, true, ofPlain);
 }
 
 /** Holds for plain packets of the connections of which all answer `predicate` with true. */
 export function certainly(predicate: Predicate): Predicate {
-  return bound(predicate, false);
+  return bound(predicate, false, ofPlain);
 }
 
-function bound(predicate: Predicate, upper: boolean): Predicate {
-  if (!asksUnknown(predicate)) return predicate;
+function ofPlain(test: Predicate, upper: boolean): Predicate {
+  if (!asksUnknown(test)) return test;
+  if (test.test === "tcp-flags") return upper ? TCP : NEVER;
+  return unknownTest(upper);
+}
+
+/** In the place of a test of which nothing is known: it is possible, and not certain. */
+export function unknownTest(upper: boolean): Predicate {
+  return upper ? ALWAYS : NEVER;
+}
+
+/**
+ * The predicate with `bounded` in the place of each test: what is possible (`upper`), or what is
+ * certain. A negation turns one into the other.
+ */
+export function bound(
+  predicate: Predicate,
+  upper: boolean,
+  bounded: (test: Predicate, upper: boolean) => Predicate,
+): Predicate {
   switch (predicate.test) {
     case "not":
-      return { test: "not", of: bound(predicate.of, !upper) };
+      return { test: "not", of: bound(predicate.of, !upper, bounded) };
     case "all":
     case "any":
-      return { ...predicate, of: predicate.of.map((part) => bound(part, upper)) };
-    case "tcp-flags":
-      return upper ? TCP : NEVER;
+      return { ...predicate, of: predicate.of.map((part) => bound(part, upper, bounded)) };
     default:
-      return upper ? ALWAYS : NEVER;
+      return bounded(predicate, upper);
   }
 }
 

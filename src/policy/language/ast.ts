@@ -20,6 +20,11 @@ import type { Packet } from "./packet.ts";
  */
 export type Decision = "drop" | "forward" | "echo-reply" | "reject";
 
+/** In the order of their numbers. */
+export const DECISIONS = [
+  ...["drop", "forward", "echo-reply", "reject"] as const satisfies readonly Decision[],
+];
+
 /** Number of a decision: what evaluation returns and counters are indexed by. */
 export const DROP = 0;
 export const FORWARD = 1;

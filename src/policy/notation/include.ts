@@ -3,8 +3,6 @@
  * function from path to text.
  */
 import type { Slices } from "../../core/slices.ts";
-import { Cursor } from "./lex.ts";
-import { readLinesInSlices } from "./lines.ts";
 
 /** Longest text that is read, included files together with it: 4 Mi characters. */
 export const MAX_POLICY_LENGTH = 4 * 1024 * 1024;
@@ -39,13 +37,16 @@ export function pathOf(from: string, name: string): string {
  */
 export function* includesOf(text: string): Slices<string[]> {
   const names: string[] = [];
-  if (!text.includes("include")) return names;
-  for (const line of yield* readLinesInSlices(text, "", () => {})) {
+  const include = /include[ \t]*("(?:[^"\\\n]|\\.)*")/y;
+  // No line that begins so is within anything else.
+  let at = text.startsWith("\ufeff") ? 1 : 0;
+  for (; at >= 0; at = text.indexOf("\ninclude", at) + 1 || -1) {
     yield;
-    const cursor = new Cursor(line);
-    if (!cursor.take("include") || cursor.token.kind !== "string") continue;
+    include.lastIndex = at;
+    const [, name] = include.exec(text) ?? [];
+    if (name === undefined) continue;
     try {
-      names.push(JSON.parse(cursor.token.text) as string);
+      names.push(JSON.parse(name) as string);
     } catch {
       // what is wrong with it is said when the text is parsed
     }

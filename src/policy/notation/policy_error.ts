@@ -33,6 +33,11 @@ export function formatError(error: PolicyError): string {
   return formatAt(error, `Found ${error.found}, expected ${error.expected}${hint}`);
 }
 
+/** As `formatError`, but with nothing of what the file says. */
+export function formatErrorUnquoted({ file, line, column, expected, hint }: PolicyError): string {
+  return printable(`${file}:${line}:${column}: Expected ${expected}${hint ? `; ${hint}` : ""}`);
+}
+
 /** A message about a place in a policy text, with its line and a caret below. */
 export function formatAt(
   at: Position & { readonly length: number; readonly source: string },

@@ -9,14 +9,22 @@ export interface Answer {
   readonly pieces: AsyncIterable<string>;
 }
 
-/** Sends one request. Rejects with an Error of one line if nobody answers. */
-export function askProxy(path: string, method: string, target: string): Promise<Answer> {
+/**
+ * Sends one request, until `stop` is aborted. Rejects with an Error of one line if nobody answers.
+ */
+export function askProxy(
+  path: string,
+  method: string,
+  target: string,
+  stop?: AbortSignal,
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const asked = request({
       socketPath: path,
       method,
       path: target,
       headers: { Host: "localhost", Connection: "close" },
+      ...(stop === undefined ? {} : { signal: stop }),
     }, (response) => {
       response.setEncoding("utf8");
       resolve({ status: response.statusCode ?? 500, pieces: piecesOf(response) });
@@ -50,6 +58,8 @@ function unreachable(path: string, error: Error): Error {
     case "ENOTSOCK":
     case "ENOTDIR":
       return new Error(`${fail}: it is no socket`);
+    case "ABORT_ERR":
+      return new Error(`${fail}: it does not answer`);
     case "ECONNRESET":
     case "EPIPE":
       return new Error(`${fail}: it has closed the connection; are there too many?`);

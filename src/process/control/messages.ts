@@ -1,6 +1,6 @@
 /** What the packet thread and the control thread send each other. */
 import type { Request } from "../../control/request.ts";
-import type { VersionShape } from "../../control/shapes.ts";
+import type { SandboxShape, VersionShape } from "../../control/shapes.ts";
 import type { Config } from "../../datapath/config.ts";
 import type { HashKey } from "../../wire/keyed_hash.ts";
 
@@ -13,21 +13,32 @@ export type ToControl =
     readonly hashKey: HashKey;
     readonly about: VersionShape;
     readonly maxConnections: number;
+    /** Path of the shim. */
+    readonly shim: string;
   }
-  | { readonly to: "answer"; readonly number: number; readonly answer: unknown }
+  | {
+    readonly to: "answer";
+    readonly number: number;
+    readonly answer: unknown;
+    /** Of the packet thread, in milliseconds. */
+    readonly tookMs: number;
+  }
   | {
     readonly to: "refuse";
     readonly number: number;
+    readonly tookMs: number;
     /** HTTP status. */
     readonly status: number;
     readonly message: string;
     readonly details: readonly string[];
   }
+  /** What the run has given up, as soon as it has. */
+  | { readonly to: "sandbox"; readonly sandbox: SandboxShape }
   | { readonly to: "close" };
 
-/** From the control thread. */
-export type FromControl =
-  | { readonly from: "opened"; readonly path: string }
-  | { readonly from: "failed"; readonly reason: string }
-  | { readonly from: "request"; readonly number: number; readonly request: Request }
-  | { readonly from: "closed" };
+/** From the control thread, beside what every such thread says. */
+export interface FromControl {
+  readonly from: "request";
+  readonly number: number;
+  readonly request: Request;
+}

@@ -6,42 +6,20 @@
  *
  * Read first: RFC 9112; `http.Server` in Node's manual for what the limits mean.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { Socket } from "node:net";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Around } from "../../control/pieces.ts";
 import { failure, failureOf, type Reply, replyTo } from "../../control/replies.ts";
+import { makeHttpServer, sendPiece } from "../http_limits.ts";
 
-/** A client that sends its request, or takes the answer, slower than this is cut off. */
-const SLOW_MS = 5000;
-const CHECK_MS = 500;
-const IDLE_MS = 5000;
-const MAX_HEADER_BYTES = 16_384;
 const MAX_BODY_BYTES = 65_536;
-/** An answer goes out in pieces of this size, each when the one before is on its way. */
-const PIECE_LENGTH = 65_536;
 
-/** Makes the server; `maxConnections` at most are open at a time. */
-export function makeServer(around: Around, maxConnections: number): Server {
-  const busy = new WeakSet<Socket>();
-  const server = createServer({
-    connectionsCheckingInterval: CHECK_MS,
-    headersTimeout: SLOW_MS,
-    requestTimeout: SLOW_MS,
-    keepAliveTimeout: IDLE_MS,
-    maxHeaderSize: MAX_HEADER_BYTES,
-  }, (request, response) => {
-    const { socket } = request;
-    if (busy.has(socket)) { // more than one at a time would wait in memory
-      socket.destroy();
-      return;
-    }
-    busy.add(socket);
-    serve(request, response, around)
-      .catch(() => socket.destroy())
-      .finally(() => busy.delete(socket));
-  });
-  server.maxConnections = maxConnections;
-  return server;
+/** Makes the server; `maxConnections` at most are open at a time, `refused` hears of others. */
+export function makeServer(around: Around, maxConnections: number, refused: () => void): Server {
+  return makeHttpServer(
+    (request, response) => serve(request, response, around),
+    maxConnections,
+    refused,
+  );
 }
 
 async function serve(
@@ -109,30 +87,4 @@ async function send(response: ServerResponse, reply: Reply): Promise<void> {
     }
   }
   response.end();
-}
-
-/** Sends the text as fast as the client takes it. Throws an Error if it is gone or too slow. */
-async function sendPiece(response: ServerResponse, text: string): Promise<void> {
-  for (let at = 0; at < text.length; at += PIECE_LENGTH) {
-    if (response.destroyed || response.socket?.destroyed !== false) throw new Error("gone");
-    if (!response.write(text.slice(at, at + PIECE_LENGTH))) await drained(response);
-  }
-  if (response.destroyed || response.socket?.destroyed !== false) throw new Error("gone");
-}
-
-function drained(response: ServerResponse): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const settle = (error: Error | null) => {
-      clearTimeout(timer);
-      response.off("drain", onDrain);
-      response.off("close", onClose);
-      if (error === null) resolve();
-      else reject(error);
-    };
-    const onDrain = () => settle(null);
-    const onClose = () => settle(new Error("gone"));
-    const timer = setTimeout(() => settle(new Error("too slow")), SLOW_MS);
-    response.once("drain", onDrain);
-    response.once("close", onClose);
-  });
 }

@@ -2,9 +2,13 @@
  * The control thread: opens the socket, serves it, and asks the packet thread one thing at a time.
  */
 import type { Server } from "node:http";
+import { loadThread } from "../../../ffi/thread.ts";
 import type { Around } from "../../control/pieces.ts";
-import { type Answers, type Ask, Refusal, type Request } from "../../control/request.ts";
+import type { SandboxShape } from "../../control/shapes.ts";
 import { printable } from "../../core/text.ts";
+import { Asking } from "./asking.ts";
+import { threadCounter } from "../sandbox.ts";
+import type { FromServing } from "../serving_thread.ts";
 import type { FromControl, ToControl } from "./messages.ts";
 import { makeServer } from "./server.ts";
 import { claimSocketPath } from "./socket_path.ts";
@@ -15,23 +19,36 @@ export const CONTROL_THREAD = "control";
 /** Not the owner's execute bit, and nothing for others. */
 const SOCKET_UMASK = 0o177;
 
+/**
+ * Where packets want all processors, they get some ten times what this thread gets, whoever asks it
+ * for whatever (sched(7), "The nice value").
+ */
+const NICE = 10;
+
+/** Until it is told. */
+const NOTHING: SandboxShape = {
+  ...{ mode: "off", user: null, landlock: null },
+  ...{ threads: 0, noNewPrivileges: 0, noCapabilities: 0, emptyBoundingSet: 0, filtered: 0 },
+};
+
 /** The part of the thread's global scope that is used. */
 interface Scope {
-  postMessage(message: FromControl): void;
+  postMessage(message: FromControl | FromServing): void;
   onmessage: ((event: MessageEvent<ToControl>) => void) | null;
 }
 
 /** Serves until told to close. */
 export function serveControl(): void {
   const scope = globalThis as unknown as Scope;
-  const asking = new Asking((message) => scope.postMessage(message));
+  const asking = new Asking({ post: (message) => scope.postMessage(message), delay });
   let server: Server | null = null;
+  const sandbox = { shape: NOTHING };
   scope.onmessage = ({ data }) => {
     switch (data.to) {
       case "open":
-        open(data, asking).then((opened) => {
+        open(data, asking, sandbox).then((opened) => {
           server = opened.server;
-          scope.postMessage({ from: "opened", path: opened.path });
+          scope.postMessage({ from: "opened", at: opened.path });
         }, (error) => {
           scope.postMessage({
             from: "failed",
@@ -44,6 +61,9 @@ export function serveControl(): void {
         server?.close(() => scope.postMessage({ from: "closed" }));
         server?.closeAllConnections();
         break;
+      case "sandbox":
+        sandbox.shape = data.sandbox;
+        break;
       default:
         asking.settle(data);
     }
@@ -51,19 +71,26 @@ export function serveControl(): void {
 }
 
 async function open(
-  { path, config, hashKey, about, maxConnections }: Extract<ToControl, { to: "open" }>,
+  { path, config, hashKey, about, maxConnections, shim }: Extract<ToControl, { to: "open" }>,
   asking: Asking,
+  sandbox: { readonly shape: SandboxShape },
 ): Promise<{ server: Server; path: string }> {
+  const count = threadCounter(shim);
+  let refused = 0;
   const around: Around = {
+    own: () => ({ sandbox: { ...sandbox.shape, ...count() }, control: { refused } }),
     ask: (request) => asking.ask(request),
     config,
     hashKey,
     about,
-    delay: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+    delay,
     nowMs: () => performance.now(),
   };
+  const thread = loadThread(shim);
+  thread.symbols.thread_nice(NICE); // to ask for less is always allowed
+  thread.close();
   const real = await claimSocketPath(path);
-  const server = makeServer(around, maxConnections);
+  const server = makeServer(around, maxConnections, () => refused++);
   const umask = Deno.umask(SOCKET_UMASK);
   try {
     await new Promise<void>((resolve, reject) => {
@@ -79,45 +106,6 @@ async function open(
   return { server, path: real };
 }
 
-interface Waiting {
-  readonly resolve: (answer: unknown) => void;
-  readonly reject: (error: Error) => void;
-}
-
-/**
- * Asks the packet thread. One request is under way at a time, so that a turn of that thread holds
- * at most one, however many clients there are; a reload, which waits for files, is not waited for
- * by others.
- */
-class Asking {
-  readonly #post: (message: FromControl) => void;
-  readonly #waiting = new Map<number, Waiting>();
-  #next = 0;
-  #last: Promise<unknown> = Promise.resolve();
-
-  constructor(post: (message: FromControl) => void) {
-    this.#post = post;
-  }
-
-  ask<A extends Ask>(request: Extract<Request, { ask: A }>): Promise<Answers[A]> {
-    if (request.ask === "reload") return this.#send(request) as Promise<Answers[A]>;
-    const answer = this.#last.then(() => this.#send(request));
-    this.#last = answer.catch(() => {});
-    return answer as Promise<Answers[A]>;
-  }
-
-  settle(message: Extract<ToControl, { number: number }>): void {
-    const waiting = this.#waiting.get(message.number);
-    this.#waiting.delete(message.number);
-    if (message.to === "answer") waiting?.resolve(message.answer);
-    else waiting?.reject(new Refusal(message.status, message.message, message.details));
-  }
-
-  #send(request: Request): Promise<unknown> {
-    const number = this.#next++;
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(number, { resolve, reject });
-      this.#post({ from: "request", number, request });
-    });
-  }
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -56,17 +56,11 @@ Deno.test("readPcap reads a file that is part of a larger buffer", () => {
 });
 
 Deno.test("readPcap says what is wrong with a file that it can't read", () => {
-  const pcapng = new Uint8Array(28);
-  pcapng.set([0x0a, 0x0d, 0x0d, 0x0a]);
   const cases: [Uint8Array, string][] = [
     [new Uint8Array(), "Cannot read capture of 0 bytes: the file header alone has 24"],
     [
-      pcapng,
-      "Cannot read capture: it is a pcapng file, expected pcap ('editcap -F pcap' converts it)",
-    ],
-    [
       build({ magic: 0x7f454c46, littleEndian: false }),
-      'Cannot read capture: it begins with "7f454c46", expected a pcap file',
+      'Cannot read capture: it begins with "7f454c46", expected a pcap or pcapng file',
     ],
     [build({ major: 3 }), 'Cannot read capture of pcap version "3.4": expected 2.4'],
     [build({ linkType: 113 }), 'Cannot read capture of link type "113": expected 1 (Ethernet)'],

@@ -16,14 +16,14 @@ import {
   type Predicate,
 } from "../../../src/policy/language/ast.ts";
 import { compile } from "../../../src/policy/engine/compile.ts";
-import { makePlan, type Plan, visits } from "../../../src/policy/engine/plan.ts";
+import { makePlan, type Plan } from "../../../src/policy/engine/plan.ts";
 import { print } from "../../../src/policy/printing/print.ts";
 import { type Visitor, walker } from "../../../src/policy/engine/walk.ts";
 import { parseAddress } from "../../../src/wire/address.ts";
 import { Pdu, STATE_NEW } from "../../../src/wire/pdu.ts";
 import { randomPolicy } from "../../support/random_policy.ts";
 import { type Branch, branchesOf } from "./branches.ts";
-import { environmentOf, type TestEnvironment } from "./environment.ts";
+import { environmentOf, type TestEnvironment, visits } from "./environment.ts";
 import { constantsOf, fillNear } from "./random_pdu.ts";
 import { Mission, SteeredRandom } from "../check/mission.ts";
 import { prune, steering } from "../check/prune.ts";

@@ -312,7 +312,7 @@ function captured<Result>(action: () => Result): { texts: string[]; result: Resu
 
 /** All words that the compiler may write, and its own names and numbers. */
 const WORDS = [
-  ..."steps exits choosers tables functions function evaluate return const let if switch case"
+  ..."steps exits choosers numbers targets leaving customs functions function evaluate return const let if switch case"
     .split(
       " ",
     ),

@@ -1,11 +1,14 @@
 /**
  * Connections whose plain packets a policy treats alike, as the three-valued walk says, against the
  * walker: for 2,000 random policies and connections that are called constant, each of 200 random
- * plain packets is forwarded, at the node that was said.
+ * plain packets is forwarded, at the node that was said. `doubts.ts` must say the same as the walk,
+ * of each connection of which a plain packet was forwarded.
  */
 import assert from "node:assert/strict";
 import { below, type Random, SeededRandom } from "../../../src/core/random.ts";
+import { finish } from "../../../src/core/slices.ts";
 import { constancyOf } from "../../../src/policy/engine/constant.ts";
+import { Doubts } from "../../../src/policy/engine/doubts.ts";
 import { armsOf, makePlan, type Plan } from "../../../src/policy/engine/plan.ts";
 import { makePlain, unknownIn } from "../../../src/policy/engine/unknown.ts";
 import { type Visitor, walker } from "../../../src/policy/engine/walk.ts";
@@ -78,6 +81,7 @@ Deno.test(`constancyOf: of ${POLICIES} connections called constant, ${PACKETS} p
 /** What constant connections must have met. */
 const MET = [
   ...["first-match", "filter", "balance", "track", "translate-a-to-b", "translate-b-to-a"],
+  "set-ttl",
   ...["unknown", "tcp-flags", "address", "port", "state", "side", "protocol"],
 ];
 
@@ -102,6 +106,7 @@ class Trial implements Visitor {
   readonly #environment: TestEnvironment;
   readonly #plan: Plan;
   readonly #walk: (pdu: Pdu) => number;
+  readonly #doubts: Doubts;
   readonly #constants: Constants;
   readonly #spare = new Pdu();
   /** Numbers that balancers have drawn. */
@@ -128,6 +133,7 @@ class Trial implements Visitor {
     };
     this.#plan = makePlan(policy, this.#environment);
     this.#walk = walker(this.#plan, this);
+    this.#doubts = finish(Doubts.of(this.#plan));
     this.#constants = constantsOf(this.#plan);
   }
 
@@ -148,14 +154,16 @@ class Trial implements Visitor {
       if (isConstant) assert.fail(this.#told(first, "first packet"));
       return { isForwarded, isConstant, isAlike: false };
     }
-    const { exit } = first;
-    if (isConstant && way.exit !== exit) assert.fail(this.#told(first, "it ends elsewhere"));
+    const { exit, newTtl } = first;
+    if (this.#doubts.isConstant(first) !== isConstant || (isConstant && way.exit !== exit)) {
+      assert.fail(this.#told(first, "doubts and walk differ"));
+    }
     const met = new Set(this.met);
     let isAlike = true;
     const packets = isConstant ? PACKETS : KEPT_PACKETS;
     for (let i = 0; i < packets && isAlike; i++) {
       const pdu = this.#plain(known);
-      isAlike = this.#send(pdu) === FORWARD && pdu.exit === exit;
+      isAlike = this.#send(pdu) === FORWARD && pdu.exit === exit && pdu.newTtl === newTtl;
       if (isConstant && !isAlike) assert.fail(this.#told(pdu, `packet ${i} after`));
     }
     for (const kind of met) this.met.add(kind);

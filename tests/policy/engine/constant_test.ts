@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
-import { type Constancy, constancyOf, MAX_UNKNOWN } from "../../../src/policy/engine/constant.ts";
+import { finish } from "../../../src/core/slices.ts";
+import { type Constancy, constancyOf, MAX_DOUBTS } from "../../../src/policy/engine/constant.ts";
+import { Doubts } from "../../../src/policy/engine/doubts.ts";
 import { makePlan, type Plan } from "../../../src/policy/engine/plan.ts";
-import { makePlain, unknownIn } from "../../../src/policy/engine/unknown.ts";
+import { isPlain, makePlain, unknownIn } from "../../../src/policy/engine/unknown.ts";
 import { walker } from "../../../src/policy/engine/walk.ts";
 import { DROP, ECHO_REPLY, FORWARD, REJECT } from "../../../src/policy/language/ast.ts";
 import * as build from "../../../src/policy/language/build.ts";
@@ -9,8 +11,15 @@ import { demo, demoTwoSided } from "../../../src/policy/language/built_in.ts";
 import { parse } from "../../../src/policy/notation/parse.ts";
 import { printPredicate, printStep } from "../../../src/policy/printing/print.ts";
 import { parseAddress } from "../../../src/wire/address.ts";
-import { FROM_A, FROM_B, type Pdu, STATE_ESTABLISHED, STATE_NEW } from "../../../src/wire/pdu.ts";
-import { ACK, PSH } from "../../../src/wire/tcp.ts";
+import {
+  FROM_A,
+  FROM_B,
+  type Pdu,
+  STATE_ESTABLISHED,
+  STATE_NEW,
+  STEP_A_TO_B,
+} from "../../../src/wire/pdu.ts";
+import { ACK, ECE, FIN, PSH, RST, SYN, URG } from "../../../src/wire/tcp.ts";
 import { environmentOf, pduOf, REFUSED_AT, type TestEnvironment } from "./environment.ts";
 
 const CLIENT = parseAddress("192.168.0.254");
@@ -105,7 +114,9 @@ const CASES: [text: string, keeper: string | null, fields?: Partial<Pdu>][] = [
   [`-> at random: ${REST} | drop`, "? at random"],
   [`-> by hash: ${REST} | ${REST}`, null],
   [`-> in turn per connection: ${REST} | ${REST}`, "? in turn per connection"],
-  [`-> set-ttl 64, ${REST}`, "? set-ttl 64"],
+  [`-> set-ttl 64, ${REST}`, null],
+  [`-> set-ttl 64 raise, ${REST}`, null],
+  [`ip.ttl = 65 -> set-ttl 64, ${REST}`, "? ip.ttl = 65"],
 ];
 
 for (const [text, keeper, fields] of CASES) {
@@ -116,6 +127,10 @@ for (const [text, keeper, fields] of CASES) {
     const pdu = packet("client", fields);
     assert.equal(told(constancyOf(plan, pdu)), keeper);
     assert.ok(plan.exits.every((count) => count === 0));
+    // The same of a packet that has gone through; then balancers have chosen.
+    const outcome = walker(plan)(pdu);
+    if (outcome !== FORWARD || (pdu.steps & STEP_A_TO_B) === 0 || / per conn/.test(text)) return;
+    assert.equal(finish(Doubts.of(plan)).isConstant(pdu), keeper === null);
   });
 }
 
@@ -137,6 +152,7 @@ Deno.test("constancyOf: the built-in policies forward TCP both ways alike", () =
       const pdu = packet(end, { tcpFlags: ACK | PSH });
       assert.equal(walker(plan)(pdu), FORWARD);
       assert.equal(pdu.exit, constancy.exit);
+      assert.ok(finish(Doubts.of(plan)).isConstant(pdu));
     }
     assert.equal(told(constancyOf(plan, packet("client", { dstPort: 80 }))), `drop: ${DROP}`);
   }
@@ -169,6 +185,7 @@ Deno.test("constancyOf: a client with the address of a member that is leaving ke
     "ip.src in $web and ip.src = 192.168.0.1 -> translate-b-to-a, forward\n" +
     "otherwise -> translate-a-to-b, forward\n";
   const plan = planOf(text, environment);
+  const doubts = finish(Doubts.of(plan));
   for (
     const [pdu, keeper] of [
       [packet("client"), "leaving"],
@@ -179,10 +196,11 @@ Deno.test("constancyOf: a client with the address of a member that is leaving ke
   ) {
     assert.equal(told(constancyOf(plan, pdu)), keeper);
     assert.equal(walker(plan)(pdu), FORWARD);
+    assert.equal(doubts.isConstant(pdu), keeper === null);
   }
 });
 
-Deno.test("constancyOf: who meets too many arms that ask for something unknown is kept", () => {
+Deno.test("Doubts: a node has those of the arms before its own, the walk says the same", () => {
   const { and, firstMatch, forward, ipLength, policy, tcpDport, translateAToB } = build;
   const arms = Array.from({ length: 10_000 }, (_, i) => {
     const port = tcpDport.eq(i + 1);
@@ -191,17 +209,20 @@ Deno.test("constancyOf: who meets too many arms that ask for something unknown i
   });
   const next = translateAToB(firstMatch(arms));
   const plan = makePlan(policy("forward", next), environmentWithBackend());
-  const isConstant = (dstPort: number) =>
-    told(constancyOf(plan, packet("client", { dstPort }))) === null;
-  const last = 2 * MAX_UNKNOWN + 1;
-  assert.deepEqual([1, 2, last, last + 1, last + 2].map(isConstant), [
-    true,
-    false, // a shorter one ends by default
-    true,
-    false,
-    false,
-  ]);
-  assert.ok(!isConstant(10_001));
+  const doubts = finish(Doubts.of(plan));
+  const walk = walker(plan);
+  const isConstant = (dstPort: number, totalLength: number): boolean => {
+    const pdu = Object.assign(packet("client", { dstPort }), { totalLength });
+    assert.equal(walk(pdu), FORWARD);
+    const found = doubts.isConstant(pdu);
+    assert.equal(found, told(constancyOf(plan, packet("client", { dstPort }))) === null);
+    return found;
+  };
+  const last = 2 * MAX_DOUBTS + 1;
+  assert.ok(isConstant(1, 40) && isConstant(1, 1500) && isConstant(last, 40));
+  assert.ok(!isConstant(2, 1500) && !isConstant(2, 40)); // a shorter one ends by default
+  assert.ok(!isConstant(last + 1, 40) && !isConstant(last + 2, 40)); // too many to be asked
+  assert.ok(!isConstant(10_001, 40));
 });
 
 Deno.test("makePlain makes what the walker takes for an established connection's whole packet", () => {
@@ -211,4 +232,23 @@ Deno.test("makePlain makes what the walker takes for an established connection's
     [pdu.state, pdu.fragment, pdu.steps, pdu.newTtl, pdu.tcpFlags, pdu.ttl, pdu.totalLength],
     [STATE_ESTABLISHED, 0, 0, 0, ACK, 255, 65_535],
   );
+});
+
+Deno.test("isPlain is true of established connections' whole segments and datagrams only", () => {
+  const plain: Partial<Pdu> = { protocol: 6, state: STATE_ESTABLISHED, tcpFlags: ACK | PSH };
+  const udp = { protocol: 17, tcpFlags: 0 };
+  for (const fields of [{}, { tcpFlags: ACK | URG | ECE }, udp]) {
+    assert.ok(isPlain(pduOf({ ...plain, ...fields })), JSON.stringify(fields));
+  }
+  const others: Partial<Pdu>[] = [
+    ...[PSH, SYN, SYN | ACK, FIN | ACK, RST | ACK].map((tcpFlags) => ({ tcpFlags })),
+    { state: STATE_NEW },
+    { ...udp, state: STATE_NEW },
+    { fragment: 1 },
+    { ...udp, fragment: 1 },
+    { protocol: 1 },
+  ];
+  for (const fields of others) {
+    assert.ok(!isPlain(pduOf({ ...plain, ...fields })), JSON.stringify(fields));
+  }
 });

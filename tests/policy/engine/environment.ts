@@ -4,6 +4,7 @@ import { type Random, SeededRandom } from "../../../src/core/random.ts";
 import { Affinity } from "../../../src/policy/engine/affinity.ts";
 import type { Environment, Steps } from "../../../src/policy/engine/environment.ts";
 import { DST_ADDRS } from "../../../src/policy/language/ast.ts";
+import type { Plan } from "../../../src/policy/engine/plan.ts";
 import { SourceLimits } from "../../../src/policy/engine/source_limits.ts";
 import { Pdu, STEP_A_TO_B, STEP_B_TO_A, STEP_TRACK } from "../../../src/wire/pdu.ts";
 
@@ -83,4 +84,13 @@ export function environmentOf(options: EnvironmentOptions = {}): TestEnvironment
 
 export function pduOf(fields: Partial<Pdu> = {}): Pdu {
   return Object.assign(new Pdu(), { flow: -1 }, fields);
+}
+
+/** How often each node was visited, by number. */
+export function visits(plan: Plan): Float64Array {
+  const counts = Float64Array.from(plan.exits);
+  for (let number = counts.length - 1; number >= 0; number--) {
+    for (const child of plan.nodes[number]!.children) counts[number]! += counts[child.number]!;
+  }
+  return counts;
 }

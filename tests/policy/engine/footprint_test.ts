@@ -54,8 +54,9 @@ for (const [name, make] of [["walker", walker], ["compile", compile]] as const) 
       const environment = environmentOf({ maxLimitSources: 4096 });
       return arrayBytes(() => make(makePlan(policy("drop", tree), environment))(pduOf()));
     };
-    assert.equal(bytesOf(limit({ perSecond: 1, burst: 1 }, drop)), 16); // two counters
-    const held = bytesOf(perSource) - 16;
+    const without = bytesOf(limit({ perSecond: 1, burst: 1 }, drop));
+    assert.ok(without < 4096, `${without} bytes of counters and of what is compiled`);
+    const held = bytesOf(perSource) - without;
     assert.ok(
       held >= 4096 * 16 && held <= environmentOf({ maxLimitSources: 4096 }).sourceLimits.maxBytes,
     );

@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { MAX_DEPTH, MAX_NODES } from "../../../src/policy/language/limits.ts";
 import type { Policy, Tree } from "../../../src/policy/language/ast.ts";
 import * as build from "../../../src/policy/language/build.ts";
-import { intervalsOf, makePlan, visits } from "../../../src/policy/engine/plan.ts";
+import { intervalsOf, makePlan } from "../../../src/policy/engine/plan.ts";
 import { parseAddress } from "../../../src/wire/address.ts";
 import { environmentOf } from "./environment.ts";
 
-const { drop, echo, filter, firstMatch, forward, isTcp, isUdp, policy, inTurn, track } = build;
+const { drop, echo, filter, firstMatch, isTcp, isUdp, policy, inTurn, track } = build;
 
 function planOf(next: Tree, definitions: build.Definitions = {}) {
   return makePlan(policy("drop", next, definitions), environmentOf());
@@ -150,11 +150,4 @@ Deno.test("makePlan refuses a policy that can't run", () => {
     name: "RangeError",
     message: 'Cannot use list "$web": not defined',
   });
-});
-
-Deno.test("visits adds up what ended below each node", () => {
-  const plan = planOf(firstMatch([[isTcp, inTurn([drop, track(forward)])], [isUdp, drop]]));
-  plan.exits.set([1, 0, 2, 3, 4, 5]);
-  assert.deepEqual([...visits(plan)], [15, 9, 2, 7, 4, 5]);
-  assert.deepEqual([...plan.exits], [1, 0, 2, 3, 4, 5]);
 });

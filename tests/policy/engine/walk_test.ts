@@ -9,7 +9,7 @@ import {
 } from "../../../src/policy/language/ast.ts";
 import * as build from "../../../src/policy/language/build.ts";
 import { compile } from "../../../src/policy/engine/compile.ts";
-import { makePlan, visits } from "../../../src/policy/engine/plan.ts";
+import { makePlan } from "../../../src/policy/engine/plan.ts";
 import { holds, type Visitor, walker } from "../../../src/policy/engine/walk.ts";
 import { parseAddress } from "../../../src/wire/address.ts";
 import {
@@ -22,7 +22,7 @@ import {
   STEP_B_TO_A,
   STEP_TRACK,
 } from "../../../src/wire/pdu.ts";
-import { environmentOf, pduOf, REFUSALS, REFUSED_AT } from "./environment.ts";
+import { environmentOf, pduOf, REFUSALS, REFUSED_AT, visits } from "./environment.ts";
 
 const {
   otherwise,

@@ -16,6 +16,7 @@ class Served implements AsyncDisposable {
   readonly #folder = Deno.makeTempDirSync();
   readonly path: string = `${this.#folder}/s`;
   readonly asked: string[] = [];
+  refused = 0;
   readonly #server;
   readonly #clients: Socket[] = [];
 
@@ -28,10 +29,11 @@ class Served implements AsyncDisposable {
       config: testConfig(),
       hashKey: NO_KEY,
       about: { version: "1.2.3", build: "source" },
+      own: () => assert.fail("nobody asks for it"),
       delay: () => Promise.resolve(),
       nowMs: () => 0,
     };
-    this.#server = makeServer(around, connections);
+    this.#server = makeServer(around, connections, () => this.refused++);
   }
 
   static async start(connections = 8): Promise<Served> {
@@ -191,7 +193,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "the server takes so many connections, and closes others",
+  name: "the server takes so many connections, and closes and counts others",
   ignore,
   fn: async () => {
     await using served = await Served.start(3);
@@ -199,6 +201,7 @@ Deno.test({
     for (const { socket } of held) socket.write("GET ");
     const others = await Promise.all(Array.from({ length: 200 }, () => served.client()));
     await Promise.all(others.map(({ closed }) => closed));
+    assert.equal(served.refused, others.length);
     for (const { socket } of held) socket.write(GET.slice(4));
     for (const client of held) {
       while (!client.text.includes("1.2.3")) {

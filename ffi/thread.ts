@@ -1,0 +1,13 @@
+/** The binding of `ffi/thread.c`. */
+import { loadShim } from "./shim.ts";
+
+const symbols = {
+  /** (nice): 0, or `-errno` */
+  thread_nice: { parameters: ["i32"], result: "i32" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+export type ThreadLibrary = Deno.DynamicLibrary<typeof symbols>;
+
+export function loadThread(path: string): ThreadLibrary {
+  return loadShim(path, symbols);
+}

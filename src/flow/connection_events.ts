@@ -1,0 +1,127 @@
+/**
+ * Connections that open and end, as numbers for a log: at most so many a second, the others are
+ * only counted. Whoever reads them makes text of them later, off the packet path.
+ *
+ *     opened, closed ──▶ a ring of rows ──▶ take
+ */
+import { OPENED } from "./entry.ts";
+import { type FlowTable, SIDE_A, SIDE_B } from "./table.ts";
+
+/** Why a connection has ended, where its state does not say. */
+export const EXPIRED = 32;
+/** Another connection has taken its room. */
+export const EVICTED = 33;
+/** Its client has opened another one from the same port. */
+export const REPLACED = 34;
+/** An operator has ended it. */
+export const KILLED = 35;
+/** The proxy has reset it, because its backend has gone or the proxy ends. */
+export const RESET_BY_PROXY = 36;
+
+/** Integers of a row: the fields of `ConnectionEvent`, from `isOpened` on. */
+const ROW = 11;
+const WINDOW_MS = 1000;
+
+export interface ConnectionEvent {
+  /** It has opened; else it has ended. */
+  readonly isOpened: boolean;
+  readonly protocol: number;
+  /** The state that it has, or in which it has ended. */
+  readonly state: number;
+  /** A state, or one of the reasons above; 0 where it has opened. */
+  readonly reason: number;
+  readonly ageMs: number;
+  readonly client: number;
+  readonly clientPort: number;
+  readonly service: number;
+  readonly servicePort: number;
+  /** 0: it has none, as the proxy answers itself. */
+  readonly backend: number;
+  readonly backendPort: number;
+}
+
+export class ConnectionEvents {
+  /** Events that were one too many, so far. */
+  readonly leftOut = { opened: 0, closed: 0 };
+  readonly #table: FlowTable;
+  readonly #nowMs: () => number;
+  readonly #perSecond: number;
+  readonly #rows: Int32Array<ArrayBuffer>;
+  readonly #capacity: number;
+  /** Rows that have been written and read, ever. */
+  #written = 0;
+  #read = 0;
+  #windowMs: number;
+  #inWindow = 0;
+
+  constructor(table: FlowTable, perSecond: number, nowMs: () => number) {
+    this.#table = table;
+    this.#nowMs = nowMs;
+    this.#perSecond = perSecond;
+    this.#windowMs = nowMs();
+    this.#capacity = 2 * perSecond; // the end of one second and the start of the next
+    this.#rows = new Int32Array(this.#capacity * ROW);
+  }
+
+  opened(entry: number): void {
+    const nowMs = this.#nowMs();
+    if (this.#mayWrite(nowMs)) this.#write(1, entry, 0, nowMs);
+    else this.leftOut.opened++;
+  }
+
+  /** To be called while the entry is as it was. */
+  closed(entry: number, reason: number): void {
+    const nowMs = this.#nowMs();
+    if (this.#mayWrite(nowMs)) this.#write(0, entry, reason, nowMs);
+    else this.leftOut.closed++;
+  }
+
+  /** Takes the oldest that nobody has taken; null: there is none. */
+  take(): ConnectionEvent | null {
+    if (this.#read === this.#written) return null;
+    const at = (this.#read++ % this.#capacity) * ROW;
+    const row = this.#rows;
+    return {
+      isOpened: row[at] === 1,
+      protocol: row[at + 1]!,
+      state: row[at + 2]!,
+      reason: row[at + 3]!,
+      ageMs: row[at + 4]! >>> 0,
+      client: row[at + 5]!,
+      clientPort: row[at + 6]!,
+      service: row[at + 7]!,
+      servicePort: row[at + 8]!,
+      backend: row[at + 9]!,
+      backendPort: row[at + 10]!,
+    };
+  }
+
+  #mayWrite(nowMs: number): boolean {
+    if (nowMs - this.#windowMs >= WINDOW_MS) {
+      this.#windowMs = nowMs;
+      this.#inWindow = 0;
+    }
+    if (this.#inWindow >= this.#perSecond) return false;
+    if (this.#written - this.#read >= this.#capacity) return false;
+    this.#inWindow++;
+    return true;
+  }
+
+  #write(isOpened: number, entry: number, reason: number, nowMs: number): void {
+    const table = this.#table;
+    const row = this.#rows;
+    const at = (this.#written++ % this.#capacity) * ROW;
+    const hasBackend = table.hasSideB(entry);
+    row[at] = isOpened;
+    row[at + 1] = table.protocol(entry);
+    row[at + 2] = table.state(entry);
+    row[at + 3] = reason;
+    row[at + 4] = nowMs - table.extra(entry, OPENED);
+    row[at + 5] = table.src(entry, SIDE_A);
+    row[at + 6] = table.srcPort(entry, SIDE_A);
+    row[at + 7] = table.dst(entry, SIDE_A);
+    row[at + 8] = table.dstPort(entry, SIDE_A);
+    row[at + 9] = hasBackend ? table.src(entry, SIDE_B) : 0;
+    row[at + 10] = hasBackend ? table.srcPort(entry, SIDE_B) : 0;
+  }
+}

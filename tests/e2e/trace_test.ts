@@ -1,0 +1,70 @@
+/** What `--trace` shows of a lab's traffic, and what becomes of a wrong filter. */
+import assert from "node:assert/strict";
+import { startEcho } from "../lab/peer.ts";
+import { proxyCommand, startProxy, usualOptions } from "../lab/proxy.ts";
+import { labTests } from "../lab/suite.ts";
+import { bridged, proxyAddress, type Topology } from "../lab/topology.ts";
+
+const labTest = await labTests("ping", "sh");
+
+/** Sends a line to a port and waits for it to come back. */
+async function talk({ client }: Topology, port: number): Promise<void> {
+  const program = `
+    const connection = await Deno.connect({ hostname: "${proxyAddress}", port: ${port} });
+    await connection.write(new Uint8Array(100));
+    await connection.read(new Uint8Array(100));
+    connection.close();`;
+  await client.must([Deno.execPath(), "eval", program]);
+}
+
+/** The destination ports, or the protocol, of the PDUs shown, and how often each was. */
+function shown(stdout: string): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const entry of stdout.split(/^(?=Received pdu$)/m)) {
+    if (!entry.startsWith("Received pdu")) continue;
+    const [, src, dst] = /src port (\d+)[^]*?dst port (\d+)/.exec(entry) ?? [, "icmp", "icmp"];
+    const name = Math.min(Number(src), Number(dst)) || "icmp";
+    counts[name] = (counts[name] ?? 0) + 1;
+  }
+  return counts;
+}
+
+labTest("proxy --trace=FILTER shows what it is for, and reads another one at SIGHUP", async () => {
+  await using topology = await bridged("on the bridge");
+  const { host, lab, backends } = topology;
+  for (const { address, host } of backends) {
+    await startEcho(host, address, 2000);
+    await startEcho(host, address, 3000);
+  }
+  const config = `${lab.folder}/config`;
+  const tell = (trace: string) => Deno.writeTextFile(config, `trace = ${trace}\n`);
+  await tell("tcp and tcp.dport = 3000 or tcp.sport = 3000");
+  const proxy = await startProxy(host, [...usualOptions, `--config=${config}`]);
+  for (const port of [2000, 3000, 2000]) await talk(topology, port);
+  await proxy.waitFor("dst port 3000");
+  await tell("tcp.dport = $none");
+  proxy.signal("SIGHUP");
+  await proxy.waitFor(/not reloaded, nothing has changed: --trace: predicate:1:13: /);
+  const before = shown(proxy.stdout);
+  assert.deepEqual(Object.keys(before), ["3000"]);
+  assert.ok(before["3000"]! >= 8, JSON.stringify(before));
+
+  await tell("drops");
+  proxy.signal("SIGHUP");
+  await proxy.waitFor("--trace=drops from now on");
+  await talk(topology, 3000);
+  await topology.client.run(["ping", "-c", "4", "-i", "0.2", "-W", "1", proxyAddress]);
+  const { code, stdout } = await proxy.stop();
+  assert.equal(code, 0);
+  assert.deepEqual(shown(stdout), { ...before, icmp: 2 });
+  assert.equal(stdout.match(/^Decision : Drop/gm)?.length, 2);
+});
+
+labTest("proxy --trace=FILTER ends at the start where the filter is wrong", async () => {
+  await using topology = await bridged("on the bridge");
+  const { code, stdout, stderr } = await topology.host.run(
+    proxyCommand([...usualOptions, "--trace=tcp and tcp.dport = x"]),
+  );
+  assert.deepEqual([code, stdout], [1, ""]);
+  assert.match(stderr, /^error: --trace: predicate:1:21: /m);
+});
