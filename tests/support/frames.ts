@@ -59,6 +59,7 @@ export interface Arp extends Ethernet {
   targetAddress: string;
 }
 
+/** Of the bits of TCP's flags, the lowest first. */
 const FLAG_LETTERS = "FSRPAUEC";
 
 const IP_DEFAULTS: Ip = {
@@ -229,7 +230,7 @@ export function readTcp(frame: Uint8Array): Tcp {
     dstPort: read16(l4, 2),
     seq: read32(l4, 4),
     ack: read32(l4, 8),
-    flags: [...FLAG_LETTERS].filter((_, bit) => (l4[13]! & (1 << bit)) !== 0).join(""),
+    flags: flagText(l4[13]!),
     window: read16(l4, 14),
     tcpOptions: [...l4.subarray(20, headerBytes)],
     payload: l4.slice(headerBytes),
@@ -334,19 +335,25 @@ function pseudoHeader(ip: Ip, lengthBytes: number): number[] {
   return [...octets(ip.src), ...octets(ip.dst), 0, ip.protocol, ...word16(lengthBytes)];
 }
 
-function flagBits(letters: string): number {
+/** TCP's flags from their letters. */
+export function flagBits(letters: string): number {
   return [...letters].reduce((bits, letter) => bits | (1 << FLAG_LETTERS.indexOf(letter)), 0);
+}
+
+/** The letters of TCP's flags. */
+export function flagText(bits: number): string {
+  return [...FLAG_LETTERS].filter((_, bit) => (bits & (1 << bit)) !== 0).join("");
 }
 
 function octets(address: string): number[] {
   return address.split(".").map(Number);
 }
 
-function macBytes(mac: string): number[] {
+export function macBytes(mac: string): number[] {
   return mac.split(":").map((octet) => parseInt(octet, 16));
 }
 
-function macText(bytes: Uint8Array): string {
+export function macText(bytes: Uint8Array): string {
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(":");
 }
 
@@ -354,18 +361,18 @@ function addressText(bytes: Uint8Array, at: number): string {
   return bytes.subarray(at, at + 4).join(".");
 }
 
-function word16(value: number): number[] {
+export function word16(value: number): number[] {
   return [(value >>> 8) & 255, value & 255];
 }
 
-function word32(value: number): number[] {
+export function word32(value: number): number[] {
   return [...word16(value >>> 16), ...word16(value)];
 }
 
-function read16(bytes: Uint8Array, at: number): number {
+export function read16(bytes: Uint8Array, at: number): number {
   return bytes[at]! * 256 + bytes[at + 1]!;
 }
 
-function read32(bytes: Uint8Array, at: number): number {
+export function read32(bytes: Uint8Array, at: number): number {
   return read16(bytes, at) * 65_536 + read16(bytes, at + 2);
 }

@@ -1,8 +1,22 @@
 /**
- * IPv6 frames for tests, made without any code of `src/wire`, as those of `frames.ts`. Builders
- * fill in lengths and checksums; what a test wants broken it breaks afterwards, or says so.
+ * IPv6 frames for tests, made and read without any code of `src/wire`, as those of `frames.ts`.
+ * Builders fill in lengths and checksums; what a test wants broken it breaks afterwards, or says
+ * so. Readers throw if a length or a checksum is wrong.
  */
-import { buildEthernet, type Ethernet, naiveChecksum } from "./frames.ts";
+import {
+  buildEthernet,
+  type Ethernet,
+  flagBits,
+  flagText,
+  macBytes,
+  macText,
+  naiveChecksum,
+  read16,
+  read32,
+  readEthernet,
+  word16,
+  word32,
+} from "./frames.ts";
 
 export interface Ip6 extends Ethernet {
   src: string;
@@ -31,8 +45,8 @@ export interface Tcp6 extends Ip6 {
   dstPort: number;
   seq: number;
   ack: number;
-  /** The byte of flags. */
-  flags: number;
+  /** Letters of FSRPAUEC, e.g. "SA" for SYN ACK. */
+  flags: string;
   window: number;
   /** Option bytes, a multiple of 4. */
   tcpOptions: readonly number[];
@@ -43,6 +57,15 @@ export interface Udp6 extends Ip6 {
   srcPort: number;
   dstPort: number;
   payload: ArrayLike<number>;
+}
+
+/** A solicitation or an advertisement of a neighbour. */
+export interface Neighbor6 extends Icmp6 {
+  target: string;
+  /** Of the target in an advertisement, of the source in a solicitation; null: none is told. */
+  mac: string | null;
+  /** Letters of RSO: router, solicited, override. */
+  neighborFlags: string;
 }
 
 const DEFAULTS: Ip6 = {
@@ -109,7 +132,7 @@ export function buildTcp6(fields: Partial<Tcp6> = {}): Uint8Array<ArrayBuffer> {
     dstPort: 2000,
     seq: 1000,
     ack: 2000,
-    flags: 0x10,
+    flags: "A",
     window: 64_240,
     tcpOptions: [],
     payload: [],
@@ -119,12 +142,10 @@ export function buildTcp6(fields: Partial<Tcp6> = {}): Uint8Array<ArrayBuffer> {
   const segment = [
     ...word16(f.srcPort),
     ...word16(f.dstPort),
-    ...word16(f.seq >>> 16),
-    ...word16(f.seq),
-    ...word16(f.ack >>> 16),
-    ...word16(f.ack),
+    ...word32(f.seq),
+    ...word32(f.ack),
     (5 + f.tcpOptions.length / 4) << 4,
-    f.flags,
+    flagBits(f.flags),
     ...word16(f.window),
     ...[0, 0, 0, 0],
     ...f.tcpOptions,
@@ -155,6 +176,148 @@ export function buildUdp6(fields: Partial<Udp6> = {}): Uint8Array<ArrayBuffer> {
   const pseudoHeader = pseudoHeader6(f.src, f.dst, 17, lengthBytes);
   datagram.splice(6, 2, ...word16(naiveChecksum([...pseudoHeader, ...datagram]) || 0xffff));
   return buildIp6(f, datagram);
+}
+
+/**
+ * A solicitation: to the target's solicited-node group, with the sender's MAC address, unless told
+ * otherwise.
+ */
+export function buildSolicitation(fields: Partial<Neighbor6> = {}): Uint8Array<ArrayBuffer> {
+  const { target = DEFAULTS.dst } = fields;
+  const dst = fields.dst ?? solicitedNode(target);
+  const srcMac = fields.srcMac ?? DEFAULTS.srcMac;
+  const mac = fields.mac === undefined ? srcMac : fields.mac;
+  const option = mac === null ? [] : [1, 1, ...macBytes(mac)];
+  const payload = fields.payload ?? [...address6Bytes(target), ...option];
+  const isGroup = address6Bytes(dst)[0] === 0xff;
+  const dstMac = fields.dstMac ?? (isGroup ? groupMacOf(dst) : DEFAULTS.dstMac);
+  const rest = [0, 0, 0, 0];
+  return buildIcmp6({ hopLimit: 255, rest, ...fields, type: 135, srcMac, dst, dstMac, payload });
+}
+
+/**
+ * An advertisement: of the sender's own address, solicited and with its MAC address, unless told
+ * otherwise.
+ */
+export function buildAdvertisement(fields: Partial<Neighbor6> = {}): Uint8Array<ArrayBuffer> {
+  const { target = fields.src ?? DEFAULTS.src, neighborFlags = "SO" } = fields;
+  const srcMac = fields.srcMac ?? DEFAULTS.srcMac;
+  const mac = fields.mac === undefined ? srcMac : fields.mac;
+  const option = mac === null ? [] : [2, 1, ...macBytes(mac)];
+  const payload = fields.payload ?? [...address6Bytes(target), ...option];
+  const bits = [..."OSR"].reduce(
+    (sum, letter, i) => sum | (neighborFlags.includes(letter) ? 0x20 << i : 0),
+    0,
+  );
+  return buildIcmp6({
+    hopLimit: 255,
+    rest: [bits, 0, 0, 0],
+    ...fields,
+    type: 136,
+    srcMac,
+    payload,
+  });
+}
+
+/** The header, its extension headers, and what they carry up to the payload length. */
+export function readIp6(frame: Uint8Array, protocol?: number): { ip: Ip6; l4: Uint8Array } {
+  const ethernet = readEthernet(frame);
+  const header = frame.subarray(14);
+  if (ethernet.etherType !== 0x86dd || header[0]! >> 4 !== 6) throw new Error("Not IPv6");
+  const end = 40 + read16(header, 4);
+  if (end > header.length) throw new Error("IPv6 payload length is wrong");
+  const headers: [number, number[]][] = [];
+  let at = 40;
+  let next = header[6]!;
+  while (EXTENSIONS.includes(next)) {
+    const lengthBytes = next === FRAGMENT ? 8 : (header[at + 1]! + 1) * 8;
+    if (at + lengthBytes > end) throw new Error("An extension header is too long");
+    headers.push([next, [...header.subarray(at, at + lengthBytes)]]);
+    next = header[at]!;
+    at += lengthBytes;
+  }
+  if (protocol !== undefined && next !== protocol) {
+    throw new Error(`Expected protocol ${protocol}, found ${next}`);
+  }
+  const ip = {
+    ...ethernet,
+    src: address6Text(header.subarray(8, 24)),
+    dst: address6Text(header.subarray(24, 40)),
+    hopLimit: header[7]!,
+    trafficClass: ((header[0]! & 15) << 4) | (header[1]! >> 4),
+    flowLabel: read32(header, 0) % 0x10_0000,
+    protocol: next,
+    headers,
+  };
+  return { ip, l4: header.slice(at, end) };
+}
+
+const FRAGMENT = 44;
+const EXTENSIONS = [0, 43, FRAGMENT, 60];
+
+export function readTcp6(frame: Uint8Array): Tcp6 {
+  const { ip, l4 } = readIp6(frame, 6);
+  const headerBytes = (l4[12]! >> 4) * 4;
+  if (headerBytes < 20 || headerBytes > l4.length) throw new Error("TCP data offset is wrong");
+  checkSum6(ip, l4, "TCP");
+  return {
+    ...ip,
+    srcPort: read16(l4, 0),
+    dstPort: read16(l4, 2),
+    seq: read32(l4, 4),
+    ack: read32(l4, 8),
+    flags: flagText(l4[13]!),
+    window: read16(l4, 14),
+    tcpOptions: [...l4.subarray(20, headerBytes)],
+    payload: l4.slice(headerBytes),
+  };
+}
+
+export function readUdp6(frame: Uint8Array): Udp6 {
+  const { ip, l4 } = readIp6(frame, 17);
+  if (read16(l4, 4) !== l4.length) throw new Error("UDP length is wrong");
+  if (read16(l4, 6) === 0) throw new Error("UDP over IPv6 without a checksum");
+  checkSum6(ip, l4, "UDP");
+  return { ...ip, srcPort: read16(l4, 0), dstPort: read16(l4, 2), payload: l4.slice(8) };
+}
+
+export function readIcmp6(frame: Uint8Array): Icmp6 {
+  const { ip, l4 } = readIp6(frame, 58);
+  checkSum6(ip, l4, "ICMPv6");
+  return {
+    ...ip,
+    type: l4[0]!,
+    code: l4[1]!,
+    rest: [...l4.subarray(4, 8)],
+    payload: l4.slice(8),
+  };
+}
+
+/** Reads a solicitation or an advertisement; its options are one MAC address, or none it knows. */
+export function readNeighbor(frame: Uint8Array): Neighbor6 {
+  const icmp = readIcmp6(frame);
+  if (icmp.type !== 135 && icmp.type !== 136) throw new Error(`ICMPv6 type ${icmp.type}`);
+  const bytes = Uint8Array.from(icmp.payload);
+  const hasMac = bytes[16] === icmp.type - 134 && bytes[17] === 1;
+  return {
+    ...icmp,
+    target: address6Text(bytes.subarray(0, 16)),
+    mac: hasMac ? macText(bytes.subarray(18, 24)) : null,
+    neighborFlags: [..."RSO"].filter((_, i) => (icmp.rest[0]! & (0x80 >> i)) !== 0).join(""),
+  };
+}
+
+/** True for the messages of Neighbor Discovery and of Multicast Listener Discovery. */
+export function isLinkMessage(frame: Uint8Array): boolean {
+  if (readEthernet(frame).etherType !== 0x86dd) return false;
+  const { ip, l4 } = readIp6(frame);
+  const type = l4[0]!;
+  return ip.protocol === 58 && (type === 143 || (type >= 130 && type <= 137));
+}
+
+function checkSum6(ip: Ip6, l4: Uint8Array, what: string): void {
+  const pseudoHeader = pseudoHeader6(ip.src, ip.dst, ip.protocol, l4.length);
+  if (naiveChecksum([...pseudoHeader, ...l4]) !== 0) throw new Error(`${what} checksum is wrong`);
 }
 
 /** RFC 8200 §8.1. */
@@ -188,6 +351,29 @@ export function address6Words(text: string): Int32Array {
   return Int32Array.from({ length: 4 }, (_, i) => view.getInt32(4 * i));
 }
 
-function word16(value: number): number[] {
-  return [(value >> 8) & 255, value & 255];
+/** Canonical text (RFC 5952 §4) of sixteen bytes. */
+export function address6Text(bytes: ArrayLike<number>): string {
+  const groups = Array.from(
+    { length: 8 },
+    (_, i) => (bytes[2 * i]! * 256 + bytes[2 * i + 1]!).toString(16),
+  );
+  const text = groups.join(":");
+  const runs = text.match(/(?<![^:])0(:0)+(?![^:])/g) ?? [];
+  const [longest] = runs.toSorted((a, b) => b.length - a.length);
+  if (longest === undefined) return text;
+  const at = text.search(new RegExp(`(?<![^:])${longest}(?![^:])`));
+  return `${text.slice(0, at).replace(/:$/, "")}::${
+    text.slice(at + longest.length).replace(/^:/, "")
+  }`;
+}
+
+/** The group of an address's last 24 bits. */
+export function solicitedNode(address: string): string {
+  const [a, b, c] = address6Bytes(address).slice(13);
+  return address6Text([...address6Bytes("ff02::1:ff00:0").slice(0, 13), a!, b!, c!]);
+}
+
+/** The MAC address of a group's frames (RFC 2464 §7). */
+export function groupMacOf(group: string): string {
+  return macText(Uint8Array.of(0x33, 0x33, ...address6Bytes(group).slice(12)));
 }

@@ -43,7 +43,7 @@ const ATOMIC: Header = [44, [0, 0, 0, 0, 1, 2, 3, 4]];
 const ALL_HEADERS = [PADDING, DESTINATION, ROUTED, ATOMIC, DESTINATION];
 
 const VALID: Record<string, Uint8Array<ArrayBuffer>> = {
-  "TCP": buildTcp6({ flags: 2, payload: DATA, tcpOptions: [2, 4, 5, 180] }),
+  "TCP": buildTcp6({ flags: "S", payload: DATA, tcpOptions: [2, 4, 5, 180] }),
   "TCP behind headers": buildTcp6({ headers: ALL_HEADERS, payload: DATA }),
   "UDP": buildUdp6({ payload: DATA }),
   "UDP behind headers": buildUdp6({ headers: [PADDING, ROUTED], payload: DATA }),
@@ -96,7 +96,7 @@ Deno.test("decode6 reads a TCP segment", () => {
   const frame = buildTcp6({
     src: "fe80::1:2:3:4",
     dst: "2001:db8:ffff:ffff::ffff",
-    flags: 0x11,
+    flags: "FA",
     seq: 0xffff_ffff,
     ack: 0x8000_0001,
     window: 0xfffe,
@@ -224,8 +224,8 @@ const DROPS: readonly Refused[] = [
   drop("tcp-truncated", "19 bytes", buildIp6({ protocol: 6 }, new Uint8Array(19))),
   drop("tcp-header-length", "data offset 4", edit(VALID.TCP!, [L4 + 12, 0x40])),
   drop("tcp-header-length", "an offset beyond the segment", edit(VALID.TCP!, [L4 + 12, 0xf0])),
-  drop("tcp-flags", "none", buildTcp6({ flags: 0 })),
-  drop("tcp-flags", "SYN FIN", buildTcp6({ flags: 3 })),
+  drop("tcp-flags", "none", buildTcp6({ flags: "" })),
+  drop("tcp-flags", "SYN FIN", buildTcp6({ flags: "FS" })),
   drop("tcp-checksum", "a flipped bit in the data", edit(VALID.TCP!, [L4 + 25, 0])),
   drop("tcp-checksum", "checksum 0", edit(VALID.TCP!, [L4 + 16, 0], [L4 + 17, 0])),
   drop("tcp-checksum", "another source", edit(VALID.TCP!, [IP + 8, 0x21])),
