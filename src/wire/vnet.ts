@@ -23,8 +23,8 @@ const NEEDS_CSUM = 1;
 
 /** Segmentation types; the first is that of an ordinary frame. */
 const GSO_NONE = 0;
-const GSO_TCPV4 = 1;
-const GSO_TCPV6 = 4;
+export const GSO_TCPV4 = 1;
+export const GSO_TCPV6 = 4;
 /** Flag added to a type: only the first of the packets carries CWR (RFC 3168 §6.1.2). */
 const GSO_ECN = 0x80;
 
@@ -80,14 +80,18 @@ export function leaveChecksum(view: DataView, frame: number, l4: number, protoco
   view.setUint16(frame + CSUM_OFFSET, offset, true);
 }
 
-/** Also leaves it to the interface to split the TCP segment, whose data begins at `payload`. */
+/**
+ * Also leaves it to the interface to split the TCP segment, whose data begins at `payload`; `type`
+ * is its family's.
+ */
 export function leaveSegments(
   view: DataView,
   frame: number,
   payload: number,
   lengthBytes: number,
+  type: number,
 ): void {
-  view.setUint8(frame + GSO_TYPE, GSO_TCPV4);
+  view.setUint8(frame + GSO_TYPE, type);
   view.setUint16(frame + HEADER_LENGTH, payload - frame, true);
   setSegmentBytes(view, frame, lengthBytes);
 }

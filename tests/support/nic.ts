@@ -8,6 +8,7 @@ import { naiveChecksum } from "./frames.ts";
 const IP = 14;
 const NEEDS_CSUM = 1;
 const TCPV4 = 1;
+const TCPV6 = 4;
 const ECN = 0x80;
 const FIN_PSH = 0x09;
 const CWR = 0x80;
@@ -62,10 +63,10 @@ export function leaveToNic(frame: Uint8Array, gsoSize = 0, ecn = false): Open {
   const copy = Uint8Array.from(frame);
   const view = viewOf(copy);
   const l4 = l4Of(frame);
-  const csumOffset = frame[IP + 9] === 6 ? 16 : 6;
+  const csumOffset = protocolOf(frame) === 6 ? 16 : 6;
   view.setUint16(l4 + csumOffset, bareSum(frame));
   const segments = gsoSize === 0 ? {} : {
-    gsoType: ecn ? TCPV4 | ECN : TCPV4,
+    gsoType: ecn ? segmentsOf(frame) | ECN : segmentsOf(frame),
     gsoSize,
     headerLength: l4 + (frame[l4 + 12]! >> 4) * 4,
   };
@@ -81,9 +82,11 @@ export function refusalOf(frame: Uint8Array, vnet: Uint8Array): string {
   const needsCsum = (flags & NEEDS_CSUM) !== 0;
   const linear = needsCsum ? Math.max(headerLength, csumStart + csumOffset + 2) : headerLength;
   if (linear > frame.length) return "a header longer than the frame";
-  if (needsCsum && csumStart < IP + 20) return "a checksum of the IP header";
+  if (needsCsum && csumStart < IP + (isIpv6(frame) ? 40 : 20)) return "a checksum of the IP header";
   if (gsoType === 0) return "";
-  if ((gsoType & ~ECN) !== TCPV4 || frame[IP + 9] !== 6) return "segments of another kind";
+  if ((gsoType & ~ECN) !== segmentsOf(frame) || protocolOf(frame) !== 6) {
+    return "segments of another kind";
+  }
   if (gsoSize === 0 || gsoSize === 0xffff) return "an impossible segment size";
   if (!needsCsum || csumOffset !== 16) return "segments without a checksum";
   return csumStart + 20 > frame.length ? "a cut header" : "";
@@ -133,13 +136,17 @@ export function segments(
     packet.set(frame.subarray(0, headerBytes));
     packet.set(data, headerBytes);
     const view = viewOf(packet);
-    view.setUint16(IP + 2, packet.length - IP);
-    view.setUint16(IP + 4, given.getUint16(IP + 4) + packets.length);
     view.setUint32(l4 + 4, given.getUint32(l4 + 4) + at - headerBytes);
     if (at + gsoSize < frame.length) packet[l4 + 13]! &= ~FIN_PSH;
     if (ecn && packets.length > 0) packet[l4 + 13]! &= ~CWR;
-    view.setUint16(IP + 10, 0);
-    view.setUint16(IP + 10, naiveChecksum(packet.subarray(IP, l4)));
+    if (isIpv6(frame)) {
+      view.setUint16(IP + 4, packet.length - IP - 40);
+    } else {
+      view.setUint16(IP + 2, packet.length - IP);
+      view.setUint16(IP + 4, given.getUint16(IP + 4) + packets.length);
+      view.setUint16(IP + 10, 0);
+      view.setUint16(IP + 10, naiveChecksum(packet.subarray(IP, l4)));
+    }
     view.setUint16(l4 + 16, bareSum(packet));
     view.setUint16(l4 + 16, naiveChecksum(packet.subarray(l4)));
     packets.push(packet);
@@ -150,14 +157,32 @@ export function segments(
 /** Sum of the frame's pseudo-header. */
 export function bareSum(frame: Uint8Array): number {
   const l4 = l4Of(frame);
-  const lengthBytes = viewOf(frame).getUint16(IP + 2) - (l4 - IP);
-  const length = [lengthBytes >> 8, lengthBytes & 255];
-  return 0xffff -
-    naiveChecksum([...frame.subarray(IP + 12, IP + 20), 0, frame[IP + 9]!, ...length]);
+  const addresses = isIpv6(frame)
+    ? frame.subarray(IP + 8, IP + 40)
+    : frame.subarray(IP + 12, IP + 20);
+  const end = isIpv6(frame)
+    ? IP + 40 + viewOf(frame).getUint16(IP + 4)
+    : IP + viewOf(frame).getUint16(IP + 2);
+  const length = [(end - l4) >> 8, (end - l4) & 255];
+  return 0xffff - naiveChecksum([...addresses, 0, protocolOf(frame), ...length]);
+}
+
+function isIpv6(frame: Uint8Array): boolean {
+  return frame[12] === 0x86 && frame[13] === 0xdd;
+}
+
+/** The type of its segments. */
+function segmentsOf(frame: Uint8Array): number {
+  return isIpv6(frame) ? TCPV6 : TCPV4;
+}
+
+/** An IPv6 packet has no extension headers here. */
+function protocolOf(frame: Uint8Array): number {
+  return frame[isIpv6(frame) ? IP + 6 : IP + 9]!;
 }
 
 function l4Of(frame: Uint8Array): number {
-  return IP + (frame[IP]! & 15) * 4;
+  return isIpv6(frame) ? IP + 40 : IP + (frame[IP]! & 15) * 4;
 }
 
 function viewOf(frame: Uint8Array): DataView {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Arena } from "../../src/core/arena.ts";
+import { Arena, VNET_BYTES } from "../../src/core/arena.ts";
 import { SeededRandom } from "../../src/core/random.ts";
 import { Reason, type ReasonName, reasonName } from "../../src/core/reason.ts";
 import { AddressDigest } from "../../src/wire/address_digest.ts";
@@ -23,7 +23,7 @@ import {
   pseudoHeader6,
   ROUTER_ALERT,
 } from "../support/frames6.ts";
-import { vnetBytes } from "../support/nic.ts";
+import { refusalOf, vnetBytes } from "../support/nic.ts";
 import { judge, readFields, tsharkTest } from "../support/tshark.ts";
 import { decodeAll, FRAME_OFFSET, place } from "./place.ts";
 
@@ -482,6 +482,39 @@ Deno.test("decode6 takes segments that the interface cuts of its own family only
     arena.bytes.set(vnetBytes({ ...segments, gsoType, csumStart: L4, csumOffset }));
     assert.equal(nameOf(decode(arena, frame.length, new Pdu())), expected, `type ${gsoType}`);
   }
+});
+
+Deno.test("decode6 accepts 20,000 random vnet headers only if the kernel takes what is left", () => {
+  const random = new SeededRandom(0x7e76);
+  const arena = new Arena();
+  const pick = (...values: number[]): number => values[random.uint32() % values.length]!;
+  const frames = [buildTcp6, buildUdp6, buildIcmp6].map((build) =>
+    build({ payload: new Uint8Array(4000) })
+  );
+  let accepted = 0;
+  let cut = 0;
+  for (let round = 0; round < 20_000; round++) {
+    const frame = frames[random.uint32() % 3]!;
+    const vnet = vnetBytes({
+      flags: pick(0, 1, 1, 1, 2, 3, 255),
+      gsoType: pick(0, 0, 4, 4, 4, 0x84, 1, 3, 5, random.uint32() & 255),
+      headerLength: pick(0, 74, 74, 9000, random.uint32() & 0xffff),
+      gsoSize: pick(0, 1, 8, 1440, 1440, 65_535, random.uint32() & 0xffff),
+      csumStart: pick(0, 14, L4, L4, L4, L4 + 1, random.uint32() & 0xffff),
+      csumOffset: pick(0, 2, 6, 16, 16, 16, random.uint32() & 0xffff),
+    });
+    const pdu = new Pdu();
+    place(arena, frame);
+    arena.bytes.set(vnet);
+    if (decode(arena, frame.length, pdu) !== 0) continue;
+    accepted++;
+    const left = arena.bytes.slice(0, VNET_BYTES);
+    const decoded = arena.bytes.slice(FRAME_OFFSET, pdu.end);
+    assert.equal(refusalOf(decoded, left), "", `${vnet.toHex()} left ${left.toHex()}`);
+    assert.equal(pdu.partialChecksum, left[0]! & 1);
+    if (left[1] !== 0) cut++;
+  }
+  assert.ok(accepted > 1000 && cut > 100, `${accepted} accepted, ${cut} to be cut`);
 });
 
 Deno.test("decodeFrame drops IPv6 as before: nothing that runs takes it", () => {

@@ -3,14 +3,17 @@ import { Arena, VNET_BYTES } from "../../src/core/arena.ts";
 import { below, SeededRandom } from "../../src/core/random.ts";
 import { reasonName } from "../../src/core/reason.ts";
 import { Pdu } from "../../src/wire/pdu.ts";
-import { clear, leaveChecksum, leaveSegments } from "../../src/wire/vnet.ts";
+import { clear, GSO_TCPV4, GSO_TCPV6, leaveChecksum, leaveSegments } from "../../src/wire/vnet.ts";
 import { buildIcmp, buildIp, buildTcp, buildUdp, tagged } from "../support/frames.ts";
+import { buildTcp6 } from "../support/frames6.ts";
 import { leaveToNic, readVnet, refusalOf, transmit, type Vnet, vnetBytes } from "../support/nic.ts";
 import { decodeAll, FRAME_OFFSET, frameOf, place } from "./place.ts";
 
 const L4 = 34;
+const L4_6 = 54;
 const payload = Uint8Array.from({ length: 4000 }, (_, i) => i * 31);
 const TCP = buildTcp({ flags: "A", ack: 1, payload });
+const TCP6 = buildTcp6({ payload });
 const UDP = buildUdp({ payload: payload.subarray(0, 99) });
 const ICMP = buildIcmp({ payload: payload.subarray(0, 33) });
 const CUT: Partial<Vnet> = {
@@ -156,8 +159,11 @@ Deno.test("leaveChecksum and leaveSegments write what a sender would", () => {
   leaveChecksum(view, FRAME_OFFSET, FRAME_OFFSET + L4, 1);
   assert.deepEqual(bytes.subarray(0, VNET_BYTES), vnetBytes({}));
   leaveChecksum(view, FRAME_OFFSET, FRAME_OFFSET + L4, 6);
-  leaveSegments(view, FRAME_OFFSET, FRAME_OFFSET + 54, 1460);
+  leaveSegments(view, FRAME_OFFSET, FRAME_OFFSET + 54, 1460, GSO_TCPV4);
   assert.deepEqual(bytes.subarray(0, VNET_BYTES), leaveToNic(TCP, 1460).vnet);
+  leaveChecksum(view, FRAME_OFFSET, FRAME_OFFSET + L4_6, 6);
+  leaveSegments(view, FRAME_OFFSET, FRAME_OFFSET + L4_6 + 20, 1440, GSO_TCPV6);
+  assert.deepEqual(bytes.subarray(0, VNET_BYTES), leaveToNic(TCP6, 1440).vnet);
   bytes.fill(0xff, 0, VNET_BYTES + 1);
   clear(view, FRAME_OFFSET);
   assert.deepEqual([...bytes.subarray(0, VNET_BYTES + 1)], [...vnetBytes({}), 0xff]);

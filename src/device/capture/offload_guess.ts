@@ -4,12 +4,26 @@
  * virtio_net_hdr (see `wire/vnet.ts`), so this is guessed from the bytes.
  */
 import { VNET_BYTES } from "../../core/arena.ts";
-import { complement, CORRECT, pseudoHeaderSum, sumBytes } from "../../wire/checksum.ts";
+import {
+  complement,
+  CORRECT,
+  pseudoHeaderSum,
+  pseudoHeaderSum6,
+  sumBytes,
+} from "../../wire/checksum.ts";
 import * as ethernet from "../../wire/ethernet.ts";
 import * as ipv4 from "../../wire/ipv4.ts";
+import * as ipv6 from "../../wire/ipv6.ts";
 import * as tcp from "../../wire/tcp.ts";
 import * as udp from "../../wire/udp.ts";
-import { leaveChecksum, leaveSegments } from "../../wire/vnet.ts";
+import { GSO_TCPV4, GSO_TCPV6, leaveChecksum, leaveSegments } from "../../wire/vnet.ts";
+
+/** Where a packet that is no fragment has its transport header, as offsets in the frame. */
+interface Transport {
+  readonly protocol: number;
+  readonly l4: number;
+  readonly end: number;
+}
 
 /** A TCP or UDP segment in a frame. */
 interface Segment {
@@ -56,7 +70,8 @@ export class OffloadGuess {
     const ip = ethernet.ETHERNET_BYTES;
     if (isTcp && l4 + lengthBytes - ip > this.#mtuBytes) {
       const payload = l4 + tcp.headerBytes(view, l4);
-      leaveSegments(vnet, at, at + payload, this.#mtuBytes - (payload - ip));
+      const type = isIpv6(view) ? GSO_TCPV6 : GSO_TCPV4;
+      leaveSegments(vnet, at, at + payload, this.#mtuBytes - (payload - ip), type);
     }
     return new Uint8Array(vnet.buffer);
   }
@@ -78,31 +93,50 @@ function viewOf(frame: Uint8Array): DataView {
   return new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
 }
 
+function isIpv6(view: DataView): boolean {
+  return ethernet.etherType(view, 0) === ethernet.ETHERTYPE_IPV6;
+}
+
 /** The frame's whole, unfragmented TCP or UDP segment, or null. */
 function segmentOf(view: DataView): Segment | null {
-  const ip = ethernet.ETHERNET_BYTES;
-  if (view.byteLength < ip + ipv4.IPV4_MIN_BYTES) return null;
-  if (ethernet.etherType(view, 0) !== ethernet.ETHERTYPE_IPV4) return null;
-  const l4 = ip + ipv4.headerBytes(view, ip);
-  const end = ip + ipv4.totalLength(view, ip);
-  const parts = ipv4.flagsAndOffset(view, ip) & (ipv4.MORE_FRAGMENTS | ipv4.FRAGMENT_OFFSET);
-  if (ipv4.version(view, ip) !== 4 || parts !== 0 || end > view.byteLength) return null;
-  const protocol = ipv4.protocol(view, ip);
+  if (view.byteLength < ethernet.ETHERNET_BYTES) return null;
+  const transport = isIpv6(view) ? transportOf6(view) : transportOf(view);
+  if (transport === null) return null;
+  const { protocol, l4, end } = transport;
   const isTcp = protocol === ipv4.PROTOCOL_TCP;
-  if (!isTcp && protocol !== ipv4.PROTOCOL_UDP) return null;
+  if (end > view.byteLength || (!isTcp && protocol !== ipv4.PROTOCOL_UDP)) return null;
   if (end - l4 < (isTcp ? tcp.TCP_MIN_BYTES : udp.UDP_BYTES)) return null;
   const lengthBytes = isTcp ? end - l4 : udp.length(view, l4);
   if (lengthBytes > end - l4 || lengthBytes < udp.UDP_BYTES) return null;
+  const ip = ethernet.ETHERNET_BYTES;
   return {
     isTcp,
     l4,
     lengthBytes,
-    pseudoSum: pseudoHeaderSum(
-      ipv4.source(view, ip),
-      ipv4.destination(view, ip),
-      protocol,
-      lengthBytes,
-    ),
+    pseudoSum: isIpv6(view)
+      ? pseudoHeaderSum6(view, ip + ipv6.SOURCE, protocol, lengthBytes)
+      : pseudoHeaderSum(ipv4.source(view, ip), ipv4.destination(view, ip), protocol, lengthBytes),
     checksum: isTcp ? tcp.checksum(view, l4) : udp.checksum(view, l4),
   };
+}
+
+function transportOf(view: DataView): Transport | null {
+  const ip = ethernet.ETHERNET_BYTES;
+  if (view.byteLength < ip + ipv4.IPV4_MIN_BYTES) return null;
+  if (ethernet.etherType(view, 0) !== ethernet.ETHERTYPE_IPV4) return null;
+  const parts = ipv4.flagsAndOffset(view, ip) & (ipv4.MORE_FRAGMENTS | ipv4.FRAGMENT_OFFSET);
+  if (ipv4.version(view, ip) !== 4 || parts !== 0) return null;
+  return {
+    protocol: ipv4.protocol(view, ip),
+    l4: ip + ipv4.headerBytes(view, ip),
+    end: ip + ipv4.totalLength(view, ip),
+  };
+}
+
+/** Of a packet of IPv6 without extension headers: what has some is left as it is. */
+function transportOf6(view: DataView): Transport | null {
+  const ip = ethernet.ETHERNET_BYTES;
+  const l4 = ip + ipv6.IPV6_BYTES;
+  if (view.byteLength < l4 || ipv6.version(view, ip) !== 6) return null;
+  return { protocol: ipv6.nextHeader(view, ip), l4, end: l4 + ipv6.payloadLength(view, ip) };
 }

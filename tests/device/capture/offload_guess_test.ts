@@ -12,6 +12,8 @@ import {
   readTcp,
   readUdp,
 } from "../../support/frames.ts";
+import { buildIp6, buildTcp6, buildUdp6 } from "../../support/frames6.ts";
+import { leaveToNic } from "../../support/nic.ts";
 
 const L4 = 14 + 20;
 
@@ -63,6 +65,23 @@ Deno.test("OffloadGuess tells open checksums from complete ones; completing give
   }
 });
 
+Deno.test("OffloadGuess tells open checksums over IPv6, and segments that are to be cut there", () => {
+  const random = new SeededRandom(4);
+  for (let i = 0; i < 200; i++) {
+    const payload = randomBytes(random, below(random, 100));
+    for (const frame of [buildTcp6({ payload }), buildUdp6({ payload })]) {
+      const guess = new OffloadGuess(1500);
+      assert.equal(guess.vnetOf(frame), null);
+      const open = leaveToNic(frame);
+      assert.deepEqual(guess.vnetOf(open.frame), open.vnet);
+      completeChecksum(open.frame);
+      assert.deepEqual(open.frame, frame);
+    }
+  }
+  const long = leaveToNic(buildTcp6({ payload: new Uint8Array(3000) }), 1440);
+  assert.deepEqual(new OffloadGuess(1500).vnetOf(long.frame), long.vnet);
+});
+
 Deno.test("OffloadGuess takes a frame that may be either as its sender's other frames are", () => {
   const mac = "02:00:00:00:00:aa";
   const other = "02:00:00:00:00:bb";
@@ -87,6 +106,9 @@ const untouched: [name: string, frame: Uint8Array][] = [
   ],
   ["a fragment", opened(buildTcp({ fragment: 0x2000 }), 6)],
   ["another protocol", buildIp({ protocol: 47 }, new Uint8Array(40))],
+  ["IPv6 behind extension headers", buildTcp6({ headers: [[60, [0, 0, 1, 4, 0, 0, 0, 0]]] })],
+  ["another version behind IPv6's EtherType", leaveToNic(buildTcp6()).frame.with(14, 0x40)],
+  ["a short TCP header over IPv6", buildIp6({ protocol: 6 }, new Uint8Array(19))],
   ["a short TCP header", buildIp({ protocol: 6 }, new Uint8Array(19))],
 ];
 for (const [name, frame] of untouched) {
@@ -99,9 +121,10 @@ Deno.test("OffloadGuess and completeChecksum bear any bytes, cut anywhere", () =
   const random = new SeededRandom(2);
   const guess = new OffloadGuess(1500);
   for (let i = 0; i < 2000; i++) {
-    const frame = buildTcp({ payload: new Uint8Array(9) }).map((byte, at) =>
+    const build = i % 2 === 0 ? buildTcp : buildTcp6;
+    const frame = build({ payload: new Uint8Array(9) }).map((byte, at) =>
       at > 11 && below(random, 6) === 0 ? random.uint32() & 255 : byte
-    ).subarray(0, below(random, 64));
+    ).subarray(0, below(random, 90));
     guess.vnetOf(frame);
     completeChecksum(frame);
   }
