@@ -18,7 +18,7 @@ const TABLE = [
   ["foreign-mac", "sent to another station's MAC address (flooded by a bridge)"],
   ["vlan-tagged", "has an IEEE 802.1Q tag that names a VLAN, or more than one tag"],
   ["unknown-ethertype", "neither IPv4 nor ARP"],
-  ["source-mac", "an IPv4 packet from a group MAC address, or from the proxy's own"],
+  ["source-mac", "an IP packet from a group MAC address, or from the proxy's own"],
   ["arp-malformed", "not an Ethernet/IPv4 ARP packet, or truncated"],
   ["ip-truncated", "shorter than an IPv4 header, or than its own total length"],
   ["ip-version", "IP version is not 4"],

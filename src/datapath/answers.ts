@@ -9,6 +9,7 @@ import { ETHERNET_BYTES } from "../wire/ethernet.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import { Pdu } from "../wire/pdu.ts";
+import { type Complaint, NO_PORT, NOT_WHOLE, PROHIBITED } from "./complaint.ts";
 import type { Link } from "./link.ts";
 
 /**
@@ -51,10 +52,7 @@ export class Answers {
       sendReset(link.arena, pdu, this.#random);
       return;
     }
-    const code = pdu.protocol === ipv4.PROTOCOL_UDP
-      ? icmpv4.CODE_PORT_UNREACHABLE
-      : icmpv4.CODE_ADMIN_PROHIBITED;
-    this.error(link, pdu, icmpv4.ICMP_UNREACHABLE, code, 0, nowMs);
+    this.error(link, pdu, pdu.protocol === ipv4.PROTOCOL_UDP ? NO_PORT : PROHIBITED, 0, nowMs);
   }
 
   /** No port or no room: better a clear answer than silence, as long as there are not too many. */
@@ -63,15 +61,8 @@ export class Answers {
   }
 
   /** An ICMP error; `rest` is its bytes 4 to 7. */
-  error(
-    { arena, own }: Link,
-    pdu: Pdu,
-    type: number,
-    code: number,
-    rest: number,
-    nowMs: number,
-  ): void {
-    this.#errors.send(arena, pdu, own.address, type, code, rest, nowMs);
+  error({ arena, own }: Link, pdu: Pdu, about: Complaint, rest: number, nowMs: number): void {
+    this.#errors.send(arena, pdu, own.address, about.type, about.code, rest, nowMs);
   }
 
   /**
@@ -93,7 +84,6 @@ export class Answers {
     pdu.dst = ipv4.destination(view, pdu.ip);
     pdu.protocol = ipv4.protocol(view, pdu.ip);
     pdu.icmpType = icmpv4.type(view, pdu.l4);
-    const code = icmpv4.CODE_REASSEMBLY_TIME_EXCEEDED;
-    this.error(link, pdu, icmpv4.ICMP_TIME_EXCEEDED, code, 0, nowMs);
+    this.error(link, pdu, NOT_WHOLE, 0, nowMs);
   }
 }

@@ -25,6 +25,7 @@ import * as ipv4 from "../wire/ipv4.ts";
 import { FROM_A, FROM_B, type Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 import type { Answers } from "./answers.ts";
+import { NO_HOST, NO_ROUTE, TOO_FAR, TOO_LONG } from "./complaint.ts";
 import type { Link } from "./link.ts";
 import type { Resends } from "./resends.ts";
 import type { Strays } from "./strays.ts";
@@ -114,27 +115,27 @@ export class Dispatch {
     const { answers, b, connections, resends } = this.#options;
     if ((pdu.steps & (STEP_A_TO_B | STEP_B_TO_A)) === 0) return Reason["not-translated"];
     if (pdu.ttl <= 1) {
-      answers.error(link, pdu, icmpv4.ICMP_TIME_EXCEEDED, 0, 0, nowMs);
+      answers.error(link, pdu, TOO_FAR, 0, nowMs);
       return Reason["ttl-expired"];
     }
     if (resends?.takesReset(pdu, nowMs)) return Reason.retried;
     const out = (pdu.steps & STEP_A_TO_B) !== 0 ? b : this.linkTowards(pdu.flow ^ 1);
     if (!out.isUp) {
-      this.#unreachable(link, pdu, icmpv4.CODE_NET_UNREACHABLE, 0, nowMs);
+      answers.error(link, pdu, NO_ROUTE, 0, nowMs);
       return Reason["link-down"];
     }
     const { view } = out.arena;
     const { mtu } = out.device;
     if (!leavesWhole(out.arena, pdu, mtu) && dontFragment(view, pdu)) {
-      this.#unreachable(link, pdu, icmpv4.CODE_FRAGMENTATION_NEEDED, mtu, nowMs);
+      answers.error(link, pdu, TOO_LONG, mtu, nowMs);
       return Reason["mtu-exceeded"];
     }
     const to = this.#translation;
     const reason = connections.commit(view, pdu, nowMs | 0, to, out.routes);
     if (reason === Reason["no-route"]) {
-      this.#unreachable(link, pdu, icmpv4.CODE_NET_UNREACHABLE, 0, nowMs);
+      answers.error(link, pdu, NO_ROUTE, 0, nowMs);
     } else if (reason === Reason["no-backend"] || reason === Reason["backends-full"]) {
-      this.#unreachable(link, pdu, icmpv4.CODE_HOST_UNREACHABLE, 0, nowMs);
+      answers.error(link, pdu, NO_HOST, 0, nowMs);
     } else if (reason !== 0) {
       answers.refuse(link, pdu, nowMs);
     }
@@ -164,10 +165,6 @@ export class Dispatch {
       const { b } = this.#options;
       b.arp.answered(b.routes.nextHop(pdu.src));
     }
-  }
-
-  #unreachable(link: Link, pdu: Pdu, code: number, rest: number, nowMs: number): void {
-    this.#options.answers.error(link, pdu, icmpv4.ICMP_UNREACHABLE, code, rest, nowMs);
   }
 
   /** Lowers the MSS that the SYN announces to what both interfaces take, if that is wanted. */

@@ -21,7 +21,8 @@ import { decodeVnet } from "./vnet.ts";
 
 /**
  * Decodes the Ethernet header of the `frameBytes` bytes at `frame`, and an ARP packet after it. A
- * priority tag is removed: `pdu.frame` then begins later.
+ * priority tag is removed: `pdu.frame` then begins later. `groups` has those of IPv6; null: there
+ * is no IPv6.
  */
 export function decodeFrame(
   view: DataView,
@@ -29,6 +30,7 @@ export function decodeFrame(
   frameBytes: number,
   own: Mac,
   pdu: Pdu,
+  groups: ethernet.Groups | null = null,
 ): number {
   pdu.frame = frame;
   pdu.frameBytes = frameBytes;
@@ -36,8 +38,11 @@ export function decodeFrame(
   const hi = ethernet.destinationHi(view, frame);
   const lo = ethernet.destinationLo(view, frame);
   pdu.broadcastFrame = hi === 0xffff && lo === -1 ? 1 : 0;
-  if ((hi !== own.hi || lo !== own.lo) && pdu.broadcastFrame === 0) {
-    return (hi & GROUP_HI) !== 0 ? Reason["multicast-mac"] : Reason["foreign-mac"];
+  const isToGroup = (hi !== own.hi || lo !== own.lo) && pdu.broadcastFrame === 0;
+  if (isToGroup) {
+    if ((hi & GROUP_HI) === 0) return Reason["foreign-mac"];
+    if (groups === null || !groups.hears(hi, lo)) return Reason["multicast-mac"];
+    pdu.broadcastFrame = 1;
   }
   const tagBytes = hasPriorityTag(view, frame, frameBytes) ? TAG_BYTES : 0;
   if (tagBytes !== 0) {
@@ -47,6 +52,7 @@ export function decodeFrame(
   }
   pdu.ip = pdu.frame + ethernet.ETHERNET_BYTES;
   pdu.etherType = ethernet.etherType(view, pdu.frame);
+  if (isToGroup && pdu.etherType !== ethernet.ETHERTYPE_IPV6) return Reason["multicast-mac"];
   switch (pdu.etherType) {
     case ethernet.ETHERTYPE_IPV4:
       return ethernet.isFromStation(view, pdu.frame, own) ? 0 : Reason["source-mac"];
@@ -54,6 +60,9 @@ export function decodeFrame(
       return pdu.frameBytes >= ethernet.ETHERNET_BYTES + ARP_BYTES && isEthernetIpv4(view, pdu.ip)
         ? 0
         : Reason["arp-malformed"];
+    case ethernet.ETHERTYPE_IPV6:
+      if (groups === null) return Reason["unknown-ethertype"];
+      return ethernet.isFromStation(view, pdu.frame, own) ? 0 : Reason["source-mac"];
     case ethernet.ETHERTYPE_VLAN:
     case ethernet.ETHERTYPE_QINQ:
       return Reason["vlan-tagged"];

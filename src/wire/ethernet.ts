@@ -33,6 +33,12 @@ export function sourceLo(view: DataView, frame: number): number {
   return view.getInt32(frame + SOURCE + 2);
 }
 
+/** The groups of which a station takes frames. */
+export interface Groups {
+  /** True if it is in the group of that MAC address. */
+  hears(hi: number, lo: number): boolean;
+}
+
 /** True if a station other than `own`, the receiver, can have sent the frame. */
 export function isFromStation(view: DataView, frame: number, own: Mac): boolean {
   const hi = sourceHi(view, frame);

@@ -38,7 +38,7 @@ export class Pdu {
 
   // Ethernet and IP.
   etherType = 0;
-  /** 1 if the frame was broadcast, 0 if it was sent to the proxy's own MAC address. */
+  /** 1 if the frame went to all or to a group, 0 if to the proxy's own MAC address. */
   broadcastFrame = 0;
   /** Addresses of IPv4; digests of those of IPv6. */
   src = 0;

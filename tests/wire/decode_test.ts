@@ -18,6 +18,7 @@ import {
   readIp,
   tagged,
 } from "../support/frames.ts";
+import { buildIp6 } from "../support/frames6.ts";
 import { leaveToNic } from "../support/nic.ts";
 import { decodeAll, decoded, FRAME_OFFSET, OWN_MAC, place } from "./place.ts";
 
@@ -117,6 +118,33 @@ Deno.test("decode reads ARP for the proxy and for all, and notes which", () => {
       broadcastFrame,
       ip: FRAME_OFFSET + 14,
     });
+  }
+});
+
+Deno.test("decodeFrame takes IPv6, and the frames of its groups, only where there are groups", () => {
+  const groups = { hears: (hi: number, lo: number) => hi === 0x3333 && lo === 1 };
+  const outcome = (frame: Uint8Array, hears: typeof groups | null) => {
+    const arena = new Arena();
+    const pdu = new Pdu();
+    place(arena, frame);
+    const reason = decodeFrame(arena.view, FRAME_OFFSET, frame.length, OWN_MAC, pdu, hears);
+    return [reasonName(reason), pdu.broadcastFrame];
+  };
+  const own = buildIp6({}, []);
+  const group = buildIp6({ dstMac: "33:33:00:00:00:01" }, []);
+  assert.deepEqual(outcome(own, null), ["unknown-ethertype", 0]);
+  assert.deepEqual(outcome(own, groups), ["none", 0]);
+  assert.deepEqual(outcome(group, null), ["multicast-mac", 0]);
+  assert.deepEqual(outcome(group, groups), ["none", 1]);
+  assert.deepEqual(outcome(tagged(group, 0), groups), ["none", 1]);
+  assert.deepEqual(outcome(buildIp6({ dstMac: "33:33:00:00:00:02" }, []), groups), [
+    "multicast-mac",
+    0,
+  ]);
+  assert.equal(outcome(buildIp6({ srcMac: "33:33:00:00:00:01" }, []), groups)[0], "source-mac");
+  assert.equal(outcome(buildIp6({ srcMac: "02:00:00:00:01:00" }, []), groups)[0], "source-mac");
+  for (const frame of [buildUdp, buildArp]) {
+    assert.equal(outcome(frame({ dstMac: "33:33:00:00:00:01" }), groups)[0], "multicast-mac");
   }
 });
 
