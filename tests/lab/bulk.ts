@@ -30,8 +30,10 @@ export async function carried(
 /** The kernels have found no checksum wrong, in nothing that they have received. */
 export async function findNothingWrong(...hosts: readonly Host[]): Promise<void> {
   for (const host of hosts) {
-    const words = ["nstat", "-asz", "TcpInCsumErrors", "UdpInCsumErrors", "IcmpInCsumErrors"];
-    const counts = await host.must([...words, "IpExtInCsumErrors"]);
+    const names = ["Tcp", "Udp", "Icmp", "IpExt", "Udp6", "Icmp6"].map((mib) =>
+      `${mib}InCsumErrors`
+    );
+    const counts = await host.must(["nstat", "-asz", ...names]);
     const found = [...counts.matchAll(/^(\w+CsumErrors) +(\d+)/gm)].map(([, name, n]) => [name, n]);
     assert.ok(found.length >= 3, counts);
     assert.ok(found.every(([, count]) => count === "0"), `${host.name}: ${counts}`);

@@ -70,15 +70,16 @@ export class Capture {
 export async function complaints(file: string): Promise<string[]> {
   const fields = [
     ...["frame.number", "ip.checksum.status", "tcp.checksum.status", "udp.checksum.status"],
-    ...["icmp.checksum.status", "_ws.malformed", "_ws.expert.severity", "_ws.expert.message"],
+    ...["icmp.checksum.status", "icmpv6.checksum.status"],
+    ...["_ws.malformed", "_ws.expert.severity", "_ws.expert.message"],
   ];
   const lines = await dissect(file, "", fields);
   return lines.flatMap((line) => {
-    const [number, ip, tcp, udp, icmp, malformed, severities, messages] = line.split("\t");
+    const [number, ip, tcp, udp, icmp, icmpv6, malformed, severities, messages] = line.split("\t");
     const found: string[] = [];
     const texts = messages?.split("|") ?? [];
-    const isError = icmp !== "" && (tcp !== "" || udp !== "");
-    for (const [protocol, states] of Object.entries({ ip, tcp, udp, icmp })) {
+    const isError = (icmp !== "" || icmpv6 !== "") && (tcp !== "" || udp !== "");
+    for (const [protocol, states] of Object.entries({ ip, tcp, udp, icmp, icmpv6 })) {
       // The first is the packet's own; the rest belong to a packet quoted in an ICMP error, and so
       // do all of its transport's: a quotation is mostly too short for its checksum.
       const isQuoted = isError && (protocol === "tcp" || protocol === "udp");

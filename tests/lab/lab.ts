@@ -35,6 +35,8 @@ done`;
 
 /** Namespaces that come and go together. */
 export class Lab implements AsyncDisposable {
+  /** In the order in which they were made. */
+  readonly hosts: Host[] = [];
   readonly #keeper: Background;
   readonly #enter: readonly string[];
   readonly #commands = new Set<Background>();
@@ -86,7 +88,10 @@ export class Lab implements AsyncDisposable {
     }
   }
 
-  /** A new host with nothing but its loopback interface, up. IPv6 is off: labs stay quiet. */
+  /**
+   * A new host with nothing but its loopback interface, up. IPv6 is off: labs stay quiet, unless
+   * `twins.ts` turns it on.
+   */
   async host(name: string): Promise<Host> {
     await this.must(["ip", "netns", "add", name]);
     const host = new Host(this, name);
@@ -97,6 +102,7 @@ export class Lab implements AsyncDisposable {
       nf=/proc/sys/net/bridge/bridge-nf-call-iptables
       if [ -e $nf ]; then echo 0 > $nf || true; fi
       ip link set lo up`);
+    this.hosts.push(host);
     return host;
   }
 
