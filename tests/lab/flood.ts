@@ -1,4 +1,4 @@
-/** Builds `flood.c` and runs it in the hosts of a lab: unsolicited frames. */
+/** Builds `flood.c`, or `flood6.c`, and runs it in the hosts of a lab: unsolicited frames. */
 import { fileURLToPath } from "node:url";
 import { type Background, must } from "../support/shell.ts";
 import type { Host, Lab } from "./lab.ts";
@@ -8,19 +8,22 @@ export interface Flood {
   readonly mac: string;
   readonly address: string;
   readonly seconds: number;
-  /** Default: SYNs. */
-  readonly kind?: "syn" | "datagram" | "ping";
+  /** Default: SYNs. Datagrams are over IPv4 only, the last two over IPv6. */
+  readonly kind?: "syn" | "datagram" | "ping" | "solicitation" | "advertisement";
   /** Frames a second; default: as fast as they leave. */
   readonly rate?: number;
   /** An address or a network, `ADDRESS/LENGTH`; default: from anywhere far away. */
   readonly from?: string;
+  /** Over IPv6: a network, in place of the address. */
+  readonly to?: string;
+  /** Over IPv4. */
   readonly ttl?: number;
 }
 
-/** Compiles the program into the lab's folder. */
-export async function buildFlood(lab: Lab): Promise<string> {
-  const program = `${lab.folder}/flood`;
-  const source = fileURLToPath(new URL("flood.c", import.meta.url));
+/** Compiles a family's program into the lab's folder. */
+export async function buildFlood(lab: Lab, name: "flood" | "flood6" = "flood"): Promise<string> {
+  const program = `${lab.folder}/${name}`;
+  const source = fileURLToPath(new URL(`${name}.c`, import.meta.url));
   await must(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", program, source]);
   return program;
 }

@@ -33,7 +33,7 @@ static void seed_random(void) {
   if (getrandom(&random_state, sizeof random_state, 0) < 0 || random_state == 0) random_state = 1;
 }
 
-static struct sockaddr_in endpoint(const char *address, const char *port) {
+static inline struct sockaddr_in endpoint(const char *address, const char *port) {
   struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(atoi(port))};
   if (inet_pton(AF_INET, address, &to.sin_addr) != 1) die("parse the address");
   return to;
