@@ -136,7 +136,7 @@ export function inSubnet6(words: Int32Array, at: number, subnet: Subnet6): boole
 }
 
 /** The part of a prefix's mask that belongs to word `i`. */
-function maskOfWord(prefixLength: number, i: number): number {
+export function maskOfWord(prefixLength: number, i: number): number {
   return maskOf(Math.min(Math.max(prefixLength - 32 * i, 0), 32));
 }
 
