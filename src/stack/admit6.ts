@@ -18,6 +18,7 @@ import {
   isUnspecified,
   solicitedNodeWord,
 } from "../wire/address6.ts";
+import { ChainFault } from "../wire/extension_headers.ts";
 import { PROTOCOL_ICMPV6 } from "../wire/ipv6.ts";
 import { OVER_IPV6, type Pdu } from "../wire/pdu.ts";
 
@@ -146,4 +147,23 @@ export function isHost6(words: Int32Array, at: number): boolean {
  */
 export function isOfOneLink({ addresses }: Readonly<Pdu>): boolean {
   return isLinkLocal(addresses[SOURCE_AT]!) || isLinkLocal(addresses[DESTINATION_AT]!);
+}
+
+/** The reason to count for a `ChainFault`. */
+export function reasonOfChainFault(fault: number): number {
+  switch (fault) {
+    case ChainFault["routing-header"]:
+      return Reason["routing-header"];
+    case ChainFault["unknown-option"]:
+      return Reason["header-option"];
+    case ChainFault["unknown-next-header"]:
+      return Reason["next-header"];
+    case ChainFault["incomplete-chain"]:
+      return Reason["fragment-tiny"];
+    case ChainFault["fragment-length"]:
+    case ChainFault["fragment-end"]:
+      return Reason["fragment-length"];
+    default:
+      return Reason["header-chain"];
+  }
 }

@@ -1,15 +1,24 @@
-/** The proxy's own ICMP messages (RFC 792): echo replies, and errors about dropped packets. */
+/**
+ * The proxy's own ICMP messages (RFC 792): echo replies, and errors about dropped packets. What is
+ * ICMPv6's alone is in `icmp6.ts`.
+ */
 import type { Address } from "../wire/address.ts";
 import type { Arena } from "../core/arena.ts";
 import type { Random } from "../core/random.ts";
 import { type Rate, rateOf, SourceBuckets } from "../core/source_buckets.ts";
 import { TokenBucket } from "../core/token_bucket.ts";
+import { type Chain, SILENT } from "../wire/extension_headers.ts";
 import { complement, delta16, sumBytes, updated } from "../wire/checksum.ts";
+import { ADDRESS6_WORDS } from "../wire/address6.ts";
 import * as ethernet from "../wire/ethernet.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
+import { PROTOCOL_ICMPV6 } from "../wire/ipv6.ts";
+import * as icmpv6 from "../wire/icmpv6.ts";
 import type { Pdu } from "../wire/pdu.ts";
-import { beginReply, sendReply } from "./reply.ts";
+import type { OwnAddresses6 } from "./admit6.ts";
+import { deservesError6, MAX_QUOTE6_BYTES } from "./icmp6.ts";
+import { beginReply, layer4Of, sendReply } from "./reply.ts";
 
 /** RFC 1812 §4.3.2.3: an error quotes as much as fits into a datagram of 576 bytes. */
 export const MAX_QUOTE_BYTES: number = 576 - ipv4.IPV4_MIN_BYTES - icmpv4.ICMP_BYTES;
@@ -19,14 +28,14 @@ const ERRORS_PER_SECOND = 100;
 const ERRORS_AT_ONCE = 50;
 const TO_ONE = rateOf(20, 20);
 
-/** "Fragmentation needed" to one connection, or to a source without one. */
+/** "Fragmentation needed" and "packet too big" to one connection, or to a source without one. */
 const TOO_LONG = rateOf(100, 100);
 
 /** Most connections and sources with a limit of their own. */
 const MAX_BUCKETS = 1 << 15;
 
-// First word of a bucket's key: what it limits; the second is an address, or a connection's
-// reference.
+// First word of a bucket's key: what it limits; then an address, a connection's reference, or of
+// IPv6 the upper half of an address: one host has as many as it likes of the lower ones.
 const OF_SOURCE = 0;
 const TOO_LONG_OF_SOURCE = 1;
 const TOO_LONG_OF_CONNECTION = 2;
@@ -64,6 +73,8 @@ export class IcmpErrors {
   readonly #random: Random;
   readonly #all: TokenBucket;
   readonly #buckets: SourceBuckets;
+  /** Made for the first error about IPv6. */
+  #buckets6: SourceBuckets | null = null;
 
   constructor(random: Random, nowMs: number) {
     this.#random = random;
@@ -91,7 +102,7 @@ export class IcmpErrors {
     if (!this.#mayTell(pdu, type, code, nowMs)) return false;
     const quoted = Math.min(MAX_QUOTE_BYTES, pdu.end - pdu.ip);
     const l4Bytes = icmpv4.ICMP_BYTES + quoted;
-    const icmp = beginReply(arena, pdu, {
+    const frame = beginReply(arena, pdu, {
       src: own,
       protocol: ipv4.PROTOCOL_ICMP,
       l4Bytes,
@@ -99,12 +110,87 @@ export class IcmpErrors {
       id: this.#random.uint32() & 0xffff,
       flags: 0,
     });
-    if (icmp < 0) return false;
+    if (frame < 0) return false;
     const { bytes, view } = arena;
+    const icmp = layer4Of(view, frame);
     icmpv4.writeHeader(view, icmp, type, code, rest);
     bytes.copyWithin(icmp + icmpv4.ICMP_BYTES, pdu.ip, pdu.ip + quoted);
     icmpv4.setChecksum(view, icmp, complement(sumBytes(view, icmp, l4Bytes, 0)));
-    return sendReply(arena, icmp, l4Bytes);
+    return sendReply(arena, frame, l4Bytes);
+  }
+
+  /**
+   * As `send`, an ICMPv6 error about a packet of IPv6, from one of the proxy's addresses on the
+   * link. The chain of `pdu` need not have been whole.
+   */
+  send6(
+    arena: Arena,
+    pdu: Pdu,
+    own: OwnAddresses6,
+    type: number,
+    code: number,
+    rest: number,
+    nowMs: number,
+  ): boolean {
+    if (!deservesError6(arena.view, pdu, own, type, code, rest)) return false;
+    if (!this.#mayTell6(pdu, type, nowMs)) return false;
+    const quoted = Math.min(MAX_QUOTE6_BYTES, pdu.end - pdu.ip);
+    const l4Bytes = icmpv6.ICMPV6_BYTES + quoted;
+    const at = ADDRESS6_WORDS * own.sourceFor(pdu);
+    const frame = beginReply(arena, pdu, {
+      src: own.words.subarray(at, at + ADDRESS6_WORDS),
+      protocol: PROTOCOL_ICMPV6,
+      l4Bytes,
+      tos: 0,
+      id: 0,
+      flags: 0,
+    });
+    if (frame < 0) return false;
+    const { bytes, view } = arena;
+    ethernet.setSource(view, frame, own.mac.hi, own.mac.lo); // the frame may have been a group's
+    const icmp = layer4Of(view, frame);
+    icmpv6.writeHeader(view, icmp, type, code, rest);
+    bytes.copyWithin(icmp + icmpv6.ICMPV6_BYTES, pdu.ip, pdu.ip + quoted);
+    icmpv6.writeChecksum(view, frame + ethernet.ETHERNET_BYTES, icmp, icmp + l4Bytes);
+    return sendReply(arena, frame, l4Bytes);
+  }
+
+  /**
+   * Tells the sender what is wrong with the chain of extension headers of `pdu`, if it was for the
+   * proxy and its sender may be told; false if nothing is sent.
+   */
+  tellChainFault(
+    arena: Arena,
+    pdu: Pdu,
+    own: OwnAddresses6,
+    chain: Readonly<Chain>,
+    nowMs: number,
+  ): boolean {
+    const { code, pointer } = chain;
+    const { addresses } = pdu;
+    if (code === SILENT || !(own.has(addresses, 4) || own.listensTo(addresses, 4))) return false;
+    const type = icmpv6.ICMPV6_PARAMETER_PROBLEM;
+    return this.send6(arena, pdu, own, type, code, pointer, nowMs);
+  }
+
+  #mayTell6({ addresses, flow }: Pdu, type: number, nowMs: number): boolean {
+    if (type !== icmpv6.ICMPV6_PACKET_TOO_BIG) {
+      return this.#take6(OF_SOURCE, addresses[0]!, addresses[1]!, TO_ONE, nowMs) &&
+        this.#all.take(nowMs);
+    }
+    return flow >= 0
+      ? this.#take6(TOO_LONG_OF_CONNECTION, flow, 0, TOO_LONG, nowMs)
+      : this.#take6(TOO_LONG_OF_SOURCE, addresses[0]!, addresses[1]!, TOO_LONG, nowMs);
+  }
+
+  #take6(kind: number, word0: number, word1: number, rate: Rate, nowMs: number): boolean {
+    const random = this.#random;
+    this.#buckets6 ??= new SourceBuckets({ keyWords: 3, maxBuckets: MAX_BUCKETS, random });
+    const { key } = this.#buckets6;
+    key[0] = kind;
+    key[1] = word0;
+    key[2] = word1;
+    return this.#buckets6.take(rate, nowMs);
   }
 
   #mayTell(pdu: Pdu, type: number, code: number, nowMs: number): boolean {

@@ -4,12 +4,14 @@
  * messages.
  */
 import { delta16, updated } from "../wire/checksum.ts";
-import { MIN_MTU_BYTES } from "../wire/ipv4.ts";
-import type { Pdu } from "../wire/pdu.ts";
+import { IPV4_MIN_BYTES, MIN_MTU_BYTES } from "../wire/ipv4.ts";
+import { IPV6_BYTES, MIN_MTU6_BYTES } from "../wire/ipv6.ts";
+import { OVER_IPV6, type Pdu } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 
-/** IPv4 and TCP headers without options: what RFC 6691 §2 leaves out of an MSS. */
-const HEADER_BYTES = 40;
+/** IP and TCP headers without options: what RFC 6691 §2 leaves out of an MSS. */
+const HEADER_BYTES = IPV4_MIN_BYTES + tcp.TCP_MIN_BYTES;
+const HEADER6_BYTES = IPV6_BYTES + tcp.TCP_MIN_BYTES;
 
 /** `pdu` is a TCP segment with SYN. An MSS that fits `mtuBytes` stays, and none is added. */
 export function clampMss(view: DataView, pdu: Pdu, mtuBytes: number): void {
@@ -17,7 +19,9 @@ export function clampMss(view: DataView, pdu: Pdu, mtuBytes: number): void {
   if (option < 0) return;
   const at = option + 2;
   const announced = view.getUint16(at);
-  const most = Math.max(MIN_MTU_BYTES, mtuBytes) - HEADER_BYTES;
+  const most = (pdu.protocol & OVER_IPV6) === 0
+    ? Math.max(MIN_MTU_BYTES, mtuBytes) - HEADER_BYTES
+    : Math.max(MIN_MTU6_BYTES, mtuBytes) - HEADER6_BYTES;
   if (announced <= most) return;
   view.setUint16(at, most);
   if (pdu.partialChecksum !== 0) return;

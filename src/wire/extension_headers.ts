@@ -174,7 +174,8 @@ export function walkChain(view: DataView, ip: number, end: number, chain: Chain)
   return checkUpperLayer(view, ip, end, chain);
 }
 
-function isExtension(protocol: number): boolean {
+/** True for a header of which the length is known, whatever it says. */
+export function isExtension(protocol: number): boolean {
   return protocol === HEADER_HOP_BY_HOP || protocol === HEADER_ROUTING ||
     protocol === HEADER_FRAGMENT || protocol === HEADER_DESTINATION;
 }

@@ -1,9 +1,19 @@
 import assert from "node:assert/strict";
 import { Arena } from "../../src/core/arena.ts";
 import { SeededRandom } from "../../src/core/random.ts";
-import { sendReset } from "../../src/stack/reset.ts";
+import {
+  makeReset,
+  RESET6_FRAME_BYTES,
+  RESET_FRAME_BYTES,
+  sendReset,
+} from "../../src/stack/reset.ts";
+import { parseAddress } from "../../src/wire/address.ts";
+import { parseAddress6 } from "../../src/wire/address6.ts";
 import { buildTcp, bytesOf, readTcp, type Tcp } from "../support/frames.ts";
+import { buildTcp6, readTcp6, ROUTER_ALERT } from "../support/frames6.ts";
+import { judge, tsharkTest } from "../support/tshark.ts";
 import { decoded, decodeInto, FRAME_OFFSET, takeSent } from "../wire/place.ts";
+import { decoded6 } from "../wire/place6.ts";
 
 /** What every RST has of the default segment: turned around, and no more than it needs. */
 const TURNED: Partial<Tcp> = {
@@ -57,7 +67,54 @@ for (const [what, segment, expected] of CASES) {
     assert.partialDeepStrictEqual(readTcp(frame), { ...TURNED, ...expected });
     assert.equal(frame.length, 14 + 20 + 20);
   });
+
+  Deno.test(`sendReset answers ${what} over IPv6 likewise`, () => {
+    const { fragment: _, options: __, tos: ___, ttl: ____, ...fields } = TURNED;
+    const own = {
+      src: "2001:db8::64",
+      dst: "2001:db8::fe",
+      hopLimit: 64,
+      trafficClass: 0,
+      flowLabel: 0,
+      headers: [],
+    };
+    for (const more of [{}, { headers: [ROUTER_ALERT], trafficClass: 255, flowLabel: 9 }]) {
+      const { flags, seq, ack, payload, tcpOptions } = segment;
+      const given = Object.entries({ flags, seq, ack, payload, tcpOptions, ...more });
+      const frame = buildTcp6(Object.fromEntries(given.filter(([, value]) => value !== undefined)));
+      const { arena, pdu } = decoded6(frame);
+      assert.ok(sendReset(arena, pdu, { uint32: () => assert.fail("draws nothing") }));
+      const [sent, ...others] = takeSent(arena);
+      assert.partialDeepStrictEqual(readTcp6(sent!), { ...fields, ...own, ...expected });
+      assert.deepEqual([sent!.length, others.length], [14 + 40 + 20, 0]);
+    }
+  });
 }
+
+Deno.test("makeReset makes the frame of either family, but for Ethernet addresses", () => {
+  const { arena } = decoded(buildTcp());
+  const numbers = { srcPort: 2000, dstPort: 40_000, seq: -5, ack: 77 };
+  const random = new SeededRandom(1);
+  const families: [Partial<Tcp>, number][] = [
+    [{ src: "192.168.0.100", dst: "192.168.0.254" }, RESET_FRAME_BYTES],
+    [{ src: "2001:db8::64", dst: "fe80::7" }, RESET6_FRAME_BYTES],
+  ];
+  for (const [{ src, dst }, lengthBytes] of families) {
+    const isIpv6 = lengthBytes === RESET6_FRAME_BYTES;
+    const parse = (text: string) => isIpv6 ? parseAddress6(text) : parseAddress(text);
+    const addresses = { src: parse(src!), dst: parse(dst!) };
+    const at = makeReset(arena, { ...addresses, ...numbers }, random);
+    const frame = arena.bytes.slice(at, at + lengthBytes);
+    const expected = { src, dst, ...numbers, seq: 0xffff_fffb, flags: "RA", window: 0 };
+    assert.partialDeepStrictEqual((isIpv6 ? readTcp6 : readTcp)(frame), expected);
+  }
+});
+
+tsharkTest("tshark finds nothing wrong with an RST over IPv6", async () => {
+  const { arena, pdu } = decoded6(buildTcp6({ flags: "S", payload: data }));
+  sendReset(arena, pdu, new SeededRandom(1));
+  assert.deepEqual(await judge(takeSent(arena)), []);
+});
 
 Deno.test("sendReset never answers an RST", () => {
   for (const flags of ["R", "RA", "RP"]) assert.equal(answer({ flags }), null);
