@@ -2,11 +2,8 @@
  * One datagram whose fragments are being collected: its parts in order, and whether a further
  * fragment fits them. `reassembly.ts` has all datagrams, and their limits.
  */
-import type { Address } from "../wire/address.ts";
 import type { Arena } from "../core/arena.ts";
 import { ETHERNET_BYTES } from "../wire/ethernet.ts";
-import type { Pdu } from "../wire/pdu.ts";
-import { MAX_QUOTE_BYTES } from "./icmp.ts";
 
 /** Memory that a datagram and a fragment are assumed to take in addition to their buffers. */
 export const DATAGRAM_COST_BYTES = 512;
@@ -17,7 +14,7 @@ const PART_COST_BYTES = 64;
  */
 export const BUFFER_BYTES = 2048;
 
-/** A fragment's data; the first fragment's Ethernet and IP headers precede it. */
+/** A fragment's data; the first fragment's headers precede it, as they came. */
 export class Part {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Where it begins and ends in the datagram's data, in bytes. */
@@ -34,13 +31,16 @@ export class Part {
   }
 }
 
-/** The datagrams of one source address. */
+/** The datagrams of one source. */
 export interface Source {
-  readonly address: Address;
+  readonly key: SourceKey;
   /** The oldest first. */
   readonly datagrams: Datagram[];
   heldBytes: number;
 }
+
+/** What stands for a source: an address, or the network of one host. */
+export type SourceKey = number | string;
 
 export class Datagram {
   /** In the order of `start`; they never overlap. */
@@ -77,10 +77,10 @@ export class Datagram {
   }
 }
 
-/** True if the part at `index` is the same fragment, byte for byte. */
+/** True if the part at `index` is the same fragment, byte for byte; its data is at `data`. */
 export function isDuplicate(
   arena: Arena,
-  pdu: Pdu,
+  data: number,
   datagram: Datagram,
   index: number,
   start: number,
@@ -91,7 +91,7 @@ export function isDuplicate(
   if (held === undefined || held.start !== start || held.end !== end) return false;
   if (isLast !== (datagram.endBytes === end)) return false;
   for (let i = 0; i < end - start; i++) {
-    if (held.bytes[held.headerBytes + i] !== arena.bytes[pdu.l4 + i]) return false;
+    if (held.bytes[held.headerBytes + i] !== arena.bytes[data + i]) return false;
   }
   return true;
 }
@@ -113,12 +113,15 @@ export function isContradiction(
   return datagram.endBytes >= 0 && (isLast || end > datagram.endBytes);
 }
 
-/** The part of the first fragment's frame that an ICMP error quotes, or null. */
-export function startOf({ parts }: Datagram): Uint8Array<ArrayBuffer> | null {
+/** The first fragment's frame, as far as an ICMP error quotes its packet, or null. */
+export function startOf(
+  { parts }: Datagram,
+  quoteBytes: number,
+): Uint8Array<ArrayBuffer> | null {
   const [first] = parts;
   if (first === undefined || first.start !== 0) return null;
   return first.bytes.slice(
     0,
-    Math.min(first.headerBytes + first.end, ETHERNET_BYTES + MAX_QUOTE_BYTES),
+    Math.min(first.headerBytes + first.end, ETHERNET_BYTES + quoteBytes),
   );
 }

@@ -1,10 +1,14 @@
 /**
- * Fragments IPv4 packets that are longer than the MTU (RFC 791 §3.2).
+ * Fragments packets that are longer than the MTU, or came in fragments: of IPv4 (RFC 791 §3.2)
  *
  *     | Ethernet | IP, all options | data 0 … n | … | … |     one frame, becomes
  *
  *     | Ethernet | IP, all options    | data 0 … n |          in place
  *     | Ethernet | IP, copied options | data n … m |          in scratch space, one for each
+ *
+ * and of IPv6 those that came in fragments (RFC 8200 §4.5), as nobody else may cut one:
+ *
+ *     | Ethernet | IPv6, headers | fragment header | data n … m |   in scratch space, all of them
  *
  * Each fragmented packet gets an identification of the proxy's own. Otherwise two clients' packets
  * could have the same (source, destination, protocol, identification) at a backend, which would mix
@@ -15,13 +19,25 @@ import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
 import { complement, sumBytes } from "../wire/checksum.ts";
 import { ETHERNET_BYTES } from "../wire/ethernet.ts";
+import {
+  extensionBytes,
+  FRAGMENT_BYTES,
+  HEADER_FRAGMENT,
+  HEADER_HOP_BY_HOP,
+  HEADER_ROUTING,
+  isExtension,
+  MORE_FRAGMENTS6,
+  writeFragmentHeader,
+} from "../wire/extension_headers.ts";
 import * as ipv4 from "../wire/ipv4.ts";
-import type { Pdu } from "../wire/pdu.ts";
+import * as ipv6 from "../wire/ipv6.ts";
+import { OVER_IPV6, type Pdu } from "../wire/pdu.ts";
 import * as vnet from "../wire/vnet.ts";
 
 /**
  * A packet that was received in fragments is sent in fragments no longer than those (a router on
- * the path may need them that short), but not shorter than what every host accepts (RFC 791 §3.1).
+ * the path may need them that short), but not shorter than what every host accepts (RFC 791 §3.1)
+ * or, of IPv6, every link.
  */
 const MIN_FRAGMENT_BYTES = 576;
 
@@ -43,10 +59,13 @@ export function leavesWhole({ view }: Arena, pdu: Pdu, mtuBytes: number): boolea
 
 /** Longest packet or fragment that the PDU may be sent in. */
 function limitOf(pdu: Pdu, mtuBytes: number): number {
-  const mtu = Math.max(ipv4.MIN_MTU_BYTES, mtuBytes);
-  return pdu.fragmentBytes === 0
-    ? mtu
-    : Math.min(mtu, Math.max(MIN_FRAGMENT_BYTES, pdu.fragmentBytes));
+  const isIpv6 = (pdu.protocol & OVER_IPV6) !== 0;
+  const mtu = Math.max(isIpv6 ? ipv6.MIN_MTU6_BYTES : ipv4.MIN_MTU_BYTES, mtuBytes);
+  if (pdu.fragmentBytes === 0) return mtu;
+  return Math.min(
+    mtu,
+    Math.max(isIpv6 ? ipv6.MIN_MTU6_BYTES : MIN_FRAGMENT_BYTES, pdu.fragmentBytes),
+  );
 }
 
 export class Fragmenter {
@@ -74,9 +93,10 @@ export class Fragmenter {
       vnet.setSegmentBytes(view, frame, room);
       return send(frame, end - frame);
     }
-    const headerBytes = ipv4.headerBytes(view, ip);
     const limitBytes = limitOf(pdu, mtuBytes);
     vnet.completeChecksum(view, frame, end); // the interface can't compute it over fragments
+    if ((pdu.protocol & OVER_IPV6) !== 0) return this.#split6(arena, pdu, limitBytes, send);
+    const headerBytes = ipv4.headerBytes(view, ip);
     this.#identifications ??= new Identifications(this.#random);
     ipv4.setIdentification(view, ip, this.#identifications.next());
 
@@ -104,6 +124,57 @@ export class Fragmenter {
     }
     return reason;
   }
+
+  #split6(arena: Arena, pdu: Pdu, limitBytes: number, send: SendFragment): number {
+    const { bytes, view } = arena;
+    const { frame, ip, end } = pdu;
+    const named = lastUnfragmentable(view, ip);
+    const data = behind(view, ip, named);
+    const nextHeader = view.getUint8(named);
+    const identification = this.#random.uint32() | 0;
+    const headerBytes = data - ip + FRAGMENT_BYTES;
+    for (let at = data; at < end;) {
+      const isLast = headerBytes + end - at <= limitBytes;
+      const dataBytes = isLast ? end - at : (limitBytes - headerBytes) & ~7;
+      const fragment = arena.scratch(ETHERNET_BYTES + headerBytes + dataBytes);
+      if (fragment < 0) return Reason["no-buffer"];
+      bytes.copyWithin(fragment, frame, data);
+      view.setUint8(fragment + named - frame, HEADER_FRAGMENT);
+      const payloadBytes = headerBytes - ipv6.IPV6_BYTES + dataBytes;
+      ipv6.setPayloadLength(view, fragment + ETHERNET_BYTES, payloadBytes);
+      const header = fragment + data - frame;
+      const place = at - data | (isLast ? 0 : MORE_FRAGMENTS6);
+      writeFragmentHeader(view, header, nextHeader, place, identification);
+      bytes.copyWithin(header + FRAGMENT_BYTES, at, at + dataBytes);
+      const reason = send(fragment, ETHERNET_BYTES + headerBytes + dataBytes);
+      if (reason !== 0) return reason;
+      at += dataBytes;
+    }
+    return 0;
+  }
+}
+
+/**
+ * Offset of the byte that names what follows the headers of a packet that each fragment has: those
+ * up to a routing header, or hop-by-hop options (RFC 8200 §4.5). It is the first of the last one of
+ * them.
+ */
+function lastUnfragmentable(view: DataView, ip: number): number {
+  let named = ip + ipv6.NEXT_HEADER;
+  let protocol = view.getUint8(named);
+  for (let at = ip + ipv6.IPV6_BYTES; isExtension(protocol);) {
+    if (protocol === HEADER_HOP_BY_HOP || protocol === HEADER_ROUTING) named = at;
+    const lengthBytes = extensionBytes(view, at, protocol);
+    protocol = view.getUint8(at);
+    at += lengthBytes;
+  }
+  return named;
+}
+
+/** Where the headers end of which that byte is in the last. */
+function behind(view: DataView, ip: number, named: number): number {
+  if (named === ip + ipv6.NEXT_HEADER) return ip + ipv6.IPV6_BYTES;
+  return named + extensionBytes(view, named, HEADER_HOP_BY_HOP);
 }
 
 /** Writes what differs from fragment to fragment. */
@@ -137,7 +208,8 @@ class Identifications {
   }
 }
 
-/** True if the PDU's DF bit is set. */
+/** True if the PDU's DF bit is set; over IPv6 unless it came in fragments. */
 export function dontFragment(view: DataView, pdu: Pdu): boolean {
+  if ((pdu.protocol & OVER_IPV6) !== 0) return pdu.fragmentBytes === 0;
   return (ipv4.flagsAndOffset(view, pdu.ip) & ipv4.DONT_FRAGMENT) !== 0;
 }

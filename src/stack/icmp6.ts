@@ -7,6 +7,7 @@ import { ADDRESS6_WORDS, isMulticast6 } from "../wire/address6.ts";
 import { delta16, deltaAddress6 } from "../wire/checksum.ts";
 import * as ethernet from "../wire/ethernet.ts";
 import {
+  extensionBytes,
   FRAGMENT_BYTES,
   FRAGMENT_OFFSET6,
   fragmentFlagsAndOffset,
@@ -69,11 +70,12 @@ function mayBeError(view: DataView, { ip, end }: Pdu): boolean {
   for (let count = 0; isExtension(protocol); count++) {
     if (count > MAX_HEADERS) return true;
     if (end - at < FRAGMENT_BYTES) return false;
-    const isFragment = protocol === HEADER_FRAGMENT;
+    const lengthBytes = extensionBytes(view, at, protocol);
+    const isLater = protocol === HEADER_FRAGMENT &&
+      (fragmentFlagsAndOffset(view, at) & FRAGMENT_OFFSET6) !== 0;
     protocol = view.getUint8(at);
-    const isLater = isFragment && (fragmentFlagsAndOffset(view, at) & FRAGMENT_OFFSET6) !== 0;
     if (isLater) return protocol === ipv6.PROTOCOL_ICMPV6;
-    at += isFragment ? FRAGMENT_BYTES : (view.getUint8(at + 1) + 1) * 8;
+    at += lengthBytes;
   }
   if (protocol !== ipv6.PROTOCOL_ICMPV6) return false;
   const type = at < end ? icmpv6.type(view, at) : 0;

@@ -1,6 +1,6 @@
 /**
- * Reassembles fragmented IPv4 datagrams (RFC 791 §3.2, RFC 1122 §3.3.2), so that policy, translator
- * and echo server see whole packets only.
+ * Reassembles fragmented datagrams of one family, so that policy, translator and echo server see
+ * whole packets only. How a family's fragments look says `fragment_format.ts`.
  *
  *     add(fragment) ─┬─ copied, waits for the others                         0
  *                    ├─ was the last missing one: the datagram, in scratch   frame offset
@@ -8,8 +8,7 @@
  *
  * Fragments may come in any order; an exact duplicate is ignored. Any other overlap, or a
  * contradiction about the datagram's length, drops the datagram and all its later fragments: no
- * honest sender does that (RFC 5722 for IPv6; "teardrop"). A fragment that splits the TCP header is
- * dropped too (RFC 1858).
+ * honest sender does that (RFC 5722 for IPv6; "teardrop").
  *
  * Waiting datagrams are bounded in number, bytes and time. Above a bound the oldest is dropped,
  * first of a source above its own bound: a datagram whose fragments arrive in succession gets
@@ -18,11 +17,7 @@
  */
 import type { Arena } from "../core/arena.ts";
 import { HELD, Reason } from "../core/reason.ts";
-import { complement, sumBytes } from "../wire/checksum.ts";
-import { ETHERNET_BYTES } from "../wire/ethernet.ts";
-import * as ipv4 from "../wire/ipv4.ts";
 import type { Pdu } from "../wire/pdu.ts";
-import * as tcp from "../wire/tcp.ts";
 import {
   BUFFER_BYTES,
   Datagram,
@@ -31,11 +26,10 @@ import {
   isDuplicate,
   Part,
   type Source,
+  type SourceKey,
   startOf,
 } from "./datagram.ts";
-
-/** From the first fragment received; RFC 1122 §3.3.2 asks for 60 s, Linux uses 30. */
-export const REASSEMBLY_TIMEOUT_MS = 30_000;
+import { type FragmentFormat, FRAGMENTS4 } from "./fragment_format.ts";
 
 /** Most datagrams and bytes that wait, in all and from one source. */
 export const MAX_DATAGRAMS = 1024;
@@ -45,10 +39,6 @@ export const MAX_SOURCE_BYTES = 1 << 20;
 
 /** Most datagrams that one call of `expire` times out. */
 const EXPIRED_AT_ONCE = 64;
-
-const MAX_PACKET_BYTES = 65_535;
-
-const CONGESTION_EXPERIENCED = 3;
 
 export interface ReassemblyEvents {
   /** Fragments that waited were dropped. */
@@ -62,16 +52,18 @@ export interface ReassemblyEvents {
 
 export class Reassembly {
   readonly #events: ReassemblyEvents;
+  readonly #format: FragmentFormat;
   /** The oldest first. */
   readonly #datagrams = new Map<string, Datagram>();
-  readonly #sources = new Map<number, Source>();
+  readonly #sources = new Map<SourceKey, Source>();
   /** Free buffers; with those in use never more than fit into `MAX_HELD_BYTES`. */
   readonly #spare: Part[] = [];
   #heldBytes = 0;
   #longestBytes = 0;
 
-  constructor(events: ReassemblyEvents) {
+  constructor(events: ReassemblyEvents, format: FragmentFormat = FRAGMENTS4) {
     this.#events = events;
+    this.#format = format;
   }
 
   /** Known datagrams, including those whose further fragments are to be dropped. */
@@ -90,32 +82,33 @@ export class Reassembly {
   }
 
   /**
-   * Takes a fragment that `decodeIpv4` has accepted. Returns HELD when it waits, is a duplicate, or
+   * Takes a fragment whose own headers were decoded. Returns HELD when it waits, is a duplicate, or
    * was evicted at once; the frame's offset when the datagram is complete (a new frame in scratch
    * space, with the first fragment's Ethernet header, TTL and options); or a reason to drop it.
    */
   add(arena: Arena, pdu: Pdu, nowMs: number): number {
-    const word = ipv4.flagsAndOffset(arena.view, pdu.ip);
-    const start = (word & ipv4.FRAGMENT_OFFSET) * 8;
-    const isLast = (word & ipv4.MORE_FRAGMENTS) === 0;
-    const fault = faultOf(arena.view, pdu, start, isLast);
+    const { view } = arena;
+    const format = this.#format;
+    const start = format.startOf(view, pdu);
+    const isLast = format.isLast(view, pdu);
+    const fault = format.faultOf(view, pdu, start, isLast);
     if (fault !== 0) return fault;
 
-    const datagram = this.#obtain(arena.view, pdu, nowMs);
+    const datagram = this.#obtain(view, pdu, nowMs);
     if (datagram.verdict !== 0) return datagram.verdict;
-    const end = start + pdu.end - pdu.l4;
+    const data = format.dataOf(pdu);
+    const end = start + pdu.end - data;
     const index = datagram.indexOf(start);
-    if (isDuplicate(arena, pdu, datagram, index, start, end, isLast)) return HELD;
+    if (isDuplicate(arena, data, datagram, index, start, end, isLast)) return HELD;
     if (isContradiction(datagram, index, start, end, isLast)) {
       return this.#condemn(datagram, Reason["fragment-overlap"]);
     }
 
-    const part = this.#keep(arena, pdu, start, end);
+    const part = this.#keep(arena, pdu, data, start, end);
     datagram.parts.splice(index, 0, part);
     datagram.dataBytes += end - start;
     datagram.longestBytes = Math.max(datagram.longestBytes, pdu.totalLength);
-    const ecn = ipv4.tos(arena.view, pdu.ip) & CONGESTION_EXPERIENCED;
-    if (ecn === CONGESTION_EXPERIENCED) datagram.congested = true;
+    if (format.isCongested(view, pdu)) datagram.congested = true;
     if (isLast) datagram.endBytes = end;
     this.#charge(datagram, part.costBytes);
     if (datagram.dataBytes === datagram.endBytes) return this.#complete(arena, datagram);
@@ -127,23 +120,23 @@ export class Reassembly {
   expire(nowMs: number): void {
     let left = EXPIRED_AT_ONCE;
     for (const datagram of this.#datagrams.values()) {
-      if (left-- === 0 || nowMs - datagram.startedMs < REASSEMBLY_TIMEOUT_MS) return;
+      if (left-- === 0 || nowMs - datagram.startedMs < this.#format.timeoutMs) return;
       this.#timeOut(datagram);
     }
   }
 
   #obtain(view: DataView, pdu: Pdu, nowMs: number): Datagram {
-    const id = ipv4.identification(view, pdu.ip);
-    const key = `${pdu.src} ${pdu.dst} ${pdu.protocol} ${id}`;
+    const key = this.#format.keyOf(view, pdu);
     const known = this.#datagrams.get(key);
     if (known !== undefined) {
-      if (nowMs - known.startedMs < REASSEMBLY_TIMEOUT_MS) return known;
+      if (nowMs - known.startedMs < this.#format.timeoutMs) return known;
       this.#timeOut(known);
     }
-    let source = this.#sources.get(pdu.src);
+    const sourceKey = this.#format.sourceOf(pdu);
+    let source = this.#sources.get(sourceKey);
     if (source === undefined) {
-      source = { address: pdu.src, datagrams: [], heldBytes: 0 };
-      this.#sources.set(pdu.src, source);
+      source = { key: sourceKey, datagrams: [], heldBytes: 0 };
+      this.#sources.set(sourceKey, source);
     }
     const datagram = new Datagram(key, source, nowMs);
     this.#datagrams.set(key, datagram);
@@ -154,24 +147,24 @@ export class Reassembly {
   }
 
   /** A copy of the fragment. */
-  #keep({ bytes }: Arena, pdu: Pdu, start: number, end: number): Part {
-    const from = start === 0 ? pdu.frame : pdu.l4;
+  #keep({ bytes }: Arena, pdu: Pdu, data: number, start: number, end: number): Part {
+    const from = start === 0 ? pdu.frame : data;
     const lengthBytes = pdu.end - from;
     const part = (lengthBytes <= BUFFER_BYTES ? this.#spare.pop() : undefined) ??
       new Part(Math.max(lengthBytes, BUFFER_BYTES));
     part.bytes.set(bytes.subarray(from, pdu.end));
     part.start = start;
     part.end = end;
-    part.headerBytes = pdu.l4 - from;
+    part.headerBytes = data - from;
     return part;
   }
 
   /** Builds the whole datagram as a frame; without buffer space its fragments are dropped. */
   #complete(arena: Arena, datagram: Datagram): number {
-    const { parts, endBytes } = datagram;
-    const headerBytes = parts[0]!.headerBytes;
-    const totalLength = headerBytes - ETHERNET_BYTES + endBytes;
-    const tooLong = totalLength > MAX_PACKET_BYTES;
+    const { parts, endBytes, congested } = datagram;
+    const { headerBytes } = parts[0]!;
+    const format = this.#format;
+    const tooLong = headerBytes + endBytes > format.maxFrameBytes;
     const frame = tooLong ? -1 : arena.scratch(headerBytes + endBytes);
     if (frame < 0) {
       const reason = Reason[tooLong ? "fragment-length" : "no-buffer"];
@@ -179,22 +172,16 @@ export class Reassembly {
       this.#remove(datagram);
       return reason;
     }
-    const { bytes, view } = arena;
+    const { bytes } = arena;
     let to = frame;
     for (const part of parts) {
       const partBytes = part.headerBytes + part.end - part.start;
       bytes.set(part.bytes.subarray(0, partBytes), to);
       to += partBytes;
     }
-    const ip = frame + ETHERNET_BYTES;
-    ipv4.setTotalLength(view, ip, totalLength);
-    ipv4.setFlagsAndOffset(view, ip, 0);
-    if (datagram.congested) ipv4.setTos(view, ip, ipv4.tos(view, ip) | CONGESTION_EXPERIENCED);
-    ipv4.setChecksum(view, ip, 0);
-    ipv4.setChecksum(view, ip, complement(sumBytes(view, ip, headerBytes - ETHERNET_BYTES, 0)));
     this.#longestBytes = datagram.longestBytes;
     this.#remove(datagram);
-    return frame;
+    return format.finish(arena, frame, frame + headerBytes, endBytes, congested);
   }
 
   /** Drops the datagram's fragments, and has later ones dropped too. Returns the reason. */
@@ -209,7 +196,7 @@ export class Reassembly {
   #timeOut(datagram: Datagram): void {
     if (datagram.verdict === 0) {
       this.#events.dropped(Reason["fragment-timeout"], datagram.parts.length);
-      this.#events.timedOut(startOf(datagram));
+      this.#events.timedOut(startOf(datagram, this.#format.quoteBytes));
     }
     this.#remove(datagram);
   }
@@ -235,7 +222,7 @@ export class Reassembly {
     const { source } = datagram;
     this.#datagrams.delete(datagram.key);
     source.datagrams.splice(source.datagrams.indexOf(datagram), 1);
-    if (source.datagrams.length === 0) this.#sources.delete(source.address);
+    if (source.datagrams.length === 0) this.#sources.delete(source.key);
     this.#charge(datagram, -datagram.costBytes);
     this.#release(datagram);
   }
@@ -253,18 +240,4 @@ export class Reassembly {
     datagram.source.heldBytes += bytes;
     this.#heldBytes += bytes;
   }
-}
-
-/** The reason to drop a fragment by itself, or 0. */
-function faultOf(view: DataView, pdu: Pdu, start: number, isLast: boolean): number {
-  const lengthBytes = pdu.end - pdu.l4;
-  const cut = !isLast && (lengthBytes & 7) !== 0;
-  if (lengthBytes === 0 || cut || pdu.l4 - pdu.ip + start + lengthBytes > MAX_PACKET_BYTES) {
-    return Reason["fragment-length"];
-  }
-  // Every other header that is read fits into the 8 bytes that a first fragment has at least.
-  if (pdu.protocol !== ipv4.PROTOCOL_TCP || start >= tcp.TCP_MIN_BYTES) return 0;
-  const isWhole = start === 0 && lengthBytes >= tcp.TCP_MIN_BYTES &&
-    lengthBytes >= tcp.headerBytes(view, pdu.l4);
-  return isWhole ? 0 : Reason["fragment-tiny"];
 }

@@ -228,10 +228,14 @@ function readHeader(view: DataView, ip: number, end: number, chain: Chain): numb
   return found;
 }
 
-/** A fragment header has no length field. */
 function lengthOf(view: DataView, chain: Chain): number {
-  if (chain.protocol === HEADER_FRAGMENT) return FRAGMENT_BYTES;
-  return (view.getUint8(chain.l4 + LENGTH) + 1) * UNIT_BYTES;
+  return extensionBytes(view, chain.l4, chain.protocol);
+}
+
+/** Length of the extension header at `header`; a fragment header has no field for it. */
+export function extensionBytes(view: DataView, header: number, protocol: number): number {
+  if (protocol === HEADER_FRAGMENT) return FRAGMENT_BYTES;
+  return (view.getUint8(header + LENGTH) + 1) * UNIT_BYTES;
 }
 
 function readFragment(view: DataView, ip: number, end: number, chain: Chain): number {

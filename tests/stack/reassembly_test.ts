@@ -8,8 +8,8 @@ import {
   MAX_SOURCE_BYTES,
   MAX_SOURCE_DATAGRAMS,
   Reassembly,
-  REASSEMBLY_TIMEOUT_MS,
 } from "../../src/stack/reassembly.ts";
+import { REASSEMBLY_TIMEOUT_MS } from "../../src/stack/fragment_format.ts";
 import { decodeFrame, decodeIpv4 } from "../../src/wire/decode.ts";
 import { Pdu } from "../../src/wire/pdu.ts";
 import { cut, fragment, keyOf, permutations, shuffled, whole } from "../support/fragments.ts";
