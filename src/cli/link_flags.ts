@@ -61,6 +61,7 @@ function readLink(flags: Flags, net: string, suffix: string, ipv4: string | null
     mac: readOptional(flags, `mac${suffix}`, parseOwnMac) ?? stableMac(net, own.address),
     routes: gateway === null ? [] : [{ to: EVERYWHERE, nextHop: gateway }],
     host: readOptional(flags, `host-ipv4${suffix}`, parseOwnAddress),
+    ipv6: null,
   };
 }
 

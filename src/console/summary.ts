@@ -7,7 +7,7 @@ import type { Outcome } from "../datapath/observer.ts";
 import type { MemberSnapshot, Snapshot } from "../datapath/snapshot.ts";
 import { DECISION_NAMES, DST_ADDRS } from "../policy/language/ast.ts";
 import { printLabel } from "../policy/printing/print.ts";
-import { formatAddress } from "../wire/address.ts";
+import { formatEndpoint } from "../wire/host_address.ts";
 
 const COUNT_WIDTH = 12;
 const INDENT = "  ";
@@ -57,7 +57,7 @@ export function formatCarried({ carried, pdusIn }: Pick<Snapshot, "carried" | "p
 
 function formatMember(pool: string, member: MemberSnapshot): string {
   const { address, port, status, failure, opened, tracked } = member;
-  const at = formatAddress(address) + (port === 0 ? "" : `:${port}`);
+  const at = formatEndpoint(address, port);
   const where = pool === DST_ADDRS ? at : `${at} of $${pool}`;
   const why = failure === null ? "" : ` (${failure})`;
   return `${where} ${status}${why}, connections: ${opened} opened, ${tracked} tracked`;

@@ -9,7 +9,7 @@
 import type { Appliance } from "../datapath/appliance.ts";
 import { closest, quote } from "../core/text.ts";
 import type { Member } from "../flow/backends/member.ts";
-import { formatAddress } from "../wire/address.ts";
+import { formatEndpoint, formatHostAddress } from "../wire/host_address.ts";
 import { Refusal } from "./request.ts";
 
 /** `weight` 0 … 256; the others are what becomes of the member's status. */
@@ -24,7 +24,7 @@ export function memberNamed(name: string, members: readonly Member[]): Member {
   const found = members.filter((member) => {
     const end = endOf(member);
     return name === end || name.replace(/^\$/, "") === `${member.pool.name}/${end}` ||
-      (member.port !== 0 && name === formatAddress(member.address));
+      (member.port !== 0 && name === formatHostAddress(member.address));
   });
   if (found.length === 1) return found[0]!;
   const names = members.map(nameOf);
@@ -62,5 +62,5 @@ export function nameOf(member: Pick<Member, "address" | "port" | "pool">): strin
 }
 
 function endOf({ address, port }: Pick<Member, "address" | "port">): string {
-  return formatAddress(address) + (port === 0 ? "" : `:${port}`);
+  return formatEndpoint(address, port);
 }

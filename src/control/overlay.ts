@@ -6,14 +6,19 @@ import { quote } from "../core/text.ts";
 import type { SavedChange } from "../datapath/saved_members.ts";
 import { plainMember } from "../flow/backends/member.ts";
 import { DST_ADDRS, type Policy, type PoolMember } from "../policy/language/ast.ts";
-import { type Address, formatAddress, parseAddress } from "../wire/address.ts";
+import {
+  formatEndpoint,
+  formatHostAddress,
+  type HostAddress,
+  parseHostAddress,
+} from "../wire/host_address.ts";
 import { parsePort } from "./filter.ts";
 import { Refusal } from "./request.ts";
 
 /** Pool, address and port of a member. */
 export interface MemberKey {
   readonly pool: string;
-  readonly address: Address;
+  readonly address: HostAddress;
   readonly port: number;
 }
 
@@ -53,7 +58,7 @@ export class Overlay {
     const added = new Map<string, AddedMember>();
     const removed = new Map<string, MemberKey>();
     for (const { pool, address, port, weight } of changes) {
-      const key = { pool, address: parseAddress(address), port };
+      const key = { pool, address: parseHostAddress(address), port };
       if (weight === null) removed.set(textOf(key), key);
       else added.set(textOf(key), addedBy(key, weight));
     }
@@ -63,7 +68,7 @@ export class Overlay {
   /** What it changes, for a later run. */
   changes(): SavedChange[] {
     const saved = ({ pool, address, port }: MemberKey, weight: number | null) => (
-      { pool, address: formatAddress(address), port, weight }
+      { pool, address: formatHostAddress(address), port, weight }
     );
     return [
       ...[...this.#removed.values()].map((key) => saved(key, null)),
@@ -96,7 +101,7 @@ export function parseMemberName(name: string): MemberKey {
       `Cannot use ${quote(name)} as new backend: expected POOL/ADDRESS or POOL/ADDRESS:PORT`,
     );
   }
-  const key = { pool, address: parseAddress(address), port: parsePort(port ?? "0") };
+  const key = { pool, address: parseHostAddress(address), port: parsePort(port ?? "0") };
   if (port !== undefined && key.port === 0) {
     throw new RangeError(`Cannot use ${quote(name)} as new backend: expected a port 1 to 65535`);
   }
@@ -119,5 +124,5 @@ function addedBy(key: MemberKey, weight: number): AddedMember {
 }
 
 function textOf({ pool, address, port }: MemberKey): string {
-  return `${pool} ${address} ${port}`;
+  return `${pool} ${formatEndpoint(address, port)}`;
 }

@@ -4,6 +4,7 @@ import { Reason, reasonText } from "../core/reason.ts";
 import { type Config, sideOf } from "../datapath/config.ts";
 import { formatPacket } from "../offline/packet_text.ts";
 import { formatAddress, formatMac } from "../wire/address.ts";
+import { formatEndpoint, formatHostAddress } from "../wire/host_address.ts";
 import { STATE_ESTABLISHED, STATE_NEW } from "../wire/pdu.ts";
 import type { MemberSnapshot } from "../datapath/snapshot.ts";
 import type { Neighbor } from "../stack/neighbors.ts";
@@ -64,8 +65,8 @@ export function backendsOf({ counters }: Answers["counters"]): BackendShape[] {
 }
 
 export function backendOf(pool: string, { address, port, ...rest }: MemberSnapshot): BackendShape {
-  const end = formatAddress(address) + (port === 0 ? "" : `:${port}`);
-  return { name: `${pool}/${end}`, pool, address: formatAddress(address), port, ...rest };
+  const name = `${pool}/${formatEndpoint(address, port)}`;
+  return { name, pool, address: formatHostAddress(address), port, ...rest };
 }
 
 export function poolsOf({ counters }: Answers["counters"]): PoolShape[] {

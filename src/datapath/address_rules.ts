@@ -28,6 +28,7 @@ import {
   type Subnet,
   subnetOf,
 } from "../wire/address.ts";
+import { formatHostAddress, type HostAddress, isIpv6 } from "../wire/host_address.ts";
 
 /** Throws RangeError unless a host on a subnet of `prefixLength` can have `address`. */
 export function checkOwnAddress(address: Address, prefixLength: number): void {
@@ -60,16 +61,16 @@ export function checkNextHop(nextHop: Address, role: string, links: readonly Own
 /**
  * Throws RangeError unless each backend is another host, reachable through side B, and given once.
  */
-export function checkBackends(backends: readonly Address[], links: Links): void {
+export function checkBackends(backends: readonly HostAddress[], links: Links): void {
   if (backends.length > MAX_MEMBERS) {
     throw new RangeError(
       `Cannot use ${backends.length} backends: expected at most ${MAX_MEMBERS}`,
     );
   }
   const check = backendCheck(links);
-  const seen = new Set<number>();
+  const seen = new Set<HostAddress>();
   for (const backend of backends) {
-    const fail = `Cannot use "${formatAddress(backend)}" as backend`;
+    const fail = `Cannot use "${formatHostAddress(backend)}" as backend`;
     check(backend, fail);
     if (seen.has(backend)) throw new RangeError(`${fail}: expected each backend once`);
     seen.add(backend);
@@ -81,16 +82,17 @@ export function checkPools(pools: Policy["pools"], links: Links): void {
   const check = backendCheck(links);
   for (const [name, { members }] of Object.entries(pools)) {
     for (const { address } of members) {
-      check(address, `Cannot use "${formatAddress(address)}" as member of pool "$${name}"`);
+      check(address, `Cannot use "${formatHostAddress(address)}" as member of pool "$${name}"`);
     }
   }
 }
 
-function backendCheck(links: Links): (backend: Address, fail: string) => void {
+function backendCheck(links: Links): (backend: HostAddress, fail: string) => void {
   const link = sideB(links);
   const subnet = subnetOn(link);
   const routes = routesOn(link);
   return (backend, fail) => {
+    if (isIpv6(backend)) throw new RangeError(`${fail}: expected an IPv4 address`);
     throwIfNoHost(fail, backend, subnet);
     if (links.some(({ address }) => address === backend)) {
       throw new RangeError(`${fail}: expected another host, not the proxy`);

@@ -7,6 +7,7 @@ import type { Health } from "../policy/language/health.ts";
 import { type Route, Routes } from "../stack/routes.ts";
 import type { Address, Mac, Subnet } from "../wire/address.ts";
 import { formatAddress, formatMac, subnetOf } from "../wire/address.ts";
+import { formatHostAddress, type HostAddress, type HostSubnet } from "../wire/host_address.ts";
 
 /** Most backends that one line names. */
 const MOST_SHOWN = 20;
@@ -49,6 +50,23 @@ export interface LinkConfig {
   readonly routes: readonly Route[];
   /** Address of the device itself, the host's end; null: set by whoever made the device. */
   readonly host: { readonly address: Address; readonly prefixLength: number } | null;
+  /** Null: IPv6 is off, and no frame of it is looked at. */
+  readonly ipv6: Ipv6Config | null;
+}
+
+/** The proxy in IPv6 on one interface. */
+export interface Ipv6Config {
+  /**
+   * Its own addresses there; of the first one side B sees its connections. One or more, beside the
+   * link-local address, which it has by its MAC address.
+   */
+  readonly addresses: readonly { readonly address: bigint; readonly prefixLength: number }[];
+  /** As those of IPv4; a next hop may be link-local. */
+  readonly routes: readonly { readonly to: HostSubnet; readonly nextHop: bigint }[];
+  /** Address of the device itself; null: set by whoever made the device. */
+  readonly host: { readonly address: bigint; readonly prefixLength: number } | null;
+  /** A router's advertisements name a default router and the MTU. */
+  readonly acceptRa: boolean;
 }
 
 /** The proxy's address on one interface. */
@@ -58,7 +76,7 @@ export interface Config {
   /** One interface for both sides; or that of side A, and that of side B. */
   readonly links: Links;
   /** The backends (side B), in the order given; at least one. */
-  readonly dstAddrs: readonly Address[];
+  readonly dstAddrs: readonly HostAddress[];
   /** How these are checked. */
   readonly health: Health;
   /** Source ports towards the backends, both ends included. */
@@ -147,8 +165,8 @@ export function formatLink({ address, prefixLength, mac }: LinkConfig): string {
 }
 
 /** `192.168.0.1, 192.168.0.2`; of very many only the first. */
-export function formatBackends(backends: readonly Address[]): string {
-  const shown = backends.slice(0, MOST_SHOWN).map(formatAddress).join(", ");
+export function formatBackends(backends: readonly HostAddress[]): string {
+  const shown = backends.slice(0, MOST_SHOWN).map(formatHostAddress).join(", ");
   const more = backends.length - MOST_SHOWN;
   return more > 0 ? `${shown} and ${more} more` : shown;
 }

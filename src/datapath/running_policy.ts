@@ -33,7 +33,7 @@ import {
   type Policy,
   type Predicate,
 } from "../policy/language/ast.ts";
-import type { Address } from "../wire/address.ts";
+import type { HostAddress } from "../wire/host_address.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import { checkPools } from "./address_rules.ts";
 import type { Config, Links } from "./config.ts";
@@ -64,7 +64,7 @@ export type Definitions = Pick<Policy, "default" | "pools" | "lists">;
 export interface Surroundings {
   /** Without `$dst-addrs`. */
   readonly pools: Policy["pools"];
-  readonly dstAddrs: readonly Address[];
+  readonly dstAddrs: readonly HostAddress[];
   /** Pools of which members are leaving, or will be. */
   readonly leaving: readonly string[];
   readonly maxConnections: number;
@@ -194,7 +194,7 @@ export class RunningPolicy {
       exits.fill(0, at, at + EXITS_AT_ONCE);
       yield;
     }
-    const leavingOf = (pool: string): ReadonlySet<number> =>
+    const leavingOf = (pool: string): ReadonlySet<HostAddress> =>
       this.#backends.leaving(pool, pools[pool]?.members ?? []) ?? new Set();
     const leaving = image.leaving.map(leavingOf);
     const { steps } = environment;

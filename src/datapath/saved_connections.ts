@@ -163,7 +163,7 @@ function isSideBPossible(
   const clientPort = words[at + PORTS]! >>> 16;
   const port = words[b + PORTS]! & 0xffff;
   const member = members[words[at + MEMBER]!] ?? null;
-  if (member === null || member.address !== words[b + SRC]) return false;
+  if (member === null || member.key !== words[b + SRC]) return false;
   const isQuery = (words[at + META]! & 0xff) === PROTOCOL_ICMP;
   const servicePort = words[at + PORTS]! & 0xffff;
   const backendPort = words[b + PORTS]! >>> 16;

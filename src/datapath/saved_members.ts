@@ -12,7 +12,7 @@ import {
 import type { Pool } from "../flow/backends/pool.ts";
 import type { PoolMember } from "../policy/language/ast.ts";
 import { MAX_MEMBER_WEIGHT } from "../policy/language/limits.ts";
-import { formatAddress } from "../wire/address.ts";
+import { formatHostAddress } from "../wire/host_address.ts";
 
 export interface SavedMember {
   readonly pool: string;
@@ -44,7 +44,7 @@ export function saveMembers(
     placeOf[member.index] = place;
     return {
       pool: pool.name,
-      address: formatAddress(address),
+      address: formatHostAddress(address),
       port,
       status: isLeaving ? "unknown" : status,
       weight,
@@ -63,7 +63,7 @@ export function resumeMembers(
   const members = backends.pools.flatMap(({ members }) => members);
   const byKey = new Map(members.map((member) => {
     const { pool, address, port } = member;
-    return [keyOf(pool.name, formatAddress(address), port), member];
+    return [keyOf(pool.name, formatHostAddress(address), port), member];
   }));
   return saved.map((was) => {
     const member = byKey.get(keyOf(was.pool, was.address, was.port));

@@ -1,5 +1,5 @@
 /** Everything the summary shows, as plain frozen data that can be written as JSON. */
-import type { Address } from "../wire/address.ts";
+import type { HostAddress } from "../wire/host_address.ts";
 import { REASON_NAMES, type ReasonName } from "../core/reason.ts";
 import type { Member, MemberStatus } from "../flow/backends/member.ts";
 import type { Pool } from "../flow/backends/pool.ts";
@@ -59,7 +59,7 @@ export interface PoolSnapshot {
 }
 
 export interface MemberSnapshot {
-  readonly address: Address;
+  readonly address: HostAddress;
   /** 0: the connection's own. */
   readonly port: number;
   readonly weight: number;

@@ -418,9 +418,9 @@ export class Connections {
       ? target.pool.pickOther(target.by, pdu, random, this.#triedBy(entry))
       : null;
     const dstPort = member === null ? 0 : member.port || target.port || pdu.dstPort;
-    const port = member === null || (routes !== null && routes.nextHop(member.address) === 0)
+    const port = member === null || (routes !== null && routes.nextHop(member.key) === 0)
       ? -1
-      : this.#portTowards(entry, member.address, dstPort, src, srcPort);
+      : this.#portTowards(entry, member.key, dstPort, src, srcPort);
     if (member === null || port < 0) {
       retries.giveUp(entry);
       return false;
@@ -431,7 +431,7 @@ export class Connections {
     if (isPooled) this.#ports.remove(entry, evictionClass);
     this.#shares.move(entry, evictionClass, -1, isPooled);
     const source = isPooled ? ownAddress : src;
-    table.moveSideB(entry, member.address, source, (dstPort << 16) | port);
+    table.moveSideB(entry, member.key, source, (dstPort << 16) | port);
     if (isPooled) this.#ports.add(entry, evictionClass);
     this.#shares.move(entry, -1, evictionClass, isPooled);
     const left = table.member(entry);
@@ -499,7 +499,7 @@ export class Connections {
     const { pool, port: newPort, by } = backends.targets[this.#target]!;
     const member = pool.pick(by, pdu, random);
     if (member === null) return pool.refusal;
-    const { address } = member;
+    const { key: address } = member;
     // A query's identifier is no port.
     const dstPort = protocol === PROTOCOL_ICMP
       ? pdu.dstPort

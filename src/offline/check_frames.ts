@@ -7,6 +7,7 @@
  *     what has its addresses and ports from then on, and is of no connection, is the check's
  */
 import type { Address } from "../wire/address.ts";
+import type { HostAddress } from "../wire/host_address.ts";
 import { isActive } from "../policy/language/health.ts";
 import type { ActiveCheck, Health } from "../policy/language/health.ts";
 import * as ethernet from "../wire/ethernet.ts";
@@ -24,7 +25,10 @@ export interface CheckFramesOptions {
   /** The proxy's address towards the backends. */
   readonly own: Address;
   /** How backends are checked, pool by pool. */
-  readonly pools: readonly { readonly addresses: readonly Address[]; readonly health: Health }[];
+  readonly pools: readonly {
+    readonly addresses: readonly HostAddress[];
+    readonly health: Health;
+  }[];
   /** True if a connection has this tuple, as a frame from the backend shows it. */
   readonly isConnection: (protocol: number, src: Address, dst: Address, ports: number) => boolean;
 }
@@ -34,7 +38,7 @@ export class CheckFrames {
   count = 0;
   readonly #options: CheckFramesOptions;
   /** The checks of an address. */
-  readonly #checks = new Map<number, ActiveCheck[]>();
+  readonly #checks = new Map<HostAddress, ActiveCheck[]>();
   /** Tuples of checks. */
   readonly #begun = new Set<string>();
 

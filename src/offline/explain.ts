@@ -22,6 +22,7 @@ import type { Member } from "../flow/backends/member.ts";
 import { FORWARD, type Policy } from "../policy/language/ast.ts";
 import { explaining, formatPath, type PathLine, whyKept } from "../policy/engine/path.ts";
 import { type Address, formatAddress, inSubnet, type Mac } from "../wire/address.ts";
+import { formatEndpoint, isIpv6 } from "../wire/host_address.ts";
 import { PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
 import { type HashKey, NO_KEY } from "../wire/keyed_hash.ts";
 import { FROM_B, isStray, type Pdu, STATE_ESTABLISHED, STATE_NEW } from "../wire/pdu.ts";
@@ -129,7 +130,9 @@ export class Explainer {
     const members = Object.values(policy.pools)
       .flatMap(({ members }) => members.map(({ address }) => address));
     const neighbors = [...new Set([...config.dstAddrs, ...members, ...hosts, ...nextHops])];
-    this.#meet(neighbors.filter((address) => !own.has(address)));
+    this.#meet(
+      neighbors.filter((address) => !isIpv6(address)).filter((address) => !own.has(address)),
+    );
   }
 
   /** Sends the packet through. Later ones meet what this one has changed. */
@@ -214,7 +217,7 @@ function isCarried({ protocol }: Readonly<Pdu>): boolean {
 }
 
 function formatMember({ address, port }: Member): string {
-  return port === 0 ? formatAddress(address) : `${formatAddress(address)}:${port}`;
+  return formatEndpoint(address, port);
 }
 
 /** How the tree saw the PDU: `new, from side a`. */

@@ -2,6 +2,7 @@ import type { Config } from "../../src/datapath/config.ts";
 import assert from "node:assert/strict";
 import { WHOLE_CAPTURE } from "../../src/capture/options.ts";
 import { formatAddress, formatMac, parseAddress, parseMac } from "../../src/wire/address.ts";
+import { formatHostAddress } from "../../src/wire/host_address.ts";
 import { parseArgs } from "../../src/cli/args.ts";
 import { healthOf } from "../../src/policy/language/health.ts";
 import { routeOf } from "../support/config.ts";
@@ -22,7 +23,7 @@ Deno.test("parseArgs fills in the defaults", () => {
   assert.equal(config.links.length, 1);
   const [link] = config.links;
   assert.equal(link.net, "tap100");
-  assert.deepEqual(config.dstAddrs.map(formatAddress), ["192.168.0.1", "192.168.0.2"]);
+  assert.deepEqual(config.dstAddrs.map(formatHostAddress), ["192.168.0.1", "192.168.0.2"]);
   assert.equal(formatAddress(link.address), "192.168.0.100");
   assert.equal(link.prefixLength, 24);
   assert.deepEqual(link.routes, []);
@@ -128,6 +129,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
         mac: parseMac("02:00:5e:10:00:01"),
         routes: [routeOf("0.0.0.0/0 via 10.0.0.10"), routeOf("172.16.0.0/12 via 10.0.0.10")],
         host: null,
+        ipv6: null,
       }],
       dstAddrs: [0x0a000005, 0x0a090001],
       health: healthOf({ kind: "http", port: 80, path: "/up", status: 200 }, { fall: 2 }),
@@ -190,6 +192,7 @@ Deno.test("parseArgs reads an interface for each side, and puts each route where
     mac: parseMac("02:00:00:00:00:0b"),
     routes: [routeOf("0.0.0.0/0 via 10.0.0.8"), routeOf("10.7.0.0/16 via 10.0.0.9")],
     host: null,
+    ipv6: null,
   });
 });
 
@@ -914,7 +917,7 @@ Deno.test("parseArgs reads explain, its flags on either side, and one packet or 
     0,
   ]]);
   assert.deepEqual([config.seed, config.policy, config.links[0].routes], [7, "x", []]);
-  assert.deepEqual(config.dstAddrs.map(formatAddress), ["192.168.0.1", "192.168.0.2"]);
+  assert.deepEqual(config.dstAddrs.map(formatHostAddress), ["192.168.0.1", "192.168.0.2"]);
 });
 
 Deno.test("parseArgs reads captures", () => {

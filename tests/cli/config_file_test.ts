@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { parseArgs } from "../../src/cli/args.ts";
 import { formatAddress } from "../../src/wire/address.ts";
+import { formatHostAddress } from "../../src/wire/host_address.ts";
 
 const ABOUT = { version: "0.1.0", build: "portable" };
 
@@ -38,7 +39,7 @@ Deno.test("--config gives the flags that the command line does not", () => {
   const { config } = command;
   const [link] = config.links;
   assert.equal(link.net, "tap100");
-  assert.deepEqual(config.dstAddrs.map(formatAddress), ["192.168.0.1", "192.168.0.2"]);
+  assert.deepEqual(config.dstAddrs.map(formatHostAddress), ["192.168.0.1", "192.168.0.2"]);
   assert.equal(config.policy, "etc/web#1.policy", "relative to the folder of the file");
   assert.deepEqual(command.state, { file: "etc/kept", maxAgeMs: 60_000 });
   assert.equal(config.preserveSource, true);

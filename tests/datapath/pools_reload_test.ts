@@ -53,7 +53,7 @@ for (const [name, evaluator] of [["compiled", {}], ["walked", { evaluator: walke
 
   const members = (world: World): string[] =>
     world.appliance.snapshot().pools.flatMap(({ name, members }) =>
-      members.map((m) => `${name} ${m.address & 255} ${m.status} ${m.tracked}/${m.opened}`)
+      members.map((m) => `${name} ${Number(m.address) & 255} ${m.status} ${m.tracked}/${m.opened}`)
     );
 
   Deno.test(`a policy read again, ${name}: members that stay keep counts, status and connections`, () => {

@@ -24,6 +24,7 @@ import {
 import { demo, demoTwoSided } from "../../src/policy/language/built_in.ts";
 import { parse } from "../../src/policy/notation/parse.ts";
 import { formatAddress, parseAddress, parseMac } from "../../src/wire/address.ts";
+import { formatHostAddress } from "../../src/wire/host_address.ts";
 import { gatewayOf, LINK_B, linkConfig, testConfig } from "../support/config.ts";
 import { ADDRESSES, LENGTHS, PORTS, randomPolicy, TTLS } from "../support/random_policy.ts";
 import { BACKENDS, CLIENT, macOf, packetsOf, PROXY, World } from "../support/world.ts";
@@ -491,7 +492,7 @@ Deno.test("Explainer agrees with the appliance on decisions and frames, packet a
     const world = new World({ policy: tree, trace: "all", seed: round });
     world.poll();
     const hosts = [...new Set([...CONFIG.dstAddrs, ...scene.map(({ src }) => src)])];
-    const inSubnet = hosts.map(formatAddress).filter((host) => host.startsWith("192.168.0."));
+    const inSubnet = hosts.map(formatHostAddress).filter((host) => host.startsWith("192.168.0."));
     for (const host of inSubnet) if (host !== PROXY) world.answer(host);
     const explainer = new Explainer(tree, { ...CONFIG, seed: round }, scene.map(({ src }) => src));
     for (const packet of scene) {

@@ -12,6 +12,7 @@ import { atOnce } from "../../src/process/turns.ts";
 import { plainMember } from "../../src/flow/backends/member.ts";
 import type { PoolDefinition } from "../../src/policy/language/ast.ts";
 import { type Address, formatAddress, parseAddress } from "../../src/wire/address.ts";
+import { formatHostAddress } from "../../src/wire/host_address.ts";
 import { FREE, testConfig } from "../support/config.ts";
 
 const ignore = Deno.permissions.querySync({ name: "write" }).state !== "granted" ||
@@ -252,7 +253,7 @@ Deno.test({
         );
       const members = () =>
         world.applied.map(({ pools }) =>
-          pools!.web!.members.map(({ address }) => formatAddress(address)).join(" ")
+          pools!.web!.members.map(({ address }) => formatHostAddress(address)).join(" ")
         );
       await write("10.0.0.1");
       const key = { pool: "web", address: parseAddress("10.0.0.9"), port: 0 };
@@ -296,7 +297,7 @@ Deno.test("Reloads gives and takes members that ctl has added and taken out", as
   const { applied, reloads } = reloadsOf(testConfig());
   await reloads.resume(changes);
   const members = applied[0]!.pools![pool]!.members.map(({ address, weight }) =>
-    `${formatAddress(address)} ${weight}`
+    `${formatHostAddress(address)} ${weight}`
   );
   assert.deepEqual(members, ["192.168.0.2 1", "192.168.0.3 1", "192.168.0.9 3"]);
   assert.deepEqual(reloads.savedChanges(), changes);

@@ -1,9 +1,11 @@
 /** Configurations for tests: one interface on the network of `world.ts`, and all defaults. */
-import type { Config, LinkConfig, SandboxConfig } from "../../src/datapath/config.ts";
+import type { Config, Ipv6Config, LinkConfig, SandboxConfig } from "../../src/datapath/config.ts";
 import { healthOf } from "../../src/policy/language/health.ts";
 import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
 import type { Route } from "../../src/stack/routes.ts";
 import { parseAddress, parseInterface, parseMac, subnetOf } from "../../src/wire/address.ts";
+import { parseAddress6 } from "../../src/wire/address6.ts";
+import { addressOfWords, parseHostSubnet } from "../../src/wire/host_address.ts";
 
 export const PROXY = "192.168.0.100";
 export const PROXY_MAC = "02:00:00:00:01:00";
@@ -11,6 +13,10 @@ export const PROXY_B = "10.0.0.100";
 export const PROXY_B_MAC = "02:00:00:00:02:00";
 export const BACKENDS_B: readonly string[] = ["10.0.0.1", "10.0.0.2", "10.0.0.3"];
 export const BACKENDS: readonly string[] = ["192.168.0.1", "192.168.0.2", "192.168.0.3"];
+export const PROXY6 = "2001:db8::64";
+export const PROXY6_B = "2001:db8:b::64";
+export const BACKENDS6_B: readonly string[] = ["2001:db8:b::1", "2001:db8:b::2", "2001:db8:b::3"];
+export const BACKENDS6: readonly string[] = ["2001:db8::1", "2001:db8::2", "2001:db8::3"];
 
 /** `10.0.0.0/8 via 192.168.0.1`. */
 export function routeOf(text: string): Route {
@@ -24,6 +30,23 @@ export function gatewayOf(nextHop: string): Route {
   return routeOf(`0.0.0.0/0 via ${nextHop}`);
 }
 
+/** A link's own address of IPv6, a /64, and its ways out: `2001:db8:f::/48 via 2001:db8::fd`. */
+export function ipv6Config(own: string, routes: readonly string[] = []): Ipv6Config {
+  return {
+    addresses: [{ address: addressOf6(own), prefixLength: 64 }],
+    routes: routes.map((text) => {
+      const [network = "", nextHop = ""] = text.split(" via ");
+      return { to: parseHostSubnet(network), nextHop: addressOf6(nextHop) };
+    }),
+    host: null,
+    acceptRa: false,
+  };
+}
+
+function addressOf6(text: string): bigint {
+  return addressOfWords(parseAddress6(text));
+}
+
 export function linkConfig(changes: Partial<LinkConfig> = {}): LinkConfig {
   return {
     net: "memory",
@@ -32,6 +55,7 @@ export function linkConfig(changes: Partial<LinkConfig> = {}): LinkConfig {
     mac: parseMac(PROXY_MAC),
     routes: [],
     host: null,
+    ipv6: null,
     ...changes,
   };
 }

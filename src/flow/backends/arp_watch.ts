@@ -3,6 +3,7 @@ import type { LimitedLog } from "../../core/limited_log.ts";
 import type { Backends } from "./backends.ts";
 import { isInService, type Member, type MemberStatus } from "./member.ts";
 import { type Address, formatAddress, formatMac, type Mac } from "../../wire/address.ts";
+import { isIpv6 } from "../../wire/host_address.ts";
 
 /** Burst of log lines about next hops that are found or lost. */
 const LINES_AT_ONCE = 100;
@@ -60,6 +61,7 @@ export class BackendWatch {
     const before = this.#reachedBy;
     this.#reachedBy = new Map();
     for (const address of this.#backends.addresses()) {
+      if (isIpv6(address)) continue;
       const hop = this.#nextHop(address);
       const reached = this.#reachedBy.get(hop);
       if (reached === undefined) this.#reachedBy.set(hop, new Set([address]));

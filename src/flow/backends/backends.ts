@@ -1,5 +1,6 @@
 /** The backends: the pools, and all their members by number and by address. */
 import type { Address } from "../../wire/address.ts";
+import type { AddressDigest } from "../../wire/address_digest.ts";
 import {
   DST_ADDRS,
   type PickMethod,
@@ -8,6 +9,7 @@ import {
   type PoolMember,
 } from "../../policy/language/ast.ts";
 import { type Health, healthOf } from "../../policy/language/health.ts";
+import { formatEndpoint, type HostAddress, isIpv6, wordsOf } from "../../wire/host_address.ts";
 import { type HashKey, NO_KEY } from "../../wire/keyed_hash.ts";
 import { isInService, Member, type MemberStatus, plainMember } from "./member.ts";
 import { Pool } from "./pool.ts";
@@ -41,28 +43,31 @@ export class Backends {
   readonly #key: HashKey;
   readonly #lost: () => void;
   readonly #nowMs: () => number;
-  readonly #byAddress = new Map<number, Member[]>();
+  readonly #digest: AddressDigest | null;
+  readonly #byAddress = new Map<HostAddress, Member[]>();
   readonly #targetNumbers = new Map<string, number>();
   /** Numbers of members that have gone. */
   readonly #freeNumbers: number[] = [];
 
   /**
    * `key`: of consistent hashes; `health`: of `$dst-addrs`; `lost` is called when connections may
-   * have lost their member; `nowMs` tells the time of changes. Throws a RangeError for more than
-   * MAX_MEMBERS.
+   * have lost their member; `nowMs` tells the time of changes; `digest` makes the keys of IPv6
+   * members, null: there are none. Throws a RangeError for more than MAX_MEMBERS.
    */
   constructor(
-    dstAddrs: readonly Address[],
+    dstAddrs: readonly HostAddress[],
     pools: Policy["pools"] = {},
     key: HashKey = NO_KEY,
     health: Health = healthOf(),
     lost: () => void = () => {},
     nowMs: () => number = () => 0,
+    digest: AddressDigest | null = null,
   ) {
     this.#dstAddrs = { members: dstAddrs.map(plainMember), health };
     this.#key = key;
     this.#lost = lost;
     this.#nowMs = nowMs;
+    this.#digest = digest;
     this.check(pools);
     this.define(pools);
   }
@@ -134,13 +139,21 @@ export class Backends {
 
   #add(pool: Pool, options: PoolMember): Member {
     const index = this.#freeNumbers.pop() ?? this.all.length;
-    const member = new Member(pool, index, options);
+    const member = new Member(pool, index, options, this.#keyOf(options.address));
     member.changedMs = this.#nowMs();
     this.all[index] = member;
     const known = this.#byAddress.get(member.address);
     if (known === undefined) this.#byAddress.set(member.address, [member]);
     else known.push(member);
     return member;
+  }
+
+  #keyOf(address: HostAddress): Address {
+    if (!isIpv6(address)) return address;
+    if (this.#digest === null) {
+      throw new RangeError(`Cannot use ${formatEndpoint(address, 0)}: there is no IPv6`);
+    }
+    return this.#digest.ofWords(wordsOf(address), 0);
   }
 
   /** What the policy says differently now becomes so; what was changed otherwise stays. */
@@ -167,7 +180,7 @@ export class Backends {
   }
 
   /** Addresses that members have, each once. */
-  addresses(): Iterable<number> {
+  addresses(): Iterable<HostAddress> {
     return this.#byAddress.keys();
   }
 
@@ -191,7 +204,7 @@ export class Backends {
   leaving(
     name: string,
     members: readonly Pick<PoolMember, "address" | "port">[],
-  ): ReadonlySet<number> | null {
+  ): ReadonlySet<HostAddress> | null {
     const pool = this.pools.find((pool) => pool.name === name);
     const keys = new Set(members.map(keyOf));
     const isAny = pool?.members.some((member) => member.isLeaving || !keys.has(keyOf(member)));
@@ -199,12 +212,12 @@ export class Backends {
   }
 
   /** True if a member of any pool has this address. */
-  has(address: Address): boolean {
+  has(address: HostAddress): boolean {
     return this.#byAddress.has(address);
   }
 
   /** The members that have this address, of all pools. */
-  at(address: Address): readonly Member[] {
+  at(address: HostAddress): readonly Member[] {
     return this.#byAddress.get(address) ?? [];
   }
 
@@ -261,5 +274,5 @@ export class Backends {
 
 /** What tells a member from the others of its pool. */
 function keyOf({ address, port }: Pick<PoolMember, "address" | "port">): string {
-  return `${address} ${port}`;
+  return formatEndpoint(address, port);
 }

@@ -10,6 +10,7 @@
  * proxy that know the same choose the same.
  */
 import { finish, type Slices } from "../../core/slices.ts";
+import { compareHostAddresses, isIpv6, wordsOf } from "../../wire/host_address.ts";
 import { type HashKey, keyedHash } from "../../wire/keyed_hash.ts";
 import { mix } from "../../wire/stable_hash.ts";
 import type { Member } from "./member.ts";
@@ -39,7 +40,7 @@ export class Maglev {
   /** Members of weight 1 or more, at most 65,535. */
   static *of(members: readonly Member[], key: HashKey): Slices<Maglev> {
     const sorted = members.toSorted((a, b) =>
-      (a.address >>> 0) - (b.address >>> 0) || a.port - b.port
+      compareHostAddresses(a.address, b.address) || a.port - b.port
     );
     return new Maglev(sorted, yield* fill(sorted, key));
   }
@@ -56,13 +57,16 @@ export class Maglev {
   }
 }
 
+function hashOf({ address, port }: Member, key: HashKey, salt: number): number {
+  if (!isIpv6(address)) return keyedHash(key, address, port, salt, 0);
+  const [word0, word1, word2, word3] = wordsOf(address);
+  return keyedHash(key, keyedHash(key, word0!, word1!, word2!, word3!), port, salt, 1);
+}
+
 /** Gives each member, by weight, the next slot that is free in its order, until none is. */
 function* fill(members: readonly Member[], key: HashKey): Slices<Uint16Array<ArrayBuffer>> {
   const hashes = (salt: number, range: number) =>
-    Int32Array.from(
-      members,
-      ({ address, port }) => (keyedHash(key, address, port, salt, 0) >>> 0) % range,
-    );
+    Int32Array.from(members, (member) => (hashOf(member, key, salt) >>> 0) % range);
   const slots = new Uint16Array(SLOTS).fill(FREE);
   const next = hashes(1, SLOTS);
   const steps = hashes(2, SLOTS - 1).map((step) => step + 1);

@@ -1,6 +1,7 @@
 /** A member of a pool: one server, an address and perhaps a port. */
 import { DST_ADDRS, type PoolMember } from "../../policy/language/ast.ts";
-import { type Address, formatAddress } from "../../wire/address.ts";
+import type { Address } from "../../wire/address.ts";
+import { formatEndpoint, type HostAddress, isIpv6 } from "../../wire/host_address.ts";
 import type { Pool } from "./pool.ts";
 
 /**
@@ -16,7 +17,10 @@ export class Member {
   readonly pool: Pool;
   /** Its number among all members of all pools, which flow entries remember. */
   readonly index: number;
-  readonly address: Address;
+  readonly address: HostAddress;
+  /** What packets and connections have for it: the IPv4 address itself, a digest of an IPv6 one. */
+  readonly key: Address;
+  readonly isIpv6: boolean;
   /** 0: the translator's, or the connection's own. */
   readonly port: number;
   /** Share of new connections, 0 … 256. */
@@ -49,11 +53,13 @@ export class Member {
   /** Place among the members of its pool that can be chosen; -1: it can't. */
   place = -1;
 
-  constructor(pool: Pool, index: number, options: PoolMember) {
+  constructor(pool: Pool, index: number, options: PoolMember, key: Address) {
     this.pool = pool;
     this.configured = options;
     this.index = index;
     this.address = options.address;
+    this.key = key;
+    this.isIpv6 = isIpv6(options.address);
     this.port = options.port;
     this.weight = options.weight;
     this.isBackup = options.isBackup;
@@ -74,13 +80,13 @@ export class Member {
 }
 
 /** A member of which only the address is given. */
-export function plainMember(address: Address): PoolMember {
+export function plainMember(address: HostAddress): PoolMember {
   return { address, port: 0, weight: 1, isBackup: false, maxconn: 0, state: null };
 }
 
-/** `192.168.0.1`, or `192.168.0.1:8080 of $web`. */
+/** `192.168.0.1`, or `192.168.0.1:8080 of $web`; an IPv6 address is in brackets before a port. */
 export function nameOf({ address, port, pool }: Member): string {
-  const at = formatAddress(address) + (port === 0 ? "" : `:${port}`);
+  const at = formatEndpoint(address, port);
   return pool.name === DST_ADDRS ? at : `${at} of $${pool.name}`;
 }
 

@@ -4,6 +4,7 @@ import { Reason } from "../../core/reason.ts";
 import type { PickMethod } from "../../policy/language/ast.ts";
 import { type Health, healthOf, isActive } from "../../policy/language/health.ts";
 import type { Pdu } from "../../wire/pdu.ts";
+import type { HostAddress } from "../../wire/host_address.ts";
 import { addressesHash, mix, stableHash } from "../../wire/stable_hash.ts";
 import { type HashKey, keyedHash } from "../../wire/keyed_hash.ts";
 import { ByWeight } from "./by_weight.ts";
@@ -29,7 +30,7 @@ export class Pool {
    * Addresses of members that are leaving, as long as they have connections; no other member has
    * them.
    */
-  readonly leaving: Set<number> = new Set();
+  readonly leaving: Set<HostAddress> = new Set();
   #isStale = true;
   /**
    * Those that may be chosen, full ones among them, in the order given; this and below unless

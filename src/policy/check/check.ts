@@ -8,7 +8,7 @@
  *
  * Long because each kind of node has its own rule, and all share what is known on the way down.
  */
-import type { Address } from "../../wire/address.ts";
+import type { HostAddress } from "../../wire/host_address.ts";
 import {
   type Arm,
   type Decision,
@@ -41,7 +41,7 @@ export type { CheckName, Finding } from "./finding.ts";
 
 export interface CheckOptions {
   /** The backends, if they are known; some findings may then be true of these only. */
-  readonly dstAddrs?: readonly Address[];
+  readonly dstAddrs?: readonly HostAddress[];
 }
 
 /** What concerns names and sizes first, then definitions, then the tree, each in writing order. */
@@ -85,7 +85,7 @@ class Analysis {
   #opens = false;
   #returns = false;
 
-  constructor(policy: Policy, dstAddrs: readonly Address[] | null) {
+  constructor(policy: Policy, dstAddrs: readonly HostAddress[] | null) {
     this.#policy = policy;
     this.#restrictor = new Restrictor(listsOf(policy), dstAddrs, COMING);
     this.#contradictions = new Contradictions(policy, dstAddrs, this.#restrictor);

@@ -1,5 +1,5 @@
 /** Why a predicate can never hold somewhere, in words. */
-import type { Address } from "../../wire/address.ts";
+import type { HostAddress } from "../../wire/host_address.ts";
 import { listsOf, type Policy, type Predicate } from "../language/ast.ts";
 import { type Kind, SHAPES } from "./box.ts";
 import { ADMITTED } from "./coming.ts";
@@ -11,13 +11,13 @@ export type Tests = { readonly held: Predicate; readonly up: Tests } | null;
 
 export class Contradictions {
   readonly #policy: Policy;
-  readonly #dstAddrs: readonly Address[] | null;
+  readonly #dstAddrs: readonly HostAddress[] | null;
   readonly #coming: Restrictor;
   #shaped: Restrictor | null = null;
   #admitted: Restrictor | null = null;
 
   /** `coming` knows what comes to the policy. */
-  constructor(policy: Policy, dstAddrs: readonly Address[] | null, coming: Restrictor) {
+  constructor(policy: Policy, dstAddrs: readonly HostAddress[] | null, coming: Restrictor) {
     this.#policy = policy;
     this.#dstAddrs = dstAddrs;
     this.#coming = coming;

@@ -6,7 +6,8 @@
  *
  * Long because each predicate has its own meaning as a set, and its negation another.
  */
-import { type Address, maskOf } from "../../wire/address.ts";
+import { maskOf } from "../../wire/address.ts";
+import { type HostAddress, isIpv6 } from "../../wire/host_address.ts";
 import { PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
 import { STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../../wire/pdu.ts";
 import {
@@ -92,11 +93,14 @@ export class Restrictor {
    */
   constructor(
     lists: Readonly<Record<string, readonly AddressTerm[]>>,
-    dstAddrs: readonly Address[] | null,
+    dstAddrs: readonly HostAddress[] | null,
     kinds: readonly Kind[] = SHAPES,
   ) {
     this.#kinds = kinds;
-    const backends = (dstAddrs ?? []).map((a) => ({ first: a >>> 0, last: a >>> 0 }));
+    const backends = (dstAddrs ?? []).filter((address) => !isIpv6(address)).map((a) => ({
+      first: a >>> 0,
+      last: a >>> 0,
+    }));
     this.#lists.set(DST_ADDRS, { set: unionOf(backends), backends: dstAddrs === null });
     for (const [name, terms] of Object.entries(lists)) {
       const addresses = this.#addresses(terms);
@@ -317,6 +321,7 @@ export class Restrictor {
     let backends = false;
     for (const term of terms) {
       if ("network" in term) {
+        if (isIpv6(term.network)) continue;
         const first = term.network >>> 0;
         networks.push({ first, last: (first | ~maskOf(term.prefixLength)) >>> 0 });
         continue;

@@ -18,6 +18,7 @@
  *
  * Long because what is written for each node and predicate is here, as in `walk.ts`.
  */
+import type { HostAddress } from "../../wire/host_address.ts";
 import { finish, type Slices } from "../../core/slices.ts";
 import { TextWriter } from "../../core/texts.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../../wire/ipv4.ts";
@@ -67,7 +68,7 @@ const NODES_AT_ONCE = 16;
 export interface Compiled {
   readonly code: Code;
   /** Addresses of members that are leaving, by the number that the text has for them. */
-  readonly leaving: readonly ReadonlySet<number>[];
+  readonly leaving: readonly ReadonlySet<HostAddress>[];
   /** Users' predicates, likewise. */
   readonly customs: readonly ((pdu: Readonly<Pdu>) => boolean)[];
 }
@@ -101,7 +102,7 @@ class Emitter {
   readonly #names = new Map<string, string>();
   readonly #texts = new TextWriter();
   readonly #numbers = new NumberWriter();
-  readonly #leaving: ReadonlySet<number>[] = [];
+  readonly #leaving: ReadonlySet<HostAddress>[] = [];
   readonly #customs: ((pdu: Readonly<Pdu>) => boolean)[] = [];
   /** Functions in `#texts`. */
   #written = 0;
@@ -371,7 +372,7 @@ class Emitter {
   *#addressIn(
     value: string,
     intervals: readonly Interval[],
-    leaving: readonly ReadonlySet<number>[],
+    leaving: readonly ReadonlySet<HostAddress>[],
   ): Slices<string> {
     const [set, ...others] = leaving;
     if (set !== undefined) {

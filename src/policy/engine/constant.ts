@@ -5,6 +5,7 @@
  * user's. It tells `explain` who keeps a connection, and `doubts.ts`, which the packet path asks,
  * must agree with it.
  */
+import type { HostAddress } from "../../wire/host_address.ts";
 import { type Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../../wire/pdu.ts";
 import { DECISION_NUMBERS, FORWARD, type Predicate, type Tree } from "../language/ast.ts";
 import { armsOf, type Plan, type PlanNode } from "./plan.ts";
@@ -48,7 +49,7 @@ export function constancyOf(plan: Plan, pdu: Pdu): Constancy {
 
 /** True while a list has the client's address, but only until a member of a pool has left. */
 export function losesClient(
-  leaving: readonly ReadonlySet<number>[],
+  leaving: readonly ReadonlySet<HostAddress>[],
   pdu: Readonly<Pdu>,
 ): boolean {
   if (leaving.length === 0) return false;

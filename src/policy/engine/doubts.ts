@@ -6,6 +6,7 @@
  *
  * Read first: `constant.ts`.
  */
+import type { HostAddress } from "../../wire/host_address.ts";
 import { GrowingMap } from "../../core/growing_map.ts";
 import type { Slices } from "../../core/slices.ts";
 import type { Pdu } from "../../wire/pdu.ts";
@@ -62,7 +63,7 @@ export class Doubts {
   readonly #image: DoubtsImage;
   readonly #asks: readonly Ask[];
   /** Addresses of members that are leaving. */
-  readonly #leaving: readonly ReadonlySet<number>[];
+  readonly #leaving: readonly ReadonlySet<HostAddress>[];
 
   static *of(plan: Plan): Slices<Doubts> {
     const { image, leaving, customs } = yield* doubtsIn(plan);
@@ -75,7 +76,7 @@ export class Doubts {
   static *link(
     image: DoubtsImage,
     linkage: Linkage,
-    leaving: readonly ReadonlySet<number>[],
+    leaving: readonly ReadonlySet<HostAddress>[],
   ): Slices<Doubts> {
     const asks = (yield* link(image.code, linkage)) as readonly Ask[];
     return new Doubts(image, asks, leaving);
@@ -84,7 +85,7 @@ export class Doubts {
   private constructor(
     image: DoubtsImage,
     asks: readonly Ask[],
-    leaving: readonly ReadonlySet<number>[],
+    leaving: readonly ReadonlySet<HostAddress>[],
   ) {
     this.#image = image;
     this.#asks = asks;

@@ -1,5 +1,5 @@
 /** What a policy needs around it to run, and what comes out. */
-import type { Address } from "../../wire/address.ts";
+import type { HostAddress } from "../../wire/host_address.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { Random } from "../../core/random.ts";
 import type { Pdu } from "../../wire/pdu.ts";
@@ -26,7 +26,7 @@ export type Place = Pick<PoolMember, "address" | "port">;
 
 export interface Environment {
   /** The list `$dst-addrs`. */
-  readonly dstAddrs: readonly Address[];
+  readonly dstAddrs: readonly HostAddress[];
   readonly steps: Steps;
   /** Number of a translator's target, the same for equal ones. */
   readonly target: (pool: string, port: number, by: PickMethod) => number;
@@ -34,7 +34,7 @@ export interface Environment {
    * Addresses that the pool has beside those of its `members`, now or once these are its members:
    * live, as time goes on there are fewer. Null if there can be none.
    */
-  readonly leaving: (pool: string, members: readonly Place[]) => ReadonlySet<number> | null;
+  readonly leaving: (pool: string, members: readonly Place[]) => ReadonlySet<HostAddress> | null;
   readonly random: Random;
   readonly clock: Clock;
   /** Connections are numbered below this by `pdu.flow >> 1`. */

@@ -3,7 +3,7 @@
  * stand for a million nodes. Memory is estimated from above; most of it is touched only when
  * traffic comes there.
  */
-import type { Address } from "../../wire/address.ts";
+import type { HostAddress } from "../../wire/host_address.ts";
 import { finish, type Slices } from "../../core/slices.ts";
 import {
   type AddressTerm,
@@ -49,7 +49,7 @@ const CONSISTENT_BYTES = 524_288;
 
 /** The parts of an environment that say how large things get. */
 interface Around {
-  readonly dstAddrs: readonly Address[];
+  readonly dstAddrs: readonly HostAddress[];
   readonly maxConnections: number;
   readonly sourceLimits: { readonly maxBytes: number };
 }

@@ -5,6 +5,7 @@
  *
  *     text ── parse ── plan ── compile ── image ──▶ another thread ── link ── functions
  */
+import { addressOfWords, type HostAddress, isIpv6, wordsOf } from "../../wire/host_address.ts";
 import type { Slices } from "../../core/slices.ts";
 import { textAt, type Texts, TextWriter } from "../../core/texts.ts";
 import type { AddressTerm, BalanceMethod, PickMethod, Policy } from "../language/ast.ts";
@@ -43,11 +44,15 @@ interface Lists {
   readonly names: Texts;
   /** By list: the end of its terms. */
   readonly ends: Uint32Array<ArrayBuffer>;
-  /** Two numbers each: network and its length, or a name's number and NAMED. */
+  /**
+   * Each its length, 0 … 32, and the network; or NAMED and a name's number; or, of an IPv6 network,
+   * its length and IPV6_LENGTH, and four words.
+   */
   readonly terms: Int32Array<ArrayBuffer>;
 }
 
 const NAMED = -1;
+const IPV6_LENGTH = 256;
 
 const BALANCE_METHODS: readonly BalanceMethod[] = ["in turn", "at random", "by hash"];
 
@@ -65,7 +70,7 @@ const BALANCE = 1;
 export function* imageOf(
   plan: Plan,
   adopted: Int32Array<ArrayBuffer>,
-  poolOf: (leaving: ReadonlySet<number>) => string,
+  poolOf: (leaving: ReadonlySet<HostAddress>) => string,
   isCarried: boolean,
 ): Slices<Image> {
   const { code, leaving, customs } = yield* compileInSlices(plan);
@@ -164,8 +169,9 @@ function listRows(lists: Policy["lists"]): Lists {
   const terms: number[] = [];
   for (const list of Object.values(lists)) {
     for (const term of list) {
-      if ("list" in term) terms.push(names.add(term.list), NAMED);
-      else terms.push(term.network, term.prefixLength);
+      if ("list" in term) terms.push(NAMED, names.add(term.list));
+      else if (!isIpv6(term.network)) terms.push(term.prefixLength, term.network);
+      else terms.push(IPV6_LENGTH + term.prefixLength, ...wordsOf(term.network));
     }
     ends.push(terms.length);
   }
@@ -181,13 +187,20 @@ export function listsIn({ lists: { names, ends, terms } }: Image): Policy["lists
   let at = 0;
   return Object.fromEntries([...ends].map((end, number) => {
     const list: AddressTerm[] = [];
-    for (; at < end; at += 2) {
-      const [value, length] = [terms[at]!, terms[at + 1]!];
+    while (at < end) {
+      const [length, value] = [terms[at]!, terms[at + 1]!];
+      if (length >= IPV6_LENGTH) {
+        const network = addressOfWords(terms, at + 1);
+        list.push({ network, prefixLength: length - IPV6_LENGTH });
+        at += 5;
+        continue;
+      }
       list.push(
         length === NAMED
           ? { list: textAt(names, value) }
           : { network: value, prefixLength: length },
       );
+      at += 2;
     }
     return [textAt(names, number), list] as const;
   }));

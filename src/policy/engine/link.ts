@@ -2,6 +2,7 @@
  * Makes functions of a compiled policy (`compile.ts`), text by text, each all at once: the engine
  * would else translate a function when the first packet comes to it, and that packet would wait.
  */
+import type { HostAddress } from "../../wire/host_address.ts";
 import type { Slices } from "../../core/slices.ts";
 import { textAt, type Texts } from "../../core/texts.ts";
 import type { Pdu } from "../../wire/pdu.ts";
@@ -27,7 +28,7 @@ export interface Linkage {
   readonly choosers: readonly (Chooser | undefined)[];
   /** Numbers of the targets of translators. */
   readonly targets: Int32Array<ArrayBuffer>;
-  readonly leaving: readonly ReadonlySet<number>[];
+  readonly leaving: readonly ReadonlySet<HostAddress>[];
   readonly customs: readonly ((pdu: Readonly<Pdu>) => boolean)[];
 }
 

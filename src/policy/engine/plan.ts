@@ -8,7 +8,8 @@
  */
 import { GrowingMap } from "../../core/growing_map.ts";
 import { finish, type Slices } from "../../core/slices.ts";
-import { type Address, maskOf } from "../../wire/address.ts";
+import { maskOf } from "../../wire/address.ts";
+import { type HostAddress, isIpv6 } from "../../wire/host_address.ts";
 import type { Pdu } from "../../wire/pdu.ts";
 import {
   type AddressTerm,
@@ -58,7 +59,7 @@ export interface Plan {
   /** Numbers of the targets, by place in `destinations`; by `bindTargets`. */
   readonly targets: Int32Array<ArrayBuffer>;
   /** Addresses that lists have beside `lists`, as long as members of pools are leaving. */
-  readonly leaving: ReadonlyMap<string, readonly ReadonlySet<number>[]>;
+  readonly leaving: ReadonlyMap<string, readonly ReadonlySet<HostAddress>[]>;
   /** Named lists as intervals. */
   readonly lists: ReadonlyMap<string, readonly Interval[]>;
   /** Users' predicates, guarded, by name. */
@@ -159,8 +160,8 @@ export function bindTargets(
 function* leavingOf(
   { pools, lists }: Policy,
   environment: Environment,
-): Slices<ReadonlyMap<string, readonly ReadonlySet<number>[]>> {
-  const leaving = new Map<string, readonly ReadonlySet<number>[]>();
+): Slices<ReadonlyMap<string, readonly ReadonlySet<HostAddress>[]>> {
+  const leaving = new Map<string, readonly ReadonlySet<HostAddress>[]>();
   const note = (name: string, members: readonly Place[]) => {
     const addresses = environment.leaving(name, members);
     if (addresses !== null) leaving.set(name, [addresses]);
@@ -183,7 +184,7 @@ function* leavingOf(
 export function leavingIn(
   terms: readonly AddressTerm[],
   { leaving }: Pick<Plan, "leaving">,
-): readonly ReadonlySet<number>[] {
+): readonly ReadonlySet<HostAddress>[] {
   if (leaving.size === 0) return [];
   const sets = terms.flatMap((term) => "list" in term ? leaving.get(term.list) ?? [] : []);
   return [...new Set(sets)];
@@ -204,7 +205,7 @@ export function tooLargeOf(footprint: Footprint): string | null {
     `expected at most ${formatBytes(MAX_BYTES)}`;
 }
 
-/** Addresses of `terms`, as intervals in writing order. */
+/** IPv4 addresses of `terms`, as intervals in writing order. */
 export function intervalsOf(
   terms: readonly AddressTerm[],
   lists: ReadonlyMap<string, readonly Interval[]>,
@@ -220,6 +221,7 @@ export function* intervalsInSlices(
   for (const term of terms) {
     yield;
     if ("network" in term) {
+      if (isIpv6(term.network)) continue;
       const first = term.network >>> 0;
       intervals.push({ first, last: (first | ~maskOf(term.prefixLength)) >>> 0 });
       continue;
@@ -295,10 +297,11 @@ function* withParts(predicate: Predicate): Generator<Predicate> {
 
 function* resolveLists(
   definitions: Readonly<Record<string, readonly AddressTerm[]>>,
-  dstAddrs: readonly Address[],
+  dstAddrs: readonly HostAddress[],
 ): Slices<ReadonlyMap<string, readonly Interval[]>> {
   const lists = new Map<string, readonly Interval[]>();
-  lists.set(DST_ADDRS, dstAddrs.map((a) => ({ first: a >>> 0, last: a >>> 0 })));
+  const addresses = dstAddrs.filter((address) => !isIpv6(address));
+  lists.set(DST_ADDRS, addresses.map((a) => ({ first: a >>> 0, last: a >>> 0 })));
   for (const [name, terms] of Object.entries(definitions)) {
     if (name === DST_ADDRS) {
       throw new RangeError(`Cannot define list "$${name}": it exists already`);

@@ -7,7 +7,7 @@
  *                                               ├─ check.ts             what is wrong with it
  *                                               └─ print.ts, render.ts  text, Mermaid, DOT
  */
-import type { Address } from "../../wire/address.ts";
+import { bitsOf, type HostAddress, type HostSubnet } from "../../wire/host_address.ts";
 import type { Health } from "./health.ts";
 import type { Packet } from "./packet.ts";
 
@@ -51,18 +51,19 @@ export interface Interval {
   readonly last: number;
 }
 
-/** Addresses of one network (`/32`: one address; host bits are 0), or of a named list. */
-export type AddressTerm =
-  | { readonly network: number; readonly prefixLength: number }
-  | { readonly list: string };
+/**
+ * Addresses of one network (`/32`, of IPv6 `/128`: one address; host bits are 0), or of a named
+ * list.
+ */
+export type AddressTerm = HostSubnet | { readonly list: string };
 
 /** The pool that always exists: the backends, `--dst-addrs`. Written `$dst-addrs` in text. */
 export const DST_ADDRS = "dst-addrs";
 
 /** One server of a pool. */
 export interface PoolMember {
-  /** As a 32-bit integer. */
-  readonly address: Address;
+  /** Of the server. */
+  readonly address: HostAddress;
   /** 0: that of the translator, or the connection's own. */
   readonly port: number;
   /** Share of new connections, 0 … 256; 0: none. */
@@ -270,7 +271,8 @@ export function listsOf(
 ): Readonly<Record<string, readonly AddressTerm[]>> {
   const entries = Object.entries(pools).map(([name, { members }]) => {
     const addresses = new Set(members.map(({ address }) => address));
-    return [name, [...addresses].map((network) => ({ network, prefixLength: 32 }))] as const;
+    const terms = [...addresses].map((network) => ({ network, prefixLength: bitsOf(network) }));
+    return [name, terms] as const;
   });
   return entries.length === 0 ? lists : Object.fromEntries([...entries, ...Object.entries(lists)]);
 }

@@ -20,7 +20,8 @@
  * assert.equal(web.default, "drop");
  * ```
  */
-import { formatAddress, maskOf, parseAddress, parseInterface } from "../../wire/address.ts";
+import { maskOf, parseAddress, parseInterface } from "../../wire/address.ts";
+import { formatHostAddress } from "../../wire/host_address.ts";
 import { ICMP_ECHO_REQUEST } from "../../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
 import {
@@ -117,7 +118,7 @@ function pool(name: string, { members, health }: PoolOptions): PoolDefinition {
   );
   const known = new Set<string>();
   for (const { address, port } of made) {
-    const key = `${formatAddress(address)}${port === 0 ? "" : ` port ${port}`}`;
+    const key = `${formatHostAddress(address)}${port === 0 ? "" : ` port ${port}`}`;
     if (known.has(key)) {
       throw new RangeError(`Cannot build pool "${name}": expected each member once, not "${key}"`);
     }

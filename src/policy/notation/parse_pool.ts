@@ -7,7 +7,8 @@
  *     option = "port" N | "weight" N | "backup" | "maxconn" N | "state" "drain"
  */
 import type { Slices } from "../../core/slices.ts";
-import { formatAddress, parseAddress } from "../../wire/address.ts";
+import { parseAddress } from "../../wire/address.ts";
+import { formatEndpoint, formatHostAddress } from "../../wire/host_address.ts";
 import type { PoolDefinition, PoolMember } from "../language/ast.ts";
 import { MAX_MAXCONN, MAX_MEMBER_WEIGHT, MAX_POOL_MEMBERS, MAX_POOLS } from "../language/limits.ts";
 import { MEMBER_WORDS } from "../language/words.ts";
@@ -64,11 +65,11 @@ function* readMembers(scope: Scope, cursor: Cursor): Slices<PoolMember[]> {
     yield;
     const { start, end } = cursor.token;
     const member = readMember(scope, cursor);
-    const key = `${member.address} ${member.port}`;
+    const key = formatEndpoint(member.address, member.port);
     if (known.has(key)) {
       const port = member.port === 0 ? "" : ` port ${member.port}`;
       scope.report(cursor.line, start, end, {
-        found: `"${formatAddress(member.address)}${port}" a second time`,
+        found: `"${formatHostAddress(member.address)}${port}" a second time`,
         expected: "each member once",
       });
     }

@@ -4,7 +4,7 @@
  * here.
  */
 import { printHealth } from "../notation/parse_health.ts";
-import { formatAddress } from "../../wire/address.ts";
+import { bitsOf, formatHostAddress } from "../../wire/host_address.ts";
 import {
   type AddressTerm,
   type Branch,
@@ -227,7 +227,7 @@ export function printPredicate(predicate: Predicate): string {
     case "address":
       return `${keyOf(ADDRESS_WORDS, predicate.field)} ${
         printSet(predicate.in, printAddressTerm, (term) =>
-          !("list" in term) && term.prefixLength === 32)
+          !("list" in term) && term.prefixLength === bitsOf(term.network))
       }`;
     case "port":
     case "number":
@@ -273,14 +273,14 @@ function printSet<Term>(
 
 function printAddressTerm(term: AddressTerm): string {
   if ("list" in term) return `$${term.list}`;
-  const address = formatAddress(term.network);
-  return term.prefixLength === 32 ? address : `${address}/${term.prefixLength}`;
+  const address = formatHostAddress(term.network);
+  return term.prefixLength === bitsOf(term.network) ? address : `${address}/${term.prefixLength}`;
 }
 
 /** A member of a pool, as its definition has it. */
 function printMember({ address, port, weight, isBackup, maxconn, state }: PoolMember): string {
   return [
-    formatAddress(address),
+    formatHostAddress(address),
     port === 0 ? "" : ` port ${port}`,
     weight === 1 ? "" : ` weight ${weight}`,
     isBackup ? " backup" : "",

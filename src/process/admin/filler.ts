@@ -9,6 +9,7 @@ import type { Slices } from "../../core/slices.ts";
 import type { Appliance } from "../../datapath/appliance.ts";
 import type { Nodes } from "../../datapath/running_policy.ts";
 import { type Member, MEMBER_STATUSES } from "../../flow/backends/member.ts";
+import { isIpv6, wordsOf } from "../../wire/host_address.ts";
 import type { Outline } from "../../policy/engine/outline.ts";
 import { printHealth } from "../../policy/notation/parse_health.ts";
 import type { PumpCounts } from "../pump.ts";
@@ -131,9 +132,14 @@ export class Filler {
     const { pool, address, port, status, weight, load, active, opened, changedMs } = member;
     const check = this.#options.appliance.checkOf(member);
     const failure = check?.failure ?? null;
+    const [word0, word1, word2, word3] = isIpv6(address) ? wordsOf(address) : [0, 0, 0, address];
     board.setMember(place, {
       pool: this.#pools.get(pool.name) ?? -1,
-      address,
+      isIpv6: Number(isIpv6(address)),
+      word0: word0!,
+      word1: word1!,
+      word2: word2!,
+      word3: word3!,
       port,
       status: MEMBER_STATUSES.indexOf(status),
       weight,

@@ -40,7 +40,12 @@ export const LINK_FIELDS = ["isUp", "mtu", "arpOut", "neighbors"] as const;
 export const MEMBER_FIELDS = [
   /** Place among the names that were told. */
   "pool",
-  "address",
+  "isIpv6",
+  /** Of an IPv6 address; an IPv4 address is the last of them. */
+  "word0",
+  "word1",
+  "word2",
+  "word3",
   "port",
   /** Place in MEMBER_STATUSES. */
   "status",

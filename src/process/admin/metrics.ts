@@ -9,7 +9,7 @@ import { REASON_NAMES } from "../../core/reason.ts";
 import { Count } from "../../datapath/metrics.ts";
 import { MEMBER_STATUSES } from "../../flow/backends/member.ts";
 import { DECISIONS } from "../../policy/language/ast.ts";
-import { formatAddress } from "../../wire/address.ts";
+import { formatEndpoint } from "../../wire/host_address.ts";
 import { BOUNDS, CLASS_NAMES, type MemberField } from "./layout.ts";
 import type { About } from "./messages.ts";
 import { hitsOf, type Reading, type ShownMember } from "./readings.ts";
@@ -296,5 +296,5 @@ function checked(members: readonly ShownMember[]): readonly ShownMember[] {
 }
 
 function labelsOf({ pool, address, port }: ShownMember): { pool: string; backend: string } {
-  return { pool, backend: formatAddress(address) + (port === 0 ? "" : `:${port}`) };
+  return { pool, backend: formatEndpoint(address, port) };
 }

@@ -5,6 +5,7 @@
 import { textAt } from "../../core/texts.ts";
 import { labelAt, NO_TEXT, NODE_KINDS, type Outline } from "../../policy/engine/outline.ts";
 import { MEMBER_STATUSES, type MemberStatus } from "../../flow/backends/member.ts";
+import { addressOfWords, type HostAddress } from "../../wire/host_address.ts";
 import { Board, type MemberField } from "./layout.ts";
 import type { About, Shape, SharedOutline, ToAdmin } from "./messages.ts";
 
@@ -53,7 +54,7 @@ export interface ShownNode {
 /** A member of a pool, with its numbers. */
 export interface ShownMember {
   readonly pool: string;
-  readonly address: number;
+  readonly address: HostAddress;
   readonly port: number;
   /** How it is checked. */
   readonly check: string;
@@ -152,7 +153,7 @@ export class Readings {
       members.push({
         pool: pool.name,
         check: pool.check,
-        address: get("address"),
+        address: addressIn(get),
         port: get("port"),
         status: MEMBER_STATUSES[get("status")]!,
         failure: this.#failures[get("failure")] ?? null,
@@ -161,6 +162,13 @@ export class Readings {
     }
     return members;
   }
+}
+
+function addressIn(get: (field: MemberField) => number): HostAddress {
+  if (get("isIpv6") === 0) return get("word3");
+  return addressOfWords(
+    Int32Array.of(get("word0"), get("word1"), get("word2"), get("word3")),
+  );
 }
 
 function isSameMember(a: ShownMember, b: ShownMember): boolean {

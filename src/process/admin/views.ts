@@ -6,7 +6,7 @@ import { REASON_NAMES } from "../../core/reason.ts";
 import { Count, ofLinks } from "../../datapath/metrics.ts";
 import type { BackendState, Counters, EventShape, TreeShape } from "../../page/model/feed.ts";
 import { type Decision, DECISIONS } from "../../policy/language/ast.ts";
-import { formatAddress } from "../../wire/address.ts";
+import { formatEndpoint } from "../../wire/host_address.ts";
 import type { About } from "./messages.ts";
 import { hitsOf, type Reading, type ShownMember, type ShownNode } from "./readings.ts";
 
@@ -27,7 +27,7 @@ export function treeOf(reading: Reading, about: About): TreeShape {
     }),
     hidden_nodes: hiddenNodes,
     backends: members.map(({ address, port, pool, check, get }) => ({
-      address: formatAddress(address) + (port === 0 ? "" : `:${port}`),
+      address: formatEndpoint(address, port),
       pool,
       weight: get("weight"),
       check,

@@ -14,6 +14,7 @@ import { SourceLimits } from "../../policy/engine/source_limits.ts";
 import type { Policy } from "../../policy/language/ast.ts";
 import { loadedFrom, type ParsableText, parseSource } from "../policy_file.ts";
 import { checkPolicy } from "../policy_findings.ts";
+import type { HostAddress } from "../../wire/host_address.ts";
 import type { Loaded, SourceOutline } from "./messages.ts";
 import { sourceOf } from "./texts.ts";
 
@@ -63,7 +64,7 @@ export class Maker {
     const adopted = this.#running === null
       ? new Int32Array(plan.nodes.length).fill(-1)
       : finish(adoptInSlices(plan, this.#running));
-    const poolOf = (members: ReadonlySet<number>) =>
+    const poolOf = (members: ReadonlySet<HostAddress>) =>
       surroundings.leaving.find((pool) => environment.leaving(pool, []) === members)!;
     this.#made = plan;
     return finish(imageOf(plan, adopted, poolOf, surroundings.isCarried));
@@ -90,7 +91,7 @@ function around({ dstAddrs, leaving, maxConnections, maxLimitSources }: Surround
   const never = () => {
     throw new Error("Cannot run a policy where it is made");
   };
-  const sets = new Map(leaving.map((pool) => [pool, new Set<number>()]));
+  const sets = new Map(leaving.map((pool) => [pool, new Set<HostAddress>()]));
   return {
     dstAddrs,
     leaving: (pool) => sets.get(pool) ?? null,

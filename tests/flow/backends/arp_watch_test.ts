@@ -75,7 +75,7 @@ Deno.test("BackendWatch of 10,000 backends that come and go writes a hundred lin
   for (const [i, address] of addresses.entries()) {
     watch.resolved(address, A!, 0);
     assert.ok(
-      addresses.indexOf(backends.pools[0]!.pick("at random", new Pdu(), random)!.address) <= i,
+      addresses.indexOf(backends.pools[0]!.pick("at random", new Pdu(), random)!.key) <= i,
     );
   }
   for (const address of addresses) watch.unanswered(address, 0);

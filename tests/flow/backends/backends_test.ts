@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { SeededRandom } from "../../../src/core/random.ts";
 import { Backends } from "../../../src/flow/backends/backends.ts";
-import { type MemberStatus, plainMember } from "../../../src/flow/backends/member.ts";
+import { type MemberStatus, nameOf, plainMember } from "../../../src/flow/backends/member.ts";
 import type { PoolMember } from "../../../src/policy/language/ast.ts";
+import { AddressDigest } from "../../../src/wire/address_digest.ts";
+import { parseHostAddress } from "../../../src/wire/host_address.ts";
 import { Pdu } from "../../../src/wire/pdu.ts";
 import { stableHash } from "../../../src/wire/stable_hash.ts";
 
@@ -14,7 +16,7 @@ function picked(backends: Backends): number[] {
   const seen = new Set<number>();
   for (let i = 0; i < 200; i++) {
     const backend = backends.pools[0]!.pick("at random", PDU, random);
-    if (backend !== null) seen.add(backend.address);
+    if (backend !== null) seen.add(backend.key);
   }
   return [...seen].sort();
 }
@@ -52,7 +54,7 @@ Deno.test("Pool.pick chooses each about as often", () => {
   const random = new SeededRandom(2);
   const counts = [0, 0, 0, 0];
   for (let i = 0; i < 9000; i++) {
-    counts[backends.pools[0]!.pick("at random", PDU, random)!.address]!++;
+    counts[backends.pools[0]!.pick("at random", PDU, random)!.key]!++;
   }
   for (const count of counts.slice(1)) assert.ok(Math.abs(count - 3000) < 300, `${counts}`);
 });
@@ -99,10 +101,10 @@ Deno.test("Pool.pick by hash gives a tuple the same backend each time, and uses 
   for (let srcPort = 1; srcPort <= 3000; srcPort++) {
     const pdu = Object.assign(new Pdu(), { src: 7, dst: 9, protocol: 6, srcPort, dstPort: 80 });
     const [one, other] = [new Backends([1, 2, 3]), new Backends([1, 2, 3])];
-    const { address } = one.pools[0]!.pick("by hash", pdu, random)!;
-    assert.equal(other.pools[0]!.pick("by hash", pdu, random)!.address, address);
-    assert.equal(one.pools[0]!.pick("by hash", pdu, random)!.address, address);
-    counts[address]!++;
+    const { key } = one.pools[0]!.pick("by hash", pdu, random)!;
+    assert.equal(other.pools[0]!.pick("by hash", pdu, random)!.key, key);
+    assert.equal(one.pools[0]!.pick("by hash", pdu, random)!.key, key);
+    counts[key]!++;
   }
   for (const count of counts.slice(1)) assert.ok(Math.abs(count - 1000) < 150, `${counts}`);
 });
@@ -161,4 +163,34 @@ Deno.test("Backends.check counts members that still have connections, too", () =
     () => backends.check(pool(100_000, 65_535)),
     new RangeError("Cannot use 65537 backends: expected at most 65536"),
   );
+});
+
+Deno.test("members of IPv6 are known by their whole address, and by a digest in packets", () => {
+  const digest = new AddressDigest(new SeededRandom(6));
+  const [four, six] = [parseHostAddress("10.0.0.1"), parseHostAddress("::10.0.0.1")];
+  const backends = new Backends(
+    [four, six],
+    { web: { members: [{ ...plainMember(six), port: 80 }] } },
+    undefined,
+    undefined,
+    undefined,
+    undefined,
+    digest,
+  );
+  const [plain, other, web] = backends.all;
+  assert.deepEqual([plain!.key, plain!.isIpv6], [four, false]);
+  assert.deepEqual([other!.key, other!.isIpv6], [digest.of(0, 0, 0, 0x0a00_0001), true]);
+  assert.equal(web!.key, other!.key);
+  assert.deepEqual(backends.at(six), [other, web]);
+  assert.deepEqual(backends.at(four), [plain]);
+  assert.deepEqual([other, web].map((member) => nameOf(member!)), [
+    "::a00:1",
+    "[::a00:1]:80 of $web",
+  ]);
+  backends.define({});
+  assert.deepEqual(backends.at(six), [other]);
+  assert.throws(() => new Backends([six]), {
+    name: "RangeError",
+    message: "Cannot use ::a00:1: there is no IPv6",
+  });
 });

@@ -7,6 +7,8 @@ import { plainMember } from "../../../src/flow/backends/member.ts";
 import type { Pool } from "../../../src/flow/backends/pool.ts";
 import type { PoolMember } from "../../../src/policy/language/ast.ts";
 import { hashKeyOf } from "../../../src/wire/keyed_hash.ts";
+import { AddressDigest } from "../../../src/wire/address_digest.ts";
+import { parseHostAddress } from "../../../src/wire/host_address.ts";
 import { Pdu } from "../../../src/wire/pdu.ts";
 
 const KEY = hashKeyOf(new TextEncoder().encode("a key that instances share"));
@@ -28,7 +30,7 @@ function plain(count: number): PoolMember[] {
 function chosen(pool: Pool, by: "by maglev" | "by source" = "by maglev"): number[] {
   return Array.from({ length: CLIENTS }, (_, i) => {
     Object.assign(pdu, { src: Math.imul(i, 0x9e37_79b1), srcPort: 1024 + i % 50_000 });
-    return pool.pick(by, pdu, random)!.address;
+    return pool.pick(by, pdu, random)!.key;
   });
 }
 
@@ -45,14 +47,14 @@ for (const count of [2, 3, 10, 100, 1000]) {
     const lost = pool.members[1]!;
     backends.setStatus(lost, "down");
     const without = chosen(pool);
-    assert.ok(!without.includes(lost.address));
-    assert.equal(moved(before, without, lost.address), 0);
+    assert.ok(!without.includes(lost.key));
+    assert.equal(moved(before, without, lost.key), 0);
     // A second one: what the first had may move again, of all others at most 2 / N.
     const second = pool.members[0]!;
     backends.setStatus(second, "down");
     if (count > 2) {
       const both = chosen(pool);
-      assert.ok(moved(without, both, second.address) <= 2 / count * CLIENTS);
+      assert.ok(moved(without, both, second.key) <= 2 / count * CLIENTS);
     }
     backends.setStatus(second, "up");
     backends.setStatus(lost, "up");
@@ -78,7 +80,7 @@ Deno.test("Maglev is the same for all who have the same members and key, in what
     weight: 1 + i % 3,
     port: i % 2 * 80,
   }));
-  const shuffled = members.toSorted((a, b) => (a.address % 7) - (b.address % 7));
+  const shuffled = members.toSorted((a, b) => (Number(a.address) % 7) - (Number(b.address) % 7));
   const [one, other] = [make(members), make(shuffled)];
   for (const [backends, order] of [[one, [3, 7, 20]], [other, [20, 3, 7]]] as const) {
     for (const i of order) backends.setStatus(backends.at(members[i]!.address)[0]!, "down");
@@ -114,7 +116,7 @@ Deno.test("Pool.pick by source gives a client one member for all its connections
   }
   backends.setStatus(pool.members[4]!, "draining");
   const after = chosen(pool, "by source");
-  assert.equal(moved(before, after, pool.members[4]!.address), 0);
+  assert.equal(moved(before, after, pool.members[4]!.key), 0);
 });
 
 Deno.test("Maglev of backups is made when they are all there is, and of the others when those are back", () => {
@@ -175,4 +177,21 @@ Deno.test("Maglev's table knows the same members when they are defined once more
   for (const member of backends.pools[1]!.members) backends.setStatus(member, "up");
   chosen(backends.pools[1]!);
   assert.deepEqual(chosen(backends.pools[1]!), before);
+});
+
+Deno.test("by Maglev, members of IPv6 share by their whole address, whatever the digest", () => {
+  const key = hashKeyOf(new TextEncoder().encode("of all instances"));
+  const members = [1, 2, 3].map((i) => plainMember(parseHostAddress(`2001:db8:${i}::1`)));
+  const shares = [1, 2].map((seed) => {
+    const digest = new AddressDigest(new SeededRandom(seed));
+    const none = undefined;
+    const backends = new Backends([1], { web: { members } }, key, none, none, none, digest);
+    const numbers = new Map(backends.pools[1]!.members.map(({ key, index }) => [key, index]));
+    return chosen(backends.pools[1]!).map((member) => numbers.get(member)!);
+  });
+  assert.deepEqual(shares[0], shares[1]);
+  for (const number of [1, 2, 3]) {
+    const share = shares[0]!.filter((one) => one === number).length;
+    assert.ok(Math.abs(share / CLIENTS - 1 / 3) < 0.02, `${number}: ${share}`);
+  }
 });

@@ -28,7 +28,7 @@ function make(options: readonly Partial<PoolMember>[]): Made {
     pool,
     members: pool.members,
     pick: (by, src = 7, srcPort = 40_000) =>
-      pool.pick(by, Object.assign(pdu, { src, srcPort }), random)?.address ?? null,
+      pool.pick(by, Object.assign(pdu, { src, srcPort }), random)?.key ?? null,
   };
 }
 

@@ -21,6 +21,7 @@ import { print } from "../../../src/policy/printing/print.ts";
 import { SourceLimits } from "../../../src/policy/engine/source_limits.ts";
 import { walker } from "../../../src/policy/engine/walk.ts";
 import { maskOf, parseAddress } from "../../../src/wire/address.ts";
+import { isIpv6 } from "../../../src/wire/host_address.ts";
 import { Pdu, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../../../src/wire/pdu.ts";
 import { ADDRESSES, PORTS, randomPolicy } from "../../support/random_policy.ts";
 import { watcher } from "./refute.ts";
@@ -204,7 +205,7 @@ function constantsOf(policy: Policy): Pool {
         return predicate.of.forEach(addPredicate);
       case "address":
         for (const term of predicate.in) {
-          if (!("network" in term)) continue;
+          if (!("network" in term) || isIpv6(term.network)) continue;
           pool.addresses.push(term.network, term.network | ~maskOf(term.prefixLength));
         }
         return;

@@ -13,7 +13,8 @@ import {
   track,
 } from "../../../src/policy/language/build.ts";
 import { plainMember } from "../../../src/flow/backends/member.ts";
-import { formatAddress, parseAddress } from "../../../src/wire/address.ts";
+import { parseAddress } from "../../../src/wire/address.ts";
+import { formatHostAddress } from "../../../src/wire/host_address.ts";
 import { hitsOf, NoAnswer, type Reading } from "../../../src/process/admin/readings.ts";
 import { buildIcmp, buildTcp } from "../../support/frames.ts";
 import { Watched } from "./watched.ts";
@@ -100,7 +101,7 @@ Deno.test("Readings: a member that leaves is shown to its last connection; then 
   finish(appliance.prepare({ pools: { "dst-addrs": { members } } }))();
   const leaving = await watched.read();
   const statesOf = ({ members }: Reading) =>
-    members.map(({ address, status, get }) => [formatAddress(address), status, get("tracked")]);
+    members.map(({ address, status, get }) => [formatHostAddress(address), status, get("tracked")]);
   assert.deepEqual(statesOf(before), [["192.168.0.1", "up", 1]]);
   assert.deepEqual(statesOf(leaving), [
     ["192.168.0.2", "unknown", 0],
