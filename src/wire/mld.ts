@@ -139,11 +139,15 @@ export function sourcesAt(icmp: number): number {
   return icmp + QUERY_V2_BYTES;
 }
 
+const HEADER_BYTES = ETHERNET_BYTES + ipv6.IPV6_BYTES + ROUTER_ALERT_BYTES;
+
 /** Length of the frame that `writeReport` writes about so many groups. */
 export function reportBytes(groupCount: number): number {
-  return ETHERNET_BYTES + ipv6.IPV6_BYTES + ROUTER_ALERT_BYTES + icmpv6.ICMPV6_BYTES +
-    groupCount * RECORD_BYTES;
+  return HEADER_BYTES + icmpv6.ICMPV6_BYTES + groupCount * RECORD_BYTES;
 }
+
+/** Length of the frame that `writeReportV1` writes. */
+export const REPORT_V1_BYTES: number = HEADER_BYTES + QUERY_V1_BYTES;
 
 /**
  * Writes a whole frame that reports `groups`, four words each, to all routers (RFC 3810 §5.2). The
@@ -158,7 +162,43 @@ export function writeReport(
 ): number {
   const groupCount = groups.length / ADDRESS6_WORDS;
   const lengthBytes = reportBytes(groupCount);
-  setDestination(view, frame, GROUP_MAC_HI, ALL_LISTENERS[3]!);
+  const icmp = writeHeaders(view, frame, sender, ALL_LISTENERS, lengthBytes);
+  icmpv6.writeHeader(view, icmp, icmpv6.ICMPV6_LISTENER_REPORT_V2, 0, groupCount);
+  for (let i = 0; i < groupCount; i++) {
+    const record = icmp + icmpv6.ICMPV6_BYTES + i * RECORD_BYTES;
+    view.setInt32(record, type << 24);
+    writeAddress6(view, record + 4, groups, i * ADDRESS6_WORDS);
+  }
+  icmpv6.writeChecksum(view, frame + ETHERNET_BYTES, icmp, frame + lengthBytes);
+  return lengthBytes;
+}
+
+/**
+ * Writes a whole frame that reports a group to itself, as version 1 does (RFC 2710 §3): to a
+ * querier that knows only that. Returns its length.
+ */
+export function writeReportV1(
+  view: DataView,
+  frame: number,
+  sender: { readonly mac: Mac; readonly address: Address6 },
+  group: Address6,
+): number {
+  const icmp = writeHeaders(view, frame, sender, group, REPORT_V1_BYTES);
+  icmpv6.writeHeader(view, icmp, icmpv6.ICMPV6_LISTENER_REPORT_V1, 0, 0);
+  writeAddress6(view, icmp + GROUP, group, 0);
+  icmpv6.writeChecksum(view, frame + ETHERNET_BYTES, icmp, frame + REPORT_V1_BYTES);
+  return REPORT_V1_BYTES;
+}
+
+/** Writes Ethernet and IPv6 headers with a router alert, and returns where ICMPv6 begins. */
+function writeHeaders(
+  view: DataView,
+  frame: number,
+  sender: { readonly mac: Mac; readonly address: Address6 },
+  to: Address6,
+  lengthBytes: number,
+): number {
+  setDestination(view, frame, GROUP_MAC_HI, to[3]!);
   setSource(view, frame, sender.mac.hi, sender.mac.lo);
   setEtherType(view, frame, ETHERTYPE_IPV6);
   const ip = frame + ETHERNET_BYTES;
@@ -169,16 +209,8 @@ export function writeReport(
     nextHeader: HEADER_HOP_BY_HOP,
     hopLimit: HOP_LIMIT,
     src: sender.address,
-    dst: ALL_LISTENERS,
+    dst: to,
   });
   writeRouterAlert(view, ip + ipv6.IPV6_BYTES, ipv6.PROTOCOL_ICMPV6);
-  const icmp = ip + ipv6.IPV6_BYTES + ROUTER_ALERT_BYTES;
-  icmpv6.writeHeader(view, icmp, icmpv6.ICMPV6_LISTENER_REPORT_V2, 0, groupCount);
-  for (let i = 0; i < groupCount; i++) {
-    const record = icmp + icmpv6.ICMPV6_BYTES + i * RECORD_BYTES;
-    view.setInt32(record, type << 24);
-    writeAddress6(view, record + 4, groups, i * ADDRESS6_WORDS);
-  }
-  icmpv6.writeChecksum(view, ip, icmp, frame + lengthBytes);
-  return lengthBytes;
+  return ip + ipv6.IPV6_BYTES + ROUTER_ALERT_BYTES;
 }

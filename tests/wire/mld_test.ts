@@ -169,9 +169,34 @@ Deno.test("writeReport writes what an independent builder writes (RFC 3810 §5.2
   }
 });
 
+function writeReportV1(): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(300).fill(0xee);
+  const sender = { mac: MAC, address: parseAddress6(LINK_LOCAL) };
+  const view = new DataView(bytes.buffer);
+  const lengthBytes = mld.writeReportV1(view, 10, sender, parseAddress6(GROUP));
+  assert.equal(lengthBytes, mld.REPORT_V1_BYTES);
+  assert.ok(bytes.subarray(10 + lengthBytes).every((byte) => byte === 0xee));
+  return bytes.slice(10, 10 + lengthBytes);
+}
+
+Deno.test("writeReportV1 writes what an independent builder writes (RFC 2710 §3)", () => {
+  const expected = buildIcmp6({
+    dstMac: "33:33:ff:ab:cd:ef",
+    srcMac: "02:00:00:00:01:00",
+    src: LINK_LOCAL,
+    dst: GROUP,
+    hopLimit: 1,
+    headers: [ROUTER_ALERT],
+    type: 131,
+    rest: [0, 0, 0, 0],
+    payload: address6Bytes(GROUP),
+  });
+  assert.deepEqual(writeReportV1(), expected);
+});
+
 tsharkTest("tshark finds reports right, and reads the groups that were meant", async () => {
   const frames = REPORTS.map((report) => writeReport(report).frame);
-  assert.deepEqual(await judge(frames), []);
+  assert.deepEqual(await judge([...frames, writeReportV1()]), []);
   const found = await readFields(frames, [
     "icmpv6.type",
     "ipv6.opt.router_alert",
