@@ -95,7 +95,7 @@ export function neighborOf(neighbor: Neighbor, device: string): NeighborShape {
   const { address, mac, isLost, isWatched, confirmedMs } = neighbor;
   return {
     device,
-    address: formatAddress(address),
+    address: formatHostAddress(address),
     mac: mac === null ? null : formatMac(mac),
     state: mac !== null ? "known" : isLost ? "unanswered" : "asked",
     isWatched,

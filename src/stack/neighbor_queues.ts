@@ -6,7 +6,11 @@
  *   DUE ──▶ ASKED ──▶ FRESH ──(30 s, or an answer owed for 1 s)──▶ ASKED ──▶ LOST ──(5 s)──▶ ASKED
  *   ┌ others: as traffic needs them ──────────────────────────────┐
  *   WAITING ─┬▶ ASKED ──▶ RESTING ──(used after 30 s)──▶ ASKED ──▶ removed
- *   CLAIMED ─┘
+ *   CLAIMED ─┘                                     └────▶ DELAYED ──(5 s)──▶ ASKED
+ *
+ * Those of IPv6 are DELAYED. In the words of RFC 4861 §7.3.2, INCOMPLETE is ASKED, until it is
+ * known where the neighbour is; REACHABLE and STALE are RESTING, before and after the 30 s; DELAY
+ * is DELAYED, and PROBE is ASKED again.
  */
 import { LinkedLists, List } from "../core/linked_lists.ts";
 import { atOf, type NeighborTable, numberOf, QUEUE } from "./neighbor_table.ts";
@@ -27,8 +31,10 @@ export const ASKED = 4;
 export const FRESH = 5;
 /** Watched and unanswered; asked now and then whether it is back. */
 export const LOST = 6;
+/** Not watched, known, out of date and in use; to be asked unless something else confirms it. */
+export const DELAYED = 7;
 
-const QUEUES = 7;
+const QUEUES = 8;
 
 export class NeighborQueues {
   readonly #table: NeighborTable;

@@ -1,16 +1,21 @@
 /**
  * The neighbours on a link, found by address: 16 words each, one cache line.
  *
- *     | ADDRESS | MAC_HI | MAC_LO | FLAGS | UNANSWERED | QUEUE | NEXT | 0 | 4 times, as doubles |
+ *     | KEY | MAC_HI | MAC_LO | FLAGS | UNANSWERED | QUEUE | NEXT | 0 | 4 times, as doubles |
  *
- * The index is chained, by the low bits of the address: the hosts of one subnet differ in these.
- * Space is reserved for the maximum; the system allocates memory only where it is touched.
+ * The key is the address, of IPv6 its digest; the whole addresses of IPv6 are beside them, and are
+ * compared where keys are equal. The index is chained, by the low bits of the key: the hosts of one
+ * subnet differ in these. Space is reserved for the maximum; the system allocates memory only where
+ * it is touched.
  */
-import type { Address } from "../wire/address.ts";
+import { ADDRESS6_WORDS, isSameAddress6 } from "../wire/address6.ts";
 
 const SHIFT = 4;
 
-export const ADDRESS = 0;
+/** Stands for the words of an address of IPv4, which has none. */
+export const NO_WORDS: Int32Array = new Int32Array(0);
+
+export const KEY = 0;
 /** MAC address, meaningless until KNOWN. */
 export const MAC_HI = 1;
 export const MAC_LO = 2;
@@ -44,40 +49,57 @@ export class NeighborTable {
   count = 0;
   readonly words: Int32Array<ArrayBuffer>;
   readonly times: Float64Array<ArrayBuffer>;
+  /** Whole addresses of IPv6, four words for each number; null: keys are addresses of IPv4. */
+  readonly addresses: Int32Array<ArrayBuffer> | null;
   readonly #index: Int32Array<ArrayBuffer>;
   /** Neighbours from here on have never been used. */
   #untouched = 0;
   /** Chain of freed ones through their NEXT word. */
   #freed = 0;
 
-  constructor(capacity: number) {
+  constructor(capacity: number, isIpv6 = false) {
     const buffer = new ArrayBuffer(OFFSET_BYTES + 4 * (capacity << SHIFT));
     this.capacity = capacity;
     this.words = new Int32Array(buffer, OFFSET_BYTES);
     this.times = new Float64Array(buffer, OFFSET_BYTES);
+    this.addresses = isIpv6 ? new Int32Array(ADDRESS6_WORDS * capacity) : null;
     this.#index = new Int32Array(1 << Math.max(8, 32 - Math.clz32(capacity)));
   }
 
-  /** Index of the neighbour's first word, or -1. */
-  find(address: Address): number {
+  /**
+   * Index of the first word of the neighbour of that key, or -1. Its whole address, if it has one,
+   * is in `whole` from `from` on; so everywhere below.
+   */
+  find(key: number, whole: Int32Array = NO_WORDS, from: number = 0): number {
     const { words } = this;
-    let at = this.#index[address & (this.#index.length - 1)]! - 1;
-    while (at >= 0 && words[at + ADDRESS] !== address) at = words[at + NEXT]! - 1;
+    let at = this.#index[key & (this.#index.length - 1)]! - 1;
+    while (at >= 0 && (words[at + KEY] !== key || !this.#isWhole(at, whole, from))) {
+      at = words[at + NEXT]! - 1;
+    }
     return at;
+  }
+
+  #isWhole(at: number, whole: Int32Array, from: number): boolean {
+    const { addresses } = this;
+    return addresses === null || isSameAddress6(addresses, wholeAt(at), whole, from);
   }
 
   /**
    * Adds an address that is not in the table, with all other words 0; -1 when the table is full.
    */
-  insert(address: Address): number {
+  insert(key: number, whole: Int32Array = NO_WORDS, from: number = 0): number {
     if (this.count === this.capacity) return -1;
     const { words } = this;
     const freed = this.#freed;
     const at = freed > 0 ? freed - 1 : this.#untouched++ << SHIFT;
     if (freed > 0) this.#freed = words[at + NEXT]!;
     words.fill(0, at, at + (1 << SHIFT));
-    const bucket = address & (this.#index.length - 1);
-    words[at + ADDRESS] = address;
+    const { addresses } = this;
+    for (let i = 0; addresses !== null && i < ADDRESS6_WORDS; i++) {
+      addresses[wholeAt(at) + i] = whole[from + i]!;
+    }
+    const bucket = key & (this.#index.length - 1);
+    words[at + KEY] = key;
     words[at + NEXT] = this.#index[bucket]!;
     this.#index[bucket] = at + 1;
     this.count++;
@@ -96,7 +118,7 @@ export class NeighborTable {
 
   remove(at: number): void {
     const { words } = this;
-    const bucket = words[at + ADDRESS]! & (this.#index.length - 1);
+    const bucket = words[at + KEY]! & (this.#index.length - 1);
     const next = words[at + NEXT]!;
     let before = this.#index[bucket]! - 1;
     if (before === at) {
@@ -132,4 +154,9 @@ export function numberOf(at: number): number {
 /** Index of the first word of that number; -1 for -1. */
 export function atOf(number: number): number {
   return number < 0 ? -1 : number << SHIFT;
+}
+
+/** Where in `NeighborTable.addresses` the whole address of the neighbour at `at` begins. */
+export function wholeAt(at: number): number {
+  return numberOf(at) * ADDRESS6_WORDS;
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { SeededRandom } from "../../src/core/random.ts";
-import { ADDRESS, FLAGS, NeighborTable, numberOf, USED } from "../../src/stack/neighbor_table.ts";
+import { FLAGS, KEY, NeighborTable, numberOf, USED } from "../../src/stack/neighbor_table.ts";
 
 Deno.test("NeighborTable finds what was inserted and not removed, as a Map does", () => {
   for (let seed = 1; seed <= 20; seed++) {
@@ -19,7 +19,7 @@ Deno.test("NeighborTable finds what was inserted and not removed, as a Map does"
         const added = table.insert(address);
         assert.equal(added < 0, model.size === 100);
         if (added < 0) continue;
-        assert.equal(table.words[added + ADDRESS], address);
+        assert.equal(table.words[added + KEY], address);
         assert.equal(table.words[added + FLAGS], 0);
         assert.equal(table.time(added, USED), 0);
         assert.ok(![...model.values()].includes(added), "a place of its own");
