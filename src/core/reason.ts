@@ -60,6 +60,12 @@ const TABLE = [
   ["port-zero", "TCP port 0, or UDP destination port 0"],
   ["icmp-quote", "an ICMP error that does not quote an IPv4 header and 8 bytes of data"],
   ["icmp-quote-checksum", "checksum of the IPv4 header quoted in an ICMP error is wrong"],
+  ["discovery-malformed", "a Neighbor Discovery message that is to be ignored (RFC 4861)"],
+  ["discovery-hop-limit", "a Neighbor Discovery message that has passed a router"],
+  ["discovery-fragment", "a Neighbor Discovery message in fragments (RFC 6980)"],
+  ["router-message", "a message to routers, or a router advertisement that nobody asked for"],
+  ["redirect", "an ICMPv6 redirect: packets go where the flags say"],
+  ["listener-malformed", "a multicast listener query that is to be ignored (RFC 3810)"],
   ["invalid", "belongs to no connection and can't open one"],
   ["stray", "a TCP segment that belongs to no connection and opens none"],
   [
@@ -82,8 +88,8 @@ const TABLE = [
   ["source-limit", "its source has reached its limit of connections (--max-conn-per-source)"],
   ["no-port", "every source port towards this backend and port is in use by a live connection"],
   ["table-full", "the connection table is full of live connections"],
-  ["arp-queue-full", "too many packets are waiting for ARP replies"],
-  ["arp-unanswered", "no ARP reply came"],
+  ["arp-queue-full", "too many packets are waiting for replies to ARP or neighbor solicitations"],
+  ["arp-unanswered", "no reply to ARP or to neighbor solicitations came"],
   ["no-buffer", "no buffer space left in this burst"],
   ["send-failed", "the device did not take the frame"],
 ] as const;

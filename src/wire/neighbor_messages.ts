@@ -34,6 +34,10 @@ import {
   TARGET,
 } from "./neighbor_discovery.ts";
 
+/** The longest frame that is written here: target and one option. */
+export const NEIGHBOR_FRAME_BYTES: number = ETHERNET_BYTES + ipv6.IPV6_BYTES + NEIGHBOR_BYTES +
+  OPTION_UNIT_BYTES;
+
 /** 48 bits, the shortest (RFC 3971 §5.3.2). */
 const NONCE_OPTION_UNITS = 1;
 
