@@ -2,13 +2,12 @@
 import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
 import { TokenBucket } from "../core/token_bucket.ts";
+import { placeStart } from "../stack/datagram.ts";
 import { type Fragmenter, leavesWhole } from "../stack/fragmentation.ts";
 import { echoReply, IcmpErrors, makeEchoReply } from "../stack/icmp.ts";
 import { sendReset } from "../stack/reset.ts";
-import { ETHERNET_BYTES } from "../wire/ethernet.ts";
-import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
-import { Pdu } from "../wire/pdu.ts";
+import type { Pdu } from "../wire/pdu.ts";
 import { type Complaint, NO_PORT, NOT_WHOLE, PROHIBITED } from "./complaint.ts";
 import type { Link } from "./link.ts";
 
@@ -67,23 +66,10 @@ export class Answers {
 
   /**
    * Tells the sender of `start`, the frame of a first fragment, that the others did not come (RFC
-   * 1122 §3.3.2).
+   * 1122 §3.3.2; RFC 8200 §4.5).
    */
   reassemblyTimedOut(link: Link, start: Uint8Array<ArrayBuffer>, nowMs: number): void {
-    const { arena } = link;
-    const frame = arena.scratch(start.length);
-    if (frame < 0) return;
-    arena.bytes.set(start, frame);
-    const { view } = arena;
-    const pdu = new Pdu();
-    pdu.frame = frame;
-    pdu.ip = frame + ETHERNET_BYTES;
-    pdu.l4 = pdu.ip + ipv4.headerBytes(view, pdu.ip);
-    pdu.end = frame + start.length;
-    pdu.src = ipv4.source(view, pdu.ip);
-    pdu.dst = ipv4.destination(view, pdu.ip);
-    pdu.protocol = ipv4.protocol(view, pdu.ip);
-    pdu.icmpType = icmpv4.type(view, pdu.l4);
-    this.error(link, pdu, NOT_WHOLE, 0, nowMs);
+    const pdu = placeStart(link.arena, start);
+    if (pdu !== null) this.error(link, pdu, NOT_WHOLE, 0, nowMs);
   }
 }

@@ -3,7 +3,11 @@
  * fragment fits them. `reassembly.ts` has all datagrams, and their limits.
  */
 import type { Arena } from "../core/arena.ts";
-import { ETHERNET_BYTES } from "../wire/ethernet.ts";
+import { ETHERNET_BYTES, etherType, ETHERTYPE_IPV6 } from "../wire/ethernet.ts";
+import * as icmpv4 from "../wire/icmpv4.ts";
+import * as ipv4 from "../wire/ipv4.ts";
+import * as ipv6 from "../wire/ipv6.ts";
+import { OVER_IPV6, Pdu } from "../wire/pdu.ts";
 
 /** Memory that a datagram and a fragment are assumed to take in addition to their buffers. */
 export const DATAGRAM_COST_BYTES = 512;
@@ -124,4 +128,33 @@ export function startOf(
     0,
     Math.min(first.headerBytes + first.end, ETHERNET_BYTES + quoteBytes),
   );
+}
+
+/**
+ * Puts what `startOf` gave into scratch space, as a PDU that an ICMP error can be sent about; null:
+ * there is no room. Of IPv6 it has no protocol: that is behind extension headers.
+ */
+export function placeStart(arena: Arena, start: Uint8Array<ArrayBuffer>): Pdu | null {
+  const frame = arena.scratch(start.length);
+  if (frame < 0) return null;
+  arena.bytes.set(start, frame);
+  const { view } = arena;
+  const pdu = new Pdu();
+  const ip = frame + ETHERNET_BYTES;
+  pdu.frame = frame;
+  pdu.ip = ip;
+  pdu.end = frame + start.length;
+  pdu.flow = -1;
+  if (etherType(view, frame) === ETHERTYPE_IPV6) {
+    pdu.protocol = OVER_IPV6;
+    ipv6.readSource(view, ip, pdu.addresses, 0);
+    ipv6.readDestination(view, ip, pdu.addresses, 4);
+    return pdu;
+  }
+  pdu.l4 = ip + ipv4.headerBytes(view, ip);
+  pdu.src = ipv4.source(view, ip);
+  pdu.dst = ipv4.destination(view, ip);
+  pdu.protocol = ipv4.protocol(view, ip);
+  pdu.icmpType = icmpv4.type(view, pdu.l4);
+  return pdu;
 }

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { Arena } from "../../src/core/arena.ts";
 import { SeededRandom } from "../../src/core/random.ts";
 import { Reason, type ReasonName } from "../../src/core/reason.ts";
 import { OwnAddresses6, reasonOfChainFault } from "../../src/stack/admit6.ts";
+import { placeStart } from "../../src/stack/datagram.ts";
 import { IcmpErrors } from "../../src/stack/icmp.ts";
 import { makeEchoReply6 } from "../../src/stack/icmp6.ts";
 import { parseAddress6 } from "../../src/wire/address6.ts";
@@ -274,6 +276,34 @@ Deno.test("IcmpErrors.send6 is false without room", () => {
   const { arena, pdu } = decoded6(buildTcp6());
   while (arena.scratch(1000) >= 0);
   assert.equal(makeErrors().send6(arena, pdu, OWN_ADDRESSES, 1, 0, 0, 0), false);
+});
+
+Deno.test("IcmpErrors.send6 tells of a datagram that was not whole, by the start of its first fragment", () => {
+  const about = (fields: Partial<Ip6>) => {
+    const header = fragmentHeader(1);
+    const frame = buildIp6(
+      { ...fields, protocol: 17, headers: [DESTINATION, header] },
+      new Uint8Array(1400),
+    );
+    const arena = new Arena();
+    const pdu = placeStart(arena, frame.slice(0, 14 + 1232))!;
+    const isSent = makeErrors().send6(arena, pdu, OWN_ADDRESSES, 3, 1, 0, 0);
+    const [sent] = takeSent(arena);
+    assert.equal(sent !== undefined, isSent);
+    if (sent === undefined) return null;
+    const expected = { ...TURNED, type: 3, code: 1, rest: [0, 0, 0, 0] };
+    assert.deepEqual(sent, buildIcmp6({ ...expected, payload: frame.slice(14, 14 + 1232) }));
+    return sent.length;
+  };
+  assert.equal(about({}), 14 + 1280);
+  assert.equal(about(ALL_NODES), null);
+  assert.equal(about({ src: "::" }), null);
+});
+
+Deno.test("placeStart is null without room", () => {
+  const arena = new Arena();
+  while (arena.scratch(100) >= 0);
+  assert.equal(placeStart(arena, buildUdp6().slice()), null);
 });
 
 /** What is told of the frame's chain: code and pointer. */
