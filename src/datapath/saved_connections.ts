@@ -21,8 +21,10 @@ import {
   ONE_TUPLE,
   OPENED,
   PORTS,
+  PROTOCOL_MASK,
   SAVED_WORDS,
   SRC,
+  STATE_MASK,
   STATE_SHIFT,
   TUPLE_WORDS,
 } from "../flow/entry.ts";
@@ -124,7 +126,7 @@ function isKnown(
   const meta = words[at + META]!;
   const b = at + TUPLE_WORDS;
   const has = (tuple: number): boolean =>
-    table.find(meta & 0xff, words[tuple + SRC]!, words[tuple + DST]!, words[tuple + PORTS]!) >= 0;
+    table.find(meta & PROTOCOL_MASK, words[tuple + SRC]!, words[tuple + DST]!, words[tuple + PORTS]!) >= 0;
   if (has(at)) return true;
   if ((meta & ONE_TUPLE) !== 0) return false;
   const areSame = words[at + SRC] === words[b + SRC] && words[at + DST] === words[b + DST] &&
@@ -135,8 +137,8 @@ function isKnown(
 /** True if the connection is one that this run could have made. */
 function isPossible(words: Readonly<Int32Array>, at: number, rules: Rules): boolean {
   const meta = words[at + META]!;
-  const protocol = meta & 0xff;
-  const state = (meta >>> STATE_SHIFT) & 0xff;
+  const protocol = meta & PROTOCOL_MASK;
+  const state = (meta >>> STATE_SHIFT) & STATE_MASK;
   const src = words[at + SRC]!;
   const own = rules.own.find(({ address }) => address === words[at + DST]);
   if (own === undefined || !isHost(src, own.subnet)) return false;
@@ -164,7 +166,7 @@ function isSideBPossible(
   const port = words[b + PORTS]! & 0xffff;
   const member = members[words[at + MEMBER]!] ?? null;
   if (member === null || member.key !== words[b + SRC]) return false;
-  const isQuery = (words[at + META]! & 0xff) === PROTOCOL_ICMP;
+  const isQuery = (words[at + META]! & PROTOCOL_MASK) === PROTOCOL_ICMP;
   const servicePort = words[at + PORTS]! & 0xffff;
   const backendPort = words[b + PORTS]! >>> 16;
   const isRightPort = backendPort === (isQuery ? 0 : member.port || servicePort) ||

@@ -58,7 +58,7 @@ import {
   UDP_ONGOING,
 } from "./lifetimes.ts";
 import { LinkedLists } from "../core/linked_lists.ts";
-import { LAST_SEEN, META, OPENED, STATE_SHIFT } from "./entry.ts";
+import { LAST_SEEN, META, OPENED, STATE_MASK, STATE_SHIFT } from "./entry.ts";
 import { Lookahead } from "./lookahead.ts";
 import { EvictionClasses, FINISHED, LIVE, ONE_SIDED, RESET } from "./eviction.ts";
 import { type PortRange, Ports, type PortsInUse } from "./ports.ts";
@@ -699,7 +699,7 @@ export class Connections {
     const { table } = this;
     const { backends } = this.#options;
     const idleMs = words[at + LAST_SEEN]!;
-    const state = (words[at + META]! >>> STATE_SHIFT) & 0xff;
+    const state = (words[at + META]! >>> STATE_SHIFT) & STATE_MASK;
     if (idleMs >= this.#timeoutsMs[state]!) return "expired";
     const entry = table.copyIn(words, at);
     if (entry < 0) return "no room";

@@ -14,6 +14,8 @@
  * UDP and queries use the time only.
  */
 
+import { OVER_IPV6 } from "../wire/pdu.ts";
+
 /** Words of an entry, as a power of 2. */
 const ENTRY_SHIFT = 4;
 export const ENTRY_WORDS: number = 1 << ENTRY_SHIFT;
@@ -25,9 +27,15 @@ export const DST = 1;
 /** Source port in the upper, destination port in the lower half. */
 export const PORTS = 2;
 
-/** Protocol in bits 0–7 (0 in a free entry), state in bits 8–15, ONE_TUPLE, what SYNs offered. */
+/**
+ * Protocol in bits 0–7 (0 in a free entry), state in bits 8–14, `OVER_IPV6`, ONE_TUPLE, what SYNs
+ * offered.
+ */
 export const META = 6;
+/** The protocol and its family, as in `Pdu.protocol`. */
+export const PROTOCOL_MASK: number = OVER_IPV6 | 0xff;
 export const STATE_SHIFT = 8;
+export const STATE_MASK = 0x7f;
 /** The entry has no B tuple. */
 export const ONE_TUPLE: number = 1 << 16;
 /** All of META except what SYNs offered. */

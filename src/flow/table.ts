@@ -30,7 +30,9 @@ import {
   OFFERS_SHIFT,
   ONE_TUPLE,
   PORTS,
+  PROTOCOL_MASK,
   SRC,
+  STATE_MASK,
   STATE_SHIFT,
   TUPLE_WORDS,
 } from "./entry.ts";
@@ -149,7 +151,7 @@ export class FlowTable {
     const tuple = base + (reference & 1) * TUPLE_WORDS;
     const { words } = this;
     // Never matches the second tuple of an entry that has only one.
-    const mask = 0xff | ((reference & 1) * ONE_TUPLE);
+    const mask = PROTOCOL_MASK | ((reference & 1) * ONE_TUPLE);
     return words[tuple + SRC] === src && words[tuple + PORTS] === ports &&
       words[tuple + DST] === dst && (words[base + META]! & mask) === protocol;
   }
@@ -215,7 +217,7 @@ export class FlowTable {
   }
 
   protocol(entry: number): number {
-    return this.words[baseOf(entry) + META]! & 0xff;
+    return this.words[baseOf(entry) + META]! & PROTOCOL_MASK;
   }
 
   hasSideB(entry: number): boolean {
@@ -238,14 +240,14 @@ export class FlowTable {
     return this.words[baseOf(entry) + side * TUPLE_WORDS + PORTS]! & 0xffff;
   }
 
-  /** The connection's state, 0 … 255: its meaning belongs to `tcp_state.ts`. */
+  /** The connection's state, 0 … 127: its meaning belongs to `tcp_state.ts`. */
   state(entry: number): number {
-    return (this.words[baseOf(entry) + META]! >>> STATE_SHIFT) & 0xff;
+    return (this.words[baseOf(entry) + META]! >>> STATE_SHIFT) & STATE_MASK;
   }
 
   setState(entry: number, state: number): void {
     const at = baseOf(entry) + META;
-    this.words[at] = (this.words[at]! & ~(0xff << STATE_SHIFT)) | (state << STATE_SHIFT);
+    this.words[at] = (this.words[at]! & ~(STATE_MASK << STATE_SHIFT)) | (state << STATE_SHIFT);
   }
 
   /** Word `word` (0 … 7) of those that belong to the connection's protocol. */
@@ -417,7 +419,7 @@ export class FlowTable {
     const base = baseOf(reference >>> 1);
     const tuple = base + (reference & 1) * TUPLE_WORDS;
     return this.#hash.of(
-      this.words[base + META]! & 0xff,
+      this.words[base + META]! & PROTOCOL_MASK,
       this.words[tuple + SRC]!,
       this.words[tuple + DST]!,
       this.words[tuple + PORTS]!,

@@ -5,6 +5,8 @@
  * There is one Pdu per appliance; `decode` fills it for each frame. All that is written are 32-bit
  * integers, so that it allocates nothing.
  */
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "./ipv4.ts";
+import { PROTOCOL_ICMPV6 } from "./ipv6.ts";
 
 /** Values of `Pdu.side`. */
 export const FROM_A = 0;
@@ -15,8 +17,11 @@ export const STATE_NEW = 0;
 export const STATE_ESTABLISHED = 1;
 export const STATE_INVALID = 2;
 
-/** Bit of `Pdu.protocol` in a packet of IPv6, whose connections are none of IPv4's. */
-export const OVER_IPV6 = 0x80;
+/**
+ * Bit of `Pdu.protocol` in a packet of IPv6, whose connections are none of IPv4's: above all
+ * protocol numbers, of which IPv4 has some that only differ in a lower bit.
+ */
+export const OVER_IPV6 = 0x8000;
 
 /** Bits of `Pdu.steps`. */
 export const STEP_TRACK = 1;
@@ -95,6 +100,24 @@ export class Pdu {
 
   /** Source and destination address of IPv6, four words each; over IPv4 nobody writes it. */
   readonly addresses: Int32Array = new Int32Array(8);
+}
+
+export function isIpv6(protocol: number): boolean {
+  return (protocol & OVER_IPV6) !== 0;
+}
+
+/** True for TCP over either family; `protocol` as in a Pdu. So are the following. */
+export function isTcp(protocol: number): boolean {
+  return (protocol & ~OVER_IPV6) === PROTOCOL_TCP;
+}
+
+export function isUdp(protocol: number): boolean {
+  return (protocol & ~OVER_IPV6) === PROTOCOL_UDP;
+}
+
+/** True for each family's own ICMP. */
+export function isIcmp(protocol: number): boolean {
+  return protocol === PROTOCOL_ICMP || protocol === (PROTOCOL_ICMPV6 | OVER_IPV6);
 }
 
 /** True for an invalid PDU without a connection that has its addresses and ports. */

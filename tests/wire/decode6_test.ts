@@ -115,7 +115,7 @@ Deno.test("decode6 reads a TCP segment", () => {
     end: FRAME_OFFSET + frame.length,
     src: digest.ofWords(src, 0),
     dst: digest.ofWords(dst, 0),
-    protocol: 6 | 0x80,
+    protocol: 6 | 0x8000,
     ttl: 3,
     totalLength: frame.length - IP,
     fragment: 0,
@@ -134,7 +134,7 @@ Deno.test("decode6 reads a UDP datagram", () => {
   const { pdu, result } = decoded(buildUdp6({ srcPort: 0, dstPort: 65_535, payload: DATA }));
   assert.equal(result, 0);
   assert.partialDeepStrictEqual({ ...pdu }, {
-    protocol: 17 | 0x80,
+    protocol: 17 | 0x8000,
     srcPort: 0,
     dstPort: 65_535,
     payload: FRAME_OFFSET + L4 + 8,
@@ -154,7 +154,7 @@ Deno.test("decode6 reads ICMPv6, an echo's identifier as the asker's port", () =
     const { pdu, result } = decoded(buildIcmp6({ type, code: 2 }));
     assert.equal(result, 0);
     assert.equal(pdu.payload, pdu.l4);
-    const expected = { protocol: 58 | 0x80, icmpType: type, icmpCode: 2, srcPort, dstPort };
+    const expected = { protocol: 58 | 0x8000, icmpType: type, icmpCode: 2, srcPort, dstPort };
     assert.partialDeepStrictEqual({ ...pdu }, expected);
   }
 });
@@ -172,7 +172,7 @@ Deno.test("decode6 reads what follows extension headers, and tells that there ar
       assert.equal(result, 0);
       assert.equal(hasExtensionHeaders(pdu), headers.length > 0);
       const l4 = FRAME_OFFSET + L4 + 8 * headers.length;
-      assert.deepEqual([pdu.l4, pdu.protocol, pdu.fragment], [l4, protocol | 0x80, 0]);
+      assert.deepEqual([pdu.l4, pdu.protocol, pdu.fragment], [l4, protocol | 0x8000, 0]);
       if (headers.length > 0) assert.deepEqual([chain.l4, chain.protocol], [l4, protocol]);
     }
   }
@@ -277,7 +277,7 @@ const FAULTS: readonly Refused[] = [
   },
   {
     reason: "unknown-next-header",
-    name: "TCP with the bit that the Pdu's protocol has",
+    name: "a protocol of IPv4 that differs from TCP in one bit",
     frame: buildIp6({ protocol: 0x86 }, VALID.TCP!.subarray(L4)),
     told: [1, 6],
   },
@@ -615,7 +615,7 @@ const FIELDS = [
 /** The same fields as the Pdu has them. */
 function fieldsOf(pdu: Pdu): string[] {
   const of = (protocol: number, ...values: number[]) =>
-    pdu.protocol === (protocol | 0x80) ? values.map(String) : values.map(() => "");
+    pdu.protocol === (protocol | 0x8000) ? values.map(String) : values.map(() => "");
   return [
     formatAddress6(pdu.addresses, 0),
     formatAddress6(pdu.addresses, 4),
