@@ -20,6 +20,10 @@ import { OVER_IPV6 } from "../wire/pdu.ts";
 const ENTRY_SHIFT = 4;
 export const ENTRY_WORDS: number = 1 << ENTRY_SHIFT;
 
+/** Directions: which of an entry's tuples a packet matched. */
+export const SIDE_A = 0;
+export const SIDE_B = 1;
+
 /** The tuple of direction d starts at word d * TUPLE_WORDS. */
 export const TUPLE_WORDS = 3;
 export const SRC = 0;

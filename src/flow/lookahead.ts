@@ -4,24 +4,48 @@
  * *candidates*: `Connections.classify` confirms each, or looks it up again.
  */
 import { type Arena, BURST_FRAMES } from "../core/arena.ts";
-import { ETHERNET_BYTES } from "../wire/ethernet.ts";
+import type { AddressDigest } from "../wire/address_digest.ts";
+import { ETHERNET_BYTES, ETHERTYPE_IPV6, etherType } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
+import * as ipv6 from "../wire/ipv6.ts";
+import { OVER_IPV6 } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 import type { FlowTable } from "./table.ts";
 
 /** Up to the ports of TCP or UDP after an IPv4 header without options. */
 const NEEDED_BYTES = ETHERNET_BYTES + ipv4.IPV4_MIN_BYTES + 4;
 
+/** A whole IPv6 header; ports are read behind it without asking. */
+const NEEDED_BYTES6 = ETHERNET_BYTES + ipv6.IPV6_BYTES;
+
 export class Lookahead {
   /** References by frame, or -1. */
   readonly candidates: Int32Array<ArrayBuffer> = new Int32Array(new ArrayBuffer(4 * BURST_FRAMES));
+  /** By frame, digests of the source and destination of an IPv6 header that is there whole. */
+  readonly digests: Int32Array<ArrayBuffer>;
   readonly #hashes = new Int32Array(new ArrayBuffer(4 * BURST_FRAMES));
+  readonly #digest: AddressDigest | null;
+
+  /** `digest`: of IPv6 addresses; null: there are none. */
+  constructor(digest: AddressDigest | null = null) {
+    this.#digest = digest;
+    this.digests = new Int32Array(digest === null ? 0 : 2 * BURST_FRAMES);
+  }
 
   read({ view, rx, rxCount }: Arena, table: FlowTable): void {
     const hashes = this.#hashes;
     for (let i = 0; i < rxCount; i++) {
-      const ip = rx[2 * i]! + ETHERNET_BYTES;
-      hashes[i] = rx[2 * i + 1]! < NEEDED_BYTES ? 0 : table.hashOf(
+      const frame = rx[2 * i]!;
+      const frameBytes = rx[2 * i + 1]!;
+      if (
+        this.#digest !== null && frameBytes >= NEEDED_BYTES6 &&
+        etherType(view, frame) === ETHERTYPE_IPV6
+      ) {
+        hashes[i] = this.#hash6(view, frame + ETHERNET_BYTES, i, table, this.#digest);
+        continue;
+      }
+      const ip = frame + ETHERNET_BYTES;
+      hashes[i] = frameBytes < NEEDED_BYTES ? 0 : table.hashOf(
         ipv4.protocol(view, ip),
         ipv4.source(view, ip),
         ipv4.destination(view, ip),
@@ -29,5 +53,14 @@ export class Lookahead {
       );
     }
     table.findAll(hashes, rxCount, this.candidates);
+  }
+
+  #hash6(view: DataView, ip: number, i: number, table: FlowTable, digest: AddressDigest): number {
+    const src = digest.ofPacket(view, ip + ipv6.SOURCE);
+    const dst = digest.ofPacket(view, ip + ipv6.DESTINATION);
+    this.digests[2 * i] = src;
+    this.digests[2 * i + 1] = dst;
+    const protocol = ipv6.nextHeader(view, ip) | OVER_IPV6;
+    return table.hashOf(protocol, src, dst, tcp.ports(view, ip + ipv6.IPV6_BYTES));
   }
 }

@@ -9,7 +9,8 @@
  * at most one half, and removal shifts the following slots back, so that there are no tombstones.
  *
  * An entry takes 78 bytes here, 16 in the index, 16 in the lists of `eviction.ts`, and 8 in the
- * counts of `shares.ts`: 118.
+ * counts of `shares.ts`: 118; with IPv6, whose tuples are of keys, 16 more for the client's address
+ * (`whole_addresses.ts`).
  *
  * A look-up in a large table has two cache misses, the slot and the entry. `findAll` looks up a
  * whole burst, so that these overlap.
@@ -31,16 +32,17 @@ import {
   ONE_TUPLE,
   PORTS,
   PROTOCOL_MASK,
+  SIDE_A,
+  SIDE_B,
   SRC,
   STATE_MASK,
   STATE_SHIFT,
   TUPLE_WORDS,
 } from "./entry.ts";
 import { HASH_WORDS, KeyedHash } from "./keyed_hash.ts";
+import { WholeAddresses, type WholeAddressesOptions } from "./whole_addresses.ts";
 
-/** Directions: which of an entry's tuples a packet matched. */
-export const SIDE_A = 0;
-export const SIDE_B = 1;
+export { SIDE_A, SIDE_B } from "./entry.ts";
 
 /** The most entries that fit into a reference. */
 export const MAX_CAPACITY = 1_000_000;
@@ -84,6 +86,8 @@ export class FlowTable {
 
   /** All entries, laid out as in `entry.ts`. */
   readonly words: Int32Array<ArrayBuffer>;
+  /** Addresses of IPv6; null: there are none. */
+  readonly whole: WholeAddresses | null;
   readonly #extra: Int32Array<ArrayBuffer>;
   readonly #members: Uint16Array<ArrayBuffer>;
   readonly #index: Int32Array<ArrayBuffer>;
@@ -98,7 +102,12 @@ export class FlowTable {
   #touched = 0;
 
   /** Throws RangeError for a capacity outside 1 … 1,000,000. */
-  constructor(capacity: number, random: Random, memory?: TableMemory | null) {
+  constructor(
+    capacity: number,
+    random: Random,
+    memory?: TableMemory | null,
+    whole: WholeAddressesOptions | null = null,
+  ) {
     if (!(capacity >= 1 && capacity <= MAX_CAPACITY)) {
       throw new RangeError(
         `Cannot make a flow table of "${capacity}" entries: expected 1 to ${MAX_CAPACITY}`,
@@ -112,12 +121,32 @@ export class FlowTable {
     this.#index = index;
     this.#indexScale = this.#index.length / 0x1_0000_0000;
     this.#hash = new KeyedHash(random, hash);
+    this.whole = whole === null ? null : new WholeAddresses(whole, entries, this.#members);
   }
 
   /** Reference of the entry with this tuple, or -1. `ports` is `srcPort << 16 | dstPort`. */
   find(protocol: number, src: Address, dst: Address, ports: number): number {
     const slot = this.#slotOf(protocol, src, dst, ports);
     return (this.#index[slot]! & REFERENCE_MASK) - 1;
+  }
+
+  /** As `find`, over IPv6: source and destination are keys of `addresses`, eight words. */
+  find6(
+    protocol: number,
+    src: number,
+    dst: number,
+    ports: number,
+    addresses: Readonly<Int32Array>,
+  ): number {
+    const hash = this.#hash.of(protocol, src, dst, ports);
+    const tag = tagOf(hash);
+    for (let slot = this.#home(hash);; slot = this.#after(slot)) {
+      const value = this.#index[slot]!;
+      if (value === 0) return -1;
+      if ((value & ~REFERENCE_MASK) !== tag) continue;
+      const reference = (value & REFERENCE_MASK) - 1;
+      if (this.has6(reference, protocol, src, dst, ports, addresses)) return reference;
+    }
   }
 
   /** Hash of a tuple, for `findAll`. */
@@ -156,9 +185,21 @@ export class FlowTable {
       words[tuple + DST] === dst && (words[base + META]! & mask) === protocol;
   }
 
+  /** As `has`, over IPv6. */
+  has6(
+    reference: number,
+    protocol: number,
+    src: number,
+    dst: number,
+    ports: number,
+    addresses: Readonly<Int32Array>,
+  ): boolean {
+    return this.has(reference, protocol, src, dst, ports) && this.whole!.has(reference, addresses);
+  }
+
   /**
    * Adds a connection whose two tuples are not in the table. Returns its entry, or -1 when the
-   * table is full.
+   * table is full. Over IPv6 its client and member are for the caller to set at once.
    */
   insert(
     protocol: number,

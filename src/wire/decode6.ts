@@ -11,6 +11,7 @@
  * that tells the sender. No other fault here is told to anyone.
  */
 import { Reason } from "../core/reason.ts";
+import { ADDRESS6_WORDS, readAddress6 } from "./address6.ts";
 import type { AddressDigest } from "./address_digest.ts";
 import { CORRECT, pseudoHeaderSum6, sumBytes } from "./checksum.ts";
 import { decodeTcp } from "./decode.ts";
@@ -18,7 +19,7 @@ import { ETHERNET_BYTES } from "./ethernet.ts";
 import { type Chain, isAtomic, walkChain } from "./extension_headers.ts";
 import * as icmpv6 from "./icmpv6.ts";
 import { PROTOCOL_TCP, PROTOCOL_UDP } from "./ipv4.ts";
-import { IPV6_BYTES, PAYLOAD_LENGTH, PROTOCOL_ICMPV6, SOURCE } from "./ipv6.ts";
+import { DESTINATION, IPV6_BYTES, PAYLOAD_LENGTH, PROTOCOL_ICMPV6, SOURCE } from "./ipv6.ts";
 import { OVER_IPV6, type Pdu } from "./pdu.ts";
 import * as udp from "./udp.ts";
 import { decodeVnet6 } from "./vnet.ts";
@@ -50,13 +51,16 @@ export function hasExtensionHeaders(pdu: Readonly<Pdu>): boolean {
  *     | version, traffic class, flow label | payload length | next header, hop limit |
  *     | source … | destination …
  *
- * After a fault of the chain, the Pdu has all that is in the header itself.
+ * After a fault of the chain, the Pdu has all that is in the header itself. `ahead` has the digests
+ * of source and destination at `at`, if they are known already.
  */
 export function decodeIpv6(
   view: DataView,
   pdu: Pdu,
   digest: AddressDigest,
   chain: Chain,
+  ahead: Readonly<Int32Array> | null = null,
+  at = 0,
 ): number {
   const ip = pdu.ip;
   const available = pdu.frameBytes - ETHERNET_BYTES;
@@ -66,7 +70,11 @@ export function decodeIpv6(
   const totalLength = IPV6_BYTES + (word >>> 16);
   if (totalLength > available) return Reason["ip-truncated"];
   const protocol = (word >>> 8) & 0xff;
-  readAddresses(view, ip + SOURCE, pdu, digest);
+  const { addresses } = pdu;
+  readAddress6(view, ip + SOURCE, addresses, 0);
+  readAddress6(view, ip + DESTINATION, addresses, ADDRESS6_WORDS);
+  pdu.src = ahead === null ? digest.ofWords(addresses, 0) : ahead[at]!;
+  pdu.dst = ahead === null ? digest.ofWords(addresses, ADDRESS6_WORDS) : ahead[at + 1]!;
   pdu.l4 = ip + IPV6_BYTES;
   pdu.end = ip + totalLength;
   pdu.totalLength = totalLength;
@@ -77,28 +85,6 @@ export function decodeIpv6(
   return protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP || protocol === PROTOCOL_ICMPV6
     ? 0
     : decodeChain(view, pdu, chain);
-}
-
-function readAddresses(view: DataView, at: number, pdu: Pdu, digest: AddressDigest): void {
-  const { addresses } = pdu;
-  const src0 = view.getInt32(at);
-  const src1 = view.getInt32(at + 4);
-  const src2 = view.getInt32(at + 8);
-  const src3 = view.getInt32(at + 12);
-  const dst0 = view.getInt32(at + 16);
-  const dst1 = view.getInt32(at + 20);
-  const dst2 = view.getInt32(at + 24);
-  const dst3 = view.getInt32(at + 28);
-  addresses[0] = src0;
-  addresses[1] = src1;
-  addresses[2] = src2;
-  addresses[3] = src3;
-  addresses[4] = dst0;
-  addresses[5] = dst1;
-  addresses[6] = dst2;
-  addresses[7] = dst3;
-  pdu.src = digest.of(src0, src1, src2, src3);
-  pdu.dst = digest.of(dst0, dst1, dst2, dst3);
 }
 
 /** An atomic fragment is a whole packet (RFC 6946): it waits for no others. */

@@ -5,7 +5,11 @@ import { MemoryDevice } from "../../src/device/memory.ts";
 import { Lookahead } from "../../src/flow/lookahead.ts";
 import { FlowTable } from "../../src/flow/table.ts";
 import { parseAddress } from "../../src/wire/address.ts";
+import { AddressDigest } from "../../src/wire/address_digest.ts";
+import { parseAddress6 } from "../../src/wire/address6.ts";
+import { OVER_IPV6 } from "../../src/wire/pdu.ts";
 import { buildIcmp, buildTcp, buildUdp } from "../support/frames.ts";
+import { buildTcp6 } from "../support/frames6.ts";
 
 const CLIENT = "10.0.0.1";
 const PROXY = "10.0.0.100";
@@ -49,4 +53,37 @@ Deno.test("Lookahead sees nothing in frames that are too short, and takes any by
   }
   const noise = Uint8Array.from({ length: 60 }, (_, i) => i * 37);
   assert.deepEqual(see(noise, buildIcmp({}), whole), [-1, -1, 0]);
+});
+
+Deno.test("Lookahead sees connections over IPv6, and keeps the digests", () => {
+  const digest = new AddressDigest(new SeededRandom(4));
+  const [client, proxy] = ["2001:db8::fe", "2001:db8::64"].map(parseAddress6);
+  const whole = { digest, own: proxy!, members: new Int32Array(4) };
+  const table = new FlowTable(100, new SeededRandom(3), null, whole);
+  const lookahead = new Lookahead(digest);
+  const [src, dst] = [client, proxy].map((address) => digest.ofWords(address!, 0));
+  const entry = table.insertOneSided(TCP | OVER_IPV6, src!, dst!, (1234 << 16) | 80);
+  const over4 = table.insertOneSided(
+    TCP,
+    parseAddress(CLIENT),
+    parseAddress(PROXY),
+    1234 << 16 | 80,
+  );
+  const segment = buildTcp6({
+    src: "2001:db8::fe",
+    dst: "2001:db8::64",
+    srcPort: 1234,
+    dstPort: 80,
+  });
+  const frames = [segment, buildTcp(ends), segment.subarray(0, 53), segment.subarray(0, 54)];
+  const device = new MemoryDevice();
+  const arena = new Arena();
+  device.inbox.push(...frames);
+  device.read(arena, 0);
+  lookahead.digests.fill(77);
+  lookahead.read(arena, table);
+  // What is shorter than an IPv6 header has no digests; a packet that ends with it has them.
+  assert.deepEqual([...lookahead.candidates.subarray(0, 2)], [2 * entry, 2 * over4]);
+  assert.deepEqual([...lookahead.digests.subarray(0, 8)], [src, dst, 77, 77, 77, 77, src, dst]);
+  assert.equal(new Lookahead().digests.length, 0);
 });

@@ -685,3 +685,14 @@ function zeroSum(): Uint8Array {
   const sum = naiveChecksum([...pseudoHeader6(SRC, DST, 17, 10), ...frame.subarray(L4)]);
   return edit(frame, [L4 + 8, sum >> 8], [L4 + 9, sum & 255]);
 }
+
+Deno.test("decodeIpv6 takes digests that were computed before", () => {
+  const arena = new Arena();
+  const frame = buildTcp6({});
+  place(arena, frame);
+  const pdu = Object.assign(new Pdu(), { ip: FRAME_OFFSET + IP, frameBytes: frame.length });
+  const ahead = Int32Array.of(1, 2, 0x7fff_ffff, -1);
+  assert.equal(decodeIpv6(arena.view, pdu, digest, new Chain(), ahead, 2), 0);
+  assert.deepEqual([pdu.src, pdu.dst], [0x7fff_ffff, -1]);
+  assert.deepEqual([...pdu.addresses], [...address6Words(SRC), ...address6Words(DST)]);
+});
