@@ -22,10 +22,16 @@ import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
 import { isActive } from "../policy/language/health.ts";
 import type { Steps } from "../policy/engine/environment.ts";
+import { ADDRESS6_WORDS, copyAddress6 } from "../wire/address6.ts";
+import type { AddressDigest } from "../wire/address_digest.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
-import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
+import { ICMPV6_ECHO_REPLY, ICMPV6_ECHO_REQUEST } from "../wire/icmpv6.ts";
 import {
+  isIcmp,
+  isIpv6,
   isStray,
+  isTcp,
+  isUdp,
   type Pdu,
   RAISES_TTL,
   STATE_ESTABLISHED,
@@ -58,7 +64,7 @@ import {
   UDP_ONGOING,
 } from "./lifetimes.ts";
 import { LinkedLists } from "../core/linked_lists.ts";
-import { LAST_SEEN, META, OPENED, STATE_MASK, STATE_SHIFT } from "./entry.ts";
+import { LAST_SEEN, META, OPENED, SAVED_WORDS, STATE_MASK, STATE_SHIFT } from "./entry.ts";
 import { Lookahead } from "./lookahead.ts";
 import { EvictionClasses, FINISHED, LIVE, ONE_SIDED, RESET } from "./eviction.ts";
 import { type PortRange, Ports, type PortsInUse } from "./ports.ts";
@@ -69,7 +75,13 @@ import { FlowTable, SIDE_A, SIDE_B, type TableMemory } from "./table.ts";
 import * as tcpState from "./tcp_state.ts";
 import { TcpTracker, UNTOUCHED } from "./tcp_tracker.ts";
 import { endOfSent, isFirstOfA, isOwnSyn, resumeWindow } from "./tcp_window.ts";
-import type { NextHops, Translation } from "./translate.ts";
+import {
+  NEW_DESTINATION,
+  NEW_SOURCE,
+  type NextHops,
+  type NextHops6,
+  Translation,
+} from "./translate.ts";
 
 /** Default share of one source: of the table, and of the ports towards each (backend, port). */
 const SHARE = 1 / 4;
@@ -87,6 +99,8 @@ export interface ConnectionsOptions {
   readonly timeouts: Timeouts;
   /** The address that forwarded packets leave with. */
   readonly ownAddress: Address;
+  /** Null, the default: there is no IPv6. */
+  readonly ipv6?: Ipv6Options | null;
   /**
    * Whether the PDU's new connection reaches its backend under the client's address; default no.
    */
@@ -101,6 +115,15 @@ export interface ConnectionsOptions {
   readonly tableMemory?: TableMemory | null;
   /** Default: nobody carries them. */
   readonly carrier?: Carrier | null;
+}
+
+export interface Ipv6Options {
+  readonly digest: AddressDigest;
+  /**
+   * Four words for each of the proxy's addresses, on all links; that with which forwarded packets
+   * leave is first.
+   */
+  readonly own: Int32Array;
 }
 
 /** Who may forward packets of connections meanwhile, with the same words of the table. */
@@ -121,6 +144,8 @@ export class Connections {
   readonly table: FlowTable;
   /** For each frame of the burst a reference to its connection, to be confirmed, or -1. */
   readonly candidates: Int32Array<ArrayBuffer>;
+  /** By frame, the digests of source and destination of IPv6. */
+  readonly digests: Int32Array<ArrayBuffer>;
   /** Connections ever opened. */
   opened = 0;
   /** Connections evicted before their idle timeout. */
@@ -138,7 +163,10 @@ export class Connections {
   readonly #shares: Shares;
   readonly #shareOfTable: number;
   readonly #shareOfPorts: number;
-  readonly #lookahead = new Lookahead();
+  readonly #lookahead: Lookahead;
+  /** Source and destination of IPv6, eight words. */
+  readonly #addresses = new Int32Array(2 * ADDRESS6_WORDS);
+  readonly #tried = new Translation();
   readonly #carrier: Carrier | null;
   readonly #remove = (entry: number): void => this.#end(entry, EXPIRED);
   /** Number of the target of the current PDU's translator. */
@@ -146,17 +174,21 @@ export class Connections {
 
   constructor(options: ConnectionsOptions) {
     const { maxConnections, maxPerSource, ports, random, timeouts, tableMemory } = options;
-    this.table = new FlowTable(maxConnections, random, tableMemory);
+    const { backends, ipv6 = null } = options;
+    const whole = ipv6 === null ? null : { ...ipv6, members: backends.words! };
+    this.table = new FlowTable(maxConnections, random, tableMemory, whole);
     this.#carrier = options.carrier ?? null;
     this.retries = options.retries ? new Retries(maxConnections, options.retries) : null;
     this.#tcp = new TcpTracker(this.table);
+    this.#lookahead = new Lookahead(ipv6?.digest);
     this.candidates = this.#lookahead.candidates;
+    this.digests = this.#lookahead.digests;
     this.#options = options;
     this.#timeoutsMs = timeoutsMs(timeouts);
     this.#classes = new EvictionClasses(new LinkedLists(maxConnections));
     this.#ports = new Ports(this.table, new LinkedLists(maxConnections), ports, random);
     this.#victims = new VictimSelector(this.table);
-    this.#shares = new Shares(this.table, random);
+    this.#shares = new Shares(this.table, random, ipv6?.digest);
     this.#shareOfTable = maxPerSource ?? Math.ceil(maxConnections * SHARE);
     this.#shareOfPorts = maxPerSource ?? Math.ceil(this.#ports.size * SHARE);
   }
@@ -199,8 +231,14 @@ export class Connections {
     pdu.newTtl = 0;
     pdu.opened = 0;
     pdu.invalid = 0;
-    if (pdu.flow < 0 || !this.table.has(pdu.flow, pdu.protocol, pdu.src, pdu.dst, ports)) {
-      pdu.flow = this.table.find(pdu.protocol, pdu.src, pdu.dst, ports);
+    const { table } = this;
+    const { flow, protocol, src, dst, addresses } = pdu;
+    if (!isIpv6(protocol)) {
+      if (flow < 0 || !table.has(flow, protocol, src, dst, ports)) {
+        pdu.flow = table.find(protocol, src, dst, ports);
+      }
+    } else if (flow < 0 || !table.has6(flow, protocol, src, dst, ports, addresses)) {
+      pdu.flow = table.find6(protocol, src, dst, ports, addresses);
     }
     if (pdu.flow < 0 ? asks(pdu) : this.#reopens(view, pdu, nowMs)) {
       pdu.state = STATE_NEW;
@@ -212,13 +250,11 @@ export class Connections {
 
   /** The reason why the PDU does not fit its connection; 0 if it fits. */
   #fault(pdu: Pdu): number {
-    if (pdu.protocol === PROTOCOL_TCP) return this.#tcp.fault(pdu);
-    if (pdu.protocol !== PROTOCOL_ICMP) return 0;
+    if (isTcp(pdu.protocol)) return this.#tcp.fault(pdu);
+    if (!isIcmp(pdu.protocol)) return 0;
     // Requests come from side A, replies from side B. With identifier 0 all of a host's messages
     // have the same tuple, errors and other types included.
-    const fits = (pdu.flow & 1) === SIDE_A
-      ? icmpv4.isRequest(pdu.icmpType)
-      : icmpv4.isReply(pdu.icmpType);
+    const fits = (pdu.flow & 1) === SIDE_A ? isRequest(pdu) : isReply(pdu);
     return fits ? 0 : Reason.invalid;
   }
 
@@ -228,10 +264,10 @@ export class Connections {
    */
   #reopens(view: DataView, pdu: Pdu, nowMs: number): boolean {
     const { backends } = this.#options;
-    const isTcp = pdu.protocol === PROTOCOL_TCP;
+    const isSegment = isTcp(pdu.protocol);
     const mayBeLost = backends.down > 0;
-    if ((pdu.flow & 1) !== SIDE_A || !(isTcp || mayBeLost) || !asks(pdu)) return false;
-    return this.isLost(pdu.flow >>> 1) || (isTcp && this.#tcp.beginsNext(view, pdu, nowMs));
+    if ((pdu.flow & 1) !== SIDE_A || !(isSegment || mayBeLost) || !asks(pdu)) return false;
+    return this.isLost(pdu.flow >>> 1) || (isSegment && this.#tcp.beginsNext(view, pdu, nowMs));
   }
 
   /** True if the connection's member is gone: its client's next SYN or datagram opens another. */
@@ -280,9 +316,9 @@ export class Connections {
 
   /**
    * Carries out what the tree's steps noted: creates or refreshes the entry and writes to `to` the
-   * PDU's new addresses and ports, and its next hop by `routes` unless that is null. Returns 0, or
-   * a reason, `no-route` among them; then nothing has changed. `nowMs` is modulo 2³², a 32-bit
-   * integer: V8 would allocate a fraction wherever it is passed on.
+   * PDU's new addresses and ports, and its next hop by the routes of its family unless these are
+   * null. Returns 0, or a reason, `no-route` among them; then nothing has changed. `nowMs` is modulo
+   * 2³², a 32-bit integer: V8 would allocate a fraction wherever it is passed on.
    */
   commit(
     view: DataView,
@@ -290,6 +326,7 @@ export class Connections {
     nowMs: number,
     to: Translation,
     routes: NextHops | null = null,
+    routes6: NextHops6 | null = null,
   ): number {
     if ((pdu.steps & (STEP_A_TO_B | STEP_B_TO_A)) === 0) {
       return (pdu.steps & STEP_TRACK) === 0 ? 0 : this.#track(pdu, nowMs);
@@ -297,22 +334,40 @@ export class Connections {
     const table = this.table;
     let hasMoved = false;
     if (pdu.flow < 0 || pdu.state === STATE_NEW) {
-      const reason = this.#open(pdu, nowMs, to, routes);
+      const reason = this.#open(pdu, nowMs, to, routes, routes6);
       if (reason !== 0) return reason;
+      if (isIpv6(pdu.protocol)) table.whole!.copyDestination(pdu.flow ^ 1, to.addresses, NEW_SOURCE);
     } else {
       hasMoved = this.#leavesMember(pdu, nowMs) &&
-        this.tryElsewhere(this.target, pdu, nowMs, routes);
-      to.dst = table.src(pdu.flow >>> 1, 1 - (pdu.flow & 1));
-      if (routes !== null && (to.nextHop = routes.nextHop(to.dst)) === 0) return Reason["no-route"];
+        this.tryElsewhere(this.target, pdu, nowMs, routes, routes6);
+      if (isIpv6(pdu.protocol)) this.aim6(pdu.flow, to);
+      else to.dst = table.src(pdu.flow >>> 1, 1 - (pdu.flow & 1));
+      if (!hasRoute(pdu.protocol, to, routes, routes6)) return Reason["no-route"];
     }
     const entry = pdu.flow >>> 1;
     const other = 1 - (pdu.flow & 1);
     to.src = table.dst(entry, other);
     to.srcPort = table.dstPort(entry, other);
     to.dstPort = table.srcPort(entry, other);
-    if (pdu.protocol === PROTOCOL_TCP) this.#advanceTcp(view, pdu, nowMs, hasMoved);
+    if (isTcp(pdu.protocol)) this.#advanceTcp(view, pdu, nowMs, hasMoved);
     else this.#renew(entry, stateOfAnswer(pdu, table.state(entry)), nowMs);
     return 0;
+  }
+
+  /** Writes to `to` where a packet of IPv6 goes whose connection is `reference`; no ports. */
+  aim6(reference: number, to: Translation): void {
+    const { table } = this;
+    const other = 1 - (reference & 1);
+    to.src = table.dst(reference >>> 1, other);
+    to.dst = table.src(reference >>> 1, other);
+    table.whole!.copyDestination(reference ^ 1, to.addresses, NEW_SOURCE);
+    table.whole!.copySource(reference ^ 1, to.addresses, NEW_DESTINATION);
+  }
+
+  /** Writes source and destination of a packet of `reference`, over IPv6, as it comes: 8 words. */
+  writeTuple6(reference: number, to: Int32Array, at: number): void {
+    this.table.whole!.copySource(reference, to, at);
+    this.table.whole!.copyDestination(reference, to, at + ADDRESS6_WORDS);
   }
 
   #advanceTcp(view: DataView, pdu: Pdu, nowMs: number, hasMoved: boolean): void {
@@ -372,14 +427,12 @@ export class Connections {
    */
   #leavesMember(pdu: Pdu, nowMs: number): boolean {
     const { retries } = this;
-    if (retries === null || (pdu.flow & 1) !== SIDE_A || pdu.protocol === PROTOCOL_ICMP) {
-      return false;
-    }
+    if (retries === null || (pdu.flow & 1) !== SIDE_A || isIcmp(pdu.protocol)) return false;
     const entry = pdu.flow >>> 1;
     if (!this.isUnanswered(entry) || !retries.isLeft(entry)) return false;
-    const isTcp = pdu.protocol === PROTOCOL_TCP;
-    if (isTcp && !tcpState.isFirstSyn(pdu.tcpFlags)) return false;
-    return retries.isRefused(entry) || (isTcp && retries.isOverdue(entry, nowMs));
+    const isSegment = isTcp(pdu.protocol);
+    if (isSegment && !tcpState.isFirstSyn(pdu.tcpFlags)) return false;
+    return retries.isRefused(entry) || (isSegment && retries.isOverdue(entry, nowMs));
   }
 
   /**
@@ -394,8 +447,8 @@ export class Connections {
   /** True if there is a member of the same pool that the connection has not tried. */
   hasOther(entry: number): boolean {
     const { all } = this.#options.backends;
-    const { pool } = all[this.table.member(entry)]!;
-    return this.retries!.isLeft(entry) && pool.hasOther(this.#triedBy(entry));
+    const { pool, isIpv6 } = all[this.table.member(entry)]!;
+    return this.retries!.isLeft(entry) && pool.hasOther(isIpv6, this.#triedBy(entry));
   }
 
   #triedBy(entry: number): (member: Member) => boolean {
@@ -408,29 +461,35 @@ export class Connections {
    * of the target's that it has not tried. False if there is none that it can reach: then it has
    * had its last try.
    */
-  tryElsewhere(target: Target, pdu: Pdu, nowMs: number, routes: NextHops | null): boolean {
-    const { backends, ownAddress, random } = this.#options;
+  tryElsewhere(
+    target: Target,
+    pdu: Pdu,
+    nowMs: number,
+    routes: NextHops | null,
+    routes6: NextHops6 | null = null,
+  ): boolean {
+    const { backends, random } = this.#options;
     const { table } = this;
     const retries = this.retries!;
     const entry = pdu.flow >>> 1;
-    const { protocol, src, srcPort } = pdu;
+    const { protocol, src } = pdu;
     const member = retries.isLeft(entry)
       ? target.pool.pickOther(target.by, pdu, random, this.#triedBy(entry))
       : null;
     const dstPort = member === null ? 0 : member.port || target.port || pdu.dstPort;
-    const port = member === null || (routes !== null && routes.nextHop(member.key) === 0)
+    const port = member === null || !this.#isReached(member, routes, routes6)
       ? -1
-      : this.#portTowards(entry, member.key, dstPort, src, srcPort);
+      : this.#portTowards(entry, member, dstPort, pdu);
     if (member === null || port < 0) {
       retries.giveUp(entry);
       return false;
     }
-    if (protocol === PROTOCOL_TCP) this.noteFailure(entry);
+    if (isTcp(protocol)) this.noteFailure(entry);
     const evictionClass = CLASS_OF_STATE[table.state(entry)]!;
     const isPooled = this.#hasPort(entry);
     if (isPooled) this.#ports.remove(entry, evictionClass);
     this.#shares.move(entry, evictionClass, -1, isPooled);
-    const source = isPooled ? ownAddress : src;
+    const source = isPooled ? this.#ownOf(protocol) : src;
     table.moveSideB(entry, member.key, source, (dstPort << 16) | port);
     if (isPooled) this.#ports.add(entry, evictionClass);
     this.#shares.move(entry, -1, evictionClass, isPooled);
@@ -446,22 +505,49 @@ export class Connections {
    * The port by which the connection may reach that backend, or -1: none is taken from another for
    * this.
    */
-  #portTowards(
-    entry: number,
-    address: number,
-    dstPort: number,
-    src: number,
-    srcPort: number,
-  ): number {
-    const { table } = this;
-    const { ownAddress } = this.#options;
-    const protocol = table.protocol(entry);
+  #portTowards(entry: number, member: Member, dstPort: number, pdu: Pdu): number {
+    const { protocol, src, srcPort } = pdu;
+    const { key } = member;
     if (!this.#hasPort(entry)) {
-      const isFree = table.find(protocol, address, src, (dstPort << 16) | srcPort) < 0;
-      return isFree ? srcPort : -1;
+      return this.#findPreserved(member, dstPort, pdu) < 0 ? srcPort : -1;
     }
-    const avoid = address === src && dstPort === srcPort ? dstPort : -1;
-    return this.#ports.choose(protocol, address, ownAddress, dstPort, srcPort, -1, avoid);
+    const avoid = key === src && dstPort === srcPort ? dstPort : -1;
+    const own = this.#ownOf(protocol);
+    return this.#ports.choose(protocol, key, own, dstPort, srcPort, -1, avoid);
+  }
+
+  /** The connection by which `dstPort` of the member knows the client as it is, or -1. */
+  #findPreserved({ key, index }: Member, dstPort: number, pdu: Pdu): number {
+    const { table } = this;
+    const { protocol, src, srcPort, addresses } = pdu;
+    const ports = (dstPort << 16) | srcPort;
+    if (!isIpv6(protocol)) return table.find(protocol, key, src, ports);
+    copyAddress6(this.#options.backends.words!, index * ADDRESS6_WORDS, this.#addresses, 0);
+    copyAddress6(addresses, 0, this.#addresses, ADDRESS6_WORDS);
+    return table.find6(protocol, key, src, ports, this.#addresses);
+  }
+
+  /** True if there is a route to the member. */
+  #isReached(
+    { key, index, isIpv6 }: Member,
+    routes: NextHops | null,
+    routes6: NextHops6 | null,
+  ): boolean {
+    if (!isIpv6) return routes === null || routes.nextHop(key) !== 0;
+    const to = this.#tried;
+    to.dst = key;
+    copyAddress6(
+      this.#options.backends.words!,
+      index * ADDRESS6_WORDS,
+      to.addresses,
+      NEW_DESTINATION,
+    );
+    return routes6 === null || routes6.route(to);
+  }
+
+  /** What tuples have for the address with which forwarded packets leave. */
+  #ownOf(protocol: number): number {
+    return isIpv6(protocol) ? this.table.whole!.ownKey : this.#options.ownAddress;
   }
 
   /** Marks the connection as used now, and sets its state. If it ends, `reason` says why. */
@@ -488,28 +574,37 @@ export class Connections {
 
   /** Segments end a TCP connection, and may revive it; others end when they are forgotten. */
   #tellChange(entry: number, from: number, to: number, reason: number): void {
-    if (isOver(from) === isOver(to) || this.table.protocol(entry) !== PROTOCOL_TCP) return;
+    if (isOver(from) === isOver(to) || !isTcp(this.table.protocol(entry))) return;
     if (isOver(to)) this.events!.closed(entry, reason);
     else this.events!.opened(entry);
   }
 
-  #open(pdu: Pdu, nowMs: number, to: Translation, routes: NextHops | null): number {
-    const { backends, ownAddress, preservesSource, random } = this.#options;
+  #open(
+    pdu: Pdu,
+    nowMs: number,
+    to: Translation,
+    routes: NextHops | null,
+    routes6: NextHops6 | null,
+  ): number {
+    const { backends, preservesSource, random } = this.#options;
     const { protocol } = pdu;
     const { pool, port: newPort, by } = backends.targets[this.#target]!;
     const member = pool.pick(by, pdu, random);
-    if (member === null) return pool.refusal;
+    if (member === null) return pool.refusal(pdu);
     const { key: address } = member;
     // A query's identifier is no port.
-    const dstPort = protocol === PROTOCOL_ICMP
-      ? pdu.dstPort
-      : member.port || newPort || pdu.dstPort;
+    const dstPort = isIcmp(protocol) ? pdu.dstPort : member.port || newPort || pdu.dstPort;
     to.dst = address;
-    if (routes !== null && (to.nextHop = routes.nextHop(address)) === 0) return Reason["no-route"];
+    if (member.isIpv6) {
+      copyAddress6(backends.words!, member.index * ADDRESS6_WORDS, to.addresses, NEW_DESTINATION);
+    }
+    if (!hasRoute(protocol, to, routes, routes6)) return Reason["no-route"];
     const earlier = pdu.flow >> 1;
     const ports = this.#ports;
-    const source = preservesSource?.(pdu) ?? false ? pdu.src : ownAddress;
-    const isPooled = source === ownAddress;
+    const own = this.#ownOf(protocol);
+    // A client whose key is that of the proxy's address is not told apart from it: once in 2³².
+    const source = preservesSource?.(pdu) ?? false ? pdu.src : own;
+    const isPooled = source === own;
     // Replacing an entry that already counts does not change its source's count.
     if (earlier < 0 || !isCounted(CLASS_OF_STATE[this.table.state(earlier)]!)) {
       const reason = this.#holdToShare(pdu, isPooled ? address : 0, dstPort);
@@ -519,7 +614,7 @@ export class Connections {
     const evictionClass = CLASS_OF_STATE[state]!;
     const avoid = address === pdu.src && dstPort === pdu.srcPort ? dstPort : -1;
     let port = isPooled
-      ? ports.choose(protocol, address, ownAddress, dstPort, pdu.srcPort, earlier, avoid)
+      ? ports.choose(protocol, address, own, dstPort, pdu.srcPort, earlier, avoid)
       : pdu.srcPort;
     if (port >= 0) {
       const reason = earlier >= 0 ? 0 : this.#makeRoom(evictionClass, nowMs);
@@ -542,6 +637,7 @@ export class Connections {
       (dstPort << 16) | port,
     );
     if (entry < 0) return Reason["table-full"]; // the one that made room still rests
+    if (member.isIpv6) this.table.whole!.setClient(entry, pdu.addresses, 0);
     this.table.setExtra(entry, OPENED, nowMs);
     this.table.setState(entry, state);
     this.#count(entry);
@@ -562,33 +658,36 @@ export class Connections {
    * are never evicted, and may exceed it while there is space: many users may share one address.
    */
   #holdToShare(pdu: Pdu, backend: Address, dstPort: number): number {
-    const { protocol, src } = pdu;
+    const { protocol } = pdu;
     // Usually all sources together have less than a share, or this one has.
     const least = Math.min(this.#shareOfTable, this.#shareOfPorts);
-    if (this.#classes.inUse < least || this.#shares.total(src, ALL) < least) return 0;
+    if (this.#classes.inUse < least) return 0;
+    const source = this.#shares.sourceOf(pdu);
+    if (this.#shares.total(source, ALL) < least) return 0;
     const { size } = this.#ports;
     const pool = backend === 0 ? null : this.#ports.pool(protocol, backend, dstPort);
     if (pool !== null) {
       const inPool = this.#shares.poolOf(protocol, backend, dstPort);
-      const reason = this.#holdTo(this.#shareOfPorts, pool, size, src, inPool);
+      const reason = this.#holdTo(this.#shareOfPorts, pool, size, pdu, source, inPool);
       if (reason !== 0) return reason;
     }
-    return this.#holdTo(this.#shareOfTable, this.#classes, this.table.capacity, src, ALL);
+    return this.#holdTo(this.#shareOfTable, this.#classes, this.table.capacity, pdu, source, ALL);
   }
 
   #holdTo(
     share: number,
     classes: EvictionClasses,
     capacity: number,
-    src: Address,
+    pdu: Pdu,
+    source: number,
     pool: number,
   ): number {
-    if (classes.pending >= share && this.#shares.pending(src, pool) >= share) {
-      const own = this.#victims.oldestFrom(classes, src);
+    if (classes.pending >= share && this.#shares.pending(source, pool) >= share) {
+      const own = this.#victims.oldestFrom(classes, pdu);
       if (own < 0) return Reason["source-limit"];
       this.#evict(own);
     }
-    return classes.inUse >= capacity * FULL && this.#shares.total(src, pool) >= share
+    return classes.inUse >= capacity * FULL && this.#shares.total(source, pool) >= share
       ? Reason["source-limit"]
       : 0;
   }
@@ -599,7 +698,7 @@ export class Connections {
    */
   #hasPort(entry: number): boolean {
     return this.table.hasSideB(entry) &&
-      this.table.dst(entry, SIDE_B) === this.#options.ownAddress;
+      this.table.dst(entry, SIDE_B) === this.#ownOf(this.table.protocol(entry));
   }
 
   /**
@@ -613,6 +712,7 @@ export class Connections {
       const ports = (pdu.srcPort << 16) | pdu.dstPort;
       const entry = this.table.insertOneSided(pdu.protocol, pdu.src, pdu.dst, ports);
       if (entry < 0) return Reason["table-full"];
+      if (isIpv6(pdu.protocol)) this.table.whole!.setClient(entry, pdu.addresses, 0);
       this.table.setExtra(entry, OPENED, nowMs);
       this.table.setState(entry, ONE_SIDED_QUERY);
       this.#count(entry);
@@ -693,7 +793,7 @@ export class Connections {
   /**
    * Takes a connection of an earlier run, given as `FlowTable.copyOut` writes it: what is read is
    * for the caller to check. LAST_SEEN is how long it has been idle by now, OPENED its age, and its
-   * member is one of today's.
+   * member is one of today's. Over IPv6, four words of its client follow.
    */
   resume(words: Readonly<Int32Array>, at: number, nowMs: number): Resumed {
     const { table } = this;
@@ -703,6 +803,7 @@ export class Connections {
     if (idleMs >= this.#timeoutsMs[state]!) return "expired";
     const entry = table.copyIn(words, at);
     if (entry < 0) return "no room";
+    if (isIpv6(table.protocol(entry))) table.whole!.setClient(entry, words, at + SAVED_WORDS);
     table.touch(entry, nowMs - idleMs);
     table.setExtra(entry, OPENED, nowMs - table.extra(entry, OPENED));
     if (tcpState.hasBeenOpen(state)) resumeWindow(table, entry);
@@ -756,31 +857,52 @@ function isGone(member: Member): boolean {
 
 /** True for a PDU that may open a connection: a first SYN, a datagram or a query. */
 function asks(pdu: Pdu): boolean {
-  if (pdu.protocol === PROTOCOL_TCP) return tcpState.isFirstSyn(pdu.tcpFlags);
-  return pdu.protocol !== PROTOCOL_ICMP || icmpv4.isRequest(pdu.icmpType);
+  if (isTcp(pdu.protocol)) return tcpState.isFirstSyn(pdu.tcpFlags);
+  return !isIcmp(pdu.protocol) || isRequest(pdu);
+}
+
+/** True for an ICMP query; over IPv6 there is only the echo. */
+function isRequest({ protocol, icmpType }: Pdu): boolean {
+  return isIpv6(protocol) ? icmpType === ICMPV6_ECHO_REQUEST : icmpv4.isRequest(icmpType);
+}
+
+/** True for an answer to one. */
+function isReply({ protocol, icmpType }: Pdu): boolean {
+  return isIpv6(protocol) ? icmpType === ICMPV6_ECHO_REPLY : icmpv4.isReply(icmpType);
 }
 
 /** True for a TCP segment that has no connection and opens none. */
 function isStraySegment(pdu: Pdu): boolean {
-  return pdu.protocol === PROTOCOL_TCP && isStray(pdu);
+  return isTcp(pdu.protocol) && isStray(pdu);
 }
 
 /** True if the PDU has ports, or a query's identifier. */
 function hasPorts(pdu: Pdu): boolean {
-  return pdu.protocol === PROTOCOL_TCP || pdu.protocol === PROTOCOL_UDP ||
-    (pdu.protocol === PROTOCOL_ICMP &&
-      (icmpv4.isRequest(pdu.icmpType) || icmpv4.isReply(pdu.icmpType)));
+  const { protocol } = pdu;
+  return isTcp(protocol) || isUdp(protocol) ||
+    (isIcmp(protocol) && (isRequest(pdu) || isReply(pdu)));
 }
 
 function firstState(protocol: number): number {
-  if (protocol === PROTOCOL_TCP) return tcpState.SYN_SENT;
-  return protocol === PROTOCOL_UDP ? UDP_NEW : QUERY_NEW;
+  if (isTcp(protocol)) return tcpState.SYN_SENT;
+  return isUdp(protocol) ? UDP_NEW : QUERY_NEW;
 }
 
 /** The state of a UDP or query connection after this PDU. */
 function stateOfAnswer(pdu: Pdu, state: number): number {
   const isFromA = (pdu.flow & 1) === SIDE_A;
-  if (pdu.protocol !== PROTOCOL_UDP) return isFromA ? state : QUERY_ANSWERED;
+  if (!isUdp(pdu.protocol)) return isFromA ? state : QUERY_ANSWERED;
   if (isFromA) return state === UDP_ANSWERED ? UDP_ONGOING : state;
   return state === UDP_NEW ? UDP_ANSWERED : state;
+}
+
+/** True if there is a route to the destination in `to`, or nobody asks; its next hop is written. */
+function hasRoute(
+  protocol: number,
+  to: Translation,
+  routes: NextHops | null,
+  routes6: NextHops6 | null,
+): boolean {
+  if (isIpv6(protocol)) return routes6 === null || routes6.route(to);
+  return routes === null || (to.nextHop = routes.nextHop(to.dst)) !== 0;
 }

@@ -16,6 +16,7 @@
 import type { Address } from "../wire/address.ts";
 import { below, type Random } from "../core/random.ts";
 import type { LinkedLists } from "../core/linked_lists.ts";
+import { isIpv6 } from "../wire/pdu.ts";
 import { EvictionClasses } from "./eviction.ts";
 import { PortSet } from "./port_set.ts";
 import { type FlowTable, SIDE_B } from "./table.ts";
@@ -197,7 +198,11 @@ export class Ports implements PortsInUse {
   }
 }
 
-/** 32 bits of address, 16 of port and 4 that distinguish ICMP, TCP and UDP: an exact integer. */
+/**
+ * 32 bits of address, 16 of port, 4 that distinguish ICMP, ICMPv6, TCP and UDP, and the family: an
+ * exact integer. Two IPv6 backends that have one key share their ports.
+ */
 function keyOf(protocol: number, backend: Address, backendPort: number): number {
-  return (backend >>> 0) * 0x10_0000 + backendPort * 16 + ((protocol >> 1) & 15);
+  const family = isIpv6(protocol) ? 16 : 0;
+  return (backend >>> 0) * 0x20_0000 + backendPort * 32 + family + ((protocol >> 1) & 15);
 }

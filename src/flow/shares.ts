@@ -10,11 +10,17 @@
  * the address, as in `keyed_hash.ts`), so nobody can choose addresses that collide. A count is too
  * high by a few when the table is full, and by all that another source has if that one's cells are
  * the same: at 262,144 connections one source in 900,000.
+ *
+ * Over IPv6 a source is a subnet of 64 bits, of which one host can have any number of addresses.
  */
 import type { Address } from "../wire/address.ts";
+import { ADDRESS6_WORDS } from "../wire/address6.ts";
+import type { AddressDigest } from "../wire/address_digest.ts";
+import { isIpv6 } from "../wire/pdu.ts";
 import type { Random } from "../core/random.ts";
 import { HALF_OPEN, LIVE, UNANSWERED } from "./eviction.ts";
 import { type FlowTable, SIDE_A, SIDE_B } from "./table.ts";
+import type { Source } from "./victim.ts";
 
 /** A cell is two words: pending ones, live ones. */
 const CELL_SHIFT = 1;
@@ -29,6 +35,7 @@ export const ALL = 0;
 
 export class Shares {
   readonly #table: FlowTable;
+  readonly #digest: AddressDigest | null;
   /** A table for each byte of an address. */
   readonly #hash: Int32Array<ArrayBuffer> = new Int32Array(4 * 256);
   readonly #salt: number;
@@ -36,8 +43,10 @@ export class Shares {
   readonly #scale: number;
   readonly #counts: Int32Array<ArrayBuffer>;
 
-  constructor(table: FlowTable, random: Random) {
+  /** `digest`: of IPv6 addresses; null: there are none. */
+  constructor(table: FlowTable, random: Random, digest: AddressDigest | null = null) {
     this.#table = table;
+    this.#digest = digest;
     for (let i = 0; i < this.#hash.length; i++) this.#hash[i] = random.uint32();
     this.#salt = random.uint32();
     const blocks = Math.max(MIN_BLOCKS, table.capacity >> 3);
@@ -57,7 +66,7 @@ export class Shares {
     const more = counterOf(to);
     if (less === more) return;
     const table = this.#table;
-    const hash = this.#hashOf(table.src(entry, SIDE_A));
+    const hash = this.#hashOf(this.#sourceOfEntry(entry));
     this.#change(hash, less, more);
     if (!isPooled) return;
     const backend = table.src(entry, SIDE_B);
@@ -65,9 +74,25 @@ export class Shares {
     this.#change(hash ^ pool, less, more);
   }
 
-  /** Pending connections of `src` in that pool, or in ALL. */
-  pending(src: Address, pool: number): number {
-    const hash = this.#hashOf(src) ^ pool;
+  /** What the source of a packet is counted under. */
+  sourceOf({ protocol, src, addresses }: Source): number {
+    return isIpv6(protocol) ? this.#subnet(addresses, 0) : src;
+  }
+
+  #sourceOfEntry(entry: number): number {
+    const table = this.#table;
+    return isIpv6(table.protocol(entry))
+      ? this.#subnet(table.whole!.clients, ADDRESS6_WORDS * entry)
+      : table.src(entry, SIDE_A);
+  }
+
+  #subnet(words: Readonly<Int32Array>, at: number): number {
+    return this.#digest!.of(words[at]!, words[at + 1]!, 0, 0);
+  }
+
+  /** Pending connections of `source` in that pool, or in ALL. */
+  pending(source: number, pool: number): number {
+    const hash = this.#hashOf(source) ^ pool;
     const block = this.#blockOf(hash);
     const cells = cellsOf(hash);
     const counts = this.#counts;
@@ -75,8 +100,8 @@ export class Shares {
   }
 
   /** Pending and live ones. */
-  total(src: Address, pool: number): number {
-    const hash = this.#hashOf(src) ^ pool;
+  total(source: number, pool: number): number {
+    const hash = this.#hashOf(source) ^ pool;
     const block = this.#blockOf(hash);
     const cells = cellsOf(hash);
     const first = block + firstOf(cells);
@@ -106,10 +131,10 @@ export class Shares {
     return (((hash >>> 0) * this.#scale) | 0) << BLOCK_SHIFT;
   }
 
-  #hashOf(src: Address): number {
+  #hashOf(source: number): number {
     const t = this.#hash;
-    return t[src & 255]! ^ t[256 | ((src >>> 8) & 255)]! ^ t[512 | ((src >>> 16) & 255)]! ^
-      t[768 | (src >>> 24)]!;
+    return t[source & 255]! ^ t[256 | ((source >>> 8) & 255)]! ^
+      t[512 | ((source >>> 16) & 255)]! ^ t[768 | (source >>> 24)]!;
   }
 }
 

@@ -13,7 +13,6 @@
  * connections and new datagrams have a limit each, and a query that the proxy answers itself evicts
  * nothing.
  */
-import type { Address } from "../wire/address.ts";
 import { TokenBucket } from "../core/token_bucket.ts";
 import {
   type EvictionClasses,
@@ -23,7 +22,12 @@ import {
   RESET,
   UNANSWERED,
 } from "./eviction.ts";
+import { ADDRESS6_WORDS } from "../wire/address6.ts";
+import { isIpv6, type Pdu } from "../wire/pdu.ts";
 import { type FlowTable, SIDE_A } from "./table.ts";
+
+/** What tells who has sent a packet. */
+export type Source = Readonly<Pick<Pdu, "protocol" | "src" | "addresses">>;
 
 /** An unanswered one is spared this long: a lost SYN or SYN ACK is sent again after a second. */
 const SPARED_MS = 2000;
@@ -62,21 +66,31 @@ export class VictimSelector {
   }
 
   /**
-   * The oldest unanswered one of `src`, or -1 if it has none among the 16 oldest. A source that has
+   * The oldest unanswered one of the source of `pdu`, or -1 if it has none among the 16 oldest. A source that has
    * a quarter of all almost always has.
    */
-  oldestFrom(classes: EvictionClasses, src: Address): number {
-    const udp = this.#oldestFrom(classes, UNANSWERED, src);
-    return udp >= 0 ? udp : this.#oldestFrom(classes, HALF_OPEN, src);
+  oldestFrom(classes: EvictionClasses, pdu: Source): number {
+    const udp = this.#oldestFrom(classes, UNANSWERED, pdu);
+    return udp >= 0 ? udp : this.#oldestFrom(classes, HALF_OPEN, pdu);
   }
 
-  #oldestFrom(classes: EvictionClasses, evictionClass: number, src: Address): number {
+  #oldestFrom(classes: EvictionClasses, evictionClass: number, pdu: Source): number {
     let entry = classes.oldest(evictionClass);
     for (let looks = LOOKS; entry >= 0 && looks > 0; looks--) {
-      if (this.#table.src(entry, SIDE_A) === src) return entry;
+      if (this.#isFrom(entry, pdu)) return entry;
       entry = classes.newer(entry);
     }
     return -1;
+  }
+
+  /** Over IPv6 a source is a subnet, as in `shares.ts`. */
+  #isFrom(entry: number, { protocol, src, addresses }: Source): boolean {
+    const table = this.#table;
+    if (isIpv6(table.protocol(entry)) !== isIpv6(protocol)) return false;
+    if (!isIpv6(protocol)) return table.src(entry, SIDE_A) === src;
+    const { clients } = table.whole!;
+    const client = ADDRESS6_WORDS * entry;
+    return clients[client] === addresses[0] && clients[client + 1] === addresses[1];
   }
 
   #isSilent(entry: number, nowMs: number): boolean {

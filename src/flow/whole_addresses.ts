@@ -10,7 +10,7 @@
  * The proxy's own addresses have different keys.
  */
 import type { AddressDigest } from "../wire/address_digest.ts";
-import { ADDRESS6_WORDS, isSameAddress6 } from "../wire/address6.ts";
+import { ADDRESS6_WORDS, copyAddress6, isSameAddress6 } from "../wire/address6.ts";
 import { baseOf, DST, SIDE_A, TUPLE_WORDS } from "./entry.ts";
 
 export interface WholeAddressesOptions {
@@ -72,8 +72,8 @@ export class WholeAddresses {
   /** Copies the source of the entry's tuple to `to` from `at` on. */
   copySource(reference: number, to: Int32Array, at: number): void {
     const entry = reference >>> 1;
-    if ((reference & 1) === SIDE_A) copy(this.clients, ADDRESS6_WORDS * entry, to, at);
-    else copy(this.#options.members, ADDRESS6_WORDS * this.#members[entry]!, to, at);
+    if ((reference & 1) === SIDE_A) copyAddress6(this.clients, ADDRESS6_WORDS * entry, to, at);
+    else copyAddress6(this.#options.members, ADDRESS6_WORDS * this.#members[entry]!, to, at);
   }
 
   /** Copies its destination likewise. */
@@ -81,13 +81,13 @@ export class WholeAddresses {
     const entry = reference >>> 1;
     const own = this.#placeOfOwn(this.#destinationOf(reference));
     const isOwn = own === 0 || (own > 0 && (reference & 1) === SIDE_A);
-    if (isOwn) copy(this.#options.own, ADDRESS6_WORDS * own, to, at);
-    else copy(this.clients, ADDRESS6_WORDS * entry, to, at);
+    if (isOwn) copyAddress6(this.#options.own, ADDRESS6_WORDS * own, to, at);
+    else copyAddress6(this.clients, ADDRESS6_WORDS * entry, to, at);
   }
 
   /** The entry's client is the one at `at`. */
   setClient(entry: number, words: Readonly<Int32Array>, at: number): void {
-    copy(words, at, this.clients, ADDRESS6_WORDS * entry);
+    copyAddress6(words, at, this.clients, ADDRESS6_WORDS * entry);
   }
 
   #destinationOf(reference: number): number {
@@ -106,11 +106,4 @@ export class WholeAddresses {
     for (let place = 0; place < keys.length; place++) if (keys[place] === key) return place;
     return -1;
   }
-}
-
-function copy(words: Readonly<Int32Array>, from: number, to: Int32Array, at: number): void {
-  to[at] = words[from]!;
-  to[at + 1] = words[from + 1]!;
-  to[at + 2] = words[from + 2]!;
-  to[at + 3] = words[from + 3]!;
 }

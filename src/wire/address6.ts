@@ -140,6 +140,19 @@ export function maskOfWord(prefixLength: number, i: number): number {
   return maskOf(Math.min(Math.max(prefixLength - 32 * i, 0), 32));
 }
 
+/** Copies the address at `from` to `at` of `to`. */
+export function copyAddress6(
+  words: Readonly<Int32Array>,
+  from: number,
+  to: Int32Array,
+  at: number,
+): void {
+  to[at] = words[from]!;
+  to[at + 1] = words[from + 1]!;
+  to[at + 2] = words[from + 2]!;
+  to[at + 3] = words[from + 3]!;
+}
+
 /** Copies the address at `offset` of a packet to `at`. */
 export function readAddress6(view: DataView, offset: number, words: Int32Array, at: number): void {
   words[at] = view.getInt32(offset);

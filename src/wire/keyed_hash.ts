@@ -3,6 +3,8 @@
  * without talking, and who does not know the key can't choose packets that meet. The permutation of
  * Chaskey (Mouha et al. 2014), 8 rounds, with the key before and after it. It allocates nothing.
  */
+import { ADDRESS6_WORDS } from "./address6.ts";
+import { isIpv6, type Pdu } from "./pdu.ts";
 
 /** Four 32-bit words. */
 export type HashKey = readonly [number, number, number, number];
@@ -31,6 +33,25 @@ export function keyedHash(key: HashKey, a: number, b: number, c: number, d: numb
     v2 = (v2 << 16) | (v2 >>> 16);
   }
   return v0 ^ key[0];
+}
+
+/** Hash of the source address: over IPv6 the whole one, as digests differ from run to run. */
+export function keyedSourceHash(key: HashKey, { protocol, src, addresses }: Readonly<Pdu>): number {
+  return isIpv6(protocol) ? ofAddress(key, addresses, 0) : keyedHash(key, src, 0, 0, 1);
+}
+
+/** Hash of addresses, protocol and ports, likewise. */
+export function keyedTupleHash(key: HashKey, pdu: Readonly<Pdu>): number {
+  const { protocol, addresses, srcPort, dstPort } = pdu;
+  const isOver6 = isIpv6(protocol);
+  const src = isOver6 ? ofAddress(key, addresses, 0) : pdu.src;
+  const dst = isOver6 ? ofAddress(key, addresses, ADDRESS6_WORDS) : pdu.dst;
+  return keyedHash(key, src, dst, (srcPort << 16) | dstPort, protocol << 8 | 2);
+}
+
+/** Hash of the IPv6 address at `at`. */
+function ofAddress(key: HashKey, words: Readonly<Int32Array>, at: number): number {
+  return keyedHash(key, words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!);
 }
 
 /** The key that so many bytes make, all of which count. */

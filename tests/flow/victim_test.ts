@@ -7,6 +7,7 @@ import { LinkedLists } from "../../src/core/linked_lists.ts";
 import * as eviction from "../../src/flow/eviction.ts";
 import { VictimSelector } from "../../src/flow/victim.ts";
 import { FlowTable } from "../../src/flow/table.ts";
+import { Pdu } from "../../src/wire/pdu.ts";
 
 const { ONE_SIDED, UNANSWERED, HALF_OPEN, RESET, FINISHED, LIVE } = eviction;
 const CAPACITY = 20_000;
@@ -22,6 +23,11 @@ class Crowd {
     this.table.touch(entry, nowMs);
     this.classes.add(entry, kind);
     return entry;
+  }
+
+  oldestFrom(src: number): number {
+    const pdu = Object.assign(new Pdu(), { protocol: 6, src });
+    return this.victims.oldestFrom(this.classes, pdu);
   }
 
   /** Entries in the order in which they go. */
@@ -121,15 +127,15 @@ Deno.test("VictimSelector.oldestFrom finds what one source has, of UDP and hands
   const [alice, bob] = [1, 2];
   for (let i = 0; i < 15; i++) crowd.add(UNANSWERED, 0, alice);
   const handshake = crowd.add(HALF_OPEN, 0, bob);
-  assert.equal(crowd.victims.oldestFrom(crowd.classes, bob), handshake);
+  assert.equal(crowd.oldestFrom(bob), handshake);
   const query = crowd.add(UNANSWERED, 0, bob);
-  assert.equal(crowd.victims.oldestFrom(crowd.classes, bob), query);
+  assert.equal(crowd.oldestFrom(bob), query);
   crowd.classes.renew(0, UNANSWERED, UNANSWERED);
   crowd.add(UNANSWERED, 0, bob);
-  assert.equal(crowd.victims.oldestFrom(crowd.classes, bob), query);
+  assert.equal(crowd.oldestFrom(bob), query);
   for (const kind of [ONE_SIDED, LIVE, FINISHED]) crowd.add(kind, 0, 3);
-  assert.equal(crowd.victims.oldestFrom(crowd.classes, 3), -1);
+  assert.equal(crowd.oldestFrom(3), -1);
   for (let i = 0; i < 16; i++) crowd.add(HALF_OPEN, 0, 4);
   crowd.add(HALF_OPEN, 0, 5);
-  assert.equal(crowd.victims.oldestFrom(crowd.classes, 5), -1);
+  assert.equal(crowd.oldestFrom(5), -1);
 });

@@ -1,5 +1,6 @@
 /** The backends: the pools, and all their members by number and by address. */
 import type { Address } from "../../wire/address.ts";
+import { ADDRESS6_WORDS, isSameAddress6 } from "../../wire/address6.ts";
 import type { AddressDigest } from "../../wire/address_digest.ts";
 import {
   DST_ADDRS,
@@ -35,6 +36,8 @@ export class Backends {
    * another is given its number.
    */
   readonly all: Member[] = [];
+  /** Four words of each IPv6 member, by its number; null: there is no IPv6. */
+  readonly words: Int32Array<ArrayBuffer> | null;
   /** Targets of translators, by number. */
   readonly targets: Target[] = [];
   /** How many of them are down. */
@@ -45,6 +48,8 @@ export class Backends {
   readonly #nowMs: () => number;
   readonly #digest: AddressDigest | null;
   readonly #byAddress = new Map<HostAddress, Member[]>();
+  /** IPv6 members by key, for `has6`. */
+  readonly #byKey = new Map<number, Member[]>();
   readonly #targetNumbers = new Map<string, number>();
   /** Numbers of members that have gone. */
   readonly #freeNumbers: number[] = [];
@@ -68,6 +73,7 @@ export class Backends {
     this.#lost = lost;
     this.#nowMs = nowMs;
     this.#digest = digest;
+    this.words = digest === null ? null : new Int32Array(ADDRESS6_WORDS * MAX_MEMBERS);
     this.check(pools);
     this.define(pools);
   }
@@ -142,9 +148,11 @@ export class Backends {
     const member = new Member(pool, index, options, this.#keyOf(options.address));
     member.changedMs = this.#nowMs();
     this.all[index] = member;
-    const known = this.#byAddress.get(member.address);
-    if (known === undefined) this.#byAddress.set(member.address, [member]);
-    else known.push(member);
+    addTo(this.#byAddress, member.address, member);
+    if (isIpv6(member.address)) {
+      addTo(this.#byKey, member.key, member);
+      this.words!.set(wordsOf(member.address), ADDRESS6_WORDS * index);
+    }
     return member;
   }
 
@@ -171,9 +179,8 @@ export class Backends {
   #remove(member: Member): void {
     const { pool, address, index } = member;
     pool.forget(member);
-    const others = this.at(address).filter((other) => other !== member);
-    if (others.length > 0) this.#byAddress.set(address, others);
-    else this.#byAddress.delete(address);
+    removeFrom(this.#byAddress, address, member);
+    if (member.isIpv6) removeFrom(this.#byKey, member.key, member);
     this.#freeNumbers.push(index);
     const isGone = ({ name, members }: Pool) => members.length === 0 && name !== DST_ADDRS;
     if (isGone(pool)) this.pools = this.pools.filter((other) => other !== pool);
@@ -214,6 +221,16 @@ export class Backends {
   /** True if a member of any pool has this address. */
   has(address: HostAddress): boolean {
     return this.#byAddress.has(address);
+  }
+
+  /** As `has`, for an IPv6 address given by its key and words. */
+  has6(key: number, words: Readonly<Int32Array>, at: number): boolean {
+    const known = this.#byKey.get(key);
+    if (known === undefined) return false;
+    for (const { index } of known) {
+      if (isSameAddress6(words, at, this.words!, ADDRESS6_WORDS * index)) return true;
+    }
+    return false;
   }
 
   /** The members that have this address, of all pools. */
@@ -270,6 +287,18 @@ export class Backends {
     if (!wasOver) this.changeLoad(member, -1);
     if (member.isLeaving && member.active === 0) this.#remove(member);
   }
+}
+
+function addTo<Key>(members: Map<Key, Member[]>, key: Key, member: Member): void {
+  const known = members.get(key);
+  if (known === undefined) members.set(key, [member]);
+  else known.push(member);
+}
+
+function removeFrom<Key>(members: Map<Key, Member[]>, key: Key, member: Member): void {
+  const others = members.get(key)!.filter((other) => other !== member);
+  if (others.length > 0) members.set(key, others);
+  else members.delete(key);
 }
 
 /** What tells a member from the others of its pool. */

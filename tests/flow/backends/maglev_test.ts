@@ -9,7 +9,7 @@ import type { PoolMember } from "../../../src/policy/language/ast.ts";
 import { hashKeyOf } from "../../../src/wire/keyed_hash.ts";
 import { AddressDigest } from "../../../src/wire/address_digest.ts";
 import { parseHostAddress } from "../../../src/wire/host_address.ts";
-import { Pdu } from "../../../src/wire/pdu.ts";
+import { OVER_IPV6, Pdu } from "../../../src/wire/pdu.ts";
 
 const KEY = hashKeyOf(new TextEncoder().encode("a key that instances share"));
 const CLIENTS = 30_000;
@@ -179,19 +179,31 @@ Deno.test("Maglev's table knows the same members when they are defined once more
   assert.deepEqual(chosen(backends.pools[1]!), before);
 });
 
-Deno.test("by Maglev, members of IPv6 share by their whole address, whatever the digest", () => {
+Deno.test("members and clients of IPv6 count by their whole addresses, whatever the digest", () => {
+  const METHODS = ["by maglev", "by source", "by hash", "by hash of source"] as const;
+  const pdu6 = Object.assign(new Pdu(), { dstPort: 80, protocol: 6 | OVER_IPV6 });
   const key = hashKeyOf(new TextEncoder().encode("of all instances"));
   const members = [1, 2, 3].map((i) => plainMember(parseHostAddress(`2001:db8:${i}::1`)));
   const shares = [1, 2].map((seed) => {
     const digest = new AddressDigest(new SeededRandom(seed));
     const none = undefined;
     const backends = new Backends([1], { web: { members } }, key, none, none, none, digest);
-    const numbers = new Map(backends.pools[1]!.members.map(({ key, index }) => [key, index]));
-    return chosen(backends.pools[1]!).map((member) => numbers.get(member)!);
+    const pool = backends.pools[1]!;
+    for (const member of pool.members) backends.setStatus(member, "up");
+    return METHODS.map((by) =>
+      Array.from({ length: CLIENTS }, (_, i) => {
+        // What a digest makes of addresses in packets is of no account.
+        Object.assign(pdu6, { src: i * seed, dst: seed, srcPort: 1024 + i % 5000 });
+        pdu6.addresses.set([0x2001_0db8, i & 3, 0, i >> 2, 0x2001_0db8, 0, 0, 0x64]);
+        return pool.pick(by, pdu6, random)!.index;
+      })
+    );
   });
   assert.deepEqual(shares[0], shares[1]);
-  for (const number of [1, 2, 3]) {
-    const share = shares[0]!.filter((one) => one === number).length;
-    assert.ok(Math.abs(share / CLIENTS - 1 / 3) < 0.02, `${number}: ${share}`);
+  for (const chosen of shares[0]!) {
+    for (const number of [1, 2, 3]) {
+      const share = chosen.filter((one) => one === number).length;
+      assert.ok(Math.abs(share / CLIENTS - 1 / 3) < 0.02, `${number}: ${share}`);
+    }
   }
 });

@@ -176,14 +176,14 @@ for (const by of PICK_WORDS) {
     for (let i = 0; i < 3; i++) backends.opened(members[pick(by, i, i)!]!);
     assert.deepEqual(members.map(({ load }) => load), [2, 1, 0]);
     assert.equal(pick(by), null);
-    assert.equal(reasonName(pool.refusal), "backends-full");
+    assert.equal(reasonName(pool.refusal(new Pdu())), "backends-full");
     backends.changeLoad(members[1]!, -1);
     assert.equal(pick(by), 1);
     for (const member of members.slice(0, 2)) backends.setStatus(member, "down");
     assert.equal(pick(by), 2);
     backends.setStatus(members[2]!, "down");
     assert.equal(pick(by), null);
-    assert.equal(reasonName(pool.refusal), "no-backend");
+    assert.equal(reasonName(pool.refusal(new Pdu())), "no-backend");
   });
 }
 
@@ -214,7 +214,7 @@ for (const by of PICK_WORDS) {
       for (;;) {
         const isTried = (member: Member) => tried.has(member);
         const other = pool.pickOther(by, pdu, random, isTried);
-        assert.equal(other !== null, pool.hasOther(isTried));
+        assert.equal(other !== null, pool.hasOther(false, isTried));
         if (other === null) break;
         assert.ok(!tried.has(other) && !other.isFull);
         tried.add(other);
