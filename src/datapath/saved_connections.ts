@@ -126,7 +126,12 @@ function isKnown(
   const meta = words[at + META]!;
   const b = at + TUPLE_WORDS;
   const has = (tuple: number): boolean =>
-    table.find(meta & PROTOCOL_MASK, words[tuple + SRC]!, words[tuple + DST]!, words[tuple + PORTS]!) >= 0;
+    table.find(
+      meta & PROTOCOL_MASK,
+      words[tuple + SRC]!,
+      words[tuple + DST]!,
+      words[tuple + PORTS]!,
+    ) >= 0;
   if (has(at)) return true;
   if ((meta & ONE_TUPLE) !== 0) return false;
   const areSame = words[at + SRC] === words[b + SRC] && words[at + DST] === words[b + DST] &&

@@ -336,7 +336,9 @@ export class Connections {
     if (pdu.flow < 0 || pdu.state === STATE_NEW) {
       const reason = this.#open(pdu, nowMs, to, routes, routes6);
       if (reason !== 0) return reason;
-      if (isIpv6(pdu.protocol)) table.whole!.copyDestination(pdu.flow ^ 1, to.addresses, NEW_SOURCE);
+      if (isIpv6(pdu.protocol)) {
+        table.whole!.copyDestination(pdu.flow ^ 1, to.addresses, NEW_SOURCE);
+      }
     } else {
       hasMoved = this.#leavesMember(pdu, nowMs) &&
         this.tryElsewhere(this.target, pdu, nowMs, routes, routes6);

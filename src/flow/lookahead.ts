@@ -5,7 +5,7 @@
  */
 import { type Arena, BURST_FRAMES } from "../core/arena.ts";
 import type { AddressDigest } from "../wire/address_digest.ts";
-import { ETHERNET_BYTES, ETHERTYPE_IPV6, etherType } from "../wire/ethernet.ts";
+import { ETHERNET_BYTES, etherType, ETHERTYPE_IPV6 } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import * as ipv6 from "../wire/ipv6.ts";
 import { OVER_IPV6 } from "../wire/pdu.ts";
