@@ -4,6 +4,9 @@
  *
  *     opened, closed ──▶ a ring of rows ──▶ take
  */
+import { ADDRESS6_WORDS } from "../wire/address6.ts";
+import { addressOfWords, type HostAddress } from "../wire/host_address.ts";
+import { isIpv6 } from "../wire/pdu.ts";
 import { OPENED } from "./entry.ts";
 import { type FlowTable, SIDE_A, SIDE_B } from "./table.ts";
 
@@ -18,8 +21,13 @@ export const KILLED = 35;
 /** The proxy has reset it, because its backend has gone or the proxy ends. */
 export const RESET_BY_PROXY = 36;
 
-/** Integers of a row: the fields of `ConnectionEvent`, from `isOpened` on. */
-const ROW = 11;
+/** Integers of a row: the fields of `ConnectionEvent`, from `isOpened` on, */
+const FIELDS = 11;
+/** and over IPv6 the three addresses. */
+const ROW: number = FIELDS + 3 * ADDRESS6_WORDS;
+/** In its first one. */
+const IS_OPENED = 1;
+const HAS_BACKEND = 2;
 const WINDOW_MS = 1000;
 
 export interface ConnectionEvent {
@@ -31,12 +39,12 @@ export interface ConnectionEvent {
   /** A state, or one of the reasons above; 0 where it has opened. */
   readonly reason: number;
   readonly ageMs: number;
-  readonly client: number;
+  readonly client: HostAddress;
   readonly clientPort: number;
-  readonly service: number;
+  readonly service: HostAddress;
   readonly servicePort: number;
-  /** 0: it has none, as the proxy answers itself. */
-  readonly backend: number;
+  /** Null: it has none, as the proxy answers itself. */
+  readonly backend: HostAddress | null;
   readonly backendPort: number;
 }
 
@@ -65,7 +73,7 @@ export class ConnectionEvents {
 
   opened(entry: number): void {
     const nowMs = this.#nowMs();
-    if (this.#mayWrite(nowMs)) this.#write(1, entry, 0, nowMs);
+    if (this.#mayWrite(nowMs)) this.#write(IS_OPENED, entry, 0, nowMs);
     else this.leftOut.opened++;
   }
 
@@ -81,17 +89,22 @@ export class ConnectionEvents {
     if (this.#read === this.#written) return null;
     const at = (this.#read++ % this.#capacity) * ROW;
     const row = this.#rows;
+    const protocol = row[at + 1]!;
+    const addressOf = (place: number): HostAddress =>
+      isIpv6(protocol)
+        ? addressOfWords(row, at + FIELDS + ADDRESS6_WORDS * place)
+        : row[at + 5 + 2 * place]!;
     return {
-      isOpened: row[at] === 1,
-      protocol: row[at + 1]!,
+      isOpened: (row[at]! & IS_OPENED) !== 0,
+      protocol,
       state: row[at + 2]!,
       reason: row[at + 3]!,
       ageMs: row[at + 4]! >>> 0,
-      client: row[at + 5]!,
+      client: addressOf(0),
       clientPort: row[at + 6]!,
-      service: row[at + 7]!,
+      service: addressOf(1),
       servicePort: row[at + 8]!,
-      backend: row[at + 9]!,
+      backend: (row[at]! & HAS_BACKEND) !== 0 ? addressOf(2) : null,
       backendPort: row[at + 10]!,
     };
   }
@@ -112,7 +125,7 @@ export class ConnectionEvents {
     const row = this.#rows;
     const at = (this.#written++ % this.#capacity) * ROW;
     const hasBackend = table.hasSideB(entry);
-    row[at] = isOpened;
+    row[at] = hasBackend ? isOpened | HAS_BACKEND : isOpened;
     row[at + 1] = table.protocol(entry);
     row[at + 2] = table.state(entry);
     row[at + 3] = reason;
@@ -123,5 +136,11 @@ export class ConnectionEvents {
     row[at + 8] = table.dstPort(entry, SIDE_A);
     row[at + 9] = hasBackend ? table.src(entry, SIDE_B) : 0;
     row[at + 10] = hasBackend ? table.srcPort(entry, SIDE_B) : 0;
+    if (!isIpv6(row[at + 1]!)) return;
+    const whole = table.whole!;
+    whole.copySource(entry << 1 | SIDE_A, row, at + FIELDS);
+    whole.copyDestination(entry << 1 | SIDE_A, row, at + FIELDS + ADDRESS6_WORDS);
+    if (!hasBackend) return;
+    whole.copySource(entry << 1 | SIDE_B, row, at + FIELDS + 2 * ADDRESS6_WORDS);
   }
 }

@@ -317,8 +317,8 @@ export class Connections {
   /**
    * Carries out what the tree's steps noted: creates or refreshes the entry and writes to `to` the
    * PDU's new addresses and ports, and its next hop by the routes of its family unless these are
-   * null. Returns 0, or a reason, `no-route` among them; then nothing has changed. `nowMs` is modulo
-   * 2³², a 32-bit integer: V8 would allocate a fraction wherever it is passed on.
+   * null. Returns 0, or a reason, `no-route` among them; then nothing has changed. `nowMs` is
+   * modulo 2³², a 32-bit integer: V8 would allocate a fraction wherever it is passed on.
    */
   commit(
     view: DataView,

@@ -4,8 +4,8 @@
  * A complete checksum is adjusted for addresses and ports. A partial one
  * (VIRTIO_NET_HDR_F_NEEDS_CSUM) holds only the sum of the pseudo-header, not complemented, so only
  * the addresses count. A UDP checksum of 0 means none and stays 0 (RFC 768; RFC 3022 §4.1). The
- * "port" of an ICMP query is its identifier; its checksum covers no address (RFC 5508 §3.1), that of
- * ICMPv6 does (RFC 4443 §2.3).
+ * "port" of an ICMP query is its identifier; its checksum covers no address (RFC 5508 §3.1), that
+ * of ICMPv6 does (RFC 4443 §2.3).
  */
 import type { Address } from "../wire/address.ts";
 import { ADDRESS6_WORDS } from "../wire/address6.ts";

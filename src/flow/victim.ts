@@ -66,8 +66,8 @@ export class VictimSelector {
   }
 
   /**
-   * The oldest unanswered one of the source of `pdu`, or -1 if it has none among the 16 oldest. A source that has
-   * a quarter of all almost always has.
+   * The oldest unanswered one of the source of `pdu`, or -1 if it has none among the 16 oldest. A
+   * source that has a quarter of all almost always has.
    */
   oldestFrom(classes: EvictionClasses, pdu: Source): number {
     const udp = this.#oldestFrom(classes, UNANSWERED, pdu);

@@ -14,7 +14,7 @@ import {
   RESET_BY_PROXY,
 } from "../flow/connection_events.ts";
 import type { Connections } from "../flow/connections.ts";
-import { formatAddress } from "../wire/address.ts";
+import { formatHostAddress, type HostAddress, isIpv6 } from "../wire/host_address.ts";
 
 /** How often events become lines, and how many at once: together more than the highest rate. */
 const READ_MS = 20;
@@ -103,7 +103,7 @@ function lineOf(
   const protocol = protocolName(event.protocol);
   const client = endOf(event.client, event.clientPort);
   const service = endOf(event.service, event.servicePort);
-  const backend = event.backend === 0 ? null : endOf(event.backend, event.backendPort);
+  const backend = event.backend === null ? null : endOf(event.backend, event.backendPort);
   const ends = `${protocol} ${client} to ${service}`;
   const at = backend === null ? "" : `, at ${backend}`;
   const fields = { protocol, client, service, backend };
@@ -117,6 +117,7 @@ function lineOf(
   ];
 }
 
-function endOf(address: number, port: number): string {
-  return `${formatAddress(address)}:${port}`;
+function endOf(address: HostAddress, port: number): string {
+  const text = formatHostAddress(address);
+  return isIpv6(address) ? `[${text}]:${port}` : `${text}:${port}`;
 }

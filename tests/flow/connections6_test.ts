@@ -5,6 +5,7 @@ import { reasonName } from "../../src/core/reason.ts";
 import { Backends } from "../../src/flow/backends/backends.ts";
 import { plainMember } from "../../src/flow/backends/member.ts";
 import { Connections, type ConnectionsOptions } from "../../src/flow/connections.ts";
+import { ConnectionEvents } from "../../src/flow/connection_events.ts";
 import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
 import { SIDE_A, SIDE_B } from "../../src/flow/table.ts";
 import { type NextHops6, Translation } from "../../src/flow/translate.ts";
@@ -228,3 +229,129 @@ for (
     }
   });
 }
+
+/** A SYN of `src` to `dst`, from and to these ports. */
+function syn(src: Host, srcPort = 40_000, dst: Host = "proxy", dstPort = 80): Packet {
+  const fields = { tcpFlags: SYN, seq: 0 };
+  return { step: "a", src, srcPort, dst, dstPort, protocol: TCP, fields };
+}
+
+Deno.test("a route over IPv6 is asked for with the whole address, and its next hop is kept", () => {
+  const world = new World(true, 1);
+  const asked: string[] = [];
+  const routes: NextHops6 = {
+    route(to) {
+      asked.push(formatAddress6(to.addresses, 4));
+      to.nextHop = 77;
+      to.addresses.set([1, 2, 3, 4], 8);
+      return to.dst === world.keyOf("b1") || to.dst === world.keyOf("c1");
+    },
+  };
+  let outcome = "";
+  for (let port = 1; outcome !== "proxy:1024 -> b1:80"; port++) {
+    outcome = world.send(syn("c1", 1024), routes);
+    if (outcome === "no-route") {
+      assert.deepEqual([world.connections.table.count, asked.at(-1) === HOSTS.b1[1]], [0, false]);
+    }
+    assert.ok(port < 50);
+  }
+  assert.equal(asked.at(-1), HOSTS.b1[1]);
+  assert.deepEqual([world.to.nextHop, ...world.to.addresses.subarray(8)], [77, 1, 2, 3, 4]);
+  const back = { ...syn("b1", 80, "proxy", 1024), step: "b" as const };
+  const fields = { tcpFlags: SYN | ACK, seq: 0, ack: 1 };
+  assert.equal(world.send({ ...back, fields }, routes), "proxy:80 -> c1:1024");
+  assert.equal(asked.at(-1), HOSTS.c1[1]);
+});
+
+Deno.test("a connection that leaves its member over IPv6 goes to one that has a route", () => {
+  const world = new World(true, 5, { retries: RETRIES });
+  const isReached = new Set(MEMBERS);
+  const routes: NextHops6 = {
+    route: ({ addresses }) => {
+      const text = formatAddress6(addresses, 4);
+      return MEMBERS.some((host) => HOSTS[host][1] === text && isReached.has(host));
+    },
+  };
+  const [, first] = / -> (b\d):80$/.exec(world.send(syn("c1"), routes))!;
+  const others = MEMBERS.filter((host) => host !== first);
+  isReached.delete(others[0]!);
+  for (let tries = 0; tries < 2; tries++) {
+    world.nowMs += 600;
+    const outcome = world.send(syn("c1"), routes);
+    // Who can't be reached is the last try.
+    assert.match(outcome, new RegExp(` -> (${first}|${others[1]}):80$`));
+  }
+  assert.equal(world.connections.table.count, 1);
+});
+
+Deno.test("answers find their client over IPv6, however many addresses have one key", () => {
+  let worlds = 0;
+  for (const [bits, seed] of [[1, 1], [1, 2], [1, 3], [1, 4], [2, 1], [3, 1]] as const) {
+    const weak = new SeededRandom(seed);
+    const digest: Random = { uint32: () => weak.uint32() >>> (32 - bits) };
+    for (const preserves of [false, true]) {
+      const world = new World(true, 1, { digest, preservesSource: () => preserves });
+      // The proxy's own addresses have different keys.
+      if (world.keyOf("proxy") === world.keyOf("other")) continue;
+      worlds++;
+      const answers: [Packet, string][] = [];
+      for (const src of CLIENTS) {
+        for (const dst of preserves ? ["proxy"] as const : ["proxy", "other"] as const) {
+          const outcome = world.send(syn(src, 2000, dst));
+          const [, from, fromPort, to, toPort] = /^(\w+):(\d+) -> (\w+):(\d+)$/.exec(outcome)!;
+          const packet = syn(to as Host, Number(toPort), from as Host, Number(fromPort));
+          const fields = { tcpFlags: SYN | ACK, seq: 0, ack: 1 };
+          answers.push([{ ...packet, step: "b", fields }, `${dst}:80 -> ${src}:2000`]);
+        }
+      }
+      assert.equal(world.connections.table.count, answers.length);
+      for (const [packet, expected] of answers) assert.equal(world.send(packet), expected);
+    }
+  }
+  assert.ok(worlds >= 4, `${worlds}`);
+});
+
+Deno.test("a share over IPv6 is that of 64 bits, however many addresses a host takes", () => {
+  const world = new World(true, 1, { maxConnections: 100, maxPerSource: 5 });
+  const send = (word1: number, host: number): string => {
+    const { pdu } = world;
+    const addresses = Int32Array.of(0x2001_0db8, word1, host, host, ...world.wordsOf("proxy"));
+    Object.assign(pdu, { protocol: UDP | OVER_IPV6, flow: -1, srcPort: 1024, dstPort: 53 });
+    pdu.addresses.set(addresses);
+    pdu.src = world.digest!.ofWords(addresses, 0);
+    pdu.dst = world.digest!.ofWords(addresses, 4);
+    world.connections.classify(NO_BYTES, pdu, 0);
+    world.connections.steps.translateAToB(pdu, world.backends.target("web", 0, "in turn"));
+    return reasonName(world.connections.commit(NO_BYTES, pdu, 0, world.to));
+  };
+  for (let host = 0; host < 20; host++) send(1, host);
+  assert.deepEqual([world.connections.table.count, world.connections.evicted], [5, 15]);
+  for (let subnet = 2; subnet < 12; subnet++) send(subnet, 1);
+  assert.deepEqual([world.connections.table.count, world.connections.evicted], [15, 15]);
+});
+
+Deno.test("events over IPv6 have whole addresses", () => {
+  const world = new World(true, 2);
+  const { connections } = world;
+  connections.events = new ConnectionEvents(connections.table, 10, () => world.nowMs);
+  const outcome = world.send({ ...syn("c3"), protocol: UDP });
+  const [, member] = / -> (b\d):80$/.exec(outcome)!;
+  const { client, service, backend } = connections.events.take()!;
+  const ends = [client, service, backend];
+  assert.deepEqual(
+    ends,
+    [...["c3", "proxy", member] as Host[]].map((host) => world.addressOf(host)),
+  );
+  world.send({
+    ...syn("c4", 5, "other", 0),
+    step: "track",
+    protocol: ICMP,
+    fields: { icmpType: 8 },
+  });
+  const echo = connections.events.take()!;
+  assert.deepEqual([echo.client, echo.service, echo.backend], [
+    world.addressOf("c4"),
+    world.addressOf("other"),
+    null,
+  ]);
+});
