@@ -360,17 +360,41 @@ static int set_address(struct ifreq *ifr, unsigned long request, uint32_t addres
   return ask(request, ifr);
 }
 
-/* Gives the kernel's end of the device an IPv4 address with its mask, and brings it up. */
-int32_t tap_host(int32_t fd, uint32_t address, uint32_t mask) {
+static int bring_up(int fd) {
   struct ifreq ifr;
   int status = ask_fd(fd, SIOCGIFFLAGS, &ifr);
   if (status < 0) return status;
-  short flags = ifr.ifr_flags;
-  status = set_address(&ifr, SIOCSIFADDR, address);
-  if (status == 0) status = set_address(&ifr, SIOCSIFNETMASK, mask);
-  if (status < 0) return status;
-  ifr.ifr_flags = flags | IFF_UP;
+  ifr.ifr_flags |= IFF_UP;
   return ask(SIOCSIFFLAGS, &ifr);
+}
+
+/* Gives the kernel's end of the device an IPv4 address with its mask, and brings it up. */
+int32_t tap_host(int32_t fd, uint32_t address, uint32_t mask) {
+  struct ifreq ifr;
+  int status = ask_fd(fd, SIOCGIFFLAGS, &ifr); /* for its name */
+  if (status == 0) status = set_address(&ifr, SIOCSIFADDR, address);
+  if (status == 0) status = set_address(&ifr, SIOCSIFNETMASK, mask);
+  return status < 0 ? status : bring_up(fd);
+}
+
+/* struct in6_ifreq, whose header can't be had beside netinet/in.h. */
+struct host6 {
+  uint8_t address[16];
+  uint32_t prefix_length;
+  int32_t index;
+};
+
+/* The same for an IPv6 address of 16 bytes; it may have it already. */
+int32_t tap_host6(int32_t fd, const uint8_t *address, uint32_t prefix_length) {
+  int32_t index = tap_index(fd);
+  if (index < 0) return index;
+  struct host6 host = {.prefix_length = prefix_length, .index = index};
+  memcpy(host.address, address, sizeof host.address);
+  int sock = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (sock < 0) return -errno;
+  int status = ioctl(sock, SIOCSIFADDR, &host) < 0 && errno != EEXIST ? -errno : 0;
+  close(sock);
+  return status < 0 ? status : bring_up(fd);
 }
 
 /* ---- moving frames --------------------------------------------------------------------------- */

@@ -47,6 +47,8 @@ const symbols = {
   tap_links_changed: { parameters: ["i32"], result: "i32" },
   /** (fd, address, mask) */
   tap_host: { parameters: ["i32", "u32", "u32"], result: "i32" },
+  /** (fd, address, prefix_length) */
+  tap_host6: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   /** (fd, arena, start, slot_bytes, frames, batch, spin_us, wait_ms) */
   tap_read: {
     parameters: ["i32", "buffer", "u32", "u32", "buffer", "u32", "i32", "i32"],

@@ -5,6 +5,7 @@
  * Every call returns a count ≥ 0, or a negative errno; nothing here throws once a device is open.
  */
 import type { Arena } from "../core/arena.ts";
+import type { HostAddress } from "../wire/host_address.ts";
 
 export interface Device {
   /** Name used in messages, e.g. `tap100`. */
@@ -28,4 +29,10 @@ export interface Device {
    * many the device took, or `-errno` when it took none because of that error.
    */
   write(arena: Arena): number;
+}
+
+/** An address of the kernel's end and its prefix length. */
+export interface HostEnd {
+  readonly address: HostAddress;
+  readonly prefixLength: number;
 }

@@ -18,8 +18,10 @@ import {
 } from "../../ffi/tap.ts";
 import type { Clock } from "../core/clock.ts";
 import { type Arena, BURST_FRAMES, SLOT_BYTES } from "../core/arena.ts";
-import { type Address, formatAddress, maskOf } from "../wire/address.ts";
-import type { Device } from "./device.ts";
+import { maskOf } from "../wire/address.ts";
+import { ADDRESS6_BYTES, writeAddress6 } from "../wire/address6.ts";
+import { formatHostAddress, isIpv6, wordsOf } from "../wire/host_address.ts";
+import type { Device, HostEnd } from "./device.ts";
 import { encodeDeviceName } from "./device_name.ts";
 
 export { errnoName };
@@ -32,10 +34,10 @@ export interface TapOptions {
   readonly create: boolean;
 
   /**
-   * Address for the kernel's end, which is then brought up; null: leaves address and state
-   * unchanged.
+   * Addresses for the kernel's end, of either family, which is then brought up; none: leaves
+   * addresses and state unchanged.
    */
-  readonly host: HostAddress | null;
+  readonly hosts: readonly HostEnd[];
 
   /** Offloads the kernel may use, `TUN_F_*` bits: `OFFLOAD`, or 0. */
   readonly offload: number;
@@ -47,10 +49,10 @@ export interface TapOptions {
   readonly offloadRefused: (errno: string) => void;
 
   /**
-   * Called with the errno's name when a device that was made anew can't be given the address of
-   * `host`.
+   * Called with the errno's name when a device that was made anew can't be given an address of
+   * `hosts`.
    */
-  readonly hostRefused?: (errno: string) => void;
+  readonly hostRefused?: (errno: string, host: HostEnd) => void;
 
   /** Where the device is attached already, as `sortDescriptors` has found. */
   readonly descriptor?: number | undefined;
@@ -66,12 +68,6 @@ export interface TapOptions {
    * frames.
    */
   readonly spinUs: number;
-}
-
-/** An address and its prefix length. */
-export interface HostAddress {
-  readonly address: Address;
-  readonly prefixLength: number;
 }
 
 /** `down`: exists but is not up; `gone`: deleted, or moved to another namespace. */
@@ -145,11 +141,11 @@ export class TapDevice implements Clock, Device {
     try {
       const { symbols } = library;
       if (options.descriptor !== undefined) {
-        configureHost(symbols, options.descriptor, name, options.host);
+        configureHost(symbols, options.descriptor, name, options.hosts);
         return new TapDevice(name, library, options.descriptor, false, options);
       }
       const kind = symbols.tap_kind(nameBytes);
-      const fd = attach(symbols, name, kind, options.create, options.host);
+      const fd = attach(symbols, name, kind, options.create, options.hosts);
       return new TapDevice(name, library, fd, kind === KIND_NONE, options);
     } catch (error) {
       library.close();
@@ -285,9 +281,11 @@ export class TapDevice implements Clock, Device {
   }
 
   #configureHost(): void {
-    const { host, hostRefused } = this.#options;
-    const status = host === null ? 0 : giveHost(this.#library.symbols, this.#fd, host);
-    if (status < 0) hostRefused?.(errnoName(status));
+    const { hosts, hostRefused } = this.#options;
+    for (const host of hosts) {
+      const status = giveHost(this.#library.symbols, this.#fd, host);
+      if (status < 0) hostRefused?.(errnoName(status), host);
+    }
   }
 
   /**
@@ -369,7 +367,7 @@ function attach(
   name: string,
   kind: number,
   create: boolean,
-  host: HostAddress | null,
+  hosts: readonly HostEnd[],
 ): number {
   const fd = symbols.tap_node();
   try {
@@ -378,7 +376,7 @@ function attach(
     symbols.tap_close(fd);
     throw error;
   }
-  configureHost(symbols, fd, name, host);
+  configureHost(symbols, fd, name, hosts);
   return fd;
 }
 
@@ -398,22 +396,27 @@ function attachTo(
   throw tapError("attach", status, name, kind, holder);
 }
 
-/** Gives the kernel's end its address; closes `fd` if that fails. */
+/** Gives the kernel's end its addresses; closes `fd` if that fails. */
 function configureHost(
   symbols: Symbols,
   fd: number,
   name: string,
-  host: HostAddress | null,
+  hosts: readonly HostEnd[],
 ): void {
-  if (host === null) return;
-  const { address, prefixLength } = host;
-  const status = giveHost(symbols, fd, host);
-  if (status >= 0) return;
-  symbols.tap_close(fd);
-  throw hostError(status, name, `${formatAddress(address)}/${prefixLength}`);
+  for (const host of hosts) {
+    const status = giveHost(symbols, fd, host);
+    if (status >= 0) continue;
+    symbols.tap_close(fd);
+    throw hostError(status, name, `${formatHostAddress(host.address)}/${host.prefixLength}`);
+  }
 }
 
-function giveHost(symbols: Symbols, fd: number, { address, prefixLength }: HostAddress): number {
+function giveHost(symbols: Symbols, fd: number, { address, prefixLength }: HostEnd): number {
+  if (isIpv6(address)) {
+    const bytes = new DataView(new ArrayBuffer(ADDRESS6_BYTES));
+    writeAddress6(bytes, 0, wordsOf(address), 0);
+    return symbols.tap_host6(fd, bytes, prefixLength);
+  }
   return symbols.tap_host(fd, address >>> 0, maskOf(prefixLength) >>> 0);
 }
 

@@ -6,6 +6,7 @@ import type { Policy } from "../policy/language/ast.ts";
 import type { BuiltIn } from "../policy/language/built_in.ts";
 import type { Customs } from "../policy/notation/parse.ts";
 import { formatAddress } from "../wire/address.ts";
+import { isIpv6 } from "../wire/host_address.ts";
 import { Appliance } from "../datapath/appliance.ts";
 import { type Config, sideOf } from "../datapath/config.ts";
 import type { ConnectionResets } from "../datapath/reset_connections.ts";
@@ -106,7 +107,7 @@ export async function run(options: RunOptions): Promise<void> {
       TapDevice.open(net, {
         shim: path,
         create: true,
-        host,
+        hosts: host === null ? [] : [host],
         offload: tap.offload ? OFFLOAD : 0,
         offloadRefused: (errno) =>
           log.warning(
@@ -114,9 +115,10 @@ export async function run(options: RunOptions): Promise<void> {
             "offload-refused",
             { device: net, error: errno },
           ),
-        hostRefused: (errno) =>
+        hostRefused: (errno, { address }) =>
           log.warning(
-            `${net} is new, and does not get the address of --host-ipv4: ${errno}`,
+            `${net} is new, and does not get the address of ` +
+              `--host-ipv${isIpv6(address) ? 6 : 4}: ${errno}`,
             "host-refused",
             { device: net, error: errno },
           ),

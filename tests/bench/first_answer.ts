@@ -22,7 +22,7 @@ if (import.meta.main) {
   const device = TapDevice.open(name!, {
     shim: buildShim(),
     create: false,
-    host: null,
+    hosts: [],
     offload: 0,
     offloadRefused: () => {},
     spinUs: 0,

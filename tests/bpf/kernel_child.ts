@@ -60,7 +60,7 @@ function open(): TapDevice {
   const device = TapDevice.open("tapt0", {
     shim,
     create: true,
-    host: { address: 0xc0a84d01 | 0, prefixLength: 24 },
+    hosts: [{ address: 0xc0a84d01 | 0, prefixLength: 24 }],
     offload: 0,
     offloadRefused: () => {},
     spinUs: 0,

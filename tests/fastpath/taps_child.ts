@@ -35,7 +35,7 @@ const [own, other] = ["tapt0", "tapt1"].map((name) =>
   TapDevice.open(name, {
     shim,
     create: false,
-    host: null,
+    hosts: [],
     offload: OFFLOAD,
     offloadRefused: (errno) => assert.fail(errno),
     spinUs: 0,

@@ -5,6 +5,7 @@
  */
 import { Arena, SLOT_BYTES, VNET_BYTES } from "../../src/core/arena.ts";
 import { OFFLOAD, sortDescriptors, TapDevice, type TapOptions } from "../../src/device/tap.ts";
+import { parseHostAddress } from "../../src/wire/host_address.ts";
 import { withoutCapability } from "./namespace.ts";
 
 const NAME = "tapt0";
@@ -126,6 +127,27 @@ const scenarios: Record<string, () => void | Promise<void>> = {
     });
     await device.close();
     say({ exists: exists() });
+  },
+
+  /** The kernel's end gets addresses of both families, and keeps those that it has. */
+  async "hosts"() {
+    const hosts = ["192.0.2.1", "2001:db8::1"].map((text, i) => ({
+      address: parseHostAddress(text),
+      prefixLength: [24, 64][i]!,
+    }));
+    for (let round = 0; round < 2; round++) {
+      const device = TapDevice.open(NAME, { ...options(true, 0), hosts });
+      const { stdout } = new Deno.Command("ip", { args: ["-o", "addr", "show", "dev", NAME] })
+        .outputSync();
+      const lines = new TextDecoder().decode(stdout);
+      say({ status: device.status(), addresses: lines.match(/[0-9a-f.:]+\/\d+(?= .*global)/g) });
+      await device.close();
+      if (round === 0) {
+        ip("tuntap add dev tapt0 mode tap");
+        ip("addr add 192.0.2.1/24 dev tapt0");
+        ip("addr add 2001:db8::1/64 dev tapt0");
+      }
+    }
   },
 
   async "allocate nothing"() {
@@ -252,7 +274,7 @@ function open(create: boolean, offload = OFFLOAD): TapDevice {
 function options(create: boolean, offload: number): TapOptions {
   const offloadRefused = (errno: string) => void refusals.push(errno);
   const attached = (fd: number) => descriptor = fd;
-  return { shim, create, offload, offloadRefused, host: null, spinUs: 100, attached };
+  return { shim, create, offload, offloadRefused, hosts: [], spinUs: 100, attached };
 }
 
 /** The network namespace of a process. */

@@ -132,6 +132,14 @@ Deno.test("tapError, EBUSY without a process that can be found", () => {
   );
 });
 
+Deno.test(
+  { name: "TapDevice.open, gives the kernel's end addresses of both families", ignore },
+  () => {
+    const end = { status: "up", addresses: ["192.0.2.1/24", "2001:db8::1/64"] };
+    assert.deepEqual(scenario("hosts"), [end, end]);
+  },
+);
+
 Deno.test({ name: "TapDevice.open, without create never makes a device", ignore }, () => {
   assert.deepEqual(scenario("never created"), [
     {
