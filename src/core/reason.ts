@@ -58,7 +58,7 @@ const TABLE = [
   ["udp-truncated", "shorter than a UDP header, or than its own length field"],
   ["udp-checksum", "UDP checksum is wrong"],
   ["port-zero", "TCP port 0, or UDP destination port 0"],
-  ["icmp-quote", "an ICMP error that does not quote an IPv4 header and 8 bytes of data"],
+  ["icmp-quote", "an ICMP error that does not quote an IP header and 8 bytes of data"],
   ["icmp-quote-checksum", "checksum of the IPv4 header quoted in an ICMP error is wrong"],
   ["discovery-malformed", "a Neighbor Discovery message that is to be ignored (RFC 4861)"],
   ["discovery-hop-limit", "a Neighbor Discovery message that has passed a router"],
