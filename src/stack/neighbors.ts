@@ -482,8 +482,12 @@ export class Neighbors {
     const queue = this.#words[at + QUEUE]!;
     if (queue !== RESTING && queue !== FRESH) return;
     this.#table.setTime(at, CONFIRMED, nowMs - OUT_OF_DATE_MS);
-    if (this.#table.has(at, WATCHED)) this.#queues.move(at, DUE);
-    else this.#table.setTime(at, USED, nowMs - USE_INTERVAL_MS - 1);
+    if (!this.#table.has(at, WATCHED)) {
+      this.#table.setTime(at, USED, nowMs - USE_INTERVAL_MS - 1);
+    } else {
+      const isAskedJustNow = nowMs - this.#table.time(at, REQUESTED) < REQUEST_INTERVAL_MS;
+      this.#queues.move(at, isAskedJustNow ? ASKED : DUE);
+    }
   }
 
   /** Notes where the neighbour is, and that it has said so; true if that is new. */

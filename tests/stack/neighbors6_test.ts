@@ -336,6 +336,20 @@ Deno.test("Neighbors asks a watched one at once, wherever it says to be", () => 
   assert.equal(world.events.at(-1), `${NEIGHBOR} unanswered`);
 });
 
+Deno.test("Neighbors asks a watched one once a second, as often as it says to be elsewhere", () => {
+  const world = new World();
+  world.watch();
+  for (let i = 0; i < 2000; i++) {
+    world.advertised(i % 2 === 0 ? MAC : OTHER_MAC, "O");
+    if (i % 20 === 0) world.run(TICK_MS);
+  }
+  assert.equal(world.ageMs, 10_000);
+  const times = world.asked.map((line) => Number(line.split(" ")[0]));
+  assert.ok(times.slice(1).every((ms, i) => ms - times[i]! >= 1000), `${times}`);
+  assert.ok(times.length >= 9, `${times}`);
+  assert.ok(!world.events.includes(`${NEIGHBOR} unanswered`), "each time it has spoken since");
+});
+
 Deno.test("Neighbors finds a watched one of IPv6 that owes an answer, or has sent it", () => {
   const world = new World();
   const whole = address6Words(NEIGHBOR);
