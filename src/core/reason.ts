@@ -66,6 +66,7 @@ const TABLE = [
   ["router-message", "a message to routers, or a router advertisement that nobody asked for"],
   ["redirect", "an ICMPv6 redirect: packets go where the flags say"],
   ["listener-malformed", "a multicast listener query that is to be ignored (RFC 3810)"],
+  ["mtu-below-minimum", "a Packet Too Big that names less than 1,280 bytes"],
   ["invalid", "belongs to no connection and can't open one"],
   ["stray", "a TCP segment that belongs to no connection and opens none"],
   [

@@ -14,26 +14,35 @@
  * so that the receiver finds its own packet in the quote. Type, code, the four bytes after the
  * checksum (the MTU, a pointer) and extensions stay. The connection is neither refreshed nor ended:
  * anyone who guesses the tuple can forge such an error (RFC 5927). For TCP it must quote a sequence
- * number that is in flight.
+ * number that is in flight. Those of ICMPv6 are in `icmp_error6.ts`.
  */
 import type { Address } from "../wire/address.ts";
 import { NOT_MINE, Reason } from "../core/reason.ts";
 import { complement, delta16, delta32, sumBytes, updated } from "../wire/checksum.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
-import type { Pdu } from "../wire/pdu.ts";
+import type { AddressDigest } from "../wire/address_digest.ts";
+import { isIcmp, isIpv6, type Pdu } from "../wire/pdu.ts";
 import { decodeQuoted, Quoted, quotesPacket } from "../wire/quoted.ts";
 import * as tcp from "../wire/tcp.ts";
 import * as udp from "../wire/udp.ts";
+import { RelatedErrors6 } from "./icmp_error6.ts";
 import { type FlowTable, SIDE_A, SIDE_B } from "./table.ts";
 import { isUnderWay } from "./tcp_window.ts";
+import type { Translation } from "./translate.ts";
 
 export class RelatedErrors {
   readonly #table: FlowTable;
   readonly #quoted = new Quoted();
+  /** Null: there is no IPv6. */
+  readonly #over6: RelatedErrors6 | null;
+  /** Of which family is the error that `find` has accepted last. */
+  #isOfIpv6 = false;
 
-  constructor(table: FlowTable) {
+  /** `digest` of IPv6 addresses; null: there are none. */
+  constructor(table: FlowTable, digest: AddressDigest | null = null) {
     this.#table = table;
+    this.#over6 = digest === null ? null : new RelatedErrors6(table, digest);
   }
 
   /**
@@ -41,7 +50,10 @@ export class RelatedErrors {
    * the quoted packet went; NOT_MINE for any other PDU; or a reason to drop the error.
    */
   find(view: DataView, pdu: Pdu): number {
-    if (pdu.protocol !== ipv4.PROTOCOL_ICMP || !quotesPacket(pdu.icmpType)) return NOT_MINE;
+    if (!isIcmp(pdu.protocol)) return NOT_MINE;
+    this.#isOfIpv6 = isIpv6(pdu.protocol);
+    if (this.#isOfIpv6) return this.#over6!.find(view, pdu);
+    if (!quotesPacket(pdu.icmpType)) return NOT_MINE;
     const quoted = this.#quoted;
     const reason = decodeQuoted(view, pdu, quoted);
     if (reason !== 0) return reason;
@@ -60,7 +72,12 @@ export class RelatedErrors {
    * The sequence number of the TCP segment that the error which `find` has just accepted quotes.
    */
   quotedSequence(view: DataView): number {
-    return tcp.sequence(view, this.#quoted.l4);
+    return this.#isOfIpv6 ? this.#over6!.quotedSequence(view) : tcp.sequence(view, this.#quoted.l4);
+  }
+
+  /** As `translate`, of an error of ICMPv6: writes its new source and destination to `to`. */
+  translate6(view: DataView, pdu: Pdu, reference: number, to: Translation): void {
+    this.#over6!.translate(view, pdu, reference, to);
   }
 
   /**
