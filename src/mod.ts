@@ -57,6 +57,7 @@ export type {
   CustomPredicate,
   CustomSelector,
   Decision,
+  Family,
   Interval,
   PickMethod,
   Policy,
@@ -69,7 +70,12 @@ export { type ActiveCheck, type Check, type Health, healthOf } from "./policy/la
 export type { Packet } from "./policy/language/packet.ts";
 export type { Customs } from "./policy/notation/parse.ts";
 export { type Address, formatAddress, parseAddress } from "./wire/address.ts";
-export type { HostAddress, HostSubnet } from "./wire/host_address.ts";
+export {
+  formatHostAddress,
+  type HostAddress,
+  type HostSubnet,
+  parseHostAddress,
+} from "./wire/host_address.ts";
 export { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "./wire/ipv4.ts";
 export { ACK, CWR, ECE, FIN, PSH, RST, SYN, URG } from "./wire/tcp.ts";
 

@@ -108,7 +108,8 @@ async function textOf(
 const DEFAULTS = {
   dstAddrs: [],
   maxConnections: Number(DEFAULT_MAX_CONN),
-  sourceLimits: { maxBytes: SourceLimits.bytesOf(Number(DEFAULT_MAX_LIMIT_SOURCES)) },
+  sourceLimits: { maxBytes: SourceLimits.bytesOf(Number(DEFAULT_MAX_LIMIT_SOURCES), false) },
+  isIpv6On: false,
 };
 
 /**

@@ -20,11 +20,13 @@ const RUN_LENGTH = 512;
 /** Sorts `order`, places in `keys`, by what stands there; equal ones stay in their order. */
 export function* sortInSlices(
   order: Uint32Array<ArrayBuffer>,
-  keys: Readonly<Float64Array>,
+  keys: Readonly<Float64Array> | readonly bigint[],
 ): Slices<Uint32Array<ArrayBuffer>> {
   const { length } = order;
   for (let start = 0; start < length; start += RUN_LENGTH) {
-    order.subarray(start, start + RUN_LENGTH).sort((a, b) => keys[a]! - keys[b]!);
+    order.subarray(start, start + RUN_LENGTH).sort((a, b) =>
+      keys[a]! < keys[b]! ? -1 : Number(keys[a]! > keys[b]!)
+    );
     yield;
   }
   let [from, to] = [order, new Uint32Array(length)];

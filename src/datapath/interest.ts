@@ -9,6 +9,7 @@
 import { possiblyByHeaders } from "../policy/engine/headers_alone.ts";
 import { compile } from "../policy/engine/compile.ts";
 import type { Environment } from "../policy/engine/environment.ts";
+import { familyOf } from "../policy/engine/family.ts";
 import { makePlan } from "../policy/engine/plan.ts";
 import { possibly } from "../policy/engine/unknown.ts";
 import { FORWARD, type Policy, type Predicate, type Tree } from "../policy/language/ast.ts";
@@ -68,10 +69,13 @@ export function asking(
   const then: Tree = { node: "decide", decision: "forward", label: null };
   const next: Tree = { node: "filter", when, then };
   const policy: Policy = { default: "drop", lists, pools, subtrees: {}, next };
-  const evaluate = compile(makePlan(policy, environment));
+  const plan = makePlan(policy, environment);
+  const evaluate = compile(plan, 4);
+  const evaluate6 = environment.isIpv6On ? compile(plan, 6) : null;
   return (pdu) => {
     const { exit } = pdu;
-    const holds = evaluate(pdu) === FORWARD;
+    const run = evaluate6 === null || familyOf(pdu) === 4 ? evaluate : evaluate6;
+    const holds = run(pdu) === FORWARD;
     pdu.exit = exit;
     return holds;
   };

@@ -1,6 +1,9 @@
 /**
- * The policy that runs: its plan, the function made of it, what its balancers remember, and its
- * reload.
+ * The policy that runs: its plan, the functions made of it, one for each family, what its balancers
+ * remember, and its reload.
+ *
+ * Long because a policy is made ready in two ways, here or as an image of another thread's, and
+ * both end in the same swap.
  */
 import type { LimitedLog } from "../core/limited_log.ts";
 import { printable } from "../core/text.ts";
@@ -14,8 +17,20 @@ import type { Chooser } from "../policy/engine/chooser.ts";
 import { evaluatorInSlices } from "../policy/engine/compile.ts";
 import { type Constancy, constancyOf } from "../policy/engine/constant.ts";
 import { Doubts } from "../policy/engine/doubts.ts";
-import type { Environment, Evaluate, Steps } from "../policy/engine/environment.ts";
-import { choosersOf, destinationsOf, type Image, listsIn } from "../policy/engine/image.ts";
+import type {
+  Environment,
+  Evaluate,
+  LeavingAddresses,
+  Steps,
+} from "../policy/engine/environment.ts";
+import { familyOf } from "../policy/engine/family.ts";
+import {
+  choosersOf,
+  destinationsOf,
+  type FamilyImage,
+  type Image,
+  listsIn,
+} from "../policy/engine/image.ts";
 import { link } from "../policy/engine/link.ts";
 import { labelAt, type Outline, outlineOf } from "../policy/engine/outline.ts";
 import {
@@ -33,13 +48,14 @@ import {
   type Policy,
   type Predicate,
 } from "../policy/language/ast.ts";
+import { AddressSet } from "../wire/address_set.ts";
 import type { HostAddress } from "../wire/host_address.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import { checkPools } from "./address_rules.ts";
 import type { Config, Links } from "./config.ts";
 import { type Ask, asking, type ReadyPolicy } from "./interest.ts";
 
-/** Makes the function that runs the tree: as `compile`, or one that can tell what it does. */
+/** Makes a function that runs the tree for either family: the walker, which tells what it does. */
 export type Evaluator = (plan: Plan) => Evaluate;
 
 export interface RunningPolicyOptions {
@@ -51,10 +67,12 @@ export interface RunningPolicyOptions {
   /** The time as the appliance has read it. */
   readonly nowMs: () => number;
   readonly limitedLog: LimitedLog;
-  /** Default: `compile`. */
+  /** Default: `compile`, for each family. */
   readonly evaluator?: Evaluator | undefined;
   /** The kernel carries connections: `isConstant` is asked. */
   readonly isCarried: boolean;
+  /** Packets of IPv6 come, too; default: none. */
+  readonly isIpv6On?: boolean;
 }
 
 /** What a policy says beside its tree. */
@@ -71,6 +89,8 @@ export interface Surroundings {
   readonly maxLimitSources: number;
   /** The kernel carries connections. */
   readonly isCarried: boolean;
+  /** The tree is compiled for both families. */
+  readonly isIpv6On: boolean;
 }
 
 /** Memory that is first written takes long: so many counters at a time, before the swap. */
@@ -92,13 +112,22 @@ interface Running extends Nodes {
   readonly choosers: readonly (Chooser | undefined)[];
   /** Null: nobody asks. */
   readonly doubts: Doubts | null;
+  readonly doubts6: Doubts | null;
   /** Of nodes that were asked for. */
   readonly labels: Map<number, string | null>;
 }
 
+/** Functions that run one tree, each for packets of its family. */
+interface Evaluators {
+  readonly evaluate: Evaluate;
+  readonly evaluate6: Evaluate;
+}
+
 export class RunningPolicy {
-  /** Runs the tree; changes at a reload. */
+  /** Runs the tree for a packet of IPv4; changes at a reload. */
   evaluate: Evaluate;
+  /** The same for one of IPv6; throws where IPv6 is not on. */
+  evaluate6: Evaluate;
   readonly #affinity: Affinity;
   #environment: Environment;
   readonly #evaluator: Evaluator | null;
@@ -112,7 +141,9 @@ export class RunningPolicy {
   constructor(options: RunningPolicyOptions) {
     const { policy, config, steps, backends, random, nowMs, limitedLog } = options;
     this.#affinity = new Affinity(config.maxConn);
+    const { isIpv6On = false } = options;
     this.#environment = {
+      isIpv6On,
       dstAddrs: config.dstAddrs,
       steps,
       target: (pool, port, by) => backends.target(pool, port, by),
@@ -121,7 +152,7 @@ export class RunningPolicy {
       clock: { nowMs },
       maxConnections: config.maxConn,
       affinity: this.#affinity,
-      sourceLimits: new SourceLimits(config.maxLimitSources, random),
+      sourceLimits: new SourceLimits(config.maxLimitSources, random, isIpv6On),
       customFailed: (name, error) =>
         limitedLog.write(
           "error",
@@ -138,7 +169,7 @@ export class RunningPolicy {
     this.#limitSources = config.maxLimitSources;
     this.#isCarried = options.isCarried;
     const plan = makePlan(policy, this.#environment);
-    this.evaluate = finish(this.#evaluatorOf(plan));
+    ({ evaluate: this.evaluate, evaluate6: this.evaluate6 } = finish(this.#evaluatorsOf(plan)));
     this.#running = finish(this.#runningOf(plan));
   }
 
@@ -156,10 +187,10 @@ export class RunningPolicy {
     const plan = yield* planInSlices({ ...next, pools: own }, environment);
     const adopted = old.plan === null ? new Int32Array() : yield* adoptInSlices(plan, old.plan);
     yield* addChoosers(plan);
-    const evaluate = yield* this.#evaluatorOf(plan);
+    const evaluators = yield* this.#evaluatorsOf(plan);
     const running = yield* this.#runningOf(plan);
     const runs = yield* runsOf(adopted);
-    return this.#swap(pools, runs, evaluate, running, environment, () => {
+    return this.#swap(pools, runs, evaluators, running, environment, () => {
       bindTargets(plan);
     });
   }
@@ -177,6 +208,7 @@ export class RunningPolicy {
       maxConnections,
       maxLimitSources: this.#limitSources,
       isCarried: this.#isCarried,
+      isIpv6On: this.#environment.isIpv6On,
     };
   }
 
@@ -194,19 +226,28 @@ export class RunningPolicy {
       exits.fill(0, at, at + EXITS_AT_ONCE);
       yield;
     }
-    const leavingOf = (pool: string): ReadonlySet<HostAddress> =>
-      this.#backends.leaving(pool, pools[pool]?.members ?? []) ?? new Set();
-    const leaving = image.leaving.map(leavingOf);
+    const leavingOf = (pool: string): LeavingAddresses =>
+      this.#backends.leaving(pool, pools[pool]?.members ?? []) ?? new AddressSet();
     const { steps } = environment;
-    const linkage = { steps, exits, choosers, targets, leaving, customs: [] };
-    const evaluate = (yield* link(image.code, linkage)).at(-1) as Evaluate;
-    const doubts = image.doubts === null ? null : yield* Doubts.link(
-      image.doubts,
-      { ...linkage, leaving: image.doubts.leaving.map(leavingOf) },
-      Object.entries(pools).flatMap(([pool, { members }]) =>
-        this.#backends.leaving(pool, members) ?? []
-      ),
+    const linkage = { steps, exits, choosers, targets, customs: [] };
+    const ofAllPools = Object.entries(pools).flatMap(([pool, { members }]) =>
+      this.#backends.leaving(pool, members) ?? []
     );
+    function* linked({ code, leaving }: FamilyImage): Slices<Evaluate> {
+      const around = { ...linkage, leaving: leaving.map(leavingOf) };
+      return (yield* link(code, around)).at(-1) as Evaluate;
+    }
+    function* doubtsOf({ doubts }: FamilyImage): Slices<Doubts | null> {
+      if (doubts === null) return null;
+      const around = { ...linkage, leaving: doubts.leaving.map(leavingOf) };
+      return yield* Doubts.link(doubts, around, ofAllPools);
+    }
+    const evaluators = {
+      evaluate: yield* linked(image.ipv4),
+      evaluate6: image.ipv6 === null ? withoutIpv6 : yield* linked(image.ipv6),
+    };
+    const doubts = yield* doubtsOf(image.ipv4);
+    const doubts6 = image.ipv6 === null ? null : yield* doubtsOf(image.ipv6);
     const definitions = {
       default: outline.default,
       pools: own,
@@ -224,10 +265,11 @@ export class RunningPolicy {
       exits,
       choosers,
       doubts,
+      doubts6,
       labels: new Map(),
     };
     const runs = yield* runsOf(adopted);
-    return this.#swap(pools, runs, evaluate, running, environment, () => {
+    return this.#swap(pools, runs, evaluators, running, environment, () => {
       bindTargets({ destinations, environment, targets });
     });
   }
@@ -244,7 +286,7 @@ export class RunningPolicy {
   #swap(
     pools: Policy["pools"],
     runs: readonly number[],
-    evaluate: Evaluate,
+    { evaluate, evaluate6 }: Evaluators,
     running: Running,
     environment: Environment,
     bind: () => void,
@@ -255,6 +297,7 @@ export class RunningPolicy {
       bind();
       takeCounts(running, this.#running, runs);
       this.evaluate = evaluate;
+      this.evaluate6 = evaluate6;
       this.#running = running;
       this.#environment = environment;
     };
@@ -266,18 +309,27 @@ export class RunningPolicy {
     };
   }
 
-  *#evaluatorOf(plan: Plan): Slices<Evaluate> {
-    return this.#evaluator === null ? yield* evaluatorInSlices(plan) : this.#evaluator(plan);
+  *#evaluatorsOf(plan: Plan): Slices<Evaluators> {
+    if (this.#evaluator !== null) {
+      const evaluate = this.#evaluator(plan);
+      return { evaluate, evaluate6: evaluate };
+    }
+    const { isIpv6On } = plan.environment;
+    const evaluate = yield* evaluatorInSlices(plan, 4);
+    const evaluate6 = isIpv6On ? yield* evaluatorInSlices(plan, 6) : withoutIpv6;
+    return { evaluate, evaluate6 };
   }
 
   *#runningOf(plan: Plan): Slices<Running> {
     const { policy: definitions, exits, choosers } = plan;
-    const doubts = this.#isCarried ? yield* Doubts.of(plan) : null;
+    const { isIpv6On } = plan.environment;
+    const doubts = this.#isCarried ? yield* Doubts.of(plan, 4) : null;
+    const doubts6 = this.#isCarried && isIpv6On ? yield* Doubts.of(plan, 6) : null;
     let shown: Outline | null = null;
     function* outline(): Slices<Outline> {
       return shown ??= yield* outlineOf(plan);
     }
-    return { plan, definitions, outline, exits, choosers, doubts, labels: new Map() };
+    return { plan, definitions, outline, exits, choosers, doubts, doubts6, labels: new Map() };
   }
 
   /** What the policy says beside its tree. */
@@ -295,7 +347,8 @@ export class RunningPolicy {
    * a plain one that was forwarded and settled.
    */
   isConstant(pdu: Readonly<Pdu>): boolean {
-    return this.#running.doubts?.isConstant(pdu) ?? false;
+    const { doubts, doubts6 } = this.#running;
+    return (familyOf(pdu) === 4 ? doubts : doubts6)?.isConstant(pdu) ?? false;
   }
 
   /** What becomes of them, of which `pdu` could be one; it says more, and takes longer. */
@@ -343,4 +396,8 @@ export class RunningPolicy {
     const { outline, exits } = this.#running;
     return annotateInPieces(finish(outline()), exits, pause);
   }
+}
+
+function withoutIpv6(): never {
+  throw new Error("Cannot run the tree for IPv6: it is not on");
 }

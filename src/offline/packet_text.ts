@@ -15,12 +15,8 @@
  * Without flags TCP is a `syn` (`none`: no flag at all), without type ICMP is an `echo-request`.
  */
 import { closest, oneOf, printable, quote } from "../core/text.ts";
-import {
-  FLAG_WORDS,
-  ICMP_TYPE_WORDS,
-  icmpCodeWords,
-  icmpTypeWord,
-} from "../policy/language/words.ts";
+import { ICMP_TYPE_WORDS, icmpCodeWords, icmpTypeWord } from "../policy/language/icmp_words.ts";
+import { FLAG_WORDS } from "../policy/language/words.ts";
 import { type Address, formatAddress, formatMac, parseAddress } from "../wire/address.ts";
 import * as arp from "../wire/arp.ts";
 import * as ethernet from "../wire/ethernet.ts";

@@ -47,7 +47,7 @@ const backends = BACKENDS.map(parseAddress);
 const evaluate = compile(makePlan(demo, {
   dstAddrs: backends,
   target: () => 0,
-  leaving: () => new Set(),
+  leaving: () => null,
   steps: {
     track: () => 0,
     translateAToB: () => 0,
@@ -58,7 +58,8 @@ const evaluate = compile(makePlan(demo, {
   clock,
   maxConnections: CONNECTIONS,
   affinity: new Affinity(CONNECTIONS),
-  sourceLimits: new SourceLimits(1, new SeededRandom(2)),
+  sourceLimits: new SourceLimits(1, new SeededRandom(2), false),
+  isIpv6On: false,
   customFailed: () => {},
 }));
 

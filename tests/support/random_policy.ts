@@ -16,8 +16,11 @@ import type {
 } from "../../src/policy/language/ast.ts";
 import * as build from "../../src/policy/language/build.ts";
 import { PICK_WORDS } from "../../src/policy/language/words.ts";
-import { formatAddress, maskOf, parseAddress } from "../../src/wire/address.ts";
+import { maskOf, parseAddress } from "../../src/wire/address.ts";
+import { parseAddress6 } from "../../src/wire/address6.ts";
+import { addressOfWords, formatHostAddress, hostSubnetOf } from "../../src/wire/host_address.ts";
 import { ICMP_TYPES } from "../../src/wire/icmpv4.ts";
+import { ICMPV6_TYPES } from "../../src/wire/icmpv6.ts";
 import type { Packet } from "../../src/policy/language/packet.ts";
 
 export interface RandomPolicyOptions {
@@ -25,16 +28,23 @@ export interface RandomPolicyOptions {
   readonly maxNodes: number;
   /** Most nodes on a path, those of subtrees that it uses included; 16 unless told. */
   readonly maxDepth?: number;
+  /** Whether it asks about IPv6, too; it does not unless told. */
+  readonly hasIpv6?: boolean;
+}
+
+/** The last 32 bits of the source address, whichever family it is of. */
+function lowBits({ src }: Packet): number {
+  return typeof src === "bigint" ? Number(BigInt.asIntN(32, src)) : src;
 }
 
 /** User functions that random policies name; pure, as they must be. */
 export const PREDICATES: Readonly<Record<string, CustomPredicate>> = {
-  "even-source": (packet) => (packet.src & 1) === 0,
+  "even-source": (packet) => (lowBits(packet) & 1) === 0,
   "constructor": (packet: Packet) => packet.length > 100,
 };
 
 export const SELECTORS: Readonly<Record<string, CustomSelector>> = {
-  "by-source": (packet) => (packet.src & 3) - 1,
+  "by-source": (packet) => (lowBits(packet) & 3) - 1,
   "by-length": (packet) => packet.length % 3,
 };
 
@@ -49,6 +59,16 @@ export const ADDRESSES: readonly number[] = [
   "192.168.0.254",
   "255.255.255.255",
 ].map(parseAddress);
+export const ADDRESSES6: readonly bigint[] = [
+  "::",
+  "fd00::1",
+  "2001:db8::1",
+  "2001:db8::2",
+  "2001:db8:0:1::1",
+  "2001:db8:0:1:8000::",
+  "2002::",
+  "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+].map((text) => addressOfWords(parseAddress6(text)));
 export const PORTS: readonly number[] = [0, 22, 53, 80, 443, 8000, 8080, 40_000, 65_535];
 export const LENGTHS: readonly number[] = [0, 20, 28, 40, 56, 84, 576, 1500, 65_535];
 export const TTLS: readonly number[] = [0, 1, 2, 5, 32, 64, 128, 255];
@@ -70,6 +90,7 @@ const LISTS = ["web", "constructor", "x-1", "to-string"];
 const SUBTREES = ["reply", "constructor", "in", "otherwise", "use"];
 /** Members of pools: hosts that a test's proxy can reach. */
 const MEMBERS: readonly number[] = [1, 2, 3, 9, 200].map((n) => parseAddress(`192.168.0.${n}`));
+const MEMBERS6: readonly bigint[] = ADDRESSES6.slice(2, 4);
 const POOLS = ["shop", "constructor-1", "to", "port"];
 const DECISIONS: readonly Decision[] = ["drop", "forward", "echo-reply", "reject"];
 
@@ -91,11 +112,14 @@ class Generator {
   readonly #pools: Record<string, build.PoolOptions> = {};
   readonly #lists: Record<string, AddressTerm[]> = {};
   readonly #subtrees: Record<string, { tree: Tree; depth: number }> = {};
+  readonly #hasIpv6: boolean;
   #deepest = 0;
 
-  constructor(random: Random, { maxNodes, maxDepth = 16 }: RandomPolicyOptions) {
+  constructor(random: Random, options: RandomPolicyOptions) {
+    const { maxNodes, maxDepth = 16, hasIpv6 = false } = options;
     this.#random = random;
     this.#maxDepth = maxDepth;
+    this.#hasIpv6 = hasIpv6;
     this.#left = Math.ceil(maxNodes ** (below(random, 1001) / 1000));
   }
 
@@ -215,10 +239,11 @@ class Generator {
   }
 
   #members(): build.MemberOptions[] {
-    const addresses = MEMBERS.filter(() => this.#chance(3));
-    if (addresses.length === 0) addresses.push(this.#pick(MEMBERS));
+    const all = this.#hasIpv6 ? [...MEMBERS, ...MEMBERS6] : MEMBERS;
+    const addresses = all.filter(() => this.#chance(3));
+    if (addresses.length === 0) addresses.push(this.#pick(all));
     return addresses.map((address) => ({
-      address: formatAddress(address),
+      address: formatHostAddress(address),
       ...(this.#chance(3) ? { port: this.#pick([1, 80, 65_535]) } : {}),
       ...(this.#chance(3) ? { weight: this.#pick([0, 2, 256]) } : {}),
       ...(this.#chance(4) ? { backup: true } : {}),
@@ -270,6 +295,7 @@ class Generator {
   }
 
   #test(protocol: number | null): Predicate {
+    if (this.#hasIpv6 && this.#chance(10)) return this.#pick([build.isIpv4, build.isIpv6]);
     if (!this.#chance(12)) {
       // About what is inside the protocol that is known, or about any.
       if ((protocol === 6 || protocol === null) && this.#chance(4)) {
@@ -282,7 +308,7 @@ class Generator {
       case 0:
         return this.#chance(3) ? build.otherwise : build.isFragment;
       case 1:
-        return build.protocol(this.#pick([0, 1, 6, 17, 47, 255]));
+        return build.protocol(this.#pick([0, 1, 6, 17, this.#hasIpv6 ? 58 : 47, 255]));
       case 2:
         return build.state(this.#pick(["new", "established", "invalid", "stray"]));
       case 3:
@@ -329,6 +355,10 @@ class Generator {
   }
 
   #icmp(): Predicate {
+    if (this.#hasIpv6 && this.#chance(3)) {
+      const type6 = this.#pick([1, 3, 128, 129, Number(this.#pick(Object.keys(ICMPV6_TYPES)))]);
+      return build.icmpv6Type(type6, this.#chance(3) ? this.#pick([0, 1, 4, 255]) : null);
+    }
     const type = this.#chance(2)
       ? this.#pick([0, 3, 8, 11])
       : this.#chance(4)
@@ -341,6 +371,10 @@ class Generator {
     if (this.#chance(5)) return build.dstAddrs;
     const lists = [...Object.keys(this.#pools), ...Object.keys(this.#lists)];
     if (lists.length > 0 && this.#chance(4)) return { list: this.#pick(lists) };
+    if (this.#hasIpv6 && this.#chance(2)) {
+      const length = this.#chance(2) ? 128 : this.#pick([0, 1, 32, 64, 65, 127]);
+      return hostSubnetOf(this.#pick(ADDRESSES6), length);
+    }
     const address = this.#pick(ADDRESSES);
     const prefixLength = this.#chance(2) ? 32 : this.#pick([0, 1, 8, 16, 24, 31]);
     return { network: address & maskOf(prefixLength), prefixLength };

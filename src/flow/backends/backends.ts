@@ -10,6 +10,7 @@ import {
   type PoolMember,
 } from "../../policy/language/ast.ts";
 import { type Health, healthOf } from "../../policy/language/health.ts";
+import type { AddressSet } from "../../wire/address_set.ts";
 import { formatEndpoint, type HostAddress, isIpv6, wordsOf } from "../../wire/host_address.ts";
 import { type HashKey, NO_KEY } from "../../wire/keyed_hash.ts";
 import { isInService, Member, type MemberStatus, plainMember } from "./member.ts";
@@ -211,7 +212,7 @@ export class Backends {
   leaving(
     name: string,
     members: readonly Pick<PoolMember, "address" | "port">[],
-  ): ReadonlySet<HostAddress> | null {
+  ): AddressSet | null {
     const pool = this.pools.find((pool) => pool.name === name);
     const keys = new Set(members.map(keyOf));
     const isAny = pool?.members.some((member) => member.isLeaving || !keys.has(keyOf(member)));

@@ -3,7 +3,7 @@ import type { Random } from "../../core/random.ts";
 import { Reason } from "../../core/reason.ts";
 import type { PickMethod } from "../../policy/language/ast.ts";
 import { type Health, healthOf, isActive } from "../../policy/language/health.ts";
-import type { HostAddress } from "../../wire/host_address.ts";
+import { AddressSet } from "../../wire/address_set.ts";
 import type { HashKey } from "../../wire/keyed_hash.ts";
 import { isIpv6, type Pdu } from "../../wire/pdu.ts";
 import { Choosers } from "./choosers.ts";
@@ -19,7 +19,7 @@ export class Pool {
    * Addresses of members that are leaving, as long as they have connections; no other member has
    * them.
    */
-  readonly leaving: Set<HostAddress> = new Set();
+  readonly leaving: AddressSet = new AddressSet();
   readonly #ipv4: Choosers;
   readonly #ipv6: Choosers;
 

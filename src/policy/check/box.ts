@@ -4,14 +4,17 @@
  *     tcp and not tcp.dport in {22, 80}   is the one box
  *     protocol {6} × tcp.dport {0-21, 23-79, 81-65535} × …
  *
- * TCP ports and flags, UDP ports and ICMP type and code are fields of every PDU, with the value
- * ABSENT where the protocol is another. So each simple test, and its opposite, is about one field,
+ * Protocols, addresses and ICMP messages of IPv4 and of IPv6 are different values of one field. TCP
+ * ports and flags, UDP ports and ICMP type and code are fields of every PDU, with the value ABSENT
+ * where the protocol is another. So each simple test, and its opposite, is about one field,
  * and a box stays a box. What fields forbid each other say the _kinds_ of PDUs: a box in which
  * there is none of any kind is empty.
  */
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
 import { STATE_INVALID, STATE_NEW } from "../../wire/pdu.ts";
-import type { Interval } from "../language/ast.ts";
+import { PROTOCOL_ICMPV6 } from "../../wire/ipv6.ts";
+import type { Family, Interval } from "../language/ast.ts";
+import { ALL_ADDRESSES, ALL_IPV4, ALL_IPV6 } from "./address_space.ts";
 import {
   difference,
   intersection,
@@ -28,7 +31,9 @@ export const ABSENT = -1;
 export const STRAY = STATE_INVALID + 1;
 
 export const FIELD = {
+  /** By `protocolValue`. */
   protocol: 0,
+  /** By `AddressSpace`, as `dst`. */
   src: 1,
   dst: 2,
   tcpSrc: 3,
@@ -36,7 +41,7 @@ export const FIELD = {
   tcpFlags: 5,
   udpSrc: 6,
   udpDst: 7,
-  /** Type · 256 + code. */
+  /** Type · 256 + code, by `icmpValue`. */
   icmp: 8,
   totalLength: 9,
   ttl: 10,
@@ -55,17 +60,31 @@ export const OPAQUE = 16;
 /** Both values of a field that says yes or no. */
 export const BIT: IntervalSet = interval(0, 1);
 
+/** What IPv6 adds to protocol numbers, and to types and codes of ICMP. */
+const IPV6_PROTOCOLS = 256;
+const IPV6_MESSAGES = 65_536;
+
+/** Value of a protocol number in a packet of a family. */
+export function protocolValue(family: Family, number: number): number {
+  return family === 4 ? number : IPV6_PROTOCOLS + number;
+}
+
+/** Value of an ICMP message with its type and code there. */
+export function icmpValue(family: Family, type: number, code: number): number {
+  return (family === 4 ? 0 : IPV6_MESSAGES) + (type << 8 | code);
+}
+
 /** All values of each field. */
 export const DOMAINS: readonly IntervalSet[] = [
-  interval(0, 255),
-  interval(0, 0xffff_ffff),
-  interval(0, 0xffff_ffff),
+  interval(0, protocolValue(6, 255)),
+  ALL_ADDRESSES,
+  ALL_ADDRESSES,
   interval(ABSENT, 65_535),
   interval(ABSENT, 65_535),
   interval(ABSENT, 255),
   interval(ABSENT, 65_535),
   interval(ABSENT, 65_535),
-  interval(ABSENT, 65_535),
+  interval(ABSENT, icmpValue(6, 255, 255)),
   interval(0, 65_535),
   interval(0, 255),
   BIT,
@@ -80,37 +99,60 @@ export type Kind = readonly (readonly [field: number, set: IntervalSet])[];
 
 const ABSENT_ONLY: IntervalSet = interval(ABSENT, ABSENT);
 
-/** Fields of protocols. */
-const OWN_FIELDS: ReadonlyMap<number | null, readonly number[]> = new Map([
-  [PROTOCOL_TCP, [FIELD.tcpSrc, FIELD.tcpDst, FIELD.tcpFlags]],
-  [PROTOCOL_UDP, [FIELD.udpSrc, FIELD.udpDst]],
-  [PROTOCOL_ICMP, [FIELD.icmp]],
-  [null, []],
-]);
+/** What has fields of its own, and last what does not. */
+export type Layer = "tcp" | "udp" | "icmp" | "other";
 
-/** The protocols that have fields of their own, and last, as null, those that do not. */
-export const LAYERS: readonly { readonly protocol: number | null; readonly kind: Kind }[] = [
-  ...OWN_FIELDS.keys(),
-].map((protocol) => ({ protocol, kind: layerOf(protocol) }));
+const OWN_FIELDS: Readonly<Record<Layer, readonly number[]>> = {
+  tcp: [FIELD.tcpSrc, FIELD.tcpDst, FIELD.tcpFlags],
+  udp: [FIELD.udpSrc, FIELD.udpDst],
+  icmp: [FIELD.icmp],
+  other: [],
+};
+const LAYERS = Object.keys(OWN_FIELDS) as readonly Layer[];
 
-/** What protocols and their fields forbid each other. */
-export const SHAPES: readonly Kind[] = LAYERS.map(({ kind }) => kind);
+/** What a family has in fields. */
+const FAMILIES = {
+  4: {
+    protocols: interval(0, protocolValue(4, 255)),
+    addresses: ALL_IPV4,
+    messages: interval(0, icmpValue(4, 255, 255)),
+    numbers: { tcp: PROTOCOL_TCP, udp: PROTOCOL_UDP, icmp: PROTOCOL_ICMP },
+  },
+  6: {
+    protocols: interval(protocolValue(6, 0), protocolValue(6, 255)),
+    addresses: ALL_IPV6,
+    messages: interval(icmpValue(6, 0, 0), icmpValue(6, 255, 255)),
+    numbers: { tcp: PROTOCOL_TCP, udp: PROTOCOL_UDP, icmp: PROTOCOL_ICMPV6 },
+  },
+} as const;
 
-function layerOf(protocol: number | null): Kind {
-  const others = unionOf([...OWN_FIELDS.keys()].flatMap((n) => n === null ? [] : point(n)));
-  const present = (
-    field: number,
-  ): Kind[number] => [field, difference(DOMAINS[field]!, ABSENT_ONLY)];
-  const absent = (field: number): Kind[number] => [field, ABSENT_ONLY];
+/** All protocols of a family: PDUs of it have these and no others. */
+export function protocolsOf(family: Family): IntervalSet {
+  return FAMILIES[family].protocols;
+}
+
+/** What families, protocols and their fields forbid each other. */
+export const SHAPES: readonly Kind[] = ([4, 6] as const).flatMap((family) =>
+  LAYERS.map((layer) => shapeOf(family, layer))
+);
+
+/** PDUs of this protocol over this family. */
+export function shapeOf(family: Family, layer: Layer): Kind {
+  const { protocols, addresses, messages, numbers } = FAMILIES[family];
+  const values = Object.values(numbers).map((number) => protocolValue(family, number));
+  const own = layer === "other" ? null : protocolValue(family, numbers[layer]);
   return [
     [
       FIELD.protocol,
-      protocol === null
-        ? difference(DOMAINS[FIELD.protocol]!, others)
-        : interval(protocol, protocol),
+      own === null ? difference(protocols, unionOf(values.flatMap(point))) : interval(own, own),
     ],
-    ...[...OWN_FIELDS].flatMap(([owner, fields]) =>
-      fields.map(owner === protocol ? present : absent)
+    [FIELD.src, addresses],
+    [FIELD.dst, addresses],
+    ...LAYERS.flatMap((owner) =>
+      OWN_FIELDS[owner].map((field): Kind[number] => {
+        if (owner !== layer) return [field, ABSENT_ONLY];
+        return [field, layer === "icmp" ? messages : difference(DOMAINS[field]!, ABSENT_ONLY)];
+      })
     ),
   ];
 }

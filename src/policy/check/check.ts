@@ -17,6 +17,7 @@ import {
   type Predicate,
   type Tree,
 } from "../language/ast.ts";
+import { AddressSpace } from "./address_space.ts";
 import { COMING } from "./coming.ts";
 import { Contradictions, type Tests } from "./contradiction.ts";
 import { EVERYTHING, type Facts, Restrictor, withoutOpaque } from "./facts.ts";
@@ -87,8 +88,9 @@ class Analysis {
 
   constructor(policy: Policy, dstAddrs: readonly HostAddress[] | null) {
     this.#policy = policy;
-    this.#restrictor = new Restrictor(listsOf(policy), dstAddrs, COMING);
-    this.#contradictions = new Contradictions(policy, dstAddrs, this.#restrictor);
+    const space = AddressSpace.of(policy, dstAddrs);
+    this.#restrictor = new Restrictor(listsOf(policy), dstAddrs, COMING, space);
+    this.#contradictions = new Contradictions(policy, dstAddrs, space, this.#restrictor);
     for (const name of Object.keys(policy.subtrees)) this.#definitions.set(name, new Place());
   }
 

@@ -1,6 +1,7 @@
 /** Why a predicate can never hold somewhere, in words. */
 import type { HostAddress } from "../../wire/host_address.ts";
 import { listsOf, type Policy, type Predicate } from "../language/ast.ts";
+import type { AddressSpace } from "./address_space.ts";
 import { type Kind, SHAPES } from "./box.ts";
 import { ADMITTED } from "./coming.ts";
 import { EVERYTHING, Restrictor } from "./facts.ts";
@@ -12,14 +13,21 @@ export type Tests = { readonly held: Predicate; readonly up: Tests } | null;
 export class Contradictions {
   readonly #policy: Policy;
   readonly #dstAddrs: readonly HostAddress[] | null;
+  readonly #space: AddressSpace;
   readonly #coming: Restrictor;
   #shaped: Restrictor | null = null;
   #admitted: Restrictor | null = null;
 
   /** `coming` knows what comes to the policy. */
-  constructor(policy: Policy, dstAddrs: readonly HostAddress[] | null, coming: Restrictor) {
+  constructor(
+    policy: Policy,
+    dstAddrs: readonly HostAddress[] | null,
+    space: AddressSpace,
+    coming: Restrictor,
+  ) {
     this.#policy = policy;
     this.#dstAddrs = dstAddrs;
+    this.#space = space;
     this.#coming = coming;
   }
 
@@ -45,6 +53,6 @@ export class Contradictions {
   }
 
   #among(kinds: readonly Kind[]): Restrictor {
-    return new Restrictor(listsOf(this.#policy), this.#dstAddrs, kinds);
+    return new Restrictor(listsOf(this.#policy), this.#dstAddrs, kinds, this.#space);
   }
 }

@@ -6,9 +6,9 @@
  *
  * Long because each predicate has its own meaning as a set, and its negation another.
  */
-import { maskOf } from "../../wire/address.ts";
-import { type HostAddress, isIpv6 } from "../../wire/host_address.ts";
-import { PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
+import { bitsOf, type HostAddress } from "../../wire/host_address.ts";
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
+import { PROTOCOL_ICMPV6 } from "../../wire/ipv6.ts";
 import { STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../../wire/pdu.ts";
 import {
   type AddressTerm,
@@ -17,15 +17,20 @@ import {
   type Interval,
   type Predicate,
 } from "../language/ast.ts";
+import { icmpKindIn } from "../language/icmp_words.ts";
+import { AddressSpace } from "./address_space.ts";
 import {
   BIT,
   type Box,
   domainOf,
   DOMAINS,
   FIELD,
+  icmpValue,
   type Kind,
   minus,
   OPAQUE,
+  protocolsOf,
+  protocolValue,
   SHAPES,
   STRAY,
   withField,
@@ -86,21 +91,24 @@ export class Restrictor {
   readonly #split = new Map<Predicate, Predicate>();
   readonly #opaque = new Map<unknown, number>();
   readonly #kinds: readonly Kind[];
+  readonly #space: AddressSpace;
   #work = 0;
 
   /**
    * `dstAddrs` null: not known. Unknown lists may be anything. There are PDUs of these kinds only.
+   * `space` has all networks of IPv6 that predicates, lists and `dstAddrs` have.
    */
   constructor(
     lists: Readonly<Record<string, readonly AddressTerm[]>>,
     dstAddrs: readonly HostAddress[] | null,
     kinds: readonly Kind[] = SHAPES,
+    space: AddressSpace = new AddressSpace([]),
   ) {
     this.#kinds = kinds;
-    const backends = (dstAddrs ?? []).filter((address) => !isIpv6(address)).map((a) => ({
-      first: a >>> 0,
-      last: a >>> 0,
-    }));
+    this.#space = space;
+    const backends = (dstAddrs ?? []).flatMap((network) =>
+      space.numbersOf({ network, prefixLength: bitsOf(network) })
+    );
     this.#lists.set(DST_ADDRS, { set: unionOf(backends), backends: dstAddrs === null });
     for (const [name, terms] of Object.entries(lists)) {
       const addresses = this.#addresses(terms);
@@ -234,8 +242,10 @@ export class Restrictor {
       case "all":
       case "any":
         return this.#simpleOfAll(predicate.of, predicate.test === "all");
+      case "family":
+        return { field: FIELD.protocol, set: protocolsOf(predicate.family) };
       case "protocol":
-        return { field: FIELD.protocol, set: interval(predicate.number, predicate.number) };
+        return { field: FIELD.protocol, set: protocols(predicate.number) };
       case "address":
         return this.#simpleAddress(predicate);
       case "port": {
@@ -251,13 +261,9 @@ export class Restrictor {
       }
       case "tcp-flags":
         return { field: FIELD.tcpFlags, set: flagSets(predicate.set, predicate.clear) };
-      case "icmp": {
-        const { type, code } = predicate;
-        return {
-          field: FIELD.icmp,
-          set: interval((type << 8) | (code ?? 0), (type << 8) | (code ?? 255)),
-        };
-      }
+      case "icmp":
+      case "icmpv6":
+        return { field: FIELD.icmp, set: messages(predicate) };
       case "number":
         return { field: FIELD[predicate.field], set: unionOf(predicate.in) };
       case "fragment":
@@ -321,9 +327,7 @@ export class Restrictor {
     let backends = false;
     for (const term of terms) {
       if ("network" in term) {
-        if (isIpv6(term.network)) continue;
-        const first = term.network >>> 0;
-        networks.push({ first, last: (first | ~maskOf(term.prefixLength)) >>> 0 });
+        networks.push(...this.#space.numbersOf(term));
         continue;
       }
       const list = this.#lists.get(term.list);
@@ -351,6 +355,27 @@ export class Restrictor {
 export function withoutOpaque(facts: Facts): Facts {
   if (facts.boxes.every((box) => box.length <= OPAQUE)) return facts;
   return { boxes: facts.boxes.map((box) => box.slice(0, OPAQUE)), exact: false };
+}
+
+/** Values of a protocol's number in both families. */
+function protocols(number: number): IntervalSet {
+  const number6 = number === PROTOCOL_ICMP ? PROTOCOL_ICMPV6 : number;
+  return unionOf(
+    [protocolValue(4, number), protocolValue(6, number6)].map((n) => ({ first: n, last: n })),
+  );
+}
+
+/** What a test of ICMP messages asks for in both families. */
+function messages(test: Extract<Predicate, { test: "icmp" | "icmpv6" }>): IntervalSet {
+  return unionOf(([4, 6] as const).flatMap((family) => {
+    const kind = icmpKindIn(test, family);
+    if (kind === null) return [];
+    const { type, code } = kind;
+    return {
+      first: icmpValue(family, type, code ?? 0),
+      last: icmpValue(family, type, code ?? 255),
+    };
+  }));
 }
 
 /** Values of the TCP flags byte with all of `set` and none of `clear`. */

@@ -1,10 +1,12 @@
 /** Which decisions and translators suit the PDUs that come to them. */
 import { ICMP_ECHO_REQUEST, ICMP_TYPES } from "../../wire/icmpv4.ts";
+import { isError } from "../../wire/icmpv6.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
+import { PROTOCOL_ICMPV6 } from "../../wire/ipv6.ts";
 import { RST } from "../../wire/tcp.ts";
 import { DST_ADDRS, type Predicate, type Tree } from "../language/ast.ts";
-import { ABSENT, type Box, FIELD, holdsSome, OPAQUE } from "./box.ts";
-import { REPLIES, REQUESTS, SURE } from "./coming.ts";
+import { ABSENT, type Box, FIELD, holdsSome, OPAQUE, protocolValue } from "./box.ts";
+import { messages, REPLIES, REQUESTS, SURE } from "./coming.ts";
 import type { Facts, Restrictor } from "./facts.ts";
 import { has, interval, type IntervalSet, union, unionOf } from "./interval_set.ts";
 
@@ -13,15 +15,11 @@ const INVALID: Predicate = { test: "state", state: "invalid" };
 
 const ECHO_REQUEST: Predicate = { test: "icmp", type: ICMP_ECHO_REQUEST, code: null };
 
-/** What gets no answer, neither RST (RFC 9293 §3.10.7.1) nor ICMP error (RFC 1812 §4.3.2.7). */
-const NEVER_ANSWERED: Predicate = {
-  test: "any",
-  of: [
-    { test: "tcp-flags", set: RST, clear: 0 },
-    ...Array.from({ length: 256 }, (_, type): Predicate => ({ test: "icmp", type, code: null }))
-      .filter((_, type) => ICMP_TYPES[type]?.query !== true),
-  ],
-};
+/** What gets no answer: RST (RFC 9293 §3.10.7.1) … */
+const RESET: Predicate = { test: "tcp-flags", set: RST, clear: 0 };
+
+/** … and ICMP messages but queries (RFC 1812 §4.3.2.7), or ICMPv6 errors (RFC 4443 §2.4). */
+const UNANSWERED: IntervalSet = messages((type) => ICMP_TYPES[type]?.query !== true, isError);
 
 const NEW: Predicate = { test: "state", state: "new" };
 
@@ -37,7 +35,10 @@ const ANSWERING: Predicate = {
 
 /** Protocols that translators take; of ICMP queries only. */
 const TRANSLATED: IntervalSet = unionOf(
-  [PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP].map((n) => ({ first: n, last: n })),
+  [
+    ...[PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP].map((n) => protocolValue(4, n)),
+    ...[PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP].map((n) => protocolValue(6, n)),
+  ].map((n) => ({ first: n, last: n })),
 );
 const NO_ICMP: IntervalSet = interval(ABSENT, ABSENT);
 const REQUESTS_ONLY: IntervalSet = union(REQUESTS, NO_ICMP);
@@ -78,7 +79,8 @@ export function mayComeWithTtl(facts: Facts, ttl: number, restrictor: Restrictor
 }
 
 export function neverAnswered(facts: Facts, restrictor: Restrictor): boolean {
-  return restrictor.restrict(facts, NEVER_ANSWERED, false).boxes.length === 0;
+  const others = restrictor.restrict(facts, RESET, false);
+  return restrictor.restrictField(others, FIELD.icmp, UNANSWERED, false).boxes.length === 0;
 }
 
 /** True if something else than an echo request does come here. */

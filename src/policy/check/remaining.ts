@@ -21,6 +21,9 @@ const KEY_FIELDS = [
   FIELD.icmp,
 ] as const;
 
+/** More than any field has. */
+const VALUES = 2 ** 33;
+
 /** Most boxes that one arm is compared with for each value it asks for. */
 const MAX_COMPARED = 128;
 
@@ -86,7 +89,7 @@ function keysOf(box: Box): readonly number[] {
   const keys: number[] = [];
   for (const field of KEY_FIELDS) {
     const value = onlyOf(box[field]!);
-    if (value !== null && value !== ABSENT) keys.push(field * 0x1_0000_0000 + value);
+    if (value !== null && value !== ABSENT) keys.push(field * VALUES + value);
   }
   return keys;
 }

@@ -114,7 +114,9 @@ function hashOf(when: Predicate): number {
   const text = JSON.stringify(
     when,
     (_, value) =>
-      Array.isArray(value) && value.length > MAX_HASHED_PARTS
+      typeof value === "bigint"
+        ? `${value}`
+        : Array.isArray(value) && value.length > MAX_HASHED_PARTS
         ? [value.length, ...value.slice(0, MAX_HASHED_PARTS)]
         : value,
   );

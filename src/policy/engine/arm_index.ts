@@ -5,9 +5,11 @@
 import type { Slices } from "../../core/slices.ts";
 import type { Pdu } from "../../wire/pdu.ts";
 import type { Predicate } from "../language/ast.ts";
-import { findRange, NOWHERE, writeRanges } from "./interval_map.ts";
-import type { Interval } from "../language/ast.ts";
-import { intervalsInSlices } from "./plan.ts";
+import { findRange, findRange6, NOWHERE, writeRanges, writeRanges6 } from "./interval_map.ts";
+import type { Family, Interval } from "../language/ast.ts";
+import { protocolIn } from "./family.ts";
+import { type Interval6, intervals6InSlices, intervalsInSlices } from "./address_ranges.ts";
+import type { Plan } from "./plan.ts";
 import type { NumberWriter } from "./number_writer.ts";
 import { findPoint, writePoints } from "./point_map.ts";
 
@@ -20,7 +22,10 @@ export function indexable(predicate: Predicate): predicate is Indexable {
 /** Where no map is. */
 const NONE = -1;
 
-/** Places: maps of points and of ranges of each field, and where the count of protocols is. */
+/**
+ * Places: maps of points and of ranges of each field, and where the count of protocols is. IPv6
+ * addresses are in maps of ranges alone.
+ */
 const SRC = 0;
 const DST = 2;
 const PROTOCOLS = 4;
@@ -35,7 +40,8 @@ const PROTOCOL_ROW = 5;
 export function* writeArms(
   writer: NumberWriter,
   predicates: Iterable<Predicate>,
-  lists: ReadonlyMap<string, readonly Interval[]>,
+  { lists, lists6 }: Pick<Plan, "lists" | "lists6">,
+  family: Family,
 ): Slices<number> {
   const src = new FieldRanges();
   const dst = new FieldRanges();
@@ -46,10 +52,12 @@ export function* writeArms(
     id++;
     if (!indexable(predicate)) continue;
     if (predicate.test === "address") {
-      const intervals = yield* intervalsInSlices(predicate.in, lists);
-      yield* (predicate.field === "src" ? src : dst).add(intervals, id);
+      const ranges = predicate.field === "src" ? src : dst;
+      if (family === 6) yield* ranges.add6(yield* intervals6InSlices(predicate.in, lists6), id);
+      else yield* ranges.add(yield* intervalsInSlices(predicate.in, lists), id);
     } else {
-      const { protocol, field } = predicate;
+      const { field } = predicate;
+      const protocol = protocolIn(family, predicate.protocol);
       const fields = ports.get(protocol) ??
         { srcPort: new FieldRanges(), dstPort: new FieldRanges() };
       ports.set(protocol, fields);
@@ -65,10 +73,27 @@ export function* writeArms(
 
 /** Number of the first arm that holds, in the index at `at`, or NOWHERE. */
 export function findArm(numbers: Int32Array, at: number, pdu: Readonly<Pdu>): number {
-  let first = Math.min(
-    findIn(numbers, at + SRC, pdu.src),
-    findIn(numbers, at + DST, pdu.dst),
+  return findPort(
+    numbers,
+    at,
+    pdu,
+    Math.min(findIn(numbers, at + SRC, pdu.src), findIn(numbers, at + DST, pdu.dst)),
   );
+}
+
+/** The same for a packet of IPv6. */
+export function findArm6(numbers: Int32Array, at: number, pdu: Readonly<Pdu>): number {
+  const { addresses } = pdu;
+  return findPort(
+    numbers,
+    at,
+    pdu,
+    Math.min(findIn6(numbers, at + SRC, addresses, 0), findIn6(numbers, at + DST, addresses, 4)),
+  );
+}
+
+/** The first that asks for one of the PDU's ports, if it is before `first`. */
+function findPort(numbers: Int32Array, at: number, pdu: Readonly<Pdu>, first: number): number {
   const end = at + PROTOCOLS + 1 + PROTOCOL_ROW * numbers[at + PROTOCOLS]!;
   for (let row = at + PROTOCOLS + 1; row < end; row += PROTOCOL_ROW) {
     if (numbers[row] !== pdu.protocol) continue;
@@ -89,10 +114,17 @@ function findIn(numbers: Int32Array, at: number, value: number): number {
   return ranges === NONE ? point : Math.min(point, findRange(numbers, ranges, value));
 }
 
+/** An address's ranges → arms. */
+function findIn6(numbers: Int32Array, at: number, words: Int32Array, from: number): number {
+  const ranges = numbers[at + 1]!;
+  return ranges === NONE ? NOWHERE : findRange6(numbers, ranges, words, from);
+}
+
 /** What arms ask of one field. */
 class FieldRanges {
   readonly #single: { readonly value: number; readonly id: number }[] = [];
   readonly #wide: { readonly interval: Interval; readonly id: number }[] = [];
+  readonly #wide6: { readonly interval: Interval6; readonly id: number }[] = [];
 
   *add(intervals: readonly Interval[], id: number): Slices<void> {
     for (const interval of intervals) {
@@ -103,11 +135,22 @@ class FieldRanges {
     }
   }
 
+  *add6(intervals: readonly Interval6[], id: number): Slices<void> {
+    for (const interval of intervals) {
+      yield;
+      this.#wide6.push({ interval, id });
+    }
+  }
+
   /** Where its maps are. */
   *write(writer: NumberWriter): Slices<[points: number, ranges: number]> {
     return [
       this.#single.length === 0 ? NONE : yield* writePoints(writer, this.#single),
-      this.#wide.length === 0 ? NONE : yield* writeRanges(writer, this.#wide),
+      this.#wide.length > 0
+        ? yield* writeRanges(writer, this.#wide)
+        : this.#wide6.length > 0
+        ? yield* writeRanges6(writer, this.#wide6)
+        : NONE,
     ];
   }
 }

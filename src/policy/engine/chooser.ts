@@ -133,7 +133,7 @@ export function limiter(tree: Limit, { clock, sourceLimits }: Environment): Choo
     return { choose: () => bucket.take(clock.nowMs()) ? 0 : -1, constant: never };
   }
   const take = sourceLimits.add(rateOf(perSecond, burst), clock);
-  return { choose: (pdu) => take(pdu.src) ? 0 : -1, constant: never };
+  return { choose: (pdu) => take(pdu) ? 0 : -1, constant: never };
 }
 
 /**

@@ -10,6 +10,8 @@
  *   - a run of arms that each ask for one address or port is not evaluated one by one:
  *     `arm_index.ts` finds the first one that holds by binary search, however many there are.
  *
+ * There is a function for each family, with what the family settles left out (`family.ts`).
+ *
  * What is compiled is data, texts of some PIECE_LENGTH characters and numbers, so that it need not
  * happen in the packet thread. `link.ts` makes the functions.
  *
@@ -18,18 +20,28 @@
  *
  * Long because what is written for each node and predicate is here, as in `walk.ts`.
  */
-import type { HostAddress } from "../../wire/host_address.ts";
 import { finish, type Slices } from "../../core/slices.ts";
 import { TextWriter } from "../../core/texts.ts";
+import { wordsOf } from "../../wire/host_address.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../../wire/ipv4.ts";
 import { FROM_A, FROM_B, type Pdu, STATE_INVALID } from "../../wire/pdu.ts";
-import { type Arm, DECISION_NUMBERS, type Interval, type Predicate } from "../language/ast.ts";
+import {
+  type AddressTerm,
+  type Arm,
+  DECISION_NUMBERS,
+  type Family,
+  type Interval,
+  type Predicate,
+} from "../language/ast.ts";
+import { icmpKindIn } from "../language/icmp_words.ts";
 import { indexable, writeArms } from "./arm_index.ts";
-import type { Evaluate } from "./environment.ts";
-import { NOWHERE, writeRanges } from "./interval_map.ts";
+import type { Evaluate, LeavingAddresses } from "./environment.ts";
+import { inFamily, NEVER, protocolIn } from "./family.ts";
+import { NOWHERE, writeRanges, writeRanges6 } from "./interval_map.ts";
 import { type Code, link } from "./link.ts";
 import { NumberWriter } from "./number_writer.ts";
-import { intervalsInSlices, leavingIn, type Plan, type PlanNode } from "./plan.ts";
+import { type Interval6, intervals6InSlices, intervalsInSlices } from "./address_ranges.ts";
+import { leavingIn, type Plan, type PlanNode } from "./plan.ts";
 import { STATE_NUMBERS } from "./state_numbers.ts";
 
 /** Longest list of ranges that is written out as comparisons; longer ones are looked up. */
@@ -68,41 +80,44 @@ const NODES_AT_ONCE = 16;
 export interface Compiled {
   readonly code: Code;
   /** Addresses of members that are leaving, by the number that the text has for them. */
-  readonly leaving: readonly ReadonlySet<HostAddress>[];
+  readonly leaving: readonly LeavingAddresses[];
   /** Users' predicates, likewise. */
   readonly customs: readonly ((pdu: Readonly<Pdu>) => boolean)[];
 }
 
-export function compile(plan: Plan): Evaluate {
-  return finish(evaluatorInSlices(plan));
+/** A function for packets of this family. */
+export function compile(plan: Plan, family: Family = 4): Evaluate {
+  return finish(evaluatorInSlices(plan, family));
 }
 
 /** Compiles, and makes the functions. */
-export function* evaluatorInSlices(plan: Plan): Slices<Evaluate> {
-  const { code, leaving, customs } = yield* compileInSlices(plan);
+export function* evaluatorInSlices(plan: Plan, family: Family = 4): Slices<Evaluate> {
+  const { code, leaving, customs } = yield* compileInSlices(plan, family);
   const { environment: { steps }, exits, choosers, targets } = plan;
   const linkage = { steps, exits, choosers, targets, leaving, customs };
   return (yield* link(code, linkage)).at(-1) as Evaluate;
 }
 
-export function* compileInSlices(plan: Plan): Slices<Compiled> {
-  return yield* new Emitter(plan).compiled();
+export function* compileInSlices(plan: Plan, family: Family): Slices<Compiled> {
+  return yield* new Emitter(plan, family).compiled();
 }
 
 /** As `compileInSlices`, of functions that ask these of a PDU, and the place of each. */
 export function* predicatesInSlices(
   plan: Plan,
+  family: Family,
   predicates: readonly Predicate[],
 ): Slices<Compiled & { readonly places: readonly number[] }> {
-  return yield* new Emitter(plan).predicates(predicates);
+  return yield* new Emitter(plan, family).predicates(predicates);
 }
 
 class Emitter {
   readonly #plan: Plan;
+  readonly #family: Family;
   readonly #names = new Map<string, string>();
   readonly #texts = new TextWriter();
   readonly #numbers = new NumberWriter();
-  readonly #leaving: ReadonlySet<HostAddress>[] = [];
+  readonly #leaving: LeavingAddresses[] = [];
   readonly #customs: ((pdu: Readonly<Pdu>) => boolean)[] = [];
   /** Functions in `#texts`. */
   #written = 0;
@@ -111,8 +126,9 @@ class Emitter {
   #length = 0;
   #nodes = 0;
 
-  constructor(plan: Plan) {
+  constructor(plan: Plan, family: Family) {
     this.#plan = plan;
+    this.#family = family;
   }
 
   *compiled(): Slices<Compiled> {
@@ -128,7 +144,8 @@ class Emitter {
   ): Slices<Compiled & { readonly places: readonly number[] }> {
     const places: number[] = [];
     for (const predicate of predicates) {
-      places.push(placeIn(this.#function(`return ${yield* this.#predicate(predicate)};`)));
+      const own = inFamily(predicate, this.#family);
+      places.push(placeIn(this.#function(`return ${yield* this.#predicate(own)};`)));
       yield;
     }
     this.#writeBodies();
@@ -181,25 +198,52 @@ class Emitter {
   }
 
   /** Statements for the arms, in order: each returns if its arm holds, or one of its arms does. */
-  *#segments(node: PlanNode, offset: number, arms: readonly Arm[]): Generator<string | void> {
+  *#segments(
+    node: PlanNode,
+    offset: number,
+    written: readonly Arm[],
+  ): Generator<string | void> {
+    const arms = yield* this.#inFamily(written);
     for (let start = 0; start < arms.length;) {
       let end = start;
-      while (end < arms.length && this.#isIndexable(arms[end]!.when)) {
-        if (++end % 1024 === 0) yield;
+      let asked = 0;
+      for (; end < arms.length; end++) {
+        if (end % 1024 === 1023) yield;
+        const { when } = arms[end]!;
+        if (when === NEVER) continue; // of the other family
+        if (!this.#isIndexable(when)) break;
+        asked++;
       }
-      if (end - start >= INDEXED_ARMS) {
+      if (asked >= INDEXED_ARMS) {
         const whens = whensOf(arms, start, end);
-        const index = yield* writeArms(this.#numbers, whens, this.#plan.lists);
-        const called = yield* this.#called(node, offset, start, end);
-        yield `r = find(numbers, ${int(index)}, p); if (r !== ${NOWHERE}) { ${called} } `;
+        const index = yield* writeArms(this.#numbers, whens, this.#plan, this.#family);
+        const isLeftOut = (place: number) => arms[place]!.when === NEVER;
+        const called = yield* this.#called(node, offset, start, end, isLeftOut);
+        const find = this.#family === 6 ? "find6" : "find";
+        yield `r = ${find}(numbers, ${int(index)}, p); if (r !== ${NOWHERE}) { ${called} } `;
         start = end;
       } else {
         const child = node.children[start]!;
-        const when = yield* this.#predicate(arms[start++]!.when);
+        const { when: own } = arms[start++]!;
+        if (own === NEVER) continue;
+        const when = yield* this.#predicate(own);
         const then = yield* this.#branch(child, offset + child.number - node.number);
         yield `if (${when}) { ${then} } `;
       }
     }
+  }
+
+  /** What the arms ask of packets of the family. */
+  *#inFamily(arms: readonly Arm[]): Generator<void, readonly Arm[]> {
+    const own: Arm[] = [];
+    let isSame = true;
+    for (const arm of arms) {
+      const when = inFamily(arm.when, this.#family);
+      isSame &&= when === arm.when;
+      if (own.push(when === arm.when ? arm : { ...arm, when }) % 1024 === 0) yield;
+      if (when !== arm.when && when.test === "always") break; // none comes further
+    }
+    return isSame ? arms : own;
   }
 
   /**
@@ -237,10 +281,17 @@ class Emitter {
   }
 
   /** Calls the function for the child whose place among these is `r`. */
-  *#called(node: PlanNode, offset: number, start: number, end: number): Slices<string> {
+  *#called(
+    node: PlanNode,
+    offset: number,
+    start: number,
+    end: number,
+    isLeftOut: (place: number) => boolean,
+  ): Slices<string> {
     const [offsets, shapes] = [new Int32Array(end - start), new Int32Array(end - start)];
     const numbers = new Map<string, number>(); // of the functions
     for (let i = 0; i < offsets.length; i++) {
+      if (isLeftOut(start + i)) continue;
       const child = node.children[start + i]!;
       const name = this.#function(yield* this.#subtree(child, 0));
       if (!numbers.has(name)) numbers.set(name, numbers.size);
@@ -266,7 +317,7 @@ class Emitter {
     const { children } = node;
     const choose = `r = choosers[b + ${int(offset)}].choose(p); `;
     if (children.length > INLINE_NODES) {
-      const called = yield* this.#called(node, offset, 0, children.length);
+      const called = yield* this.#called(node, offset, 0, children.length, () => false);
       return `${choose}if (r >= 0) { ${called} } ${this.#default(offset)}`;
     }
     let cases = "";
@@ -314,25 +365,27 @@ class Emitter {
         return yield* this.#parts(predicate.of, " && ");
       case "any":
         return yield* this.#parts(predicate.of, " || ");
+      case "family":
+        return `${predicate.family === this.#family}`;
       case "protocol":
-        return `p.protocol === ${int(predicate.number)}`;
+        return `p.protocol === ${this.#protocol(predicate.number)}`;
       case "address":
-        return yield* this.#addressIn(
-          predicate.field === "src" ? "p.src" : "p.dst",
-          yield* intervalsInSlices(predicate.in, this.#plan.lists),
-          leavingIn(predicate.in, this.#plan),
-        );
+        return yield* this.#address(predicate.field === "src", predicate.in);
       case "port": {
         const field = predicate.field === "srcPort" ? "p.srcPort" : "p.dstPort";
         const within = yield* this.#numberIn(field, predicate.in);
-        return `(p.protocol === ${int(predicate.protocol)} && ${within})`;
+        return `(p.protocol === ${this.#protocol(predicate.protocol)} && ${within})`;
       }
       case "tcp-flags":
-        return `(p.protocol === ${PROTOCOL_TCP} && (p.tcpFlags & ` +
+        return `(p.protocol === ${this.#protocol(PROTOCOL_TCP)} && (p.tcpFlags & ` +
           `${int(predicate.set | predicate.clear)}) === ${int(predicate.set)})`;
-      case "icmp": {
-        const code = predicate.code === null ? "" : ` && p.icmpCode === ${int(predicate.code)}`;
-        return `(p.protocol === ${PROTOCOL_ICMP} && p.icmpType === ${int(predicate.type)}${code})`;
+      case "icmp":
+      case "icmpv6": {
+        const kind = icmpKindIn(predicate, this.#family);
+        if (kind === null) return "false";
+        const code = kind.code === null ? "" : ` && p.icmpCode === ${int(kind.code)}`;
+        return `(p.protocol === ${this.#protocol(PROTOCOL_ICMP)} && ` +
+          `p.icmpType === ${int(kind.type)}${code})`;
       }
       case "number":
         return yield* this.#numberIn(
@@ -369,16 +422,30 @@ class Emitter {
     return `(${parts.join(operator)})`;
   }
 
-  *#addressIn(
-    value: string,
-    intervals: readonly Interval[],
-    leaving: readonly ReadonlySet<HostAddress>[],
-  ): Slices<string> {
-    const [set, ...others] = leaving;
-    if (set !== undefined) {
-      const rest = yield* this.#addressIn(value, intervals, others);
-      return `(${rest} || leaving[${int(placeOf(this.#leaving, set))}].has(${value}))`;
+  #protocol(number: number): string {
+    return int(protocolIn(this.#family, number));
+  }
+
+  *#address(isSource: boolean, terms: readonly AddressTerm[]): Slices<string> {
+    let text: string;
+    let [method, value] = ["has", isSource ? "p.src" : "p.dst"];
+    if (this.#family === 6) {
+      const [words, at] = ["p.addresses", isSource ? 0 : 4];
+      [method, value] = ["has6", `${words}, ${int(at)}`];
+      text = yield* this.#address6In(
+        at,
+        yield* intervals6InSlices(terms, this.#plan.lists6),
+      );
+    } else {
+      text = yield* this.#addressIn(value, yield* intervalsInSlices(terms, this.#plan.lists));
     }
+    for (const set of leavingIn(terms, this.#plan).toReversed()) {
+      text = `(${text} || leaving[${int(placeOf(this.#leaving, set))}].${method}(${value}))`;
+    }
+    return text;
+  }
+
+  *#addressIn(value: string, intervals: readonly Interval[]): Slices<string> {
     if (intervals.length > INLINE_RANGES) return yield* this.#within(value, intervals);
     const tests = intervals.map(({ first, last }) =>
       first === last
@@ -386,6 +453,20 @@ class Emitter {
         : `(${value} & ${int(~(last - first))}) === ${int(first | 0)}`
     );
     return `(${tests.join(" || ") || "false"})`;
+  }
+
+  /** Of the address whose words are at `from`. */
+  *#address6In(from: number, intervals: readonly Interval6[]): Slices<string> {
+    if (intervals.length <= INLINE_RANGES) {
+      return `(${intervals.map((interval) => network6(from, interval)).join(" || ") || "false"})`;
+    }
+    const ranges: { interval: Interval6; id: number }[] = [];
+    for (const interval of intervals) {
+      ranges.push({ interval, id: 0 });
+      yield;
+    }
+    const at = int(yield* writeRanges6(this.#numbers, ranges));
+    return `has6(numbers, ${at}, p.addresses, ${int(from)})`;
   }
 
   *#numberIn(value: string, ranges: readonly Interval[]): Slices<string> {
@@ -450,6 +531,19 @@ class Emitter {
     );
     this.#written += texts.length;
   }
+}
+
+/** True for an address of this network, whose words are at `from`: those that it leaves open go. */
+function network6(from: number, { first, last }: Interval6): string {
+  const masks = wordsOf(first ^ last).map((word) => ~word);
+  const words = wordsOf(first);
+  const tests: string[] = [];
+  for (const [i, mask] of masks.entries()) {
+    const word = `p.addresses[${int(from + i)}]`;
+    if (mask === 0) continue;
+    tests.push(`${mask === -1 ? word : `(${word} & ${int(mask)})`} === ${int(words[i]!)}`);
+  }
+  return tests.length === 0 ? "true" : `(${tests.join(" && ")})`;
 }
 
 /** Place of the function of that name among all. */

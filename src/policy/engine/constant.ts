@@ -5,9 +5,10 @@
  * user's. It tells `explain` who keeps a connection, and `doubts.ts`, which the packet path asks,
  * must agree with it.
  */
-import type { HostAddress } from "../../wire/host_address.ts";
 import { type Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../../wire/pdu.ts";
 import { DECISION_NUMBERS, FORWARD, type Predicate, type Tree } from "../language/ast.ts";
+import type { LeavingAddresses } from "./environment.ts";
+import { familyOf, inFamily } from "./family.ts";
 import { armsOf, type Plan, type PlanNode } from "./plan.ts";
 import { asksUnknown, certainly, possibly } from "./unknown.ts";
 import { holds } from "./walk.ts";
@@ -49,12 +50,19 @@ export function constancyOf(plan: Plan, pdu: Pdu): Constancy {
 
 /** True while a list has the client's address, but only until a member of a pool has left. */
 export function losesClient(
-  leaving: readonly ReadonlySet<HostAddress>[],
+  leaving: readonly LeavingAddresses[],
   pdu: Readonly<Pdu>,
 ): boolean {
   if (leaving.length === 0) return false;
-  const client = (pdu.flow & 1) === 0 ? pdu.src : pdu.dst;
-  for (const addresses of leaving) if (addresses.has(client)) return true;
+  const isFromClient = (pdu.flow & 1) === 0;
+  const client = isFromClient ? pdu.src : pdu.dst;
+  const isOverIpv6 = familyOf(pdu) === 6;
+  for (const addresses of leaving) {
+    const isThere = isOverIpv6
+      ? addresses.has6(pdu.addresses, isFromClient ? 0 : 4)
+      : addresses.has(client);
+    if (isThere) return true;
+  }
   return false;
 }
 
@@ -92,7 +100,8 @@ function walk(plan: Plan, node: PlanNode, pdu: Pdu, doubts: number): Constancy {
   switch (tree.node) {
     case "first-match":
     case "filter":
-      for (const [index, { when }] of armsOf(tree)!.entries()) {
+      for (const [index, arm] of armsOf(tree)!.entries()) {
+        const when = inFamily(arm.when, familyOf(pdu));
         if (asksUnknown(when) && ++doubts > MAX_DOUBTS) return kept(null, when);
         if (!holds(possibly(when), pdu, plan)) continue;
         return holds(certainly(when), pdu, plan) ? branch(index) : kept(null, when);

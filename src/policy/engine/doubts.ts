@@ -6,13 +6,14 @@
  *
  * Read first: `constant.ts`.
  */
-import type { HostAddress } from "../../wire/host_address.ts";
 import { GrowingMap } from "../../core/growing_map.ts";
 import type { Slices } from "../../core/slices.ts";
 import type { Pdu } from "../../wire/pdu.ts";
-import type { Predicate } from "../language/ast.ts";
+import type { Family, Predicate } from "../language/ast.ts";
 import { type Compiled, predicatesInSlices } from "./compile.ts";
 import { differs, losesClient, MAX_DOUBTS } from "./constant.ts";
+import type { LeavingAddresses } from "./environment.ts";
+import { inFamily } from "./family.ts";
 import { type Code, link, type Linkage } from "./link.ts";
 import { armsOf, NODES_AT_ONCE, type Plan } from "./plan.ts";
 import { asksUnknown, certainly, possibly } from "./unknown.ts";
@@ -23,7 +24,7 @@ const NONE = 0;
 /** Plain packets of any connection that come there may be treated differently. */
 const KEPT = -1;
 
-/** What is known of a plan, as data. */
+/** What is known of a plan in a family, as data. */
 export interface DoubtsImage {
   /** By node: NONE, KEPT, or the number of the last doubt before its end; null: all are NONE. */
   readonly lastOf: Int32Array<ArrayBuffer> | null;
@@ -36,8 +37,11 @@ export interface DoubtsImage {
 }
 
 /** With what can't cross threads. */
-export function* doubtsIn(plan: Plan): Slices<Compiled & { readonly image: DoubtsImage }> {
-  const chain = new Chain();
+export function* doubtsIn(
+  plan: Plan,
+  family: Family,
+): Slices<Compiled & { readonly image: DoubtsImage }> {
+  const chain = new Chain(family);
   let lastOf: Int32Array<ArrayBuffer> | null = null;
   // Nodes come after those above them.
   for (const { children, number, tree } of plan.nodes) {
@@ -53,7 +57,7 @@ export function* doubtsIn(plan: Plan): Slices<Compiled & { readonly image: Doubt
     }
     if (lastOf !== null) lastOf[number] = last; // where it ends by default
   }
-  const compiled = yield* predicatesInSlices(plan, chain.predicates);
+  const compiled = yield* predicatesInSlices(plan, family, chain.predicates);
   const askOf = Int32Array.from(chain.askOf, (place) => compiled.places[place] ?? NONE);
   const before = Int32Array.from(chain.before);
   return { ...compiled, image: { lastOf, before, askOf, code: compiled.code } };
@@ -63,10 +67,10 @@ export class Doubts {
   readonly #image: DoubtsImage;
   readonly #asks: readonly Ask[];
   /** Addresses of members that are leaving. */
-  readonly #leaving: readonly ReadonlySet<HostAddress>[];
+  readonly #leaving: readonly LeavingAddresses[];
 
-  static *of(plan: Plan): Slices<Doubts> {
-    const { image, leaving, customs } = yield* doubtsIn(plan);
+  static *of(plan: Plan, family: Family = 4): Slices<Doubts> {
+    const { image, leaving, customs } = yield* doubtsIn(plan, family);
     const { environment: { steps }, exits, choosers, targets } = plan;
     const linkage = { steps, exits, choosers, targets, leaving, customs };
     return yield* Doubts.link(image, linkage, [...plan.leaving.values()].flat());
@@ -76,7 +80,7 @@ export class Doubts {
   static *link(
     image: DoubtsImage,
     linkage: Linkage,
-    leaving: readonly ReadonlySet<HostAddress>[],
+    leaving: readonly LeavingAddresses[],
   ): Slices<Doubts> {
     const asks = (yield* link(image.code, linkage)) as readonly Ask[];
     return new Doubts(image, asks, leaving);
@@ -85,7 +89,7 @@ export class Doubts {
   private constructor(
     image: DoubtsImage,
     asks: readonly Ask[],
-    leaving: readonly ReadonlySet<HostAddress>[],
+    leaving: readonly LeavingAddresses[],
   ) {
     this.#image = image;
     this.#asks = asks;
@@ -120,16 +124,22 @@ class Chain {
   readonly #places = new GrowingMap<Predicate, number>();
   /** By doubt: how many there are on the way. */
   readonly #counts: number[] = [0];
+  readonly #family: Family;
+
+  constructor(family: Family) {
+    this.#family = family;
+  }
 
   /** The last doubt on the way after an arm that asks `when`; KEPT: there are too many. */
-  add(last: number, when: Predicate): number {
+  add(last: number, written: Predicate): number {
+    const when = inFamily(written, this.#family);
     if (!asksUnknown(when)) return last;
     const count = this.#counts[last]! + 1;
     if (count > MAX_DOUBTS) return KEPT;
-    let place = this.#places.get(when);
+    let place = this.#places.get(written);
     if (place === undefined) {
       place = this.predicates.push(uncertain(when)) - 1;
-      this.#places.add(when, place);
+      this.#places.add(written, place);
     }
     this.#counts.push(count);
     this.askOf.push(place);

@@ -21,10 +21,20 @@ export interface Steps {
   setTtl(pdu: Pdu, ttl: number, raise: boolean): number;
 }
 
+/** Some addresses, of either family: a packet's is looked up as it is there. */
+export interface LeavingAddresses {
+  /** For an IPv4 address. */
+  has(address: number): boolean;
+  /** For the IPv6 address whose four words are at `at`. */
+  has6(words: Int32Array, at: number): boolean;
+}
+
 /** Where a member of a pool is. */
 export type Place = Pick<PoolMember, "address" | "port">;
 
 export interface Environment {
+  /** Packets of IPv6 come, too: the tree is compiled for both families. */
+  readonly isIpv6On: boolean;
   /** The list `$dst-addrs`. */
   readonly dstAddrs: readonly HostAddress[];
   readonly steps: Steps;
@@ -34,7 +44,7 @@ export interface Environment {
    * Addresses that the pool has beside those of its `members`, now or once these are its members:
    * live, as time goes on there are fewer. Null if there can be none.
    */
-  readonly leaving: (pool: string, members: readonly Place[]) => ReadonlySet<HostAddress> | null;
+  readonly leaving: (pool: string, members: readonly Place[]) => LeavingAddresses | null;
   readonly random: Random;
   readonly clock: Clock;
   /** Connections are numbered below this by `pdu.flow >> 1`. */

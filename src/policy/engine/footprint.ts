@@ -38,6 +38,9 @@ export function* countNodes(policy: Policy): Slices<number> {
 /** A node, its counter, its chooser and the code that is made of it. */
 const NODE_BYTES = 640;
 
+/** What a node has besides of code for IPv6. */
+const NODE_BYTES_6 = 320;
+
 /** A network or a range of ports, in a list or where it is asked for. */
 const RANGE_BYTES = 64;
 
@@ -49,6 +52,7 @@ const CONSISTENT_BYTES = 524_288;
 
 /** The parts of an environment that say how large things get. */
 interface Around {
+  readonly isIpv6On: boolean;
   readonly dstAddrs: readonly HostAddress[];
   readonly maxConnections: number;
   readonly sourceLimits: { readonly maxBytes: number };
@@ -60,7 +64,7 @@ export function footprintOf(policy: Policy, around: Around): Footprint {
 
 export function* footprintInSlices(
   policy: Policy,
-  { dstAddrs, maxConnections, sourceLimits }: Around,
+  { isIpv6On, dstAddrs, maxConnections, sourceLimits }: Around,
 ): Slices<Footprint> {
   const lists = listSizes(policy, dstAddrs.length);
   const total = (own: (tree: Tree) => number) => measured(policy, own, null);
@@ -76,7 +80,7 @@ export function* footprintInSlices(
       tree.node === "balance" && tree.per === "connection" ? cellBytes(tree) : 0
     ));
   const ranges = yield* measured(policy, () => 0, (predicate) => rangesOf(predicate, lists));
-  const bytes = NODE_BYTES * nodes +
+  const bytes = (isIpv6On ? NODE_BYTES + NODE_BYTES_6 : NODE_BYTES) * nodes +
     RANGE_BYTES * (ranges + sum(lists.values(), (n) => n)) +
     perConnectionBytes + (perSource ? sourceLimits.maxBytes : 0) +
     MEMBER_BYTES * sum(Object.values(policy.pools), ({ members }) => members.length) +

@@ -5,29 +5,36 @@
  *
  *     text ── parse ── plan ── compile ── image ──▶ another thread ── link ── functions
  */
-import { addressOfWords, type HostAddress, isIpv6, wordsOf } from "../../wire/host_address.ts";
+import { addressOfWords, isIpv6, wordsOf } from "../../wire/host_address.ts";
 import type { Slices } from "../../core/slices.ts";
 import { textAt, type Texts, TextWriter } from "../../core/texts.ts";
-import type { AddressTerm, BalanceMethod, PickMethod, Policy } from "../language/ast.ts";
+import type { AddressTerm, BalanceMethod, Family, PickMethod, Policy } from "../language/ast.ts";
 import { balancer, type Chooser, limiter } from "./chooser.ts";
 import { compileInSlices } from "./compile.ts";
 import { type DoubtsImage, doubtsIn } from "./doubts.ts";
-import type { Environment } from "./environment.ts";
+import type { Environment, LeavingAddresses } from "./environment.ts";
 import type { Code } from "./link.ts";
 import { type Outline, outlineOf } from "./outline.ts";
 import { type Destination, NODES_AT_ONCE, type Plan } from "./plan.ts";
 
-export interface Image {
-  readonly outline: Outline;
+/** What is compiled, for one family. */
+export interface FamilyImage {
   readonly code: Code;
   /** Pools whose leaving members the code asks for, by the number that it has for them. */
   readonly leaving: readonly string[];
+  /** Null: nobody asks. */
+  readonly doubts: (DoubtsImage & { readonly leaving: readonly string[] }) | null;
+}
+
+export interface Image {
+  readonly outline: Outline;
+  readonly ipv4: FamilyImage;
+  /** Null without IPv6. */
+  readonly ipv6: FamilyImage | null;
   /** A row for each balancer and limit. */
   readonly choosers: Float64Array<ArrayBuffer>;
   readonly destinations: Destinations;
   readonly lists: Lists;
-  /** Null: nobody asks. */
-  readonly doubts: (DoubtsImage & { readonly leaving: readonly string[] }) | null;
   /** For each node the number of the same one in the policy that ran when this was made, or -1. */
   readonly adopted: Int32Array<ArrayBuffer>;
 }
@@ -70,21 +77,34 @@ const BALANCE = 1;
 export function* imageOf(
   plan: Plan,
   adopted: Int32Array<ArrayBuffer>,
-  poolOf: (leaving: ReadonlySet<HostAddress>) => string,
+  poolOf: (leaving: LeavingAddresses) => string,
   isCarried: boolean,
 ): Slices<Image> {
-  const { code, leaving, customs } = yield* compileInSlices(plan);
-  const doubts = isCarried ? yield* doubtsIn(plan) : null;
-  if (customs.length > 0) throw new TypeError("Cannot make an image: there are functions in it");
+  const { isIpv6On } = plan.environment;
   return {
     outline: yield* outlineOf(plan),
-    code,
-    leaving: leaving.map(poolOf),
+    ipv4: yield* familyImage(plan, 4, poolOf, isCarried),
+    ipv6: isIpv6On ? yield* familyImage(plan, 6, poolOf, isCarried) : null,
     choosers: yield* chooserRows(plan),
     destinations: destinationRows(plan.destinations),
     lists: listRows(plan.policy.lists),
-    doubts: doubts === null ? null : { ...doubts.image, leaving: doubts.leaving.map(poolOf) },
     adopted,
+  };
+}
+
+function* familyImage(
+  plan: Plan,
+  family: Family,
+  poolOf: (leaving: LeavingAddresses) => string,
+  isCarried: boolean,
+): Slices<FamilyImage> {
+  const { code, leaving, customs } = yield* compileInSlices(plan, family);
+  const doubts = isCarried ? yield* doubtsIn(plan, family) : null;
+  if (customs.length > 0) throw new TypeError("Cannot make an image: there are functions in it");
+  return {
+    code,
+    leaving: leaving.map(poolOf),
+    doubts: doubts === null ? null : { ...doubts.image, leaving: doubts.leaving.map(poolOf) },
   };
 }
 

@@ -2,14 +2,13 @@
  * Makes functions of a compiled policy (`compile.ts`), text by text, each all at once: the engine
  * would else translate a function when the first packet comes to it, and that packet would wait.
  */
-import type { HostAddress } from "../../wire/host_address.ts";
 import type { Slices } from "../../core/slices.ts";
 import { textAt, type Texts } from "../../core/texts.ts";
 import type { Pdu } from "../../wire/pdu.ts";
-import { findArm } from "./arm_index.ts";
+import type { LeavingAddresses, Steps } from "./environment.ts";
+import { findArm, findArm6 } from "./arm_index.ts";
 import type { Chooser } from "./chooser.ts";
-import type { Steps } from "./environment.ts";
-import { findRange, NOWHERE } from "./interval_map.ts";
+import { findRange, findRange6, NOWHERE } from "./interval_map.ts";
 
 /** A compiled policy, as data. */
 export interface Code {
@@ -28,7 +27,7 @@ export interface Linkage {
   readonly choosers: readonly (Chooser | undefined)[];
   /** Numbers of the targets of translators. */
   readonly targets: Int32Array<ArrayBuffer>;
-  readonly leaving: readonly ReadonlySet<HostAddress>[];
+  readonly leaving: readonly LeavingAddresses[];
   readonly customs: readonly ((pdu: Readonly<Pdu>) => boolean)[];
 }
 
@@ -37,13 +36,20 @@ export type Made = (pdu: Pdu, base: number) => number | boolean;
 
 export function* link({ texts, numbers }: Code, linkage: Linkage): Slices<readonly Made[]> {
   const functions: Made[] = [];
-  const around = { ...linkage, numbers, functions, find: findArm, has: hasRange };
+  const around = {
+    ...linkage,
+    ...{ numbers, functions, find: findArm, find6: findArm6, has: hasRange, has6: hasRange6 },
+  };
   for (let i = 0; i < texts.ends.length; i++) {
     yield;
     const make = new Function(...Object.keys(around), textAt(texts, i));
     functions.push(...make(...Object.values(around)));
   }
   return functions;
+}
+
+function hasRange6(numbers: Int32Array, at: number, words: Int32Array, from: number): boolean {
+  return findRange6(numbers, at, words, from) !== NOWHERE;
 }
 
 function hasRange(numbers: Int32Array, at: number, value: number): boolean {

@@ -3,8 +3,10 @@
  * policy without such a function has no view.
  */
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
-import { FROM_B, isStray, Pdu, STATE_ESTABLISHED, STATE_NEW } from "../../wire/pdu.ts";
+import { addressOfWords, type HostAddress } from "../../wire/host_address.ts";
+import { FROM_B, isStray, OVER_IPV6, Pdu, STATE_ESTABLISHED, STATE_NEW } from "../../wire/pdu.ts";
 import type { Packet } from "../language/packet.ts";
+import { familyOf, protocolIn } from "./family.ts";
 
 export class PacketView implements Packet {
   #pdu: Readonly<Pdu> = new Pdu();
@@ -18,16 +20,20 @@ export class PacketView implements Packet {
     view.#pdu = pdu;
   }
 
-  get src(): number {
-    return this.#pdu.src;
+  get isIpv6(): boolean {
+    return familyOf(this.#pdu) === 6;
   }
 
-  get dst(): number {
-    return this.#pdu.dst;
+  get src(): HostAddress {
+    return this.isIpv6 ? addressOfWords(this.#pdu.addresses, 0) : this.#pdu.src;
+  }
+
+  get dst(): HostAddress {
+    return this.isIpv6 ? addressOfWords(this.#pdu.addresses, 4) : this.#pdu.dst;
   }
 
   get protocol(): number {
-    return this.#pdu.protocol;
+    return this.#pdu.protocol & ~OVER_IPV6;
   }
 
   get ttl(): number {
@@ -53,15 +59,15 @@ export class PacketView implements Packet {
   }
 
   get tcpFlags(): number {
-    return this.#pdu.protocol === PROTOCOL_TCP ? this.#pdu.tcpFlags : 0;
+    return this.#is(PROTOCOL_TCP) ? this.#pdu.tcpFlags : 0;
   }
 
   get icmpType(): number {
-    return this.#pdu.protocol === PROTOCOL_ICMP ? this.#pdu.icmpType : -1;
+    return this.#is(PROTOCOL_ICMP) ? this.#pdu.icmpType : -1;
   }
 
   get icmpCode(): number {
-    return this.#pdu.protocol === PROTOCOL_ICMP ? this.#pdu.icmpCode : -1;
+    return this.#is(PROTOCOL_ICMP) ? this.#pdu.icmpCode : -1;
   }
 
   get state(): Packet["state"] {
@@ -78,6 +84,11 @@ export class PacketView implements Packet {
   }
 
   #hasPorts(): boolean {
-    return this.#pdu.protocol === PROTOCOL_TCP || this.#pdu.protocol === PROTOCOL_UDP;
+    return this.#is(PROTOCOL_TCP) || this.#is(PROTOCOL_UDP);
+  }
+
+  /** The protocol of that number, in the PDU's own family. */
+  #is(number: number): boolean {
+    return this.#pdu.protocol === protocolIn(familyOf(this.#pdu), number);
   }
 }

@@ -8,8 +8,6 @@
  */
 import { GrowingMap } from "../../core/growing_map.ts";
 import { finish, type Slices } from "../../core/slices.ts";
-import { maskOf } from "../../wire/address.ts";
-import { type HostAddress, isIpv6 } from "../../wire/host_address.ts";
 import type { Pdu } from "../../wire/pdu.ts";
 import {
   type AddressTerm,
@@ -22,8 +20,9 @@ import {
   type Tree,
 } from "../language/ast.ts";
 import { MAX_DEPTH, MAX_NODES } from "../language/limits.ts";
+import { type Interval6, type ListsOf, resolveLists, resolveLists6 } from "./address_ranges.ts";
 import { balancer, type Chooser, guarded, limiter, selector } from "./chooser.ts";
-import type { Environment, Place } from "./environment.ts";
+import type { Environment, LeavingAddresses, Place } from "./environment.ts";
 import { type Footprint, footprintInSlices, formatBytes } from "./footprint.ts";
 import type { Interval } from "../language/ast.ts";
 
@@ -59,9 +58,11 @@ export interface Plan {
   /** Numbers of the targets, by place in `destinations`; by `bindTargets`. */
   readonly targets: Int32Array<ArrayBuffer>;
   /** Addresses that lists have beside `lists`, as long as members of pools are leaving. */
-  readonly leaving: ReadonlyMap<string, readonly ReadonlySet<HostAddress>[]>;
+  readonly leaving: ReadonlyMap<string, readonly LeavingAddresses[]>;
   /** Named lists as intervals. */
-  readonly lists: ReadonlyMap<string, readonly Interval[]>;
+  readonly lists: ListsOf<Interval>;
+  /** What they have of IPv6; nothing without it. */
+  readonly lists6: ListsOf<Interval6>;
   /** Users' predicates, guarded, by name. */
   readonly customs: ReadonlyMap<Predicate, (pdu: Readonly<Pdu>) => boolean>;
 }
@@ -95,7 +96,10 @@ export function makePlan(policy: Policy, environment: Environment): Plan {
 export function* planInSlices(policy: Policy, environment: Environment): Slices<Plan> {
   const tooLarge = tooLargeOf(yield* footprintInSlices(policy, environment));
   if (tooLarge !== null) throw new RangeError(tooLarge);
-  const lists = yield* resolveLists(listsOf(policy), environment.dstAddrs);
+  const definitions = listsOf(policy);
+  const { dstAddrs } = environment;
+  const lists = yield* resolveLists(definitions, dstAddrs);
+  const lists6 = environment.isIpv6On ? yield* resolveLists6(definitions, dstAddrs) : new Map();
   const nodes: PlanNode[] = [];
   const root = yield* expand(policy, policy.next, 0, nodes);
   const choosers: (Chooser | undefined)[] = [];
@@ -135,6 +139,7 @@ export function* planInSlices(policy: Policy, environment: Environment): Slices<
     targets: new Int32Array(destinations.length),
     leaving: yield* leavingOf(policy, environment),
     lists,
+    lists6,
     customs,
   };
 }
@@ -160,8 +165,8 @@ export function bindTargets(
 function* leavingOf(
   { pools, lists }: Policy,
   environment: Environment,
-): Slices<ReadonlyMap<string, readonly ReadonlySet<HostAddress>[]>> {
-  const leaving = new Map<string, readonly ReadonlySet<HostAddress>[]>();
+): Slices<ReadonlyMap<string, readonly LeavingAddresses[]>> {
+  const leaving = new Map<string, readonly LeavingAddresses[]>();
   const note = (name: string, members: readonly Place[]) => {
     const addresses = environment.leaving(name, members);
     if (addresses !== null) leaving.set(name, [addresses]);
@@ -184,7 +189,7 @@ function* leavingOf(
 export function leavingIn(
   terms: readonly AddressTerm[],
   { leaving }: Pick<Plan, "leaving">,
-): readonly ReadonlySet<HostAddress>[] {
+): readonly LeavingAddresses[] {
   if (leaving.size === 0) return [];
   const sets = terms.flatMap((term) => "list" in term ? leaving.get(term.list) ?? [] : []);
   return [...new Set(sets)];
@@ -203,37 +208,6 @@ export function tooLargeOf(footprint: Footprint): string | null {
   return `Cannot run policy: it would hold up to ${formatBytes(bytes)}, of which balancers per ` +
     `connection ${formatBytes(perConnectionBytes)} at --max-conn=${maxConnections}: ` +
     `expected at most ${formatBytes(MAX_BYTES)}`;
-}
-
-/** IPv4 addresses of `terms`, as intervals in writing order. */
-export function intervalsOf(
-  terms: readonly AddressTerm[],
-  lists: ReadonlyMap<string, readonly Interval[]>,
-): readonly Interval[] {
-  return finish(intervalsInSlices(terms, lists));
-}
-
-export function* intervalsInSlices(
-  terms: readonly AddressTerm[],
-  lists: ReadonlyMap<string, readonly Interval[]>,
-): Slices<readonly Interval[]> {
-  const intervals: Interval[] = [];
-  for (const term of terms) {
-    yield;
-    if ("network" in term) {
-      if (isIpv6(term.network)) continue;
-      const first = term.network >>> 0;
-      intervals.push({ first, last: (first | ~maskOf(term.prefixLength)) >>> 0 });
-      continue;
-    }
-    const list = lists.get(term.list);
-    if (list === undefined) throw new RangeError(`Cannot use list "$${term.list}": not defined`);
-    for (const interval of list) {
-      intervals.push(interval);
-      if (intervals.length % NODES_AT_ONCE === 0) yield;
-    }
-  }
-  return intervals;
 }
 
 /** The arms of a selector by predicates; null: it is none. */
@@ -293,20 +267,4 @@ function* withParts(predicate: Predicate): Generator<Predicate> {
   if (predicate.test === "all" || predicate.test === "any") {
     for (const part of predicate.of) yield* withParts(part);
   }
-}
-
-function* resolveLists(
-  definitions: Readonly<Record<string, readonly AddressTerm[]>>,
-  dstAddrs: readonly HostAddress[],
-): Slices<ReadonlyMap<string, readonly Interval[]>> {
-  const lists = new Map<string, readonly Interval[]>();
-  const addresses = dstAddrs.filter((address) => !isIpv6(address));
-  lists.set(DST_ADDRS, addresses.map((a) => ({ first: a >>> 0, last: a >>> 0 })));
-  for (const [name, terms] of Object.entries(definitions)) {
-    if (name === DST_ADDRS) {
-      throw new RangeError(`Cannot define list "$${name}": it exists already`);
-    }
-    lists.set(name, yield* intervalsInSlices(terms, lists));
-  }
-  return lists;
 }

@@ -12,7 +12,7 @@
  * is certain.
  */
 import { IPV4_MIN_BYTES, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
-import { type Pdu, STATE_ESTABLISHED } from "../../wire/pdu.ts";
+import { OVER_IPV6, type Pdu, STATE_ESTABLISHED } from "../../wire/pdu.ts";
 import { ACK, FIN, RST, SYN } from "../../wire/tcp.ts";
 import { UDP_BYTES } from "../../wire/udp.ts";
 import type { Predicate } from "../language/ast.ts";
@@ -33,7 +33,8 @@ const TCP: Predicate = { test: "protocol", number: PROTOCOL_TCP };
 /** True for a plain packet, as the tree has it. */
 export function isPlain({ fragment, protocol, state, tcpFlags }: Readonly<Pdu>): boolean {
   if (state !== STATE_ESTABLISHED || fragment !== 0) return false;
-  return protocol === PROTOCOL_TCP ? (tcpFlags & KNOWN_FLAGS) === ACK : protocol === PROTOCOL_UDP;
+  const number = protocol & ~OVER_IPV6;
+  return number === PROTOCOL_TCP ? (tcpFlags & KNOWN_FLAGS) === ACK : number === PROTOCOL_UDP;
 }
 
 /** Makes a plain packet of a PDU whose addresses, ports, protocol, connection and side are set. */
@@ -121,10 +122,12 @@ export function asksUnknown(predicate: Predicate): boolean {
     case "custom":
       return true;
     case "always":
+    case "family":
     case "protocol":
     case "address":
     case "port":
     case "icmp":
+    case "icmpv6":
     case "fragment":
     case "state":
     case "side":

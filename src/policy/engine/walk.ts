@@ -2,11 +2,15 @@
  * The reference: what a tree means, as simply as possible. The compiled function must agree with it
  * on every tree and packet, and `explain` shows what it does.
  */
+import { addressOfWords } from "../../wire/host_address.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../../wire/ipv4.ts";
 import { FROM_A, FROM_B, isStray, type Pdu } from "../../wire/pdu.ts";
 import { DECISION_NUMBERS, type Interval, type Predicate } from "../language/ast.ts";
+import { icmpKindIn } from "../language/icmp_words.ts";
 import type { Evaluate } from "./environment.ts";
-import { intervalsOf, leavingIn, type Plan, type PlanNode } from "./plan.ts";
+import { familyOf, protocolIn } from "./family.ts";
+import { intervals6Of, intervalsOf } from "./address_ranges.ts";
+import { leavingIn, type Plan, type PlanNode } from "./plan.ts";
 import { STATE_NUMBERS } from "./state_numbers.ts";
 
 /** Told of everything the walk does, in order. */
@@ -74,6 +78,7 @@ function walk(plan: Plan, node: PlanNode, pdu: Pdu, visitor: Visitor | undefined
 }
 
 export function holds(predicate: Predicate, pdu: Pdu, plan: Plan): boolean {
+  const family = familyOf(pdu);
   switch (predicate.test) {
     case "always":
       return true;
@@ -83,19 +88,24 @@ export function holds(predicate: Predicate, pdu: Pdu, plan: Plan): boolean {
       return predicate.of.every((part) => holds(part, pdu, plan));
     case "any":
       return predicate.of.some((part) => holds(part, pdu, plan));
+    case "family":
+      return family === predicate.family;
     case "protocol":
-      return pdu.protocol === predicate.number;
+      return pdu.protocol === protocolIn(family, predicate.number);
     case "address":
-      return within(pdu[predicate.field] >>> 0, intervalsOf(predicate.in, plan.lists)) ||
-        leavingIn(predicate.in, plan).some((addresses) => addresses.has(pdu[predicate.field]));
+      return family === 4 ? isAmong(predicate, pdu, plan) : isAmong6(predicate, pdu, plan);
     case "port":
-      return pdu.protocol === predicate.protocol && within(pdu[predicate.field], predicate.in);
+      return pdu.protocol === protocolIn(family, predicate.protocol) &&
+        within(pdu[predicate.field], predicate.in);
     case "tcp-flags":
-      return pdu.protocol === PROTOCOL_TCP &&
+      return pdu.protocol === protocolIn(family, PROTOCOL_TCP) &&
         (pdu.tcpFlags & (predicate.set | predicate.clear)) === predicate.set;
     case "icmp":
-      return pdu.protocol === PROTOCOL_ICMP && pdu.icmpType === predicate.type &&
-        (predicate.code === null || pdu.icmpCode === predicate.code);
+    case "icmpv6": {
+      const kind = icmpKindIn(predicate, family);
+      return kind !== null && pdu.protocol === protocolIn(family, PROTOCOL_ICMP) &&
+        pdu.icmpType === kind.type && (kind.code === null || pdu.icmpCode === kind.code);
+    }
     case "number":
       return within(pdu[predicate.field], predicate.in);
     case "fragment":
@@ -109,6 +119,21 @@ export function holds(predicate: Predicate, pdu: Pdu, plan: Plan): boolean {
     case "custom":
       return plan.customs.get(predicate)!(pdu) === true;
   }
+}
+
+type AddressTest = Extract<Predicate, { test: "address" }>;
+
+function isAmong({ field, in: terms }: AddressTest, pdu: Pdu, plan: Plan): boolean {
+  return within(pdu[field] >>> 0, intervalsOf(terms, plan.lists)) ||
+    leavingIn(terms, plan).some((addresses) => addresses.has(pdu[field]));
+}
+
+function isAmong6({ field, in: terms }: AddressTest, { addresses }: Pdu, plan: Plan): boolean {
+  const at = field === "src" ? 0 : 4;
+  const address = addressOfWords(addresses, at);
+  return intervals6Of(terms, plan.lists6)
+    .some(({ first, last }) => first <= address && address <= last) ||
+    leavingIn(terms, plan).some((leaving) => leaving.has6(addresses, at));
 }
 
 function within(value: number, ranges: readonly Interval[]): boolean {

@@ -51,6 +51,9 @@ export interface Interval {
   readonly last: number;
 }
 
+/** The version of IP: what a policy asks means the fields of the packet's own family. */
+export type Family = 4 | 6;
+
 /**
  * Addresses of one network (`/32`, of IPv6 `/128`: one address; host bits are 0), or of a named
  * list.
@@ -92,11 +95,13 @@ export type Predicate =
   | { readonly test: "all"; readonly of: readonly Predicate[] }
   /** At least one of two or more. */
   | { readonly test: "any"; readonly of: readonly Predicate[] }
+  | { readonly test: "family"; readonly family: Family }
+  /** By number; 1, ICMP, means ICMPv6 over IPv6, as 58 does. */
   | { readonly test: "protocol"; readonly number: number }
   | {
     readonly test: "address";
     readonly field: "src" | "dst";
-    /** One or more. */
+    /** One or more; of both families, if need be. */
     readonly in: readonly AddressTerm[];
   }
   /** False for any other protocol. */
@@ -110,9 +115,14 @@ export type Predicate =
    * All flags of `set` are 1 and all of `clear` are 0 (bits of the TCP header); false unless TCP.
    */
   | { readonly test: "tcp-flags"; readonly set: number; readonly clear: number }
-  /** `code` null: any. False unless ICMP. */
+  /**
+   * `code` null: any. False unless ICMP. The numbers are those of IPv4; over IPv6 what has the same
+   * name is meant (`icmp_words.ts`).
+   */
   | { readonly test: "icmp"; readonly type: number; readonly code: number | null }
-  /** Length of the IP packet in bytes, or its TTL as received. */
+  /** The same with numbers of ICMPv6; false over IPv4. */
+  | { readonly test: "icmpv6"; readonly type: number; readonly code: number | null }
+  /** Length of the IP packet in bytes, or its TTL (hop limit) as received. */
   | {
     readonly test: "number";
     readonly field: "totalLength" | "ttl";

@@ -20,8 +20,12 @@
  * assert.equal(web.default, "drop");
  * ```
  */
-import { maskOf, parseAddress, parseInterface } from "../../wire/address.ts";
-import { formatHostAddress } from "../../wire/host_address.ts";
+import {
+  bitsOf,
+  formatHostAddress,
+  parseHostAddress,
+  parseHostSubnet,
+} from "../../wire/host_address.ts";
 import { ICMP_ECHO_REQUEST } from "../../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
 import {
@@ -46,7 +50,7 @@ import { NAME, NUMBER_WORDS } from "./words.ts";
 
 /** A server of a pool: more than its address. What is left out is as in the text without it. */
 export interface MemberOptions {
-  /** Its address, as `192.168.0.1`. */
+  /** Its address, as `192.168.0.1` or `2001:db8::1`. */
   readonly address: string;
   /** The port that it serves on, 1 to 65,535. */
   readonly port?: number;
@@ -131,7 +135,7 @@ function pool(name: string, { members, health }: PoolOptions): PoolDefinition {
 function poolMember(options: MemberOptions): PoolMember {
   const { port, weight = 1, backup = false, maxconn, state = null } = options;
   return Object.freeze({
-    address: parseAddress(options.address),
+    address: parseHostAddress(options.address),
     port: port === undefined ? 0 : integer("port", port, 1, 65_535),
     weight: integer("weight", weight, 0, MAX_MEMBER_WEIGHT),
     isBackup: backup,
@@ -393,8 +397,15 @@ function several(word: string, test: "all" | "any", of: readonly Predicate[]): P
   return of.length === 1 ? first : made({ test, of: Object.freeze([...of]) });
 }
 
+/** A packet of IPv4. */
+export const isIpv4: Predicate = made({ test: "family", family: 4 });
+
+/** A packet of IPv6. */
+export const isIpv6: Predicate = made({ test: "family", family: 6 });
+
 /**
- * By IP protocol number, 0 to 255 (RFC 791 §3.1).
+ * By IP protocol number, 0 to 255 (RFC 791 §3.1). 1, ICMP, means ICMPv6 over IPv6; 58 is ICMPv6 by
+ * its own number.
  *
  * @throws {RangeError} for a number out of range
  */
@@ -402,7 +413,7 @@ export function protocol(number: number): Predicate {
   return made({ test: "protocol", number: integer("protocol", number, 0, 255) });
 }
 
-/** ICMP (RFC 792). */
+/** ICMP (RFC 792), or ICMPv6 over IPv6 (RFC 4443). */
 export const isIcmp: Predicate = protocol(PROTOCOL_ICMP);
 
 /** TCP (RFC 9293). */
@@ -412,7 +423,8 @@ export const isTcp: Predicate = protocol(PROTOCOL_TCP);
 export const isUdp: Predicate = protocol(PROTOCOL_UDP);
 
 /**
- * By ICMP type and, if given, code (RFC 792), each 0 to 255.
+ * By ICMP type and, if given, code (RFC 792), each 0 to 255. Over IPv6 the message of the same name
+ * is meant, whatever its numbers are there.
  *
  * @throws {RangeError} for a type or code out of range
  */
@@ -422,7 +434,18 @@ export function icmpType(type: number, code: number | null = null): Predicate {
   return made({ test: "icmp", type, code });
 }
 
-/** An echo request: a ping. */
+/**
+ * By ICMPv6 type and, if given, code (RFC 4443), each 0 to 255; false over IPv4.
+ *
+ * @throws {RangeError} for a type or code out of range
+ */
+export function icmpv6Type(type: number, code: number | null = null): Predicate {
+  integer("ICMPv6 type", type, 0, 255);
+  if (code !== null) integer("ICMPv6 code", code, 0, 255);
+  return made({ test: "icmpv6", type, code });
+}
+
+/** An echo request: a ping, of either family. */
 export const isEchoRequest: Predicate = icmpType(ICMP_ECHO_REQUEST);
 
 /**
@@ -477,23 +500,23 @@ export function customPredicate(name: string, holds: CustomPredicate): Predicate
 
 // Fields
 
-/** `192.168.0.1`, `10.0.0.0/8`, or the name of a list or pool as `$name`. */
+/** `192.168.0.1`, `10.0.0.0/8`, `2001:db8::/32`, or the name of a list or pool as `$name`. */
 export type AddressLike = string | AddressTerm;
 
 /**
- * An address of the IPv4 header, to be compared. Each throws a SyntaxError for what is no address,
- * and a RangeError for a network whose host bits are not zero.
+ * An address of the IP header, to be compared with addresses of either family. Each throws a
+ * SyntaxError for what is no address, and a RangeError for a network whose host bits are not zero.
  */
 export interface AddressField {
-  /** The address is this one, as `192.168.0.1`. */
+  /** The address is this one, as `192.168.0.1` or `2001:db8::1`. */
   eq(address: string): Predicate;
-  /** The address is in this network, as `10.0.0.0/8`. */
+  /** The address is in this network, as `10.0.0.0/8` or `2001:db8::/32`. */
   in(network: string): Predicate;
   /** The address is one of these, or in one of these networks or lists; one or more. */
   oneOf(terms: AddressLike | readonly AddressLike[]): Predicate;
 }
 
-/** Source address (RFC 791 §3.1): `ip.src`. */
+/** Source address: `ip.src`. */
 export const ipSrc: AddressField = addressField("src");
 
 /** Destination address: `ip.dst`. */
@@ -530,14 +553,17 @@ export const udpDport: NumberField = numberField("udp.dport");
 /** Length of the IP packet in bytes, headers included: `ip.length`. */
 export const ipLength: NumberField = numberField("ip.length");
 
-/** TTL as received: `ip.ttl`. */
+/** TTL, or hop limit of IPv6, as received: `ip.ttl`. */
 export const ipTtl: NumberField = numberField("ip.ttl");
 
 function addressField(field: "src" | "dst"): AddressField {
   const test = (terms: AddressLike | readonly AddressLike[]): Predicate =>
     made({ test: "address", field, in: addressTerms(terms) });
   return Object.freeze({
-    eq: (address: string) => test({ network: parseAddress(address), prefixLength: 32 }),
+    eq: (text: string) => {
+      const network = parseHostAddress(text);
+      return test({ network, prefixLength: bitsOf(network) });
+    },
     in: (network: string) => test(network),
     oneOf: test,
   });
@@ -551,14 +577,10 @@ function addressTerms(terms: AddressLike | readonly AddressLike[]): readonly Add
   return Object.freeze(list.map((term) => typeof term === "string" ? addressTerm(term) : term));
 }
 
-/** Reads `192.168.0.1`, `10.0.0.0/8` or `$name`; host bits must be 0. */
+/** Reads an address, a network or `$name`; host bits must be 0. */
 function addressTerm(text: string): AddressTerm {
   if (text.startsWith("$")) return Object.freeze({ list: nameOf(text.slice(1)) });
-  const { address: network, prefixLength } = parseInterface(text, 32);
-  if ((network & ~maskOf(prefixLength)) !== 0) {
-    throw new RangeError(`Cannot use "${text}" as network: host bits must be zero`);
-  }
-  return Object.freeze({ network, prefixLength });
+  return Object.freeze(parseHostSubnet(text));
 }
 
 function numberField(word: string): NumberField {

@@ -1,5 +1,5 @@
 /** What a user's predicate or selector sees of a packet. */
-import type { Address } from "../../wire/address.ts";
+import type { HostAddress } from "../../wire/host_address.ts";
 
 /**
  * A packet, read-only: its header fields as received, before any translation, and how it relates to
@@ -11,9 +11,9 @@ import type { Address } from "../../wire/address.ts";
  *
  * @example
  * ```ts
- * import { customPredicate, type Packet, parseAddress, SYN } from "@treegate/proxy";
+ * import { customPredicate, type Packet, parseHostAddress, SYN } from "@treegate/proxy";
  *
- * const admin = parseAddress("192.168.0.254");
+ * const admin = parseHostAddress("192.168.0.254");
  * const isOthersSyn = (packet: Packet): boolean =>
  *   packet.src !== admin && (packet.tcpFlags & SYN) !== 0;
  *
@@ -21,16 +21,21 @@ import type { Address } from "../../wire/address.ts";
  * ```
  */
 export interface Packet {
+  /** True for a packet of IPv6. */
+  readonly isIpv6: boolean;
   /**
-   * Source address (RFC 791 §3.1) as a signed 32-bit integer: compare it with `parseAddress(…)`,
-   * print it with `formatAddress`. `src >>> 0` is unsigned, for comparisons by order.
+   * Source address: compare it with `parseHostAddress(…)`, print it with `formatHostAddress`. Over
+   * IPv4 it is a signed 32-bit integer, over IPv6 a bigint.
    */
-  readonly src: Address;
+  readonly src: HostAddress;
   /** Destination address, likewise. */
-  readonly dst: Address;
-  /** Protocol number, 0 to 255: `PROTOCOL_ICMP`, `PROTOCOL_TCP`, `PROTOCOL_UDP` or another. */
+  readonly dst: HostAddress;
+  /**
+   * Protocol number, 0 to 255: `PROTOCOL_ICMP`, `PROTOCOL_TCP`, `PROTOCOL_UDP` or another; 58 for
+   * ICMPv6.
+   */
   readonly protocol: number;
-  /** Time to live, 0 to 255. */
+  /** Time to live, or hop limit of IPv6, 0 to 255. */
   readonly ttl: number;
   /** Length of the IP packet in bytes, headers included, 20 to 65,535; once reassembled. */
   readonly length: number;
@@ -42,7 +47,7 @@ export interface Packet {
   readonly dstPort: number;
   /** Flags of TCP (RFC 9293 §3.1), the sum of `FIN`, `SYN` … `CWR`; 0 for any other protocol. */
   readonly tcpFlags: number;
-  /** ICMP type (RFC 792), 0 to 255; −1 for any other protocol. */
+  /** ICMP type (RFC 792, over IPv6 RFC 4443), 0 to 255; −1 for any other protocol. */
   readonly icmpType: number;
   /** ICMP code, 0 to 255; −1 for any other protocol. */
   readonly icmpCode: number;

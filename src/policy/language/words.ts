@@ -2,17 +2,18 @@
  * The words of the policy text, each with the part of the AST that it means: `build.ts`, `parse.ts`
  * and `print.ts` share them. The grammar itself is at the head of `parse.ts`.
  */
-import { ICMP_TYPES } from "../../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
 import { FLAG_NAMES } from "../../wire/tcp.ts";
 import type {
   BalanceMethod,
   ConnectionState,
   Decision,
+  Family,
   Interval,
   PickMethod,
   Predicate,
 } from "./ast.ts";
+import { ICMP_TYPE_WORDS, ICMPV6_TYPE_WORDS } from "./icmp_words.ts";
 
 /**
  * How a chain ends, as in `-> drop`. `default` takes the decision's own name: `default echo-reply`.
@@ -40,6 +41,8 @@ export const PICK_WORDS: readonly PickMethod[] = [
 
 /** What may follow the address of a pool's member. */
 export const MEMBER_WORDS: readonly string[] = ["weight", "port", "backup", "maxconn", "state"];
+
+export const FAMILY_WORDS: ReadonlyMap<string, Family> = new Map([["ipv4", 4], ["ipv6", 6]]);
 
 export const PROTOCOL_WORDS: ReadonlyMap<string, number> = new Map([
   ["icmp", PROTOCOL_ICMP],
@@ -104,36 +107,19 @@ export function numberWordOf(predicate: Predicate & { test: "port" | "number" })
 /** Bit n of the TCP flags → its word. */
 export const FLAG_WORDS: readonly string[] = FLAG_NAMES.map((name) => name.toLowerCase());
 
-/** `echo-request` → 8: every ICMP type that has a name. */
-export const ICMP_TYPE_WORDS: ReadonlyMap<string, number> = new Map(
-  Object.entries(ICMP_TYPES).map(([type, { name }]) => [oneWord(name), Number(type)]),
-);
-
-/** Code n of an ICMP type → its word; an empty list where codes have no names. */
-export function icmpCodeWords(type: number): readonly string[] {
-  return (ICMP_TYPES[type]?.codes ?? []).map(oneWord);
-}
-
-export function icmpTypeWord(type: number): string | null {
-  const known = ICMP_TYPES[type];
-  return known === undefined ? null : oneWord(known.name);
-}
-
-function oneWord(name: string): string {
-  return name.toLowerCase().replaceAll(" ", "-");
-}
-
 /** Everything that a predicate can begin with. */
 export const PREDICATE_WORDS: readonly string[] = [
   "otherwise",
   "not",
+  ...FAMILY_WORDS.keys(),
   ...PROTOCOL_WORDS.keys(),
   "protocol",
   ...ADDRESS_WORDS.keys(),
   ...NUMBER_WORDS.keys(),
   "tcp.flags",
   "icmp.type",
-  ...ICMP_TYPE_WORDS.keys(),
+  "icmpv6.type",
+  ...new Set([...ICMP_TYPE_WORDS.keys(), ...ICMPV6_TYPE_WORDS.keys()]),
   "fragment",
   ...STATE_WORDS,
   FROM_SIDE[0],
@@ -177,6 +163,7 @@ export const OTHER_WORDS: ReadonlyMap<string, string> = new Map([
   ["true", "otherwise"],
   ["ping", "echo-request"],
   ["icmpv4", "icmp"],
+  ["hop-limit", "ip.ttl"],
   ["sport", "tcp.sport"],
   ["dport", "tcp.dport"],
   ["port", "tcp.dport"],

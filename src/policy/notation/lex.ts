@@ -116,6 +116,8 @@ export function tokenAt(text: string, from: number): Token {
     { kind, text: text.slice(start, end), start, end }
   );
   if (first === '"') return stringAt(text, start);
+  const address6End = endOfAddress6(text, start);
+  if (address6End > start) return token("word", address6End);
   if (isWordChar(text, start)) {
     let end = start + 1;
     while (isWordChar(text, end)) end++;
@@ -154,6 +156,20 @@ function isWordChar(text: string, at: number): boolean {
   if (code >= 0x2e && code <= 0x39) return true; // . / 0 … 9
   if (code === 0x2d) return text.charCodeAt(at + 1) !== 0x3e;
   return code === 0x24 || code === 0x5f;
+}
+
+/** Two colons that nothing but hex digits is before or between; or what is in square brackets. */
+const ADDRESS6 = /[\da-fA-F]*:[\da-fA-F]*:[\w.:%/]*|\[[^\]\s,{}]*\][\w.:%/]*/y;
+
+/** End of the IPv6 address or network, right or not, that begins here; else `start`. */
+function endOfAddress6(text: string, start: number): number {
+  const code = text.charCodeAt(start);
+  // 0 … 9, `:`, A … F, `[`, a … f; most words begin with another character.
+  const mayBegin = code >= 0x30 && code <= 0x3a || code >= 0x41 && code <= 0x46 ||
+    code === 0x5b || code >= 0x61 && code <= 0x66;
+  if (!mayBegin) return start;
+  ADDRESS6.lastIndex = start;
+  return ADDRESS6.test(text) ? ADDRESS6.lastIndex : start;
 }
 
 function stringAt(text: string, start: number): Token {

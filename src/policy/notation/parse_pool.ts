@@ -7,8 +7,12 @@
  *     option = "port" N | "weight" N | "backup" | "maxconn" N | "state" "drain"
  */
 import type { Slices } from "../../core/slices.ts";
-import { parseAddress } from "../../wire/address.ts";
-import { formatEndpoint, formatHostAddress } from "../../wire/host_address.ts";
+import {
+  formatEndpoint,
+  formatHostAddress,
+  type HostAddress,
+  parseHostAddress,
+} from "../../wire/host_address.ts";
 import type { PoolDefinition, PoolMember } from "../language/ast.ts";
 import { MAX_MAXCONN, MAX_MEMBER_WEIGHT, MAX_POOL_MEMBERS, MAX_POOLS } from "../language/limits.ts";
 import { MEMBER_WORDS } from "../language/words.ts";
@@ -125,16 +129,20 @@ function readOption(scope: Scope, cursor: Cursor, word: string): number {
   }
 }
 
-function readAddress(scope: Scope, cursor: Cursor): number {
+function readAddress(scope: Scope, cursor: Cursor): HostAddress {
   const expected = "the address of a backend, as in 10.0.0.1";
   const token = cursor.word(expected);
   try {
-    return parseAddress(token.text);
-  } catch {
-    const hint = token.text.startsWith("$")
+    return parseHostAddress(token.text);
+  } catch (error) {
+    const hint = /^\[.*\]:\d+$/.test(token.text)
+      ? `did you mean "${token.text.replace("]:", "] port ")}"?`
+      : token.text.startsWith("$")
       ? "a pool names its members one by one"
       : token.text.includes("/")
       ? 'a pool has hosts, a list may have networks: "define $name = …"'
+      : token.text.includes(":")
+      ? (error as Error).message.split(" as IPv6 address: ")[1] ?? null
       : null;
     scope.report(cursor.line, token.start, token.end, { found: describe(token), expected, hint });
     return 0;

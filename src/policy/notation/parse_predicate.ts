@@ -4,11 +4,12 @@
  *     or      = and { "or" and }
  *     and     = unary { "and" unary }
  *     unary   = { "not" } ( "(" or ")" | test )
- *     test    = "otherwise" | "icmp" | "tcp" | "udp" | "protocol" "=" NUMBER
+ *     test    = "otherwise" | "ipv4" | "ipv6" | "icmp" | "tcp" | "udp" | "protocol" "=" NUMBER
  *             | ( "ip.src" | "ip.dst" ) ( "=" ADDRESS | "in" ( TERM | "{" TERM { "," TERM } "}" ) )
  *             | NUMBER-FIELD ( "=" NUMBER | "in" ( RANGE | "{" RANGE { "," RANGE } "}" ) )
  *             | "tcp.flags" { [ "!" ] FLAG }
- *             | ( ICMP-TYPE | "icmp.type" "=" ( NUMBER | ICMP-TYPE ) ) [ "code" ( NUMBER | NAME ) ]
+ *             | ( ICMP-TYPE | ( "icmp.type" | "icmpv6.type" ) "=" ( NUMBER | ICMP-TYPE ) )
+ *               [ "code" ( NUMBER | NAME ) ]
  *             | "fragment" | "new" | "established" | "invalid" | "stray"
  *             | "from" "side" ( "a" | "b" ) | "custom" NAME
  *
@@ -19,7 +20,13 @@
  */
 import type { Slices } from "../../core/slices.ts";
 import { MAX_TEXT_DEPTH } from "../language/limits.ts";
-import { formatAddress, maskOf, parseInterface } from "../../wire/address.ts";
+import {
+  bitsOf,
+  formatHostSubnet,
+  type HostSubnet,
+  hostSubnetOf,
+  parseHostInterface,
+} from "../../wire/host_address.ts";
 import type { AddressTerm, Interval, Predicate } from "../language/ast.ts";
 import { type Cursor, describe, type Token } from "./lex.ts";
 import { quote } from "../../core/text.ts";
@@ -27,12 +34,18 @@ import type { Position } from "./policy_error.ts";
 import { commaHint, comparisonHint, flagsHint, foreignHint } from "./hints.ts";
 import { definedLater, hintFor, ownOf, readNumber, type Scope } from "./scope.ts";
 import {
-  ADDRESS_WORDS,
-  CHAIN_WORDS,
-  FLAG_WORDS,
-  FROM_SIDE,
   ICMP_TYPE_WORDS,
   icmpCodeWords,
+  ICMPV6_TYPE_WORDS,
+  icmpv6CodeWords,
+  namesakeOf,
+} from "../language/icmp_words.ts";
+import {
+  ADDRESS_WORDS,
+  CHAIN_WORDS,
+  FAMILY_WORDS,
+  FLAG_WORDS,
+  FROM_SIDE,
   NUMBER_WORDS,
   type NumberSyntax,
   PREDICATE_WORDS,
@@ -104,6 +117,8 @@ function* readTest(scope: Scope, cursor: Cursor): Slices<Predicate> {
   if (word === "otherwise") return mark({ test: "always" });
   if (word === "fragment") return mark({ test: "fragment" });
   for (const state of STATE_WORDS) if (word === state) return mark({ test: "state", state });
+  const family = FAMILY_WORDS.get(word);
+  if (family !== undefined) return mark({ test: "family", family });
   const number = PROTOCOL_WORDS.get(word);
   if (number !== undefined) return mark({ test: "protocol", number });
   if (word === FROM_SIDE[0]) return mark(readSide(cursor));
@@ -115,8 +130,8 @@ function* readTest(scope: Scope, cursor: Cursor): Slices<Predicate> {
   if (numberField !== undefined) {
     return mark(numberField.test(yield* readRanges(scope, cursor, numberField)));
   }
-  const icmpType = ICMP_TYPE_WORDS.get(word);
-  if (icmpType !== undefined) return mark(withCode(scope, cursor, icmpType));
+  const icmp = readCodeAfter(scope, cursor, word);
+  if (icmp !== null) return mark(icmp);
   switch (word) {
     case "protocol":
       expectSign(cursor, "=");
@@ -128,11 +143,20 @@ function* readTest(scope: Scope, cursor: Cursor): Slices<Predicate> {
       return mark(readFlags(scope, cursor));
     case "icmp.type": {
       expectSign(cursor, "=");
-      const named = ICMP_TYPE_WORDS.get(cursor.token.text);
+      const named = cursor.token.text;
+      if (ICMP_TYPE_WORDS.has(named) || ICMPV6_TYPE_WORDS.has(named)) {
+        cursor.next();
+        return mark(readCodeAfter(scope, cursor, named)!);
+      }
+      const type = readNumber(scope, cursor, "an ICMP type", 0, 255);
+      return mark(withCode(scope, cursor, type, namesakeOf(type)));
+    }
+    case "icmpv6.type": {
+      expectSign(cursor, "=");
+      const named = ICMPV6_TYPE_WORDS.get(cursor.token.text);
       if (named !== undefined) cursor.next();
-      return mark(
-        withCode(scope, cursor, named ?? readNumber(scope, cursor, "an ICMP type", 0, 255)),
-      );
+      const type = named ?? readNumber(scope, cursor, "an ICMPv6 type", 0, 255);
+      return mark(withCode(scope, cursor, null, type));
     }
     case "custom":
       return mark(readCustom(scope, cursor));
@@ -172,7 +196,7 @@ function* readAddresses(scope: Scope, cursor: Cursor): Slices<readonly AddressTe
   if (cursor.take("=")) {
     const token = cursor.token;
     const term = readAddressTerm(scope, cursor);
-    if ("list" in term || term.prefixLength < 32) {
+    if ("list" in term || term.prefixLength < bitsOf(term.network)) {
       scope.report(cursor.line, token.start, token.end, {
         found: describe(token),
         expected: `one address after "="`,
@@ -191,7 +215,7 @@ export function* readAddressSet(scope: Scope, cursor: Cursor): Slices<AddressTer
   return yield* readSet(cursor, () => readAddressTerm(scope, cursor));
 }
 
-/** `10.0.0.1`, `10.0.0.0/8` or `$list`. */
+/** `10.0.0.1`, `10.0.0.0/8`, `2001:db8::1`, `[2001:db8::]/32` or `$list`. */
 export function readAddressTerm(scope: Scope, cursor: Cursor): AddressTerm {
   const position = cursor.position;
   const token = cursor.word("an address, as in 10.0.0.1, 10.0.0.0/8 or $list");
@@ -207,29 +231,28 @@ export function readAddressTerm(scope: Scope, cursor: Cursor): AddressTerm {
     }
     return scope.mark({ list }, position);
   }
-  let network = 0;
-  let prefixLength = 32;
+  let subnet: HostSubnet = { network: 0, prefixLength: 32 };
   try {
-    ({ address: network, prefixLength } = parseInterface(token.text, 32));
+    const { address, prefixLength } = parseHostInterface(token.text);
+    subnet = hostSubnetOf(address, prefixLength);
+    if (subnet.network !== address) {
+      wrong(
+        "a network: host bits must be zero",
+        `did you mean "${formatHostSubnet(subnet)}"?`,
+      );
+    }
   } catch (error) {
-    const reason = (error as Error).message.split(" as IPv4 address: ")[1];
+    const reason = (error as Error).message.split(/ as IPv[46] address: /)[1];
     wrong(
       "an address, as in 10.0.0.1, 10.0.0.0/8 or $list",
       scope.hasList(token.text)
         ? `did you mean "$${token.text}"?`
-        : /^[\d./]+$/.test(token.text) && reason !== undefined && !reason.startsWith("expected")
+        : /^[\d./]+$|:/.test(token.text) && reason !== undefined && !reason.startsWith("expected")
         ? reason
         : null,
     );
   }
-  const masked = network & maskOf(prefixLength);
-  if (masked !== network) {
-    wrong(
-      "a network: host bits must be zero",
-      `did you mean "${formatAddress(masked)}/${prefixLength}"?`,
-    );
-  }
-  return scope.mark({ network: masked, prefixLength }, position);
+  return scope.mark(subnet, position);
 }
 
 // Numbers
@@ -331,18 +354,39 @@ function isFlag({ kind, text }: Token): boolean {
   return kind === "word" && text !== "and" && text !== "or";
 }
 
-function withCode(scope: Scope, cursor: Cursor, type: number): Predicate {
-  if (!cursor.take("code")) return { test: "icmp", type, code: null };
-  const words = icmpCodeWords(type);
+/** Reads the code after an ICMP type's name; null: the word is none. */
+function readCodeAfter(scope: Scope, cursor: Cursor, word: string): Predicate | null {
+  const type = ICMP_TYPE_WORDS.get(word) ?? null;
+  const type6 = ICMPV6_TYPE_WORDS.get(word) ?? null;
+  return type === null && type6 === null ? null : withCode(scope, cursor, type, type6);
+}
+
+/** `type` is that of IPv4, `type6` that of ICMPv6; a code that only the latter has is meant so. */
+function withCode(
+  scope: Scope,
+  cursor: Cursor,
+  type: number | null,
+  type6: number | null,
+): Predicate {
+  const kind = (isOfIpv4: boolean, code: number | null): Predicate =>
+    type !== null && isOfIpv4
+      ? { test: "icmp", type, code }
+      : { test: "icmpv6", type: type6!, code };
+  if (!cursor.take("code")) return kind(true, null);
+  const words = type === null ? [] : icmpCodeWords(type);
+  const words6 = type6 === null ? [] : icmpv6CodeWords(type6);
   const token = cursor.token;
-  const named = words.indexOf(token.text);
-  if (named >= 0) cursor.next();
-  else if (!/^\d/.test(token.text)) {
-    const names = words.length === 0 ? "" : ", or its name";
-    cursor.fail(`an ICMP code, 0 to 255${names}`, hintFor(token, words));
+  const isOfIpv4 = words.includes(token.text);
+  if (isOfIpv4 || words6.includes(token.text)) {
+    cursor.next();
+    return kind(isOfIpv4, (isOfIpv4 ? words : words6).indexOf(token.text));
   }
-  const code = named >= 0 ? named : readNumber(scope, cursor, "an ICMP code", 0, 255);
-  return { test: "icmp", type, code };
+  if (!/^\d/.test(token.text)) {
+    const named = [...words, ...words6];
+    const names = named.length === 0 ? "" : ", or its name";
+    cursor.fail(`an ICMP code, 0 to 255${names}`, hintFor(token, named));
+  }
+  return kind(true, readNumber(scope, cursor, "an ICMP code", 0, 255));
 }
 
 // Hints

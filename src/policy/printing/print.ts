@@ -18,12 +18,18 @@ import {
 } from "../language/ast.ts";
 import { printable } from "../../core/text.ts";
 import {
-  ADDRESS_WORDS,
-  DECISION_WORDS,
-  FLAG_WORDS,
-  FROM_SIDE,
+  ICMP_TYPE_WORDS,
   icmpCodeWords,
   icmpTypeWord,
+  icmpv6CodeWords,
+  icmpv6TypeWord,
+} from "../language/icmp_words.ts";
+import {
+  ADDRESS_WORDS,
+  DECISION_WORDS,
+  FAMILY_WORDS,
+  FLAG_WORDS,
+  FROM_SIDE,
   numberWordOf,
   PROTOCOL_WORDS,
 } from "../language/words.ts";
@@ -222,6 +228,8 @@ export function printPredicate(predicate: Predicate): string {
       return predicate.of.map((of) => within(of, ["all", "any"])).join(" and ");
     case "any":
       return predicate.of.map((of) => within(of, ["any"])).join(" or ");
+    case "family":
+      return keyOf(FAMILY_WORDS, predicate.family)!;
     case "protocol":
       return keyOf(PROTOCOL_WORDS, predicate.number) ?? `protocol = ${predicate.number}`;
     case "address":
@@ -244,6 +252,8 @@ export function printPredicate(predicate: Predicate): string {
       if (predicate.code === null) return type;
       return `${type} code ${icmpCodeWords(predicate.type)[predicate.code] ?? predicate.code}`;
     }
+    case "icmpv6":
+      return printIcmpv6(predicate);
     case "fragment":
       return "fragment";
     case "state":
@@ -253,6 +263,17 @@ export function printPredicate(predicate: Predicate): string {
     case "custom":
       return `custom ${predicate.name}`;
   }
+}
+
+/** A word that IPv4 has, too, would mean both families: so the type is then a number. */
+function printIcmpv6({ type, code }: Extract<Predicate, { test: "icmpv6" }>): string {
+  const word = icmpv6TypeWord(type);
+  const codeWord = code === null ? undefined : icmpv6CodeWords(type)[code];
+  const type4 = word === null ? undefined : ICMP_TYPE_WORDS.get(word);
+  const isOwn = type4 === undefined ||
+    (codeWord !== undefined && !icmpCodeWords(type4).includes(codeWord));
+  const text = word !== null && isOwn ? word : `icmpv6.type = ${type}`;
+  return code === null ? text : `${text} code ${codeWord ?? code}`;
 }
 
 function within(predicate: Predicate, inParentheses: readonly string[]): string {

@@ -7,14 +7,14 @@ import { finish } from "../../core/slices.ts";
 import type { Surroundings } from "../../datapath/running_policy.ts";
 import { adoptInSlices } from "../../policy/engine/adopt.ts";
 import { Affinity } from "../../policy/engine/affinity.ts";
-import type { Environment } from "../../policy/engine/environment.ts";
+import type { Environment, LeavingAddresses } from "../../policy/engine/environment.ts";
 import { type Image, imageOf } from "../../policy/engine/image.ts";
 import { type Plan, planInSlices } from "../../policy/engine/plan.ts";
 import { SourceLimits } from "../../policy/engine/source_limits.ts";
 import type { Policy } from "../../policy/language/ast.ts";
 import { loadedFrom, type ParsableText, parseSource } from "../policy_file.ts";
 import { checkPolicy } from "../policy_findings.ts";
-import type { HostAddress } from "../../wire/host_address.ts";
+import { AddressSet } from "../../wire/address_set.ts";
 import type { Loaded, SourceOutline } from "./messages.ts";
 import { sourceOf } from "./texts.ts";
 
@@ -64,7 +64,7 @@ export class Maker {
     const adopted = this.#running === null
       ? new Int32Array(plan.nodes.length).fill(-1)
       : finish(adoptInSlices(plan, this.#running));
-    const poolOf = (members: ReadonlySet<HostAddress>) =>
+    const poolOf = (members: LeavingAddresses) =>
       surroundings.leaving.find((pool) => environment.leaving(pool, []) === members)!;
     this.#made = plan;
     return finish(imageOf(plan, adopted, poolOf, surroundings.isCarried));
@@ -84,19 +84,22 @@ const NOWHERE: Surroundings = {
   maxConnections: 0,
   maxLimitSources: 0,
   isCarried: false,
+  isIpv6On: false,
 };
 
 /** An environment for a plan that does not run here. */
-function around({ dstAddrs, leaving, maxConnections, maxLimitSources }: Surroundings): Environment {
+function around(surroundings: Surroundings): Environment {
+  const { dstAddrs, leaving, maxConnections, maxLimitSources, isIpv6On } = surroundings;
   const never = () => {
     throw new Error("Cannot run a policy where it is made");
   };
-  const sets = new Map(leaving.map((pool) => [pool, new Set<HostAddress>()]));
+  const sets = new Map(leaving.map((pool) => [pool, new AddressSet()]));
   return {
     dstAddrs,
     leaving: (pool) => sets.get(pool) ?? null,
     maxConnections,
-    sourceLimits: new SourceLimits(maxLimitSources, { uint32: never }),
+    sourceLimits: new SourceLimits(maxLimitSources, { uint32: never }, isIpv6On),
+    isIpv6On,
     steps: { track: never, translateAToB: never, translateBToA: never, setTtl: never },
     target: never,
     random: { uint32: never },

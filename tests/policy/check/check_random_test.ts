@@ -22,6 +22,7 @@ import { SourceLimits } from "../../../src/policy/engine/source_limits.ts";
 import { walker } from "../../../src/policy/engine/walk.ts";
 import { maskOf, parseAddress } from "../../../src/wire/address.ts";
 import { isIpv6 } from "../../../src/wire/host_address.ts";
+import { AddressSet } from "../../../src/wire/address_set.ts";
 import { Pdu, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../../../src/wire/pdu.ts";
 import { ADDRESSES, PORTS, randomPolicy } from "../../support/random_policy.ts";
 import { watcher } from "./refute.ts";
@@ -79,7 +80,7 @@ function environment(random: Random): Environment {
   return {
     dstAddrs: BACKENDS,
     target: () => 0,
-    leaving: () => new Set(),
+    leaving: () => new AddressSet(),
     steps: {
       track: refused,
       translateAToB: (pdu) =>
@@ -91,7 +92,8 @@ function environment(random: Random): Environment {
     clock: new ManualClock(),
     maxConnections: 1,
     affinity: new Affinity(1),
-    sourceLimits: new SourceLimits(1024, new SeededRandom(2)),
+    sourceLimits: new SourceLimits(1024, new SeededRandom(2), false),
+    isIpv6On: false,
     customFailed: () => {},
   };
 }

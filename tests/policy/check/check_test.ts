@@ -276,12 +276,12 @@ tcp.dport = 80
   tcp -> drop
 not icmp
   not echo-request -> drop
-ip.src in 0.0.0.0/0 or tcp -> drop
+ip.src in {0.0.0.0/0, ::/0} or tcp -> drop
 `,
     finds: [
       '3: warning always-holds: tcp.dport = 80 / tcp: "tcp" always holds here',
       '5: warning always-holds: not icmp / not echo-request: "not echo-request" always holds here',
-      '6: warning always-holds: ip.src in 0.0.0.0/0 or tcp: "ip.src in 0.0.0.0/0 or tcp" always ' +
+      '6: warning always-holds: ip.src in {0.0.0.0/0, ::/0} or tcp: "ip.src in {0.0.0.0/0, ::/0} or tcp" always ' +
       "holds here",
     ],
   },
@@ -358,7 +358,7 @@ tcp and ip.length = 40 -> drop
 udp
   ip.length in {20-27, 0} -> drop
   ip.length = 28 -> drop
-time-exceeded and ip.length in 0-55 -> drop
+ipv4 and time-exceeded and ip.length in 0-55 -> drop
 parameter-problem and ip.length = 56 -> drop
 not tcp
   not (udp or icmp)
@@ -372,7 +372,7 @@ not tcp
       ].map(dropped),
       '7: error never-holds: udp / ip.length in {20-27, 0}: "ip.length in {20-27, 0}" can never ' +
       'hold below "udp"',
-      dropped("9: time-exceeded and ip.length in 0-55"),
+      dropped("9: ipv4 and time-exceeded and ip.length in 0-55"),
     ],
   },
   {
@@ -834,7 +834,7 @@ Deno.test("check, a predicate of more cases than it looks at: finds nothing", ()
 });
 
 Deno.test("check, a user's test behind a scanner: may say something else than before it", () => {
-  const odd = build.customPredicate("odd", ({ src }) => (src & 1) === 1);
+  const odd = build.customPredicate("odd", ({ src }) => (Number(src) & 1) === 1);
   const again = build.firstMatch([[odd, build.drop], [build.not(odd), build.drop]]);
   const tree = build.filter(odd, build.track(again));
   assert.deepEqual(lines(build.policy("drop", tree)), []);

@@ -3,6 +3,7 @@
  * the custom functions and hashes on the way; with the random numbers that lead there, sent again
  * while turns and token buckets stand in the way.
  */
+import type { AddressSpace } from "../../../src/policy/check/address_space.ts";
 import { below, type Random, SeededRandom } from "../../../src/core/random.ts";
 import type { Predicate, Tree } from "../../../src/policy/language/ast.ts";
 import type { Plan } from "../../../src/policy/engine/plan.ts";
@@ -45,10 +46,13 @@ export class Mission {
   readonly #path: readonly Branch[];
   readonly #conditions: readonly ((pdu: Pdu) => boolean)[];
   readonly #ranges: readonly Ranges[];
+  readonly #space: AddressSpace;
 
-  constructor(plan: Plan, target: Branch) {
+  /** `space` is that of the plan's policy. */
+  constructor(plan: Plan, target: Branch, space: AddressSpace) {
     this.target = target;
     this.#plan = plan;
+    this.#space = space;
     const path: Branch[] = [];
     for (let at: Branch | null = target; at !== null; at = at.up) path.unshift(at);
     this.#path = path;
@@ -72,7 +76,8 @@ export class Mission {
 
   fill(pdu: Pdu, random: Random): void {
     for (let draw = 0; draw < MOST_DRAWS; draw++) {
-      fillWithin(pdu, this.#ranges[below(random, this.#ranges.length)]!, random);
+      const ranges = this.#ranges[below(random, this.#ranges.length)]!;
+      fillWithin(pdu, ranges, random, this.#space);
       for (const branch of this.#path) chooseBranch(pdu, branch);
       if (this.#conditions.every((holds) => holds(pdu))) break;
     }

@@ -1,7 +1,7 @@
 /**
- * The generated function against the walker: on a million random triples of tree, packet and
- * connection state both must give the same decision, at the same node, having asked the same of the
- * steps, and remember the same.
+ * The generated functions of both families against the walker: on a million random triples of tree,
+ * packet and connection state both must give the same decision, at the same node, having asked the
+ * same of the steps, and remember the same.
  *
  * What a branch is says `branches.ts`. The first figure is about those that `facts.ts` does not
  * prove to be out of reach; others that can't be taken, such as two hashes that exclude each other,
@@ -15,12 +15,13 @@ import {
   type Policy,
   type Predicate,
 } from "../../../src/policy/language/ast.ts";
+import { AddressSpace } from "../../../src/policy/check/address_space.ts";
 import { compile } from "../../../src/policy/engine/compile.ts";
 import { makePlan, type Plan } from "../../../src/policy/engine/plan.ts";
 import { print } from "../../../src/policy/printing/print.ts";
 import { type Visitor, walker } from "../../../src/policy/engine/walk.ts";
-import { parseAddress } from "../../../src/wire/address.ts";
-import { Pdu, STATE_NEW } from "../../../src/wire/pdu.ts";
+import { parseHostAddress } from "../../../src/wire/host_address.ts";
+import { OVER_IPV6, Pdu, STATE_NEW } from "../../../src/wire/pdu.ts";
 import { randomPolicy } from "../../support/random_policy.ts";
 import { type Branch, branchesOf } from "./branches.ts";
 import { environmentOf, type TestEnvironment, visits } from "./environment.ts";
@@ -33,7 +34,7 @@ const SEED = 20_261_122;
 const TRIPLES = 1_000_000;
 const TREES = 2_000;
 const MAX_NODES = 500;
-const DST_ADDRS = ["192.168.0.1", "192.168.0.2", "10.0.0.2"].map(parseAddress);
+const DST_ADDRS = ["192.168.0.1", "192.168.0.2", "10.0.0.2", "2001:db8::1"].map(parseHostAddress);
 
 /** What has been seen of all trees. */
 const seen = {
@@ -81,9 +82,9 @@ Deno.test("compile agrees with the walker on 1,000,000 triples of tree, packet a
 
 function randomly(random: Random, number: number): Policy {
   const policy = number % 4 === 3
-    ? randomTable(random, MAX_NODES)
-    : randomPolicy(random, { maxNodes: 3 * MAX_NODES });
-  return prune(makePlan(policy, environmentOf({ dstAddrs: DST_ADDRS })), random);
+    ? randomTable(random, MAX_NODES, true)
+    : randomPolicy(random, { maxNodes: 3 * MAX_NODES, hasIpv6: true });
+  return prune(makePlan(policy, environmentOf({ dstAddrs: DST_ADDRS, isIpv6On: true })), random);
 }
 
 const NODE_KINDS = [
@@ -91,14 +92,15 @@ const NODE_KINDS = [
   ...["translate-a-to-b", "translate-b-to-a"],
 ];
 const PREDICATE_KINDS = [
-  ...["address", "all", "always", "any", "custom", "fragment", "icmp", "not", "number", "port"],
+  ...["address", "all", "always", "any", "custom", "family", "fragment", "icmp", "icmpv6", "not"],
+  ...["number", "port"],
   ...["protocol", "side", "state", "tcp-flags"],
 ];
 
 /** Members of some pools of `randomPolicy` that are leaving. */
 const LEAVING = {
-  shop: new Set(["10.1.2.3", "192.168.0.254"].map(parseAddress)),
-  to: new Set([parseAddress("172.16.0.9")]),
+  shop: new Set(["10.1.2.3", "192.168.0.254", "fd00::1"].map(parseHostAddress)),
+  to: new Set(["172.16.0.9", "2001:db8:0:1::1"].map(parseHostAddress)),
 };
 
 /** One policy in two plans of their own, one walked, one compiled, sent the same PDUs. */
@@ -118,8 +120,9 @@ class Comparison implements Visitor {
     this.#what = what;
     this.#draws = [new SteeredRandom(seed), new SteeredRandom(seed)];
     const [random, same] = this.#draws;
-    this.#walked = environmentOf({ dstAddrs: DST_ADDRS, random, leaving: LEAVING });
-    this.#compiled = environmentOf({ dstAddrs: DST_ADDRS, random: same, leaving: LEAVING });
+    const around = { dstAddrs: DST_ADDRS, leaving: LEAVING, isIpv6On: true };
+    this.#walked = environmentOf({ ...around, random });
+    this.#compiled = environmentOf({ ...around, random: same });
     this.#plans = [makePlan(policy, this.#walked), makePlan(policy, this.#compiled)];
     this.#branches = branchesOf(this.#plans[0]);
     this.#taken = this.#branches.map((branches) => new Uint8Array(branches.length));
@@ -130,7 +133,9 @@ class Comparison implements Visitor {
     const [plan, other] = this.#plans;
     if (plan.nodes.length > MAX_NODES) return false;
     const walk = walker(plan, this);
-    const run = compile(other);
+    const [run4, run6] = [compile(other, 4), compile(other, 6)];
+    const run = (pdu: Pdu) => (pdu.protocol & OVER_IPV6) === 0 ? run4(pdu) : run6(pdu);
+    const space = AddressSpace.of(plan.policy, DST_ADDRS);
     const wanted = this.#branches.flat().filter((branch) => branch !== undefined)
       .filter(({ facts }) => facts.boxes.length > 0);
     if (wanted.length === 0) return false;
@@ -146,20 +151,20 @@ class Comparison implements Visitor {
       if (mission === null && 2 * near <= packets) {
         near++;
         this.#steer([]);
-        fillNear(pdu, constants, this.#random);
+        fillNear(pdu, constants, this.#random, near % 2 === 0 ? 4 : 6);
       } else {
         if (mission === null) {
           for (let tries = 0; tries < wanted.length && this.#isTaken(wanted[next]!); tries++) {
             next = (next + 1) % wanted.length;
           }
-          mission = new Mission(plan, wanted[next]!);
+          mission = new Mission(plan, wanted[next]!, space);
           next = (next + 1) % wanted.length;
           sent = 0;
           mission.fill(aimed, this.#random);
         }
         if (sent++ === 0 || !mission.drains) this.#advance(10_000);
         this.#steer(mission.draws);
-        Object.assign(pdu, aimed);
+        copyTo(pdu, aimed);
       }
       this.#compare(walk, run, pdu, copy, packets);
     }
@@ -172,7 +177,7 @@ class Comparison implements Visitor {
     if (below(this.#random, 100) === 0) this.#advance(below(this.#random, 1000));
     pdu.steps = pdu.newTtl = pdu.opened = 0;
     pdu.exit = copy.exit = -1;
-    Object.assign(copy, pdu);
+    copyTo(copy, pdu);
     steering.bits = pdu.ack;
     const expected = walk(pdu);
     const found = run(copy);
@@ -253,6 +258,13 @@ class Comparison implements Visitor {
     if (branch === undefined || branch.facts.boxes.length > 0) return;
     assert.fail(`branch ${index} of node ${number} was taken, against facts, of ${this.#what}`);
   }
+}
+
+/** All fields, and the words of the addresses, which each PDU has of its own. */
+function copyTo(copy: Pdu, pdu: Readonly<Pdu>): void {
+  const { addresses } = copy;
+  addresses.set(pdu.addresses);
+  Object.assign(copy, pdu, { addresses });
 }
 
 function addPredicate(predicate: Predicate, times: number): void {

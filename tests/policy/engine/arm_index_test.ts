@@ -28,10 +28,10 @@ function scan(predicates: readonly Predicate[], pdu: Pdu, plan: Plan): number {
 
 function indexOf(
   predicates: readonly Predicate[],
-  { lists }: Plan,
+  plan: Plan,
 ): { find: (pdu: Pdu) => number } {
   const writer = new NumberWriter();
-  const at = finish(writeArms(writer, predicates, lists));
+  const at = finish(writeArms(writer, predicates, plan, 4));
   return { find: (pdu) => findArm(writer.numbers, at, pdu) };
 }
 

@@ -7,6 +7,8 @@
  *     selector and limit;
  *   - every step taken, and every step refused.
  */
+import { AddressSpace } from "../../../src/policy/check/address_space.ts";
+import { SHAPES } from "../../../src/policy/check/box.ts";
 import { EVERYTHING, type Facts, Restrictor } from "../../../src/policy/check/facts.ts";
 import type { Plan, PlanNode } from "../../../src/policy/engine/plan.ts";
 
@@ -24,7 +26,9 @@ export interface Branch {
 export type Branches = readonly (readonly (Branch | undefined)[])[];
 
 export function branchesOf(plan: Plan): Branches {
-  const restrictor = new Restrictor(plan.policy.lists, plan.environment.dstAddrs);
+  const { policy, environment: { dstAddrs } } = plan;
+  const space = AddressSpace.of(policy, dstAddrs);
+  const restrictor = new Restrictor(policy.lists, dstAddrs, SHAPES, space);
   const branches: (Branch | undefined)[][] = plan.nodes.map(() => []);
   const visit = (node: PlanNode, facts: Facts, up: Branch | null): void => {
     const add = (index: number, facts: Facts): void => {

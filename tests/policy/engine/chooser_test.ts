@@ -6,7 +6,14 @@ import type { Packet } from "../../../src/policy/language/packet.ts";
 import * as build from "../../../src/policy/language/build.ts";
 import { balancer, type Chooser, limiter, selector } from "../../../src/policy/engine/chooser.ts";
 import type { Environment } from "../../../src/policy/engine/environment.ts";
-import { type Pdu, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../../../src/wire/pdu.ts";
+import {
+  OVER_IPV6,
+  type Pdu,
+  STATE_ESTABLISHED,
+  STATE_INVALID,
+  STATE_NEW,
+} from "../../../src/wire/pdu.ts";
+import { parseAddress6 } from "../../../src/wire/address6.ts";
 import { mix } from "../../../src/wire/stable_hash.ts";
 import { environmentOf, pduOf, type TestEnvironment } from "./environment.ts";
 
@@ -317,6 +324,26 @@ Deno.test("limiter per source has buckets of its own, though all limits share on
   assert.deepEqual([...choices(one!, 2), ...choices(other!, 2)], [0, -1, 0, -1]);
 });
 
+Deno.test("limiter per source counts the first 64 bits of an IPv6 address, apart from IPv4", () => {
+  const environment = environmentOf({ maxLimitSources: 64, isIpv6On: true });
+  const tree = build.limit({ perSecond: 1, burst: 1, per: "source" }, drop);
+  const chooser = limiter(tree as Extract<Tree, { node: "limit" }>, environment);
+  const from6 = (text: string) => {
+    const pdu = pduOf({ protocol: OVER_IPV6 | 6, src: 7 });
+    pdu.addresses.set(parseAddress6(text));
+    return pdu;
+  };
+  const pdus = [
+    from6("2001:db8::1"),
+    from6("2001:db8::2"),
+    from6("2001:db8:0:1::1"),
+    from6("2001:db9::1"),
+    pduOf({ src: 0x2001_0db8 }),
+    pduOf({ src: 0x2001_0db8 }),
+  ];
+  assert.deepEqual(pdus.map((pdu) => chooser.choose(pdu)), [0, -1, 0, 0, 0, -1]);
+});
+
 Deno.test("limiter per source keeps thousands of sources apart", () => {
   const clock = new ManualClock(1);
   const chooser = limit(1, 1, "source", clock);
@@ -372,7 +399,7 @@ Deno.test("selector takes an index for what it is, and anything else for no bran
 });
 
 Deno.test("selector sees the packet", () => {
-  const chooser = select((packet) => packet.src % 3, environmentOf());
+  const chooser = select((packet) => Number(packet.src) % 3, environmentOf());
   assert.deepEqual([3, 4, 5, -1].map((src) => chooser.choose(pduOf({ src }))), [0, 1, 2, -1]);
 });
 

@@ -16,7 +16,7 @@ import { makePlan } from "../../../src/policy/engine/plan.ts";
 import { MAX_DEPTH } from "../../../src/policy/language/limits.ts";
 import { walker } from "../../../src/policy/engine/walk.ts";
 import { formatAddress } from "../../../src/wire/address.ts";
-import type { Pdu } from "../../../src/wire/pdu.ts";
+import { OVER_IPV6, type Pdu } from "../../../src/wire/pdu.ts";
 import { randomPolicy } from "../../support/random_policy.ts";
 import { environmentOf, pduOf } from "./environment.ts";
 import { randomTable } from "./random_table.ts";
@@ -30,7 +30,7 @@ class Pair {
 
   constructor(policy: Policy, dstAddrs: readonly number[] = []) {
     this.#walked = run(policy, dstAddrs, walker);
-    this.#compiled = run(policy, dstAddrs, compile);
+    this.#compiled = run(policy, dstAddrs, (plan) => compile(plan));
   }
 
   /** The result and the node where the PDU ended. */
@@ -316,11 +316,13 @@ const WORDS = [
     .split(
       " ",
     ),
-  ..."true false find has choose track translateAToB translateBToA setTtl exit".split(" "),
+  ..."true false find find6 has has6 choose track translateAToB translateBToA setTtl exit".split(
+    " ",
+  ),
   ..."src dst protocol ttl totalLength fragment srcPort dstPort tcpFlags icmpType icmpCode".split(
     " ",
   ),
-  ..."state side flow p b r".split(" "),
+  ..."addresses state side flow p b r".split(" "),
 ];
 const TEXT = new RegExp(
   `^(?:"use strict"|\\b(?:${WORDS.join("|")}|[fc]\\d+|\\d+)\\b|[\\s{}()\\[\\];:,.!=&|<>+~-])*$`,
@@ -328,10 +330,11 @@ const TEXT = new RegExp(
 
 /** Compiles the policy, checks the text, and runs it. */
 function compiled(policy: Policy): Evaluate {
-  const { texts, result } = captured(() => compile(makePlan(policy, environmentOf())));
+  const plan = makePlan(policy, environmentOf({ isIpv6On: true }));
+  const { texts, result } = captured(() => [compile(plan), compile(plan, 6)] as const);
   assert.ok(texts.length > 0);
   for (const text of texts) assert.match(text, TEXT);
-  return result;
+  return result[0];
 }
 
 Deno.test("compile writes fixed words and integers only, for any policy", () => {
@@ -447,7 +450,9 @@ Deno.test("compile lets no word of a policy that is not its own become code", ()
     ) {
       const { texts } = captured(() => {
         try {
-          compile(makePlan(hostile as Policy, environmentOf()))(pduOf());
+          const plan = makePlan(hostile as Policy, environmentOf({ isIpv6On: true }));
+          compile(plan)(pduOf());
+          compile(plan, 6)(pduOf({ protocol: OVER_IPV6 | 6 }));
         } catch (error) {
           assert.ok(error instanceof TypeError, `${error}`);
         }
@@ -464,8 +469,8 @@ Deno.test("compile calls a user's predicate with one view of each packet, and ta
   const answers: unknown[] = [true, false, 1, "true", null, undefined];
   const predicate = build.customPredicate("mine", (packet) => {
     views.add(packet);
-    sources.push(packet.src);
-    return answers[packet.src] as boolean;
+    sources.push(Number(packet.src));
+    return answers[Number(packet.src)] as boolean;
   });
   const evaluate = compile(makePlan(policy("drop", filter(predicate, forward)), environmentOf()));
   const pdus = answers.map((_, src) => pduOf({ src }));

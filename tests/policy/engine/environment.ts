@@ -6,6 +6,8 @@ import type { Environment, Steps } from "../../../src/policy/engine/environment.
 import { DST_ADDRS } from "../../../src/policy/language/ast.ts";
 import type { Plan } from "../../../src/policy/engine/plan.ts";
 import { SourceLimits } from "../../../src/policy/engine/source_limits.ts";
+import { AddressSet } from "../../../src/wire/address_set.ts";
+import type { HostAddress } from "../../../src/wire/host_address.ts";
 import { Pdu, STEP_A_TO_B, STEP_B_TO_A, STEP_TRACK } from "../../../src/wire/pdu.ts";
 
 /**
@@ -29,16 +31,17 @@ export interface TestEnvironment extends Environment {
 }
 
 export interface EnvironmentOptions {
-  readonly dstAddrs?: readonly number[];
-  readonly leaving?: Readonly<Record<string, ReadonlySet<number>>>;
+  readonly dstAddrs?: readonly HostAddress[];
+  readonly leaving?: Readonly<Record<string, ReadonlySet<HostAddress>>>;
   readonly random?: Random;
   readonly maxConnections?: number;
   readonly maxLimitSources?: number;
+  readonly isIpv6On?: boolean;
 }
 
 export function environmentOf(options: EnvironmentOptions = {}): TestEnvironment {
   const { dstAddrs = [], random = new SeededRandom(1), maxConnections = 8 } = options;
-  const { maxLimitSources = 65_536 } = options;
+  const { maxLimitSources = 65_536, isIpv6On = false } = options;
   const asked: string[] = [];
   const failed: string[] = [];
   const step = (pdu: Pdu, name: keyof Steps, argument: string | number = ""): boolean => {
@@ -50,9 +53,14 @@ export function environmentOf(options: EnvironmentOptions = {}): TestEnvironment
     return 0;
   };
   const targets: string[] = [];
+  const leaving = new Map(
+    Object.entries(options.leaving ?? {}).map(([pool, set]) =>
+      [pool, set instanceof AddressSet ? set : AddressSet.of(set)] as const
+    ),
+  );
   return {
     dstAddrs,
-    leaving: (pool) => options.leaving?.[pool] ?? null,
+    leaving: (pool) => leaving.get(pool) ?? null,
     target: (pool, port, by) => {
       const place = pool === DST_ADDRS && port === 0 ? by : `${pool} ${port} ${by}`;
       return targets.includes(place) ? targets.indexOf(place) : targets.push(place) - 1;
@@ -75,7 +83,8 @@ export function environmentOf(options: EnvironmentOptions = {}): TestEnvironment
     clock: new ManualClock(1000),
     maxConnections,
     affinity: new Affinity(maxConnections),
-    sourceLimits: new SourceLimits(maxLimitSources, new SeededRandom(2)),
+    sourceLimits: new SourceLimits(maxLimitSources, new SeededRandom(2), isIpv6On),
+    isIpv6On,
     customFailed: (name) => void failed.push(name),
     asked,
     failed,

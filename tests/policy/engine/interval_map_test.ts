@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { finish } from "../../../src/core/slices.ts";
 import { below, type Random, SeededRandom } from "../../../src/core/random.ts";
-import { findRange, NOWHERE, writeRanges } from "../../../src/policy/engine/interval_map.ts";
+import {
+  findRange,
+  findRange6,
+  NOWHERE,
+  writeRanges,
+  writeRanges6,
+} from "../../../src/policy/engine/interval_map.ts";
+import { wordsOf } from "../../../src/wire/host_address.ts";
 import { NumberWriter } from "../../../src/policy/engine/number_writer.ts";
 import type { Interval } from "../../../src/policy/language/ast.ts";
 
@@ -91,4 +98,36 @@ Deno.test("findRange takes 20,000 ranges that all overlap, in reasonable time", 
   assert.equal(map.find(19_999), 1);
   assert.equal(map.find(0x8000_0000 | 0), 1);
   assert.equal(map.find(-1), 20_000);
+});
+
+Deno.test("findRange6 gives the lowest id of IPv6 ranges that overlap in every way", () => {
+  const random = new SeededRandom(6);
+  const last = (1n << 128n) - 1n;
+  const edges = [0n, 1n, 0x2001_0db8n << 96n, 1n << 127n, (1n << 64n) - 1n, 1n << 64n, last - 9n];
+  const some = () => {
+    const address = edges[below(random, edges.length)]! + BigInt(below(random, 10));
+    return address > last ? last : address;
+  };
+  let found = 0;
+  for (let round = 0; round < 200; round++) {
+    const entries = Array.from({ length: below(random, 40) }, () => {
+      const [one, other] = [some(), some()];
+      const interval = one < other ? { first: one, last: other } : { first: other, last: one };
+      return { interval, id: below(random, 30) };
+    });
+    const writer = new NumberWriter();
+    writer.put([5, 6]);
+    const at = finish(writeRanges6(writer, entries));
+    writer.put([7]);
+    for (let i = 0; i < 60; i++) {
+      const address = some();
+      const expected = entries
+        .filter(({ interval: { first, last } }) => first <= address && address <= last)
+        .reduce((least, { id }) => Math.min(least, id), NOWHERE);
+      const words = Int32Array.of(1, ...wordsOf(address), 2);
+      if (expected !== NOWHERE) found++;
+      assert.equal(findRange6(writer.numbers, at, words, 1), expected, `round ${round}`);
+    }
+  }
+  assert.ok(found > 3000, `${found}`);
 });

@@ -6,9 +6,12 @@ import { walker } from "../../../src/policy/engine/walk.ts";
 import { DROP, FORWARD } from "../../../src/policy/language/ast.ts";
 import * as build from "../../../src/policy/language/build.ts";
 import type { Packet } from "../../../src/policy/language/packet.ts";
-import { formatAddress, parseAddress } from "../../../src/wire/address.ts";
+import { parseAddress } from "../../../src/wire/address.ts";
+import { parseAddress6 } from "../../../src/wire/address6.ts";
+import { formatHostAddress } from "../../../src/wire/host_address.ts";
 import {
   FROM_B,
+  OVER_IPV6,
   type Pdu,
   STATE_ESTABLISHED,
   STATE_INVALID,
@@ -31,7 +34,7 @@ const FULL: Partial<Pdu> = {
 };
 
 const FIELDS = [
-  ...["src", "dst", "protocol", "ttl", "length", "isFragment", "srcPort", "dstPort"],
+  ...["src", "dst", "protocol", "ttl", "length", "isFragment", "isIpv6", "srcPort", "dstPort"],
   ...["tcpFlags", "icmpType", "icmpCode", "state", "isStray", "side"],
 ] as (keyof Packet)[];
 
@@ -49,7 +52,19 @@ Deno.test("PacketView shows what every packet has", () => {
   const packet = shown({ protocol: 47 });
   assert.deepEqual(some(packet, "protocol", "ttl", "length"), [47, 63, 1500]);
   assert.equal(packet.src, parseAddress("192.168.0.254"));
-  assert.equal(formatAddress(packet.dst), "10.0.0.1");
+  assert.equal(formatHostAddress(packet.dst), "10.0.0.1");
+});
+
+Deno.test("PacketView shows whole addresses of IPv6, and protocols by their own numbers", () => {
+  const addresses = Int32Array.of(
+    ...[...parseAddress6("2001:db8::1"), ...parseAddress6("2001:db8::64")],
+  );
+  const tcp = shown({ protocol: OVER_IPV6 | 6, addresses });
+  assert.deepEqual([tcp.src, tcp.dst].map(formatHostAddress), ["2001:db8::1", "2001:db8::64"]);
+  assert.deepEqual(some(tcp, "isIpv6", "protocol", "srcPort", "icmpType"), [true, 6, 40_000, -1]);
+  const icmp = shown({ protocol: OVER_IPV6 | 58, addresses });
+  assert.deepEqual(some(icmp, "protocol", "srcPort", "icmpType", "icmpCode"), [58, 0, 3, 1]);
+  assert.equal(shown({ protocol: 6 }).isIpv6, false);
 });
 
 Deno.test("PacketView shows a protocol's fields for that protocol only", () => {

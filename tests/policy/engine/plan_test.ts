@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { MAX_DEPTH, MAX_NODES } from "../../../src/policy/language/limits.ts";
 import type { Policy, Tree } from "../../../src/policy/language/ast.ts";
 import * as build from "../../../src/policy/language/build.ts";
-import { intervalsOf, makePlan } from "../../../src/policy/engine/plan.ts";
+import { intervalsOf } from "../../../src/policy/engine/address_ranges.ts";
+import { makePlan } from "../../../src/policy/engine/plan.ts";
 import { parseAddress } from "../../../src/wire/address.ts";
 import { environmentOf } from "./environment.ts";
 

@@ -7,11 +7,12 @@ import { below, type Random } from "../../../src/core/random.ts";
 import type { Policy, Predicate, Tree } from "../../../src/policy/language/ast.ts";
 import * as build from "../../../src/policy/language/build.ts";
 import { formatAddress, maskOf } from "../../../src/wire/address.ts";
+import { addressOfWords, formatHostSubnet, hostSubnetOf } from "../../../src/wire/host_address.ts";
 import { PREDICATES, SELECTORS } from "../../support/random_policy.ts";
 
-/** A policy of at most `maxNodes` nodes. */
-export function randomTable(random: Random, maxNodes: number): Policy {
-  return new Maker(random, maxNodes).policy();
+/** A policy of at most `maxNodes` nodes; of both families, if told. */
+export function randomTable(random: Random, maxNodes: number, hasIpv6 = false): Policy {
+  return new Maker(random, maxNodes, hasIpv6).policy();
 }
 
 /** What may stand behind an arm. The first ones are small, so that they are the most frequent. */
@@ -35,11 +36,13 @@ const SHAPES: readonly ((number: number) => Tree)[] = [
 
 class Maker {
   readonly #random: Random;
+  readonly #hasIpv6: boolean;
   /** Nodes that may still be made. */
   #left: number;
 
-  constructor(random: Random, maxNodes: number) {
+  constructor(random: Random, maxNodes: number, hasIpv6: boolean) {
     this.#random = random;
+    this.#hasIpv6 = hasIpv6;
     this.#left = maxNodes;
   }
 
@@ -103,7 +106,7 @@ class Maker {
         return this.#chance(4) ? address.oneOf(this.#pick(["$few", "$many", "$all"])) : port.eq(7);
       case 3:
       case 4:
-        return address.eq(formatAddress(this.#address()));
+        return address.in(this.#network(true));
       case 5:
         return port.oneOf(this.#values(600));
       default:
@@ -124,7 +127,20 @@ class Maker {
     return (around + below(this.#random, 1000) - 500) | 0;
   }
 
-  #network(): string {
+  #network(isHost = false): string {
+    if (this.#hasIpv6 && this.#chance(2)) {
+      const words = Int32Array.of(
+        this.#pick([0x20010db8, 0, -1]),
+        this.#address(),
+        0,
+        this.#address(),
+      );
+      const length = isHost
+        ? 128
+        : this.#pick([128, 128, 127, 120, 64, 60, 1 + below(this.#random, 128)]);
+      return formatHostSubnet(hostSubnetOf(addressOfWords(words), length));
+    }
+    if (isHost) return `${formatAddress(this.#address())}/32`;
     const length = this.#pick([32, 32, 31, 30, 28, 24, 1 + below(this.#random, 32)]);
     return `${formatAddress(this.#address() & maskOf(length))}/${length}`;
   }

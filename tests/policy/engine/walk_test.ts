@@ -246,7 +246,7 @@ for (const [name, make] of [["walker", walker], ["compile", compile]] as const) 
     const throws = build.customPredicate("throws", () => {
       throw new Error("of the user");
     });
-    const odd = build.customPredicate("odd", (pdu) => (pdu.src & 1) as unknown as boolean);
+    const odd = build.customPredicate("odd", (pdu) => (Number(pdu.src) & 1) as unknown as boolean);
     const tree = firstMatch([[throws, drop], [odd, forward], [not(throws), echo]]);
     const evaluate = make(makePlan(policy("drop", tree), environment));
     assert.equal(evaluate(pduOf({ src: 1 })), ECHO_REPLY, "1 is not true");

@@ -312,7 +312,7 @@ Deno.test("build functions refuse what cannot be built", () => {
     [() => build.tcpDport.range(9, 8), /^Cannot use 9-8 as port range: expected first ≤ last$/],
     [
       () => build.ipSrc.in("10.0.0.1/8"),
-      /^Cannot use "10.0.0.1\/8" as network: host bits must be zero$/,
+      /^Cannot use "10.0.0.1\/8" as network: host bits must be zero; did you mean "10.0.0.0\/8"\?$/,
     ],
     [() => build.protocol(256), /^Cannot use "256" as protocol: expected 0 to 255$/],
     [() => build.icmpType(256), /^Cannot use "256" as ICMP type: expected 0 to 255$/],

@@ -3,10 +3,14 @@ import assert from "node:assert/strict";
 import reference from "../../../src/policy/README.md" with { type: "text" };
 import { check } from "../../../src/policy/check/check.ts";
 import {
-  CHAIN_WORDS,
-  FLAG_WORDS,
   ICMP_TYPE_WORDS,
   icmpCodeWords,
+  ICMPV6_TYPE_WORDS,
+  icmpv6CodeWords,
+} from "../../../src/policy/language/icmp_words.ts";
+import {
+  CHAIN_WORDS,
+  FLAG_WORDS,
   MEMBER_WORDS,
   PICK_WORDS,
   PREDICATE_WORDS,
@@ -39,7 +43,7 @@ Deno.test("the reference's policies are right, and the check finds no errors", (
       policyOf(text, { "lists.policy": lists! })
     ),
   ];
-  assert.equal(policies.length, 6);
+  assert.equal(policies.length, 7);
   for (const policy of policies) {
     assert.deepEqual(check(policy).filter(({ level }) => level === "error"), []);
   }
@@ -84,6 +88,7 @@ Deno.test("the reference has every word of the language, in an example or a tabl
     ...PICK_WORDS,
     ...MEMBER_WORDS,
     ...[...ICMP_TYPE_WORDS.values()].flatMap((type) => icmpCodeWords(type)),
+    ...[...ICMPV6_TYPE_WORDS.values()].flatMap((type) => icmpv6CodeWords(type)),
   ];
   const missing = words.filter((word) =>
     !new RegExp(`(?<![\\w.-])${word.replaceAll(".", "\\.")}(?![\\w-])`).test(code)

@@ -35,7 +35,7 @@ Deno.test("print, then parse, is the identity on 6,000 random policies of every 
   const kinds = new Map<string, number>();
   const saw = (kind: string) => kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
   for (let i = 0; i < 6000; i++) {
-    const policy = randomPolicy(random, { maxNodes: 120 });
+    const policy = randomPolicy(random, { maxNodes: 120, hasIpv6: i % 2 === 1 });
     visit(policy, saw);
     const text = print(policy);
     const about = () => `policy ${i} of seed ${seed}:\n${text}`;
@@ -47,8 +47,8 @@ Deno.test("print, then parse, is the identity on 6,000 random policies of every 
   }
   const expected = [
     "first-match filter balance limit select track translate-a-to-b translate-b-to-a set-ttl",
-    "decide use label always not all any protocol address port tcp-flags icmp number fragment",
-    "state side custom list pool subtree",
+    "decide use label always not all any family protocol address port tcp-flags icmp icmpv6 number",
+    "fragment state side custom list pool subtree",
   ].join(" ").split(" ");
   assert.deepEqual(expected.filter((kind) => (kinds.get(kind) ?? 0) < 100), []);
 });

@@ -20,7 +20,8 @@ import { parse } from "../../../src/policy/notation/parse.ts";
 import { print } from "../../../src/policy/printing/print.ts";
 import { outlineOf } from "../../../src/process/policies/texts.ts";
 import { Maker } from "../../../src/process/policies/maker.ts";
-import { parseAddress } from "../../../src/wire/address.ts";
+import { AddressSet } from "../../../src/wire/address_set.ts";
+import { parseHostAddress } from "../../../src/wire/host_address.ts";
 import { Pdu } from "../../../src/wire/pdu.ts";
 import { environmentOf } from "../../policy/engine/environment.ts";
 import { constantsOf, fillNear } from "../../policy/engine/random_pdu.ts";
@@ -28,10 +29,10 @@ import { randomTable } from "../../policy/engine/random_table.ts";
 import { randomPolicy } from "../../support/random_policy.ts";
 
 const POLICIES = 600;
-const DST_ADDRS = ["192.168.0.1", "192.168.0.2", "10.0.0.2"].map(parseAddress);
+const DST_ADDRS = ["192.168.0.1", "10.0.0.2", "2001:db8::2"].map(parseHostAddress);
 const LEAVING = {
-  shop: new Set(["10.1.2.3", "192.168.0.254"].map(parseAddress)),
-  to: new Set([parseAddress("172.16.0.9")]),
+  shop: AddressSet.of(["10.1.2.3", "192.168.0.254", "fd00::1"].map(parseHostAddress)),
+  to: AddressSet.of([parseHostAddress("172.16.0.9")]),
 };
 
 const around: Omit<Surroundings, "pools"> = {
@@ -40,6 +41,7 @@ const around: Omit<Surroundings, "pools"> = {
   maxConnections: 8,
   maxLimitSources: 65_536,
   isCarried: true,
+  isIpv6On: true,
 };
 
 function sourceOf(text: string) {
@@ -51,19 +53,18 @@ Deno.test("Maker gives of random policies the texts, arrays and counters that th
   let [made, packets, kept, left] = [0, 0, 0, 0];
   for (let number = 0; made < POLICIES; number++) {
     const one = number % 4 === 3
-      ? randomTable(random, 500)
-      : randomPolicy(random, { maxNodes: 300 });
+      ? randomTable(random, 500, true)
+      : randomPolicy(random, { maxNodes: 300, hasIpv6: true });
     const text = print(one);
     const { policy } = parse(text, { file: "random" });
     if (policy === null) continue; // it has functions of the user's
     made++;
     const what = `policy ${number}\n${text}`;
-    const options = { dstAddrs: DST_ADDRS, leaving: LEAVING };
+    const options = { dstAddrs: DST_ADDRS, leaving: LEAVING, isIpv6On: true };
     const [environment, other] = [environmentOf(options), environmentOf(options)];
     const before = makePlan(policy, environment);
     before.exits.forEach((_, node) => before.exits[node] = 1 + node);
     const plan = makePlan(policy, environment);
-    const here = finish(compileInSlices(plan));
 
     const maker = new Maker();
     for (const piece of sourceOf(text).pieces) maker.read(piece);
@@ -72,14 +73,17 @@ Deno.test("Maker gives of random policies the texts, arrays and counters that th
     maker.load(outlineOf(sourceOf(text)), false);
     const there = maker.make(true, { ...around, pools: policy.pools });
     const image = structuredClone(there, { transfer: buffersOf(there) });
-    assert.deepEqual(image.code, here.code, what);
-    assert.deepEqual({ ...image.doubts, leaving: null }, {
-      ...finish(doubtsIn(plan)).image,
-      leaving: null,
-    }, what);
+    const parts = [[4, image.ipv4], [6, image.ipv6!]] as const;
+    const compiled = parts.map(([family, part]) => {
+      const here = finish(compileInSlices(plan, family));
+      const doubts = finish(doubtsIn(plan, family)).image;
+      assert.deepEqual(part.code, here.code, what);
+      assert.deepEqual({ ...part.doubts, leaving: null }, { ...doubts, leaving: null }, what);
+      assert.deepEqual(part.leaving.map((pool) => LEAVING[pool as "to"]), here.leaving, what);
+      left += part.leaving.length;
+      return { family, part, here };
+    });
     assert.deepEqual(image.outline, finish(treeOf(plan)), what);
-    assert.deepEqual(image.leaving.map((pool) => LEAVING[pool as "to"]), here.leaving, what);
-    left += image.leaving.length;
     assert.deepEqual(listsIn(image), policy.lists, what);
     adopt(plan, before);
     assert.deepEqual([...image.adopted].map((node) => before.exits[node] ?? 0), [...plan.exits]);
@@ -93,21 +97,22 @@ Deno.test("Maker gives of random policies the texts, arrays and counters that th
     const choosers = finish(choosersOf(image, other, () => undefined));
     const exits = new Float64Array(image.adopted.length);
     const { steps } = other;
-    const leaving = image.leaving.map((pool) => LEAVING[pool as "to"]);
-    const linkage = { steps, exits, choosers, targets, leaving, customs: [] };
-    const run = finish(link(image.code, linkage)).at(-1) as Evaluate;
+    const linkage = { steps, exits, choosers, targets, customs: [] };
     const fresh = makePlan(policy, environmentOf(options));
-    const { leaving: sets, customs } = here;
-    const expect = finish(
-      link(here.code, { ...fresh, steps: fresh.environment.steps, leaving: sets, customs }),
-    ).at(-1) as Evaluate;
     const constants = constantsOf(fresh);
-    for (let i = 0; i < 40; i++, packets++) {
-      const [a, b] = [new Pdu(), new Pdu()];
-      fillNear(a, constants, random);
-      Object.assign(b, a);
-      assert.equal(run(a), expect(b), what);
-      assert.equal(a.exit, b.exit, what);
+    for (const { family, part, here: { code, leaving: sets, customs } } of compiled) {
+      const leaving = part.leaving.map((pool) => LEAVING[pool as "to"]);
+      const run = finish(link(part.code, { ...linkage, leaving })).at(-1) as Evaluate;
+      const expect = finish(
+        link(code, { ...fresh, steps: fresh.environment.steps, leaving: sets, customs }),
+      ).at(-1) as Evaluate;
+      for (let i = 0; i < 20; i++, packets++) {
+        const [a, b] = [new Pdu(), new Pdu()];
+        fillNear(a, constants, random, family);
+        Object.assign(b, a);
+        assert.equal(run(a), expect(b), what);
+        assert.equal(a.exit, b.exit, what);
+      }
     }
     assert.deepEqual(exits, fresh.exits, what);
   }
