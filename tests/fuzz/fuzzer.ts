@@ -3,7 +3,7 @@
  * bytes or fields, and repairs the checksums or not, so that some get deep and others fail early.
  * Everything comes from the random numbers given: the same seed makes the same frames.
  */
-import { below, type Random } from "../../src/core/random.ts";
+import type { Random } from "../../src/core/random.ts";
 import {
   buildArp,
   buildEthernet,
@@ -20,6 +20,7 @@ import {
 import { cut } from "../support/fragments.ts";
 import { bareSum, vnetBytes } from "../support/nic.ts";
 import { arpReply, BACKENDS, CLIENT, from, macOf, PROXY, PROXY_MAC } from "../support/world.ts";
+import { Dice, EDGE_WORDS } from "./dice.ts";
 
 /** A connection that has been seen to be forwarded to a backend. */
 interface Live {
@@ -41,7 +42,6 @@ const ADDRESSES = [
   ...["224.0.0.1", "127.0.0.1", "0.0.0.0", "240.0.0.1", "8.8.8.8"],
 ];
 const MACS = [PROXY_MAC, "ff:ff:ff:ff:ff:ff", "01:80:c2:00:00:00", "02:00:00:00:00:77"];
-const EDGE_WORDS = [0, 1, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xfffe, 0xffff];
 const OPTIONS = [
   [1, 1, 1, 0],
   [7, 7, 4, 0, 0, 0, 0, 0], // record route
@@ -57,14 +57,14 @@ const IP = 14;
 const L4 = 34;
 
 export class Fuzzer {
-  readonly #random: Random;
+  readonly #dice: Dice;
   readonly #live: Live[] = [];
 
   /** Frames made so far to which something was done. */
   mutated = 0;
 
   constructor(random: Random) {
-    this.#random = random;
+    this.#dice = new Dice(random);
   }
 
   /** Looks at a frame that the proxy has sent, for connections to meddle with. */
@@ -74,7 +74,7 @@ export class Fuzzer {
     if (tcp.flags !== "S" || !BACKENDS.includes(tcp.dst)) return;
     const opened = this.#opening;
     if (opened === null) return;
-    if (this.#live.length === MAX_LIVE) this.#live.splice(this.#below(MAX_LIVE), 1);
+    if (this.#live.length === MAX_LIVE) this.#live.splice(this.#dice.below(MAX_LIVE), 1);
     this.#live.push({ ...opened, backend: tcp.dst, source: tcp.src, sourcePort: tcp.srcPort });
   }
 
@@ -86,18 +86,18 @@ export class Fuzzer {
    * checksum open has filled its field in: that one lie would be the sender's only.
    */
   vnet(frame: Uint8Array): Uint8Array<ArrayBuffer> | null {
-    if (!this.#chance(8)) return null;
+    if (!this.#dice.chance(8)) return null;
     const isTagged = frame[12] === 0x81 && frame[13] === 0;
     const bare = isTagged ? Uint8Array.of(...frame.slice(0, 12), ...frame.slice(16)) : frame;
     const l4 = frame.length - bare.length + (bare.length < L4 ? L4 : IP + (bare[IP]! & 15) * 4);
     const own = bare[IP + 9] === 17 ? 6 : 16;
     const fields = {
-      flags: this.#pick([1, 1, 1, 1, 0, 2, this.#below(256)]),
-      gsoType: this.#pick([0, 0, 0, 1, 1, 0x81, this.#below(256)]),
-      headerLength: this.#pick([0, 54, 66, this.#below(0x10000)]),
-      gsoSize: this.#pick([8, 16, 536, 1460, ...EDGE_WORDS]),
-      csumStart: this.#chance(6) ? this.#pick(EDGE_WORDS) : l4,
-      csumOffset: this.#chance(6) ? this.#pick([2, ...EDGE_WORDS]) : own,
+      flags: this.#dice.pick([1, 1, 1, 1, 0, 2, this.#dice.below(256)]),
+      gsoType: this.#dice.pick([0, 0, 0, 1, 1, 0x81, this.#dice.below(256)]),
+      headerLength: this.#dice.pick([0, 54, 66, this.#dice.below(0x10000)]),
+      gsoSize: this.#dice.pick([8, 16, 536, 1460, ...EDGE_WORDS]),
+      csumStart: this.#dice.chance(6) ? this.#dice.pick(EDGE_WORDS) : l4,
+      csumOffset: this.#dice.chance(6) ? this.#dice.pick([2, ...EDGE_WORDS]) : own,
     };
     const field = fields.csumStart + fields.csumOffset;
     const isOwn = (fields.flags & 1) !== 0 && field === l4 + own && field + 2 <= frame.length;
@@ -108,14 +108,14 @@ export class Fuzzer {
   /** The next frame, now and then with a tag. */
   next(): Uint8Array<ArrayBuffer> {
     const frame = this.#next();
-    if (frame.length < IP || !this.#chance(20)) return frame;
-    return tagged(frame, this.#pick([0, 0, 0, 0xe000, 1, this.#below(0x1_0000)]));
+    if (frame.length < IP || !this.#dice.chance(20)) return frame;
+    return tagged(frame, this.#dice.pick([0, 0, 0, 0xe000, 1, this.#dice.below(0x1_0000)]));
   }
 
   #next(): Uint8Array<ArrayBuffer> {
     this.#opening = null;
     const valid = this.#valid();
-    const changes = this.#pick([0, 1, 1, 1, 2, 3]);
+    const changes = this.#dice.pick([0, 1, 1, 1, 2, 3]);
     if (changes === 0) return valid;
     this.#opening = null;
     this.mutated++;
@@ -128,23 +128,27 @@ export class Fuzzer {
   // Valid frames
 
   #valid(): Uint8Array<ArrayBuffer> {
-    const live = this.#live.length > 0 ? this.#pick(this.#live) : null;
-    switch (this.#below(live === null ? 12 : 24)) {
+    const live = this.#live.length > 0 ? this.#dice.pick(this.#live) : null;
+    switch (this.#dice.below(live === null ? 12 : 24)) {
       case 0:
       case 1:
       case 2:
         return this.#syn();
       case 3:
-        return this.#chance(2)
-          ? buildIcmp({ ...this.#client(), rest: [this.#below(4), this.#below(100)] })
+        return this.#dice.chance(2)
+          ? buildIcmp({ ...this.#client(), rest: [this.#dice.below(4), this.#dice.below(100)] })
           : this.#fragment();
       case 4:
-        return buildIcmp({ ...this.#host(), type: this.#below(20), code: this.#below(4) });
+        return buildIcmp({
+          ...this.#host(),
+          type: this.#dice.below(20),
+          code: this.#dice.below(4),
+        });
       case 5:
         return buildUdp({
           ...this.#host(),
-          payload: this.#bytes(100),
-          noChecksum: this.#chance(4),
+          payload: this.#dice.bytes(100),
+          noChecksum: this.#dice.chance(4),
         });
       case 6:
         return this.#arp();
@@ -152,15 +156,15 @@ export class Fuzzer {
         return this.#odd();
       case 8:
         return buildIp(
-          { ...this.#host(), protocol: this.#pick([2, 4, 41, 47, 50, 132, 255]) },
-          this.#bytes(60),
+          { ...this.#host(), protocol: this.#dice.pick([2, 4, 41, 47, 50, 132, 255]) },
+          this.#dice.bytes(60),
         );
       case 9:
-        return buildTcp({ ...this.#host(), options: this.#pick(OPTIONS) });
+        return buildTcp({ ...this.#host(), options: this.#dice.pick(OPTIONS) });
       case 10:
         return this.#stray();
       case 11:
-        return arpReply(this.#pick([...BACKENDS, ...CLIENTS]));
+        return arpReply(this.#dice.pick([...BACKENDS, ...CLIENTS]));
       case 12:
       case 13:
         return this.#quotation(live!);
@@ -177,16 +181,16 @@ export class Fuzzer {
 
   #syn(): Uint8Array<ArrayBuffer> {
     const opening = {
-      client: this.#pick(CLIENTS),
-      clientPort: 30_000 + this.#below(500),
-      service: this.#pick(SERVICES),
+      client: this.#dice.pick(CLIENTS),
+      clientPort: 30_000 + this.#dice.below(500),
+      service: this.#dice.pick(SERVICES),
     };
     this.#opening = opening;
     return buildTcp({
       ...from(opening.client),
       srcPort: opening.clientPort,
       dstPort: opening.service,
-      tcpOptions: this.#chance(2) ? [2, 4, 5, 180] : [],
+      tcpOptions: this.#dice.chance(2) ? [2, 4, 5, 180] : [],
     });
   }
 
@@ -211,11 +215,11 @@ export class Fuzzer {
 
   #segment(): { flags: string; seq: number; ack: number; ttl: number; payload: Uint8Array } {
     return {
-      flags: this.#pick(TCP_FLAGS),
-      seq: this.#random.uint32(),
-      ack: this.#random.uint32(),
-      ttl: this.#pick([64, 64, 64, 255, 2, 1, 0]),
-      payload: this.#bytes(this.#chance(20) ? 1400 : 40),
+      flags: this.#dice.pick(TCP_FLAGS),
+      seq: this.#dice.random.uint32(),
+      ack: this.#dice.random.uint32(),
+      ttl: this.#dice.pick([64, 64, 64, 255, 2, 1, 0]),
+      payload: this.#dice.bytes(this.#dice.chance(20) ? 1400 : 40),
     };
   }
 
@@ -231,20 +235,27 @@ export class Fuzzer {
     return buildIcmp({
       ...from(live.backend),
       dst: live.source,
-      type: this.#pick([3, 3, 4, 5, 11, 12]),
-      code: this.#below(5),
-      rest: [0, this.#pick([0, 576, 1400])],
-      payload: about.slice(IP, this.#chance(2) ? L4 + 8 : about.length),
+      type: this.#dice.pick([3, 3, 4, 5, 11, 12]),
+      code: this.#dice.below(5),
+      rest: [0, this.#dice.pick([0, 576, 1400])],
+      payload: about.slice(IP, this.#dice.chance(2) ? L4 + 8 : about.length),
     });
   }
 
   #arp(): Uint8Array<ArrayBuffer> {
-    const sender = this.#pick([...CLIENTS, ...BACKENDS, ...BACKENDS, "0.0.0.0", PROXY, "10.0.0.1"]);
+    const sender = this.#dice.pick([
+      ...CLIENTS,
+      ...BACKENDS,
+      ...BACKENDS,
+      "0.0.0.0",
+      PROXY,
+      "10.0.0.1",
+    ]);
     return buildArp({
       senderAddress: sender,
-      senderMac: this.#chance(8) ? this.#pick(MACS) : macOf(sender),
-      targetAddress: this.#pick([PROXY, PROXY, sender, CLIENT]),
-      operation: this.#pick([1, 1, 2]),
+      senderMac: this.#dice.chance(8) ? this.#dice.pick(MACS) : macOf(sender),
+      targetAddress: this.#dice.pick([PROXY, PROXY, sender, CLIENT]),
+      operation: this.#dice.pick([1, 1, 2]),
     });
   }
 
@@ -252,30 +263,30 @@ export class Fuzzer {
   #odd(): Uint8Array<ArrayBuffer> {
     const frame = buildTcp({
       ...this.#host(),
-      dst: this.#pick(ADDRESSES),
-      src: this.#pick(ADDRESSES),
+      dst: this.#dice.pick(ADDRESSES),
+      src: this.#dice.pick(ADDRESSES),
     });
-    switch (this.#below(5)) {
+    switch (this.#dice.below(5)) {
       case 0:
         return buildEthernet(
           {
-            dstMac: this.#pick(MACS),
+            dstMac: this.#dice.pick(MACS),
             srcMac: macOf(CLIENT),
-            etherType: this.#pick([0x86dd, 0x88cc, 0x0026, 0x8100, 0x88a8, 0x0806, 0x0800]),
+            etherType: this.#dice.pick([0x86dd, 0x88cc, 0x0026, 0x8100, 0x88a8, 0x0806, 0x0800]),
           },
-          [...this.#bytes(80)],
+          [...this.#dice.bytes(80)],
         );
       case 1:
-        return this.#chance(3)
+        return this.#dice.chance(3)
           ? buildTcp({
             ...this.#host(),
-            fragment: this.#pick([0x2000, 0x2001, 0x0001, 0x1fff, 0x8000]),
+            fragment: this.#dice.pick([0x2000, 0x2001, 0x0001, 0x1fff, 0x8000]),
           })
           : this.#fragment();
       case 2:
-        return this.#chance(2)
-          ? buildTcp({ ...this.#host(), dstMac: this.#pick(MACS) })
-          : buildTcp({ ...this.#host(), srcMac: this.#pick(MACS) });
+        return this.#dice.chance(2)
+          ? buildTcp({ ...this.#host(), dstMac: this.#dice.pick(MACS) })
+          : buildTcp({ ...this.#host(), srcMac: this.#dice.pick(MACS) });
       default:
         return frame;
     }
@@ -286,90 +297,64 @@ export class Fuzzer {
    * number.
    */
   #fragment(): Uint8Array<ArrayBuffer> {
-    const id = this.#below(4);
+    const id = this.#dice.below(4);
     const ping = buildIcmp({ ...from(CLIENT), id, payload: new Uint8Array(200 + id), fragment: 0 });
-    return this.#pick(cut(ping, 96));
+    return this.#dice.pick(cut(ping, 96));
   }
 
   /** Belongs to no connection, or to a port that cannot be. */
   #stray(): Uint8Array<ArrayBuffer> {
     return buildTcp({
       ...this.#host(),
-      flags: this.#pick(TCP_FLAGS),
-      srcPort: this.#pick([0, 1, 1023, 40_000, 65_535]),
-      dstPort: this.#pick([0, 80, 2000, 65_535]),
+      flags: this.#dice.pick(TCP_FLAGS),
+      srcPort: this.#dice.pick([0, 1, 1023, 40_000, 65_535]),
+      dstPort: this.#dice.pick([0, 80, 2000, 65_535]),
     });
   }
 
   #client(): Partial<Ip> {
-    return from(this.#pick(CLIENTS));
+    return from(this.#dice.pick(CLIENTS));
   }
 
   #host(): Partial<Ip> {
-    return from(this.#pick([...CLIENTS, ...BACKENDS, ...BACKENDS]));
+    return from(this.#dice.pick([...CLIENTS, ...BACKENDS, ...BACKENDS]));
   }
 
   // Mutations
 
   #mutate(frame: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-    if (frame.length === 0) return frame;
-    const at = this.#below(frame.length);
-    const view = new DataView(frame.buffer, frame.byteOffset, frame.length);
-    switch (this.#below(10)) {
-      case 0:
-      case 1:
-        frame[at]! ^= 1 << this.#below(8);
-        return frame;
-      case 2:
-        frame[at] = this.#below(256);
-        return frame;
-      case 3:
-        if (at + 2 <= frame.length) view.setUint16(at & ~1, this.#pick(EDGE_WORDS));
-        return frame;
-      case 4:
-        return frame.slice(0, at);
-      case 5: {
-        const longer = new Uint8Array(frame.length + 1 + this.#below(60));
-        longer.set(frame);
-        for (let i = frame.length; i < longer.length; i++) longer[i] = this.#below(256);
-        return longer;
-      }
-      case 6:
-        frame.copyWithin(at, this.#below(frame.length), frame.length);
-        return frame;
-      default:
-        if (frame.length >= L4 + 20) this.#mutateField(view);
-        return frame;
-    }
+    return this.#dice.mutate(frame, (view) => {
+      if (view.byteLength >= L4 + 20) this.#mutateField(view);
+    });
   }
 
   /** Changes a header field to something that is nearly right, or just wrong. */
   #mutateField(view: DataView): void {
-    switch (this.#below(12)) {
+    switch (this.#dice.below(12)) {
       case 0:
-        return view.setUint8(IP, this.#pick([0x40, 0x44, 0x46, 0x4f, 0x55, 0x65]));
+        return view.setUint8(IP, this.#dice.pick([0x40, 0x44, 0x46, 0x4f, 0x55, 0x65]));
       case 1:
-        return view.setUint16(IP + 2, view.getUint16(IP + 2) + this.#below(9) - 4);
+        return view.setUint16(IP + 2, view.getUint16(IP + 2) + this.#dice.below(9) - 4);
       case 2:
-        return view.setUint16(IP + 2, this.#pick([0, 19, 20, 21, 24, 28, 40, 0xffff]));
+        return view.setUint16(IP + 2, this.#dice.pick([0, 19, 20, 21, 24, 28, 40, 0xffff]));
       case 3:
-        return view.setUint16(IP + 6, this.#pick(EDGE_WORDS));
+        return view.setUint16(IP + 6, this.#dice.pick(EDGE_WORDS));
       case 4:
-        return view.setUint8(IP + 8, this.#below(3));
+        return view.setUint8(IP + 8, this.#dice.below(3));
       case 5:
-        return view.setUint8(IP + 9, this.#pick([1, 6, 17]));
+        return view.setUint8(IP + 9, this.#dice.pick([1, 6, 17]));
       case 6:
-        return view.setUint16(L4 + 2 * this.#below(2), this.#pick([0, 80, 2000]));
+        return view.setUint16(L4 + 2 * this.#dice.below(2), this.#dice.pick([0, 80, 2000]));
       case 7:
-        return view.setUint8(L4 + 12, this.#below(256));
+        return view.setUint8(L4 + 12, this.#dice.below(256));
       case 8:
-        return view.setUint8(L4 + 13, this.#below(256));
+        return view.setUint8(L4 + 13, this.#dice.below(256));
       case 9:
-        return view.setUint16(L4 + 4, this.#pick([0, 7, 8, 9, 0xffff]));
+        return view.setUint16(L4 + 4, this.#dice.pick([0, 7, 8, 9, 0xffff]));
       case 10:
-        return view.setUint8(L4, this.#below(20));
+        return view.setUint8(L4, this.#dice.below(20));
       default:
-        this.#pick(ADDRESSES).split(".").forEach((octet, i) =>
+        this.#dice.pick(ADDRESSES).split(".").forEach((octet, i) =>
           view.setUint8(IP + (this.#opening === null ? 12 : 16) + i, Number(octet))
         );
     }
@@ -383,26 +368,8 @@ export class Fuzzer {
     const l4 = IP + headerBytes;
     const end = Math.min(frame.length, IP + view.getUint16(IP + 2));
     if (l4 > frame.length) return;
-    if (!this.#chance(4)) repairTransport(frame, view, l4, end);
-    if (!this.#chance(6)) repairHeader(frame, view, l4);
-  }
-
-  // Choices
-
-  #below(count: number): number {
-    return below(this.#random, count);
-  }
-
-  #chance(oneIn: number): boolean {
-    return this.#below(oneIn) === 0;
-  }
-
-  #pick<T>(values: readonly T[]): T {
-    return values[this.#below(values.length)]!;
-  }
-
-  #bytes(max: number): Uint8Array {
-    return new Uint8Array(this.#below(max + 1)).map(() => this.#below(256));
+    if (!this.#dice.chance(4)) repairTransport(frame, view, l4, end);
+    if (!this.#dice.chance(6)) repairHeader(frame, view, l4);
   }
 }
 

@@ -27,32 +27,50 @@ export function twinOfNetwork(text: string): string {
 }
 
 /**
- * The flags of a run in both families: those with addresses of IPv4 get their twins, and `--ipv6`
- * stands beside `--ipv4`, which is 192.168.0.100/24 unless told.
+ * The flags of a run in both families: `--ipv6` stands beside `--ipv4`, which is 192.168.0.100/24
+ * unless told, and each other flag with addresses has their twins, too.
  */
 export function twinOptions(options: readonly string[]): string[] {
-  const isTold = options.some((option) => option.startsWith("--ipv4="));
-  const all = isTold ? options : ["--ipv4=192.168.0.100/24", ...options];
-  return all.flatMap((option) => {
-    const [name, value = ""] = option.split("=");
-    switch (name) {
-      case "--ipv4":
-      case "--ipv4-b":
-        return [option, `${name.replace("4", "6")}=${twinOfNetwork(value)}`];
-      case "--dst-addrs":
-        return [`${option},${value.split(",").map(twinOf).join(",")}`];
-      case "--gateway":
-      case "--gateway-b":
-        return [option, `${name}=${twinOf(value)}`];
-      case "--route":
-      case "--route-b": {
-        const [network, gateway] = value.split(",");
-        return [option, `${name}=${twinOfNetwork(network!)},${twinOf(gateway!)}`];
-      }
-      default:
-        return [option];
-    }
+  return withOwn(options).flatMap((option) => {
+    const twin = twinOption(option);
+    if (twin === null) return [option];
+    const [name, value] = twin.split("=");
+    return name === "--dst-addrs" ? [`${option},${value}`] : [option, twin];
   });
+}
+
+/** The flags of a run whose backends and routes are all of IPv6. */
+export function onlyTwins(options: readonly string[]): string[] {
+  return withOwn(options).flatMap((option) => {
+    const twin = twinOption(option) ?? option;
+    return option.startsWith("--ipv4") ? [option, twin] : [twin];
+  });
+}
+
+function withOwn(options: readonly string[]): readonly string[] {
+  const isTold = options.some((option) => option.startsWith("--ipv4="));
+  return isTold ? options : ["--ipv4=192.168.0.100/24", ...options];
+}
+
+/** Null if there is no address in it. */
+function twinOption(option: string): string | null {
+  const [name = "", value = ""] = option.split("=");
+  const [first = "", second = ""] = value.split(",");
+  switch (name) {
+    case "--ipv4":
+    case "--ipv4-b":
+      return `${name.replace("4", "6")}=${twinOfNetwork(value)}`;
+    case "--dst-addrs":
+      return `${name}=${value.split(",").map(twinOf).join(",")}`;
+    case "--gateway":
+    case "--gateway-b":
+      return `${name}=${twinOf(value)}`;
+    case "--route":
+    case "--route-b":
+      return `${name}=${twinOfNetwork(first)},${twinOf(second)}`;
+    default:
+      return null;
+  }
 }
 
 /** Gives every host of the lab its twins, on interfaces that have an address of IPv4. */

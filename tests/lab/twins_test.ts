@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { labTests } from "./suite.ts";
 import { routed } from "./topology.ts";
-import { addTwins, twinOf, twinOfNetwork, twinOptions } from "./twins.ts";
+import { addTwins, onlyTwins, twinOf, twinOfNetwork, twinOptions } from "./twins.ts";
 
 Deno.test("twins are canonical, and a network's is a network", () => {
   const addresses = ["192.168.0.100", "10.0.0.253", "10.1.2.2", "172.16.0.2"];
@@ -25,6 +25,14 @@ Deno.test("twinOptions give each flag with an address its twin", () => {
     ...["--gateway=192.168.0.253", "--gateway=2001:db8:c0a8::fd"],
     ...["--route=10.1.0.0/16,10.0.0.253", "--route=2001:db8:a01::/48,2001:db8:a00::fd"],
     "--trace=off",
+  ]);
+});
+
+Deno.test("onlyTwins leave no address of IPv4 but the proxy's own", () => {
+  const options = ["--net=tap100", "--dst-addrs=192.168.0.1", "--gateway=192.168.0.253"];
+  assert.deepEqual(onlyTwins(options), [
+    ...["--ipv4=192.168.0.100/24", "--ipv6=2001:db8:c0a8::64/64", "--net=tap100"],
+    ...["--dst-addrs=2001:db8:c0a8::1", "--gateway=2001:db8:c0a8::fd"],
   ]);
 });
 

@@ -10,7 +10,12 @@
  *     192.168.0.254 client ─── proxy ─── 10.0.0.1, .2, .3 backends    two-sided, the proxy there:
  *                                                                     10.0.0.100, 02:00:00:00:02:00
  *
- * A host's MAC address is 02:00:00:00:00 and its last octet. Frames are those of `frames.ts`.
+ * With `ipv6` each of them has another address beside that one: 2001:db8::fe the client, ::1 to ::3
+ * of that network the backends, and ::64 the proxy. Two-sided the backends are 2001:db8:b::1 to
+ * ::3, and the proxy there is 2001:db8:b::64.
+ *
+ * A host's MAC address is 02:00:00:00:00 and its address's last octet. Frames are those of
+ * `frames.ts` and `frames6.ts`.
  */
 import assert from "node:assert/strict";
 import { Appliance } from "../../src/datapath/appliance.ts";
@@ -32,14 +37,19 @@ import { builtIn } from "../../src/policy/language/built_in.ts";
 import type { Evaluate } from "../../src/policy/engine/environment.ts";
 import type { Plan } from "../../src/policy/engine/plan.ts";
 import { parseHealth } from "../../src/policy/notation/parse_health.ts";
-import { parseAddress } from "../../src/wire/address.ts";
+import { parseHostAddress } from "../../src/wire/host_address.ts";
 import {
   BACKENDS,
+  BACKENDS6,
+  BACKENDS6_B,
   BACKENDS_B,
   gatewayOf,
+  ipv6Config,
   LINK_B,
   linkConfig,
   PROXY,
+  PROXY6,
+  PROXY6_B,
   PROXY_B,
   PROXY_B_MAC,
   PROXY_MAC,
@@ -47,13 +57,41 @@ import {
   testConfig,
 } from "./config.ts";
 import { type Arp, buildArp, readArp, readEthernet } from "./frames.ts";
+import {
+  address6Bytes,
+  buildAdvertisement,
+  buildSolicitation,
+  isLinkMessage,
+  type Neighbor6,
+  readIcmp6,
+  readNeighbor,
+} from "./frames6.ts";
 
-export { BACKENDS, BACKENDS_B, PROXY, PROXY_B, PROXY_B_MAC, PROXY_MAC };
+export {
+  BACKENDS,
+  BACKENDS6,
+  BACKENDS6_B,
+  BACKENDS_B,
+  PROXY,
+  PROXY6,
+  PROXY6_B,
+  PROXY_B,
+  PROXY_B_MAC,
+  PROXY_MAC,
+};
 export const CLIENT = "192.168.0.254";
+export const CLIENT6 = "2001:db8::fe";
 
 export interface WorldOptions {
   /** An interface on each side. */
   readonly twoSided?: boolean;
+  /**
+   * The hosts have addresses of both families, and backends of both take connections, unless
+   * `backends` are told.
+   */
+  readonly ipv6?: boolean;
+  /** `2001:db8:f::/48 via 2001:db8::fd`, on side A. */
+  readonly routes6?: readonly string[];
   /** Side B's, if it is not the usual one. */
   readonly linkB?: LinkConfig;
   /** Of the proxy's address on side A. */
@@ -97,12 +135,16 @@ export class World {
   /** Log lines with their level in front, e.g. `info: backend 192.168.0.1 is at 02:…`. */
   readonly log: string[] = [];
   readonly backends: readonly string[];
+  readonly #isIpv6On: boolean;
   readonly #console: MemoryConsole = new MemoryConsole();
 
   constructor(options: WorldOptions = {}) {
     const trace = options.trace ?? "off";
-    const { twoSided = false, mtus = [1500, 1500] } = options;
-    this.backends = options.backends ?? (twoSided ? BACKENDS_B : BACKENDS);
+    const { twoSided = false, ipv6 = false, mtus = [1500, 1500] } = options;
+    const backends = twoSided ? BACKENDS_B : BACKENDS;
+    const backends6 = twoSided ? BACKENDS6_B : BACKENDS6;
+    this.backends = options.backends ?? (ipv6 ? [...backends, ...backends6] : backends);
+    this.#isIpv6On = ipv6;
     this.devices = mtus.slice(0, twoSided ? 2 : 1).map((mtu) => new MemoryDevice(mtu));
     this.clock = new ManualClock(options.startMs ?? 1_000_000);
     const linkA = linkConfig({
@@ -111,10 +153,12 @@ export class World {
         ...(options.gateway === undefined ? [] : [gatewayOf(options.gateway)]),
         ...(options.routes ?? []).map(routeOf),
       ],
+      ipv6: ipv6 ? ipv6Config(PROXY6, options.routes6) : null,
     });
+    const linkB = options.linkB ?? { ...LINK_B, ipv6: ipv6 ? ipv6Config(PROXY6_B) : null };
     const config = testConfig({
-      links: twoSided ? [linkA, options.linkB ?? LINK_B] : [linkA],
-      dstAddrs: this.backends.map(parseAddress),
+      links: twoSided ? [linkA, linkB] : [linkA],
+      dstAddrs: this.backends.map(parseHostAddress),
       ...(options.check === undefined ? {} : { health: parseHealth(options.check) }),
       ports: options.ports ?? { first: 1024, last: 65_535 },
       maxConn: options.maxConn ?? 1000,
@@ -162,9 +206,20 @@ export class World {
   static settled(options: WorldOptions = {}): World {
     const world = new World(options);
     world.poll();
+    if (world.#isIpv6On) world.#meetNeighbors();
     for (const host of [...world.backends, CLIENT]) world.answer(host);
+    if (world.#isIpv6On) world.send(buildSolicitation({ target: PROXY6 }));
     world.advance(5000);
     return world;
+  }
+
+  /** While the proxy makes sure that its addresses are free, backends answer what it asks. */
+  #meetNeighbors(): void {
+    for (let ms = 0; ms < 5000; ms += 100) {
+      for (const { type, target } of neighborsOf(this.advance(100))) {
+        if (type === 135 && this.backends.includes(target)) this.answer(target);
+      }
+    }
   }
 
   /** Delivers the frames, all at the present time, and returns what the proxy sends. */
@@ -204,9 +259,9 @@ export class World {
     return sent;
   }
 
-  /** A host's ARP reply to the proxy; returns what the proxy sends upon it. */
+  /** A host's ARP reply or advertisement to the proxy; returns what the proxy sends upon it. */
   answer(host: string, mac: string = macOf(host)): Uint8Array<ArrayBuffer>[] {
-    return this.send(arpReply(host, mac));
+    return this.send(isAddress6(host) ? advertisement(host, mac) : arpReply(host, mac));
   }
 
   /** How often each reason has dropped a PDU, those above 0. */
@@ -229,7 +284,12 @@ export class World {
 }
 
 export function macOf(host: string): string {
-  return `02:00:00:00:00:${Number(host.split(".")[3]).toString(16).padStart(2, "0")}`;
+  const last = isAddress6(host) ? address6Bytes(host)[15]! : Number(host.split(".")[3]);
+  return `02:00:00:00:00:${last.toString(16).padStart(2, "0")}`;
+}
+
+function isAddress6(host: string): boolean {
+  return host.includes(":");
 }
 
 /** Fields of a frame from the backend to the proxy. */
@@ -241,7 +301,16 @@ export function from(host: string): { src: string; srcMac: string } {
 export function fromB(
   host: string,
 ): { src: string; srcMac: string; dst: string; dstMac: string } {
-  return { ...from(host), dst: PROXY_B, dstMac: PROXY_B_MAC };
+  const dst = isAddress6(host) ? PROXY6_B : PROXY_B;
+  return { ...from(host), dst, dstMac: PROXY_B_MAC };
+}
+
+/** The host's answer to the proxy's solicitation, on the side where it is. */
+export function advertisement(host: string, mac: string = macOf(host)): Uint8Array<ArrayBuffer> {
+  const [dst, dstMac] = host.startsWith("2001:db8:b:")
+    ? [PROXY6_B, PROXY_B_MAC]
+    : [PROXY6, PROXY_MAC];
+  return buildAdvertisement({ src: host, srcMac: mac, dst, dstMac });
 }
 
 /** The host's reply to the proxy's ARP request, on the side where it is. */
@@ -266,9 +335,17 @@ export function arpsOf(frames: readonly Uint8Array[]): Arp[] {
   return frames.filter(isArp).map(readArp);
 }
 
-/** The other frames. */
+/** The solicitations and advertisements among the frames. */
+export function neighborsOf(frames: readonly Uint8Array[]): Neighbor6[] {
+  return frames.filter((frame) =>
+    isLinkMessage(frame) && [135, 136].includes(readIcmp6(frame).type)
+  )
+    .map(readNeighbor);
+}
+
+/** The other frames: neither ARP nor any message of IPv6 that stays on the link. */
 export function packetsOf(frames: readonly Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer>[] {
-  return frames.filter((frame) => !isArp(frame));
+  return frames.filter((frame) => !isArp(frame) && !isLinkMessage(frame));
 }
 
 /** Shows nothing, but might at any time: so every PDU must be one that could be shown. */
