@@ -3,6 +3,9 @@
  * belongs to it (`FlowTable.copyOut`). LAST_SEEN is how many milliseconds it has been idle, OPENED
  * its age, and MEMBER its member's place among those of the file.
  *
+ * Over IPv6 eight words follow: the client's address, and the one that it asked for. Keys are this
+ * run's alone, so tuples have only ports, and KEEPS_CLIENT where the member knows the client.
+ *
  * Whoever writes such a file could redirect connections, so a record is accepted only if this run
  * could have made it itself: it must be between a host and one of the proxy's addresses, and
  * between a port of the range and a configured backend, in a state that its protocol has.
@@ -39,12 +42,24 @@ import {
 import { ABORTED, hasBeenOpen, SYN_SENT } from "../flow/tcp_state.ts";
 import { areOffers } from "../flow/tcp_offers.ts";
 import { MAX_WIN, MOST_WINDOW, WORDS_PER_SIDE } from "../flow/tcp_window.ts";
+import { type FlowTable, SIDE_A, SIDE_B } from "../flow/table.ts";
 import { isHost, type OwnAddress } from "../stack/admit.ts";
-import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
+import { isHost6 } from "../stack/admit6.ts";
+import { ADDRESS6_WORDS, isSameAddress6 } from "../wire/address6.ts";
+import { wordsOf } from "../wire/host_address.ts";
+import { isIcmp, isIpv6, isTcp, isUdp } from "../wire/pdu.ts";
 import type { Config } from "./config.ts";
 
 /** A connection's age. */
 const AGE = ENTRY_WORDS + OPENED;
+
+/** Words of a record over IPv6, and where its addresses are. */
+const CLIENT6 = SAVED_WORDS;
+const ASKED6: number = CLIENT6 + ADDRESS6_WORDS;
+export const SAVED6_WORDS: number = ASKED6 + ADDRESS6_WORDS;
+
+/** In place of the key that side B has for the client: the client's own; else 0. */
+const KEEPS_CLIENT = 1;
 
 /** Longest idle time that is noted, beyond any timeout. */
 const MOST_IDLE_MS = 0x7fff_ffff;
@@ -70,16 +85,33 @@ export interface Rules extends Pick<Config, "ports" | "preserveSource"> {
   readonly members: readonly (Member | null)[];
 }
 
+/** Records by family. */
+export interface Records {
+  /** SAVED_WORDS each. */
+  readonly over4: Int32Array<ArrayBuffer>;
+  /** SAVED6_WORDS each. */
+  readonly over6: Int32Array<ArrayBuffer>;
+}
+
 /** The records of all connections; `placeOf` gives a member's place by its number. */
 export function saveConnections(
   connections: Connections,
   placeOf: Readonly<Int32Array>,
   nowMs: number,
-): Int32Array<ArrayBuffer> {
+): Records {
   const { table } = connections;
-  const records = new Int32Array(SAVED_WORDS * table.count);
-  let at = 0;
+  let count6 = 0;
+  if (table.whole !== null) {
+    for (const entry of table) if (isIpv6(table.protocol(entry))) count6++;
+  }
+  const over4 = new Int32Array(SAVED_WORDS * (table.count - count6));
+  const over6 = new Int32Array(SAVED6_WORDS * count6);
+  let at4 = 0;
+  let at6 = 0;
   for (const entry of connections) {
+    const isOver6 = isIpv6(table.protocol(entry));
+    const records = isOver6 ? over6 : over4;
+    const at = isOver6 ? at6 : at4;
     table.copyOut(entry, records, at);
     records[at + LAST_SEEN] = Math.max(0, table.idleMs(entry, nowMs));
     records[at + AGE] = connections.ageMs(entry, nowMs);
@@ -88,105 +120,193 @@ export function saveConnections(
       const window = at + DATA + side + MAX_WIN; // negative: from a file before
       records[window] = Math.abs(records[window]!);
     }
-    at += SAVED_WORDS;
+    if (isOver6) {
+      saveAddresses(table, entry, records, at);
+      at6 += SAVED6_WORDS;
+    } else {
+      at4 += SAVED_WORDS;
+    }
   }
-  return records;
+  return { over4, over6 };
 }
 
-/** Takes up the connections of `records`, which were saved `agoMs` ago. `records` is changed. */
+/** Instead of keys. */
+function saveAddresses(table: FlowTable, entry: number, records: Int32Array, at: number): void {
+  const whole = table.whole!;
+  const keepsClient = table.hasSideB(entry) && table.dst(entry, SIDE_B) !== whole.ownKey;
+  for (const tuple of [at, at + TUPLE_WORDS]) records.fill(0, tuple + SRC, tuple + PORTS);
+  records[at + TUPLE_WORDS + DST] = keepsClient ? KEEPS_CLIENT : 0;
+  whole.copySource((entry << 1) | SIDE_A, records, at + CLIENT6);
+  whole.copyDestination((entry << 1) | SIDE_A, records, at + ASKED6);
+}
+
+/** Takes up the connections of `records`, which were saved `agoMs` ago. They are changed. */
 export function resumeConnections(
   connections: Connections,
-  records: Int32Array<ArrayBuffer>,
+  { over4, over6 }: Records,
   rules: Rules,
   agoMs: number,
   nowMs: number,
 ): ResumedConnections {
   const became = { resumed: 0, expired: 0, withoutRoom: 0, invalid: 0 };
-  for (let at = 0; at < records.length; at += SAVED_WORDS) {
-    if (!isPossible(records, at, rules) || isKnown(connections, records, at)) {
-      became.invalid++;
-      continue;
-    }
+  const resume = (records: Int32Array<ArrayBuffer>, at: number) => {
     records[at + LAST_SEEN] = Math.min(records[at + LAST_SEEN]! + agoMs, MOST_IDLE_MS);
     records[at + AGE]! += agoMs;
     records[at + MEMBER] = rules.members[records[at + MEMBER]!]?.index ?? 0;
     const outcome = connections.resume(records, at, nowMs);
     if (outcome === "no room") became.withoutRoom++;
     else became[outcome]++;
+  };
+  const { whole } = connections.table;
+  const own = rules.own.at(-1)!.address;
+  for (let at = 0; at < over4.length; at += SAVED_WORDS) {
+    const isRight = !isIpv6(protocolOf(over4, at)) && hasAddresses(over4, at, rules) &&
+      isPossible(over4, at, rules, own) && !isKnown(connections.table, over4, at);
+    if (isRight) resume(over4, at);
+    else became.invalid++;
+  }
+  for (let at = 0; at < over6.length; at += SAVED6_WORDS) {
+    const tuples = addresses6Of(connections, over6, at, rules);
+    const isRight = tuples !== null && isPossible(over6, at, rules, whole!.ownKey) &&
+      !isKnown6(connections.table, over6, at, tuples);
+    if (isRight) resume(over6, at);
+    else became.invalid++;
   }
   return became;
 }
 
+function protocolOf(words: Readonly<Int32Array>, at: number): number {
+  return words[at + META]! & PROTOCOL_MASK;
+}
+
 /** True if one of the connection's tuples is in the table, or both are the same. */
-function isKnown(
-  { table }: Connections,
-  words: Readonly<Int32Array>,
-  at: number,
-): boolean {
-  const meta = words[at + META]!;
+function isKnown(table: FlowTable, words: Readonly<Int32Array>, at: number): boolean {
   const b = at + TUPLE_WORDS;
   const has = (tuple: number): boolean =>
     table.find(
-      meta & PROTOCOL_MASK,
+      protocolOf(words, at),
       words[tuple + SRC]!,
       words[tuple + DST]!,
       words[tuple + PORTS]!,
     ) >= 0;
   if (has(at)) return true;
-  if ((meta & ONE_TUPLE) !== 0) return false;
+  if ((words[at + META]! & ONE_TUPLE) !== 0) return false;
   const areSame = words[at + SRC] === words[b + SRC] && words[at + DST] === words[b + DST] &&
     words[at + PORTS] === words[b + PORTS];
   return areSame || has(b);
 }
 
-/** True if the connection is one that this run could have made. */
-function isPossible(words: Readonly<Int32Array>, at: number, rules: Rules): boolean {
-  const meta = words[at + META]!;
-  const protocol = meta & PROTOCOL_MASK;
-  const state = (meta >>> STATE_SHIFT) & STATE_MASK;
+/** The same over IPv6. */
+function isKnown6(
+  table: FlowTable,
+  words: Readonly<Int32Array>,
+  at: number,
+  tuples: readonly Int32Array[],
+): boolean {
+  const [a, b] = tuples;
+  const areSame = b !== undefined && words[at + PORTS] === words[at + TUPLE_WORDS + PORTS] &&
+    a!.every((word, i) => word === b[i]);
+  return areSame || tuples.some((addresses, side) => {
+    const tuple = at + side * TUPLE_WORDS;
+    const [src, dst, ports] = [SRC, DST, PORTS].map((word) => words[tuple + word]!);
+    return table.find6(protocolOf(words, at), src!, dst!, ports!, addresses) >= 0;
+  });
+}
+
+/** True if it is between a host and one of the proxy's addresses. */
+function hasAddresses(words: Readonly<Int32Array>, at: number, { own: all }: Rules): boolean {
   const src = words[at + SRC]!;
-  const own = rules.own.find(({ address }) => address === words[at + DST]);
-  if (own === undefined || !isHost(src, own.subnet)) return false;
-  if (protocol === 0 || rules.own.some(({ address }) => address === src)) return false;
-  if (words[at + LAST_SEEN]! < 0) return false;
+  const own = all.find(({ address }) => address === words[at + DST]);
+  return own !== undefined && isHost(src, own.subnet) &&
+    !all.some(({ address }) => address === src);
+}
+
+/**
+ * Gives the tuples of a record of IPv6 their keys. Returns the addresses of each, eight words;
+ * null: no such connection can be.
+ */
+function addresses6Of(
+  { ipv6, table }: Connections,
+  words: Int32Array<ArrayBuffer>,
+  at: number,
+  { members }: Rules,
+): readonly Int32Array[] | null {
+  if (ipv6 === null || !isIpv6(protocolOf(words, at))) return null;
+  const { digest, own } = ipv6;
+  const a = words.slice(at + CLIENT6, at + SAVED6_WORDS);
+  const isOwn = (place: number) =>
+    Array.from({ length: own.length / ADDRESS6_WORDS }, (_, i) => ADDRESS6_WORDS * i)
+      .some((other) => isSameAddress6(a, place, own, other));
+  if (!isHost6(a, 0) || isOwn(0) || !isOwn(ADDRESS6_WORDS)) return null;
+  const clientKey = digest.ofWords(a, 0);
+  words[at + SRC] = clientKey;
+  words[at + DST] = digest.ofWords(a, ADDRESS6_WORDS);
+  if ((words[at + META]! & ONE_TUPLE) !== 0) return [a];
+  const member = members[words[at + MEMBER]!] ?? null;
+  if (member === null || typeof member.address !== "bigint") return null;
+  const side = at + TUPLE_WORDS;
+  const keepsClient = words[side + DST] === KEEPS_CLIENT;
+  if (!keepsClient && words[side + DST] !== 0) return null;
+  words[side + SRC] = member.key;
+  words[side + DST] = keepsClient ? clientKey : table.whole!.ownKey;
+  const destination = keepsClient ? a : own;
+  return [a, Int32Array.of(...wordsOf(member.address), ...destination.subarray(0, ADDRESS6_WORDS))];
+}
+
+/**
+ * True if the connection is one that this run could have made; of its addresses that is known.
+ * `ownKey` is that of the one with which forwarded packets leave.
+ */
+function isPossible(
+  words: Readonly<Int32Array>,
+  at: number,
+  rules: Rules,
+  ownKey: number,
+): boolean {
+  const protocol = protocolOf(words, at);
+  const meta = words[at + META]!;
+  const state = (meta >>> STATE_SHIFT) & STATE_MASK;
+  if ((protocol & 0xff) === 0 || words[at + LAST_SEEN]! < 0) return false;
   if ((meta & ONE_TUPLE) !== 0) return state === ONE_SIDED_QUERY && isBare(words, at);
-  return arePortsPossible(protocol, words[at + PORTS]!) && isSideBPossible(words, at, rules) &&
-    (protocol === PROTOCOL_TCP
+  return arePortsPossible(protocol, words[at + PORTS]!) &&
+    isSideBPossible(words, at, rules, ownKey) &&
+    (isTcp(protocol)
       ? isTcpPossible(words, at, state)
       : isStateOf(protocol, state) && isBare(words, at));
 }
 
 function arePortsPossible(protocol: number, ports: number): boolean {
-  if (protocol === PROTOCOL_ICMP) return (ports & 0xffff) === 0; // an identifier, and nothing
-  return (ports & 0xffff) !== 0 && (protocol === PROTOCOL_UDP || ports >>> 16 !== 0);
+  if (isIcmp(protocol)) return (ports & 0xffff) === 0; // an identifier, and nothing
+  return (ports & 0xffff) !== 0 && (isUdp(protocol) || ports >>> 16 !== 0);
 }
 
 function isSideBPossible(
   words: Readonly<Int32Array>,
   at: number,
-  { own, members, ports, preserveSource, targetPorts }: Rules,
+  { members, ports, preserveSource, targetPorts }: Rules,
+  ownKey: number,
 ): boolean {
   const b = at + TUPLE_WORDS;
   const clientPort = words[at + PORTS]! >>> 16;
   const port = words[b + PORTS]! & 0xffff;
   const member = members[words[at + MEMBER]!] ?? null;
   if (member === null || member.key !== words[b + SRC]) return false;
-  const isQuery = (words[at + META]! & PROTOCOL_MASK) === PROTOCOL_ICMP;
+  const isQuery = isIcmp(protocolOf(words, at));
   const servicePort = words[at + PORTS]! & 0xffff;
   const backendPort = words[b + PORTS]! >>> 16;
   const isRightPort = backendPort === (isQuery ? 0 : member.port || servicePort) ||
     (!isQuery && member.port === 0 && targetPorts.get(member.pool)?.has(backendPort) === true);
   if (!isRightPort) return false;
-  return words[b + DST] === own.at(-1)!.address
+  return words[b + DST] === ownKey
     ? port >= ports.first && port <= ports.last
     : preserveSource && words[b + DST] === words[at + SRC] && port === clientPort;
 }
 
 function isStateOf(protocol: number, state: number): boolean {
-  if (protocol === PROTOCOL_UDP) {
+  if (isUdp(protocol)) {
     return state === UDP_NEW || state === UDP_ANSWERED || state === UDP_ONGOING;
   }
-  return protocol === PROTOCOL_ICMP && (state === QUERY_NEW || state === QUERY_ANSWERED);
+  return isIcmp(protocol) && (state === QUERY_NEW || state === QUERY_ANSWERED);
 }
 
 /**

@@ -1,12 +1,14 @@
 /**
  * A saved state: all that a restart would lose, as one file, whatever policy runs.
  *
- *     | MAGIC | LAYOUT | CHECKSUM | bytes of text | connections | neighbours | 0 |      32 bytes
+ *     | MAGIC | LAYOUT | CHECKSUM | bytes of text | connections | neighbours | of IPv6 |  32 bytes
  *     | text: JSON, what there is one of, and members; spaces up to a multiple of 4    |
  *     | connections: 80 bytes each, see `saved_connections.ts`                         |
  *     | neighbours: link, address, MAC address in two words, age in milliseconds       |
+ *     | connections over IPv6: 112 bytes each                                          |
  *
- * Words are little-endian. What is counted has its name there, so that a program which counts more
+ * LAYOUT is 2 where there is nothing of IPv6: then a program reads the file that knows none. Words
+ * are little-endian. What is counted has its name there, so that a program which counts more
  * reads the file, too; LAYOUT changes with everything else, numbers of states in
  * `flow/tcp_state.ts` and `flow/lifetimes.ts` included. No time is that of a clock but `savedMs`:
  * others are ages. A member is known by its pool, address and port: what was changed about it while
@@ -26,9 +28,11 @@ import type { Config } from "./config.ts";
 import type { Link } from "./link.ts";
 import { Count, type Metrics } from "./metrics.ts";
 import {
+  type Records,
   resumeConnections,
   type ResumedConnections,
   saveConnections,
+  SAVED6_WORDS,
 } from "./saved_connections.ts";
 import {
   areChanges,
@@ -44,6 +48,8 @@ import {
 
 const MAGIC = "treegate";
 export const LAYOUT = 2;
+/** With anything of IPv6. */
+export const LAYOUT6 = 3;
 
 const HEADER_BYTES = 32;
 /** Words of the header, after the magic. */
@@ -52,6 +58,8 @@ const CHECKSUM_WORD = 3;
 const TEXT_WORD = 4;
 const CONNECTIONS_WORD = 5;
 const NEIGHBORS_WORD = 6;
+/** Connections over IPv6. */
+const CONNECTIONS6_WORD = 7;
 
 const NEIGHBOR_WORDS = 5;
 /** How far the wall clock may have been set back meanwhile. */
@@ -62,7 +70,7 @@ const MOST_AGE_MS = 0x7fff_ffff;
 
 /** Largest file: a million connections, and as many neighbours on each side. */
 export const MAX_STATE_BYTES: number = HEADER_BYTES + MOST_TEXT_BYTES +
-  4 * 1_000_000 * (SAVED_WORDS + 2 * NEIGHBOR_WORDS);
+  4 * 1_000_000 * (SAVED6_WORDS + 2 * NEIGHBOR_WORDS);
 
 /** Where and when a state is saved or read. */
 export interface Moment {
@@ -86,7 +94,7 @@ export interface Stateful {
 /** A file that counts. */
 export interface SavedState {
   readonly text: Text;
-  readonly records: Int32Array<ArrayBuffer>;
+  readonly records: Records;
   readonly neighbors: Int32Array<ArrayBuffer>;
   /** How long ago it was saved. */
   readonly agoMs: number;
@@ -139,19 +147,23 @@ export function saveState(
   const textBytes = (encoded.length + 3) & ~3;
   const records = saveConnections(connections, placeOf, nowMs);
   const neighbors = saveNeighbors(links, nowMs);
-  const bytes = new Uint8Array(
-    HEADER_BYTES + textBytes + records.byteLength + 4 * neighbors.length,
-  );
+  const sections = [records.over4, neighbors, records.over6];
+  const sectionWords = sections.reduce((sum, { length }) => sum + length, 0);
+  const bytes = new Uint8Array(HEADER_BYTES + textBytes + 4 * sectionWords);
   const words = new Int32Array(bytes.buffer);
   new TextEncoder().encodeInto(MAGIC, bytes);
-  words[LAYOUT_WORD] = LAYOUT;
+  words[LAYOUT_WORD] = records.over6.length > 0 ? LAYOUT6 : LAYOUT;
   words[TEXT_WORD] = textBytes;
-  words[CONNECTIONS_WORD] = records.length / SAVED_WORDS;
+  words[CONNECTIONS_WORD] = records.over4.length / SAVED_WORDS;
   words[NEIGHBORS_WORD] = neighbors.length / NEIGHBOR_WORDS;
+  words[CONNECTIONS6_WORD] = records.over6.length / SAVED6_WORDS;
   bytes.fill(0x20, HEADER_BYTES, HEADER_BYTES + textBytes);
   bytes.set(encoded, HEADER_BYTES);
-  words.set(records, (HEADER_BYTES + textBytes) >> 2);
-  words.set(neighbors, words.length - neighbors.length);
+  let at = (HEADER_BYTES + textBytes) >> 2;
+  for (const section of sections) {
+    words.set(section, at);
+    at += section.length;
+  }
   words[CHECKSUM_WORD] = checksumOf(words);
   return bytes;
 }
@@ -205,11 +217,7 @@ export function resumeState(of: Stateful, saved: SavedState, nowMs: number): Res
 }
 
 /** The parts of a file that is whole. */
-function partsOf(bytes: Uint8Array<ArrayBuffer>): {
-  readonly text: Text;
-  readonly records: Int32Array<ArrayBuffer>;
-  readonly neighbors: Int32Array<ArrayBuffer>;
-} {
+function partsOf(bytes: Uint8Array<ArrayBuffer>): Omit<SavedState, "agoMs"> {
   const damaged = () => new Error("it is cut short or damaged");
   const magic = new TextEncoder().encode(MAGIC);
   if (!magic.every((byte, i) => bytes[i] === byte)) {
@@ -218,21 +226,26 @@ function partsOf(bytes: Uint8Array<ArrayBuffer>): {
   if (bytes.length < HEADER_BYTES || bytes.length % 4 !== 0) throw damaged();
   const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
   const layout = words[LAYOUT_WORD]!;
-  if (layout !== LAYOUT) throw new Error(`it has layout ${layout}, expected ${LAYOUT}`);
-  const textWords = words[TEXT_WORD]! / 4;
-  const recordWords = words[CONNECTIONS_WORD]! * SAVED_WORDS;
-  const neighborWords = words[NEIGHBORS_WORD]! * NEIGHBOR_WORDS;
-  const isSize = [textWords, recordWords, neighborWords].every((size) =>
-    Number.isInteger(size) && size >= 0
-  );
-  const start = HEADER_BYTES >> 2;
-  if (!isSize || start + textWords + recordWords + neighborWords !== words.length) throw damaged();
+  if (layout !== LAYOUT && layout !== LAYOUT6) {
+    throw new Error(`it has layout ${layout}, expected ${LAYOUT} or ${LAYOUT6}`);
+  }
+  const sizes = [
+    words[TEXT_WORD]! / 4,
+    words[CONNECTIONS_WORD]! * SAVED_WORDS,
+    words[NEIGHBORS_WORD]! * NEIGHBOR_WORDS,
+    words[CONNECTIONS6_WORD]! * SAVED6_WORDS,
+  ];
+  const areSizes = sizes.every((size) => Number.isInteger(size) && size >= 0);
+  const sum = sizes.reduce((sum, size) => sum + size, HEADER_BYTES >> 2);
+  if (!areSizes || sum !== words.length) throw damaged();
   if (checksumOf(words) !== words[CHECKSUM_WORD]) throw damaged();
-  if (4 * textWords > MOST_TEXT_BYTES) throw damaged();
-  const text = textOf(bytes.subarray(HEADER_BYTES, HEADER_BYTES + 4 * textWords));
+  const textBytes = words[TEXT_WORD]!;
+  if (textBytes > MOST_TEXT_BYTES) throw damaged();
+  const text = textOf(bytes.subarray(HEADER_BYTES, HEADER_BYTES + textBytes));
   if (text === null) throw damaged();
-  const records = words.subarray(start + textWords, start + textWords + recordWords);
-  return { text, records, neighbors: words.subarray(words.length - neighborWords) };
+  let at = (HEADER_BYTES + textBytes) >> 2;
+  const [over4, neighbors, over6] = sizes.slice(1).map((size) => words.subarray(at, at += size));
+  return { text, records: { over4: over4!, over6: over6! }, neighbors: neighbors! };
 }
 
 /** What the text says; null if it does not say what it must. */

@@ -198,6 +198,11 @@ export class Connections {
     this.#timeoutsMs.set(timeoutsMs(timeouts));
   }
 
+  /** Null: there is no IPv6. */
+  get ipv6(): Ipv6Options | null {
+    return this.#options.ipv6 ?? null;
+  }
+
   /** How many there are of each class, in the order of `eviction.ts`. */
   get classes(): Pick<EvictionClasses, "size"> {
     return this.#classes;

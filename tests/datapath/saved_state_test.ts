@@ -13,7 +13,7 @@ import {
   SRC,
   TUPLE_WORDS,
 } from "../../src/flow/entry.ts";
-import { checksumOf, LAYOUT, type Resumption } from "../../src/datapath/saved_state.ts";
+import { checksumOf, LAYOUT, LAYOUT6, type Resumption } from "../../src/datapath/saved_state.ts";
 import type { Policy } from "../../src/policy/language/ast.ts";
 import { parse } from "../../src/policy/notation/parse.ts";
 import { parseAddress } from "../../src/wire/address.ts";
@@ -280,9 +280,9 @@ const REFUSED: [string, () => Uint8Array<ArrayBuffer>, string][] = [
   }, DAMAGED],
   ["another layout", () => {
     const { bytes, words } = file();
-    words[LAYOUT_WORD] = LAYOUT + 1;
+    words[LAYOUT_WORD] = LAYOUT6 + 1;
     return sealed(bytes);
-  }, `it has layout ${LAYOUT + 1}, expected ${LAYOUT}`],
+  }, `it has layout ${LAYOUT6 + 1}, expected ${LAYOUT} or ${LAYOUT6}`],
   ["a count of connections that is not the file's", () => {
     const { bytes, words } = file();
     words[CONNECTIONS_WORD] = 0x7fffffff;
