@@ -16,7 +16,7 @@ import { below, type Random } from "../core/random.ts";
 import { rateOf, SourceBuckets } from "../core/source_buckets.ts";
 import { TokenBucket } from "../core/token_bucket.ts";
 import { sendReset } from "../stack/reset.ts";
-import type { Pdu } from "../wire/pdu.ts";
+import { isIpv6, type Pdu } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 import type { Link } from "./link.ts";
 
@@ -28,7 +28,7 @@ const PER_SECOND = 10_000;
 const AT_ONCE = 2000;
 const TO_ONE = rateOf(1000, 1000);
 
-/** Sources that are limited each for itself, at a time. */
+/** Sources that are limited each for itself, at a time: IPv4 addresses, and /64s of IPv6. */
 const MAX_BUCKETS = 1 << 15;
 
 /** What an RST costs is random and below this; one token on average. */
@@ -37,8 +37,9 @@ const COSTS = 3;
 export class Strays {
   readonly #random: Random;
   readonly #all: TokenBucket;
-  /** Made for the first stray. */
+  /** Made for the first stray of a family. */
   #buckets: SourceBuckets | null = null;
+  #buckets6: SourceBuckets | null = null;
 
   constructor(random: Random, nowMs: number) {
     this.#random = random;
@@ -48,10 +49,21 @@ export class Strays {
   /** Resets the sender of the segment, unless it was an RST or there were too many. */
   answer({ arena }: Link, pdu: Pdu, nowMs: number): void {
     if ((pdu.tcpFlags & tcp.RST) !== 0) return;
+    if (!this.#mayTell(pdu, nowMs)) return;
     const random = this.#random;
-    this.#buckets ??= new SourceBuckets({ keyWords: 1, maxBuckets: MAX_BUCKETS, random });
-    this.#buckets.key[0] = pdu.src;
-    if (!this.#buckets.take(TO_ONE, nowMs)) return;
     if (this.#all.take(nowMs, below(random, COSTS))) sendReset(arena, pdu, random);
+  }
+
+  #mayTell({ addresses, protocol, src }: Pdu, nowMs: number): boolean {
+    const random = this.#random;
+    if (!isIpv6(protocol)) {
+      this.#buckets ??= new SourceBuckets({ keyWords: 1, maxBuckets: MAX_BUCKETS, random });
+      this.#buckets.key[0] = src;
+      return this.#buckets.take(TO_ONE, nowMs);
+    }
+    this.#buckets6 ??= new SourceBuckets({ keyWords: 2, maxBuckets: MAX_BUCKETS, random });
+    this.#buckets6.key[0] = addresses[0]!;
+    this.#buckets6.key[1] = addresses[1]!;
+    return this.#buckets6.take(TO_ONE, nowMs);
   }
 }

@@ -1,6 +1,10 @@
 /** TCP segments of no connection: who is answered, how, and how often (RFC 9293 §3.10.7.1). */
 import assert from "node:assert/strict";
+import { SeededRandom } from "../../src/core/random.ts";
+import type { Link } from "../../src/datapath/link.ts";
+import { Strays } from "../../src/datapath/strays.ts";
 import { parse } from "../../src/policy/notation/parse.ts";
+import { parseAddress6 } from "../../src/wire/address6.ts";
 import {
   buildIcmp,
   buildTcp,
@@ -10,6 +14,7 @@ import {
   readTcp,
   type Tcp,
 } from "../support/frames.ts";
+import { buildTcp6 } from "../support/frames6.ts";
 import {
   BACKENDS,
   BACKENDS_B,
@@ -22,6 +27,7 @@ import {
   World,
   type WorldOptions,
 } from "../support/world.ts";
+import { decoded6 } from "../wire/place6.ts";
 
 const NUMBERS = { seq: 5000, ack: 77_000 };
 
@@ -197,4 +203,22 @@ Deno.test("strays: the console says what they are", async () => {
   await world.printed();
   world.send(buildTcp({ ...NUMBERS, flags: "A" }));
   assert.match(await world.printed(), /^Decision : Drop \(stray\)$/m);
+});
+
+Deno.test("strays: over IPv6 a /64 has one limit for all of its addresses", () => {
+  const strays = new Strays(new SeededRandom(1), 0);
+  const { arena, pdu } = decoded6(buildTcp6());
+  const told = (network: string, times: number): number => {
+    let count = 0;
+    for (let i = 0; i < times; i++) {
+      pdu.addresses.set(parseAddress6(`${network}::${i.toString(16)}`));
+      strays.answer({ arena } as Link, pdu, 0);
+      count += arena.txCount;
+      arena.sent();
+    }
+    return count;
+  };
+  assert.equal(told("2001:db8:0:1", 1500), 1000);
+  assert.equal(told("2001:db8:0:1", 10), 0);
+  assert.ok(told("2001:db8:0:2", 500) > 400);
 });
