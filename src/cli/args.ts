@@ -329,7 +329,7 @@ function withHelpCommand([word, ...rest]: readonly string[]): readonly string[] 
 
 /** Flags that only a device gives a meaning. */
 const OF_DEVICES = [
-  ...["net", "net-b", "host-ipv4", "host-ipv4-b", "offload", "spin"],
+  ...["net", "net-b", "host-ipv4", "host-ipv4-b", "host-ipv6", "host-ipv6-b", "offload", "spin"],
   ...["sandbox", "user", "include-dir"],
   ...["admin", "admin-host", "admin-insecure-bind"],
   ...["capture", "capture-options", "capture-dir"],

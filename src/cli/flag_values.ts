@@ -17,6 +17,8 @@ const SHAPE: Readonly<Record<string, string>> = {
   net: "--net=DEVICE, as in --net=tap100",
   "dst-addrs": "--dst-addrs=ADDR[,ADDR…], as in --dst-addrs=192.168.0.1,192.168.0.2",
   "ipv4-b": "--ipv4-b=ADDR/LEN, as in --ipv4-b=10.0.0.1/24",
+  "ipv6": "--ipv6=ADDR/LEN, as in --ipv6=2001:db8::64/64",
+  "ipv6-b": "--ipv6-b=ADDR/LEN, as in --ipv6-b=2001:db8:b::64/64",
   pcap: "--pcap=FILE, as in --pcap=in.pcap",
 };
 
@@ -32,8 +34,13 @@ export function read<T>(
     throw new FlagError(name, `Cannot use "${values[1]}" as second value: expected one`);
   }
   const text = values[0] ?? fallback;
-  if (text === null) throw new FlagError(name, `Required: expected ${SHAPE[name]}`);
+  if (text === null) throw required(name);
   return named(name, () => parse(text));
+}
+
+/** Says how a flag that is missing is written. */
+export function required(name: string): FlagError {
+  return new FlagError(name, `Required: expected ${SHAPE[name]}`);
 }
 
 export function readOptional<T>(flags: Flags, name: string, parse: (text: string) => T): T | null {

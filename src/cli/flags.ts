@@ -2,7 +2,7 @@
 import { DEFAULT_TIMEOUTS, type Timeouts } from "../flow/lifetimes.ts";
 import { MOST_RETRIES } from "../flow/retries.ts";
 import { parseHealth } from "../policy/notation/parse_health.ts";
-import { parseAddress } from "../wire/address.ts";
+import { parseHostAddress } from "../wire/host_address.ts";
 import { checkBackends } from "../datapath/address_rules.ts";
 import type { AdminConfig, Config, TapConfig, TraceMode } from "../datapath/config.ts";
 import { WHOLE_CAPTURE } from "../capture/options.ts";
@@ -72,7 +72,7 @@ export function readConfig(flags: Flags, nets: Nets, trace: TraceMode): Config {
   );
   const links = readLinks(flags, nets);
   const dstAddrs = read(flags, "dst-addrs", null, (text) => {
-    const parsed = text.split(",").map(parseAddress);
+    const parsed = text.split(",").map(parseHostAddress);
     checkBackends(parsed, links);
     return parsed;
   });

@@ -9,16 +9,23 @@ import {
   parseAddress,
   parseInterface,
   parseMac,
-  subnetOf,
 } from "../wire/address.ts";
+import {
+  formatHostSubnet,
+  type HostAddress,
+  type HostSubnet,
+  hostSubnetOf,
+  isIpv6,
+  parseHostAddress,
+  parseHostInterface,
+} from "../wire/host_address.ts";
 import { parsePredicate } from "../policy/notation/parse_one_predicate.ts";
-import type { Route } from "../stack/routes.ts";
 import { checkOwnAddress } from "../datapath/address_rules.ts";
 import { checkDeviceName } from "../device/device_name.ts";
 import type { LogFormat, LogLevel } from "../process/log.ts";
 import type { FastPathMode, SandboxMode, StrayMode, TraceMode } from "../datapath/config.ts";
 
-const DEFAULT_PREFIX = 24;
+const DEFAULT_PREFIX = { ipv4: 24, ipv6: 64 };
 export const DEFAULT_PORTS = "1024-65535";
 export const DEFAULT_MTU = "1500";
 export const LOG_LEVELS: readonly string[] = ["debug", "info", "warning", "error"];
@@ -31,25 +38,42 @@ export function parseDevice(text: string): string {
 }
 
 export function parseOwnAddress(text: string): { address: Address; prefixLength: number } {
-  const { address, prefixLength } = parseInterface(text, DEFAULT_PREFIX);
+  const { address, prefixLength } = parseInterface(text, DEFAULT_PREFIX.ipv4);
   checkOwnAddress(address, prefixLength);
   return { address, prefixLength };
 }
 
+export function parseOwnAddress6(text: string): { address: bigint; prefixLength: number } {
+  const { address, prefixLength } = parseHostInterface(text, DEFAULT_PREFIX);
+  if (!isIpv6(address)) {
+    throw new SyntaxError(`Cannot use "${text}": expected an IPv6 address, as in 2001:db8::64/64`);
+  }
+  checkOwnAddress(address, prefixLength);
+  return { address, prefixLength };
+}
+
+/** A route of either family. */
+export interface HostRoute {
+  readonly to: HostSubnet;
+  readonly nextHop: HostAddress;
+}
+
 /** `10.0.0.0/8,192.168.0.1`: a network, and the next hop towards it. */
-export function parseRoute(text: string): Route {
+export function parseRoute(text: string): HostRoute {
   const fail = `Cannot parse "${text}" as route`;
   const [network, nextHop, ...rest] = text.split(",");
   if (network === undefined || nextHop === undefined || rest.length > 0 || !network.includes("/")) {
     throw new SyntaxError(`${fail}: expected CIDR,ADDR, as in 10.0.0.0/8,192.168.0.1`);
   }
-  const { address, prefixLength } = parseInterface(network, 32);
-  const to = subnetOf(address, prefixLength);
+  const { address, prefixLength } = parseHostInterface(network);
+  const to = hostSubnetOf(address, prefixLength);
   if (to.network !== address) {
-    const meant = `${formatAddress(to.network)}/${prefixLength}`;
+    const meant = formatHostSubnet(to);
     throw new RangeError(`${fail}: host bits must be zero; did you mean "${meant}"?`);
   }
-  return { to, nextHop: parseAddress(nextHop) };
+  const route = { to, nextHop: parseHostAddress(nextHop) };
+  if (isIpv6(route.nextHop) === isIpv6(to.network)) return route;
+  throw new RangeError(`${fail}: expected network and next hop of one family`);
 }
 
 export function parseOwnMac(text: string): Mac {

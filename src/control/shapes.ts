@@ -91,7 +91,7 @@ export interface LinkShape {
   /** `a`, `b`, or `both`. */
   readonly side: string;
   readonly isUp: boolean;
-  /** The proxy's own address and its prefix, as in `192.168.0.100/24`. */
+  /** The proxy's own addresses and their prefixes, as in `192.168.0.100/24, 2001:db8::64/64`. */
   readonly address: string;
   readonly mac: string;
   /** In bytes. */

@@ -1,7 +1,7 @@
 /** From what the packet thread answers to the JSON that `shapes.ts` describes. */
 import { formatDecision } from "../console/summary.ts";
 import { Reason, reasonText } from "../core/reason.ts";
-import { type Config, sideOf } from "../datapath/config.ts";
+import { type Config, ownTexts, sideOf } from "../datapath/config.ts";
 import { formatPacket } from "../offline/packet_text.ts";
 import { formatAddress, formatMac } from "../wire/address.ts";
 import { formatEndpoint, formatHostAddress } from "../wire/host_address.ts";
@@ -40,7 +40,7 @@ export function statusOf(
     links: config.links.map((link, i): LinkShape => ({
       device: link.net,
       side: sideOf(config.links, link),
-      address: `${formatAddress(link.address)}/${link.prefixLength}`,
+      address: ownTexts(link).join(", "),
       mac: formatMac(link.mac),
       ...links[i]!,
     })),

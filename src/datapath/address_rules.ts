@@ -6,54 +6,66 @@
 import { MAX_MEMBERS } from "../flow/backends/backends.ts";
 import type { Policy } from "../policy/language/ast.ts";
 import {
-  formatSubnet,
   isBehind,
+  isOwn,
   type LinkConfig,
   type Links,
-  type Own,
-  routesOn,
+  prefixTo,
   sideB,
-  subnetOn,
+  subnetsFor,
 } from "./config.ts";
 import {
   type Address,
   BROADCAST_ADDRESS,
   directedBroadcast,
-  formatAddress,
-  inSubnet,
   isLoopback,
   isMulticast,
   isReserved,
   isThisNetwork,
   type Subnet,
-  subnetOf,
 } from "../wire/address.ts";
-import { formatHostAddress, type HostAddress, isIpv6 } from "../wire/host_address.ts";
+import { isLinkLocal, isMapped, isMulticast6 } from "../wire/address6.ts";
+import {
+  formatHostAddress,
+  formatHostSubnet,
+  type HostAddress,
+  type HostSubnet,
+  hostSubnetOf,
+  inHostSubnet,
+  isIpv6,
+  wordsOf,
+} from "../wire/host_address.ts";
 
 /** Throws RangeError unless a host on a subnet of `prefixLength` can have `address`. */
-export function checkOwnAddress(address: Address, prefixLength: number): void {
-  const fail = `Cannot use "${formatAddress(address)}/${prefixLength}" as own address`;
-  if (prefixLength === 32) {
+export function checkOwnAddress(address: HostAddress, prefixLength: number): void {
+  const fail = `Cannot use "${formatHostAddress(address)}/${prefixLength}" as own address`;
+  if (!isIpv6(address) && prefixLength === 32) {
     throw new RangeError(`${fail}: expected a prefix length of at most 31, /32 has no neighbours`);
   }
-  throwIfNoHost(fail, address, subnetOf(address, prefixLength));
+  throwIfNoHost(fail, address, [hostSubnetOf(address, prefixLength)]);
 }
 
 /**
- * Throws RangeError unless `nextHop` is another host in the subnet of one of `links`. `role` is
- * what it is to be, e.g. `gateway`.
+ * Throws RangeError unless `nextHop` is another host in the subnet of one of `links`, or has a
+ * link-local address. `role` is what it is to be, e.g. `gateway`.
  */
-export function checkNextHop(nextHop: Address, role: string, links: readonly Own[]): void {
-  const fail = `Cannot use "${formatAddress(nextHop)}" as ${role}`;
-  const subnets = links.map(subnetOn);
-  const subnet = subnets.find((one) => inSubnet(nextHop, one));
-  throwIfNoHost(fail, nextHop, subnet ?? subnets[0]!);
-  if (links.some(({ address }) => address === nextHop)) {
+export function checkNextHop(
+  nextHop: HostAddress,
+  role: string,
+  links: readonly LinkConfig[],
+): void {
+  const fail = `Cannot use "${formatHostAddress(nextHop)}" as ${role}`;
+  const subnets = links.flatMap((link) => subnetsFor(nextHop, link));
+  if (subnets.length === 0) throw new RangeError(`${fail}: expected an IPv4 address, or --ipv6`);
+  if (isIpv6(nextHop) && isLinkLocal(wordsOf(nextHop)[0]!)) return;
+  const subnet = subnets.find((one) => inHostSubnet(nextHop, one));
+  throwIfNoHost(fail, nextHop, [subnet ?? subnets[0]!]);
+  if (links.some((link) => isOwn(nextHop, link))) {
     throw new RangeError(`${fail}: expected another host, not the proxy`);
   }
   if (subnet === undefined) {
     throw new RangeError(
-      `${fail}: expected an address in ${subnets.map(formatSubnet).join(" or ")}`,
+      `${fail}: expected an address in ${subnets.map(formatHostSubnet).join(" or ")}`,
     );
   }
 }
@@ -89,19 +101,21 @@ export function checkPools(pools: Policy["pools"], links: Links): void {
 
 function backendCheck(links: Links): (backend: HostAddress, fail: string) => void {
   const link = sideB(links);
-  const subnet = subnetOn(link);
-  const routes = routesOn(link);
+  const suffix = links.length === 1 ? "" : "-b";
+  const subnets = { ipv4: subnetsFor(0, link), ipv6: subnetsFor(0n, link) };
   return (backend, fail) => {
-    if (isIpv6(backend)) throw new RangeError(`${fail}: expected an IPv4 address`);
-    throwIfNoHost(fail, backend, subnet);
-    if (links.some(({ address }) => address === backend)) {
+    if (isIpv6(backend) && link.ipv6 === null) {
+      throw new RangeError(`${fail}: expected an IPv4 address, or --ipv6${suffix} to reach it`);
+    }
+    const own = isIpv6(backend) ? subnets.ipv6 : subnets.ipv4;
+    throwIfNoHost(fail, backend, own);
+    if (links.some((one) => isOwn(backend, one))) {
       throw new RangeError(`${fail}: expected another host, not the proxy`);
     }
-    if (routes.nextHop(backend) === 0) {
-      const gateway = links.length === 1 ? "--gateway" : "--gateway-b";
+    if (prefixTo(backend, link) < 0) {
       throw new RangeError(
-        `${fail}: expected an address in ${formatSubnet(subnet)}, ` +
-          `or a ${gateway} or --route to reach it`,
+        `${fail}: expected an address in ${own.map(formatHostSubnet).join(" or ")}, ` +
+          `or a --gateway${suffix} or --route to reach it`,
       );
     }
     if (links.length === 2 && isBehind(backend, links, 0)) {
@@ -111,17 +125,25 @@ function backendCheck(links: Links): (backend: HostAddress, fail: string) => voi
 }
 
 /** Throws RangeError if a host could be on either side: the subnets must not overlap. */
-export function checkSubnets(a: LinkConfig, b: LinkConfig): void {
-  const [subnetA, subnetB] = [subnetOn(a), subnetOn(b)];
-  if (!inSubnet(a.address, subnetB) && !inSubnet(b.address, subnetA)) return;
-  throw new RangeError(
-    `Cannot use ${formatSubnet(subnetB)} on side B: expected another subnet than ` +
-      `${formatSubnet(subnetA)} on side A`,
-  );
+export function checkSubnets(
+  subnetsA: readonly HostSubnet[],
+  subnetsB: readonly HostSubnet[],
+): void {
+  for (const a of subnetsA) {
+    for (const b of subnetsB) {
+      if (!inHostSubnet(a.network, b) && !inHostSubnet(b.network, a)) continue;
+      throw new RangeError(
+        `Cannot use ${formatHostSubnet(b)} on side B: expected another subnet than ` +
+          `${formatHostSubnet(a)} on side A`,
+      );
+    }
+  }
 }
 
-function throwIfNoHost(fail: string, address: Address, subnet: Subnet): void {
-  const kind = nonHostKind(address, subnet);
+function throwIfNoHost(fail: string, address: HostAddress, subnets: readonly HostSubnet[]): void {
+  const kind = isIpv6(address)
+    ? nonHostKind6(address, subnets)
+    : nonHostKind(address, subnets[0] as Subnet);
   if (kind !== null) throw new RangeError(`${fail}: expected the address of one host, not ${kind}`);
 }
 
@@ -134,7 +156,24 @@ function nonHostKind(address: Address, subnet: Subnet): string | null {
   if (isReserved(address)) return "reserved (240.0.0.0/4)";
   const broadcast = directedBroadcast(subnet);
   if (broadcast === null) return null;
-  if (address === broadcast) return `the broadcast address of ${formatSubnet(subnet)}`;
-  if (address === subnet.network) return `the network address of ${formatSubnet(subnet)}`;
+  if (address === broadcast) return `the broadcast address of ${formatHostSubnet(subnet)}`;
+  if (address === subnet.network) return `the network address of ${formatHostSubnet(subnet)}`;
   return null;
+}
+
+/**
+ * The same of IPv6; whose a link-local address is depends on the link. The first address of a
+ * subnet is that of any of its routers (RFC 4291), if it has more than two (RFC 6164).
+ */
+function nonHostKind6(address: bigint, subnets: readonly HostSubnet[]): string | null {
+  const [word0 = 0, word1 = 0, word2 = 0] = wordsOf(address);
+  if (address === 0n) return "no address (::)";
+  if (address === 1n) return "loopback (::1)";
+  if (isMapped(word0, word1, word2)) return "an IPv4 address in IPv6 (::ffff:0:0/96)";
+  if (isMulticast6(word0)) return "multicast (ff00::/8)";
+  if (isLinkLocal(word0)) return "link-local (fe80::/10)";
+  const subnet = subnets.find(({ network, prefixLength }) =>
+    network === address && prefixLength < 127
+  );
+  return subnet === undefined ? null : `any router of ${formatHostSubnet(subnet)}`;
 }

@@ -6,8 +6,15 @@ import type { Timeouts } from "../flow/lifetimes.ts";
 import type { Health } from "../policy/language/health.ts";
 import { type Route, Routes } from "../stack/routes.ts";
 import type { Address, Mac, Subnet } from "../wire/address.ts";
-import { formatAddress, formatMac, subnetOf } from "../wire/address.ts";
-import { formatHostAddress, type HostAddress, type HostSubnet } from "../wire/host_address.ts";
+import { formatMac, subnetOf } from "../wire/address.ts";
+import {
+  formatHostAddress,
+  type HostAddress,
+  type HostSubnet,
+  hostSubnetOf,
+  inHostSubnet,
+  isIpv6,
+} from "../wire/host_address.ts";
 
 /** Most backends that one line names. */
 const MOST_SHOWN = 20;
@@ -159,9 +166,21 @@ export function mapLinks(
   return b === undefined ? [change(a, 0)] : [change(a, 0), change(b, 1)];
 }
 
-/** `192.168.0.100/24, MAC 02:…`. */
-export function formatLink({ address, prefixLength, mac }: LinkConfig): string {
-  return `${formatAddress(address)}/${prefixLength}, MAC ${formatMac(mac)}`;
+/** `192.168.0.100/24, 2001:db8::64/64, MAC 02:…`. */
+export function formatLink(link: LinkConfig): string {
+  return [...ownTexts(link), `MAC ${formatMac(link.mac)}`].join(", ");
+}
+
+/** `192.168.0.100/24` and, with IPv6, `2001:db8::64/64`. */
+export function ownTexts({ address, prefixLength, ipv6 }: LinkConfig): string[] {
+  const own = [{ address, prefixLength }, ...ipv6?.addresses ?? []];
+  return own.map(({ address, prefixLength }) => `${formatHostAddress(address)}/${prefixLength}`);
+}
+
+/** True for an address that the flags give the proxy on this link. */
+export function isOwn(address: HostAddress, link: LinkConfig): boolean {
+  return address === link.address ||
+    (link.ipv6 !== null && link.ipv6.addresses.some((own) => own.address === address));
 }
 
 /** `192.168.0.1, 192.168.0.2`; of very many only the first. */
@@ -179,16 +198,33 @@ export function routesOn(link: LinkConfig): Routes {
   return new Routes(subnetOn(link), link.routes);
 }
 
+/** The subnets of the link in the family of `address`, one or more if it speaks that. */
+export function subnetsFor(
+  address: HostAddress,
+  link: LinkConfig,
+): HostSubnet[] {
+  if (!isIpv6(address)) return [subnetOn(link)];
+  return (link.ipv6?.addresses ?? []).map(({ address, prefixLength }) =>
+    hostSubnetOf(address, prefixLength)
+  );
+}
+
+/** Prefix length of the link's best route to `address`, its subnets included; -1: no route. */
+export function prefixTo(address: HostAddress, link: LinkConfig): number {
+  const routes: readonly { readonly to: HostSubnet }[] = isIpv6(address)
+    ? link.ipv6?.routes ?? []
+    : link.routes;
+  return [...subnetsFor(address, link), ...routes.map(({ to }) => to)]
+    .filter((subnet) => inHostSubnet(address, subnet))
+    .reduce((longest, { prefixLength }) => Math.max(longest, prefixLength), -1);
+}
+
 /** True if the interface of that number, and not the other, has the best route to `address`. */
 export function isBehind(
-  address: Address,
+  address: HostAddress,
   [a, b]: readonly [LinkConfig, LinkConfig],
   link: 0 | 1,
 ): boolean {
-  const lead = routesOn(a).prefixTo(address) - routesOn(b).prefixTo(address);
+  const lead = prefixTo(address, a) - prefixTo(address, b);
   return link === 0 ? lead > 0 : lead < 0;
-}
-
-export function formatSubnet(subnet: Subnet): string {
-  return `${formatAddress(subnet.network)}/${subnet.prefixLength}`;
 }

@@ -48,7 +48,6 @@ export class HealthChecks {
       arp: link.arp,
       routes: link.routes,
       own: link.own.address,
-      v6: null,
       ports,
       random,
       ended: (probe, failure, isSilent, atMs) =>
@@ -96,7 +95,7 @@ export class HealthChecks {
     for (const member of members) {
       const { health } = member.pool;
       if (!isActive(health.check)) continue;
-      const probe = this.#prober.probe(health.check, member.address);
+      const probe = this.#prober.probe(health.check, member.key);
       this.#probes.set(member, probe);
       this.#memberOf.set(probe, member);
       const { status } = member;

@@ -1,6 +1,6 @@
 /** What the log says of the devices when a run begins. */
 import type { Log } from "../core/log.ts";
-import { type Config, formatBackends, formatLink, sideB } from "../datapath/config.ts";
+import { type Config, formatBackends, formatLink, ownTexts, sideB } from "../datapath/config.ts";
 import type { TapDevice } from "../device/tap.ts";
 import { formatAddress, formatMac } from "../wire/address.ts";
 
@@ -14,7 +14,7 @@ export function announce(config: Config, devices: readonly TapDevice[], log: Log
       "device",
       {
         device: name,
-        address: `${formatAddress(link.address)}/${link.prefixLength}`,
+        address: ownTexts(link).join(", "),
         mac: formatMac(link.mac),
         mtu,
         ...(isB ? { backends } : {}),

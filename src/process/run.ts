@@ -5,10 +5,9 @@ import { OFFLOAD, TapDevice } from "../device/tap.ts";
 import type { Policy } from "../policy/language/ast.ts";
 import type { BuiltIn } from "../policy/language/built_in.ts";
 import type { Customs } from "../policy/notation/parse.ts";
-import { formatAddress } from "../wire/address.ts";
+import { type Config, ownTexts, sideOf } from "../datapath/config.ts";
 import { isIpv6 } from "../wire/host_address.ts";
 import { Appliance } from "../datapath/appliance.ts";
-import { type Config, sideOf } from "../datapath/config.ts";
 import type { ConnectionResets } from "../datapath/reset_connections.ts";
 import { announce } from "./announce.ts";
 import type { Outlet } from "./outlet.ts";
@@ -327,7 +326,7 @@ function adminAbout(
     links: links.map((link) => ({
       net: link.net,
       side: sideOf(links, link),
-      address: `${formatAddress(link.address)}/${link.prefixLength}`,
+      address: ownTexts(link).join(", "),
     })),
     hasFastPath,
     connections: maxConn,
