@@ -48,6 +48,7 @@ export class HealthChecks {
       arp: link.arp,
       routes: link.routes,
       own: link.own.address,
+      v6: null,
       ports,
       random,
       ended: (probe, failure, isSilent, atMs) =>
@@ -95,7 +96,7 @@ export class HealthChecks {
     for (const member of members) {
       const { health } = member.pool;
       if (!isActive(health.check)) continue;
-      const probe = this.#prober.probe(health.check, member.key);
+      const probe = this.#prober.probe(health.check, member.address);
       this.#probes.set(member, probe);
       this.#memberOf.set(probe, member);
       const { status } = member;

@@ -34,6 +34,7 @@ import {
   type MatchResult,
   type Sighting,
 } from "../device/capture/frame_match.ts";
+import { isIpv6 } from "../wire/host_address.ts";
 import { describeFrame } from "./packet_text.ts";
 import { formatSummary } from "../console/summary.ts";
 import { traceOf } from "../console/trace.ts";
@@ -105,7 +106,7 @@ export class Replay {
     finish(this.#appliance.prepare({ observer }))();
     const { table } = this.#appliance.connections;
     this.#checks = new CheckFrames({
-      own: sideB(config.links).address,
+      own: [sideB(config.links).address],
       pools: [
         { addresses: config.dstAddrs, health: config.health },
         ...Object.values(policy.pools).map(({ members, health = healthOf() }) => ({
@@ -113,7 +114,8 @@ export class Replay {
           health,
         })),
       ],
-      isConnection: (protocol, src, dst, ports) => table.find(protocol, src, dst, ports) >= 0,
+      isConnection: (protocol, src, dst, ports) =>
+        !isIpv6(src) && !isIpv6(dst) && table.find(protocol, src, dst, ports) >= 0,
     });
   }
 

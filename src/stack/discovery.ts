@@ -120,7 +120,7 @@ export class NeighborDiscovery {
   readonly #sent = new Float64Array(1);
 
   constructor(options: NeighborDiscoveryOptions) {
-    const { mac, own, random, watched, maxNeighbors, digest, events } = options;
+    const { mac, own, random, watched, maxNeighbors, events } = options;
     this.#options = options;
     this.#own = own;
     const linkLocal = own.count - 1;
@@ -156,11 +156,9 @@ export class NeighborDiscovery {
       dropped: (reason, count) => events.dropped(reason, count),
       undelivered: (packets) => events.undelivered(packets),
     });
-    for (const address of watched) {
-      const words = wordsOf(address);
-      this.neighbors.watch(digest.ofWords(words, 0), options.nowMs, words, 0);
-    }
+    // No address may be used yet, so that nobody is asked before.
     this.restart(options.nowMs);
+    for (const address of watched) this.watch(address, options.nowMs);
   }
 
   /** Frames that were queued for sending, those of listeners and to routers included. */

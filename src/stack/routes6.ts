@@ -13,6 +13,7 @@ import {
   maskOfWord,
   type Subnet6,
 } from "../wire/address6.ts";
+import { addressOfWords, wordsOf } from "../wire/host_address.ts";
 
 export interface Route6 {
   readonly to: Subnet6;
@@ -82,6 +83,14 @@ export class Routes6 {
       copy(this.#nextHops, ADDRESS6_WORDS * route, addresses, TO_NEXT_HOP);
     }
     return true;
+  }
+
+  /** The next hop on the way to an address; null: there is no route. */
+  nextHopOf(address: bigint): bigint | null {
+    const addresses = new Int32Array(TO_NEXT_HOP + ADDRESS6_WORDS);
+    addresses.set(wordsOf(address), TO_DESTINATION);
+    const isKnown = this.route({ dst: 0, nextHop: 0, addresses });
+    return isKnown ? addressOfWords(addresses, TO_NEXT_HOP) : null;
   }
 
   /** True for the address of a host on the link that is not a gateway. */

@@ -9,6 +9,9 @@ import { demo } from "../../src/policy/language/built_in.ts";
 import type { Policy } from "../../src/policy/language/ast.ts";
 import { parse } from "../../src/policy/notation/parse.ts";
 import { parseHealth } from "../../src/policy/notation/parse_health.ts";
+import { CheckFrames } from "../../src/offline/check_frames.ts";
+import { formatHostAddress, parseHostAddress } from "../../src/wire/host_address.ts";
+import { isTcp } from "../../src/wire/pdu.ts";
 import { testConfig } from "../support/config.ts";
 import {
   buildIcmp,
@@ -20,6 +23,7 @@ import {
   readTcp,
   readUdp,
 } from "../support/frames.ts";
+import { buildIcmp6, buildTcp6, buildUdp6, type Icmp6, type Udp6 } from "../support/frames6.ts";
 import { arpReply, BACKENDS, CLIENT, from, isArp, PROXY, World } from "../support/world.ts";
 
 /**
@@ -147,4 +151,81 @@ Deno.test("replay without the flag of the run does not know the checks, and says
   const replay = new Replay(demo, testConfig({ seed: 7 }), events, [{ mtu: 1500, first: [] }]);
   for (const record of run.records) replay.take(record);
   assert.equal(replay.differs(), true);
+});
+
+const PROXY6 = "2001:db8::64";
+const BACKEND6 = "2001:db8::1";
+
+/** The checks of one backend of IPv6, which the frames of a capture may belong to. */
+function checksOver6(check: string, connections: readonly string[] = []): CheckFrames {
+  return new CheckFrames({
+    own: [PROXY, PROXY6].map(parseHostAddress),
+    pools: [{ addresses: [parseHostAddress(BACKEND6)], health: parseHealth(check) }],
+    isConnection: (protocol, src, dst, ports) =>
+      connections.includes(
+        [isTcp(protocol), formatHostAddress(src), formatHostAddress(dst), ports & 0xffff].join(),
+      ),
+  });
+}
+
+Deno.test("CheckFrames over IPv6: what begins as a check, what answers it, and errors about it", () => {
+  const out = { src: PROXY6, dst: BACKEND6, srcPort: 3000, dstPort: 2000 };
+  const back = { src: BACKEND6, dst: PROXY6, srcPort: 2000, dstPort: 3000 };
+  const syn = buildTcp6({ ...out, flags: "S", ack: 0 });
+  const error = { src: "2001:db8::9", dst: PROXY6, type: 1, rest: [0, 0, 0, 0] };
+  const about = (frame: Uint8Array) => buildIcmp6({ ...error, payload: frame.slice(14) });
+  const checks = checksOver6("tcp 2000");
+  const answer = buildTcp6({ ...back, flags: "SA" });
+  assert.deepEqual([answer, about(syn), syn, answer, about(syn)].map((one) => checks.take(one)), [
+    false,
+    false,
+    true,
+    true,
+    true,
+  ]);
+  const others = [
+    buildTcp6({ ...out, srcPort: 3001, flags: "S", tcpOptions: [2, 4, 5, 180] }),
+    buildTcp6({ ...out, srcPort: 3001, flags: "S", hopLimit: 63 }),
+    buildTcp6({ ...out, srcPort: 3001, flags: "S", dst: "2001:db8::2" }),
+    buildTcp6({ ...out, srcPort: 3001, flags: "S", src: "2001:db8::65" }),
+    buildTcp6({ ...out, srcPort: 3001, dstPort: 2001, flags: "S" }),
+    buildTcp6({ ...back, src: "2001:db8::2" }),
+    buildTcp6({ ...back, dstPort: 3001 }),
+    about(about(syn)),
+    buildTcp({ flags: "S" }),
+    syn.slice(0, 60),
+  ];
+  for (const [i, other] of others.entries()) assert.equal(checks.take(other), false, `${i}`);
+  assert.equal(checks.count, 3);
+});
+
+Deno.test("CheckFrames over IPv6: a connection's frames are not a check's", () => {
+  const syn = { src: PROXY6, dst: BACKEND6, srcPort: 3000, dstPort: 2000, flags: "S" };
+  const checks = checksOver6("tcp 2000", [[true, BACKEND6, PROXY6, 3000].join()]);
+  assert.deepEqual([syn, { ...syn, srcPort: 3001 }].map((one) => checks.take(buildTcp6(one))), [
+    false,
+    true,
+  ]);
+});
+
+Deno.test("CheckFrames over IPv6: pings and datagrams of checks", () => {
+  const out = { src: PROXY6, dst: BACKEND6 };
+  const back = { src: BACKEND6, dst: PROXY6 };
+  const pings = checksOver6("icmp");
+  const ping = (fields: Partial<Icmp6>) =>
+    pings.take(buildIcmp6({ ...out, rest: [0x12, 0x34, 0, 1], payload: [], ...fields }));
+  const reply = { ...back, type: 129 };
+  assert.deepEqual(
+    [ping({ payload: [1] }), ping({ type: 129 }), ping({}), ping(reply)],
+    [false, false, true, true],
+  );
+  assert.equal(ping({ ...reply, rest: [0x12, 0x35, 0, 1] }), false, "another identifier");
+  const datagrams = checksOver6("udp 53 0a0b");
+  const datagram = (fields: Partial<Udp6>) =>
+    datagrams.take(buildUdp6({ ...out, srcPort: 3000, dstPort: 53, payload: [10, 11], ...fields }));
+  assert.deepEqual(
+    [{ payload: [10] }, { payload: [10, 12] }, {}, { ...back, srcPort: 53, dstPort: 3000 }]
+      .map(datagram),
+    [false, false, true, true],
+  );
 });

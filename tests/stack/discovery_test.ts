@@ -590,7 +590,8 @@ Deno.test("NeighborDiscovery asks from the address in the subnet of the one that
 
 Deno.test("NeighborDiscovery asks for backends once it has an address, and again every 15 to 45 s", () => {
   const world = new World({ watched: [BACKEND] });
-  probesOf(world); // for its own addresses
+  const own = probesOf(world).map(({ frame }) => readNeighbor(frame).target);
+  assert.deepEqual(own, [PROXY, LINK_LOCAL]);
   const first = probesOf(world).map(({ frame }) => readNeighbor(frame));
   assert.deepEqual(first.map(({ src, dst }) => [src, dst]), [[PROXY, solicitedNode(BACKEND)]]);
   const answer = buildAdvertisement({ src: BACKEND, srcMac: BACKEND_MAC, dst: PROXY });

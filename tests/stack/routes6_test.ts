@@ -7,6 +7,7 @@ import {
   parseInterface6,
   subnetOf6,
 } from "../../src/wire/address6.ts";
+import { addressOfWords } from "../../src/wire/host_address.ts";
 import { AddressDigest } from "../../src/wire/address_digest.ts";
 
 const DIGEST = new AddressDigest(new SeededRandom(1));
@@ -30,10 +31,13 @@ function hop(routes: Routes6, text: string): string {
   const addresses = new Int32Array(12).fill(77);
   addresses.set(parseAddress6(text), 4);
   const to = { dst: DIGEST.ofWords(addresses, 4), nextHop: 5, addresses };
+  const whole = routes.nextHopOf(addressOfWords(addresses, 4));
   if (!routes.route(to)) {
+    assert.equal(whole, null);
     assert.deepEqual([to.nextHop, ...addresses.subarray(8)], [5, 77, 77, 77, 77]);
     return "none";
   }
+  assert.equal(whole, addressOfWords(addresses, 8));
   assert.equal(to.nextHop, DIGEST.ofWords(addresses, 8));
   assert.deepEqual([...addresses.subarray(0, 8)], [77, 77, 77, 77, ...parseAddress6(text)]);
   return formatAddress6(addresses, 8);

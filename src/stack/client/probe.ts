@@ -9,12 +9,14 @@
  * A lost frame is a failed check: nothing is sent twice. Of what comes back a dozen bytes are kept,
  * and a few segments answered, whatever a backend sends. Read RFC 9293 §3.10.7.3 for SYN-SENT.
  */
-import type { Address } from "../../wire/address.ts";
 import type { ActiveCheck } from "../../policy/language/health.ts";
 import * as icmpv4 from "../../wire/icmpv4.ts";
+import * as icmpv6 from "../../wire/icmpv6.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
-import type { Pdu } from "../../wire/pdu.ts";
+import { PROTOCOL_ICMPV6 } from "../../wire/ipv6.ts";
+import { isIcmp, isIpv6, isTcp, OVER_IPV6, type Pdu } from "../../wire/pdu.ts";
 import { ACK, FIN, PSH, RST, SYN } from "../../wire/tcp.ts";
+import type { Way } from "./way.ts";
 
 /** `HTTP/1.1 200`: all of the answer that is read. */
 const STATUS_BYTES = 12;
@@ -50,7 +52,8 @@ const SUCCESS: ProbeEnd = { failure: null };
 
 export class Probe {
   readonly check: ActiveCheck;
-  readonly address: Address;
+  readonly way: Way;
+  /** As in a Pdu. */
   readonly protocol: number;
   /** Of the backend; 0: none, as in an echo reply. */
   readonly port: number;
@@ -68,14 +71,16 @@ export class Probe {
   readonly #request: Uint8Array;
 
   /** `host` is what the request names: the backend's address. */
-  constructor(check: ActiveCheck, address: Address, host: string) {
+  constructor(check: ActiveCheck, way: Way, host: string) {
+    const isOverIpv6 = typeof way.backend !== "number";
     this.check = check;
-    this.address = address;
-    this.protocol = check.kind === "icmp"
-      ? PROTOCOL_ICMP
+    this.way = way;
+    const protocol = check.kind === "icmp"
+      ? isOverIpv6 ? PROTOCOL_ICMPV6 : PROTOCOL_ICMP
       : check.kind === "udp"
       ? PROTOCOL_UDP
       : PROTOCOL_TCP;
+    this.protocol = isOverIpv6 ? protocol | OVER_IPV6 : protocol;
     this.port = check.kind === "icmp" ? 0 : check.port;
     this.#request = check.kind !== "http" ? new Uint8Array() : new TextEncoder().encode(
       `GET ${check.path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
@@ -104,10 +109,11 @@ export class Probe {
 
   /** An answer with this probe's addresses and ports. */
   take(view: DataView, pdu: Pdu, send: SendSegment): ProbeEnd {
-    if (this.protocol === PROTOCOL_TCP) return this.#takeSegment(view, pdu, send);
+    if (isTcp(this.protocol)) return this.#takeSegment(view, pdu, send);
     if (this.#state === OVER) return null;
-    if (this.protocol === PROTOCOL_ICMP) {
-      const isReply = pdu.icmpType === icmpv4.ICMP_ECHO_REPLY &&
+    if (isIcmp(this.protocol)) {
+      const type = isIpv6(this.protocol) ? icmpv6.ICMPV6_ECHO_REPLY : icmpv4.ICMP_ECHO_REPLY;
+      const isReply = pdu.icmpType === type &&
         icmpv4.sequence(view, pdu.l4) === (this.isn & 0xffff);
       if (!isReply) return null;
     }
@@ -119,9 +125,12 @@ export class Probe {
    * `seq`.
    */
   takeError(pdu: Pdu, seq: number): ProbeEnd {
-    if (this.#state !== ASKED || pdu.icmpType !== icmpv4.ICMP_UNREACHABLE) return null;
-    if (this.protocol === PROTOCOL_TCP && seq !== this.isn) return null; // RFC 5927 §4.1
-    const name = icmpv4.ICMP_TYPES[pdu.icmpType]?.codes?.[pdu.icmpCode] ?? `code ${pdu.icmpCode}`;
+    const isOverIpv6 = isIpv6(this.protocol);
+    const type = isOverIpv6 ? icmpv6.ICMPV6_UNREACHABLE : icmpv4.ICMP_UNREACHABLE;
+    if (this.#state !== ASKED || pdu.icmpType !== type) return null;
+    if (isTcp(this.protocol) && seq !== this.isn) return null; // RFC 5927 §4.1
+    const { codes } = (isOverIpv6 ? icmpv6.ICMPV6_TYPES : icmpv4.ICMP_TYPES)[type]!;
+    const name = codes?.[pdu.icmpCode] ?? `code ${pdu.icmpCode}`;
     return this.#end({ failure: `ICMP destination unreachable: ${name.toLowerCase()}` });
   }
 

@@ -3,7 +3,7 @@
  * by their address and ports. It uses the link that traffic takes, and its ports are nobody else's
  * (`Own`).
  *
- *     start ──▶ IPv4 with ICMP, UDP or TCP ──▶ ARP ──▶ link
+ *     start ──▶ ICMP, UDP or TCP ──▶ `way.ts` ──▶ link
  *     take  ◀── before the tree; what an answer means is in `probe.ts`
  *
  * A port stays with its probe until the next check has another one, so that what comes late is
@@ -13,34 +13,35 @@ import type { Arena } from "../../core/arena.ts";
 import type { Random } from "../../core/random.ts";
 import { Reason } from "../../core/reason.ts";
 import type { ActiveCheck } from "../../policy/language/health.ts";
-import { type Address, formatAddress } from "../../wire/address.ts";
-import { complement, pseudoHeaderSum, sumBytes } from "../../wire/checksum.ts";
-import * as ethernet from "../../wire/ethernet.ts";
+import { complement, sumBytes } from "../../wire/checksum.ts";
+import { ETHERNET_BYTES } from "../../wire/ethernet.ts";
+import { formatHostAddress, type HostAddress, isIpv6 } from "../../wire/host_address.ts";
 import * as icmpv4 from "../../wire/icmpv4.ts";
+import * as icmpv6 from "../../wire/icmpv6.ts";
 import * as ipv4 from "../../wire/ipv4.ts";
+import { IPV6_BYTES } from "../../wire/ipv6.ts";
+import * as pdus from "../../wire/pdu.ts";
 import type { Pdu } from "../../wire/pdu.ts";
 import { decodeQuoted, Quoted, quotesPacket } from "../../wire/quoted.ts";
+import { decodeQuoted6, Quoted6, quotesPacket6 } from "../../wire/quoted6.ts";
 import * as tcp from "../../wire/tcp.ts";
 import * as udp from "../../wire/udp.ts";
-import type { Arp } from "../arp.ts";
-import type { Routes } from "../routes.ts";
+import { beginPacket, layer4Checksum, layer4Of } from "../reply.ts";
 import { Probe, type ProbeEnd, type SendSegment } from "./probe.ts";
+import { type WaysOptions, wayTo } from "./way.ts";
 
-const L4_OFFSET = ethernet.ETHERNET_BYTES + ipv4.IPV4_MIN_BYTES;
+/** Longest headers before layer 4. */
+const HEADER_BYTES = ETHERNET_BYTES + IPV6_BYTES;
 
-/** Source ports towards backends that no connection uses. */
+/** Source ports towards backends that no connection uses; `protocol` as in a Pdu. */
 export interface OwnPorts {
   /** -1: there is none. */
-  reserve(protocol: number, backend: Address, own: Address, port: number, random: Random): number;
-  release(protocol: number, backend: Address, port: number, ownPort: number): void;
+  reserve(protocol: number, backend: number, own: number, port: number, random: Random): number;
+  release(protocol: number, backend: number, port: number, ownPort: number): void;
 }
 
-export interface ProberOptions {
+export interface ProberOptions extends WaysOptions {
   readonly arena: Arena;
-  readonly arp: Pick<Arp, "send" | "expectAnswer" | "answered">;
-  readonly routes: Pick<Routes, "nextHop">;
-  /** The address from which traffic goes to the backends. */
-  readonly own: Address;
   readonly ports: OwnPorts;
   readonly random: Random;
   /** A check has ended by an answer, or could not reach its backend. */
@@ -55,6 +56,7 @@ export class Prober {
   /** By own port and protocol: there are seldom two. */
   readonly #probes = new Map<number, Probe[]>();
   readonly #quoted = new Quoted();
+  readonly #quoted6 = new Quoted6();
   #nowMs = 0;
 
   constructor(options: ProberOptions) {
@@ -70,15 +72,17 @@ export class Prober {
   }
 
   /** A probe that can be started again and again. */
-  probe(check: ActiveCheck, address: Address): Probe {
-    return new Probe(check, address, formatAddress(address));
+  probe(check: ActiveCheck, address: HostAddress): Probe {
+    const text = formatHostAddress(address);
+    const host = isIpv6(address) ? `[${text}]` : text; // RFC 3986 §3.2.2
+    return new Probe(check, wayTo(address, this.#options), host);
   }
 
   /** Sends the probe's first frame; false if there is no port or no room for it now. */
   start(probe: Probe, nowMs: number): boolean {
-    const { own, ports, random } = this.#options;
-    const { protocol, address, port } = probe;
-    const next = ports.reserve(protocol, address, own, port, random);
+    const { ports, random } = this.#options;
+    const { protocol, port, way } = probe;
+    const next = ports.reserve(protocol, way.backendKey, way.ownKey, port, random);
     if (next < 0 && probe.ownPort < 0) return false;
     if (next >= 0) {
       this.#forget(probe);
@@ -89,7 +93,7 @@ export class Prober {
     if (reason === 0) return true;
     probe.abandon(this.#send);
     if (reason !== Reason["arp-unanswered"]) return false;
-    this.#options.ended(probe, "it does not answer ARP", true, nowMs);
+    this.#options.ended(probe, way.silence, true, nowMs);
     return true;
   }
 
@@ -108,14 +112,15 @@ export class Prober {
   /** Takes the PDU if it answers a probe, now or late; it is decoded and for the proxy. */
   take(view: DataView, pdu: Pdu, nowMs: number): boolean {
     if (this.#probes.size === 0) return false;
-    const { protocol } = pdu;
-    if (protocol === ipv4.PROTOCOL_ICMP && quotesPacket(pdu.icmpType)) {
-      return this.#takeError(view, pdu, nowMs);
+    const { addresses, dst, dstPort, icmpType, protocol, src, srcPort } = pdu;
+    if (pdus.isIcmp(protocol)) {
+      const isOverIpv6 = pdus.isIpv6(protocol);
+      if (isOverIpv6 && quotesPacket6(icmpType)) return this.#takeError6(view, pdu, nowMs);
+      if (!isOverIpv6 && quotesPacket(icmpType)) return this.#takeError(view, pdu, nowMs);
     }
-    const probe = this.#find(protocol, pdu.dstPort, pdu.src, pdu.srcPort);
-    if (probe === undefined || pdu.dst !== this.#options.own) return false;
-    this.#received[0]!++;
-    this.#nowMs = nowMs;
+    const probe = this.#find(protocol, dstPort, src, srcPort);
+    if (probe === undefined || !probe.way.isBack(dst, addresses)) return false;
+    this.#note(nowMs);
     this.#conclude(probe, probe.take(view, pdu, this.#send));
     return true;
   }
@@ -123,17 +128,35 @@ export class Prober {
   #takeError(view: DataView, pdu: Pdu, nowMs: number): boolean {
     const quoted = this.#quoted;
     if (decodeQuoted(view, pdu, quoted) !== 0 || quoted.hasTuple === 0) return false;
-    const probe = this.#find(quoted.protocol, quoted.srcPort, quoted.dst, quoted.dstPort);
-    if (probe === undefined || quoted.src !== this.#options.own) return false;
-    this.#received[0]!++;
-    this.#nowMs = nowMs;
-    this.#conclude(probe, probe.takeError(pdu, tcp.sequence(view, quoted.l4)));
+    const { dst, dstPort, protocol, src, srcPort } = quoted;
+    const probe = this.#find(protocol, srcPort, dst, dstPort);
+    if (probe === undefined || !probe.way.isBack(src, pdu.addresses)) return false;
+    return this.#endByError(view, probe, pdu, quoted.l4, nowMs);
+  }
+
+  #takeError6(view: DataView, pdu: Pdu, nowMs: number): boolean {
+    const { v6 } = this.#options;
+    const quoted = this.#quoted6;
+    if (v6 === null || decodeQuoted6(view, pdu, v6.digest, quoted) !== 0) return false;
+    const { answer, dst, dstPort, protocol, src, srcPort } = quoted;
+    const probe = quoted.hasTuple === 0 ? undefined : this.#find(protocol, srcPort, dst, dstPort);
+    if (probe === undefined || !probe.way.isBack(src, answer)) return false;
+    return this.#endByError(view, probe, pdu, quoted.l4, nowMs);
+  }
+
+  #endByError(view: DataView, probe: Probe, pdu: Pdu, l4: number, nowMs: number): true {
+    this.#note(nowMs);
+    this.#conclude(probe, probe.takeError(pdu, tcp.sequence(view, l4)));
     return true;
   }
 
+  #note(nowMs: number): void {
+    this.#received[0]!++;
+    this.#nowMs = nowMs;
+  }
+
   #conclude(probe: Probe, end: ProbeEnd): void {
-    const { arp, routes } = this.#options;
-    arp.answered(routes.nextHop(probe.address));
+    probe.way.answered();
     if (end !== null) this.#options.ended(probe, end.failure, false, this.#nowMs);
   }
 
@@ -142,22 +165,21 @@ export class Prober {
   /** 0 or a reason. */
   #sendFirst(probe: Probe, nowMs: number): number {
     this.#nowMs = nowMs;
-    const { arp, routes } = this.#options;
-    const { check, ownPort, isn, port } = probe;
+    const { check, ownPort, isn, port, way } = probe;
     const reason = check.kind === "icmp"
-      ? this.#sendPacket(probe, icmpv4.ICMP_BYTES, (view, l4, l4Bytes) => {
-        const rest = (ownPort << 16) | (isn & 0xffff);
-        icmpv4.writeHeader(view, l4, icmpv4.ICMP_ECHO_REQUEST, 0, rest);
-        icmpv4.setChecksum(view, l4, complement(sumBytes(view, l4, l4Bytes, 0)));
+      ? this.#sendPacket(probe, icmpv4.ICMP_BYTES, (view, l4) => {
+        const type = pdus.isIpv6(probe.protocol)
+          ? icmpv6.ICMPV6_ECHO_REQUEST
+          : icmpv4.ICMP_ECHO_REQUEST;
+        icmpv4.writeHeader(view, l4, type, 0, (ownPort << 16) | (isn & 0xffff));
       })
       : check.kind === "udp"
       ? this.#sendPacket(probe, udp.UDP_BYTES + check.payload.length / 2, (view, l4, l4Bytes) => {
         udp.writeHeader(view, l4, { srcPort: ownPort, dstPort: port, lengthBytes: l4Bytes });
         bytesOfHex(check.payload).forEach((byte, i) => view.setUint8(l4 + udp.UDP_BYTES + i, byte));
-        udp.setChecksum(view, l4, this.#transportChecksum(view, probe, l4, l4Bytes));
       })
       : this.#sendSegment(probe, { seq: isn, ack: 0, flags: tcp.SYN, window: 1024 });
-    if (reason === 0) arp.expectAnswer(routes.nextHop(probe.address), nowMs);
+    if (reason === 0) way.expectAnswer(nowMs);
     return reason;
   }
 
@@ -165,58 +187,50 @@ export class Prober {
 
   #sendSegment(probe: Probe, segment: Parameters<SendSegment>[1]): number {
     const data = segment.data ?? new Uint8Array();
-    return this.#sendPacket(probe, tcp.TCP_MIN_BYTES + data.length, (view, l4, l4Bytes) => {
+    return this.#sendPacket(probe, tcp.TCP_MIN_BYTES + data.length, (view, l4) => {
       tcp.writeHeader(view, l4, { ...segment, srcPort: probe.ownPort, dstPort: probe.port });
       this.#options.arena.bytes.set(data, l4 + tcp.TCP_MIN_BYTES);
-      tcp.setChecksum(view, l4, this.#transportChecksum(view, probe, l4, l4Bytes));
     });
   }
 
+  /** Layer 4 is what `write` makes of it, and a checksum. */
   #sendPacket(
-    { address, protocol }: Probe,
+    { protocol, way }: Probe,
     l4Bytes: number,
     write: (view: DataView, l4: number, l4Bytes: number) => void,
   ): number {
-    const { arena, arp, own, random, routes } = this.#options;
-    const nextHop = routes.nextHop(address);
-    if (nextHop === 0) return Reason["no-route"];
-    const frame = arena.hasRoom(1, L4_OFFSET + l4Bytes) ? arena.scratch(L4_OFFSET + l4Bytes) : -1;
+    const { arena, random } = this.#options;
+    if (!way.find()) return Reason["no-route"];
+    const frame = !arena.hasRoom(1, HEADER_BYTES + l4Bytes) ? -1 : beginPacket(arena, way.backend, {
+      src: way.own,
+      protocol: protocol & ~pdus.OVER_IPV6,
+      l4Bytes,
+      tos: 0,
+      id: pdus.isIpv6(protocol) ? 0 : random.uint32() & 0xffff,
+      flags: ipv4.DONT_FRAGMENT,
+    });
     if (frame < 0) return Reason["no-buffer"];
     const { view } = arena;
-    const ip = frame + ethernet.ETHERNET_BYTES;
-    ethernet.setEtherType(view, frame, ethernet.ETHERTYPE_IPV4);
-    ipv4.writeHeader(view, ip, {
-      totalLength: ipv4.IPV4_MIN_BYTES + l4Bytes,
-      tos: 0,
-      id: random.uint32() & 0xffff,
-      flags: ipv4.DONT_FRAGMENT,
-      ttl: ipv4.DEFAULT_TTL,
-      protocol,
-      src: own,
-      dst: address,
-    });
-    ipv4.setChecksum(view, ip, complement(sumBytes(view, ip, ipv4.IPV4_MIN_BYTES, 0)));
-    write(view, frame + L4_OFFSET, l4Bytes);
-    const reason = arp.send(frame, L4_OFFSET + l4Bytes, nextHop, this.#nowMs, -1);
+    const l4 = layer4Of(view, frame);
+    write(view, l4, l4Bytes);
+    if (protocol === ipv4.PROTOCOL_ICMP) {
+      icmpv4.setChecksum(view, l4, complement(sumBytes(view, l4, l4Bytes, 0)));
+    } else {
+      const checksum = layer4Checksum(view, frame, protocol & ~pdus.OVER_IPV6, l4Bytes);
+      if (pdus.isTcp(protocol)) tcp.setChecksum(view, l4, checksum);
+      else if (pdus.isUdp(protocol)) udp.setChecksum(view, l4, checksum);
+      else icmpv6.setChecksum(view, l4, checksum);
+    }
+    const reason = way.send(frame, l4 - frame + l4Bytes, this.#nowMs);
     if (reason === 0) this.#sent[0]!++;
     return reason;
   }
 
-  #transportChecksum(
-    view: DataView,
-    { address, protocol }: Probe,
-    l4: number,
-    l4Bytes: number,
-  ): number {
-    const pseudo = pseudoHeaderSum(this.#options.own, address, protocol, l4Bytes);
-    return complement(sumBytes(view, l4, l4Bytes, pseudo));
-  }
-
   // Who is whose
 
-  #find(protocol: number, ownPort: number, address: Address, port: number): Probe | undefined {
+  #find(protocol: number, ownPort: number, backend: number, port: number): Probe | undefined {
     const probes = this.#probes.get(keyOf(protocol, ownPort));
-    return probes?.find((probe) => probe.address === address && probe.port === port);
+    return probes?.find((probe) => probe.way.backendKey === backend && probe.port === port);
   }
 
   #remember(probe: Probe): void {
@@ -227,19 +241,20 @@ export class Prober {
   }
 
   #forget(probe: Probe): void {
-    const { protocol, address, port, ownPort } = probe;
+    const { protocol, port, ownPort, way } = probe;
     if (ownPort < 0) return;
     const key = keyOf(protocol, ownPort);
     const others = (this.#probes.get(key) ?? []).filter((other) => other !== probe);
     if (others.length > 0) this.#probes.set(key, others);
     else this.#probes.delete(key);
-    this.#options.ports.release(protocol, address, port, ownPort);
+    this.#options.ports.release(protocol, way.backendKey, port, ownPort);
   }
 }
 
-/** A small integer: looking for it allocates nothing. */
+/** An integer that is small for every protocol of checks: looking for it allocates nothing. */
 function keyOf(protocol: number, ownPort: number): number {
-  return (protocol << 16) | ownPort;
+  const family = pdus.isIpv6(protocol) ? 1 << 24 : 0;
+  return family | ((protocol & 0xff) << 16) | ownPort;
 }
 
 function bytesOfHex(hex: string): number[] {

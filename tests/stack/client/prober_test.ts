@@ -56,6 +56,7 @@ class World {
       },
       routes: { nextHop: (address) => address },
       own: parseAddress(PROXY),
+      v6: null,
       ports: this.ports,
       random: new SeededRandom(4),
       ended: (_probe, failure, isSilent) =>
