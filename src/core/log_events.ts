@@ -28,6 +28,7 @@ const TABLE = [
   ["backends-silent", "all backends that were up have fallen silent together"],
   ["backend-conflict", "two stations claim the address of a backend or gateway"],
   ["own-conflict", "another station uses the proxy's own address"],
+  ["own-address", "an IPv6 address is the proxy's alone, and used from now on"],
   ["custom-failed", "a function of the policy threw"],
   ["fast-path-full", "some connections can't be carried: the policy has too many ends"],
   ["fast-path-lost", "a device that is new has no fast path"],

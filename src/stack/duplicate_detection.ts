@@ -45,6 +45,8 @@ const ANNOUNCE_COUNT = 3;
 const ANNOUNCE_INTERVAL_MS = 1000;
 /** Between the announcements of two addresses (RFC 4861 §7.2.6). */
 const SPREAD_MS = 100;
+/** Burst of log lines about addresses that may be used. */
+const LINES_AT_ONCE = 100;
 /** As in ARP (RFC 5227 §1.1). */
 const DEFEND_INTERVAL_MS = 10_000;
 
@@ -98,10 +100,14 @@ export class DuplicateDetection {
     this.#announcementsLeft.fill(0);
   }
 
-  /** The run before this one has used all addresses until now: so does this one, without asking. */
+  /**
+   * The run before this one has used all addresses until now: so does this one, and asks even so.
+   */
   resume(nowMs: number): void {
     for (let i = 0; i < this.#own.count; i++) {
-      if (this.#states[i] === WAITING) this.#take(i, nowMs);
+      if (this.#states[i] !== WAITING) continue;
+      this.#probe(i);
+      this.#take(i, "goes on being used", nowMs);
     }
   }
 
@@ -143,7 +149,7 @@ export class DuplicateDetection {
   #step(index: number, nowMs: number): void {
     if (this.#states[index] === USABLE) return this.#announceAgain(index, nowMs);
     if (this.#states[index] === PROBING && this.#probesLeft[index] === 0) {
-      return this.#take(index, nowMs);
+      return this.#take(index, "is free, and used from now on", nowMs);
     }
     if (this.#states[index] !== PROBING) this.#probesLeft[index] = 1;
     if (!this.#probe(index)) return;
@@ -152,14 +158,20 @@ export class DuplicateDetection {
     this.#dueMs[index] = nowMs + PROBE_MS;
   }
 
-  #take(index: number, nowMs: number): void {
+  #take(index: number, text: string, nowMs: number): void {
     this.#enter(index, USABLE);
     this.#announcementsLeft[index] = ANNOUNCE_COUNT;
     this.#dueMs[index] = nowMs + SPREAD_MS * index;
-    if (this.#isWithheld[index] !== 0) {
-      this.#log("info", index, "the conflict is over", null, nowMs);
-    }
     this.#isWithheld[index] = 0;
+    const address = this.#text(index);
+    this.#options.log.write(
+      "info",
+      "own-address",
+      LINES_AT_ONCE,
+      nowMs,
+      () => `${address} ${text}`,
+      () => ({ address }),
+    );
     this.#options.usable(index, nowMs);
   }
 
@@ -201,7 +213,7 @@ export class DuplicateDetection {
     const who = mac === null ? "wanted by another station, too" : `used by ${mac}`;
     const text = `${who}: address conflict, ours is withheld and tried again within a minute; ` +
       "one of the two must be given another address";
-    this.#log("error", index, text, mac, nowMs);
+    this.#logConflict(index, text, mac, nowMs);
   }
 
   #defend(index: number, other: Mac, nowMs: number): void {
@@ -210,20 +222,18 @@ export class DuplicateDetection {
     const mac = formatMac(other);
     const text = `also used by ${mac}: address conflict, defending ours with an advertisement; ` +
       "one of the two must be given another address";
-    this.#log("error", index, text, mac, nowMs);
+    this.#logConflict(index, text, mac, nowMs);
     this.#announce(index);
   }
 
-  #log(
-    level: "info" | "error",
-    index: number,
-    text: string,
-    mac: string | null,
-    nowMs: number,
-  ): void {
-    const address = formatAddress6(this.#own.words, ADDRESS6_WORDS * index);
+  #text(index: number): string {
+    return formatAddress6(this.#own.words, ADDRESS6_WORDS * index);
+  }
+
+  #logConflict(index: number, text: string, mac: string | null, nowMs: number): void {
+    const address = this.#text(index);
     this.#options.log.write(
-      level,
+      "error",
       "own-conflict",
       1,
       nowMs,

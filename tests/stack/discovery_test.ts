@@ -162,6 +162,10 @@ class World {
     return sent;
   }
 
+  get errors(): string[] {
+    return this.lines.filter((line) => !line.startsWith("info "));
+  }
+
   /** Whether each address may be used: the flags' first, the link-local last. */
   get usable(): boolean[] {
     return Array.from({ length: this.own.count }, (_, i) => this.own.isUsable(i));
@@ -284,7 +288,7 @@ Deno.test("NeighborDiscovery withholds an address that somebody has, or wants at
       assert.deepEqual(world.take(frame), []);
       world.run(5000);
       assert.deepEqual(world.usable, [false, true], name);
-      assert.deepEqual(world.lines, [
+      assert.deepEqual(world.errors, [
         `error ${PROXY}: ${by}: address conflict, ours is withheld and tried again within a ` +
         "minute; one of the two must be given another address",
       ], name);
@@ -303,7 +307,7 @@ Deno.test("NeighborDiscovery tries a withheld address again, and says when it is
   assert.equal(again.length, 1);
   assert.ok(again[0]!.atMs >= 30_000 && again[0]!.atMs <= 60_100, `${again[0]!.atMs}`);
   assert.deepEqual(world.usable, [true, true]);
-  assert.equal(world.lines.at(-1), `info ${PROXY}: the conflict is over`);
+  assert.equal(world.lines.at(-1), `info ${PROXY} is free, and used from now on`);
 });
 
 Deno.test("NeighborDiscovery knows its own question, and asks three times more (RFC 7527)", () => {
@@ -315,7 +319,7 @@ Deno.test("NeighborDiscovery knows its own question, and asks three times more (
   }
   const more = ofType(world.run(10_000), 135);
   assert.equal(more.length, 6);
-  assert.deepEqual(world.lines, []);
+  assert.deepEqual(world.errors, []);
   assert.deepEqual(world.usable, [true, true]);
 });
 
@@ -344,7 +348,10 @@ Deno.test("NeighborDiscovery defends an address that it uses, every ten seconds"
   world.run(10_000);
   assert.equal(world.take(claim).length, 1);
   assert.deepEqual(world.usable, [true, true]);
-  assert.match(world.lines[0]!, /^error 2001:db8::64: also used by 02:00:00:00:00:fe: address con/);
+  assert.match(
+    world.errors[0]!,
+    /^error 2001:db8::64: also used by 02:00:00:00:00:fe: address con/,
+  );
 });
 
 Deno.test("NeighborDiscovery.restart tries all addresses anew", () => {
@@ -371,8 +378,17 @@ Deno.test("NeighborDiscovery listens to all nodes and to the groups of its addre
 Deno.test("NeighborDiscovery.resumeAddresses uses at once what the last run has used until now", () => {
   const world = new World();
   world.nd.resumeAddresses(world.nowMs);
+  const asked = takeSent(world.arena).map(readNeighbor);
+  assert.deepEqual(asked.map(({ type, src, target }) => [type, src, target]), [
+    [135, "::", PROXY],
+    [135, "::", LINK_LOCAL],
+  ]);
   assert.deepEqual(world.usable, [true, true]);
   assert.equal(world.take(buildSolicitation({ target: PROXY })).length, 1);
+  assert.deepEqual(world.lines, [
+    `info ${PROXY} goes on being used`,
+    `info ${LINK_LOCAL} goes on being used`,
+  ]);
   const sent = world.run(5000);
   assert.deepEqual(ofType(sent, 135), []);
   assert.equal(ofType(sent, 136).length, 6);
