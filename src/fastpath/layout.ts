@@ -10,6 +10,8 @@
  *     ways        for each entry, where its packets go: half a cache line
  *     neighbors   MAC addresses, and when they were used
  *     counters    for each processor, what it has forwarded
+ *     digest      with IPv6, the words of which addresses' digests are made,
+ *     addresses     and for each entry the four that its tuples' digests stand for
  *
  * A connection is *promoted* when its packets may go this way: its TICKET has the present epoch in
  * the upper half; in the lower half is a number that changes with each promotion. So one store
@@ -21,6 +23,8 @@
 import { ENTRY_WORDS } from "../flow/entry.ts";
 import { HASH_WORDS } from "../flow/keyed_hash.ts";
 import { SLOTS_PER_ENTRY } from "../flow/table.ts";
+import { DIGEST_WORDS } from "../wire/address_digest.ts";
+import { ADDRESS6_WORDS } from "../wire/address6.ts";
 
 /** How much there is room for; it can't grow. */
 export interface Sizes {
@@ -29,6 +33,8 @@ export interface Sizes {
   readonly neighbors: number;
   readonly counters: number;
   readonly processors: number;
+  /** With room for connections over IPv6; default not. */
+  readonly isIpv6On?: boolean;
 }
 
 export interface Layout extends Sizes {
@@ -46,7 +52,9 @@ export type Part =
   | "entries"
   | "ways"
   | "neighbors"
-  | "counters";
+  | "counters"
+  | "digest"
+  | "addresses";
 
 // Settings. The epoch is 1 … 0xffff.
 export const EPOCH = 0;
@@ -59,6 +67,8 @@ export const LINK_MAC = 0;
 /** Number of the interface; 0: it is down. */
 export const LINK_IFINDEX = 2;
 export const LINK_MTU = 3;
+/** For packets of IPv6. */
+export const LINK_MTU6 = 4;
 
 // The filter: a bit for each *bucket*, the exclusive or of a packet's two ports. It is set if a
 // promoted connection has packets in that bucket.
@@ -106,6 +116,10 @@ export const ANSWERED = 4;
 // Counters: of packets and of bytes, 64 bits each, for each counter of a processor.
 export const COUNTER_BYTES = 16;
 
+// Addresses: source and destination of the tuple of side A, then those of side B.
+export const SIDE_ADDRESS_WORDS: number = 2 * ADDRESS6_WORDS;
+export const ENTRY_ADDRESS_WORDS: number = 2 * SIDE_ADDRESS_WORDS;
+
 const PAGE_BYTES = 4096;
 
 export function layoutOf(sizes: Sizes): Layout {
@@ -115,7 +129,7 @@ export function layoutOf(sizes: Sizes): Layout {
     bytes += Math.ceil(4 * words / PAGE_BYTES) * PAGE_BYTES;
     return start;
   };
-  const { connections, neighbors, counters, processors } = sizes;
+  const { connections, neighbors, counters, processors, isIpv6On = false } = sizes;
   const at = {
     settings: place(LINKS + MAX_LINKS * LINK_WORDS),
     filter: place(BUCKETS / 32),
@@ -125,6 +139,8 @@ export function layoutOf(sizes: Sizes): Layout {
     ways: place(WAY_WORDS * connections),
     neighbors: place(NEIGHBOR_WORDS * neighbors),
     counters: place(COUNTER_BYTES / 4 * counters * processors),
+    digest: place(isIpv6On ? DIGEST_WORDS : 0),
+    addresses: place(isIpv6On ? ENTRY_ADDRESS_WORDS * connections : 0),
   };
   return { ...sizes, at, bytes };
 }

@@ -30,8 +30,8 @@ const FRAME_END = 80;
 
 // Helper functions (bpf-helpers(7)), and a flag.
 const STORE_BYTES = 9;
-const REPLACE_CHECKSUM = 11;
-const PSEUDO_HEADER = 0x10;
+export const REPLACE_CHECKSUM = 11;
+export const PSEUDO_HEADER = 0x10;
 
 export const WORD = 4;
 
@@ -70,6 +70,14 @@ export const Var = {
   counter: -112,
   nextHop: -120,
   lastHop: -128,
+  /** OVER_IPV6, or 0; only with IPv6, as all that follows. */
+  family: -136,
+  entry: -132,
+  /** Source and destination as they came, then new; ports follow, as in the frame. */
+  addresses: -172,
+  newPorts6: -140,
+  /** Where those of the other direction are. */
+  answerAddresses: -184,
 } as const;
 
 /** The frame R7 has so many bytes in its linear part. */
@@ -111,7 +119,7 @@ export function addTimes(
   code.op(pointer, "+=", scratch);
 }
 
-/** Folds a sum below 2³⁵ into 16 bits, as `fold` of wire/checksum.ts. */
+/** Folds a sum below 2³⁷ into 16 bits, as `fold` of wire/checksum.ts. */
 export function fold(code: Assembler, sum: Register, scratch: Register): void {
   for (let i = 0; i < 3; i++) {
     code.op(scratch, "=", sum);
@@ -181,7 +189,10 @@ export function raise(code: Assembler, base: Register, offset: number, name: str
   code.label(done);
 }
 
-/** Adjusts the checksum there: a partial one is the sum of the pseudo-header, without ports. */
+/**
+ * Adjusts the checksum there: a partial one is the sum of the pseudo-header, without ports. A
+ * kernel that does not know one of the flags changes nothing, and the proxy gets the frame.
+ */
 export function replaceSums(code: Assembler, offset: number, flags: number): void {
   for (const [change, more, failed] of [[R8, PSEUDO_HEADER, "leave"], [R7, 0, "drop"]] as const) {
     code.op(R1, "=", R6);

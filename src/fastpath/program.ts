@@ -37,10 +37,12 @@ import { REFERENCE_BITS, SLOTS_PER_ENTRY } from "../flow/table.ts";
 import { BOTH_SCALES, OFFER_BITS, SCALE } from "../flow/tcp_offers.ts";
 import { ESTABLISHED } from "../flow/tcp_state.ts";
 import { ACK, END, MAX_END, MAX_WIN, OLD_ACK_BYTES, WORDS_PER_SIDE } from "../flow/tcp_window.ts";
+import { ADDRESS6_WORDS } from "../wire/address6.ts";
 import { CORRECT } from "../wire/checksum.ts";
 import * as ethernet from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
-import { RAISES_TTL } from "../wire/pdu.ts";
+import * as ipv6 from "../wire/ipv6.ts";
+import { OVER_IPV6, RAISES_TTL } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 import * as udp from "../wire/udp.ts";
 import { MIN_SEGMENT_BYTES } from "../wire/vnet.ts";
@@ -56,7 +58,9 @@ import {
   MEMORY,
   needs,
   neighborOf,
+  PSEUDO_HEADER,
   raise,
+  REPLACE_CHECKSUM,
   replaceSums,
   storeBytes,
   storeWord,
@@ -93,27 +97,75 @@ const ZERO_IS_NONE = 0x20;
 const NS_PER_MS = 1_000_000;
 /** `gso_size` of a frame whose segments are of different sizes. */
 const GSO_BY_FRAGS = 0xffff;
+/** The checksum covers addresses of IPv6, whose change no other checksum makes up for. */
+const IS_IPV6 = 0x80;
 /** The kernel's words are little-endian. */
 const ETHERTYPE_IPV4 = 0x0008;
+const ETHERTYPE_IPV6 = 0xdd86;
 
 const IP = ethernet.ETHERNET_BYTES;
-const L4 = IP + ipv4.IPV4_MIN_BYTES;
+
+/** What differs between the families: labels end in `suffix`. */
+interface Family {
+  readonly suffix: string;
+  readonly headerBytes: number;
+  /** Offset of the transport header. */
+  readonly l4: number;
+  /** A UDP checksum of 0 means that there is none. */
+  readonly mayBeUnsummed: boolean;
+}
+
+function familyOf(suffix: string, headerBytes: number, mayBeUnsummed: boolean): Family {
+  return { suffix, headerBytes, l4: IP + headerBytes, mayBeUnsummed };
+}
+
+const FOUR = familyOf("", ipv4.IPV4_MIN_BYTES, true);
+const SIX = familyOf(" 6", ipv6.IPV6_BYTES, false);
+const L4 = FOUR.l4;
+
+/** Words of the two addresses of an IPv6 packet. */
+const PAIR_WORDS = 2 * ADDRESS6_WORDS;
 
 /** The program for the frames of one link, 0 or 1. */
 export function fastPathOf(layout: at.Layout, link: number): Assembler {
+  const { isIpv6On = false } = layout;
   const code = new Assembler();
-  filter(code, layout);
-  decodeFrame(code, layout, link);
+  filter(code, layout, isIpv6On);
+  decodeFrame(code, layout, link, isIpv6On);
   decodePacket(code);
-  decodeTransport(code);
-  classify(code, layout);
+  decodeTransport(code, FOUR);
+  if (isIpv6On) {
+    setFamily(code, 0);
+    code.jump("classify");
+    code.label("packet 6");
+    decodePacket6(code, layout);
+    decodeTransport(code, SIX);
+    setFamily(code, OVER_IPV6);
+    code.label("classify");
+  }
+  classify(code, layout, isIpv6On);
   route(code, layout, link);
   account(code, layout);
   commit(code);
-  translate(code);
-  forward(code);
+  translate(code, isIpv6On);
+  forward(code, isIpv6On);
   code.label("leave");
   code.op(R0, "=", LEFT);
+  code.exit();
+  return code;
+}
+
+/**
+ * A program that returns 0 where the kernel can adjust a checksum that covers addresses of IPv6,
+ * whatever it knows of it itself: older ones don't know the flag.
+ */
+export function trialOfIpv6(): Assembler {
+  const code = new Assembler();
+  code.op(R2, "=", SIX.l4 + tcp.CHECKSUM);
+  code.op(R3, "=", 0);
+  code.op(R4, "=", 0);
+  code.op(R5, "=", PSEUDO_HEADER | IS_IPV6);
+  code.call(REPLACE_CHECKSUM);
   code.exit();
   return code;
 }
@@ -123,11 +175,18 @@ export function fastPathOf(layout: at.Layout, link: number): Assembler {
  * packet has its ports, they have others than any promoted connection's. Leaves R6, the context,
  * and R7, the frame, whose headers are in one piece.
  */
-function filter(code: Assembler, layout: at.Layout): void {
+function filter(code: Assembler, layout: at.Layout, isIpv6On: boolean): void {
   code.op(R6, "=", R1);
   code.load(R7, "u32", R6, FRAME);
   needs(code, L4 + udp.UDP_BYTES);
   loadWord(code, R1, L4);
+  if (isIpv6On) {
+    code.load(R2, "u16", R7, IP - 2);
+    code.jumpIf(R2, "!=", ETHERTYPE_IPV6, "has ports");
+    needs(code, SIX.l4 + udp.UDP_BYTES);
+    loadWord(code, R1, SIX.l4);
+    code.label("has ports");
+  }
   code.op32(R2, "=", R1);
   code.op32(R2, ">>=", 16);
   code.op32(R1, "^=", R2);
@@ -143,7 +202,12 @@ function filter(code: Assembler, layout: at.Layout): void {
   code.jumpIf(R3, "==", 0, "leave");
 }
 
-function decodeFrame(code: Assembler, layout: at.Layout, link: number): void {
+function decodeFrame(
+  code: Assembler,
+  layout: at.Layout,
+  link: number,
+  isIpv6On: boolean,
+): void {
   code.load(R1, "u32", R6, VLAN_PRESENT);
   code.jumpIf(R1, "!=", 0, "leave");
   // Addressed to the link, by another station
@@ -157,6 +221,7 @@ function decodeFrame(code: Assembler, layout: at.Layout, link: number): void {
   code.load(R1, "u8", R7, 6);
   code.jumpIf(R1, "&", 1, "leave"); // a group's address
   code.load(R1, "u16", R7, IP - 2);
+  if (isIpv6On) code.jumpIf(R1, "==", ETHERTYPE_IPV6, "packet 6");
   code.jumpIf(R1, "!=", ETHERTYPE_IPV4, "leave");
   code.load(R1, "u8", R7, IP);
   code.jumpIf(R1, "!=", 0x45, "leave"); // version 4, no options
@@ -191,57 +256,108 @@ function decodePacket(code: Assembler): void {
   code.op32(R2, "&=", 0xff);
 }
 
+/** The same of a packet of IPv6: digests in place of addresses, which are kept whole, too. */
+function decodePacket6(code: Assembler, layout: at.Layout): void {
+  needs(code, SIX.l4 + udp.UDP_BYTES);
+  code.load(R1, "u8", R7, IP);
+  code.op32(R1, ">>=", 4);
+  code.jumpIf(R1, "!=", 6, "leave");
+  loadWord(code, R3, IP + ipv6.PAYLOAD_LENGTH); // with next header and hop limit
+  code.op32(R1, "=", R3);
+  code.op32(R1, ">>=", 16);
+  code.op(R1, "+=", ipv6.IPV6_BYTES);
+  code.store("u32", R10, Var.totalLength, R1);
+  code.load(R2, "u32", R6, LENGTH);
+  code.op(R2, "-=", IP);
+  code.jumpIf(R1, ">", R2, "leave"); // cut off
+  code.op32(R1, "=", R3);
+  code.op32(R1, "<<=", 24);
+  code.op32(R3, "<<=", 8);
+  code.op32(R3, "&=", 0xff_0000);
+  code.op32(R3, "|=", R1);
+  code.store("u32", R10, Var.ttlWord, R3); // as in an IPv4 header
+  code.address(R1, MEMORY, layout.at.digest);
+  for (const [i, variable] of [Var.src, Var.dst].entries()) {
+    code.op(R0, "=", 0);
+    for (let word = 0; word < ADDRESS6_WORDS; word++) {
+      const at = WORD * (ADDRESS6_WORDS * i + word);
+      loadWord(code, R3, IP + ipv6.SOURCE + at);
+      code.store("u32", R10, Var.addresses + at, R3);
+      for (let byte = 0; byte < 4; byte++) hashByte(code, 4 * word + byte, 24 - 8 * byte);
+    }
+    code.store("u32", R10, variable, R0);
+  }
+  loadWord(code, R1, SIX.l4);
+  code.store("u32", R10, Var.ports, R1);
+  code.load(R2, "u32", R10, Var.ttlWord);
+  code.op32(R2, ">>=", 16);
+  code.op32(R2, "&=", 0xff);
+}
+
+function setFamily(code: Assembler, family: number): void {
+  code.op(R1, "=", family);
+  code.store("u32", R10, Var.family, R1);
+}
+
 /** Leaves the protocol in R2, as it was. */
-function decodeTransport(code: Assembler): void {
+function decodeTransport(
+  code: Assembler,
+  { suffix, headerBytes, l4, mayBeUnsummed }: Family,
+): void {
+  const [isTcp, isDecoded] = [`tcp${suffix}`, `decoded${suffix}`];
   code.load(R4, "u32", R10, Var.totalLength);
   code.store("u32", R10, Var.longest, R4);
   code.load(R5, "u32", R6, GSO_SIZE);
-  code.jumpIf(R2, "==", ipv4.PROTOCOL_TCP, "tcp");
+  code.jumpIf(R2, "==", ipv4.PROTOCOL_TCP, isTcp);
   code.jumpIf(R2, "!=", ipv4.PROTOCOL_UDP, "leave");
 
   code.jumpIf(R5, "!=", 0, "leave");
-  code.load(R1, "u16", R7, L4 + udp.LENGTH);
+  code.load(R1, "u16", R7, l4 + udp.LENGTH);
   code.toBigEndian(R1, 16);
   code.jumpIf(R1, "<", udp.UDP_BYTES, "leave");
-  code.op(R1, "+=", ipv4.IPV4_MIN_BYTES);
+  code.op(R1, "+=", headerBytes);
   code.jumpIf(R1, ">", R4, "leave");
-  code.jump("decoded");
+  if (!mayBeUnsummed) {
+    code.load(R1, "u16", R7, l4 + udp.CHECKSUM);
+    code.jumpIf(R1, "==", 0, "leave");
+  }
+  code.jump(isDecoded);
 
-  code.label("tcp");
-  needs(code, L4 + tcp.TCP_MIN_BYTES);
-  loadWord(code, R3, L4 + 12);
+  code.label(isTcp);
+  needs(code, l4 + tcp.TCP_MIN_BYTES);
+  loadWord(code, R3, l4 + 12);
   code.store("u32", R10, Var.flags, R3);
   code.op32(R1, "=", R3);
   code.op32(R1, ">>=", 28);
   code.op32(R1, "<<=", 2); // header length
   code.jumpIf(R1, "<", tcp.TCP_MIN_BYTES, "leave");
-  code.op(R1, "+=", ipv4.IPV4_MIN_BYTES);
+  code.op(R1, "+=", headerBytes);
   code.jumpIf(R1, ">", R4, "leave");
   code.op32(R3, ">>=", 16);
   code.op32(R3, "&=", tcp.SYN | tcp.FIN | tcp.RST | tcp.ACK);
   code.jumpIf(R3, "!=", tcp.ACK, "leave");
-  loadWord(code, R3, L4 + 8);
+  loadWord(code, R3, l4 + 8);
   code.store("u32", R10, Var.ack, R3);
-  loadWord(code, R3, L4 + 4);
+  loadWord(code, R3, l4 + 4);
   code.store("u32", R10, Var.seq, R3);
   code.op32(R3, "+=", R4);
   code.op32(R3, "-=", R1);
   code.store("u32", R10, Var.end, R3);
   // Segments that are cut up later
-  code.jumpIf(R5, "==", 0, "decoded");
+  code.jumpIf(R5, "==", 0, isDecoded);
   code.jumpIf(R5, "<", MIN_SEGMENT_BYTES, "leave");
   code.jumpIf(R5, "==", GSO_BY_FRAGS, "leave");
   code.op(R1, "+=", R5);
-  code.jumpIf(R1, ">=", R4, "decoded");
+  code.jumpIf(R1, ">=", R4, isDecoded);
   code.store("u32", R10, Var.longest, R1);
-  code.label("decoded");
+  code.label(isDecoded);
 }
 
 /**
  * Finds the connection: its entry R8 and ways R9; the direction's words R7. Takes the protocol in
  * R2; the frame is no longer looked at.
  */
-function classify(code: Assembler, layout: at.Layout): void {
+function classify(code: Assembler, layout: at.Layout, isIpv6On: boolean): void {
   const { connections } = layout;
   const slots = SLOTS_PER_ENTRY * connections;
   // R0: the hash of the tuple
@@ -265,6 +381,10 @@ function classify(code: Assembler, layout: at.Layout): void {
   code.label("udp type");
   code.op(R2, "|=", udpType!);
   code.label("typed");
+  if (isIpv6On) {
+    code.load(R3, "u32", R10, Var.family);
+    code.op32(R2, "|=", R3);
+  }
   code.op(R3, "=", MOST_PROBES);
 
   // Stored and loaded, the slot may be any for the verifier, so that it tries each round once.
@@ -291,6 +411,7 @@ function classify(code: Assembler, layout: at.Layout): void {
   code.address(R9, MEMORY, layout.at.ways);
   addTimes(code, R8, R4, WORD * ENTRY_WORDS, R7);
   addTimes(code, R9, R4, WORD * at.WAY_WORDS, R7);
+  if (isIpv6On) code.store("u32", R10, Var.entry, R4);
   code.load(R4, "u32", R9, WORD * at.TICKET);
   code.store("u32", R10, Var.ticket, R4);
   code.store("u32", R10, Var.side, R5);
@@ -322,9 +443,35 @@ function classify(code: Assembler, layout: at.Layout): void {
   code.address(R2, MEMORY, layout.at.settings);
   code.load(R2, "u32", R2, WORD * at.EPOCH);
   code.jumpIf32(R1, "!=", R2, "leave"); // the epoch is never 0
+  if (isIpv6On) compareAddresses(code, layout);
   loadSide(code, R5);
   code.op(R7, "=", R9);
   addTimes(code, R7, R5, WORD * at.DIRECTION_WORDS, R4);
+}
+
+/**
+ * Over IPv6, goes on only if the whole addresses are the connection's. The verifier wants to know
+ * where they are in any case.
+ */
+function compareAddresses(code: Assembler, layout: at.Layout): void {
+  code.load(R4, "u32", R10, Var.entry);
+  code.jumpIf(R4, ">=", layout.connections, "leave");
+  code.address(R5, MEMORY, layout.at.addresses);
+  addTimes(code, R5, R4, WORD * at.ENTRY_ADDRESS_WORDS, R1);
+  loadSide(code, R3);
+  code.op(R7, "=", R5);
+  addTimes(code, R7, R3, WORD * at.SIDE_ADDRESS_WORDS, R1);
+  code.op(R3, "^=", 1);
+  addTimes(code, R5, R3, WORD * at.SIDE_ADDRESS_WORDS, R1);
+  code.store("u64", R10, Var.answerAddresses, R5);
+  code.load(R1, "u32", R10, Var.family);
+  code.jumpIf(R1, "==", 0, "is whole");
+  for (let word = 0; word < PAIR_WORDS; word++) {
+    code.load(R1, "u32", R7, WORD * word);
+    code.load(R2, "u32", R10, Var.addresses + WORD * word);
+    code.jumpIf32(R1, "!=", R2, "leave");
+  }
+  code.label("is whole");
 }
 
 /** TTL, MTU, the way out and the next hop, as the ways' words R7 have them. */
@@ -344,6 +491,12 @@ function route(code: Assembler, layout: at.Layout, link: number): void {
   code.jumpIf(R2, "==", 0, "leave");
   code.store("u32", R10, Var.ifindex, R2);
   code.load(R2, "u32", R4, WORD * at.LINK_MTU);
+  if (layout.isIpv6On) {
+    code.load(R3, "u32", R10, Var.family);
+    code.jumpIf(R3, "==", 0, "has mtu");
+    code.load(R2, "u32", R4, WORD * at.LINK_MTU6);
+    code.label("has mtu");
+  }
   code.load(R3, "u32", R10, Var.longest);
   code.jumpIf(R3, ">", R2, "leave");
   // R3: the new TTL
@@ -482,13 +635,17 @@ function commit(code: Assembler): void {
  * What to write into the frame: the new addresses and ports, and the changes of sums: R7 that of
  * the ports, R8 that of the addresses.
  */
-function translate(code: Assembler): void {
+function translate(code: Assembler, isIpv6On: boolean): void {
   // R5: the tuple of the other side
   loadSide(code, R0);
   code.op(R0, "^=", 1);
   code.op(R5, "=", R8);
   addTimes(code, R5, R0, WORD * TUPLE_WORDS, R1);
   code.op(R0, "=", 0);
+  if (isIpv6On) {
+    code.load(R1, "u32", R10, Var.family);
+    code.jumpIf(R1, "!=", 0, "addresses 6");
+  }
   for (
     const [word, old, variable] of [
       [DST, Var.src, Var.newSrc],
@@ -499,6 +656,12 @@ function translate(code: Assembler): void {
     addChange(code, R0, old, R1);
     storeWord(code, variable, R1);
   }
+  if (isIpv6On) {
+    code.jump("changed");
+    code.label("addresses 6");
+    translateAddresses6(code);
+    code.label("changed");
+  }
   fold(code, R0, R1);
   code.load(R1, "u32", R5, WORD * PORTS);
   code.op32(R2, "=", R1);
@@ -508,6 +671,7 @@ function translate(code: Assembler): void {
   code.op(R7, "=", 0);
   addChange(code, R7, Var.ports, R1);
   storeWord(code, Var.newPorts, R1);
+  if (isIpv6On) code.store("u32", R10, Var.newPorts6, R1);
   fold(code, R7, R1);
   code.toBigEndian(R7, 16);
   // TTL, protocol and header checksum
@@ -533,18 +697,36 @@ function translate(code: Assembler): void {
   code.toBigEndian(R8, 16);
 }
 
+/** Adds the change of the addresses to R0; R3 and R4 are lost. */
+function translateAddresses6(code: Assembler): void {
+  code.load(R3, "u64", R10, Var.answerAddresses);
+  for (let word = 0; word < PAIR_WORDS; word++) {
+    // What was the destination of answers is the source.
+    code.load(R1, "u32", R3, WORD * ((word + ADDRESS6_WORDS) % PAIR_WORDS));
+    addChange(code, R0, Var.addresses + WORD * word, R1);
+    storeWord(code, Var.addresses + WORD * word, R1);
+  }
+}
+
 /** Writes the frame, counts it, notes who was used, and sends it. */
-function forward(code: Assembler): void {
+function forward(code: Assembler, isIpv6On: boolean): void {
   code.load(R9, "u32", R10, Var.ttlWord);
   code.op32(R9, ">>=", 16);
   code.op32(R9, "&=", 0xff);
-  code.jumpIf(R9, "==", ipv4.PROTOCOL_UDP, "udp sums");
-  replaceSums(code, L4 + tcp.CHECKSUM, 0);
-  code.jump("summed");
-  code.label("udp sums");
-  replaceSums(code, L4 + udp.CHECKSUM, ZERO_IS_NONE);
-  code.label("summed");
+  if (isIpv6On) {
+    code.load(R1, "u32", R10, Var.family);
+    code.jumpIf(R1, "!=", 0, "write 6");
+  }
+  replaceTransportSums(code, FOUR, 0);
   storeBytes(code, IP + 8, Var.newTtlWord, 16);
+  if (isIpv6On) {
+    code.jump("written");
+    code.label("write 6");
+    replaceTransportSums(code, SIX, IS_IPV6);
+    storeBytes(code, IP + 7, Var.newTtlWord, 1); // the hop limit
+    storeBytes(code, IP + ipv6.SOURCE, Var.addresses, WORD * (PAIR_WORDS + 1));
+    code.label("written");
+  }
   storeBytes(code, 0, Var.mac0, 2 * 6);
   code.store("u32", R6, MARK, 0);
 
@@ -580,4 +762,13 @@ function forward(code: Assembler): void {
   code.label("drop");
   code.op(R0, "=", DROPPED);
   code.exit();
+}
+
+function replaceTransportSums(code: Assembler, { suffix, l4 }: Family, flags: number): void {
+  code.jumpIf(R9, "==", ipv4.PROTOCOL_UDP, `udp sums${suffix}`);
+  replaceSums(code, l4 + tcp.CHECKSUM, flags);
+  code.jump(`summed${suffix}`);
+  code.label(`udp sums${suffix}`);
+  replaceSums(code, l4 + udp.CHECKSUM, flags | ZERO_IS_NONE);
+  code.label(`summed${suffix}`);
 }

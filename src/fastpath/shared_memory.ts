@@ -6,6 +6,7 @@ import { baseOf, ENTRY_WORDS, PORTS, TUPLE_WORDS } from "../flow/entry.ts";
 import { HASH_WORDS } from "../flow/keyed_hash.ts";
 import { SIDE_A, SIDE_B, SLOTS_PER_ENTRY, type TableMemory } from "../flow/table.ts";
 import type { Mac } from "../wire/address.ts";
+import { type AddressDigest, DIGEST_WORDS } from "../wire/address_digest.ts";
 import * as at from "./layout.ts";
 
 /** Where packets of one direction go, and what is done with them. */
@@ -25,6 +26,8 @@ export interface LinkSettings {
   readonly mac: Mac;
   readonly ifindex: number;
   readonly mtu: number;
+  /** For packets of IPv6; default the same. */
+  readonly mtu6?: number;
 }
 
 const LAST_EPOCH = 0xffff;
@@ -47,6 +50,9 @@ export class SharedMemory {
   /** Halves of 64-bit words. */
   readonly #counters: Uint32Array<ArrayBuffer>;
   readonly #issues: Uint16Array<ArrayBuffer>;
+  /** Both empty without IPv6. */
+  readonly #digest: Int32Array<ArrayBuffer>;
+  readonly #addresses: Int32Array<ArrayBuffer>;
   #epoch = 1;
   #promotions = 0;
 
@@ -56,7 +62,7 @@ export class SharedMemory {
     const pairs = (part: at.Part, count: number) => {
       return new BigUint64Array(buffer, layout.at[part], count);
     };
-    const { connections, neighbors, counters, processors } = layout;
+    const { connections, neighbors, counters, processors, isIpv6On = false } = layout;
     const settingWords = at.LINKS + at.MAX_LINKS * at.LINK_WORDS;
     this.layout = layout;
     this.table = {
@@ -76,7 +82,14 @@ export class SharedMemory {
       layout.at.counters,
       at.COUNTER_BYTES / 4 * counters * processors,
     );
+    this.#digest = words("digest", isIpv6On ? DIGEST_WORDS : 0);
+    this.#addresses = words("addresses", isIpv6On ? at.ENTRY_ADDRESS_WORDS * connections : 0);
     Atomics.store(this.#settings, at.EPOCH, this.#epoch);
+  }
+
+  /** Sets how addresses of IPv6 become keys, before the first of their connections is promoted. */
+  setDigest(digest: AddressDigest): void {
+    digest.copyTables(this.#digest);
   }
 
   /** Sets a link; null: it is down, and nothing is sent there. */
@@ -84,9 +97,10 @@ export class SharedMemory {
     const base = at.LINKS + link * at.LINK_WORDS;
     Atomics.store(this.#settings, base + at.LINK_IFINDEX, 0);
     if (settings === null) return;
-    const { mac, ifindex, mtu } = settings;
+    const { mac, ifindex, mtu, mtu6 = mtu } = settings;
     Atomics.store(this.#settingPairs, (base + at.LINK_MAC) / 2, packed(mac));
     Atomics.store(this.#settings, base + at.LINK_MTU, mtu);
+    Atomics.store(this.#settings, base + at.LINK_MTU6, mtu6);
     Atomics.store(this.#settings, base + at.LINK_IFINDEX, ifindex);
   }
 
@@ -122,11 +136,17 @@ export class SharedMemory {
 
   /**
    * From now on the connection's packets take these ways. False if there is no room for what they
-   * need.
+   * need. Over IPv6, `addresses` are the entry's: ENTRY_ADDRESS_WORDS.
    */
-  promote(entry: number, fromA: Way, fromB: Way): boolean {
+  promote(
+    entry: number,
+    fromA: Way,
+    fromB: Way,
+    addresses: Readonly<Int32Array> | null = null,
+  ): boolean {
     if (!this.#hasRoom(fromA) || !this.#hasRoom(fromB)) return false;
     this.demote(entry);
+    if (addresses !== null) this.#addresses.set(addresses, at.ENTRY_ADDRESS_WORDS * entry);
     this.#setWay(entry, SIDE_A, fromA);
     this.#setWay(entry, SIDE_B, fromB);
     this.#addTuples(entry, 1);

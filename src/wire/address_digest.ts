@@ -12,12 +12,19 @@ import { ADDRESS6_BYTES } from "./address6.ts";
 /** Words in the table of one byte. */
 const BYTE_VALUES = 256;
 
+/** Words of all tables: the first byte's, then the next one's. */
+export const DIGEST_WORDS: number = ADDRESS6_BYTES * BYTE_VALUES;
+
 export class AddressDigest {
   readonly #words: Int32Array;
 
   constructor(random: Random) {
-    const count = ADDRESS6_BYTES * BYTE_VALUES;
-    this.#words = Int32Array.from({ length: count }, () => random.uint32());
+    this.#words = Int32Array.from({ length: DIGEST_WORDS }, () => random.uint32());
+  }
+
+  /** Copies the tables to where somebody else computes the same digests, DIGEST_WORDS. */
+  copyTables(to: Int32Array): void {
+    to.set(this.#words);
   }
 
   /** Digest of an address of these words: any 32 bits, signed. */

@@ -58,6 +58,7 @@ const MAP_STEP = 0x10_0000_0000n;
 const MOST_STEPS = 1_000_000;
 
 const PSEUDO_HDR = 0x10;
+const IPV6 = 0x80;
 const MARK_MANGLED_0 = 0x20;
 const EFAULT = 14;
 const EINVAL = 22;
@@ -349,7 +350,10 @@ export class Machine {
    */
   #replaceChecksum(context: bigint, [offset, from, diff, flags]: readonly number[]): number {
     expect(context === CONTEXT, "another context");
-    if ((flags! & 15) !== 0 || from !== 0) return -EINVAL;
+    const known = PSEUDO_HDR | MARK_MANGLED_0 | IPV6;
+    if ((flags! & ~known) !== 0 || from !== 0) return -EINVAL;
+    const isOfIpv6 = this.#frame.data[12] === 0x86;
+    expect(((flags! & IPV6) !== 0) === isOfIpv6, "a checksum of the other family");
     const { data, isPartial } = this.#frame;
     if (offset! + 2 > data.length) return -EFAULT;
     const view = new DataView(data.buffer, data.byteOffset);

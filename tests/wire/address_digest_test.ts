@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { SeededRandom } from "../../src/core/random.ts";
-import { AddressDigest } from "../../src/wire/address_digest.ts";
+import { AddressDigest, DIGEST_WORDS } from "../../src/wire/address_digest.ts";
 import { address6Words } from "../support/frames6.ts";
 
 const COUNT = 65_536;
@@ -91,4 +91,17 @@ Deno.test("other random numbers are another key; the same ones the same", () => 
     assert.notEqual(others.of(...one), others.of(...other));
   }
   assert.ok(pairs > 0);
+});
+
+Deno.test("copyTables gives what makes the same digests elsewhere", () => {
+  const tables = new Int32Array(DIGEST_WORDS);
+  digest.copyTables(tables);
+  const address = address6Words("2001:db8:1:2:3:4:5:6");
+  let expected = 0;
+  address.forEach((word, i) => {
+    for (const [j, shift] of [24, 16, 8, 0].entries()) {
+      expected ^= tables[256 * (4 * i + j) + ((word >>> shift) & 255)]!;
+    }
+  });
+  assert.equal(digest.ofWords(address, 0), expected);
 });
