@@ -8,30 +8,59 @@ import { below, type Random, SeededRandom } from "../../../src/core/random.ts";
 import { Reason } from "../../../src/core/reason.ts";
 import {
   childrenOf,
+  type Family,
   type Policy,
   type Predicate,
   type Tree,
 } from "../../../src/policy/language/ast.ts";
+import { icmpKindIn } from "../../../src/policy/language/icmp_words.ts";
 import * as build from "../../../src/policy/language/build.ts";
 import { Affinity } from "../../../src/policy/engine/affinity.ts";
 import { check } from "../../../src/policy/check/check.ts";
 import type { Environment } from "../../../src/policy/engine/environment.ts";
+import { familyOf } from "../../../src/policy/engine/family.ts";
 import { makePlan } from "../../../src/policy/engine/plan.ts";
 import { print } from "../../../src/policy/printing/print.ts";
 import { SourceLimits } from "../../../src/policy/engine/source_limits.ts";
 import { walker } from "../../../src/policy/engine/walk.ts";
-import { maskOf, parseAddress } from "../../../src/wire/address.ts";
-import { isIpv6 } from "../../../src/wire/host_address.ts";
+import { maskOf } from "../../../src/wire/address.ts";
+import {
+  formatHostSubnet,
+  type HostAddress,
+  hostSubnetOf,
+  isIpv6,
+  lastOf,
+  parseHostAddress,
+  wordsOf,
+} from "../../../src/wire/host_address.ts";
 import { AddressSet } from "../../../src/wire/address_set.ts";
-import { Pdu, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../../../src/wire/pdu.ts";
-import { ADDRESSES, PORTS, randomPolicy } from "../../support/random_policy.ts";
+import {
+  isIcmp,
+  isTcp,
+  isUdp,
+  OVER_IPV6,
+  Pdu,
+  STATE_ESTABLISHED,
+  STATE_INVALID,
+  STATE_NEW,
+} from "../../../src/wire/pdu.ts";
+import { ADDRESSES, ADDRESSES6, PORTS, randomPolicy } from "../../support/random_policy.ts";
 import { watcher } from "./refute.ts";
 
 const SEED = 20_260_703;
-const BACKENDS = ["192.168.0.1", "10.0.0.2"].map(parseAddress);
+const BACKENDS: Readonly<Record<Family, readonly HostAddress[]>> = {
+  4: ["192.168.0.1", "10.0.0.2"].map(parseHostAddress),
+  6: ["2001:db8::1", "fd00::1"].map(parseHostAddress),
+};
+const ALL_BACKENDS = [...BACKENDS[4], ...BACKENDS[6]];
 
 Deno.test("check, random policies: what it says can't happen does not happen to any PDU", () => {
-  const told = compare(SEED, 1_600, 150, (random) => randomPolicy(random, { maxNodes: 120 }));
+  const told = compare(
+    SEED,
+    1_600,
+    150,
+    (random) => randomPolicy(random, { maxNodes: 120, hasIpv6: below(random, 2) === 0 }),
+  );
   for (const name of ["unreachable", "never-holds", "always-holds", "otherwise-not-last"]) {
     assert.ok((told.get(name) ?? 0) >= 20, `seed ${SEED}: ${told.get(name)} findings "${name}"`);
   }
@@ -54,7 +83,7 @@ function compare(
   for (let i = 0; i < policies; i++) {
     const policy = make(random);
     const plan = makePlan(policy, environment(random));
-    const findings = check(policy, below(random, 2) === 0 ? {} : { dstAddrs: BACKENDS });
+    const findings = check(policy, below(random, 2) === 0 ? {} : { dstAddrs: ALL_BACKENDS });
     for (const { check } of findings) told.set(check, (told.get(check) ?? 0) + 1);
     const watch = watcher(plan, findings);
     const pool = constantsOf(policy);
@@ -78,7 +107,7 @@ function compare(
 function environment(random: Random): Environment {
   const refused = (pdu: Pdu): number => pdu.state === STATE_INVALID ? Reason.invalid : 0;
   return {
-    dstAddrs: BACKENDS,
+    dstAddrs: ALL_BACKENDS,
     target: () => 0,
     leaving: () => new AddressSet(),
     steps: {
@@ -92,8 +121,8 @@ function environment(random: Random): Environment {
     clock: new ManualClock(),
     maxConnections: 1,
     affinity: new Affinity(1),
-    sourceLimits: new SourceLimits(1024, new SeededRandom(2), false),
-    isIpv6On: false,
+    sourceLimits: new SourceLimits(1024, new SeededRandom(2), true),
+    isIpv6On: true,
     customFailed: () => {},
   };
 }
@@ -103,22 +132,38 @@ function isFromB(pdu: Pdu): boolean {
   return pdu.flow >= 0 && (pdu.flow & 1) === 1;
 }
 
-const ECHO_AND_THE_LIKE = [0, 8, 13, 14, 15, 16, 17, 18];
+/** Types of queries and of their answers. */
+const ASKING: Readonly<Record<Family, readonly number[]>> = { 4: [8, 13, 15, 17], 6: [128] };
+const ANSWERING: Readonly<Record<Family, readonly number[]>> = { 4: [0, 14, 16, 18], 6: [129] };
 
-function hasTuple({ protocol, icmpType }: Pdu): boolean {
-  return protocol === 6 || protocol === 17 ||
-    protocol === 1 && ECHO_AND_THE_LIKE.includes(icmpType);
+function hasTuple(pdu: Pdu): boolean {
+  const { protocol, icmpType } = pdu;
+  const family = familyOf(pdu);
+  return isTcp(protocol) || isUdp(protocol) ||
+    isIcmp(protocol) && [...ASKING[family], ...ANSWERING[family]].includes(icmpType);
 }
 
 // Selectors in which arms get in each other's way
 
+const PREFIX6 = 0x2001_0db8n << 96n;
+
 /** Of the ranges that hosts have addresses in. */
-const EDGES = ["1.0.0.0", "126.255.255.255", "127.0.0.1", "128.0.0.0", "223.255.255.255"];
+const EDGES = [
+  ...["1.0.0.0", "126.255.255.255", "127.0.0.1", "128.0.0.0", "223.255.255.255"],
+  ...["::", "::2", "::fffe:ffff:ffff", "::1:0:0:0", "feff::", "ff00::"],
+];
 
 function crowdedPolicy(random: Random): Policy {
   const pick = <Item>(items: readonly Item[]): Item => items[below(random, items.length)]!;
-  const address = (): string => below(random, 8) === 0 ? pick(EDGES) : `10.0.0.${below(random, 8)}`;
+  const address = (): string => {
+    if (below(random, 8) === 0) return pick(EDGES);
+    return `${pick(["10.0.0.", "10.0.0.", "2001:db8::"])}${below(random, 8)}`;
+  };
   const network = (): string => {
+    if (below(random, 3) === 0) {
+      const length = pick([125, 126, 127]);
+      return formatHostSubnet(hostSubnetOf(PREFIX6 | BigInt(below(random, 8)), length));
+    }
     const length = pick([29, 30, 31]);
     return `10.0.0.${below(random, 8) & maskOf(length) & 255}/${length}`;
   };
@@ -128,7 +173,11 @@ function crowdedPolicy(random: Random): Policy {
     return [first, first + below(random, 4)];
   };
   const test = (): Predicate => {
-    switch (below(random, 12)) {
+    switch (below(random, 14)) {
+      case 12:
+        return pick([build.isIpv4, build.isIpv6]);
+      case 13:
+        return build.icmpv6Type(pick([1, 2, 128, 129]), pick([null, 0, 4]));
       case 0:
         return build.ipSrc.eq(address());
       case 1:
@@ -143,7 +192,7 @@ function crowdedPolicy(random: Random): Policy {
       case 6:
         return build.udpDport.oneOf([ports()]);
       case 7:
-        return build.protocol(pick([1, 6, 17]));
+        return build.protocol(pick([1, 6, 17, 58]));
       case 8:
         return build.icmpType(pick([0, 3, 8]), pick([null, 0, 1]));
       case 9:
@@ -184,6 +233,7 @@ function crowdedPolicy(random: Random): Policy {
 
 interface Pool {
   readonly addresses: number[];
+  readonly addresses6: bigint[];
   readonly ports: number[];
   readonly numbers: number[];
   readonly flags: number[];
@@ -192,11 +242,12 @@ interface Pool {
 
 function constantsOf(policy: Policy): Pool {
   const pool: Pool = {
-    addresses: [...ADDRESSES, ...BACKENDS],
+    addresses: [...ADDRESSES, ...BACKENDS[4] as number[]],
+    addresses6: [...ADDRESSES6, ...BACKENDS[6] as bigint[]],
     ports: [...PORTS],
     numbers: [64, 1500],
     flags: [2, 16, 18],
-    icmp: [8 << 8],
+    icmp: [8 << 8, 128 << 8],
   };
   const addPredicate = (predicate: Predicate): void => {
     switch (predicate.test) {
@@ -207,8 +258,11 @@ function constantsOf(policy: Policy): Pool {
         return predicate.of.forEach(addPredicate);
       case "address":
         for (const term of predicate.in) {
-          if (!("network" in term) || isIpv6(term.network)) continue;
-          pool.addresses.push(term.network, term.network | ~maskOf(term.prefixLength));
+          if (!("network" in term)) continue;
+          for (const one of [term.network, lastOf(term)]) {
+            if (isIpv6(one)) pool.addresses6.push(one);
+            else pool.addresses.push(one);
+          }
         }
         return;
       case "port":
@@ -219,7 +273,11 @@ function constantsOf(policy: Policy): Pool {
         pool.flags.push(predicate.set, 255 & ~predicate.clear);
         return;
       case "icmp":
-        pool.icmp.push((predicate.type << 8) | (predicate.code ?? 0));
+      case "icmpv6":
+        for (const family of [4, 6] as const) {
+          const kind = icmpKindIn(predicate, family);
+          if (kind !== null) pool.icmp.push((kind.type << 8) | (kind.code ?? 0));
+        }
     }
   };
   const addTree = (tree: Tree): void => {
@@ -243,10 +301,25 @@ function fill(pdu: Pdu, pool: Pool, random: Random): void {
       if (isRight(value)) return value;
     }
   };
-  pdu.src = until(() => near(pool.addresses) | 0, isHost);
-  pdu.dst = until(() => near(pool.addresses) | 0, isHost);
-  pdu.protocol = [1, 6, 6, 6, 17, 17, 47, below(random, 256)][below(random, 8)]!;
-  const { protocol } = pdu;
+  const family = below(random, 2) === 0 ? 4 : 6;
+  if (family === 4) {
+    pdu.src = until(() => near(pool.addresses) | 0, isHost);
+    pdu.dst = until(() => near(pool.addresses) | 0, isHost);
+  } else {
+    const near6 = (): bigint =>
+      BigInt.asUintN(
+        128,
+        pool.addresses6[below(random, pool.addresses6.length)]! + BigInt(below(random, 3) - 1),
+      );
+    let src = near6();
+    while (!isHost6(src)) src = near6();
+    pdu.addresses.set(wordsOf(src), 0);
+    pdu.addresses.set(wordsOf(near6()), 4);
+    pdu.src = pdu.dst = below(random, 9); // digests
+  }
+  const icmpNumber = family === 4 ? 1 : 58;
+  const protocol = [icmpNumber, 6, 6, 6, 17, 17, 47, below(random, 256)][below(random, 8)]!;
+  pdu.protocol = family === 4 ? protocol : OVER_IPV6 | protocol;
   pdu.ttl = within(near(pool.numbers), 0, 255);
   pdu.fragment = below(random, 4) === 0 ? 1 : 0;
   // Fields of other protocols hold what earlier packets left there.
@@ -259,22 +332,17 @@ function fill(pdu: Pdu, pool: Pool, random: Random): void {
   const icmp = near(pool.icmp) & 0xffff;
   pdu.icmpType = icmp >> 8;
   pdu.icmpCode = icmp & 255;
-  const quotes = [3, 11, 12].includes(pdu.icmpType);
-  const shortest = protocol === 6
-    ? 40
-    : protocol === 17
-    ? 28
-    : protocol !== 1
-    ? 20
-    : quotes
-    ? 56
-    : 28;
+  const quotes = family === 4 && [3, 11, 12].includes(pdu.icmpType);
+  const shortest = (family === 4 ? 20 : 40) +
+    (protocol === 6 ? 20 : protocol === 17 ? 8 : protocol !== icmpNumber ? 0 : quotes ? 36 : 8);
   pdu.totalLength = within(near(pool.numbers), shortest, 65_535);
   pdu.flow = hasTuple(pdu) ? [-1, -1, 4, 5][below(random, 4)]! : -1;
   pdu.state = stateOf(pdu, random);
   pdu.side = below(random, 2);
   if (!isFromB(pdu)) return;
-  pdu.src = BACKENDS[below(random, BACKENDS.length)]!;
+  const backend = BACKENDS[family][below(random, 2)]!;
+  if (isIpv6(backend)) pdu.addresses.set(wordsOf(backend), 0);
+  else pdu.src = backend;
   pdu.side = 1;
 }
 
@@ -282,6 +350,11 @@ function fill(pdu: Pdu, pool: Pool, random: Random): void {
 function isHost(address: number): boolean {
   const network = address >>> 24;
   return network !== 0 && network !== 127 && network < 224;
+}
+
+/** Not `::`, `::1`, IPv4-mapped, nor a group's. */
+function isHost6(address: bigint): boolean {
+  return address > 1n && address >> 32n !== 0xffffn && address >> 120n !== 0xffn;
 }
 
 /**
@@ -293,13 +366,14 @@ function isSent(flags: number): boolean {
 }
 
 /** As `Connections.classify` finds out, where it depends on no window and no backend. */
-function stateOf({ protocol, tcpFlags, icmpType, flow }: Pdu, random: Random): number {
+function stateOf(pdu: Pdu, random: Random): number {
+  const { protocol, tcpFlags, icmpType, flow } = pdu;
   const isKnown = flow >= 0;
   const maybe = (state: number, other: number): number => below(random, 2) === 0 ? state : other;
   const belongs = flow === 4 ? maybe(STATE_NEW, STATE_ESTABLISHED) : STATE_ESTABLISHED;
-  switch (protocol) {
+  switch (isIcmp(protocol) ? 1 : protocol & 255) {
     case 1: {
-      const [asks, answers] = [[8, 13, 15, 17], [0, 14, 16, 18]].map((of) => of.includes(icmpType));
+      const [asks, answers] = [ASKING, ANSWERING].map((of) => of[familyOf(pdu)].includes(icmpType));
       if (!isKnown) return asks ? STATE_NEW : STATE_INVALID;
       return flow === 4 ? asks ? belongs : STATE_INVALID : answers ? belongs : STATE_INVALID;
     }

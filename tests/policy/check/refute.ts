@@ -5,7 +5,7 @@ import type { Finding } from "../../../src/policy/check/check.ts";
 import type { Plan } from "../../../src/policy/engine/plan.ts";
 import { holds, type Visitor } from "../../../src/policy/engine/walk.ts";
 import { ICMP_TYPES } from "../../../src/wire/icmpv4.ts";
-import { type Pdu, STATE_NEW } from "../../../src/wire/pdu.ts";
+import { isIcmp, isIpv6, isTcp, type Pdu, STATE_NEW } from "../../../src/wire/pdu.ts";
 
 /** Looks on as a PDU walks and remembers a finding that proves wrong. */
 export function watcher(
@@ -62,9 +62,9 @@ export function watcher(
 
 /** True if `reject` says something to the sender. */
 function isAnswered(pdu: Pdu): boolean {
-  return pdu.protocol === 6
-    ? (pdu.tcpFlags & 4) === 0
-    : pdu.protocol !== 1 || ICMP_TYPES[pdu.icmpType]?.query === true;
+  if (isTcp(pdu.protocol)) return (pdu.tcpFlags & 4) === 0;
+  if (!isIcmp(pdu.protocol)) return true;
+  return isIpv6(pdu.protocol) ? pdu.icmpType >= 128 : ICMP_TYPES[pdu.icmpType]?.query === true;
 }
 
 /** What stands in many places: a finding is about one of them. */
@@ -78,4 +78,6 @@ const SHARED: ReadonlySet<Predicate | Tree> = new Set<Predicate | Tree>([
   build.isTcp,
   build.isUdp,
   build.isIcmp,
+  build.isIpv4,
+  build.isIpv6,
 ]);

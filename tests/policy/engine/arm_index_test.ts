@@ -1,22 +1,28 @@
 import assert from "node:assert/strict";
 import { finish } from "../../../src/core/slices.ts";
 import { below, SeededRandom } from "../../../src/core/random.ts";
-import { findArm, indexable, writeArms } from "../../../src/policy/engine/arm_index.ts";
-import type { Predicate } from "../../../src/policy/language/ast.ts";
+import { findArm, findArm6, indexable, writeArms } from "../../../src/policy/engine/arm_index.ts";
+import type { Family, Predicate } from "../../../src/policy/language/ast.ts";
 import * as build from "../../../src/policy/language/build.ts";
 import { NOWHERE } from "../../../src/policy/engine/interval_map.ts";
 import { NumberWriter } from "../../../src/policy/engine/number_writer.ts";
 import { makePlan, type Plan } from "../../../src/policy/engine/plan.ts";
 import { holds } from "../../../src/policy/engine/walk.ts";
 import { formatAddress, maskOf } from "../../../src/wire/address.ts";
-import type { Pdu } from "../../../src/wire/pdu.ts";
+import {
+  addressOfWords,
+  formatHostSubnet,
+  hostSubnetOf,
+  wordsOf,
+} from "../../../src/wire/host_address.ts";
+import { OVER_IPV6, type Pdu } from "../../../src/wire/pdu.ts";
 import { environmentOf, pduOf } from "./environment.ts";
 
 const DST_ADDRS = [7, -3];
 
 /** A plan for its lists alone. */
 function planOf(lists: Record<string, string[]> = {}): Plan {
-  const environment = environmentOf({ dstAddrs: DST_ADDRS });
+  const environment = environmentOf({ dstAddrs: DST_ADDRS, isIpv6On: true });
   return makePlan(build.policy("drop", build.drop, { lists }), environment);
 }
 
@@ -29,10 +35,12 @@ function scan(predicates: readonly Predicate[], pdu: Pdu, plan: Plan): number {
 function indexOf(
   predicates: readonly Predicate[],
   plan: Plan,
+  family: Family = 4,
 ): { find: (pdu: Pdu) => number } {
   const writer = new NumberWriter();
-  const at = finish(writeArms(writer, predicates, plan, 4));
-  return { find: (pdu) => findArm(writer.numbers, at, pdu) };
+  const at = finish(writeArms(writer, predicates, plan, family));
+  const find = family === 6 ? findArm6 : findArm;
+  return { find: (pdu) => find(writer.numbers, at, pdu) };
 }
 
 Deno.test("indexable is a test of one address or port, and nothing else", () => {
@@ -133,4 +141,40 @@ Deno.test("findArm agrees with a scan, for arms that overlap in every way", () =
     }
   }
   assert.ok(found > 10_000, `${found}`);
+});
+
+Deno.test("findArm6 agrees with a scan, for arms of both families that overlap in every way", () => {
+  let found = 0;
+  for (let seed = 1; seed <= 60; seed++) {
+    const random = new SeededRandom(seed);
+    const pick = <Item>(items: readonly Item[]): Item => items[below(random, items.length)]!;
+    const plan = planOf({ web: ["0.0.0.0/29", "2001:db8::/124"] });
+    const address = () =>
+      addressOfWords(Int32Array.of(
+        pick([0x2001_0db8, 0, -1]),
+        pick([0, -1]),
+        pick([0, -0x8000_0000]),
+        pick([0, -16]) + below(random, 16),
+      ));
+    const network = () => formatHostSubnet(hostSubnetOf(address(), pick([128, 128, 127, 96, 1])));
+    const fields = [build.tcpDport, build.tcpSport, build.udpDport, build.udpSport];
+    const predicates = Array.from({ length: below(random, 120) }, () => {
+      if (below(random, 3) === 0) return pick(fields).eq(below(random, 60));
+      const terms = Array.from(
+        { length: 1 + below(random, 3) },
+        () => pick([network, () => "10.0.0.1"])(),
+      );
+      return pick([build.ipSrc, build.ipDst]).oneOf(below(random, 20) > 0 ? terms : "$web");
+    });
+    const index = indexOf(predicates, plan, 6);
+    for (let i = 0; i < 300; i++) {
+      const [srcPort, dstPort] = [below(random, 95), below(random, 95)];
+      const pdu = pduOf({ protocol: OVER_IPV6 | pick([6, 6, 17, 58]), srcPort, dstPort, src: 1 });
+      pdu.addresses.set([...wordsOf(address()), ...wordsOf(address())]);
+      const expected = scan(predicates, pdu, plan);
+      if (expected !== NOWHERE) found++;
+      assert.equal(index.find(pdu), expected, `seed ${seed}, PDU ${i}`);
+    }
+  }
+  assert.ok(found > 5000, `${found}`);
 });

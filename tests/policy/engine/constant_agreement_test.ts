@@ -1,7 +1,7 @@
 /**
  * Connections whose plain packets a policy treats alike, as the three-valued walk says, against the
- * walker: for 2,000 random policies and connections that are called constant, each of 200 random
- * plain packets is forwarded, at the node that was said. `doubts.ts` must say the same as the walk,
+ * walker: for 2,000 random policies and connections of either family that are called constant, each
+ * of 200 random plain packets is forwarded, at the node that was said. `doubts.ts` must say the same as the walk,
  * of each connection of which a plain packet was forwarded.
  */
 import assert from "node:assert/strict";
@@ -9,14 +9,16 @@ import { below, type Random, SeededRandom } from "../../../src/core/random.ts";
 import { finish } from "../../../src/core/slices.ts";
 import { constancyOf } from "../../../src/policy/engine/constant.ts";
 import { Doubts } from "../../../src/policy/engine/doubts.ts";
+import { familyOf, protocolIn } from "../../../src/policy/engine/family.ts";
 import { armsOf, makePlan, type Plan } from "../../../src/policy/engine/plan.ts";
 import { makePlain, unknownIn } from "../../../src/policy/engine/unknown.ts";
 import { type Visitor, walker } from "../../../src/policy/engine/walk.ts";
-import { ECHO_REPLY, FORWARD, type Policy } from "../../../src/policy/language/ast.ts";
+import { ECHO_REPLY, type Family, FORWARD, type Policy } from "../../../src/policy/language/ast.ts";
 import * as build from "../../../src/policy/language/build.ts";
 import { print } from "../../../src/policy/printing/print.ts";
-import { parseAddress } from "../../../src/wire/address.ts";
+import { parseHostAddress } from "../../../src/wire/host_address.ts";
 import {
+  isTcp,
   Pdu,
   STATE_ESTABLISHED,
   STATE_NEW,
@@ -36,8 +38,10 @@ const KEPT_PACKETS = 20;
 const MAX_NODES = 120;
 /** Connections tried with one policy. */
 const TRIES = 6;
-const DST_ADDRS = ["192.168.0.1", "192.168.0.2", "10.0.0.2"].map(parseAddress);
-const LEAVING = { shop: new Set(["10.1.2.3", "192.168.0.254"].map(parseAddress)) };
+const DST_ADDRS = ["192.168.0.1", "192.168.0.2", "10.0.0.2", "2001:db8::1"].map(parseHostAddress);
+const LEAVING = {
+  shop: new Set(["10.1.2.3", "192.168.0.254", "2001:db8:0:1::1"].map(parseHostAddress)),
+};
 const NO_MAPPING = -9;
 
 Deno.test(`constancyOf: of ${POLICIES} connections called constant, ${PACKETS} plain packets each are forwarded at one node`, () => {
@@ -82,12 +86,12 @@ Deno.test(`constancyOf: of ${POLICIES} connections called constant, ${PACKETS} p
 const MET = [
   ...["first-match", "filter", "balance", "track", "translate-a-to-b", "translate-b-to-a"],
   "set-ttl",
-  ...["unknown", "tcp-flags", "address", "port", "state", "side", "protocol"],
+  ...["unknown", "tcp-flags", "family", "address", "port", "state", "side", "protocol"],
 ];
 
 /** Half of them translate as they must before anything else: few others forward at all. */
 function randomly(random: Random, number: number): Policy {
-  const policy = randomPolicy(random, { maxNodes: MAX_NODES });
+  const policy = randomPolicy(random, { maxNodes: MAX_NODES, hasIpv6: number % 2 === 0 });
   if (number % 4 === 0) return policy;
   const { next, lists, pools, subtrees } = policy;
   const first = build.firstMatch([
@@ -106,7 +110,7 @@ class Trial implements Visitor {
   readonly #environment: TestEnvironment;
   readonly #plan: Plan;
   readonly #walk: (pdu: Pdu) => number;
-  readonly #doubts: Doubts;
+  readonly #doubts: Readonly<Record<Family, Doubts>>;
   readonly #constants: Constants;
   readonly #spare = new Pdu();
   /** Numbers that balancers have drawn. */
@@ -117,6 +121,7 @@ class Trial implements Visitor {
     const environment = environmentOf({
       dstAddrs: DST_ADDRS,
       leaving: LEAVING,
+      isIpv6On: true,
       random: { uint32: () => (this.#draws++, draws.uint32()) },
     });
     const { steps } = environment;
@@ -133,7 +138,8 @@ class Trial implements Visitor {
     };
     this.#plan = makePlan(policy, this.#environment);
     this.#walk = walker(this.#plan, this);
-    this.#doubts = finish(Doubts.of(this.#plan));
+    const [doubts, doubts6] = ([4, 6] as const).map((f) => finish(Doubts.of(this.#plan, f)));
+    this.#doubts = { 4: doubts!, 6: doubts6! };
     this.#constants = constantsOf(this.#plan);
   }
 
@@ -155,7 +161,10 @@ class Trial implements Visitor {
       return { isForwarded, isConstant, isAlike: false };
     }
     const { exit, newTtl } = first;
-    if (this.#doubts.isConstant(first) !== isConstant || (isConstant && way.exit !== exit)) {
+    if (
+      this.#doubts[familyOf(first)].isConstant(first) !== isConstant ||
+      (isConstant && way.exit !== exit)
+    ) {
       assert.fail(this.#told(first, "doubts and walk differ"));
     }
     const met = new Set(this.met);
@@ -173,8 +182,9 @@ class Trial implements Visitor {
   /** A new connection that a packet has opened, if the policy lets it. */
   #connection(): Pdu {
     const known = new Pdu();
-    fillNear(known, this.#constants, this.#random);
-    known.protocol = below(this.#random, 2) === 0 ? 6 : 17;
+    const family = below(this.#random, 2) === 0 ? 4 : 6;
+    fillNear(known, this.#constants, this.#random, family);
+    known.protocol = protocolIn(family, below(this.#random, 2) === 0 ? 6 : 17);
     known.seq = 0;
     known.side = below(this.#random, 2);
     const flow = below(this.#random, 16);
@@ -195,11 +205,11 @@ class Trial implements Visitor {
   #plain(known: Readonly<Pdu>): Pdu {
     const random = this.#random;
     const pdu = new Pdu();
-    fillNear(pdu, this.#constants, random);
+    fillNear(pdu, this.#constants, random, familyOf(known));
     const { ack, ttl, totalLength } = pdu;
     Object.assign(pdu, known, { ack, seq: 0, window: below(random, 65_536), fragment: 0 });
     pdu.ttl = Math.max(2, ttl);
-    pdu.totalLength = Math.max(known.protocol === 6 ? 40 : 28, totalLength);
+    pdu.totalLength = Math.max(isTcp(known.protocol) ? 40 : 28, totalLength);
     pdu.tcpFlags = ACK | [PSH, URG, ECE, CWR].reduce((sum, flag) => sum | any(random, flag), 0);
     return pdu;
   }
