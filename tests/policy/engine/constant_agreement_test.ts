@@ -1,8 +1,8 @@
 /**
  * Connections whose plain packets a policy treats alike, as the three-valued walk says, against the
  * walker: for 2,000 random policies and connections of either family that are called constant, each
- * of 200 random plain packets is forwarded, at the node that was said. `doubts.ts` must say the same as the walk,
- * of each connection of which a plain packet was forwarded.
+ * of 200 random plain packets is forwarded, at the node that was said. `doubts.ts` must say the
+ * same as the walk, of each connection of which a plain packet was forwarded.
  */
 import assert from "node:assert/strict";
 import { below, type Random, SeededRandom } from "../../../src/core/random.ts";
