@@ -4,8 +4,9 @@
  * it.
  */
 import type { Connections } from "../flow/connections.ts";
-import { SIDE_A, SIDE_B } from "../flow/table.ts";
-import { type Address, formatAddress } from "../wire/address.ts";
+import { type FlowTable, SIDE_A, SIDE_B } from "../flow/table.ts";
+import { addressOfWords, formatSocket } from "../wire/host_address.ts";
+import { isIpv6 } from "../wire/pdu.ts";
 import { type Filter, fits } from "./filter.ts";
 import type { ConnectionShape } from "./shapes.ts";
 import { protocolName, STATE_NAMES } from "./state_names.ts";
@@ -13,11 +14,17 @@ import { protocolName, STATE_NAMES } from "./state_names.ts";
 /** Entries of the table that are looked at in one go. */
 export const SLICE = 1000;
 
+/** Words of its addresses: client, virtual and backend; an IPv4 address is the last of four. */
+const ADDRESSES = 12;
+
 /**
- * Integers of a row: protocol, state, expires, age, and address and port of client, virtual and
- * backend.
+ * Integers of a row: protocol, state, expires, age, ports of client, virtual and backend, and their
+ * addresses.
  */
-const WIDTH = 10;
+const WIDTH = 7 + ADDRESSES;
+
+/** Instead of its port: there is none. */
+const NO_BACKEND = -1;
 
 /** Part of a walk through the table. */
 export interface Rows {
@@ -37,53 +44,56 @@ export function sliceOf(
   const { table } = connections;
   const end = Math.min(table.end, from + SLICE);
   const rows: number[] = [];
+  const addresses = new Int32Array(ADDRESSES);
   let entry = from;
   for (; entry < end && rows.length < most * WIDTH; entry++) {
     if (!table.isUsed(entry) || !fits(filter, connections, entry, nowMs)) continue;
-    const hasBackend = table.hasSideB(entry);
+    writeAddresses(table, entry, addresses);
     rows.push(
       table.protocol(entry),
       table.state(entry),
       connections.expiresInMs(entry, nowMs),
       connections.ageMs(entry, nowMs),
-      table.src(entry, SIDE_A),
       table.srcPort(entry, SIDE_A),
-      table.dst(entry, SIDE_A),
       table.dstPort(entry, SIDE_A),
-      hasBackend ? table.src(entry, SIDE_B) : 0,
-      hasBackend ? table.srcPort(entry, SIDE_B) : 0,
+      table.hasSideB(entry) ? table.srcPort(entry, SIDE_B) : NO_BACKEND,
+      ...addresses,
     );
   }
   return { rows: Int32Array.from(rows), next: entry < table.end ? entry : null };
 }
 
+function writeAddresses(table: FlowTable, entry: number, to: Int32Array): void {
+  const [a, b] = [(entry << 1) | SIDE_A, (entry << 1) | SIDE_B];
+  to.fill(0);
+  if (isIpv6(table.protocol(entry))) {
+    table.whole!.copySource(a, to, 0);
+    table.whole!.copyDestination(a, to, 4);
+    if (table.hasSideB(entry)) table.whole!.copySource(b, to, 8);
+    return;
+  }
+  to[3] = table.src(entry, SIDE_A);
+  to[7] = table.dst(entry, SIDE_A);
+  if (table.hasSideB(entry)) to[11] = table.src(entry, SIDE_B);
+}
+
 /** The rows as JSON has them. */
 export function connectionsOf({ rows }: Rows): ConnectionShape[] {
   return Array.from({ length: rows.length / WIDTH }, (_, row) => {
-    const [
-      protocol,
-      state,
-      expiresMs,
-      ageMs,
-      client,
-      clientPort,
-      virtual,
-      port,
-      backend,
-      backendPort,
-    ] = rows.subarray(row * WIDTH, (row + 1) * WIDTH);
+    const [protocol, state, expiresMs, ageMs, clientPort, port, backendPort] = rows.subarray(
+      row * WIDTH,
+    );
+    const addresses = rows.subarray((row + 1) * WIDTH - ADDRESSES, (row + 1) * WIDTH);
+    const endOf = (at: number, port: number) =>
+      formatSocket(isIpv6(protocol!) ? addressOfWords(addresses, at) : addresses[at + 3]!, port);
     return {
       protocol: protocolName(protocol!),
       state: STATE_NAMES[state!]!,
       expiresMs: expiresMs!,
       ageMs: ageMs! >>> 0,
-      client: endOf(client!, clientPort!),
-      virtual: endOf(virtual!, port!),
-      backend: backend === 0 ? null : endOf(backend!, backendPort!),
+      client: endOf(0, clientPort!),
+      virtual: endOf(4, port!),
+      backend: backendPort === NO_BACKEND ? null : endOf(8, backendPort!),
     };
   });
-}
-
-function endOf(address: Address, port: number): string {
-  return `${formatAddress(address)}:${port}`;
 }

@@ -2,30 +2,38 @@
  * Which connections are meant: every part that is given must fit.
  *
  *     source=10.0.0.0/8 backend=192.168.0.1:80 port=443 protocol=tcp state=established older=60s
+ *     source=2001:db8::/32 backend=[2001:db8::1]:80
  */
 import type { Connections } from "../flow/connections.ts";
-import { SIDE_A, SIDE_B } from "../flow/table.ts";
+import { type FlowTable, SIDE_A, SIDE_B } from "../flow/table.ts";
 import { closest, oneOf, quote } from "../core/text.ts";
+import { type Address, inSubnet, type Subnet } from "../wire/address.ts";
 import {
-  type Address,
-  formatAddress,
-  inSubnet,
-  parseAddress,
-  parseInterface,
-  type Subnet,
-  subnetOf,
-} from "../wire/address.ts";
+  type Address6,
+  ADDRESS6_WORDS,
+  inSubnet6,
+  isSameAddress6,
+  type Subnet6,
+} from "../wire/address6.ts";
+import {
+  isIpv6 as isIpv6Address,
+  parseHostAddress,
+  parseHostSubnet,
+  splitEndpoint,
+  wordsOf,
+} from "../wire/host_address.ts";
+import { isIpv6 } from "../wire/pdu.ts";
 import { PROTOCOL_WORDS } from "../policy/language/words.ts";
 import type { Parameters } from "./parameters.ts";
-import { STATE_NAMES, statesNamed } from "./state_names.ts";
+import { protocolNumber, STATE_NAMES, statesNamed } from "./state_names.ts";
 
 /** Plain data; null: any. */
 export interface Filter {
   readonly protocol: number | null;
   /** The client's network. */
-  readonly source: Subnet | null;
+  readonly source: Subnet | Subnet6 | null;
   /** Port null: any. */
-  readonly backend: { readonly address: Address; readonly port: number | null } | null;
+  readonly backend: { readonly address: Address | Address6; readonly port: number | null } | null;
   /** The port that the client has asked for. */
   readonly port: number | null;
   /** A bit for each state's number. */
@@ -68,15 +76,32 @@ export function fits(
 ): boolean {
   const { table } = connections;
   const { protocol, source, backend, port, states, olderMs, youngerMs } = filter;
-  return (protocol === null || table.protocol(entry) === protocol) &&
+  return (protocol === null || protocolNumber(table.protocol(entry)) === protocol) &&
     (states === null || ((states >>> table.state(entry)) & 1) !== 0) &&
     (port === null || table.dstPort(entry, SIDE_A) === port) &&
-    (source === null || inSubnet(table.src(entry, SIDE_A), source)) &&
-    (backend === null || (table.hasSideB(entry) &&
-      table.src(entry, SIDE_B) === backend.address &&
+    (source === null || isFrom(source, table, entry)) &&
+    (backend === null || (table.hasSideB(entry) && isAt(backend.address, table, entry) &&
       (backend.port === null || table.srcPort(entry, SIDE_B) === backend.port))) &&
     (olderMs === null || connections.ageMs(entry, nowMs) >= olderMs) &&
     (youngerMs === null || connections.ageMs(entry, nowMs) < youngerMs);
+}
+
+function isFrom(source: Subnet | Subnet6, table: FlowTable, entry: number): boolean {
+  if (typeof source.network === "number") {
+    return !isIpv6(table.protocol(entry)) && inSubnet(table.src(entry, SIDE_A), source as Subnet);
+  }
+  return isIpv6(table.protocol(entry)) &&
+    inSubnet6(table.whole!.clients, ADDRESS6_WORDS * entry, source as Subnet6);
+}
+
+function isAt(backend: Address | Address6, table: FlowTable, entry: number): boolean {
+  if (typeof backend === "number") {
+    return !isIpv6(table.protocol(entry)) && table.src(entry, SIDE_B) === backend;
+  }
+  if (!isIpv6(table.protocol(entry))) return false;
+  const words = new Int32Array(ADDRESS6_WORDS);
+  table.whole!.copySource((entry << 1) | SIDE_B, words, 0);
+  return isSameAddress6(words, 0, backend, 0);
 }
 
 function parseProtocol(text: string): number {
@@ -85,22 +110,23 @@ function parseProtocol(text: string): number {
   return refuse(text, "protocol", oneOf([...PROTOCOL_WORDS.keys()]));
 }
 
-function parseNetwork(text: string): Subnet {
-  const { address, prefixLength } = parseInterface(text, 32);
-  const subnet = subnetOf(address, prefixLength);
-  if (subnet.network !== address) {
-    const meant = `${formatAddress(subnet.network)}/${prefixLength}`;
-    throw new RangeError(
-      `Cannot use "${text}" as network: host bits must be zero; did you mean "${meant}"?`,
-    );
-  }
-  return subnet;
+function parseNetwork(text: string): Subnet | Subnet6 {
+  const { network, prefixLength } = parseHostSubnet(text);
+  return isIpv6Address(network)
+    ? { network: wordsOf(network), prefixLength }
+    : { network, prefixLength };
 }
 
 function parseBackend(text: string): NonNullable<Filter["backend"]> {
-  const [address, port, ...more] = text.split(":");
-  if (more.length > 0) refuse(text, "backend", "ADDRESS or ADDRESS:PORT");
-  return { address: parseAddress(address!), port: port === undefined ? null : parsePort(port) };
+  if (/^\d+\.[\d.]*:.*:/.test(text)) {
+    refuse(text, "backend", "ADDRESS or ADDRESS:PORT");
+  }
+  const { host, port } = splitEndpoint(text);
+  const address = parseHostAddress(host);
+  return {
+    address: isIpv6Address(address) ? wordsOf(address) : address,
+    port: port === null ? null : parsePort(port),
+  };
 }
 
 export function parsePort(text: string): number {

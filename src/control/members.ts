@@ -5,11 +5,18 @@
  *     192.168.0.1       the member at this address, if there is one alone
  *     10.0.0.1:8080     with a port of its own
  *     web/10.0.0.1      of this pool
+ *     web/2001:db8::1   in any form, also in brackets
+ *     web/[2001:db8::1]:8080
  */
 import type { Appliance } from "../datapath/appliance.ts";
 import { closest, quote } from "../core/text.ts";
 import type { Member } from "../flow/backends/member.ts";
-import { formatEndpoint, formatHostAddress } from "../wire/host_address.ts";
+import {
+  formatEndpoint,
+  formatHostAddress,
+  parseHostAddress,
+  splitEndpoint,
+} from "../wire/host_address.ts";
 import { Refusal } from "./request.ts";
 
 /** `weight` 0 … 256; the others are what becomes of the member's status. */
@@ -20,7 +27,8 @@ export type Change =
   | { readonly to: "same" };
 
 /** The member of that name. Throws a Refusal if there is none, or more than one. */
-export function memberNamed(name: string, members: readonly Member[]): Member {
+export function memberNamed(given: string, members: readonly Member[]): Member {
+  const name = canonical(given);
   const found = members.filter((member) => {
     const end = endOf(member);
     return name === end || name.replace(/^\$/, "") === `${member.pool.name}/${end}` ||
@@ -35,6 +43,18 @@ export function memberNamed(name: string, members: readonly Member[]): Member {
   const near = closest(name, [...names, ...members.map(endOf)]);
   const hint = near === null ? '"backends" lists them' : `did you mean ${quote(near)}?`;
   throw new Refusal(404, `There is no backend ${quote(name)}: ${hint}`);
+}
+
+/** The name with its address as the proxy writes it, if it is an IPv6 address. */
+function canonical(name: string): string {
+  const [, pool = "", end = ""] = /^([^/]*\/)?(.*:.*:.*)$/.exec(name) ?? [];
+  const { host, port } = splitEndpoint(end);
+  try {
+    const address = formatHostAddress(parseHostAddress(host));
+    return pool + (port === null ? address : `[${address}]:${port}`);
+  } catch {
+    return name;
+  }
 }
 
 /** Changes the member from the next connection on. */

@@ -11,6 +11,7 @@ import {
   formatHostAddress,
   type HostAddress,
   parseHostAddress,
+  splitEndpoint,
 } from "../wire/host_address.ts";
 import { parsePort } from "./filter.ts";
 import { Refusal } from "./request.ts";
@@ -93,16 +94,22 @@ export class Overlay {
   }
 }
 
-/** `web/10.0.0.1:8080`, with or without `$` and port. Throws a SyntaxError or RangeError. */
+/**
+ * `web/10.0.0.1:8080` or `web/[2001:db8::1]:8080`, with or without `$` and port. Throws a
+ * SyntaxError or RangeError.
+ */
 export function parseMemberName(name: string): MemberKey {
-  const [, pool, address, port] = /^\$?([^/$]+)\/([\d.]+)(?::(\d+))?$/.exec(name) ?? [];
-  if (pool === undefined || address === undefined) {
+  const [, pool, end] =
+    /^\$?([^/$]+)\/([\d.]+(?::\d+)?|[\da-fA-F:.]+|\[[^\]]+\](?::\d+)?)$/.exec(name) ??
+      [];
+  if (pool === undefined || end === undefined) {
     throw new SyntaxError(
       `Cannot use ${quote(name)} as new backend: expected POOL/ADDRESS or POOL/ADDRESS:PORT`,
     );
   }
-  const key = { pool, address: parseHostAddress(address), port: parsePort(port ?? "0") };
-  if (port !== undefined && key.port === 0) {
+  const { host, port } = splitEndpoint(end);
+  const key = { pool, address: parseHostAddress(host), port: parsePort(port ?? "0") };
+  if (port !== null && key.port === 0) {
     throw new RangeError(`Cannot use ${quote(name)} as new backend: expected a port 1 to 65535`);
   }
   return key;

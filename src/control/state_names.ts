@@ -2,6 +2,8 @@
 import * as lifetimes from "../flow/lifetimes.ts";
 import * as tcp from "../flow/tcp_state.ts";
 import { PROTOCOL_WORDS } from "../policy/language/words.ts";
+import { PROTOCOL_ICMP } from "../wire/ipv4.ts";
+import { isIcmp, OVER_IPV6 } from "../wire/pdu.ts";
 
 /** By the state's number; empty: there is no such state. */
 export const STATE_NAMES: readonly string[] = (() => {
@@ -33,6 +35,13 @@ export function statesNamed(name: string): number {
 
 const PROTOCOL_NAMES = new Map([...PROTOCOL_WORDS].map(([name, number]) => [number, name]));
 
-export function protocolName(number: number): string {
+/** Of a connection's protocol, as the flow table has it: one name in both families. */
+export function protocolName(protocol: number): string {
+  const number = protocolNumber(protocol);
   return PROTOCOL_NAMES.get(number) ?? `${number}`;
+}
+
+/** Its number, without the family: that of ICMP for ICMPv6, too. */
+export function protocolNumber(protocol: number): number {
+  return isIcmp(protocol) ? PROTOCOL_ICMP : protocol & ~OVER_IPV6;
 }

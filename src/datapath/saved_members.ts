@@ -127,7 +127,7 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
 
 /** True for text that may be an address, and may stand in a message. */
 export function isAddress(value: unknown): value is string {
-  return typeof value === "string" && /^[0-9.]{7,15}$/.test(value);
+  return typeof value === "string" && /^([0-9.]{7,15}|[0-9a-f.:]{2,45})$/.test(value);
 }
 
 function isUpTo(value: unknown, most: number): value is number {

@@ -14,7 +14,7 @@ import {
   RESET_BY_PROXY,
 } from "../flow/connection_events.ts";
 import type { Connections } from "../flow/connections.ts";
-import { formatHostAddress, type HostAddress, isIpv6 } from "../wire/host_address.ts";
+import { formatSocket } from "../wire/host_address.ts";
 
 /** How often events become lines, and how many at once: together more than the highest rate. */
 const READ_MS = 20;
@@ -101,9 +101,9 @@ function lineOf(
 ): ["connection-opened" | "connection-closed", string, LogFields] {
   const { isOpened, state, reason, ageMs } = event;
   const protocol = protocolName(event.protocol);
-  const client = endOf(event.client, event.clientPort);
-  const service = endOf(event.service, event.servicePort);
-  const backend = event.backend === null ? null : endOf(event.backend, event.backendPort);
+  const client = formatSocket(event.client, event.clientPort);
+  const service = formatSocket(event.service, event.servicePort);
+  const backend = event.backend === null ? null : formatSocket(event.backend, event.backendPort);
   const ends = `${protocol} ${client} to ${service}`;
   const at = backend === null ? "" : `, at ${backend}`;
   const fields = { protocol, client, service, backend };
@@ -115,9 +115,4 @@ function lineOf(
     `${ends} closed after ${(ageMs / 1000).toFixed(1)} s${at}: ${why}, was ${was}`,
     { ...fields, duration_ms: ageMs, state: was, reason: why },
   ];
-}
-
-function endOf(address: HostAddress, port: number): string {
-  const text = formatHostAddress(address);
-  return isIpv6(address) ? `[${text}]:${port}` : `${text}:${port}`;
 }

@@ -57,13 +57,15 @@ export function formatHostAddress(address: HostAddress): string {
   return isIpv6(address) ? formatAddress6(wordsOf(address)) : formatAddress(address);
 }
 
-/**
- * `192.168.0.1:80`, or `[2001:db8::1]:80` (RFC 5952 §6); port 0 is none, and there are no brackets.
- */
-export function formatEndpoint(address: HostAddress, port: number): string {
+/** `192.168.0.1:80`, or `[2001:db8::1]:80` (RFC 5952 §6). */
+export function formatSocket(address: HostAddress, port: number): string {
   const text = formatHostAddress(address);
-  if (port === 0) return text;
   return isIpv6(address) ? `[${text}]:${port}` : `${text}:${port}`;
+}
+
+/** The same; port 0 is none, and there are no brackets. */
+export function formatEndpoint(address: HostAddress, port: number): string {
+  return port === 0 ? formatHostAddress(address) : formatSocket(address, port);
 }
 
 /**
