@@ -5,7 +5,7 @@
 import { formatDecision } from "../console/summary.ts";
 import { reasonName } from "../core/reason.ts";
 import type { Outcome } from "../datapath/observer.ts";
-import { formatAddress } from "../wire/address.ts";
+import { formatHostAddress } from "../wire/host_address.ts";
 
 /** Comments that are kept: most packets have one of few. */
 const MOST_KEPT = 1024;
@@ -42,6 +42,6 @@ function textOf(outcome: Told): string {
   return [
     formatDecision(outcome).replace("Decision : ", ""),
     ...(node === null ? [] : [`node ${node}`]),
-    ...(backend === null ? [] : [`backend ${formatAddress(backend)}`]),
+    ...(backend === null ? [] : [`backend ${formatHostAddress(backend)}`]),
   ].join(", ");
 }

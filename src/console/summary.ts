@@ -24,7 +24,8 @@ export function formatSummary(
   const lines = [
     [
       "Frames",
-      `${frames.in} in, ${frames.out} out, ${frames.arpIn} ARP in, ${frames.arpOut} ARP out`,
+      `${frames.in} in, ${frames.out} out, ${frames.arpIn} ARP in, ${frames.arpOut} ARP out` +
+      formatNeighbors(frames.neighbors),
     ],
     ["PDUs in", `${pdusIn.count}, ${pdusIn.bytes} bytes`],
     ["PDUs out", `${pdusOut.count}, ${pdusOut.bytes} bytes`],
@@ -47,6 +48,11 @@ export function formatSummary(
   ];
   return "Summary\n" + lines.map(([name, text]) => `${name!.padEnd(11)} : ${text}\n`).join("") +
     formatTree(snapshot.policy);
+}
+
+/** What the proxy has said to its neighbours over IPv6, and heard from them; none without IPv6. */
+export function formatNeighbors(neighbors: Snapshot["frames"]["neighbors"]): string {
+  return neighbors === null ? "" : `, ${neighbors.in} ND in, ${neighbors.out} ND out`;
 }
 
 /** What the kernel has carried of the PDUs, and its share. */

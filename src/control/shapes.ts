@@ -26,6 +26,8 @@ export interface StatusShape extends VersionShape {
   readonly policy: string | null;
   readonly frames: { readonly in: number; readonly out: number };
   readonly arp: { readonly in: number; readonly out: number };
+  /** Null: without IPv6. */
+  readonly nd: { readonly in: number; readonly out: number } | null;
   readonly pdusIn: { readonly count: number; readonly bytes: number };
   readonly pdusOut: { readonly count: number; readonly bytes: number };
   /** Those of both that the kernel has carried. */

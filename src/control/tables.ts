@@ -1,5 +1,5 @@
 /** The JSON of `shapes.ts` as tables for a person: what `proxy ctl` prints. */
-import { formatCarried, formatTree } from "../console/summary.ts";
+import { formatCarried, formatNeighbors, formatTree } from "../console/summary.ts";
 import { sandboxText } from "./sandbox_text.ts";
 import { clock, columns, pairs } from "./columns.ts";
 import { quote } from "../core/text.ts";
@@ -45,7 +45,7 @@ export const TABLES = {
       [
         "Frames",
         `${status.frames.in} in, ${status.frames.out} out, ` +
-        `${status.arp.in} ARP in, ${status.arp.out} ARP out`,
+        `${status.arp.in} ARP in, ${status.arp.out} ARP out${formatNeighbors(status.nd)}`,
       ],
       ["PDUs in", `${status.pdusIn.count}, ${status.pdusIn.bytes} bytes`],
       ["PDUs out", `${status.pdusOut.count}, ${status.pdusOut.bytes} bytes`],

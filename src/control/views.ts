@@ -3,7 +3,7 @@ import { formatDecision } from "../console/summary.ts";
 import { Reason, reasonText } from "../core/reason.ts";
 import { type Config, ownTexts, sideOf } from "../datapath/config.ts";
 import { formatPacket } from "../offline/packet_text.ts";
-import { formatAddress, formatMac } from "../wire/address.ts";
+import { formatMac } from "../wire/address.ts";
 import { formatEndpoint, formatHostAddress } from "../wire/host_address.ts";
 import { STATE_ESTABLISHED, STATE_NEW } from "../wire/pdu.ts";
 import type { MemberSnapshot } from "../datapath/snapshot.ts";
@@ -47,6 +47,7 @@ export function statusOf(
     policy,
     frames: { in: frames.in, out: frames.out },
     arp: { in: frames.arpIn, out: frames.arpOut },
+    nd: frames.neighbors,
     pdusIn,
     pdusOut,
     carried,
@@ -115,6 +116,6 @@ export function traceOf(traced: TracedPacket): TraceShape {
       ? "established"
       : "invalid",
     decision: formatDecision(traced).replace("Decision : ", ""),
-    backend: backend === null ? null : formatAddress(backend),
+    backend: backend === null ? null : formatHostAddress(backend),
   };
 }

@@ -4,10 +4,11 @@ import { Reason } from "../core/reason.ts";
 import { TokenBucket } from "../core/token_bucket.ts";
 import { placeStart } from "../stack/datagram.ts";
 import { type Fragmenter, leavesWhole } from "../stack/fragmentation.ts";
-import { echoReply, IcmpErrors, makeEchoReply } from "../stack/icmp.ts";
+import { IcmpErrors, makeEchoReply } from "../stack/icmp.ts";
+import { makeEchoReply6 } from "../stack/icmp6.ts";
 import { sendReset } from "../stack/reset.ts";
-import * as ipv4 from "../wire/ipv4.ts";
-import type { Pdu } from "../wire/pdu.ts";
+import type { Chain } from "../wire/extension_headers.ts";
+import { isIpv6, isTcp, isUdp, type Pdu } from "../wire/pdu.ts";
 import { type Complaint, NO_PORT, NOT_WHOLE, PROHIBITED } from "./complaint.ts";
 import type { Link } from "./link.ts";
 
@@ -32,9 +33,14 @@ export class Answers {
   }
 
   /** Sends the echo request back as its reply, in fragments if need be: 0 or a reason. */
-  echo({ arena, device: { mtu } }: Link, pdu: Pdu): number {
-    if (leavesWhole(arena, pdu, mtu)) return echoReply(arena, pdu) ? 0 : Reason["no-buffer"];
-    makeEchoReply(arena.view, pdu);
+  echo(link: Link, pdu: Pdu): number {
+    const { arena, v6 } = link;
+    const mtu = link.mtuFor(pdu.protocol);
+    if (isIpv6(pdu.protocol)) makeEchoReply6(arena, pdu, v6!.own);
+    else makeEchoReply(arena.view, pdu);
+    if (leavesWhole(arena, pdu, mtu)) {
+      return arena.send(pdu.frame, pdu.end - pdu.frame) ? 0 : Reason["no-buffer"];
+    }
     return this.#fragmenter.split(
       arena,
       pdu,
@@ -47,11 +53,11 @@ export class Answers {
    * Says no: an RST to TCP, port unreachable to UDP, administratively prohibited to anything else.
    */
   reject(link: Link, pdu: Pdu, nowMs: number): void {
-    if (pdu.protocol === ipv4.PROTOCOL_TCP) {
+    if (isTcp(pdu.protocol)) {
       sendReset(link.arena, pdu, this.#random);
       return;
     }
-    this.error(link, pdu, pdu.protocol === ipv4.PROTOCOL_UDP ? NO_PORT : PROHIBITED, 0, nowMs);
+    this.error(link, pdu, isUdp(pdu.protocol) ? NO_PORT : PROHIBITED, 0, nowMs);
   }
 
   /** No port or no room: better a clear answer than silence, as long as there are not too many. */
@@ -60,8 +66,15 @@ export class Answers {
   }
 
   /** An ICMP error; `rest` is its bytes 4 to 7. */
-  error({ arena, own }: Link, pdu: Pdu, about: Complaint, rest: number, nowMs: number): void {
-    this.#errors.send(arena, pdu, own.address, about.type, about.code, rest, nowMs);
+  error({ arena, own, v6 }: Link, pdu: Pdu, about: Complaint, rest: number, nowMs: number): void {
+    const { type, code, type6, code6 } = about;
+    if (isIpv6(pdu.protocol)) this.#errors.send6(arena, pdu, v6!.own, type6, code6, rest, nowMs);
+    else this.#errors.send(arena, pdu, own.address, type, code, rest, nowMs);
+  }
+
+  /** Tells the sender what is wrong with its packet's extension headers, if it may be told. */
+  chainFault({ arena, v6 }: Link, pdu: Pdu, chain: Chain, nowMs: number): void {
+    this.#errors.tellChainFault(arena, pdu, v6!.own, chain, nowMs);
   }
 
   /**

@@ -26,19 +26,46 @@ import type { Member } from "../flow/backends/member.ts";
 import { Connections } from "../flow/connections.ts";
 import type { Timeouts } from "../flow/lifetimes.ts";
 import { RelatedErrors } from "../flow/icmp_error.ts";
-import { SIDE_B } from "../flow/table.ts";
+import { isLinkMessage } from "../stack/discovery.ts";
 import { Fragmenter, MAX_PACKET_FRAGMENTS } from "../stack/fragmentation.ts";
+import { reasonOfChainFault } from "../stack/admit6.ts";
+import { fragments6 } from "../stack/fragment_format.ts";
 import { Reassembly } from "../stack/reassembly.ts";
 import type { AnnotatedTree } from "../policy/engine/annotate.ts";
 import type { Image } from "../policy/engine/image.ts";
 import { isPlain } from "../policy/engine/unknown.ts";
 import { DROP, DST_ADDRS, FORWARD, type Policy, type Predicate } from "../policy/language/ast.ts";
 import { isActive } from "../policy/language/health.ts";
+import { ADDRESS6_WORDS, isSameAddress6 } from "../wire/address6.ts";
+import type { AddressDigest } from "../wire/address_digest.ts";
 import { decodeFrame, decodeIpv4, decodeTransport } from "../wire/decode.ts";
-import { ETHERNET_BYTES, ETHERTYPE_ARP } from "../wire/ethernet.ts";
+import {
+  chainFaultOf,
+  decodeIpv6,
+  decodeTransport6,
+  hasExtensionHeaders,
+} from "../wire/decode6.ts";
+import {
+  ETHERNET_BYTES,
+  etherType,
+  ETHERTYPE_ARP,
+  ETHERTYPE_IPV4,
+  ETHERTYPE_IPV6,
+} from "../wire/ethernet.ts";
+import { Chain } from "../wire/extension_headers.ts";
+import * as icmpv6 from "../wire/icmpv6.ts";
 import * as ipv4 from "../wire/ipv4.ts";
+import * as ipv6 from "../wire/ipv6.ts";
 import type { HashKey } from "../wire/keyed_hash.ts";
-import { FROM_A, FROM_B, Pdu, STATE_ESTABLISHED, STATE_INVALID } from "../wire/pdu.ts";
+import {
+  FROM_A,
+  FROM_B,
+  isIpv6,
+  OVER_IPV6,
+  Pdu,
+  STATE_ESTABLISHED,
+  STATE_INVALID,
+} from "../wire/pdu.ts";
 import { Answers } from "./answers.ts";
 import { checkPools } from "./address_rules.ts";
 import { otherWayOf } from "./carried_neighbors.ts";
@@ -49,6 +76,7 @@ import { HealthChecks } from "./health_checks.ts";
 import type { Ask, Asked } from "./interest.ts";
 import { keeperOf, type KeptEnd } from "./keeper.ts";
 import { type Link, makeLinks } from "./link.ts";
+import { digestFor, type Link6, ownAddresses6 } from "./link6.ts";
 import { LostConnections } from "./lost_connections.ts";
 import { Count, Metrics } from "./metrics.ts";
 import { PlainSegments } from "./header_prediction.ts";
@@ -74,6 +102,7 @@ import {
   snapshotOfMember,
 } from "./snapshot.ts";
 import { Strays } from "./strays.ts";
+import { Undelivered } from "./undelivered.ts";
 import {
   type Definitions,
   type Evaluator,
@@ -150,13 +179,22 @@ export class Appliance {
   readonly #backendsChanged: (nowMs: number) => void;
   readonly #answers: Answers;
   readonly #reassembly: Reassembly;
+  /** Null, as all of IPv6: without it. */
+  readonly #reassembly6: Reassembly | null;
+  /** Makes the keys of IPv6 addresses; null: there are none. */
+  readonly digest: AddressDigest | null;
+  /** Extension headers of the frame at hand. */
+  readonly #chain = new Chain();
   readonly #related: RelatedErrors;
   readonly #resends: Resends | null;
   readonly #dispatch: Dispatch;
+  readonly #undelivered: Undelivered | null;
   readonly #plain: PlainSegments;
   /** Null: the kernel carries no connections. */
   readonly #promotions: Promotions | null;
   readonly #pdu = new Pdu();
+  /** A tuple's addresses, for a look at them. */
+  readonly #words = new Int32Array(2 * ADDRESS6_WORDS);
   /** By link, frames that were queued before the PDU at hand. */
   readonly #queued = new Int32Array(2);
   /** Where the PDU at hand came in. */
@@ -184,6 +222,7 @@ export class Appliance {
     this.#nowMs = clock.nowMs();
     this.#nextTickMs = this.#nowMs;
     checkPools(policy.pools, config.links);
+    const digest = this.digest = digestFor(config.links, random);
     this.backends = new Backends(
       config.dstAddrs,
       policy.pools,
@@ -191,16 +230,21 @@ export class Appliance {
       config.health,
       () => this.#promotions?.membersLost(),
       () => this.#nowMs,
+      digest,
     );
     const isChecked = ({ pool }: Member) =>
       checkRandom !== undefined && isActive(pool.health.check);
     this.#limitedLog = new LimitedLog(log);
     const { links, backendsChanged } = makeLinks(config, devices, {
       backends: this.backends,
+      digest,
+      random,
       lost: (member) => this.#lost.add(member),
       isDecisive: (member) => !isChecked(member) && member.pool.health.check.kind !== "off",
       log: this.#limitedLog,
       dropped: (reason, count) => this.metrics.drop(reason, count),
+      undelivered: (link, packets) =>
+        this.#undelivered?.tell(this.links[link]!, packets, this.#nowMs),
       otherWay: (link) =>
         fastPath === null ? null : otherWayOf(fastPath.memory, link, config.links.length),
       nowMs: this.#nowMs,
@@ -211,16 +255,21 @@ export class Appliance {
     this.#b = this.links.at(-1)!;
     const fragmenter = new Fragmenter(random);
     this.#answers = new Answers(fragmenter, random, this.#nowMs);
-    this.#reassembly = new Reassembly({
-      dropped: (reason, count) => this.metrics.drop(reason, count),
-      timedOut: (start) => this.#reassemblyTimedOut(start),
-    });
+    const reassemblyEvents = {
+      dropped: (reason: number, count: number) => this.metrics.drop(reason, count),
+      timedOut: (start: Uint8Array<ArrayBuffer> | null) => this.#reassemblyTimedOut(start),
+    };
+    this.#reassembly = new Reassembly(reassemblyEvents);
+    this.#reassembly6 = digest === null
+      ? null
+      : new Reassembly(reassemblyEvents, fragments6(this.#chain));
     this.connections = new Connections({
       maxConnections: config.maxConn,
       maxPerSource: config.maxConnPerSource,
       ports: config.ports,
       timeouts: config.timeouts,
       ownAddress: this.#b.own.address,
+      ipv6: digest === null ? null : { digest, own: ownAddresses6(this.links) },
       preservesSource: (pdu) => config.preserveSource && this.#isFromA(pdu),
       backends: this.backends,
       handshakes: checkRandom === undefined
@@ -244,12 +293,13 @@ export class Appliance {
       backends: this.backends,
       lost: this.#lost,
       link: this.#b,
+      digest,
       ports: this.connections.ownPorts,
       random: checkRandom,
       log: this.#limitedLog,
       nowMs: this.#nowMs,
     });
-    this.#related = new RelatedErrors(this.connections.table);
+    this.#related = new RelatedErrors(this.connections.table, digest);
     const { connections, connections: { retries } } = this;
     this.#resends = retries === null
       ? null
@@ -266,6 +316,9 @@ export class Appliance {
       metrics: this.metrics,
       clampMss: config.clampMss,
     });
+    this.#undelivered = digest === null
+      ? null
+      : new Undelivered({ digest, related: this.#related, dispatch: this.#dispatch });
     this.endings = new Endings({
       connections: this.connections,
       links: this.links,
@@ -284,6 +337,7 @@ export class Appliance {
       limitedLog: this.#limitedLog,
       evaluator,
       isCarried: fastPath !== null,
+      isIpv6On: digest !== null,
     });
     this.#promotions = fastPath === null ? null : new Promotions({
       ...fastPath,
@@ -352,7 +406,7 @@ export class Appliance {
     const link = this.links[number]!;
     link.isUp = true;
     this.#promotions?.linkUp(number);
-    link.arp.restart(this.#clock.nowMs());
+    link.restart(this.#clock.nowMs());
     if (link === this.#b) this.#checks?.linkUp(this.#clock.nowMs());
   }
 
@@ -557,7 +611,7 @@ export class Appliance {
         : NOT_MINE;
       if (outcome === NOT_MINE) {
         pdu.flow = flow;
-        this.#frame(link, frame, frameBytes);
+        this.#frame(link, frame, frameBytes, i);
       } else {
         policy.settle(pdu, outcome);
         const reason = this.#conclude(outcome);
@@ -569,49 +623,108 @@ export class Appliance {
     }
   }
 
-  #frame(link: Link, frame: number, frameBytes: number): void {
+  /** Frame `i` of the burst. */
+  #frame(link: Link, frame: number, frameBytes: number, i: number): void {
     const pdu = this.#pdu;
     const { view } = link.arena;
     this.#frames?.arrived(link.number, view, frame, frameBytes, this.#nowMs);
-    let reason = decodeFrame(view, frame, frameBytes, link.mac, pdu);
-    if (reason === 0 && pdu.etherType === ETHERTYPE_ARP) {
-      this.metrics.counts[Count.arpIn]!++;
-      reason = link.arp.receive(pdu, this.#nowMs);
-    } else if (reason === 0) {
-      reason = decodeIpv4(view, pdu);
-      if (reason === 0) reason = link.admit(pdu);
-      if (reason === 0 && pdu.fragment !== 0) reason = this.#fragment(link, pdu);
-      if (reason === HELD) return;
-      if (reason === 0) reason = decodeTransport(view, pdu);
-      if (reason === 0 && link.isTransit && pdu.dst !== link.own.address) {
-        reason = this.#isTracked(pdu) ? 0 : Reason["foreign-destination"];
-      }
+    let reason = decodeFrame(view, frame, frameBytes, link.mac, pdu, link.v6);
+    if (reason === 0) {
+      reason = pdu.etherType === ETHERTYPE_IPV4
+        ? this.#ipv4(link, pdu)
+        : pdu.etherType === ETHERTYPE_ARP
+        ? this.#arp(link, pdu)
+        : this.#ipv6(link, link.v6!, pdu, pdu.frame === frame ? i : -1);
       if (reason === 0 && link === this.#b && this.#checks?.take(pdu, this.#nowMs)) return;
       if (reason === 0) return this.#received(pdu);
+      if (reason === HELD) return;
     }
-    if (reason !== 0) {
-      this.metrics.drop(reason);
-      this.#observer?.refused(pdu, reason, view, link.number);
+    this.metrics.drop(reason);
+    this.#observer?.refused(pdu, reason, view, link.number);
+  }
+
+  // What came in a frame: 0 if it is a PDU now, a reason, or HELD if it has been seen to.
+
+  #arp(link: Link, pdu: Pdu): number {
+    this.metrics.counts[Count.arpIn]!++;
+    return link.arp.receive(pdu, this.#nowMs) || HELD;
+  }
+
+  #ipv4(link: Link, pdu: Pdu): number {
+    const { view } = link.arena;
+    const reason = decodeIpv4(view, pdu) || link.admit(pdu) ||
+      (pdu.fragment !== 0 ? this.#fragment(link, pdu) : 0) || decodeTransport(view, pdu);
+    if (reason !== 0 || !link.isTransit || pdu.dst === link.own.address) return reason;
+    return this.#isTracked(pdu) ? 0 : Reason["foreign-destination"];
+  }
+
+  /** `ahead`: the frame's number in the burst, if it lies as it came; else -1. */
+  #ipv6(link: Link, v6: Link6, pdu: Pdu, ahead: number): number {
+    const { view } = link.arena;
+    let reason = this.#decode6(link, v6, pdu, ahead);
+    if (reason !== 0) return reason;
+    const isOfLink = pdu.fragment === 0 && isNeighborMessage(view, pdu);
+    if (!isOfLink) {
+      reason = v6.admit(pdu) || (pdu.fragment !== 0 ? this.#fragment(link, pdu) : 0);
+      if (reason !== 0) return reason;
     }
+    reason = decodeTransport6(view, pdu);
+    if (reason !== 0) return reason;
+    if (isNeighborMessage(view, pdu)) {
+      this.metrics.counts[Count.neighborIn]!++;
+      return v6.nd.receive(pdu, this.#chain, this.#nowMs) || HELD;
+    }
+    if (!v6.isInTransit(pdu)) return 0;
+    return this.#isTracked(pdu) ? 0 : Reason["foreign-destination"];
+  }
+
+  /** Decodes the headers, and tells the sender of a packet for us what is wrong with them. */
+  #decode6(link: Link, v6: Link6, pdu: Pdu, ahead: number): number {
+    const { digests } = this.connections;
+    const chain = this.#chain;
+    const reason = decodeIpv6(
+      link.arena.view,
+      pdu,
+      this.digest!,
+      chain,
+      ahead < 0 ? null : digests,
+      2 * ahead,
+    );
+    const fault = chainFaultOf(reason);
+    if (fault !== 0) {
+      const notOurs = v6.admit(pdu);
+      if (notOurs !== 0) return notOurs;
+      this.#answers.chainFault(link, pdu, chain, this.#nowMs);
+      return reasonOfChainFault(fault);
+    }
+    const isUnusual = reason === 0 && hasExtensionHeaders(pdu) && chain.unusual !== 0;
+    return isUnusual ? Reason["unusual-headers"] : reason;
   }
 
   /**
    * Gives a fragment to the reassembly: HELD, a reason, or 0 when `pdu` has become the whole
    * datagram, decoded as far as the fragment was.
    */
-  #fragment({ arena, mac }: Link, pdu: Pdu): number {
+  #fragment(link: Link, pdu: Pdu): number {
+    const { arena, mac, v6 } = link;
     // Room for a whole datagram and its fragments: what is queued so far leaves now.
     const roomy = this.links.every(({ arena }) =>
       arena.hasRoom(MAX_PACKET_FRAGMENTS, REASSEMBLY_ROOM_BYTES)
     );
     if (!roomy) this.#flush();
-    const frame = this.#reassembly.add(arena, pdu, this.#nowMs);
+    const isOfIpv6 = isIpv6(pdu.protocol);
+    const reassembly = isOfIpv6 ? this.#reassembly6! : this.#reassembly;
+    const frame = reassembly.add(arena, pdu, this.#nowMs);
     if (frame < 0) return frame;
-    const frameBytes = ETHERNET_BYTES + ipv4.totalLength(arena.view, frame + ETHERNET_BYTES);
-    const reason = decodeFrame(arena.view, frame, frameBytes, mac, pdu) ||
-      decodeIpv4(arena.view, pdu);
+    const { view } = arena;
+    const ip = frame + ETHERNET_BYTES;
+    const totalLength = isOfIpv6
+      ? ipv6.IPV6_BYTES + ipv6.payloadLength(view, ip)
+      : ipv4.totalLength(view, ip);
+    const reason = decodeFrame(view, frame, ETHERNET_BYTES + totalLength, mac, pdu, v6) ||
+      (isOfIpv6 ? this.#decode6(link, v6!, pdu, -1) : decodeIpv4(view, pdu));
     pdu.fragment = 1;
-    pdu.fragmentBytes = this.#reassembly.longestBytes;
+    pdu.fragmentBytes = reassembly.longestBytes;
     return reason;
   }
 
@@ -622,6 +735,15 @@ export class Appliance {
     const { table } = this.connections;
     const ports = (pdu.srcPort << 16) | pdu.dstPort;
     const related = this.#related.find(this.#in.arena.view, pdu);
+    if (isIpv6(pdu.protocol)) {
+      const reference = related === NOT_MINE
+        ? table.find6(pdu.protocol, pdu.src, pdu.dst, ports, pdu.addresses)
+        : related;
+      if (reference < 0) return false;
+      const words = this.#words;
+      this.connections.writeTuple6(reference, words, 0);
+      return isSameAddress6(words, ADDRESS6_WORDS, pdu.addresses, ADDRESS6_WORDS);
+    }
     const reference = related === NOT_MINE
       ? table.find(pdu.protocol, pdu.src, pdu.dst, ports)
       : related;
@@ -686,7 +808,9 @@ export class Appliance {
       node,
       label: node === null ? null : this.#policy.labelOf(node),
       isRelated: related >= 0,
-      backend: decision === FORWARD ? this.connections.table.src(entry, SIDE_B) : null,
+      backend: decision === FORWARD
+        ? this.backends.all[this.connections.table.member(entry)]!.address
+        : null,
       sent: this.#queuedSince(),
     };
   }
@@ -719,7 +843,9 @@ export class Appliance {
   #decide(pdu: Pdu): number {
     this.connections.classify(this.#in.arena.view, pdu, this.#nowMs);
     pdu.side = this.#sideOf(pdu);
-    return this.#dispatch.carryOut(this.#in, pdu, this.#policy.evaluate(pdu), this.#nowMs);
+    const policy = this.#policy;
+    const outcome = isIpv6(pdu.protocol) ? policy.evaluate6(pdu) : policy.evaluate(pdu);
+    return this.#dispatch.carryOut(this.#in, pdu, outcome, this.#nowMs);
   }
 
   /**
@@ -732,7 +858,10 @@ export class Appliance {
 
   /** By the interface; if it serves both sides, by whether the source is a backend. */
   #isFromA(pdu: Readonly<Pdu>): boolean {
-    return this.#a === this.#b ? !this.backends.has(pdu.src) : this.#in === this.#a;
+    if (this.#a !== this.#b) return this.#in === this.#a;
+    return isIpv6(pdu.protocol)
+      ? !this.backends.has6(pdu.src, pdu.addresses, 0)
+      : !this.backends.has(pdu.src);
   }
 
   // Between bursts
@@ -740,11 +869,12 @@ export class Appliance {
   #tick(): void {
     if (this.#nowMs < this.#nextTickMs) return;
     this.#nextTickMs = this.#nowMs + TICK_MS;
-    for (const link of this.links) if (link.isUp) link.arp.tick(this.#nowMs);
+    for (const link of this.links) if (link.isUp) link.tick(this.#nowMs);
     this.connections.expire(this.#nowMs);
     this.#resends?.tick(this.#nowMs);
     this.#checks?.tick(this.#nowMs);
     this.#reassembly.expire(this.#nowMs);
+    this.#reassembly6?.expire(this.#nowMs);
     this.#promotions?.tick(this.#observer, this.#nowMs);
     this.#observer?.tick(this.#nowMs);
     this.#limitedLog.tick(this.#nowMs);
@@ -753,9 +883,11 @@ export class Appliance {
   /** The first fragment of a datagram that will not be whole, if it has come, says whom to tell. */
   #reassemblyTimedOut(start: Uint8Array<ArrayBuffer> | null): void {
     if (start === null) return;
-    const own = ipv4.destination(new DataView(start.buffer), ETHERNET_BYTES);
-    const link = own === this.#a.own.address ? this.#a : this.#b;
-    this.#answers.reassemblyTimedOut(link, start, this.#nowMs);
+    const view = new DataView(start.buffer);
+    const isForA = etherType(view, 0) === ETHERTYPE_IPV6
+      ? this.#a.v6?.hasKey(this.digest!.ofPacket(view, ETHERNET_BYTES + ipv6.DESTINATION))
+      : ipv4.destination(view, ETHERNET_BYTES) === this.#a.own.address;
+    this.#answers.reassemblyTimedOut(isForA ? this.#a : this.#b, start, this.#nowMs);
   }
 
   #flush(): void {
@@ -780,4 +912,12 @@ export class Appliance {
       frames.left(link, view, tx[2 * i]!, tx[2 * i + 1]!, this.#nowMs);
     }
   }
+}
+
+/**
+ * True for a message between neighbours, of which no policy hears; its checksum may be wrong.
+ */
+function isNeighborMessage(view: DataView, { protocol, l4, end }: Readonly<Pdu>): boolean {
+  return protocol === (ipv6.PROTOCOL_ICMPV6 | OVER_IPV6) && l4 < end &&
+    isLinkMessage(icmpv6.type(view, l4));
 }

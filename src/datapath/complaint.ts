@@ -31,6 +31,12 @@ export const PROHIBITED: Complaint = unreachable(
   icmpv6.CODE_PROHIBITED,
 );
 
+/** Its source means something on one link only; IPv4 has no word for that. */
+export const BEYOND_SCOPE: Complaint = unreachable(
+  icmpv4.CODE_NET_UNREACHABLE,
+  icmpv6.CODE_BEYOND_SCOPE,
+);
+
 /** Longer than the MTU, which the error names. */
 export const TOO_LONG: Complaint = {
   type: icmpv4.ICMP_UNREACHABLE,

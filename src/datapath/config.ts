@@ -2,6 +2,7 @@
  * What one run of the proxy is told. Text becomes values in `src/cli`; `address_rules.ts` checks
  * its addresses.
  */
+import type { HostEnd } from "../device/device.ts";
 import type { Timeouts } from "../flow/lifetimes.ts";
 import type { Health } from "../policy/language/health.ts";
 import { type Route, Routes } from "../stack/routes.ts";
@@ -173,8 +174,17 @@ export function formatLink(link: LinkConfig): string {
 
 /** `192.168.0.100/24` and, with IPv6, `2001:db8::64/64`. */
 export function ownTexts({ address, prefixLength, ipv6 }: LinkConfig): string[] {
-  const own = [{ address, prefixLength }, ...ipv6?.addresses ?? []];
-  return own.map(({ address, prefixLength }) => `${formatHostAddress(address)}/${prefixLength}`);
+  return [{ address, prefixLength }, ...ipv6?.addresses ?? []].map(formatEnd);
+}
+
+/** The addresses of the device itself. */
+export function hostsOf({ host, ipv6 }: LinkConfig): readonly HostEnd[] {
+  return [host, ipv6?.host ?? null].filter((end) => end !== null);
+}
+
+/** `192.168.0.100/24`. */
+export function formatEnd({ address, prefixLength }: HostEnd): string {
+  return `${formatHostAddress(address)}/${prefixLength}`;
 }
 
 /** True for an address that the flags give the proxy on this link. */

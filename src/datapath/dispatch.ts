@@ -11,21 +11,31 @@
  * Nothing is committed for what TTL, link, MTU or a missing route keep here. Functions return the
  * decision that was carried out, or a reason.
  */
-import type { Address } from "../wire/address.ts";
 import { Reason } from "../core/reason.ts";
 import type { Connections } from "../flow/connections.ts";
 import type { RelatedErrors } from "../flow/icmp_error.ts";
 import { SIDE_A } from "../flow/table.ts";
-import { setTtl, translate, Translation, ttlToSend } from "../flow/translate.ts";
+import { setTtl, translate, translate6, Translation, ttlToSend } from "../flow/translate.ts";
+import { isOfOneLink } from "../stack/admit6.ts";
 import { dontFragment, type Fragmenter, leavesWhole } from "../stack/fragmentation.ts";
 import { clampMss } from "../stack/mss.ts";
 import { ECHO_REPLY, FORWARD, REJECT } from "../policy/language/ast.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
-import * as ipv4 from "../wire/ipv4.ts";
-import { FROM_A, FROM_B, type Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
+import * as icmpv6 from "../wire/icmpv6.ts";
+import * as ipv6 from "../wire/ipv6.ts";
+import {
+  FROM_A,
+  FROM_B,
+  isIcmp,
+  isIpv6,
+  isTcp,
+  type Pdu,
+  STEP_A_TO_B,
+  STEP_B_TO_A,
+} from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 import type { Answers } from "./answers.ts";
-import { NO_HOST, NO_ROUTE, TOO_FAR, TOO_LONG } from "./complaint.ts";
+import { BEYOND_SCOPE, NO_HOST, NO_ROUTE, TOO_FAR, TOO_LONG } from "./complaint.ts";
 import type { Link } from "./link.ts";
 import type { Resends } from "./resends.ts";
 import type { Strays } from "./strays.ts";
@@ -89,10 +99,14 @@ export class Dispatch {
     const out = this.linkTowards(related ^ 1);
     if (!out.isUp) return Reason["link-down"];
     const { view } = out.arena;
-    const nextHop = out.routes.nextHop(this.#options.related.translate(view, pdu, related));
-    if (nextHop === 0) return Reason["no-route"];
-    setTtl(view, pdu, pdu.ttl - 1, 0);
-    return this.#leave(pdu, out, nextHop, nowMs, related >>> 1);
+    const { related: errors } = this.#options;
+    const to = this.#translation;
+    if (isIpv6(pdu.protocol)) errors.translate6(view, pdu, related, to);
+    else to.dst = errors.translate(view, pdu, related);
+    if (!out.route(pdu.protocol, to)) return Reason["no-route"];
+    if (isIpv6(pdu.protocol)) ipv6.setHopLimit(view, pdu.ip, pdu.ttl - 1);
+    else setTtl(view, pdu, pdu.ttl - 1, 0);
+    return this.#leave(pdu, out, nowMs, related >>> 1);
   }
 
   /** The side of a PDU that came in by `link` and whose connection is `flow`. */
@@ -108,7 +122,10 @@ export class Dispatch {
   linkTowards(reference: number): Link {
     const { a, b, connections } = this.#options;
     if (a === b || (reference & 1) !== SIDE_A) return b;
-    return connections.table.dst(reference >>> 1, SIDE_A) === a.own.address ? a : b;
+    const { table } = connections;
+    const asked = table.dst(reference >>> 1, SIDE_A);
+    if (isIpv6(table.protocol(reference >>> 1))) return a.v6 !== null && a.v6.hasKey(asked) ? a : b;
+    return asked === a.own.address ? a : b;
   }
 
   #forward(link: Link, pdu: Pdu, nowMs: number): number {
@@ -120,18 +137,22 @@ export class Dispatch {
     }
     if (resends?.takesReset(pdu, nowMs)) return Reason.retried;
     const out = (pdu.steps & STEP_A_TO_B) !== 0 ? b : this.linkTowards(pdu.flow ^ 1);
-    if (!out.isUp) {
+    if (!out.isUp || !out.hasFamily(pdu.protocol)) {
       answers.error(link, pdu, NO_ROUTE, 0, nowMs);
       return Reason["link-down"];
     }
+    if (out !== link && isIpv6(pdu.protocol) && isOfOneLink(pdu)) {
+      answers.error(link, pdu, BEYOND_SCOPE, 0, nowMs);
+      return Reason["beyond-scope"];
+    }
     const { view } = out.arena;
-    const { mtu } = out.device;
+    const mtu = out.mtuFor(pdu.protocol);
     if (!leavesWhole(out.arena, pdu, mtu) && dontFragment(view, pdu)) {
       answers.error(link, pdu, TOO_LONG, mtu, nowMs);
       return Reason["mtu-exceeded"];
     }
     const to = this.#translation;
-    const reason = connections.commit(view, pdu, nowMs | 0, to, out.routes);
+    const reason = connections.commit(view, pdu, nowMs | 0, to, out.routes, out.v6);
     if (reason === Reason["no-route"]) {
       answers.error(link, pdu, NO_ROUTE, 0, nowMs);
     } else if (reason === Reason["no-backend"] || reason === Reason["backends-full"]) {
@@ -141,14 +162,14 @@ export class Dispatch {
     }
     if (reason !== 0) return reason;
     if (pdu.opened !== 0) link.opened(pdu);
-    const { nextHop } = to;
-    translate(view, pdu, to, ttlToSend(pdu));
-    if (pdu.protocol === ipv4.PROTOCOL_TCP && (pdu.tcpFlags & tcp.SYN) !== 0) {
+    if (isIpv6(pdu.protocol)) translate6(view, pdu, to, ttlToSend(pdu));
+    else translate(view, pdu, to, ttlToSend(pdu));
+    if (isTcp(pdu.protocol) && (pdu.tcpFlags & tcp.SYN) !== 0) {
       this.#clamp(view, pdu);
       resends?.remember(pdu);
     }
-    this.#noteAnswers(pdu, out, nextHop, nowMs);
-    const left = this.#leave(pdu, out, nextHop, nowMs, pdu.flow >> 1);
+    this.#noteAnswers(pdu, out, nowMs);
+    const left = this.#leave(pdu, out, nowMs, pdu.flow >> 1);
     resends?.follow(pdu, nowMs);
     return left;
   }
@@ -157,41 +178,38 @@ export class Dispatch {
    * A SYN or a datagram to a backend wants an answer, and a SYN ACK, RST or datagram from there is
    * one: a next hop that owes one for long is asked whether it is there.
    */
-  #noteAnswers(pdu: Pdu, out: Link, nextHop: Address, nowMs: number): void {
-    const flags = pdu.protocol === ipv4.PROTOCOL_TCP ? pdu.tcpFlags : tcp.SYN;
+  #noteAnswers(pdu: Pdu, out: Link, nowMs: number): void {
+    const flags = isTcp(pdu.protocol) ? pdu.tcpFlags : tcp.SYN;
     if ((pdu.steps & STEP_A_TO_B) !== 0) {
-      if ((flags & tcp.SYN) !== 0) out.arp.expectAnswer(nextHop, nowMs);
+      if ((flags & tcp.SYN) !== 0) out.expectAnswer(pdu.protocol, this.#translation, nowMs);
     } else if ((flags & (tcp.SYN | tcp.RST)) !== 0) {
-      const { b } = this.#options;
-      b.arp.answered(b.routes.nextHop(pdu.src));
+      this.#options.b.answered(pdu);
     }
   }
 
   /** Lowers the MSS that the SYN announces to what both interfaces take, if that is wanted. */
   #clamp(view: DataView, pdu: Pdu): void {
     const { a, b, clampMss: isWanted } = this.#options;
-    const mtuA = a.device.mtu;
-    const mtuB = b.device.mtu;
+    const mtuA = a.mtuFor(pdu.protocol);
+    const mtuB = b.mtuFor(pdu.protocol);
     if (isWanted ?? mtuA !== mtuB) clampMss(view, pdu, Math.min(mtuA, mtuB));
   }
 
-  /** Sends the rewritten PDU of connection `entry`, in fragments if need be. */
-  #leave(
-    pdu: Pdu,
-    out: Link,
-    nextHop: Address,
-    nowMs: number,
-    entry: number,
-  ): number {
-    const { arena, arp, device } = out;
-    const lengthBytes = pdu.end - pdu.frame;
-    const reason = leavesWhole(arena, pdu, device.mtu)
-      ? arp.send(pdu.frame, lengthBytes, nextHop, nowMs, entry)
+  /**
+   * Sends the rewritten PDU of connection `entry` where the translation says, in fragments if need
+   * be.
+   */
+  #leave(pdu: Pdu, out: Link, nowMs: number, entry: number): number {
+    const { protocol, frame, end } = pdu;
+    const to = this.#translation;
+    const mtu = out.mtuFor(protocol);
+    const reason = leavesWhole(out.arena, pdu, mtu)
+      ? out.send(protocol, frame, end - frame, to, nowMs, entry)
       : this.#options.fragmenter.split(
-        arena,
+        out.arena,
         pdu,
-        device.mtu,
-        (frame, bytes) => arp.send(frame, bytes, nextHop, nowMs, entry),
+        mtu,
+        (frame, bytes) => out.send(protocol, frame, bytes, to, nowMs, entry),
       );
     if (reason !== 0) return reason;
     this.#sent(out, pdu);
@@ -200,9 +218,7 @@ export class Dispatch {
 
   #echo(link: Link, pdu: Pdu, nowMs: number): number {
     const { answers, connections } = this.#options;
-    const isRequest = pdu.protocol === ipv4.PROTOCOL_ICMP &&
-      pdu.icmpType === icmpv4.ICMP_ECHO_REQUEST;
-    if (!isRequest || pdu.dst !== link.own.address) return Reason["not-echo-request"];
+    if (!isEchoRequest(pdu) || !link.isFor(pdu)) return Reason["not-echo-request"];
     const reason = connections.commit(link.arena.view, pdu, nowMs | 0, this.#translation);
     if (reason !== 0) return reason;
     const unsent = answers.echo(link, pdu);
@@ -216,4 +232,9 @@ export class Dispatch {
     counts[Count.pdusOut + number]!++;
     counts[Count.pduBytesOut + number]! += pdu.totalLength;
   }
+}
+
+function isEchoRequest({ protocol, icmpType }: Readonly<Pdu>): boolean {
+  const request = isIpv6(protocol) ? icmpv6.ICMPV6_ECHO_REQUEST : icmpv4.ICMP_ECHO_REQUEST;
+  return isIcmp(protocol) && icmpType === request;
 }

@@ -15,6 +15,7 @@ import { type Health, isActive } from "../policy/language/health.ts";
 import { printCheck, printHealth } from "../policy/notation/parse_health.ts";
 import type { Probe } from "../stack/client/probe.ts";
 import { type OwnPorts, Prober } from "../stack/client/prober.ts";
+import type { AddressDigest } from "../wire/address_digest.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import type { Link } from "./link.ts";
 import type { LostConnections } from "./lost_connections.ts";
@@ -26,6 +27,8 @@ export interface HealthChecksOptions {
   readonly backends: Backends;
   /** Towards the backends. */
   readonly link: Link;
+  /** Of IPv6 addresses; null: there are none. */
+  readonly digest: AddressDigest | null;
   readonly ports: OwnPorts;
   readonly lost: LostConnections;
   readonly random: Random;
@@ -42,13 +45,16 @@ export class HealthChecks {
 
   constructor(options: HealthChecksOptions) {
     const { backends, link, nowMs, ports, random } = options;
+    const { v6 } = link;
     this.#options = options;
     this.#prober = new Prober({
       arena: link.arena,
       arp: link.arp,
       routes: link.routes,
       own: link.own.address,
-      v6: null,
+      v6: v6 === null
+        ? null
+        : { nd: v6.nd, routes: v6.routes, own: v6.own, digest: options.digest! },
       ports,
       random,
       ended: (probe, failure, isSilent, atMs) =>

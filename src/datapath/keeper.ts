@@ -6,7 +6,7 @@ import type { Connections } from "../flow/connections.ts";
 import { SIDE_A, SIDE_B } from "../flow/table.ts";
 import type { Keeper } from "../policy/engine/constant.ts";
 import { makePlain } from "../policy/engine/unknown.ts";
-import { Pdu } from "../wire/pdu.ts";
+import { isIpv6, Pdu } from "../wire/pdu.ts";
 import type { Dispatch } from "./dispatch.ts";
 import type { RunningPolicy } from "./running_policy.ts";
 
@@ -32,7 +32,8 @@ export function keeperOf(entry: number, options: KeeperOptions): KeptEnd | null 
 }
 
 /** A plain packet of the connection, from the end that the reference tells. */
-function plainPdu(reference: number, { connections: { table }, dispatch }: KeeperOptions): Pdu {
+function plainPdu(reference: number, { connections, dispatch }: KeeperOptions): Pdu {
+  const { table } = connections;
   const [entry, side] = [reference >>> 1, reference & 1];
   const pdu = new Pdu();
   pdu.protocol = table.protocol(entry);
@@ -40,6 +41,7 @@ function plainPdu(reference: number, { connections: { table }, dispatch }: Keepe
   pdu.dst = table.dst(entry, side);
   pdu.srcPort = table.srcPort(entry, side);
   pdu.dstPort = table.dstPort(entry, side);
+  if (isIpv6(pdu.protocol)) connections.writeTuple6(reference, pdu.addresses, 0);
   pdu.flow = reference;
   pdu.side = dispatch.sideOf(dispatch.linkTowards(reference), reference);
   makePlain(pdu);

@@ -1,9 +1,11 @@
 /**
- * The proxy on one interface: a device, the address answered for there, ARP, and the ways from
- * there.
+ * The proxy on one interface: a device, the addresses answered for there, ARP, and the ways from
+ * there. What a packet of either family needs of it is asked with the packet's protocol; IPv6's own
+ * part is in `link6.ts`.
  */
 import { Arena } from "../core/arena.ts";
 import type { LimitedLog } from "../core/limited_log.ts";
+import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
 import type { Device } from "../device/device.ts";
 import type { Backends } from "../flow/backends/backends.ts";
@@ -11,13 +13,18 @@ import type { Member } from "../flow/backends/member.ts";
 import { admit, admitTransit, type OwnAddress } from "../stack/admit.ts";
 import { Arp, type ArpEvents } from "../stack/arp.ts";
 import { BackendWatch } from "../flow/backends/arp_watch.ts";
+import type { Translation } from "../flow/translate.ts";
+import type { HeldPacket } from "../stack/held_packets.ts";
 import type { OtherWay } from "../stack/neighbors.ts";
 import { Openers } from "../stack/openers.ts";
 import type { Routes } from "../stack/routes.ts";
 import { type Address, isGroupMac, type Mac } from "../wire/address.ts";
 import * as ethernet from "../wire/ethernet.ts";
-import type { Pdu } from "../wire/pdu.ts";
+import type { AddressDigest } from "../wire/address_digest.ts";
+import { type HostAddress, isIpv6 as isIpv6Address } from "../wire/host_address.ts";
+import { isIpv6, type Pdu } from "../wire/pdu.ts";
 import { type Config, type LinkConfig, routesOn, sideB, subnetOn } from "./config.ts";
+import { Link6, routes6On } from "./link6.ts";
 
 export interface LinkOptions {
   /** 0, or 1 for side B's own. */
@@ -34,6 +41,7 @@ export interface LinkOptions {
   readonly openers: Openers;
   readonly events: ArpEvents;
   readonly otherWay: OtherWay | null;
+  readonly v6: Link6 | null;
   readonly log: LimitedLog;
   readonly nowMs: number;
 }
@@ -46,6 +54,8 @@ export class Link {
   readonly own: OwnAddress;
   readonly routes: Routes;
   readonly arp: Arp;
+  /** Null: without IPv6. */
+  readonly v6: Link6 | null;
   readonly #openers: Openers;
   readonly isTransit: boolean;
   /** False while the device is down or gone. */
@@ -64,6 +74,7 @@ export class Link {
     this.own = { address, subnet: subnetOn(config) };
     this.routes = routesOn(config);
     this.arp = new Arp({ ...options, mac, own: this.own });
+    this.v6 = options.v6;
     this.#openers = openers;
   }
 
@@ -86,16 +97,93 @@ export class Link {
    * The PDU that came in here has opened its connection: what that sends back may go to the station
    * that sent the frame until ARP has found the client, if the client is a host on this link.
    */
-  opened({ frame, flow, src }: Pdu): void {
+  opened({ frame, flow, protocol, src, addresses }: Pdu): void {
     const { view } = this.arena;
     const hi = ethernet.sourceHi(view, frame);
     const lo = ethernet.sourceLo(view, frame);
-    const isOwn = (hi === this.mac.hi && lo === this.mac.lo) || src === this.own.address;
-    if (isOwn || isGroupMac({ hi, lo }) || !this.routes.isOnLinkHost(src)) {
+    const isOnLink = isIpv6(protocol)
+      ? this.v6!.routes.isOnLinkHost(addresses, 0)
+      : src !== this.own.address && this.routes.isOnLinkHost(src);
+    const isOwn = hi === this.mac.hi && lo === this.mac.lo;
+    if (isOwn || isGroupMac({ hi, lo }) || !isOnLink) {
       this.#openers.forget(flow >>> 1);
     } else {
       this.#openers.note(flow >>> 1, hi, lo);
     }
+  }
+
+  /** True if packets of that protocol's family can leave here. */
+  hasFamily(protocol: number): boolean {
+    return !isIpv6(protocol) || this.v6 !== null;
+  }
+
+  /** Longest packet of that protocol's family that leaves here; a router may say less for IPv6. */
+  mtuFor(protocol: number): number {
+    const { mtu } = this.device;
+    return isIpv6(protocol) ? this.v6!.mtuOf(mtu) : mtu;
+  }
+
+  /** True for a packet to the proxy itself on this link, or to a group of it. */
+  isFor(pdu: Readonly<Pdu>): boolean {
+    return isIpv6(pdu.protocol) ? !this.v6!.isInTransit(pdu) : pdu.dst === this.own.address;
+  }
+
+  /** Finds the next hop to `to.dst`; false: there is no route. */
+  route(protocol: number, to: Translation): boolean {
+    if (isIpv6(protocol)) return this.v6!.route(to);
+    to.nextHop = this.routes.nextHop(to.dst);
+    return to.nextHop !== 0;
+  }
+
+  /** Sends a packet of that protocol to the next hop of `to`: see `Neighbors.send`. */
+  send(
+    protocol: number,
+    frame: number,
+    lengthBytes: number,
+    to: Translation,
+    nowMs: number,
+    entry: number,
+  ): number {
+    return isIpv6(protocol)
+      ? this.v6!.send(frame, lengthBytes, to, nowMs, entry)
+      : this.arp.send(frame, lengthBytes, to.nextHop, nowMs, entry);
+  }
+
+  /** As `send`, for one that waits for nobody: see `Neighbors.sendNow`. */
+  sendNow(
+    protocol: number,
+    frame: number,
+    lengthBytes: number,
+    to: Translation,
+    entry: number,
+  ): boolean {
+    return isIpv6(protocol)
+      ? this.v6!.sendNow(frame, lengthBytes, to, entry)
+      : this.arp.sendNow(frame, lengthBytes, to.nextHop, entry);
+  }
+
+  /** The next hop of `to` owes an answer from now on. */
+  expectAnswer(protocol: number, to: Translation, nowMs: number): void {
+    if (isIpv6(protocol)) this.v6!.expectAnswer(to, nowMs);
+    else this.arp.expectAnswer(to.nextHop, nowMs);
+  }
+
+  /** The next hop to the packet's sender has given one. */
+  answered(pdu: Readonly<Pdu>): void {
+    if (isIpv6(pdu.protocol)) this.v6!.answered(pdu);
+    else this.arp.answered(this.routes.nextHop(pdu.src));
+  }
+
+  /** The link has come (back) up: makes the proxy's addresses known again. */
+  restart(nowMs: number): void {
+    this.arp.restart(nowMs);
+    this.v6?.nd.restart(nowMs);
+  }
+
+  /** To be called several times a second. */
+  tick(nowMs: number): void {
+    this.arp.tick(nowMs);
+    this.v6?.tick(nowMs);
   }
 }
 
@@ -106,14 +194,19 @@ export class Link {
 export function makeLinks(
   { links, maxConn, maxNeighbors, preserveSource }: Config,
   devices: readonly Device[],
-  { backends, isDecisive, lost, dropped, otherWay, log, nowMs }: {
+  { backends, digest, random, isDecisive, lost, dropped, undelivered, otherWay, log, nowMs }: {
     readonly backends: Backends;
+    /** Of IPv6 addresses; null: there is no IPv6. */
+    readonly digest: AddressDigest | null;
+    readonly random: Random;
     /** Whether what ARP finds out about the way to it is the member's status. */
     readonly isDecisive: (member: Member) => boolean;
     /** It is down by that, and its connections are to be reset. */
     readonly lost: (member: Member) => void;
-    /** Packets that waited for ARP were dropped. */
+    /** Packets that waited for a neighbour were dropped. */
     readonly dropped: (reason: number, count: number) => void;
+    /** These of IPv6 among them, on the link of that number, are to be told of. */
+    readonly undelivered: (link: number, packets: readonly HeldPacket[]) => void;
     /** The kernel's way to the neighbours on a link; null: there is none. */
     readonly otherWay: (link: number) => OtherWay | null;
     readonly log: LimitedLog;
@@ -121,46 +214,73 @@ export function makeLinks(
   },
 ): { readonly links: readonly Link[]; readonly backendsChanged: (nowMs: number) => void } {
   const arenas = Arena.share(links.length);
+  const { ipv6 } = sideB(links);
   const routes = routesOn(sideB(links));
+  const routes6 = ipv6 === null ? null : routes6On(ipv6, digest!);
   const watch = new BackendWatch(
     backends,
-    (address) => routes.nextHop(address),
+    (address) => isIpv6Address(address) ? routes6!.nextHopOf(address)! : routes.nextHop(address),
     log,
     { isDecisive, lost },
   );
   const openers = new Openers(maxConn);
-  const events: ArpEvents = {
-    resolved: (address, mac, atMs) => watch.resolved(address, mac, atMs),
-    unanswered: (address, atMs) => watch.unanswered(address, atMs),
+  const events = {
+    resolved: (address: HostAddress, mac: Mac, atMs: number) => watch.resolved(address, mac, atMs),
+    unanswered: (address: HostAddress, atMs: number) => watch.unanswered(address, atMs),
     dropped,
   };
   const made = links.map((config, i) => {
     const isB = config === sideB(links);
+    const hops = isB ? watch.nextHops() : [];
+    const shared = {
+      arena: arenas[i]!,
+      mac: config.mac,
+      isTransit: preserveSource && isB,
+      maxNeighbors,
+      openers,
+      events: {
+        ...events,
+        undelivered: (packets: readonly HeldPacket[]) => undelivered(i, packets),
+      },
+      log,
+      nowMs,
+    };
     return new Link({
+      ...shared,
       number: i === 0 ? 0 : 1,
       config,
       device: devices[i]!,
-      arena: arenas[i]!,
-      isTransit: preserveSource && isB,
-      watched: isB ? watch.nextHops() : [],
-      maxNeighbors,
-      openers,
-      events,
+      watched: hops.filter((hop) => !isIpv6Address(hop)),
       otherWay: otherWay(i),
-      log,
-      nowMs,
+      v6: config.ipv6 === null ? null : new Link6({
+        ...shared,
+        config: config.ipv6,
+        digest: digest!,
+        random,
+        watched: hops.filter(isIpv6Address),
+      }),
     });
   });
   const [a, b] = made;
   if (a !== undefined && b !== undefined) {
     a.other = b;
     b.other = a;
+    if (a.v6 !== null && b.v6 !== null) {
+      a.v6.other = b.v6;
+      b.v6.other = a.v6;
+    }
   }
   const backendsChanged = (nowMs: number) => {
     const { added, removed } = watch.update();
-    const { arp } = made.at(-1)!;
-    for (const hop of removed) arp.unwatch(hop);
-    for (const hop of added) arp.watch(hop, nowMs);
+    const { arp, v6 } = made.at(-1)!;
+    for (const hop of removed) {
+      if (isIpv6Address(hop)) v6!.nd.unwatch(hop);
+      else arp.unwatch(hop);
+    }
+    for (const hop of added) {
+      if (isIpv6Address(hop)) v6!.nd.watch(hop, nowMs);
+      else arp.watch(hop, nowMs);
+    }
   };
   return { links: made, backendsChanged };
 }

@@ -27,6 +27,8 @@ export const Count = {
   /** Of the PDUs in and out, those that the kernel has carried. */
   pdusCarried: 13,
   pduBytesCarried: 14,
+  /** Messages of Neighbor Discovery and of multicast listeners. */
+  neighborIn: 15,
 } as const;
 
 /** What is counted by link, of all of them. */

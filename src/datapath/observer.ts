@@ -8,7 +8,7 @@
  *     refused(pdu, reason)      a frame that was dropped before it became a PDU
  *     tick(nowMs)               ten times a second
  */
-import type { Address } from "../wire/address.ts";
+import type { HostAddress } from "../wire/host_address.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import type { Some } from "./interest.ts";
 
@@ -71,7 +71,7 @@ export interface Outcome {
   /** True for an ICMP error about a tracked connection. */
   readonly isRelated: boolean;
   /** Backend of the connection by which it was forwarded; null: it was not forwarded. */
-  readonly backend: Address | null;
+  readonly backend: HostAddress | null;
   /** Frames queued because of it, ARP requests included; none for a packet that waits for ARP. */
   readonly sent: readonly SentFrame[];
 }

@@ -19,7 +19,7 @@ import { SIDE_A, SIDE_B } from "../flow/table.ts";
 import { ESTABLISHED } from "../flow/tcp_state.ts";
 import { FORWARD } from "../policy/language/ast.ts";
 import { PROTOCOL_TCP } from "../wire/ipv4.ts";
-import type { Pdu } from "../wire/pdu.ts";
+import { isIpv6, type Pdu } from "../wire/pdu.ts";
 import { neighborsPerLink } from "./carried_neighbors.ts";
 import type { Dispatch } from "./dispatch.ts";
 import type { Some } from "./interest.ts";
@@ -136,10 +136,10 @@ export class Promotions implements Carrier {
 
   /**
    * A plain packet has been queued, and the policy has settled it: does the proxy have to see the
-   * next one?
+   * next one? Of IPv6 it does.
    */
   consider(pdu: Pdu, nowMs: number): void {
-    if (this.#kept === "all") return;
+    if (this.#kept === "all" || isIpv6(pdu.protocol)) return;
     const { flow } = pdu;
     const entry = flow >>> 1;
     if (this.#seen[entry]! < this.#options.leastPackets) {

@@ -17,13 +17,17 @@ import type { Retries } from "../flow/retries.ts";
 import { SIDE_A, SIDE_B } from "../flow/table.ts";
 import { SYN_SENT } from "../flow/tcp_state.ts";
 import { answersExactly, isnOfA } from "../flow/tcp_window.ts";
-import { translate, Translation } from "../flow/translate.ts";
+import { translate, translate6, Translation } from "../flow/translate.ts";
+import { ADDRESS6_WORDS, isSameAddress6 } from "../wire/address6.ts";
+import { hasExtensionHeaders } from "../wire/decode6.ts";
 import { ETHERNET_BYTES } from "../wire/ethernet.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
+import * as icmpv6 from "../wire/icmpv6.ts";
 import * as ipv4 from "../wire/ipv4.ts";
-import { Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
+import * as ipv6 from "../wire/ipv6.ts";
+import { isIpv6, isTcp, Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
-import { decodeVnet } from "../wire/vnet.ts";
+import { decodeVnet, decodeVnet6 } from "../wire/vnet.ts";
 import type { Link } from "./link.ts";
 
 /** More than a remembered SYN takes. */
@@ -44,15 +48,15 @@ export class Resends {
 
   constructor(options: ResendsOptions) {
     this.#options = options;
-    this.#pdu.protocol = ipv4.PROTOCOL_TCP;
   }
 
   /**
    * Remembers the SYN in `pdu`, which has been rewritten and is about to leave, if it is its
-   * connection's first.
+   * connection's first; none behind extension headers.
    */
   remember(pdu: Pdu): void {
     if ((pdu.steps & STEP_A_TO_B) === 0) return;
+    if (isIpv6(pdu.protocol) && hasExtensionHeaders(pdu)) return;
     const { b, connections, retries } = this.#options;
     retries.remember(pdu.flow >>> 1, connections.target, b.arena, pdu.frame, pdu.end - pdu.frame);
   }
@@ -66,7 +70,7 @@ export class Resends {
     const { b, connections: { table } } = this.#options;
     const entry = pdu.flow >>> 1;
     if (table.state(entry) !== SYN_SENT || !answersExactly(table, entry, pdu)) return false;
-    b.arp.answered(b.routes.nextHop(pdu.src));
+    b.answered(pdu);
     return this.#refused(entry, nowMs);
   }
 
@@ -87,19 +91,31 @@ export class Resends {
 
   /** Takes an ICMP error about connection `related` that refuses it, as above. */
   takesError(view: DataView, pdu: Pdu, related: number, nowMs: number): boolean {
-    if (pdu.icmpType !== icmpv4.ICMP_UNREACHABLE || (related & 1) !== SIDE_B) return false;
+    const { protocol, icmpType, icmpCode } = pdu;
+    const isOfIpv6 = isIpv6(protocol);
+    const unreachable = isOfIpv6 ? icmpv6.ICMPV6_UNREACHABLE : icmpv4.ICMP_UNREACHABLE;
+    if (icmpType !== unreachable || (related & 1) !== SIDE_B) return false;
     const { connections, related: errors, retries } = this.#options;
     const { table } = connections;
     const entry = related >>> 1;
     if (!connections.isUnanswered(entry)) return false;
-    if (table.protocol(entry) !== ipv4.PROTOCOL_TCP) {
-      const isPort = pdu.icmpCode === icmpv4.CODE_PORT_UNREACHABLE &&
-        pdu.src === table.src(entry, SIDE_B);
+    if (!isTcp(table.protocol(entry))) {
+      const noPort = isOfIpv6 ? icmpv6.CODE_PORT_UNREACHABLE6 : icmpv4.CODE_PORT_UNREACHABLE;
+      const isPort = icmpCode === noPort && this.#isFromMember(pdu, entry);
       if (isPort && connections.hasOther(entry)) retries.refuse(entry);
       return false;
     }
-    if (pdu.icmpCode === icmpv4.CODE_FRAGMENTATION_NEEDED || retries.hasData(entry)) return false;
+    const isTooLong = !isOfIpv6 && icmpCode === icmpv4.CODE_FRAGMENTATION_NEEDED;
+    if (isTooLong || retries.hasData(entry)) return false;
     return errors.quotedSequence(view) === isnOfA(table, entry) && this.#refused(entry, nowMs);
+  }
+
+  #isFromMember(pdu: Pdu, entry: number): boolean {
+    const { connections, connections: { table } } = this.#options;
+    if (!isIpv6(pdu.protocol)) return pdu.src === table.src(entry, SIDE_B);
+    const { addresses } = this.#to;
+    connections.writeTuple6((entry << 1) | SIDE_B, addresses, 0);
+    return isSameAddress6(pdu.addresses, 0, addresses, 0);
   }
 
   /** SYNs that have waited for too long go elsewhere. */
@@ -129,11 +145,14 @@ export class Resends {
     const { table } = connections;
     const pdu = this.#pdu;
     pdu.flow = (entry << 1) | SIDE_A;
+    pdu.protocol = table.protocol(entry);
     pdu.src = table.src(entry, SIDE_A);
     pdu.dst = table.dst(entry, SIDE_A);
     pdu.srcPort = table.srcPort(entry, SIDE_A);
     pdu.dstPort = table.dstPort(entry, SIDE_A);
-    if (!connections.tryElsewhere(retries.target(entry)!, pdu, nowMs | 0, b.routes)) return false;
+    if (isIpv6(pdu.protocol)) connections.writeTuple6(pdu.flow, pdu.addresses, 0);
+    const target = retries.target(entry)!;
+    if (!connections.tryElsewhere(target, pdu, nowMs | 0, b.routes, b.v6)) return false;
     const frame = retries.write(entry, b.arena);
     if (frame >= 0) this.#send(entry, frame, frame + retries.lengthOf(entry), nowMs);
     if (!retries.isLeft(entry)) retries.forget(entry);
@@ -142,29 +161,42 @@ export class Resends {
 
   /** The SYN as it left for an earlier member is rewritten for the present one; its TTL stays. */
   #send(entry: number, frame: number, end: number, nowMs: number): void {
-    const { b: { arena: { view }, arp, routes }, connections: { table } } = this.#options;
+    const { b, connections, connections: { table } } = this.#options;
+    const { view } = b.arena;
     const pdu = this.#pdu;
     const to = this.#to;
+    const protocol = table.protocol(entry);
+    const isOfIpv6 = isIpv6(protocol);
     const ip = frame + ETHERNET_BYTES;
-    const l4 = ip + ipv4.headerBytes(view, ip);
+    const l4 = ip + (isOfIpv6 ? ipv6.IPV6_BYTES : ipv4.headerBytes(view, ip));
     const ports = tcp.ports(view, l4);
     pdu.frame = frame;
     pdu.ip = ip;
     pdu.l4 = l4;
     pdu.end = end;
-    pdu.src = ipv4.source(view, ip);
-    pdu.dst = ipv4.destination(view, ip);
+    pdu.protocol = protocol;
     pdu.srcPort = ports >>> 16;
     pdu.dstPort = ports & 0xffff;
-    pdu.ttl = ipv4.ttl(view, ip);
-    decodeVnet(view, pdu); // was right when the SYN came
-    to.src = table.dst(entry, SIDE_B);
-    to.dst = table.src(entry, SIDE_B);
     to.srcPort = table.dstPort(entry, SIDE_B);
     to.dstPort = table.srcPort(entry, SIDE_B);
-    translate(view, pdu, to, pdu.ttl);
-    const nextHop = routes.nextHop(to.dst);
-    arp.expectAnswer(nextHop, nowMs);
-    arp.send(frame, end - frame, nextHop, nowMs, entry); // what can't leave is lost like any packet
+    // What is left to the interface was right when the SYN came.
+    if (isOfIpv6) {
+      decodeVnet6(view, pdu);
+      ipv6.readSource(view, ip, pdu.addresses, 0);
+      ipv6.readDestination(view, ip, pdu.addresses, ADDRESS6_WORDS);
+      connections.aim6((entry << 1) | SIDE_A, to);
+      translate6(view, pdu, to, ipv6.hopLimit(view, ip));
+    } else {
+      decodeVnet(view, pdu);
+      pdu.src = ipv4.source(view, ip);
+      pdu.dst = ipv4.destination(view, ip);
+      pdu.ttl = ipv4.ttl(view, ip);
+      to.src = table.dst(entry, SIDE_B);
+      to.dst = table.src(entry, SIDE_B);
+      translate(view, pdu, to, pdu.ttl);
+    }
+    if (!b.route(protocol, to)) return;
+    b.expectAnswer(protocol, to, nowMs);
+    b.send(protocol, frame, end - frame, to, nowMs, entry); // what can't leave is lost as any packet
   }
 }

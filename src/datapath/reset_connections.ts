@@ -15,8 +15,10 @@ import type { Connections } from "../flow/connections.ts";
 import { SIDE_A, SIDE_B } from "../flow/table.ts";
 import * as tcpState from "../flow/tcp_state.ts";
 import * as tcpWindow from "../flow/tcp_window.ts";
-import { makeReset, RESET_FRAME_BYTES } from "../stack/reset.ts";
-import { PROTOCOL_TCP } from "../wire/ipv4.ts";
+import { Translation } from "../flow/translate.ts";
+import { makeReset, RESET6_FRAME_BYTES, RESET_FRAME_BYTES } from "../stack/reset.ts";
+import { ADDRESS6_WORDS } from "../wire/address6.ts";
+import { isIpv6, isTcp } from "../wire/pdu.ts";
 import type { Link } from "./link.ts";
 
 /** Most entries that a turn looks at. */
@@ -45,6 +47,7 @@ export class ConnectionResets {
   /** Ends of them to which no RST could be sent. */
   unsent = 0;
   readonly #options: ConnectionResetsOptions;
+  readonly #to = new Translation();
   #next: number;
 
   constructor(options: ConnectionResetsOptions) {
@@ -66,7 +69,7 @@ export class ConnectionResets {
     for (; this.#next < end; this.#next++) {
       if (!this.#takes(this.#next)) continue;
       const hasRoom = links.every(({ arena }) =>
-        arena.hasRoom(MOST_RESETS, MOST_RESETS * RESET_FRAME_BYTES)
+        arena.hasRoom(MOST_RESETS, MOST_RESETS * RESET6_FRAME_BYTES)
       );
       if (!hasRoom) return true;
       for (const side of [SIDE_A, SIDE_B]) if (!this.#tell(this.#next, side)) this.unsent++;
@@ -87,21 +90,26 @@ export class ConnectionResets {
 
   #takes(entry: number): boolean {
     const { connections: { table }, isMeant } = this.#options;
-    return table.protocol(entry) === PROTOCOL_TCP && table.hasSideB(entry) &&
+    return isTcp(table.protocol(entry)) && table.hasSideB(entry) &&
       tcpState.isOpen(table.state(entry)) && isMeant(entry);
   }
 
   /** Resets the connection for that side; false if nothing could be sent. */
   #tell(entry: number, side: number): boolean {
-    const { connections: { table }, linkTowards, random } = this.#options;
+    const { connections, connections: { table }, linkTowards, random } = this.#options;
     const link = linkTowards((entry << 1) | side);
-    const dst = table.src(entry, side);
-    const nextHop = link.isUp ? link.routes.nextHop(dst) : 0;
-    if (nextHop === 0) return false;
+    const protocol = table.protocol(entry);
+    const to = this.#to;
+    if (isIpv6(protocol)) connections.aim6((entry << 1) | (1 - side), to);
+    else {
+      to.src = table.dst(entry, side);
+      to.dst = table.src(entry, side);
+    }
+    if (!link.isUp || !link.hasFamily(protocol) || !link.route(protocol, to)) return false;
     const send = (seq: number): boolean => {
       const reset = {
-        src: table.dst(entry, side),
-        dst,
+        src: isIpv6(protocol) ? to.addresses.subarray(0, ADDRESS6_WORDS) : to.src,
+        dst: isIpv6(protocol) ? to.addresses.subarray(ADDRESS6_WORDS, 2 * ADDRESS6_WORDS) : to.dst,
         srcPort: table.dstPort(entry, side),
         dstPort: table.srcPort(entry, side),
         seq,
@@ -111,7 +119,14 @@ export class ConnectionResets {
           : tcpWindow.endOfSent(table, entry, side),
       };
       const frame = makeReset(link.arena, reset, random);
-      return frame >= 0 && link.arp.sendNow(frame, RESET_FRAME_BYTES, nextHop, entry);
+      return frame >= 0 &&
+        link.sendNow(
+          protocol,
+          frame,
+          isIpv6(protocol) ? RESET6_FRAME_BYTES : RESET_FRAME_BYTES,
+          to,
+          entry,
+        );
     };
     if (tcpWindow.isSilent(table, entry, 1 - side)) return send(0);
     const isHandshake = tcpState.isHandshake(table.state(entry));

@@ -21,6 +21,8 @@ export interface Counters {
     readonly arpIn: number;
     /** ARP frames that were queued for sending. */
     readonly arpOut: number;
+    /** The same of Neighbor Discovery and of listeners to groups; null: without IPv6. */
+    readonly neighbors: { readonly in: number; readonly out: number } | null;
   };
   readonly pdusIn: Traffic;
   /** PDUs that left: forwarded packets, and replies to PDUs. */
@@ -90,6 +92,10 @@ export function countersOf(
       out: ofLinks(counts, Count.framesOut),
       arpIn: counts[Count.arpIn]!,
       arpOut: links.reduce((sum, { arp }) => sum + arp.sent, 0),
+      neighbors: links.every(({ v6 }) => v6 === null) ? null : {
+        in: counts[Count.neighborIn]!,
+        out: links.reduce((sum, { v6 }) => sum + (v6?.nd.sent ?? 0), 0),
+      },
     },
     pdusIn: { count: ofLinks(counts, Count.pdusIn), bytes: ofLinks(counts, Count.pduBytesIn) },
     pdusOut: { count: ofLinks(counts, Count.pdusOut), bytes: ofLinks(counts, Count.pduBytesOut) },

@@ -21,8 +21,13 @@ import { MemoryDevice } from "../device/memory.ts";
 import type { Member } from "../flow/backends/member.ts";
 import { FORWARD, type Policy } from "../policy/language/ast.ts";
 import { explaining, formatPath, type PathLine, whyKept } from "../policy/engine/path.ts";
-import { type Address, formatAddress, inSubnet, type Mac } from "../wire/address.ts";
-import { formatEndpoint, isIpv6 } from "../wire/host_address.ts";
+import { type Address, inSubnet, type Mac } from "../wire/address.ts";
+import {
+  formatEndpoint,
+  formatHostAddress,
+  type HostAddress,
+  isIpv6,
+} from "../wire/host_address.ts";
 import { PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
 import { type HashKey, NO_KEY } from "../wire/keyed_hash.ts";
 import { FROM_B, isStray, type Pdu, STATE_ESTABLISHED, STATE_NEW } from "../wire/pdu.ts";
@@ -47,7 +52,7 @@ export interface Explanation {
   /** What the reason means, if the policy did not choose the drop; else null. */
   readonly why: string | null;
   /** Backend of the connection by which it was forwarded; null: it was not forwarded. */
-  readonly backend: Address | null;
+  readonly backend: HostAddress | null;
   /** How its new connection got that backend, where there is more than one pool; else null. */
   readonly choice: string | null;
   /** Whether the kernel may carry its new connection (`--fast-path`), else why not; null: none. */
@@ -65,7 +70,7 @@ interface Sent {
 /** The lines about one packet, each ended by a newline. */
 export function formatExplanation(packet: Packet, explanation: Explanation): string {
   const { seen, path, decision, why, backend, choice, kernel, sent } = explanation;
-  const via = backend === null ? "" : ` (backend ${formatAddress(backend)})`;
+  const via = backend === null ? "" : ` (backend ${formatHostAddress(backend)})`;
   const parts = [
     `${formatPacket(packet)}\n`,
     seen === null ? "" : `${seen}\n\n${formatPath(path)}`,

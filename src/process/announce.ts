@@ -1,8 +1,16 @@
 /** What the log says of the devices when a run begins. */
 import type { Log } from "../core/log.ts";
-import { type Config, formatBackends, formatLink, ownTexts, sideB } from "../datapath/config.ts";
+import {
+  type Config,
+  formatBackends,
+  formatEnd,
+  formatLink,
+  hostsOf,
+  ownTexts,
+  sideB,
+} from "../datapath/config.ts";
 import type { TapDevice } from "../device/tap.ts";
-import { formatAddress, formatMac } from "../wire/address.ts";
+import { formatMac } from "../wire/address.ts";
 
 export function announce(config: Config, devices: readonly TapDevice[], log: Log): void {
   for (const [i, link] of config.links.entries()) {
@@ -20,8 +28,9 @@ export function announce(config: Config, devices: readonly TapDevice[], log: Log
         ...(isB ? { backends } : {}),
       },
     );
-    if (link.host !== null) {
-      const host = `${formatAddress(link.host.address)}/${link.host.prefixLength}`;
+    const hosts = hostsOf(link);
+    if (hosts.length > 0) {
+      const host = hosts.map(formatEnd).join(", ");
       log.info(
         `${name}${created ? " was created and" : ""} is up with ${host}`,
         created ? "device-created" : "device-up",

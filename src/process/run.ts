@@ -5,7 +5,7 @@ import { OFFLOAD, TapDevice } from "../device/tap.ts";
 import type { Policy } from "../policy/language/ast.ts";
 import type { BuiltIn } from "../policy/language/built_in.ts";
 import type { Customs } from "../policy/notation/parse.ts";
-import { type Config, ownTexts, sideOf } from "../datapath/config.ts";
+import { type Config, hostsOf, ownTexts, sideOf } from "../datapath/config.ts";
 import { isIpv6 } from "../wire/host_address.ts";
 import { Appliance } from "../datapath/appliance.ts";
 import type { ConnectionResets } from "../datapath/reset_connections.ts";
@@ -102,11 +102,12 @@ export async function run(options: RunOptions): Promise<void> {
     using stateFile = state === null ? null : new StateFile(state, path, log);
     using supervisor = new Supervisor(takeEnvironment(), Deno.pid, path, log);
     const taken = takeDevices(supervisor, netsOf(config), path, log);
-    const devices = config.links.map(({ net, host }) =>
-      TapDevice.open(net, {
+    const devices = config.links.map((link) => {
+      const { net } = link;
+      return TapDevice.open(net, {
         shim: path,
         create: true,
-        hosts: host === null ? [] : [host],
+        hosts: hostsOf(link),
         offload: tap.offload ? OFFLOAD : 0,
         offloadRefused: (errno) =>
           log.warning(
@@ -124,8 +125,8 @@ export async function run(options: RunOptions): Promise<void> {
         spinUs: tap.spinUs,
         descriptor: taken.get(net),
         attached: (fd) => supervisor.keep(net, fd),
-      })
-    );
+      });
+    });
     const hashKey = await loadHashKey(config.hashKeyFile);
     const fastPath = await openFastPath({ mode: tap.fastPath, config, devices, shim: path, log });
     const appliance = new Appliance({
@@ -329,6 +330,7 @@ function adminAbout(
       address: ownTexts(link).join(", "),
     })),
     hasFastPath,
+    hasIpv6: links.some(({ ipv6 }) => ipv6 !== null),
     connections: maxConn,
     ports: ports.last - ports.first + 1,
     startMs,

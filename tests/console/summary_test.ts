@@ -27,7 +27,7 @@ Deno.test("formatSummary names what was counted, in the order of the tables, num
   const member = empty.pools[0]!.members[0]!;
   const lines = formatSummary({
     ...empty,
-    frames: { in: 2 ** 40, out: 0, arpIn: 0, arpOut: 5 },
+    frames: { in: 2 ** 40, out: 0, arpIn: 0, arpOut: 5, neighbors: { in: 3, out: 4 } },
     pdusIn: { count: 10, bytes: 1000 },
     carried: { count: 9, bytes: 900 },
     decisions: { ...empty.decisions, Drop: 3, Forward: 2, Echo_reply: 1, Reject: 4 },
@@ -45,7 +45,7 @@ Deno.test("formatSummary names what was counted, in the order of the tables, num
   }).split("\n");
   assert.deepEqual(lines.filter((line) => !line.startsWith("PDUs")), [
     "Summary",
-    "Frames      : 1099511627776 in, 0 out, 0 ARP in, 5 ARP out",
+    "Frames      : 1099511627776 in, 0 out, 0 ARP in, 5 ARP out, 3 ND in, 4 ND out",
     "Carried     : 9 by the kernel, 900 bytes (90%)",
     "Decisions   : Drop 3, Forward 2, Echo_reply 1, Reject 4",
     "Drops       : policy 2, send-failed 7",

@@ -9,6 +9,7 @@ import type { Observer } from "../../src/datapath/observer.ts";
 import { DECISION_NAMES, type Policy } from "../../src/policy/language/ast.ts";
 import { parse } from "../../src/policy/notation/parse.ts";
 import { formatAddress } from "../../src/wire/address.ts";
+import { formatHostAddress } from "../../src/wire/host_address.ts";
 import { describeFrame } from "../../src/offline/packet_text.ts";
 import { buildIcmp, buildTcp, buildUdp, readTcp } from "../support/frames.ts";
 import { cut } from "../support/fragments.ts";
@@ -65,7 +66,7 @@ class Notes implements Observer {
       ...rest,
       decision: DECISION_NAMES[decision]!,
       reason: reasonName(reason),
-      backend: backend === null ? null : formatAddress(backend),
+      backend: backend === null ? null : formatHostAddress(backend),
       sent: sent.map(({ view, frame, frameBytes, link }) =>
         `${link}: ${describeFrame(new Uint8Array(view.buffer.slice(frame, frame + frameBytes)))}`
       ),

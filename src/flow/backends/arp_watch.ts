@@ -1,9 +1,12 @@
-/** Watches by ARP the next hops towards backends, which decides who gets new connections. */
+/**
+ * Watches by ARP and Neighbor Discovery the next hops towards backends, which decides who gets new
+ * connections.
+ */
 import type { LimitedLog } from "../../core/limited_log.ts";
 import type { Backends } from "./backends.ts";
 import { isInService, type Member, type MemberStatus } from "./member.ts";
-import { type Address, formatAddress, formatMac, type Mac } from "../../wire/address.ts";
-import { isIpv6 } from "../../wire/host_address.ts";
+import { formatMac, type Mac } from "../../wire/address.ts";
+import { formatHostAddress, type HostAddress, isIpv6 } from "../../wire/host_address.ts";
 
 /** Burst of log lines about next hops that are found or lost. */
 const LINES_AT_ONCE = 100;
@@ -21,7 +24,7 @@ interface Location {
 }
 
 export interface ArpWatchEvents {
-  /** Whether what ARP finds out about the way to a member is the member's status. */
+  /** Whether what is found out about the way to a member is the member's status. */
   isDecisive(member: Member): boolean;
   /** It is down, and its connections are to be reset. */
   lost(member: Member): void;
@@ -31,18 +34,18 @@ export class BackendWatch {
   readonly #backends: Backends;
   readonly #log: LimitedLog;
   /** The addresses of backends that each next hop leads to. */
-  #reachedBy = new Map<number, Set<number>>();
+  #reachedBy = new Map<HostAddress, Set<HostAddress>>();
   /** What is known of each next hop. */
-  readonly #statuses = new Map<number, MemberStatus>();
-  readonly #nextHop: (address: Address) => number;
-  readonly #locations = new Map<number, Location>();
+  readonly #statuses = new Map<HostAddress, MemberStatus>();
+  readonly #nextHop: (address: HostAddress) => HostAddress;
+  readonly #locations = new Map<HostAddress, Location>();
 
   readonly #events: ArpWatchEvents;
 
   /** `nextHop` returns the next hop towards an address. */
   constructor(
     backends: Backends,
-    nextHop: (address: Address) => number,
+    nextHop: (address: HostAddress) => HostAddress,
     log: LimitedLog,
     events: ArpWatchEvents = { isDecisive: () => true, lost: () => {} },
   ) {
@@ -57,11 +60,10 @@ export class BackendWatch {
    * The backends have changed: next hops that are to be watched now, and those that need be no
    * more.
    */
-  update(): { readonly added: readonly number[]; readonly removed: readonly number[] } {
+  update(): { readonly added: readonly HostAddress[]; readonly removed: readonly HostAddress[] } {
     const before = this.#reachedBy;
     this.#reachedBy = new Map();
     for (const address of this.#backends.addresses()) {
-      if (isIpv6(address)) continue;
       const hop = this.#nextHop(address);
       const reached = this.#reachedBy.get(hop);
       if (reached === undefined) this.#reachedBy.set(hop, new Set([address]));
@@ -78,11 +80,11 @@ export class BackendWatch {
   }
 
   /** The next hops to watch: backends on the link, and gateways for the others. */
-  nextHops(): readonly number[] {
+  nextHops(): readonly HostAddress[] {
     return [...this.#reachedBy.keys()];
   }
 
-  resolved(nextHop: Address, mac: Mac, nowMs: number): void {
+  resolved(nextHop: HostAddress, mac: Mac, nowMs: number): void {
     this.#mark(nextHop, "up");
     const known = this.#locations.get(nextHop);
     const moved = known !== undefined && (known.mac.hi !== mac.hi || known.mac.lo !== mac.lo);
@@ -116,7 +118,7 @@ export class BackendWatch {
     this.#locations.set(nextHop, { mac, movedMs });
   }
 
-  unanswered(nextHop: Address, nowMs: number): void {
+  unanswered(nextHop: HostAddress, nowMs: number): void {
     const decides = this.#mark(nextHop, "down");
     this.#log.write(
       "warning",
@@ -124,17 +126,18 @@ export class BackendWatch {
       LINES_AT_ONCE,
       nowMs,
       () =>
-        `${this.#nameOf(nextHop)} does not answer ARP (3 requests)` +
+        `${this.#nameOf(nextHop)} does not answer ` +
+        (isIpv6(nextHop) ? "neighbor solicitations (3)" : "ARP (3 requests)") +
         (decides ? ": no new connections to it while another backend answers" : ""),
       () => this.#fieldsOf(nextHop),
     );
   }
 
   /**
-   * Marks the members, of all pools, that are reached by this next hop; false if ARP decides about
-   * none.
+   * Marks the members, of all pools, that are reached by this next hop; false if that decides
+   * about none.
    */
-  #mark(nextHop: Address, status: MemberStatus): boolean {
+  #mark(nextHop: HostAddress, status: MemberStatus): boolean {
     this.#statuses.set(nextHop, status);
     const addresses = [...this.#reachedBy.get(nextHop)!];
     const members = addresses.flatMap((address) => this.#backends.at(address))
@@ -146,13 +149,13 @@ export class BackendWatch {
     return members.length > 0;
   }
 
-  #nameOf(nextHop: Address): string {
+  #nameOf(nextHop: HostAddress): string {
     const { role, address } = this.#fieldsOf(nextHop);
     return `${role} ${address}`;
   }
 
-  #fieldsOf(nextHop: Address) {
+  #fieldsOf(nextHop: HostAddress) {
     const role = this.#backends.has(nextHop) ? "backend" : "gateway";
-    return { role, address: formatAddress(nextHop) };
+    return { role, address: formatHostAddress(nextHop) };
   }
 }

@@ -99,12 +99,13 @@ export class Filler {
     board.part("classes").set(CLASS_NAMES.map((_, i) => classes.size(i)));
     board.part("turns").set(pump.turns.numbers);
     board.part("bursts").set(pump.bursts.numbers);
-    for (const [i, { isUp, device: { mtu }, arp }] of links.entries()) {
+    for (const [i, { isUp, device: { mtu }, arp, v6 }] of links.entries()) {
       board.setLink(i, {
         isUp: Number(isUp),
         mtu,
         arpOut: arp.sent,
-        neighbors: arp.neighbors.count,
+        neighborOut: v6?.nd.sent ?? 0,
+        neighbors: arp.neighbors.count + (v6?.nd.neighbors.count ?? 0),
       });
     }
     board.set({

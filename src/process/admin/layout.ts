@@ -34,7 +34,7 @@ export const VALUES = [
 ] as const;
 
 /** Numbers of a link; there is room for two. */
-export const LINK_FIELDS = ["isUp", "mtu", "arpOut", "neighbors"] as const;
+export const LINK_FIELDS = ["isUp", "mtu", "arpOut", "neighborOut", "neighbors"] as const;
 
 /** Numbers of a member. */
 export const MEMBER_FIELDS = [

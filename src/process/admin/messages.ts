@@ -16,6 +16,7 @@ export interface About {
     readonly address: string;
   }[];
   readonly hasFastPath: boolean;
+  readonly hasIpv6: boolean;
   /** The most there can be. */
   readonly connections: number;
   /** Source ports towards each port of a backend. */

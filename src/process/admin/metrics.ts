@@ -75,6 +75,17 @@ export function metricsOf(about: About, own: OwnCounts): Metric[] {
         value: links.reduce((sum, _, i) => sum + reading.board.link(i, "arpOut"), 0),
       },
     ]),
+    ...(about.hasIpv6
+      ? [
+        counter("nd_frames_total", "Of the frames, those of Neighbor Discovery.", (reading) => [
+          { labels: { direction: "in" }, value: count(reading, Count.neighborIn) },
+          {
+            labels: { direction: "out" },
+            value: links.reduce((sum, _, i) => sum + reading.board.link(i, "neighborOut"), 0),
+          },
+        ]),
+      ]
+      : []),
     counter(
       "packets_total",
       "Packets that entered the policy, and those that left, the kernel's among them.",
@@ -82,7 +93,7 @@ export function metricsOf(about: About, own: OwnCounts): Metric[] {
     ),
     counter(
       "bytes_total",
-      "Bytes of these packets, from the IPv4 header on.",
+      "Bytes of these packets, from the IP header on.",
       inAndOut(Count.pduBytesIn, Count.pduBytesOut),
     ),
     gauge(

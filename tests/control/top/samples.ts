@@ -18,6 +18,7 @@ export function statusAt(seconds: number, part: Partial<StatusShape> = {}): Stat
     policy: "web.policy",
     frames: { in: 0, out: 0 },
     arp: { in: 0, out: 0 },
+    nd: null,
     pdusIn: { count: 1000 * seconds, bytes: 125_000 * seconds },
     pdusOut: { count: 500 * seconds, bytes: 62_500 * seconds },
     carried: { count: 250 * seconds, bytes: 0 },

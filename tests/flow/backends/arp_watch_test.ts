@@ -6,26 +6,34 @@ import { plainMember } from "../../../src/flow/backends/member.ts";
 import { BackendWatch } from "../../../src/flow/backends/arp_watch.ts";
 import { Routes } from "../../../src/stack/routes.ts";
 import { parseAddress, parseMac, subnetOf } from "../../../src/wire/address.ts";
+import { AddressDigest } from "../../../src/wire/address_digest.ts";
+import { type HostAddress, isIpv6, parseHostAddress } from "../../../src/wire/host_address.ts";
 import { Pdu } from "../../../src/wire/pdu.ts";
 import { gatewayOf } from "../../support/config.ts";
 
 const BACKEND = parseAddress("192.168.0.1");
+const GATEWAY6 = parseHostAddress("fe80::1");
 const ignore = () => {};
 const [A, B, C] = ["02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:0c"].map(parseMac);
 
-function make(addresses: readonly number[]): {
+function make(addresses: readonly HostAddress[]): {
   readonly backends: Backends;
   readonly watch: BackendWatch;
   readonly lines: string[];
 } {
   const lines: string[] = [];
   const line = (text: string) => void lines.push(text);
-  const backends = new Backends(addresses);
+  const digest = new AddressDigest(new SeededRandom(1));
+  const backends = new Backends(addresses, {}, undefined, undefined, ignore, () => 0, digest);
   const routes = new Routes(subnetOf(BACKEND, 16), [gatewayOf("192.168.255.254")]);
   const log = new LimitedLog({ info: line, warning: line, error: line });
   return {
     backends,
-    watch: new BackendWatch(backends, (address) => routes.nextHop(address), log),
+    watch: new BackendWatch(
+      backends,
+      (address) => isIpv6(address) ? GATEWAY6 : routes.nextHop(address),
+      log,
+    ),
     lines,
   };
 }
@@ -66,6 +74,21 @@ Deno.test("BackendWatch tells all backends behind a gateway by one next hop", ()
   watch.resolved(gateway, A!, 1);
   assert.deepEqual(backends.all.map(({ status }) => status), ["up", "up", "unknown"]);
   assert.match(lines[0]!, /^gateway 192.168.255.254 does not answer ARP/);
+});
+
+Deno.test("BackendWatch tells those of IPv6 by a next hop of theirs", () => {
+  const host = parseHostAddress("2001:db8::1");
+  const { watch, lines, backends } = make([BACKEND, host]);
+  assert.deepEqual(watch.nextHops(), [BACKEND, GATEWAY6]);
+  watch.unanswered(GATEWAY6, 0);
+  assert.deepEqual(backends.all.map(({ status }) => status), ["unknown", "down"]);
+  watch.resolved(GATEWAY6, A!, 1);
+  assert.deepEqual(backends.all.map(({ status }) => status), ["unknown", "up"]);
+  assert.deepEqual(lines, [
+    "gateway fe80::1 does not answer neighbor solicitations (3): no new connections to it while " +
+    "another backend answers",
+    "gateway fe80::1 is at 02:00:00:00:00:0a",
+  ]);
 });
 
 Deno.test("BackendWatch of 10,000 backends that come and go writes a hundred lines of each kind", () => {

@@ -12,6 +12,7 @@ export const ABOUT: About = {
   name: "here",
   links: [{ net: "memory", side: "both", address: "192.168.0.100/24" }],
   hasFastPath: false,
+  hasIpv6: false,
   connections: 1000,
   ports: 64_512,
   startMs: 1_700_000_000_000,
