@@ -121,6 +121,10 @@ function areMemberRecords(value: unknown): value is readonly Record<string, unkn
     );
 }
 
+export function isCount(value: unknown): value is number {
+  return typeof value === "number" && value >= 0 && value <= Number.MAX_SAFE_INTEGER;
+}
+
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -34,10 +34,12 @@ import {
   saveConnections,
   SAVED6_WORDS,
 } from "./saved_connections.ts";
+import { isText6, resume6, type Text6, text6Of } from "./saved_ipv6.ts";
 import {
   areChanges,
   areMembers,
   isAddress,
+  isCount,
   isRecord,
   resumeMembers,
   type SavedChange,
@@ -120,6 +122,8 @@ export interface Text {
   readonly arpOut: number;
   readonly members: readonly SavedMember[];
   readonly changes: readonly SavedChange[];
+  /** Only of a proxy with IPv6. */
+  readonly ipv6?: Text6;
 }
 
 const COUNT_NAMES = Object.keys(Count);
@@ -142,6 +146,7 @@ export function saveState(
     arpOut: links.reduce((sum, { arp }) => sum + arp.sent, 0),
     members,
     changes,
+    ...(links.every(({ v6 }) => v6 === null) ? {} : { ipv6: text6Of(links, nowMs) }),
   };
   const encoded = new TextEncoder().encode(JSON.stringify(text));
   const textBytes = (encoded.length + 3) & ~3;
@@ -200,7 +205,8 @@ export function readState(
 export function resumeState(of: Stateful, saved: SavedState, nowMs: number): Resumption {
   const { config, links, connections, backends, metrics } = of;
   const { text, records, agoMs } = saved;
-  const neighbors = resumeNeighbors(links, saved.neighbors, agoMs, nowMs);
+  const neighbors = resumeNeighbors(links, saved.neighbors, agoMs, nowMs) +
+    (text.ipv6 === undefined ? 0 : resume6(links, text.ipv6, agoMs, nowMs));
   addNamed(COUNT_NAMES, metrics.counts, text.counts);
   addNamed(DECISION_NAMES, metrics.decisions, text.decisions);
   addNamed(REASON_NAMES, metrics.drops, text.drops);
@@ -262,12 +268,8 @@ function textOf(bytes: Uint8Array): Text | null {
     isCount(arpOut) &&
     Array.isArray(own) && own.length <= 2 && own.every(isAddress) &&
     [counts, decisions, drops].every(isRecord) && areMembers(parsed.members) &&
-    areChanges(parsed.changes);
+    areChanges(parsed.changes) && (parsed.ipv6 === undefined || isText6(parsed.ipv6));
   return isRight ? parsed as unknown as Text : null;
-}
-
-function isCount(value: unknown): value is number {
-  return typeof value === "number" && value >= 0 && value <= Number.MAX_SAFE_INTEGER;
 }
 
 /**

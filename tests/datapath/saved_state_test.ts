@@ -26,14 +26,19 @@ import {
   readUdp,
   type Tcp,
 } from "../support/frames.ts";
+import { buildTcp6, readTcp6 } from "../support/frames6.ts";
 import {
   arpsOf,
+  BACKENDS6,
   BACKENDS_B,
   CLIENT,
+  CLIENT6,
   from,
   fromB,
+  macOf,
   packetsOf,
   PROXY,
+  PROXY6,
   PROXY_B,
   World,
   type WorldOptions,
@@ -491,4 +496,62 @@ Deno.test(`saved state, layout ${LAYOUT} is as it was: whoever changes it gives 
   ]);
   const states = [1, 2, 3].map((i) => words[records + i * SAVED_WORDS + META]!);
   assert.deepEqual(states, [17 | (11 << 8), 1 | (13 << 8), 1 | (16 << 8) | (1 << 16)]);
+});
+
+Deno.test("saved state, over IPv6: connections, neighbours and own addresses go on at once", () => {
+  const options = { ipv6: true, backends: BACKENDS6 };
+  const before = World.settled(options);
+  const [sent] = packetsOf(before.send(buildTcp6({ flags: "S", seq: 999, ack: 0 })));
+  const syn = readTcp6(sent!);
+  const answer = { ...from(syn.dst), srcPort: 2000, dstPort: syn.srcPort };
+  before.send(buildTcp6({ ...answer, flags: "SA", seq: 4999, ack: 1000 }));
+  before.send(buildTcp6({ flags: "A", seq: 1000, ack: 5000 }));
+  const { world, became } = resumed(save(before), options, 500);
+  assert.deepEqual(became, {
+    ...{ resumed: 1, expired: 0, withoutRoom: 0, invalid: 0, agoMs: 500 },
+    neighbors: became.neighbors,
+  });
+  assert.ok(became.neighbors >= BACKENDS6.length + 1, `${became.neighbors}`);
+  world.poll();
+  const data = { seq: 1000, ack: 5000, payload: [1, 2, 3] };
+  const [there] = packetsOf(world.send(buildTcp6({ flags: "PA", ...data })));
+  const { src, dst, srcPort, dstMac } = readTcp6(there!);
+  assert.deepEqual({ src, dst, srcPort, dstMac }, {
+    ...{ src: PROXY6, dst: syn.dst, srcPort: syn.srcPort, dstMac: macOf(syn.dst) },
+  });
+  const [back] = packetsOf(world.send(buildTcp6({ ...answer, flags: "A", seq: 5000, ack: 1003 })));
+  assert.equal(readTcp6(back!).dst, CLIENT6);
+  assert.deepEqual(world.drops(), {});
+});
+
+Deno.test("saved state, over IPv6: another own address is tried first, and gets no old connection", () => {
+  const options = { ipv6: true, backends: BACKENDS6 };
+  const before = World.settled(options);
+  before.send(buildTcp6({ flags: "S", seq: 999, ack: 0 }));
+  const bytes = save(before);
+  const text = new TextDecoder("latin1").decode(bytes);
+  const at = text.indexOf(`"own":["${PROXY6}"`);
+  assert.ok(at > 0);
+  bytes[at + '"own":["2001:db8::6'.length] = "5".charCodeAt(0); // 2001:db8::65
+  const words = new Int32Array(bytes.buffer);
+  words[CHECKSUM_WORD] = checksumOf(words);
+  const world = new World({ ...options, seed: 9 });
+  resume(world, bytes);
+  assert.deepEqual(packetsOf(world.send(buildTcp6({ flags: "S" }))), []);
+  assert.deepEqual(world.drops(), { "foreign-destination": 1 });
+});
+
+Deno.test("saved state, over IPv6: a text that says nonsense of it is damaged", () => {
+  const before = World.settled({ ipv6: true, backends: BACKENDS6 });
+  const bytes = save(before);
+  const text = new TextDecoder("latin1").decode(bytes);
+  for (const [good, bad] of [['"ndOut":', '"ndOuu":'], ['"neighbors":[[', '"neighbors":[{']]) {
+    const broken = bytes.slice();
+    const at = text.indexOf(good!);
+    assert.ok(at > 0, good);
+    broken.set(new TextEncoder().encode(bad), at);
+    const words = new Int32Array(broken.buffer);
+    words[CHECKSUM_WORD] = checksumOf(words);
+    assert.throws(() => resume(new World({ ipv6: true, backends: BACKENDS6 }), broken), /damaged/);
+  }
 });
