@@ -26,15 +26,16 @@ import { Appliance } from "../datapath/appliance.ts";
 import type { Asked } from "../datapath/interest.ts";
 import { CaptureClock } from "./capture_clock.ts";
 import { CheckFrames } from "./check_frames.ts";
-import { type Config, sideB } from "../datapath/config.ts";
-import { isArpRequest, isFrom } from "../device/capture/frame.ts";
+import { type Config, type LinkConfig, sideB } from "../datapath/config.ts";
+import { isArpRequest, isFrom, isTimedMessage6 } from "../device/capture/frame.ts";
 import {
   firstDifference,
   FrameMatch,
   type MatchResult,
   type Sighting,
 } from "../device/capture/frame_match.ts";
-import { isIpv6 } from "../wire/host_address.ts";
+import { ADDRESS6_WORDS } from "../wire/address6.ts";
+import { type HostAddress, isIpv6, wordsOf } from "../wire/host_address.ts";
 import { describeFrame } from "./packet_text.ts";
 import { formatSummary } from "../console/summary.ts";
 import { traceOf } from "../console/trace.ts";
@@ -68,6 +69,7 @@ export class Replay {
   #cutShort = 0;
   #ownRecords = 0;
   readonly #arpRequests = { captured: 0, sent: 0 };
+  readonly #timedMessages6 = { captured: 0, sent: 0 };
 
   /**
    * There is a side for each link of `config`. Throws a RangeError for a policy that can't run, and
@@ -104,9 +106,8 @@ export class Replay {
     });
     const observer = (asked: Asked) => traceOf(config.trace, console, asked, customs);
     finish(this.#appliance.prepare({ observer }))();
-    const { table } = this.#appliance.connections;
     this.#checks = new CheckFrames({
-      own: [sideB(config.links).address],
+      own: ownTowards(sideB(config.links)),
       pools: [
         { addresses: config.dstAddrs, health: config.health },
         ...Object.values(policy.pools).map(({ members, health = healthOf() }) => ({
@@ -114,9 +115,20 @@ export class Replay {
           health,
         })),
       ],
-      isConnection: (protocol, src, dst, ports) =>
-        !isIpv6(src) && !isIpv6(dst) && table.find(protocol, src, dst, ports) >= 0,
+      isConnection: (protocol, src, dst, ports) => this.#isConnection(protocol, src, dst, ports),
     });
+  }
+
+  /** True if a connection has the tuple; both addresses are of one family. */
+  #isConnection(protocol: number, src: HostAddress, dst: HostAddress, ports: number): boolean {
+    const { connections: { table }, digest } = this.#appliance;
+    if (!isIpv6(src) || !isIpv6(dst)) {
+      return !isIpv6(src) && !isIpv6(dst) && table.find(protocol, src, dst, ports) >= 0;
+    }
+    if (digest === null) return false;
+    const addresses = Int32Array.from([...wordsOf(src), ...wordsOf(dst)]);
+    const [from, to] = [digest.ofWords(addresses, 0), digest.ofWords(addresses, ADDRESS6_WORDS)];
+    return table.find6(protocol, from, to, ports, addresses) >= 0;
   }
 
   /** The next record, from the capture of the link of that number. */
@@ -131,6 +143,7 @@ export class Replay {
     if (link === this.#devices.length - 1 && this.#checks.take(frame)) return;
     if (isOwn) {
       if (isArpRequest(frame)) this.#arpRequests.captured++;
+      else if (isTimedMessage6(frame)) this.#timedMessages6.captured++;
       else this.#match.captured({ frame, record: this.#records, timeUs });
       return;
     }
@@ -166,6 +179,7 @@ export class Replay {
   #sent(frame: Uint8Array<ArrayBuffer>, isOpen: boolean, link: number): void {
     const { timeUs } = this.#clock;
     if (isArpRequest(frame)) this.#arpRequests.sent++;
+    else if (isTimedMessage6(frame)) this.#timedMessages6.sent++;
     else this.#match.sent({ frame, record: this.#records, timeUs });
     const complete = isOpen ? frame.slice() : frame;
     if (isOpen) completeChecksum(complete);
@@ -185,6 +199,7 @@ export class Replay {
       lines.push(["Compared", "nothing: the capture has no frames of the proxy"]);
     } else {
       const { captured, sent } = this.#arpRequests;
+      const timed6 = this.#timedMessages6;
       const order = outOfOrder === 0 ? "" : ` (${outOfOrder} in another order)`;
       lines.push(
         [
@@ -192,6 +207,10 @@ export class Replay {
           `${equal} equal${order}, ${missing.length} missing, ${unexpected.length} unexpected`,
         ],
         ["Left out", `ARP requests, ${captured} in the capture, ${sent} sent here`],
+        ...(timed6.captured + timed6.sent === 0 ? [] : [[
+          "Left out",
+          `ND and MLD by timers, ${timed6.captured} in the capture, ${timed6.sent} sent here`,
+        ]]),
         ...(this.#checks.count === 0
           ? []
           : [["Left out", `checks of backends, ${this.#checks.count} frames in the capture`]]),
@@ -220,4 +239,10 @@ export class Replay {
 
 function hexOf(byte: number | undefined): string {
   return byte === undefined ? "lacking" : byte.toString(16).padStart(2, "0");
+}
+
+/** The addresses from which traffic leaves by the link: one of each family. */
+function ownTowards({ address, ipv6 }: LinkConfig): HostAddress[] {
+  const [main] = ipv6?.addresses ?? [];
+  return main === undefined ? [address] : [address, main.address];
 }

@@ -1,8 +1,12 @@
 /** Reads a frame of a capture without the appliance; frames may have any content. */
 import { type Address, isGroupMac, type Mac } from "../../wire/address.ts";
+import { ALL_NODES, isAddress6 } from "../../wire/address6.ts";
 import * as arp from "../../wire/arp.ts";
 import * as ethernet from "../../wire/ethernet.ts";
+import { extensionBytes, HEADER_HOP_BY_HOP } from "../../wire/extension_headers.ts";
+import * as icmpv6 from "../../wire/icmpv6.ts";
 import * as ipv4 from "../../wire/ipv4.ts";
+import * as ipv6 from "../../wire/ipv6.ts";
 
 /** Sender and target address of an IPv4 packet or an ARP packet; null for anything else. */
 export function endsOf(frame: Uint8Array): { readonly src: Address; readonly dst: Address } | null {
@@ -72,6 +76,35 @@ export function isArp(frame: Uint8Array): boolean {
 export function isArpRequest(frame: Uint8Array): boolean {
   return isArp(frame) &&
     arp.operation(viewOf(frame), ethernet.ETHERNET_BYTES) === arp.ARP_REQUEST;
+}
+
+/**
+ * True for a message of IPv6 that its sender's own timers cause: a question to a neighbour or for
+ * routers, an announcement to all nodes, a report of groups.
+ */
+export function isTimedMessage6(frame: Uint8Array): boolean {
+  const ip = ethernet.ETHERNET_BYTES;
+  if (frame.length < ip + ipv6.IPV6_BYTES + icmpv6.ICMPV6_BYTES) return false;
+  const view = viewOf(frame);
+  if (ethernet.etherType(view, 0) !== ethernet.ETHERTYPE_IPV6) return false;
+  let icmp = ip + ipv6.IPV6_BYTES;
+  let protocol = ipv6.nextHeader(view, ip);
+  if (protocol === HEADER_HOP_BY_HOP) {
+    protocol = view.getUint8(icmp);
+    icmp += extensionBytes(view, icmp, HEADER_HOP_BY_HOP);
+  }
+  if (protocol !== ipv6.PROTOCOL_ICMPV6 || icmp >= frame.length) return false;
+  switch (icmpv6.type(view, icmp)) {
+    case icmpv6.ICMPV6_ROUTER_SOLICITATION:
+    case icmpv6.ICMPV6_NEIGHBOR_SOLICITATION:
+    case icmpv6.ICMPV6_LISTENER_REPORT_V1:
+    case icmpv6.ICMPV6_LISTENER_REPORT_V2:
+      return true;
+    case icmpv6.ICMPV6_NEIGHBOR_ADVERTISEMENT:
+      return isAddress6(view, ip + ipv6.DESTINATION, ALL_NODES, 0);
+    default:
+      return false;
+  }
 }
 
 function viewOf(frame: Uint8Array): DataView {
