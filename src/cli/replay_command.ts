@@ -23,11 +23,23 @@ import {
   type LinkConfig,
   mapLinks,
   subnetOn,
+  subnetsFor,
 } from "../datapath/config.ts";
-import { arpReplyFrame, endsOf, isArp, isTo, ownerOf, senderOf } from "../device/capture/frame.ts";
+import {
+  advertisementFrame,
+  arpReplyFrame,
+  endsOf,
+  endsOf6,
+  isArp,
+  isFrom,
+  isTo,
+  ownerOf,
+  senderOf,
+} from "../device/capture/frame.ts";
+import { inHostSubnet } from "../wire/host_address.ts";
 import { loadHashKey } from "../process/hash_key_file.ts";
 import { loadPolicyOr } from "../process/policy_file.ts";
-import { Replay } from "../offline/replay.ts";
+import { type Neighbor6, Replay } from "../offline/replay.ts";
 import { writeAll } from "../process/write_all.ts";
 
 export interface ReplayCommand {
@@ -72,6 +84,7 @@ export async function replayCommand(
     );
     const config: Config = { ...given, links };
     const silent = links.map((link, i) => silentNeighbors(recordsOf(i), link));
+    const known6 = links.map((link, i) => knownNeighbors6(recordsOf(i), link));
     using writers = new DisposableStack();
     const outs: (CaptureWriter | null)[] = [];
     for (const { out } of captures) {
@@ -88,7 +101,11 @@ export async function replayCommand(
       },
       links.map((link, i) => ({
         mtu: captures[i]!.mtu,
-        first: silent[i]!.map((neighbor) => arpReplyFrame(neighbor, link)),
+        first: [
+          ...silent[i]!.map((neighbor) => arpReplyFrame(neighbor, link)),
+          ...known6[i]?.map((neighbor) => advertisementFrame(neighbor, own6On(link))) ?? [],
+        ],
+        neighbors6: known6[i] ?? null,
       })),
       await loadHashKey(config.hashKeyFile),
       customs,
@@ -173,6 +190,39 @@ function silentNeighbors(
   return Array.from(silent, ([address, mac]) => ({ address, mac }));
 }
 
+/**
+ * Hosts of the link's subnets of IPv6 that have sent packets to the proxy or through it; null if
+ * the capture begins before the proxy uses its addresses, and gets to know its neighbours.
+ */
+function knownNeighbors6(
+  records: Iterable<PcapRecord>,
+  link: LinkConfig,
+): readonly Neighbor6[] | null {
+  if (link.ipv6 === null) return null;
+  const known = new Map<bigint, Mac>();
+  let isFirst = true;
+  for (const { frame } of records) {
+    const ends = endsOf6(frame);
+    if (ends === null) continue;
+    if (isFrom(frame, link.mac)) {
+      if (isFirst && ends.src === 0n) return null; // asks whether its addresses are free
+      isFirst = false;
+      continue;
+    }
+    const { src } = ends;
+    const isKnown = known.has(src) || known.size === MAX_SILENT || !isTo(frame, link.mac);
+    if (!isKnown && subnetsFor(src, link).some((subnet) => inHostSubnet(src, subnet))) {
+      known.set(src, senderOf(frame));
+    }
+  }
+  return Array.from(known, ([address, mac]) => ({ address, mac }));
+}
+
+/** The proxy as its neighbours over IPv6 see it; `link` has an address of that. */
+function own6On({ ipv6, mac }: LinkConfig): Neighbor6 {
+  return { address: ipv6!.addresses[0]!.address, mac };
+}
+
 /** Those of a link, up to one that can't be read, which is said when the replay comes to it. */
 function* wholeRecords(
   files: readonly Uint8Array[],
@@ -188,9 +238,12 @@ function* wholeRecords(
 
 /** The link with the MAC address that the proxy's address has in the capture. */
 function withMacOf(records: Iterable<PcapRecord>, link: LinkConfig): LinkConfig {
+  const own = [link.address, ...link.ipv6?.addresses.map(({ address }) => address) ?? []];
   for (const { frame } of records) {
-    const mac = ownerOf(frame, link.address);
-    if (mac !== null) return { ...link, mac };
+    for (const address of own) {
+      const mac = ownerOf(frame, address);
+      if (mac !== null) return { ...link, mac };
+    }
   }
   return { ...link, mac: stableMac("replay", link.address) };
 }

@@ -48,11 +48,22 @@ export interface ReplayEvents {
   sent(record: PcapRecord, link: number): void;
 }
 
+/** A host on a link. */
+export interface Neighbor6 {
+  readonly address: bigint;
+  readonly mac: Mac;
+}
+
 /** One interface of the run that was captured. */
 export interface ReplaySide {
   readonly mtu: number;
   /** Frames that the proxy receives before the capture begins. */
   readonly first: readonly Uint8Array[];
+  /**
+   * Neighbours over IPv6 that are known, and the proxy's addresses in use, before the capture
+   * begins; null: the run begins in it.
+   */
+  readonly neighbors6?: readonly Neighbor6[] | null;
 }
 
 /** One run over a capture, or over one of each link, a record at a time. */
@@ -106,6 +117,12 @@ export class Replay {
     });
     const observer = (asked: Asked) => traceOf(config.trace, console, asked, customs);
     finish(this.#appliance.prepare({ observer }))();
+    for (const [i, { neighbors6 = null }] of sides.entries()) {
+      const nd = this.#appliance.links[i]!.v6?.nd;
+      if (nd === undefined || neighbors6 === null) continue;
+      nd.resumeAddresses(0);
+      for (const { address, mac } of neighbors6) nd.resume(address, mac, 0, 0);
+    }
     this.#checks = new CheckFrames({
       own: ownTowards(sideB(config.links)),
       pools: [

@@ -7,6 +7,9 @@ import { Replay } from "../../src/offline/replay.ts";
 import type { PcapRecord } from "../../src/device/capture/pcap.ts";
 import { demo } from "../../src/policy/language/built_in.ts";
 import { parseHealth } from "../../src/policy/notation/parse_health.ts";
+import { replayCommand } from "../../src/cli/replay_command.ts";
+import { parseMac } from "../../src/wire/address.ts";
+import { writePcap } from "../support/pcap.ts";
 import { parseHostAddress } from "../../src/wire/host_address.ts";
 import { ipv6Config, linkConfig, testConfig } from "../support/config.ts";
 import {
@@ -29,8 +32,9 @@ class Run {
   /** Who refuses. */
   refusing = "";
 
-  constructor(readonly check: string) {
-    this.world = new World({ seed: 7, check, ipv6: true, backends: BACKENDS6 });
+  constructor(check?: string, backends: readonly string[] = BACKENDS6) {
+    const checked = check === undefined ? {} : { check };
+    this.world = new World({ seed: 7, ipv6: true, backends, ...checked });
     this.#sent(this.world.poll());
     this.advance(6000);
   }
@@ -127,3 +131,50 @@ for (const check of ["tcp 2000", "icmp", "udp 2000 0a0b"]) {
     assert.equal(drops, /^Drops .*$/m.exec(run.world.summary())![0]);
   });
 }
+
+const granted = (["read", "write"] as const).every((name) =>
+  Deno.permissions.querySync({ name }).state === "granted"
+);
+
+Deno.test({
+  name:
+    "replay takes addresses of IPv6 to be in use, and neighbours known, where a capture says so",
+  ignore: !granted,
+  fn: async () => {
+    const run = new Run(undefined, [BACKENDS6[0]!]);
+    const before = run.records.length;
+    for (let i = 0; i < 10; i++) {
+      run.give(buildTcp6({ srcPort: 40_000 + i, flags: "S", seq: 1000, ack: 0 }));
+      run.give(buildIcmp6({ rest: [1, 2, 0, i] }));
+      run.advance(300);
+    }
+    // A filter on TCP and pings, from the midst of the run: no message between neighbours.
+    const records = run.records.slice(before).filter(({ frame }) => !isLinkMessage(frame));
+    const own = records.filter(({ frame }) => frame[10] === 1 && frame[11] === 0);
+    const folder = await Deno.makeTempDir();
+    const pcap = `${folder}/in.pcap`;
+    const texts = { stdout: "", stderr: "" };
+    const into = (name: "stdout" | "stderr") => ({
+      write(bytes: Uint8Array) {
+        texts[name] += new TextDecoder().decode(bytes);
+        return Promise.resolve(bytes.length);
+      },
+    });
+    try {
+      await Deno.writeFile(pcap, writePcap(records));
+      const config = testConfig({
+        seed: 7,
+        dstAddrs: [parseHostAddress(BACKENDS6[0]!)],
+        links: [linkConfig({ ipv6: ipv6Config(PROXY6), mac: parseMac("02:00:00:00:09:99") })],
+      });
+      const captures = [{ findMac: true, pcap, out: null, mtu: 1500 }];
+      const streams = { stdout: into("stdout"), stderr: into("stderr") };
+      await replayCommand({ config, captures }, { ...streams, builtIn: () => demo, customs: {} });
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+    assert.equal(own.length, 25);
+    assert.match(texts.stdout, /^Compared {4}: 25 equal, 0 missing, 0 unexpected$/m);
+    assert.equal(texts.stderr, "");
+  },
+});

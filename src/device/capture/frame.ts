@@ -1,12 +1,14 @@
 /** Reads a frame of a capture without the appliance; frames may have any content. */
 import { type Address, isGroupMac, type Mac } from "../../wire/address.ts";
-import { ALL_NODES, isAddress6 } from "../../wire/address6.ts";
+import { ADDRESS6_WORDS, ALL_NODES, isAddress6 } from "../../wire/address6.ts";
 import * as arp from "../../wire/arp.ts";
 import * as ethernet from "../../wire/ethernet.ts";
 import { extensionBytes, HEADER_HOP_BY_HOP } from "../../wire/extension_headers.ts";
+import { addressOfWords, type HostAddress, isIpv6, wordsOf } from "../../wire/host_address.ts";
 import * as icmpv6 from "../../wire/icmpv6.ts";
 import * as ipv4 from "../../wire/ipv4.ts";
 import * as ipv6 from "../../wire/ipv6.ts";
+import { NEIGHBOR_FRAME_BYTES, writeNeighborAdvertisement } from "../../wire/neighbor_messages.ts";
 
 /** Sender and target address of an IPv4 packet or an ARP packet; null for anything else. */
 export function endsOf(frame: Uint8Array): { readonly src: Address; readonly dst: Address } | null {
@@ -25,6 +27,13 @@ export function senderOf(frame: Uint8Array): Mac {
   return { hi: ethernet.sourceHi(view, 0), lo: ethernet.sourceLo(view, 0) };
 }
 
+/** The destination MAC address, unless that is a group's. */
+function receiverOf(frame: Uint8Array): Mac | null {
+  const view = viewOf(frame);
+  const mac = { hi: ethernet.destinationHi(view, 0), lo: ethernet.destinationLo(view, 0) };
+  return isGroupMac(mac) ? null : mac;
+}
+
 /** An ARP reply of `sender` to `target`. */
 export function arpReplyFrame(
   sender: { readonly mac: Mac; readonly address: Address },
@@ -35,18 +44,49 @@ export function arpReplyFrame(
   return new Uint8Array(view.buffer);
 }
 
+/** Source and destination address of an IPv6 packet; null for anything else. */
+export function endsOf6(frame: Uint8Array): { readonly src: bigint; readonly dst: bigint } | null {
+  const ip = ethernet.ETHERNET_BYTES;
+  if (frame.length < ip + ipv6.IPV6_BYTES) return null;
+  const view = viewOf(frame);
+  if (ethernet.etherType(view, 0) !== ethernet.ETHERTYPE_IPV6) return null;
+  const addresses = new Int32Array(2 * ADDRESS6_WORDS);
+  ipv6.readSource(view, ip, addresses, 0);
+  ipv6.readDestination(view, ip, addresses, ADDRESS6_WORDS);
+  return { src: addressOfWords(addresses), dst: addressOfWords(addresses, ADDRESS6_WORDS) };
+}
+
+/** An advertisement of `sender`, as `target` gets it when it has asked. */
+export function advertisementFrame(
+  sender: { readonly mac: Mac; readonly address: bigint },
+  target: { readonly mac: Mac; readonly address: bigint },
+): Uint8Array<ArrayBuffer> {
+  const view = new DataView(new ArrayBuffer(NEIGHBOR_FRAME_BYTES));
+  const address = wordsOf(sender.address);
+  const lengthBytes = writeNeighborAdvertisement(
+    view,
+    0,
+    { mac: sender.mac, address },
+    { mac: target.mac, address: wordsOf(target.address) },
+    address,
+    { router: false, solicited: true, override: true },
+  );
+  return new Uint8Array(view.buffer, 0, lengthBytes);
+}
+
 /**
  * The MAC address of `address` if the frame shows it: as an ARP sender, or as the destination of a
  * packet for it.
  */
-export function ownerOf(frame: Uint8Array, address: Address): Mac | null {
+export function ownerOf(frame: Uint8Array, address: HostAddress): Mac | null {
+  if (isIpv6(address)) return endsOf6(frame)?.dst === address ? receiverOf(frame) : null;
   const at = ethernet.ETHERNET_BYTES;
   if (frame.length < at + ipv4.IPV4_MIN_BYTES) return null;
   const view = viewOf(frame);
   let mac: Mac | null = null;
   if (ethernet.etherType(view, 0) === ethernet.ETHERTYPE_IPV4) {
     if (ipv4.destination(view, at) !== address) return null;
-    mac = { hi: ethernet.destinationHi(view, 0), lo: ethernet.destinationLo(view, 0) };
+    return receiverOf(frame);
   } else if (isArp(frame)) {
     if (arp.senderAddress(view, at) !== address) return null;
     mac = { hi: arp.senderHi(view, at), lo: arp.senderLo(view, at) };
