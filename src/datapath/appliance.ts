@@ -693,9 +693,11 @@ export class Appliance {
     const fault = chainFaultOf(reason);
     if (fault !== 0) {
       const notOurs = v6.admit(pdu);
-      if (notOurs !== 0) return notOurs;
-      this.#answers.chainFault(link, pdu, chain, this.#nowMs);
-      return reasonOfChainFault(fault);
+      // Of packets to groups only some get here whose sender wants to be told.
+      if (notOurs === 0 || notOurs === Reason["multicast-destination"]) {
+        this.#answers.chainFault(link, pdu, chain, this.#nowMs);
+      }
+      return notOurs || reasonOfChainFault(fault);
     }
     const isUnusual = reason === 0 && hasExtensionHeaders(pdu) && chain.unusual !== 0;
     return isUnusual ? Reason["unusual-headers"] : reason;
