@@ -21,7 +21,10 @@ export const MAX_CONFIG_BYTES: number = 1 << 20;
 const MAX_ERRORS = 100;
 
 /** Flags that may be given several times. */
-const REPEATED: readonly string[] = ["route", "include-dir"];
+const REPEATED: readonly string[] = [
+  ...["ipv6", "ipv6-b", "gateway", "gateway-b", "route"],
+  "include-dir",
+];
 
 /** Flags whose values are paths, relative to the folder of the file. */
 const PATHS: readonly string[] = [

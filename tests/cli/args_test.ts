@@ -783,6 +783,7 @@ Deno.test("parseArgs --help has every flag and its default on a page 80 columns 
     "mac",
     "host-ipv4",
     "host-ipv4-b",
+    ...["ipv6", "ipv6-b", "host-ipv6", "host-ipv6-b", "accept-ra"],
     "clamp-mss",
     "retries",
     "connect-timeout",

@@ -142,3 +142,15 @@ Deno.test("--config: all that is misspelt is told in one go, and what is wrong o
     message: '--config: Cannot use "-" as config file: expected a path',
   });
 });
+
+Deno.test("a config file may have addresses and gateways of IPv6 several times", () => {
+  const text = "net = tap0\nipv6 = 2001:db8::64\nipv6 = 2001:db8:7::1/48 # and another\n" +
+    "gateway = fe80::1\ngateway = 192.168.0.254\ndst-addrs = [2001:db8::1]\n";
+  const command = read(text);
+  assert.ok(command.kind === "run");
+  const { config } = command;
+  const [link] = config.links;
+  assert.deepEqual(link.ipv6?.addresses.map(({ prefixLength }) => prefixLength), [64, 48]);
+  assert.equal(link.routes.length + link.ipv6!.routes.length, 2);
+  assert.deepEqual(config.dstAddrs.map(formatHostAddress), ["2001:db8::1"]);
+});
