@@ -14,6 +14,8 @@ const MOST_AGE_MS = 0x7fff_ffff;
 export interface Text6 {
   /** The proxy's addresses, link-local ones among them. */
   readonly own: readonly string[];
+  /** None of them was on trial, or another host's. */
+  readonly areUsed: boolean;
   /** Frames of Neighbor Discovery that were sent. */
   readonly ndOut: number;
   readonly neighbors: readonly SavedNeighbor6[];
@@ -38,11 +40,19 @@ export function text6Of(links: readonly Link[], nowMs: number): Text6 {
     });
   }
   const ndOut = links.reduce((sum, { v6 }) => sum + (v6?.nd.sent ?? 0), 0);
-  return { own: own6Of(links), ndOut, neighbors };
+  const areUsed = links.every(({ v6 }) =>
+    v6 === null || v6.addresses.every((_, i) => v6.own.isUsable(i))
+  );
+  return { own: own6Of(links), areUsed, ndOut, neighbors };
 }
 
 function own6Of(links: readonly Link[]): string[] {
   return links.flatMap(({ v6 }) => v6?.addresses.map(formatHostAddress) ?? []);
+}
+
+/** True if the proxy still has the addresses that the text says. */
+export function isSame6(links: readonly Link[], saved: Text6 | undefined): boolean {
+  return saved !== undefined && saved.own.join() === own6Of(links).join();
 }
 
 /**
@@ -55,8 +65,9 @@ export function resume6(
   agoMs: number,
   nowMs: number,
 ): number {
-  const isSame = saved.own.join() === own6Of(links).join();
-  if (isSame) { for (const { v6 } of links) v6?.nd.resumeAddresses(nowMs); }
+  if (saved.areUsed && isSame6(links, saved)) {
+    for (const { v6 } of links) v6?.nd.resumeAddresses(nowMs);
+  }
   links.find(({ v6 }) => v6 !== null)?.v6?.nd.addSent(saved.ndOut);
   let resumed = 0;
   for (const [link, text, hi, lo, ageMs] of saved.neighbors) {
@@ -68,7 +79,8 @@ export function resume6(
 }
 
 export function isText6(value: unknown): value is Text6 {
-  return isRecord(value) && isCount(value.ndOut) && Array.isArray(value.own) &&
+  return isRecord(value) && isCount(value.ndOut) && typeof value.areUsed === "boolean" &&
+    Array.isArray(value.own) &&
     value.own.every((text) => typeof text === "string") && Array.isArray(value.neighbors) &&
     value.neighbors.every(isNeighbor6);
 }

@@ -34,7 +34,7 @@ import {
   saveConnections,
   SAVED6_WORDS,
 } from "./saved_connections.ts";
-import { isText6, resume6, type Text6, text6Of } from "./saved_ipv6.ts";
+import { isSame6, isText6, resume6, type Text6, text6Of } from "./saved_ipv6.ts";
 import {
   areChanges,
   areMembers,
@@ -218,8 +218,12 @@ export function resumeState(of: Stateful, saved: SavedState, nowMs: number): Res
     targetPorts: targetPortsOf(backends),
     members: resumeMembers(backends, text.members),
   };
-  const became = resumeConnections(connections, records, rules, Math.round(agoMs), nowMs);
-  return { ...became, neighbors, agoMs };
+  // Who left with another address of the proxy is not known by it any more.
+  const isKept = isSame6(links, text.ipv6);
+  const kept = isKept ? records : { ...records, over6: new Int32Array(0) };
+  const became = resumeConnections(connections, kept, rules, Math.round(agoMs), nowMs);
+  const lost = (records.over6.length - kept.over6.length) / SAVED6_WORDS;
+  return { ...became, invalid: became.invalid + lost, neighbors, agoMs };
 }
 
 /** The parts of a file that is whole. */
