@@ -16,7 +16,7 @@
 import type { Address } from "../wire/address.ts";
 import { below, type Random } from "../core/random.ts";
 import type { LinkedLists } from "../core/linked_lists.ts";
-import { isIpv6 } from "../wire/pdu.ts";
+import { OVER_IPV6 } from "../wire/pdu.ts";
 import { EvictionClasses } from "./eviction.ts";
 import { PortSet } from "./port_set.ts";
 import { type FlowTable, SIDE_B } from "./table.ts";
@@ -203,6 +203,6 @@ export class Ports implements PortsInUse {
  * exact integer. Two IPv6 backends that have one key share their ports.
  */
 function keyOf(protocol: number, backend: Address, backendPort: number): number {
-  const family = isIpv6(protocol) ? 16 : 0;
-  return (backend >>> 0) * 0x20_0000 + backendPort * 32 + family + ((protocol >> 1) & 15);
+  const family = (protocol & OVER_IPV6) >> 11;
+  return (backend >>> 0) * 0x20_0000 + (backendPort << 5 | family | ((protocol >> 1) & 15));
 }

@@ -81,7 +81,7 @@ export class Shares {
 
   #sourceOfEntry(entry: number): number {
     const table = this.#table;
-    return isIpv6(table.protocol(entry))
+    return this.#digest !== null && isIpv6(table.protocol(entry))
       ? this.#subnet(table.whole!.clients, ADDRESS6_WORDS * entry)
       : table.src(entry, SIDE_A);
   }
