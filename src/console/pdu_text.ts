@@ -8,13 +8,15 @@
  *                        | data
  *                        |      00000000: 0800 548d 4a49 0011 5fa8 a45c 0000 0000  ..T.JI.._..\....
  *
- * The number in front of a row counts rows. Bytes that are not printable ASCII show as `.`: a
- * packet must never be able to drive the terminal. Expects a decoded PDU.
+ * Over IPv6 it is `Layer 3 | IPv6` and `Layer 3 | ICMPv6`. The number in front of a row counts
+ * rows. Bytes that are not printable ASCII show as `.`: a packet must never be able to drive the
+ * terminal. Expects a decoded PDU.
  */
 import { formatAddress } from "../wire/address.ts";
+import { ADDRESS6_WORDS, formatAddress6 } from "../wire/address6.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
-import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
-import type { Pdu } from "../wire/pdu.ts";
+import { ICMPV6_TYPES } from "../wire/icmpv6.ts";
+import { isIcmp, isIpv6, isTcp, isUdp, OVER_IPV6, type Pdu } from "../wire/pdu.ts";
 import { FLAG_NAMES } from "../wire/tcp.ts";
 
 const ROW_BYTES = 16;
@@ -23,36 +25,44 @@ const CONTINUED = " ".repeat(19) + "| ";
 /** The PDU as lines, each ended by a newline; data beyond `dumpLimitBytes` is only counted. */
 export function formatPdu(view: DataView, pdu: Readonly<Pdu>, dumpLimitBytes: number): string {
   return "Received pdu\n" +
-    section("Layer 3 | IPv4", [
-      `src  ${formatAddress(pdu.src)}`,
-      `dst  ${formatAddress(pdu.dst)}`,
-    ]) +
+    formatAddresses(pdu) +
     formatTransport(view, pdu) +
     formatData(view, pdu.payload, pdu.end, dumpLimitBytes);
 }
 
+function formatAddresses({ protocol, src, dst, addresses }: Readonly<Pdu>): string {
+  return isIpv6(protocol)
+    ? section("Layer 3 | IPv6", [
+      `src  ${formatAddress6(addresses, 0)}`,
+      `dst  ${formatAddress6(addresses, ADDRESS6_WORDS)}`,
+    ])
+    : section("Layer 3 | IPv4", [`src  ${formatAddress(src)}`, `dst  ${formatAddress(dst)}`]);
+}
+
 function formatTransport(view: DataView, pdu: Readonly<Pdu>): string {
-  switch (pdu.protocol) {
-    case PROTOCOL_ICMP:
-      return section("Layer 3 | ICMPv4", [formatIcmp(view, pdu), "data"]);
-    case PROTOCOL_TCP:
-      return section("Layer 4 | TCP", [
-        `src port ${pdu.srcPort}`,
-        `dst port ${pdu.dstPort}`,
-        `flags ${formatFlags(pdu.tcpFlags)}`,
-        `seq ${pdu.seq >>> 0}`,
-        `ack ${pdu.ack >>> 0}`,
-        "data",
-      ]);
-    case PROTOCOL_UDP:
-      return section("Layer 4 | UDP", [
-        `src port ${pdu.srcPort}`,
-        `dst port ${pdu.dstPort}`,
-        "data",
-      ]);
-    default:
-      return section("Layer 4 | Other", [`protocol ${pdu.protocol}`, "data"]);
+  const { protocol } = pdu;
+  if (isIcmp(protocol)) {
+    const family = isIpv6(protocol) ? "ICMPv6" : "ICMPv4";
+    return section(`Layer 3 | ${family}`, [formatIcmp(view, pdu), "data"]);
   }
+  if (isTcp(protocol)) {
+    return section("Layer 4 | TCP", [
+      `src port ${pdu.srcPort}`,
+      `dst port ${pdu.dstPort}`,
+      `flags ${formatFlags(pdu.tcpFlags)}`,
+      `seq ${pdu.seq >>> 0}`,
+      `ack ${pdu.ack >>> 0}`,
+      "data",
+    ]);
+  }
+  if (isUdp(protocol)) {
+    return section("Layer 4 | UDP", [
+      `src port ${pdu.srcPort}`,
+      `dst port ${pdu.dstPort}`,
+      "data",
+    ]);
+  }
+  return section("Layer 4 | Other", [`protocol ${protocol & ~OVER_IPV6}`, "data"]);
 }
 
 function section(title: string, lines: readonly string[]): string {
@@ -60,7 +70,7 @@ function section(title: string, lines: readonly string[]): string {
 }
 
 function formatIcmp(view: DataView, pdu: Readonly<Pdu>): string {
-  const type = icmpv4.ICMP_TYPES[pdu.icmpType];
+  const type = (isIpv6(pdu.protocol) ? ICMPV6_TYPES : icmpv4.ICMP_TYPES)[pdu.icmpType];
   const text = `type ${type?.name ?? pdu.icmpType}`;
   if (type?.query !== undefined) {
     const id = icmpv4.identifier(view, pdu.l4).toString(16).padStart(4, "0");

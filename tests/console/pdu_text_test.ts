@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { formatFlags, formatPdu } from "../../src/console/pdu_text.ts";
 import golden from "../golden/seed_pdus.txt" with { type: "text" };
 import { buildIcmp, buildIp, buildTcp, buildUdp, bytesOf } from "../support/frames.ts";
+import { buildIcmp6, buildIp6, buildTcp6, buildUdp6 } from "../support/frames6.ts";
 import { decoded } from "../wire/place.ts";
+import { decoded6 } from "../wire/place6.ts";
 
 const ADDRESSES = `Received pdu
 Layer 3 | IPv4     | src  192.168.0.254
@@ -192,3 +194,87 @@ Deno.test("formatFlags names the flags from FIN to CWR, none for an empty set", 
   ];
   for (const [bits, expected] of flags) assert.equal(formatFlags(bits), expected);
 });
+
+const ADDRESSES6 = `Received pdu
+Layer 3 | IPv6     | src  2001:db8::fe
+                   | dst  2001:db8::64
+`;
+
+const cases6: { name: string; frame: Uint8Array; expected: string }[] = [
+  {
+    name: "an echo request",
+    frame: buildIcmp6({ rest: [0x4a, 0x49, 0, 17], payload: [0x5f] }),
+    expected: `${ADDRESSES6}Layer 3 | ICMPv6   | type Echo request, id 4a49, seq 17
+                   | data
+                   |      00000000: 8000 798d 4a49 0011 5f                   ..y.JI.._
+`,
+  },
+  {
+    name: "an error with a code that has a name",
+    frame: buildIcmp6({ type: 1, code: 3, rest: [0, 0, 0, 0], payload: [] }),
+    expected:
+      `${ADDRESSES6}Layer 3 | ICMPv6   | type Destination unreachable, code Address unreachable
+                   | data
+                   |      00000000: 0103 a1e6 0000 0000                      ........
+`,
+  },
+  {
+    name: "a type of IPv6 alone",
+    frame: buildIcmp6({ type: 2, rest: [0, 0, 5, 0], payload: [] }),
+    expected: `${ADDRESSES6}Layer 3 | ICMPv6   | type Packet too big, code 0
+                   | data
+                   |      00000000: 0200 9be9 0000 0500                      ........
+`,
+  },
+  {
+    name: "a type without a name",
+    frame: buildIcmp6({ type: 99, code: 7, rest: [0, 0, 0, 0], payload: [] }),
+    expected: `${ADDRESSES6}Layer 3 | ICMPv6   | type 99, code 7
+                   | data
+                   |      00000000: 6307 3fe2 0000 0000                      c.?.....
+`,
+  },
+  {
+    name: "TCP behind extension headers",
+    frame: buildTcp6({
+      headers: [[60, [0, 0, 1, 4, 0, 0, 0, 0]]],
+      flags: "SA",
+      payload: bytesOf("ab"),
+    }),
+    expected: `${ADDRESSES6}Layer 4 | TCP      | src port 40000
+                   | dst port 2000
+                   | flags SYN ACK
+                   | seq 1000
+                   | ack 2000
+                   | data
+                   |      00000000: 6162                                     ab
+`,
+  },
+  {
+    name: "UDP",
+    frame: buildUdp6({ src: "fe80::1", dst: "2001:db8:0:1::64", payload: bytesOf("ab") }),
+    expected: `Received pdu
+Layer 3 | IPv6     | src  fe80::1
+                   | dst  2001:db8:0:1::64
+Layer 4 | UDP      | src port 40000
+                   | dst port 2000
+                   | data
+                   |      00000000: 6162                                     ab
+`,
+  },
+  {
+    name: "what has no layer 4",
+    frame: buildIp6({ protocol: 59 }, [0, 0, 8, 0]),
+    expected: `${ADDRESSES6}Layer 4 | Other    | protocol 59
+                   | data
+                   |      00000000: 0000 0800                                ....
+`,
+  },
+];
+
+for (const { name, frame, expected } of cases6) {
+  Deno.test(`formatPdu prints over IPv6 ${name}`, () => {
+    const { arena, pdu } = decoded6(frame);
+    assert.equal(formatPdu(arena.view, pdu, Infinity), expected);
+  });
+}
