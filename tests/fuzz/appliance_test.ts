@@ -1,9 +1,10 @@
 /**
- * Hostile frames through the whole appliance. Every frame runs twice, in two worlds of the same
- * seed: in one the arena around the frame holds 0x00, in the other 0xff, and no segment goes the
- * short way. Whatever reads past the end of a frame, or differs on that way, makes the two differ.
+ * Hostile frames through the whole appliance, of IPv4 alone and of both families. Every frame runs
+ * twice, in two worlds of the same seed: in one the arena around the frame holds 0x00, in the other
+ * 0xff, and no segment goes the short way. Whatever reads past the end of a frame, or differs on
+ * that way, makes the two differ.
  *
- * `FUZZ_SEED=7 deno test --allow-env=FUZZ_SEED tests/fuzz` repeats a run.
+ * `FUZZ_SEED=7 deno test -A tests/fuzz` repeats a run; `FRAMES=10000000` is a longer one.
  */
 import assert from "node:assert/strict";
 import { below, SeededRandom } from "../../src/core/random.ts";
@@ -31,12 +32,24 @@ import {
 import { parseMac } from "../../src/wire/address.ts";
 import { linkConfig } from "../support/config.ts";
 import { readArp } from "../support/frames.ts";
+import { isLinkMessage } from "../support/frames6.ts";
 import { transmit } from "../support/nic.ts";
 import { judge, tsharkTest } from "../support/tshark.ts";
-import { arpReply, BACKENDS, isArp, PROXY, PROXY_B_MAC, World } from "../support/world.ts";
+import {
+  advertisement,
+  arpReply,
+  BACKENDS,
+  isArp,
+  neighborsOf,
+  PROXY,
+  PROXY_B_MAC,
+  World,
+} from "../support/world.ts";
 import { checkSent, Fuzzer } from "./fuzzer.ts";
+import { checkSent6, Fuzzer6 } from "./fuzzer6.ts";
 
-const MUTATED_FRAMES = 100_000;
+/** Mutated frames, of IPv4 alone, and as many of both families. */
+const MUTATED_FRAMES = numberOf("FRAMES", 100_000);
 const CUT_FRAMES = 30_000;
 const JUDGED_FRAMES = 2000;
 const DEFAULT_SEED = 20_260_001;
@@ -70,31 +83,49 @@ const POLICY = policy(
 const WORLD = { maxConn: 256, policy: POLICY };
 const MAX_STEP_MS = 60;
 
-/** Reasons of IPv6. */
-const OF_IPV6 =
-  /^(header-|routing-header|next-header|unusual-headers|discovery-|router-message|redirect|listener-)/;
-
 function seedOf(): number {
-  const { state } = Deno.permissions.querySync({ name: "env", variable: "FUZZ_SEED" });
-  return Number((state === "granted" ? Deno.env.get("FUZZ_SEED") : null) ?? DEFAULT_SEED);
+  return numberOf("FUZZ_SEED", DEFAULT_SEED);
 }
 
-/** An endless conversation: fuzzed frames, and answers to most of the proxy's ARP requests. */
+function numberOf(variable: string, usual: number): number {
+  const { state } = Deno.permissions.querySync({ name: "env", variable });
+  return Number((state === "granted" ? Deno.env.get(variable) : null) ?? usual);
+}
+
+/**
+ * An endless conversation: fuzzed frames, and answers to most of what the proxy asks about
+ * neighbours.
+ */
 class Conversation {
   readonly #random: SeededRandom;
-  readonly fuzzer: Fuzzer;
+  readonly #fuzzers: readonly (Fuzzer | Fuzzer6)[];
   readonly #answers: Uint8Array<ArrayBuffer>[] = [];
+  /** Whose turn it was. */
+  #fuzzer: Fuzzer | Fuzzer6;
 
-  constructor(seed: number) {
+  constructor(seed: number, families: "IPv4" | "both families") {
     this.#random = new SeededRandom(seed);
-    this.fuzzer = new Fuzzer(this.#random);
+    const four = new Fuzzer(this.#random);
+    this.#fuzzers = families === "IPv4" ? [four] : [four, new Fuzzer6(this.#random)];
+    this.#fuzzer = four;
+  }
+
+  /** Frames so far to which something was done. */
+  get mutated(): number {
+    return this.#fuzzers.reduce((sum, { mutated }) => sum + mutated, 0);
   }
 
   /** The next frame, and how much later it comes. */
   next(): { frame: Uint8Array<ArrayBuffer>; stepMs: number } {
     const answer = this.#answers.shift();
     if (answer !== undefined) return { frame: answer, stepMs: 1 };
-    return { frame: this.fuzzer.next(), stepMs: below(this.#random, MAX_STEP_MS) };
+    if (this.#fuzzers.length > 1) this.#fuzzer = this.#fuzzers[below(this.#random, 2)]!;
+    return { frame: this.#fuzzer.next(), stepMs: below(this.#random, MAX_STEP_MS) };
+  }
+
+  /** A vnet header for the frame that was made last, or null. */
+  vnet(frame: Uint8Array): Uint8Array<ArrayBuffer> | null {
+    return this.#fuzzer.vnet(frame);
   }
 
   /** Hears what the proxy sent. */
@@ -104,21 +135,46 @@ class Conversation {
         const { operation, targetAddress } = readArp(frame);
         const wanted = operation === 1 && targetAddress !== PROXY;
         if (wanted && below(this.#random, 10) > 0) this.#answers.push(arpReply(targetAddress));
+      } else if (isLinkMessage(frame)) {
+        for (const { type, src, target } of neighborsOf([frame])) {
+          const wanted = type === 135 && src !== "::";
+          if (wanted && below(this.#random, 10) > 0) this.#answers.push(advertisement(target));
+        }
       } else {
-        this.fuzzer.observe(frame);
+        this.#fuzzer.observe(frame);
       }
     }
   }
 }
 
-Deno.test("Appliance takes 100,000 mutated frames, and what lies behind a frame never counts", () => {
+/** Throws unless every checksum and length of the frame, which the proxy has sent, is right. */
+function check(frame: Uint8Array): void {
+  if (frame[12] === 0x86) checkSent6(frame);
+  else checkSent(frame);
+}
+
+/** Reasons of frames that take more than a frame: a flood of fragments, two sides. */
+const OUT_OF_REACH: readonly string[] = ["fragment-limit", "wrong-side"];
+/** Those of IPv6. */
+const OF_IPV6 =
+  /^(header-|routing-header|next-header|unusual-headers|discovery-|router-message|redirect|listener-)/;
+
+for (const families of ["IPv4", "both families"] as const) {
+  const count = MUTATED_FRAMES.toLocaleString("en-US");
+  const name = `Appliance takes ${count} mutated frames of ${families}, and what lies behind a ` +
+    "frame never counts";
+  Deno.test(name, () => takesMutatedFrames(families));
+}
+
+function takesMutatedFrames(families: "IPv4" | "both families"): void {
   const seed = seedOf();
-  const conversation = new Conversation(seed);
-  const zeros = World.settled({ ...WORLD, seed });
-  const ones = World.settled({ ...WORLD, seed, careful: true });
-  for (let round = 0; conversation.fuzzer.mutated < MUTATED_FRAMES; round++) {
+  const conversation = new Conversation(seed, families);
+  const options = { ...WORLD, seed, ipv6: families !== "IPv4" };
+  const zeros = World.settled(options);
+  const ones = World.settled({ ...options, careful: true });
+  for (let round = 0; conversation.mutated < MUTATED_FRAMES; round++) {
     const { frame, stepMs } = conversation.next();
-    const vnet = conversation.fuzzer.vnet(frame);
+    const vnet = conversation.vnet(frame);
     try {
       const sent = deliver(zeros, 0x00, frame, vnet, stepMs, round);
       const again = deliver(ones, 0xff, frame, vnet, stepMs, round);
@@ -127,7 +183,7 @@ Deno.test("Appliance takes 100,000 mutated frames, and what lies behind a frame 
         const left = zeros.device.vnet.get(one);
         return left === undefined ? [one] : transmit(one, left);
       });
-      for (const packet of packets) checkSent(packet);
+      for (const packet of packets) check(packet);
       conversation.hear(packets);
     } catch (error) {
       const what = `frame ${frame.toHex()}, vnet header ${vnet?.toHex() ?? "empty"}`;
@@ -140,12 +196,10 @@ Deno.test("Appliance takes 100,000 mutated frames, and what lies behind a frame 
   const [first, last] = ["frame-too-short", "port-zero"] as const;
   const ofFrames = REASON_NAMES.slice(REASON_NAMES.indexOf(first), REASON_NAMES.indexOf(last) + 1);
   for (const name of ofFrames) {
-    if (name === "fragment-limit") continue; // takes a flood of fragments
-    if (name === "wrong-side") continue; // takes two sides
-    if (OF_IPV6.test(name)) continue;
+    if (OUT_OF_REACH.includes(name) || (families === "IPv4" && OF_IPV6.test(name))) continue;
     assert.ok(drops[-Reason[name]]! > 0, `no ${name}, seed ${seed}`);
   }
-});
+}
 
 /**
  * The same network cut in two: backends are behind the second interface, on a LAN that looks the
@@ -161,9 +215,9 @@ const CUT_IN_TWO = {
 
 Deno.test("Appliance, two-sided and preserving sources, takes 30,000 mutated frames", () => {
   const seed = seedOf() + 2;
-  const conversation = new Conversation(seed);
+  const conversation = new Conversation(seed, "IPv4");
   const world = World.settled({ ...CUT_IN_TWO, seed });
-  for (let round = 0; conversation.fuzzer.mutated < CUT_FRAMES; round++) {
+  for (let round = 0; conversation.mutated < CUT_FRAMES; round++) {
     const { frame, stepMs } = conversation.next();
     const isB = frame[11]! >= 1 && frame[11]! <= BACKENDS.length;
     const arriving = frame.slice();
@@ -172,7 +226,7 @@ Deno.test("Appliance, two-sided and preserving sources, takes 30,000 mutated fra
       world.clock.advance(stepMs);
       world.devices[isB ? 1 : 0]!.inbox.push(arriving);
       const sent = world.poll();
-      for (const one of sent) checkSent(one);
+      for (const one of sent) check(one);
       conversation.hear(sent);
     } catch (error) {
       const what = `frame ${arriving.toHex()}`;
@@ -249,7 +303,7 @@ function isEqual(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
 
 tsharkTest("Appliance sends nothing that tshark finds wrong, unless it came in so", async () => {
   const seed = seedOf() + 1;
-  const conversation = new Conversation(seed);
+  const conversation = new Conversation(seed, "IPv4");
   const world = World.settled({ ...WORLD, seed });
   const causes: Uint8Array[] = [];
   const effects: Uint8Array[] = [];

@@ -11,8 +11,8 @@
 import { below, type Random } from "../../src/core/random.ts";
 import { type FlowTable, SIDE_B } from "../../src/flow/table.ts";
 import { isHandshake } from "../../src/flow/tcp_state.ts";
-import { PROTOCOL_TCP } from "../../src/wire/ipv4.ts";
 import { buildIcmp, buildIp } from "../support/frames.ts";
+import { buildIcmp6, buildIp6 } from "../support/frames6.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { HostAddress, SimHost } from "./host.ts";
 import type { Connection } from "./plan.ts";
@@ -34,6 +34,15 @@ interface Target {
   readonly hasBegun: boolean;
 }
 
+/** What the attacker looks up, to miss the truth. */
+export interface Table {
+  readonly table: FlowTable;
+  /** The entry of a client's port, or -1. */
+  entryOf(host: SimHost, port: number, serverPort: number): number;
+  /** The number of its backend. */
+  memberOf(entry: number): number;
+}
+
 /** Where the table keeps it, apart from the entry. */
 const ISN = 0;
 /** Segments during the handshake, which takes 6 ms on a calm LAN; soon after; and long after. */
@@ -51,10 +60,22 @@ const ERRORS: readonly [type: number, code: number][] = [
   [3, 13],
   [11, 0],
 ];
-const QUOTED_BYTES = 28;
+/** Unreachable: no route, prohibited, address, port; too big; hop limit; next header unknown. */
+const ERRORS6: readonly [type: number, code: number][] = [
+  [1, 0],
+  [1, 1],
+  [1, 3],
+  [1, 4],
+  [2, 0],
+  [3, 0],
+  [4, 1],
+];
 const ETHERNET_BYTES = 14;
 const TCP_BYTES = 20;
+/** Of its header, TCP's ports and its sequence number. */
+const QUOTED_TCP_BYTES = 8;
 const SMALL_MTU = 576;
+const SMALL_MTU6 = 1280;
 /** The TTL in forged errors' quotes, which no host sends with. */
 export const FORGED_TTL = 77;
 
@@ -62,11 +83,13 @@ export class Attacker {
   readonly #at: HostAddress;
   readonly #random: Random;
   readonly #s = new Segment();
+  readonly #table: Table;
   #sent = 0;
 
-  constructor(at: HostAddress, random: Random) {
+  constructor(at: HostAddress, random: Random, table: Table) {
     this.#at = at;
     this.#random = random;
+    this.#table = table;
   }
 
   /** When it sends about a connection that begins now: milliseconds from now. */
@@ -77,8 +100,9 @@ export class Attacker {
   }
 
   /** True if a SYN of the attacker has come between these ports, and no answer. */
-  isHalfOpen({ serverPort }: Connection, host: SimHost, port: number, table: FlowTable): boolean {
-    const entry = entryOf(host, port, serverPort, table);
+  isHalfOpen({ serverPort }: Connection, host: SimHost, port: number): boolean {
+    const { table, entryOf } = this.#table;
+    const entry = entryOf(host, port, serverPort);
     return entry >= 0 && isHandshake(table.state(entry));
   }
 
@@ -90,10 +114,10 @@ export class Attacker {
     host: SimHost,
     port: number,
     backends: readonly SimHost[],
-    table: FlowTable,
   ): Uint8Array<ArrayBuffer> {
-    const entry = entryOf(host, port, serverPort, table);
-    const address = entry < 0 ? 0 : table.src(entry, SIDE_B);
+    const { table, entryOf, memberOf } = this.#table;
+    const entry = entryOf(host, port, serverPort);
+    const address = entry < 0 ? 0 : memberOf(entry);
     const backend = backends.find(({ at }) => at.address === address);
     const client = host.endpoint(port, serverPort) ?? null;
     const proxyPort = backend === undefined ? 0 : table.dstPort(entry, SIDE_B);
@@ -121,6 +145,7 @@ export class Attacker {
     const s = this.#s;
     s.srcMac = this.#at.mac;
     s.dstMac = proxy.mac;
+    s.isIpv6 = from.isIpv6;
     s.src = from.address;
     s.dst = proxy.address;
     s.srcPort = target.srcPort;
@@ -175,42 +200,37 @@ export class Attacker {
    */
   #error({ from, proxy, srcPort, dstPort, peer }: Target): Uint8Array<ArrayBuffer> {
     const random = this.#random;
-    const [type, code] = ERRORS[below(random, ERRORS.length)]!;
+    const errors = from.isIpv6 ? ERRORS6 : ERRORS;
+    const [type, code] = errors[below(random, errors.length)]!;
     const header = new DataView(new ArrayBuffer(TCP_BYTES));
     header.setUint16(0, dstPort);
     header.setUint16(2, srcPort);
     header.setInt32(4, this.#guess(peer?.sendNext));
-    const quote = buildIp(
-      { src: proxy.text, dst: from.text, protocol: 6, ttl: FORGED_TTL },
-      new Uint8Array(header.buffer),
-    ).slice(ETHERNET_BYTES, ETHERNET_BYTES + QUOTED_BYTES);
-    return buildIcmp({
+    const quoted = { src: proxy.text, dst: from.text, protocol: 6 };
+    const tcp = new Uint8Array(header.buffer);
+    const frame = from.isIpv6
+      ? buildIp6({ ...quoted, hopLimit: FORGED_TTL }, tcp)
+      : buildIp({ ...quoted, ttl: FORGED_TTL }, tcp);
+    const payload = frame.slice(ETHERNET_BYTES, frame.length - TCP_BYTES + QUOTED_TCP_BYTES);
+    const ends = {
       srcMac: this.#at.macText,
       dstMac: proxy.macText,
       src: from.text,
       dst: proxy.text,
-      id: this.#sent++ & 0xffff,
-      type,
-      code,
-      rest: [0, code === 4 ? SMALL_MTU : 0],
-      payload: quote,
-    });
+    };
+    const id = this.#sent++ & 0xffff;
+    if (from.isIpv6) {
+      const rest = [0, 0, ...(type === 2 ? [SMALL_MTU6 >> 8, SMALL_MTU6 & 255] : [0, 0])];
+      return buildIcmp6({ ...ends, flowLabel: id, type, code, rest, payload });
+    }
+    const rest: [number, number] = [0, code === 4 ? SMALL_MTU : 0];
+    return buildIcmp({ ...ends, id, type, code, rest, payload });
   }
 }
 
 /** The number of side A's SYN, as the table has it. */
 function isIsnOf(table: FlowTable, entry: number, iss: number): boolean {
   return entry >= 0 && table.extra(entry, ISN) === iss;
-}
-
-/** The entry of a client's port, or -1. */
-function entryOf(
-  { at, proxy }: SimHost,
-  port: number,
-  serverPort: number,
-  table: FlowTable,
-): number {
-  return table.find(PROTOCOL_TCP, at.address, proxy.address, (port << 16) | serverPort) >> 1;
 }
 
 const NO_BYTES = new Uint8Array(600);

@@ -1,8 +1,8 @@
 /**
  * Services that fail while their hosts still answer ARP: one refuses, says nothing at all, or has
- * just begun again without a memory. One of the backends, the same for the whole run, is well at
- * every moment: nobody who opens a connection may notice the others, but for the time that it takes
- * to find them silent.
+ * just begun again without a memory. One of the backends of each family, the same for the whole
+ * run, is well at every moment: nobody who opens a connection may notice the others, but for the
+ * time that it takes to find them silent.
  */
 import { below, type Random } from "../../src/core/random.ts";
 import type { SimHost } from "./host.ts";
@@ -30,10 +30,14 @@ export class Failures {
 
   start(): void {
     const { random, backends } = this.#options;
-    const well = below(random, backends.length);
-    backends.forEach((backend, i) => {
-      if (i !== well) this.#later(LONGEST_WELL_MS, () => this.#fail(backend));
-    });
+    for (const isIpv6 of [false, true]) {
+      const family = backends.filter(({ at }) => at.isIpv6 === isIpv6);
+      if (family.length === 0) continue;
+      const well = below(random, family.length);
+      family.forEach((backend, i) => {
+        if (i !== well) this.#later(LONGEST_WELL_MS, () => this.#fail(backend));
+      });
+    }
   }
 
   /**

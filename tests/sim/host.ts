@@ -1,9 +1,16 @@
 /**
- * A simulated host on the LAN: answers ARP, drops what is broken, and hands segments to the
- * endpoints of its connections, to its listener, or back with an RST (RFC 9293 §3.10.7.1).
+ * A simulated host on the LAN: answers ARP or solicitations, drops what is broken, and hands
+ * segments to the endpoints of its connections, to its listener, or back with an RST (RFC 9293
+ * §3.10.7.1).
  */
 import { type Arp, buildArp, readArp } from "../support/frames.ts";
-import { Endpoint, type Host } from "./endpoint.ts";
+import {
+  buildAdvertisement,
+  isLinkMessage,
+  type Neighbor6,
+  readNeighbor,
+} from "../support/frames6.ts";
+import { type Behaviour, Endpoint, type Host } from "./endpoint.ts";
 import type { Connection } from "./plan.ts";
 import { ACK, FIN, read16, readSegment, RST, Segment, SYN, writeSegment } from "./segment.ts";
 import type { Streams } from "./stream.ts";
@@ -43,12 +50,16 @@ export interface HostAddress {
   readonly name: string;
   readonly text: string;
   readonly macText: string;
+  readonly isIpv6: boolean;
+  /** Of IPv6 the number of `segment.ts`. */
   readonly address: number;
   readonly mac: number;
 }
 
 /** A frame lives at most this long, over the LAN to the proxy and on: what TIME-WAIT is for. */
 const REUSE_MS = 250;
+/** The largest segment over IPv6, where packets have 1,500 bytes. */
+const MSS6 = 1440;
 
 interface Slot {
   readonly endpoint: Endpoint;
@@ -106,7 +117,7 @@ export class SimHost implements Host {
     this.endpoint(port, connection.serverPort)?.replace();
     const endpoint = new Endpoint(
       this,
-      connection.client,
+      this.#fitting(connection.client),
       port,
       connection.serverPort,
       iss,
@@ -132,10 +143,12 @@ export class SimHost implements Host {
   receive(frame: Uint8Array<ArrayBuffer>): void {
     if (this.isDead) return;
     if (frame.length >= 14 && read16(frame, 12) === 0x0806) return this.#receiveArp(frame);
+    if (this.at.isIpv6 && isDiscovery(frame)) return this.#receiveDiscovery(frame);
     const s = this.#in;
     if (this.service === "silent") return;
     if (readSegment(frame, s) !== "") return; // broken on the way, or ICMP: a soft error
     if (s.dstMac !== this.at.mac || s.dst !== this.at.address) return;
+    if (s.isIpv6 !== this.at.isIpv6) return;
     const endpoint = this.endpoint(s.dstPort, s.srcPort);
     this.#noteChallenge(endpoint, s);
     if (endpoint !== undefined && !this.#reopens(endpoint, s)) return endpoint.receive(s);
@@ -212,6 +225,11 @@ export class SimHost implements Host {
 
   // Inside
 
+  /** What is longest over IPv4 does not fit behind the longer header. */
+  #fitting(behaviour: Behaviour): Behaviour {
+    return this.at.isIpv6 ? { ...behaviour, mss: Math.min(behaviour.mss, MSS6) } : behaviour;
+  }
+
   #add(endpoint: Endpoint, connection: Connection | null): void {
     this.#slots.set(keyOf(endpoint.localPort, endpoint.remotePort), { endpoint, connection });
     this.#connections.set(endpoint, connection);
@@ -248,7 +266,7 @@ export class SimHost implements Host {
     earlier?.replace();
     const endpoint = new Endpoint(
       this,
-      connection.server,
+      this.#fitting(connection.server),
       s.dstPort,
       s.srcPort,
       this.#world.serverIss(s, earlier),
@@ -280,11 +298,29 @@ export class SimHost implements Host {
     this.#usedMs.set(keyOf(s.srcPort, s.dstPort), this.#world.nowMs());
     s.srcMac = this.at.mac;
     s.dstMac = this.proxy.mac;
+    s.isIpv6 = this.at.isIpv6;
     s.src = this.at.address;
     s.dst = this.proxy.address;
     s.id = this.#id = (this.#id + 1) & 0xffff;
     s.ttl = 64;
     this.#world.send(this, writeSegment(s), connection, left);
+  }
+
+  #receiveDiscovery(frame: Uint8Array): void {
+    let asked: Neighbor6;
+    try {
+      asked = readNeighbor(frame);
+    } catch {
+      return; // broken on the way, or another message
+    }
+    if (asked.type !== 135 || asked.target !== this.at.text || asked.src === "::") return;
+    const answer = buildAdvertisement({
+      src: this.at.text,
+      srcMac: this.at.macText,
+      dst: asked.src,
+      dstMac: asked.srcMac,
+    });
+    this.#world.send(this, answer, null, "nothing");
   }
 
   #receiveArp(frame: Uint8Array): void {
@@ -308,6 +344,15 @@ export class SimHost implements Host {
       null,
       "nothing",
     );
+  }
+}
+
+/** True for a message of Neighbor or Multicast Listener Discovery that is not broken. */
+function isDiscovery(frame: Uint8Array): boolean {
+  try {
+    return isLinkMessage(frame);
+  } catch {
+    return false;
   }
 }
 

@@ -1,34 +1,37 @@
 /**
  * What the simulator can be told to play: each makes one run of a seed, every other one two-sided.
  */
-import { CALM, ROUGH, Sim, type SimResult } from "./sim.ts";
+import { CALM, type Family, ROUGH, Sim, type SimResult } from "./sim.ts";
 import { runUnderAttack } from "./under_attack.ts";
 
 export type Mode = "usual" | "returning" | "failing" | "attacked";
 
-export const MODES: Readonly<Record<Mode, (seed: number) => SimResult>> = {
+export const MODES: Readonly<Record<Mode, (seed: number, family?: Family) => SimResult>> = {
   /** Everything at once on a bad network. */
-  usual: (seed) => new Sim({ seed, twoSided: isTwoSided(seed) }).run(),
-  /** Hours of clients whose ports come round; in half of the runs backends die. */
-  returning: (seed) =>
+  usual: (seed, family = "IPv4") => new Sim({ seed, family, twoSided: isTwoSided(seed) }).run(),
+  /** Hours of clients whose ports come round; over IPv4 backends die in half of the runs. */
+  returning: (seed, family = "IPv4") =>
     new Sim({
       seed,
+      family,
       connections: 70,
       twoSided: isTwoSided(seed),
       returning: true,
-      mortal: (seed & 2) !== 0,
+      mortal: (seed & 2) !== 0 && family === "IPv4",
       impairments: (seed & 4) !== 0 ? CALM : ROUGH,
     }).run(),
   /** Services refuse, fall silent and begin again; on a calm network no client may notice. */
-  failing: (seed) =>
+  failing: (seed, family = "IPv4") =>
     new Sim({
       seed,
+      family,
       twoSided: isTwoSided(seed),
       failing: true,
       impairments: (seed & 2) !== 0 ? CALM : ROUGH,
     }).run(),
   /** A calm network with an attacker off the path, compared with the same one without. */
-  attacked: (seed) => runUnderAttack({ seed, connections: 50, twoSided: isTwoSided(seed) }),
+  attacked: (seed, family = "IPv4") =>
+    runUnderAttack({ seed, family, connections: 50, twoSided: isTwoSided(seed) }),
 };
 
 function isTwoSided(seed: number): boolean {

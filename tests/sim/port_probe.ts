@@ -2,7 +2,7 @@
  * Whether every port of the range can be used: opens connections to one backend, without
  * impairments, until each port is in use, and then one more, which must be rejected.
  */
-import { isArp, packetsOf, type World } from "../support/world.ts";
+import { packetsOf, type World } from "../support/world.ts";
 import type { SimHost } from "./host.ts";
 import { ACK, readSegment, Segment, SYN, writeSegment } from "./segment.ts";
 
@@ -34,7 +34,7 @@ export function probePorts(
     world.send(segment(client, clientPort, SERVER_PORT, ACK));
   }
   const answers = world.send(segment(client, FIRST_CLIENT_PORT + size, SERVER_PORT, SYN));
-  const said = answers.filter((frame) => !isArp(frame));
+  const said = packetsOf(answers);
   if (said.length !== 1) return `one connection too many got ${said.length} answers`;
   const s = new Segment();
   if (readSegment(said[0]!, s) === "" && s.dst === backend.at.address) {
@@ -53,6 +53,7 @@ function segment(
   const s = new Segment();
   s.srcMac = from.at.mac;
   s.dstMac = from.proxy.mac;
+  s.isIpv6 = from.at.isIpv6;
   s.src = from.at.address;
   s.dst = from.proxy.address;
   s.srcPort = srcPort;

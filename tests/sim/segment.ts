@@ -1,7 +1,10 @@
 /**
- * TCP segments in Ethernet frames as the simulated hosts write and read them: no code of
- * `src/wire`, one bounds check a field, every checksum summed byte by byte.
+ * TCP segments in Ethernet frames as the simulated hosts write and read them, over either family:
+ * no code of `src/wire`, one bounds check a field, every checksum summed byte by byte.
  * `tests/support/frames.ts` is a slower, independent implementation.
+ *
+ * The number of a host of IPv6, 2001:db8:S::H, is S · 2¹⁶ + H. What an IPv4 packet has as its
+ * identification one of IPv6 has as its flow label, which nobody changes on the way either.
  */
 
 export const FIN = 1;
@@ -12,11 +15,13 @@ export const ACK = 16;
 
 const ETHERNET_BYTES = 14;
 const IPV4_BYTES = 20;
+const IPV6_BYTES = 40;
+const IPV6_PREFIX = 0x2001_0db8;
 const TCP_BYTES = 20;
 /** Two NOPs, kind 8, length 10; with the two values 12 bytes (RFC 7323 appendix A). */
 const TIMESTAMPS_ALIGNED = 0x0101_080a;
 export const TIMESTAMPS_BYTES = 12;
-export const HEADERS_BYTES = ETHERNET_BYTES + IPV4_BYTES + TCP_BYTES;
+const HEADERS_BYTES = ETHERNET_BYTES + IPV4_BYTES + TCP_BYTES;
 
 /**
  * A segment: what is written into a frame, and what was read from one. Numbers are signed int32.
@@ -24,6 +29,7 @@ export const HEADERS_BYTES = ETHERNET_BYTES + IPV4_BYTES + TCP_BYTES;
 export class Segment {
   srcMac = 0;
   dstMac = 0;
+  isIpv6 = false;
   src = 0;
   dst = 0;
   id = 0;
@@ -58,13 +64,15 @@ export function writeSegment(s: Segment): Uint8Array<ArrayBuffer> {
   const b = scratch;
   writeMac(b, 0, s.dstMac);
   writeMac(b, 6, s.srcMac);
-  write16(b, 12, 0x0800);
-  let at = HEADERS_BYTES;
+  const ip = ETHERNET_BYTES;
+  const tcp = ip + (s.isIpv6 ? IPV6_BYTES : IPV4_BYTES);
+  const options = tcp + TCP_BYTES;
+  let at = options;
   if ((s.flags & SYN) !== 0) {
     if (s.mss !== 0) at = option(b, at, 2, 4, s.mss);
     if (s.sackPermitted) at = option(b, at, 4, 2, 0);
     if (s.scale >= 0) at = option(b, at, 3, 3, s.scale);
-    while ((at - HEADERS_BYTES) % 4 !== 0) b[at++] = 1;
+    while ((at - options) % 4 !== 0) b[at++] = 1;
   }
   if (s.hasTimestamps) {
     write32(b, at, TIMESTAMPS_ALIGNED);
@@ -72,22 +80,11 @@ export function writeSegment(s: Segment): Uint8Array<ArrayBuffer> {
     write32(b, at + 8, s.tsEcr);
     at += TIMESTAMPS_BYTES;
   }
-  const tcp = ETHERNET_BYTES + IPV4_BYTES;
   b[tcp + 12] = ((at - tcp) / 4) << 4;
   for (let i = 0; i < s.payloadBytes; i++) b[at + i] = s.bytes[s.payload + i]!;
   const end = at + s.payloadBytes;
-  const ip = ETHERNET_BYTES;
-  b[ip] = 0x45;
-  b[ip + 1] = 0;
-  write16(b, ip + 2, end - ip);
-  write16(b, ip + 4, s.id);
-  write16(b, ip + 6, 0x4000);
-  b[ip + 8] = s.ttl;
-  b[ip + 9] = 6;
-  write16(b, ip + 10, 0);
-  write32(b, ip + 12, s.src);
-  write32(b, ip + 16, s.dst);
-  write16(b, ip + 10, 0xffff - sum(b, ip, tcp, 0));
+  if (s.isIpv6) writeIpv6(b, s, end);
+  else writeIpv4(b, s, end);
   write16(b, tcp, s.srcPort);
   write16(b, tcp + 2, s.dstPort);
   write32(b, tcp + 4, s.seq);
@@ -100,26 +97,70 @@ export function writeSegment(s: Segment): Uint8Array<ArrayBuffer> {
   return b.slice(0, end);
 }
 
+function writeIpv4(b: Uint8Array, s: Segment, end: number): void {
+  const ip = ETHERNET_BYTES;
+  write16(b, 12, 0x0800);
+  b[ip] = 0x45;
+  b[ip + 1] = 0;
+  write16(b, ip + 2, end - ip);
+  write16(b, ip + 4, s.id);
+  write16(b, ip + 6, 0x4000);
+  b[ip + 8] = s.ttl;
+  b[ip + 9] = 6;
+  write16(b, ip + 10, 0);
+  write32(b, ip + 12, s.src);
+  write32(b, ip + 16, s.dst);
+  write16(b, ip + 10, 0xffff - sum(b, ip, ip + IPV4_BYTES, 0));
+}
+
+function writeIpv6(b: Uint8Array, s: Segment, end: number): void {
+  const ip = ETHERNET_BYTES;
+  write16(b, 12, 0x86dd);
+  write16(b, ip, 0x6000);
+  write16(b, ip + 2, s.id);
+  write16(b, ip + 4, end - ip - IPV6_BYTES);
+  b[ip + 6] = 6;
+  b[ip + 7] = s.ttl;
+  writeHost(b, ip + 8, s.src);
+  writeHost(b, ip + 24, s.dst);
+}
+
+function writeHost(b: Uint8Array, at: number, host: number): void {
+  b.fill(0, at, at + 16);
+  write32(b, at, IPV6_PREFIX);
+  write16(b, at + 4, host >>> 16);
+  write16(b, at + 14, host & 0xffff);
+}
+
+/** The number of the host whose address stands there, -1 for another address. */
+export function readHost(b: Uint8Array, at: number): number {
+  const isHost = read32(b, at) === IPV6_PREFIX &&
+    b.subarray(at + 6, at + 14).every((byte) => !byte);
+  return isHost ? (read16(b, at + 4) << 16) | read16(b, at + 14) : -1;
+}
+
+/** Identification of an IPv4 packet, or the flow label of an IPv6 packet; -1 for another frame. */
+export function idOf(b: Uint8Array): number {
+  const etherType = b.length < ETHERNET_BYTES + IPV4_BYTES ? 0 : read16(b, 12);
+  if (etherType === 0x0800) return read16(b, ETHERNET_BYTES + 4);
+  return etherType === 0x86dd ? read16(b, ETHERNET_BYTES + 2) : -1;
+}
+
 /** Reads a TCP frame into `s`; returns what is wrong with it, or "". Trailing bytes are padding. */
 export function readSegment(b: Uint8Array, s: Segment): string {
   const ip = ETHERNET_BYTES;
   if (b.length < HEADERS_BYTES) return "shorter than its headers";
-  if (read16(b, 12) !== 0x0800 || b[ip]! >> 4 !== 4) return "not IPv4";
-  const tcp = ip + (b[ip]! & 15) * 4;
-  const end = ip + read16(b, ip + 2);
-  if (tcp < ip + IPV4_BYTES || end > b.length || tcp + TCP_BYTES > end) return "wrong IPv4 lengths";
-  if (sum(b, ip, tcp, 0) !== 0xffff) return "wrong IPv4 header checksum";
-  if ((read16(b, ip + 6) & 0xbfff) !== 0) return "a fragment";
-  if (b[ip + 9] !== 6) return "not TCP";
+  s.isIpv6 = read16(b, 12) === 0x86dd;
+  const tcp = s.isIpv6 ? ip + IPV6_BYTES : ip + (b[ip]! & 15) * 4;
+  const end = s.isIpv6 ? tcp + read16(b, ip + 4) : ip + read16(b, ip + 2);
+  const broken = s.isIpv6 ? readIpv6(b, end, s) : readIpv4(b, tcp, end, s);
+  if (broken !== "") return broken;
   const data = tcp + (b[tcp + 12]! >> 4) * 4;
   if (data < tcp + TCP_BYTES || data > end) return "wrong TCP data offset";
   if (sum(b, tcp, end, pseudoSum(b, ip, end - tcp)) !== 0xffff) return "wrong TCP checksum";
   s.dstMac = readMac(b, 0);
   s.srcMac = readMac(b, 6);
-  s.src = read32(b, ip + 12);
-  s.dst = read32(b, ip + 16);
-  s.id = read16(b, ip + 4);
-  s.ttl = b[ip + 8]!;
+  s.id = idOf(b);
   s.srcPort = read16(b, tcp);
   s.dstPort = read16(b, tcp + 2);
   s.seq = read32(b, tcp + 4);
@@ -135,6 +176,30 @@ export function readSegment(b: Uint8Array, s: Segment): string {
   s.payload = data;
   s.payloadBytes = end - data;
   return "";
+}
+
+function readIpv4(b: Uint8Array, tcp: number, end: number, s: Segment): string {
+  const ip = ETHERNET_BYTES;
+  if (read16(b, 12) !== 0x0800 || b[ip]! >> 4 !== 4) return "not IPv4";
+  if (tcp < ip + IPV4_BYTES || end > b.length || tcp + TCP_BYTES > end) return "wrong IPv4 lengths";
+  if (sum(b, ip, tcp, 0) !== 0xffff) return "wrong IPv4 header checksum";
+  if ((read16(b, ip + 6) & 0xbfff) !== 0) return "a fragment";
+  if (b[ip + 9] !== 6) return "not TCP";
+  s.src = read32(b, ip + 12);
+  s.dst = read32(b, ip + 16);
+  s.ttl = b[ip + 8]!;
+  return "";
+}
+
+function readIpv6(b: Uint8Array, end: number, s: Segment): string {
+  const ip = ETHERNET_BYTES;
+  if (b[ip]! >> 4 !== 6) return "not IPv6";
+  if (end > b.length || ip + IPV6_BYTES + TCP_BYTES > end) return "wrong IPv6 length";
+  if (b[ip + 6] !== 6) return "not TCP";
+  s.src = readHost(b, ip + 8);
+  s.dst = readHost(b, ip + 24);
+  s.ttl = b[ip + 7]!;
+  return s.src === -1 || s.dst === -1 ? "an address of nobody" : "";
 }
 
 function readOptions(b: Uint8Array, from: number, to: number, s: Segment): void {
@@ -191,7 +256,9 @@ export function sum(b: Uint8Array, from: number, to: number, initial: number): n
 }
 
 function pseudoSum(b: Uint8Array, ip: number, lengthBytes: number): number {
-  return sum(b, ip + 12, ip + 20, 6 + lengthBytes);
+  const addresses = b[ip]! >> 4 === 6 ? ip + 8 : ip + 12;
+  const end = ip + (b[ip]! >> 4 === 6 ? IPV6_BYTES : IPV4_BYTES);
+  return sum(b, addresses, end, 6 + lengthBytes);
 }
 
 export function read16(b: Uint8Array, at: number): number {

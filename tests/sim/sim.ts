@@ -23,7 +23,17 @@ import { below, SeededRandom } from "../../src/core/random.ts";
 import type { MemoryDevice } from "../../src/device/memory.ts";
 import { parseAddress } from "../../src/wire/address.ts";
 import { complete, leaveToNic, readVnet, refusalOf, segments, vnetBytes } from "../support/nic.ts";
-import { macOf, PROXY, PROXY_B, PROXY_B_MAC, PROXY_MAC, World } from "../support/world.ts";
+import { address6Bytes } from "../support/frames6.ts";
+import {
+  macOf,
+  PROXY,
+  PROXY6,
+  PROXY6_B,
+  PROXY_B,
+  PROXY_B_MAC,
+  PROXY_MAC,
+  World,
+} from "../support/world.ts";
 import { Attacker } from "./attacker.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { Datagrams, withDatagrams } from "./datagrams.ts";
@@ -34,7 +44,17 @@ import { History, textOf } from "./history.ts";
 import { type HostAddress, type LeftToNic, SimHost, type Surroundings } from "./host.ts";
 import { isnAfter } from "./isn.ts";
 import { type Connection, drawConnection, SERVER_PORTS, USUAL } from "./plan.ts";
-import { ACK, FIN, read16, readSegment, RST, Segment, SYN, writeSegment } from "./segment.ts";
+import {
+  ACK,
+  FIN,
+  read16,
+  readHost,
+  readSegment,
+  RST,
+  Segment,
+  SYN,
+  writeSegment,
+} from "./segment.ts";
 import { probePorts } from "./port_probe.ts";
 import { LATE_SYNS, LATEST_MS, Returns } from "./returns.ts";
 import { Streams } from "./stream.ts";
@@ -66,12 +86,16 @@ export const CALM: Impairments = {
   mischief: 0,
 };
 
+/** Of every host; in a mixed run every other client is of IPv6, and there are backends of both. */
+export type Family = "IPv4" | "IPv6" | "mixed";
+
 export interface SimOptions {
   readonly seed: number;
   readonly connections?: number;
   readonly impairments?: Impairments;
   /** An interface and a LAN for each side; default one for both. */
   readonly twoSided?: boolean;
+  readonly family?: Family;
   /**
    * Clients come back from the same ports, for hours (`returns.ts`); default: from many, at once.
    */
@@ -178,39 +202,43 @@ export class Sim implements Surroundings {
     const wrapsAtMs = below(random, 30_000);
     const first = below(random, 2) === 0 ? random.uint32() : -wrapsAtMs * 4096;
     this.#firstIss = (first - START_MS * 4096) | 0;
+    const { family = "IPv4" } = options;
     const backendCount = fewPorts ? 1 : mortal || failing ? 3 : 1 + below(random, 3);
     this.world = new World({
       seed,
       startMs: START_MS,
       twoSided,
-      backends: Array.from(
-        { length: backendCount },
-        (_, i) => `${twoSided ? "10.0.0" : "192.168.0"}.${1 + i}`,
-      ),
+      ipv6: family !== "IPv4",
+      backends: backendsOf(family, twoSided, backendCount),
       ports: this.ports,
       maxConn: 4096,
       ...(mortal ? { policy: withDatagrams(twoSided) } : {}),
     });
     this.streams = new Streams(seed);
-    const a = addressOf("proxy", PROXY, PROXY_MAC);
-    const b = twoSided ? addressOf("proxy", PROXY_B, PROXY_B_MAC) : a;
+    const a = [PROXY, PROXY6].map((address) => addressOf("proxy", address, PROXY_MAC));
+    const b = !twoSided
+      ? a
+      : [PROXY_B, PROXY6_B].map((address) => addressOf("proxy", address, PROXY_B_MAC));
     const host = (
       name: string,
       address: string,
-      proxy: HostAddress,
+      proxies: readonly HostAddress[],
       listens: readonly number[],
     ) => {
       const at = addressOf(name, address, macOf(address));
+      const proxy = proxies.find(({ isIpv6 }) => isIpv6 === at.isIpv6)!;
       return new SimHost(at, proxy, listens, this, below(random, 0x10000));
     };
     this.backends = this.world.backends.map((address, i) =>
       host(`backend ${1 + i}`, address, b, SERVER_PORTS)
     );
-    this.clients = Array.from(
-      { length: CLIENTS },
-      (_, i) => host(`client ${201 + i}`, `192.168.0.${201 + i}`, a, []),
-    );
-    this.stranger = host("stranger", "192.168.0.250", a, []);
+    this.clients = Array.from({ length: CLIENTS }, (_, i) => {
+      const isIpv6 = family === "IPv6" || (family === "mixed" && i % 2 === 1);
+      const address = isIpv6 ? `2001:db8::${(201 + i).toString(16)}` : `192.168.0.${201 + i}`;
+      return host(`client ${201 + i}`, address, a, []);
+    });
+    const stranger = family === "IPv6" ? "2001:db8::fa" : "192.168.0.250";
+    this.stranger = host("stranger", stranger, a, []);
     this.watch = new Watch({
       appliance: this.world.appliance,
       proxies: [a, b],
@@ -258,7 +286,11 @@ export class Sim implements Surroundings {
       isCalm: this.#impairments === CALM,
     });
     this.#attacker = options.attacked === true
-      ? new Attacker(this.stranger.at, new SeededRandom(~seed))
+      ? new Attacker(this.stranger.at, new SeededRandom(~seed), {
+        table: this.world.appliance.connections.table,
+        entryOf: (...ends) => this.watch.entryOf(...ends),
+        memberOf: (entry) => this.watch.hostOf(entry, 1, "source"),
+      })
       : null;
     const count = options.connections ?? 200;
     const style = { ...USUAL, deafToSyn };
@@ -447,8 +479,7 @@ export class Sim implements Surroundings {
     this.#returns?.opening.add(connection);
     if (this.#deaths?.isKnown() === false) connection.excusedRetries += ANY_NUMBER;
     // A forged SYN that came first holds the client's own up, on a wire, too.
-    const { table } = this.world.appliance.connections;
-    const isTaken = this.#attacker?.isHalfOpen(connection, host, port, table) === true;
+    const isTaken = this.#attacker?.isHalfOpen(connection, host, port) === true;
     if (isTaken) connection.excusedRetries++;
     host.connect(connection, port, iss);
     for (const inMs of this.#attacker?.moments() ?? []) {
@@ -507,10 +538,11 @@ export class Sim implements Surroundings {
    * error.
    */
   #damaged(frame: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> | null {
-    if (read16(frame, 12) !== 0x0800 || !this.#happens(this.#impairments.corruption)) return null;
+    const from = firstCovered(frame);
+    if (from === 0 || !this.#happens(this.#impairments.corruption)) return null;
     const copy = frame.slice();
     if (below(this.#random, 4) === 0) return copy.slice(0, below(this.#random, copy.length));
-    copy[14 + below(this.#random, copy.length - 14)]! ^= 1 + below(this.#random, 255);
+    copy[from + below(this.#random, copy.length - from)]! ^= 1 + below(this.#random, 255);
     return copy;
   }
 
@@ -535,8 +567,7 @@ export class Sim implements Surroundings {
   }
 
   #attack(connection: Connection, host: SimHost, port: number): void {
-    const { table } = this.world.appliance.connections;
-    const forged = this.#attacker!.forge(connection, host, port, this.backends, table);
+    const forged = this.#attacker!.forge(connection, host, port, this.backends);
     const sent = this.watch.sent(this.stranger, forged, null);
     this.#arrive(forged, sent, this.stranger, "nothing");
   }
@@ -625,9 +656,30 @@ export class Sim implements Surroundings {
   }
 }
 
+/** In a mixed run those of IPv6 have other last octets, and so other MAC addresses. */
+function backendsOf(family: Family, twoSided: boolean, count: number): string[] {
+  const numbers = Array.from({ length: count }, (_, i) => 1 + i);
+  const four = numbers.map((n) => `${twoSided ? "10.0.0" : "192.168.0"}.${n}`);
+  const first = family === "mixed" ? 0x10 : 0;
+  const six = numbers.map((n) => `2001:db8:${twoSided ? "b:" : ""}:${(first + n).toString(16)}`);
+  return [...(family === "IPv6" ? [] : four), ...(family === "IPv4" ? [] : six)];
+}
+
 function addressOf(name: string, text: string, macText: string): HostAddress {
   const mac = macText.split(":").map((octet) => parseInt(octet, 16));
-  return { name, text, macText, address: parseAddress(text), mac: mac[4]! * 256 + mac[5]! };
+  const isIpv6 = text.includes(":");
+  const address = isIpv6 ? readHost(Uint8Array.from(address6Bytes(text)), 0) : parseAddress(text);
+  return { name, text, macText, isIpv6, address, mac: mac[4]! * 256 + mac[5]! };
+}
+
+/**
+ * Where the bytes begin that a checksum covers; 0 if it is not to be damaged. Of an IPv6 header
+ * nobody would notice class, label and hop limit.
+ */
+function firstCovered(frame: Uint8Array): number {
+  const etherType = read16(frame, 12);
+  if (etherType === 0x0800) return 14;
+  return etherType === 0x86dd && frame[20] === 6 ? 22 : 0;
 }
 
 function isUdp(frame: Uint8Array): boolean {

@@ -1,13 +1,16 @@
 /**
- * The simulator's runs that belong to every test run: 200 seeds of each mode (`modes.ts`), every
- * other one two-sided. `deno task soak` makes 2,000. `SIM_SEED=7 deno test -A tests/sim` repeats
- * one.
+ * The simulator's runs that belong to every test run: of each mode (`modes.ts`) 200 seeds over
+ * IPv4, 50 over IPv6 and 50 of both, every other one two-sided. `deno task soak` makes 2,000.
+ * `SIM_SEED=7 deno test -A tests/sim` repeats one.
  */
 import assert from "node:assert/strict";
 import { type Mode, MODES } from "./modes.ts";
-import { CALM, Sim } from "./sim.ts";
+import { CALM, type Family, Sim } from "./sim.ts";
 
-const SEEDS = 200;
+const SEEDS: readonly [family: Family, seeds: number][] = [["IPv4", 200], ["IPv6", 50], [
+  "mixed",
+  50,
+]];
 const SEEDS_PER_TEST = 50;
 
 /** What each mode's runs show. */
@@ -27,12 +30,14 @@ function seedOf(): number | null {
 const only = seedOf();
 
 for (const [mode, what] of SHOWS) {
-  const [from, to, step] = only === null ? [1, SEEDS, SEEDS_PER_TEST] : [only, only, 1];
-  for (let first = from; first <= to; first += step) {
-    const last = first + step - 1;
-    Deno.test(`sim: ${mode}, seeds ${first} to ${last}: ${what}`, () => {
-      for (let seed = first; seed <= last; seed++) MODES[mode](seed);
-    });
+  for (const [family, seeds] of SEEDS) {
+    const [from, to, step] = only === null ? [1, seeds, SEEDS_PER_TEST] : [only, only, 1];
+    for (let first = from; first <= to; first += step) {
+      const last = first + step - 1;
+      Deno.test(`sim: ${mode}, ${family}, seeds ${first} to ${last}: ${what}`, () => {
+        for (let seed = first; seed <= last; seed++) MODES[mode](seed, family);
+      });
+    }
   }
 }
 
@@ -52,8 +57,11 @@ Deno.test("sim: a calm LAN, nothing is dropped but what is blocked or left of so
     "stray",
     "retried",
   ]);
-  for (let seed = 1; seed <= 10; seed++) {
-    const { drops } = new Sim({ seed, twoSided: seed % 2 === 0, impairments: CALM }).run();
-    assert.deepEqual(Object.keys(drops).filter((reason) => !expected.has(reason)), []);
+  for (const [family] of SEEDS) {
+    for (let seed = 1; seed <= 10; seed++) {
+      const { drops } = new Sim({ seed, family, twoSided: seed % 2 === 0, impairments: CALM })
+        .run();
+      assert.deepEqual(Object.keys(drops).filter((reason) => !expected.has(reason)), []);
+    }
   }
 });

@@ -14,13 +14,29 @@
  * table.
  */
 import type { Appliance } from "../../src/datapath/appliance.ts";
+import { isIpv6, OVER_IPV6 } from "../../src/wire/pdu.ts";
 import { readArp, readIcmp, readTcp } from "../support/frames.ts";
+import { isLinkMessage, readIcmp6, readTcp6 } from "../support/frames6.ts";
 import { FORGED_TTL } from "./attacker.ts";
 import type { HostAddress, SimHost } from "./host.ts";
 import type { Connection } from "./plan.ts";
-import { ACK, FIN, read16, read32, readSegment, RST, Segment, SYN } from "./segment.ts";
+import {
+  ACK,
+  FIN,
+  idOf,
+  read16,
+  read32,
+  readHost,
+  readSegment,
+  RST,
+  Segment,
+  SYN,
+} from "./segment.ts";
 
 const PROTOCOL_TCP = 6;
+/** Errors that the proxy may send in its own name, in each family: unreachable, time exceeded. */
+const ERRORS = [3, 11];
+const ERRORS6 = [1, 3];
 const RECORDS = 8192;
 /** A client's SYN may be sent to so many other backends besides, to each again after an RST. */
 const RETRIES = 7;
@@ -52,8 +68,8 @@ interface Holder {
 
 export interface WatchOptions {
   readonly appliance: Appliance;
-  /** The proxy as side A and as side B sees it, which may be the same. */
-  readonly proxies: readonly [a: HostAddress, b: HostAddress];
+  /** The proxy as side A and as side B sees it, which may be the same, in each family. */
+  readonly proxies: readonly [a: readonly HostAddress[], b: readonly HostAddress[]];
   readonly hosts: readonly SimHost[];
   readonly backends: readonly SimHost[];
   /** Sends under the others' names and gets nothing. */
@@ -79,6 +95,7 @@ export class Watch {
   readonly #s = new Segment();
   readonly #original = new Segment();
   readonly #quoted = new Segment();
+  readonly #words = new Int32Array(8);
   /** What arrived in this step. */
   #burst: Sent[] = [];
   /**
@@ -106,9 +123,9 @@ export class Watch {
     frame: Uint8Array<ArrayBuffer>,
     connection: Connection | null,
   ): Sent {
-    const id = read16(frame, 18);
+    const id = idOf(frame);
     const sent = { id, frame, host, connection, delivered: 0, emitted: 0, owed: 0, holder: null };
-    if (read16(frame, 12) === 0x0800) this.#sent.get(host)![id % RECORDS] = sent;
+    if (id >= 0 && !isLinkMessage(frame)) this.#sent.get(host)![id % RECORDS] = sent;
     return sent;
   }
 
@@ -144,14 +161,27 @@ export class Watch {
     const { hosts, proxies } = this.#options;
     if (frame.length >= 14 && read16(frame, 12) === 0x0806) {
       const arp = this.#second(() => readArp(frame));
-      const proxy = proxies.find(({ macText }) => macText === arp.senderMac);
+      const proxy = proxies.flat().find(({ isIpv6, macText }) =>
+        !isIpv6 && macText === arp.senderMac
+      );
       const known = arp.senderAddress === proxy?.text || arp.senderAddress === "0.0.0.0";
       if (proxy === undefined || !known) this.#fail("ARP under another's name");
       const host = this.#byMac.get(read16(frame, 4));
       return hosts.filter((one) => one.proxy === proxy && (host ?? one) === one);
     }
-    if (frame.length > 23 && frame[23] === 1) return [this.#icmp(frame)];
+    const isIpv6 = read16(frame, 12) === 0x86dd;
+    if (isIpv6 && this.#second(() => isLinkMessage(frame))) return this.#discovery(frame);
+    if (isIpv6 ? frame[20] === 58 : frame[23] === 1) return [this.#icmp(frame, isIpv6)];
     return [this.#tcp(frame)];
+  }
+
+  /** Who hears a message of Neighbor or Multicast Listener Discovery. */
+  #discovery(frame: Uint8Array): readonly SimHost[] {
+    const { hosts } = this.#options;
+    this.#second(() => readIcmp6(frame));
+    const mac = read16(frame, 10);
+    const host = frame[0] === 0x33 ? undefined : this.#byMac.get(read16(frame, 4));
+    return hosts.filter((one) => one.at.isIpv6 && one.proxy.mac === mac && (host ?? one) === one);
   }
 
   /** The frames of this step have been handled. */
@@ -177,22 +207,18 @@ export class Watch {
       count++;
       if (!table.hasSideB(entry)) this.#fail(`entry ${entry} is half a connection`);
       for (const side of [0, 1] as const) {
-        const words = (table.srcPort(entry, side) << 16) | table.dstPort(entry, side);
-        const found = table.find(
-          table.protocol(entry),
-          table.src(entry, side),
-          table.dst(entry, side),
-          words,
-        );
+        const found = this.#found(entry, side);
         if (found !== ((entry << 1) | side)) {
           this.#fail(`entry ${entry} is not found from side ${side}: reference ${found}`);
         }
-        if (table.dst(entry, side) !== proxies[side].address) {
-          this.#fail(`entry ${entry} is not to the proxy`);
-        }
+        const dst = this.hostOf(entry, side, "destination");
+        const isSix = isIpv6(table.protocol(entry));
+        const own = proxies[side].find((proxy) => proxy.isIpv6 === isSix);
+        if (dst !== own?.address) this.#fail(`entry ${entry} is not to the proxy`);
       }
       const port = table.dstPort(entry, 1);
-      if (!this.#backends.has(table.src(entry, 1))) this.#fail(`entry ${entry} has no backend`);
+      const member = this.hostOf(entry, 1, "source");
+      if (!this.#backends.has(member)) this.#fail(`entry ${entry} has no backend`);
       if (port < ports.first || port > ports.last) this.#fail(`entry ${entry} has port ${port}`);
       if (table.dstPort(entry, 0) !== table.srcPort(entry, 1)) {
         this.#fail(`entry ${entry} changes the server's port`);
@@ -201,6 +227,34 @@ export class Watch {
     if (count !== table.count) {
       this.#fail(`the table counts ${table.count} entries and has ${count}`);
     }
+  }
+
+  /** What the table finds for the tuple of a side of this entry. */
+  #found(entry: number, side: 0 | 1): number {
+    const { appliance: { connections } } = this.#options;
+    const { table } = connections;
+    const ports = (table.srcPort(entry, side) << 16) | table.dstPort(entry, side);
+    const [protocol, src, dst] = [
+      table.protocol(entry),
+      table.src(entry, side),
+      table.dst(entry, side),
+    ];
+    if (!isIpv6(table.protocol(entry))) return table.find(protocol, src, dst, ports);
+    connections.writeTuple6((entry << 1) | side, this.#words, 0);
+    return table.find6(protocol, src, dst, ports, this.#words);
+  }
+
+  /** The number of the host that is source or destination of a side's tuple. */
+  hostOf(entry: number, side: 0 | 1, which: "source" | "destination"): number {
+    const { appliance: { connections } } = this.#options;
+    const { table } = connections;
+    const isSource = which === "source";
+    if (!isIpv6(table.protocol(entry))) {
+      return isSource ? table.src(entry, side) : table.dst(entry, side);
+    }
+    connections.writeTuple6((entry << 1) | side, this.#words, 0);
+    const [, second, , last] = this.#words.subarray(isSource ? 0 : 4);
+    return (second! & 0xffff_0000) | (last! & 0xffff);
   }
 
   /** A packet that waits for ARP leaves later, as its connection was when it came. */
@@ -225,8 +279,10 @@ export class Watch {
     const s = this.#s;
     const broken = readSegment(frame, s);
     if (broken !== "") this.#fail(`sent a frame with ${broken}`);
-    if (this.forwarded % SECOND_OPINION_EVERY === 0) this.#second(() => readTcp(frame));
-    const host = this.#receiver(frame, s.srcMac, s.dstMac, s.src, s.dst);
+    if (this.forwarded % SECOND_OPINION_EVERY === 0) {
+      this.#second(() => s.isIpv6 ? readTcp6(frame) : readTcp(frame));
+    }
+    const host = this.#receiver(frame, s.isIpv6, s.srcMac, s.dstMac, s.src, s.dst);
     const sent = this.#originalOf(frame, s);
     if (sent === null) {
       this.#ownReset(s);
@@ -296,14 +352,10 @@ export class Watch {
 
   /** The table has an entry that translates `original` into `s`, and back. */
   #checkEntry(original: Segment, s: Segment): void {
-    const { appliance: { connections: { table } } } = this.#options;
-    const there = table.find(
-      PROTOCOL_TCP,
-      original.src,
-      original.dst,
-      (original.srcPort << 16) | original.dstPort,
-    );
-    const back = table.find(PROTOCOL_TCP, s.dst, s.src, (s.dstPort << 16) | s.srcPort);
+    const there = this.#referenceOf(original.isIpv6, original);
+    const back = this.#referenceOf(s.isIpv6, {
+      ...{ src: s.dst, srcPort: s.dstPort, dst: s.src, dstPort: s.srcPort },
+    });
     if (there >= 0 && there >> 1 === back >> 1 && there !== back) return;
     const client = this.#backends.has(original.src)
       ? tupleOf(s.dst, s.dstPort, s.srcPort)
@@ -312,6 +364,27 @@ export class Watch {
       this.#fail(`the two directions of an entry disagree: ${there} there, ${back} back`);
     }
     this.#gone.push(client);
+  }
+
+  /** The entry of a client's port, or -1. */
+  entryOf({ at, proxy }: SimHost, port: number, serverPort: number): number {
+    const ends = { src: at.address, srcPort: port, dst: proxy.address, dstPort: serverPort };
+    return this.#referenceOf(at.isIpv6, ends) >> 1;
+  }
+
+  /** What the table finds for a packet from the one to the other. */
+  #referenceOf(
+    isIpv6: boolean,
+    { src, srcPort, dst, dstPort }: Pick<Segment, "src" | "srcPort" | "dst" | "dstPort">,
+  ): number {
+    const { appliance: { connections: { table }, digest } } = this.#options;
+    const ports = (srcPort << 16) | dstPort;
+    if (!isIpv6) return table.find(PROTOCOL_TCP, src, dst, ports);
+    [src, dst].forEach((host, i) => {
+      this.#words.set([0x2001_0db8, host & ~0xffff, 0, host & 0xffff], 4 * i);
+    });
+    const [from, to] = [0, 4].map((at) => digest!.ofWords(this.#words, at));
+    return table.find6(PROTOCOL_TCP | OVER_IPV6, from!, to!, ports, this.#words);
   }
 
   /** The packet that `frame` is a translation of. */
@@ -352,40 +425,55 @@ export class Watch {
     this.#fail("sent an RST that answers nothing");
   }
 
-  #icmp(frame: Uint8Array<ArrayBuffer>): SimHost {
-    const icmp = this.#second(() => readIcmp(frame));
+  #icmp(frame: Uint8Array<ArrayBuffer>, isIpv6: boolean): SimHost {
+    const icmp = this.#second(() => isIpv6 ? readIcmp6(frame) : readIcmp(frame));
     const host = this.#receiver(
       frame,
+      isIpv6,
       read16(frame, 10),
       read16(frame, 4),
-      read32(frame, 26),
-      read32(frame, 30),
+      isIpv6 ? readHost(frame, 22) : read32(frame, 26),
+      isIpv6 ? readHost(frame, 38) : read32(frame, 30),
     );
-    if (icmp.type !== 3 && icmp.type !== 11) this.#fail(`sent ICMP of type ${icmp.type}`);
-    const quote = icmp.payload;
-    const at = quote.length < 28 ? -1 : read32(quote, 12);
+    if (!(isIpv6 ? ERRORS6 : ERRORS).includes(icmp.type)) {
+      this.#fail(`sent ICMP of type ${icmp.type}`);
+    }
+    const quote = Uint8Array.from(icmp.payload);
+    const [headerBytes, ttlAt, idAt] = isIpv6 ? [48, 7, 2] : [28, 8, 4];
+    const isWhole = quote.length >= headerBytes!;
+    const at = !isWhole ? -1 : isIpv6 ? readHost(quote, 8) : read32(quote, 12);
     if (at !== host.at.address) this.#fail("sent an ICMP error about another host's packet");
-    if (quote[8] === FORGED_TTL) {
+    if (quote[ttlAt!] === FORGED_TTL) {
       this.#fail("passed on an ICMP error with a number that is not right");
     }
     this.ownErrors++;
     for (const { frame, connection } of this.#burst) {
       if (readSegment(frame, this.#quoted) !== "" || connection === null) continue;
-      const same = this.#quoted.src === at && this.#quoted.id === read16(quote, 4);
+      const same = this.#quoted.src === at && this.#quoted.id === read16(quote, idAt!);
       if (same) connection.refusedByProxy = true;
     }
     return host;
   }
 
-  #receiver(frame: Uint8Array, srcMac: number, dstMac: number, src: number, dst: number): SimHost {
+  #receiver(
+    frame: Uint8Array,
+    isIpv6: boolean,
+    srcMac: number,
+    dstMac: number,
+    src: number,
+    dst: number,
+  ): SimHost {
     const host = this.#byMac.get(dstMac);
-    const proxy = host?.proxy;
-    if (frame.length !== 14 + read16(frame, 16)) this.#fail("sent padding");
+    const { stranger, proxies } = this.#options;
+    // A stranger's SYN tells its MAC address for what it opens, until the client's own answer
+    // comes, in whatever family.
+    const isStranger = host === stranger;
+    const proxy = isStranger ? proxies[0].find((one) => one.isIpv6 === isIpv6) : host?.proxy;
+    const lengthBytes = isIpv6 ? 40 + read16(frame, 18) : read16(frame, 16);
+    if (frame.length !== 14 + lengthBytes) this.#fail("sent padding");
     if (srcMac !== proxy?.mac || src !== proxy.address) this.#fail("sent under another's name");
-    // A stranger's SYN tells its MAC address for what it opens, until the client's ARP answer
-    // comes.
-    const isStranger = host === this.#options.stranger;
-    if (host === undefined || (host.at.address !== dst && !isStranger)) {
+    const isRight = host?.at.address === dst && host.at.isIpv6 === isIpv6;
+    if (host === undefined || (!isRight && !isStranger)) {
       this.#fail(`sent a packet for ${dst & 255} to MAC address ${dstMac}`);
     }
     return host;
@@ -414,13 +502,17 @@ function tupleOf(address: number, port: number, otherPort: number): number {
 /** True if both frames differ only in what a translator and a router change. */
 function isTranslation(from: Uint8Array, to: Uint8Array): boolean {
   const ip = 14;
-  const end = ip + read16(from, ip + 2);
-  if (to.length !== end || from[ip + 8]! - 1 !== to[ip + 8]) return false;
-  const tcp = ip + (from[ip]! & 15) * 4;
+  const isIpv6 = read16(from, 12) === 0x86dd;
+  if (isIpv6 !== (read16(to, 12) === 0x86dd)) return false;
+  const end = isIpv6 ? ip + 40 + read16(from, ip + 4) : ip + read16(from, ip + 2);
+  const [ttl, checksum, addresses] = isIpv6 ? [ip + 7, ip + 8, ip + 8] : [ip + 8, ip + 10, ip + 12];
+  const tcp = isIpv6 ? ip + 40 : ip + (from[ip]! & 15) * 4;
+  if (to.length !== end || from[ttl!]! - 1 !== to[ttl!]) return false;
+  const addressesEnd = isIpv6 ? tcp : addresses! + 8;
   for (let i = ip; i < end; i++) {
     if (from[i] === to[i]) continue;
-    const rewritten = i === ip + 8 || (i >= ip + 10 && i < ip + 20) || (i >= tcp && i < tcp + 4) ||
-      i === tcp + 16 || i === tcp + 17;
+    const rewritten = i === ttl || (i >= checksum! && i < addressesEnd) ||
+      (i >= tcp && i < tcp + 4) || i === tcp + 16 || i === tcp + 17;
     if (!rewritten) return false;
   }
   return true;
