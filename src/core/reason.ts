@@ -17,7 +17,7 @@ const TABLE = [
   ["multicast-mac", "sent to a multicast MAC address"],
   ["foreign-mac", "sent to another station's MAC address (flooded by a bridge)"],
   ["vlan-tagged", "has an IEEE 802.1Q tag that names a VLAN, or more than one tag"],
-  ["unknown-ethertype", "neither IPv4 nor ARP"],
+  ["unknown-ethertype", "neither IPv4 nor ARP, nor IPv6 where that is on"],
   ["source-mac", "an IP packet from a group MAC address, or from the proxy's own"],
   ["arp-malformed", "not an Ethernet/IPv4 ARP packet, or truncated"],
   ["ip-truncated", "shorter than an IPv4 header, or than its own total length"],
