@@ -123,9 +123,12 @@ export class Dispatch {
     const { a, b, connections } = this.#options;
     if (a === b || (reference & 1) !== SIDE_A) return b;
     const { table } = connections;
+    const { v6 } = a;
     const asked = table.dst(reference >>> 1, SIDE_A);
-    if (isIpv6(table.protocol(reference >>> 1))) return a.v6 !== null && a.v6.hasKey(asked) ? a : b;
-    return asked === a.own.address ? a : b;
+    const isOfA = v6 !== null && isIpv6(table.protocol(reference >>> 1))
+      ? v6.hasKey(asked)
+      : asked === a.own.address;
+    return isOfA ? a : b;
   }
 
   #forward(link: Link, pdu: Pdu, nowMs: number): number {

@@ -74,7 +74,9 @@ export class Link6 implements NextHops6, Groups {
 
   /** True if that is the digest of one of the proxy's addresses here. */
   hasKey(key: number): boolean {
-    return this.#keys.includes(key);
+    const keys = this.#keys;
+    for (let i = 0; i < keys.length; i++) if (keys[i] === key) return true;
+    return false;
   }
 
   /** 0 if the packet that came in here may enter the tree, else the reason to drop it. */
