@@ -80,6 +80,7 @@ import { digestFor, type Link6, ownAddresses6 } from "./link6.ts";
 import { LostConnections } from "./lost_connections.ts";
 import { Count, Metrics } from "./metrics.ts";
 import { PlainSegments } from "./header_prediction.ts";
+import { isIpv6Frame, PlainSegments6 } from "./header_prediction6.ts";
 import { Resends } from "./resends.ts";
 import { type FastPath, Promotions } from "./promotions.ts";
 import type { FrameWatcher, Observer, Outcome, SentFrame } from "./observer.ts";
@@ -190,6 +191,7 @@ export class Appliance {
   readonly #dispatch: Dispatch;
   readonly #undelivered: Undelivered | null;
   readonly #plain: PlainSegments;
+  readonly #plain6: PlainSegments6 | null;
   /** Null: the kernel carries no connections. */
   readonly #promotions: Promotions | null;
   readonly #pdu = new Pdu();
@@ -349,12 +351,15 @@ export class Appliance {
       limitedLog: this.#limitedLog,
     });
     for (let link = 0; link < this.links.length; link++) this.#promotions?.linkUp(link);
-    this.#plain = new PlainSegments({
+    const plainOptions = {
       connections: this.connections,
       metrics: this.metrics,
       dispatch: this.#dispatch,
       promotions: this.#promotions,
-    });
+    };
+    const { whole } = this.connections.table;
+    this.#plain = new PlainSegments(plainOptions);
+    this.#plain6 = whole === null ? null : new PlainSegments6(plainOptions, whole);
   }
 
   /** The time as `poll` has read it. */
@@ -589,11 +594,13 @@ export class Appliance {
 
   #burst(link: Link, count: number): void {
     const { candidates } = this.connections;
-    const { rx } = link.arena;
+    const { rx, view } = link.arena;
     const pdu = this.#pdu;
     this.connections.lookAhead(link.arena);
     const policy = this.#policy;
-    const { evaluate } = policy;
+    const { evaluate, evaluate6 } = policy;
+    const plain = this.#plain;
+    const plain6 = this.#plain6;
     const observer = this.#observer;
     policy.forget(); // for an evaluation that has thrown
     const wanted = observer === null ? "none" : observer.plain(this.#nowMs);
@@ -606,9 +613,11 @@ export class Appliance {
       const frameBytes = rx[2 * i + 1]!;
       const flow = candidates[i]!;
       if (seesDrops) this.#noteQueued();
-      const outcome = wanted !== "all"
-        ? this.#plain.take(link, frame, frameBytes, flow, pdu, evaluate, ask, this.#nowMs)
-        : NOT_MINE;
+      const outcome = wanted === "all"
+        ? NOT_MINE
+        : plain6 !== null && isIpv6Frame(view, frame)
+        ? plain6.take(link, frame, frameBytes, flow, pdu, evaluate6, ask, this.#nowMs)
+        : plain.take(link, frame, frameBytes, flow, pdu, evaluate, ask, this.#nowMs);
       if (outcome === NOT_MINE) {
         pdu.flow = flow;
         this.#frame(link, frame, frameBytes, i);

@@ -4,6 +4,7 @@
  * *candidates*: `Connections.classify` confirms each, or looks it up again.
  */
 import { type Arena, BURST_FRAMES } from "../core/arena.ts";
+import { ADDRESS6_WORDS } from "../wire/address6.ts";
 import type { AddressDigest } from "../wire/address_digest.ts";
 import { ETHERNET_BYTES, etherType, ETHERTYPE_IPV6 } from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
@@ -25,11 +26,15 @@ export class Lookahead {
   readonly digests: Int32Array<ArrayBuffer>;
   readonly #hashes = new Int32Array(new ArrayBuffer(4 * BURST_FRAMES));
   readonly #digest: AddressDigest | null;
+  /** The last destination and its digest: it is the same for nearly all packets, the proxy's. */
+  readonly #dst = new Int32Array(ADDRESS6_WORDS);
+  #dstDigest: number;
 
   /** `digest`: of IPv6 addresses; null: there are none. */
   constructor(digest: AddressDigest | null = null) {
     this.#digest = digest;
     this.digests = new Int32Array(digest === null ? 0 : 2 * BURST_FRAMES);
+    this.#dstDigest = digest?.ofWords(this.#dst, 0) ?? 0;
   }
 
   read({ view, rx, rxCount }: Arena, table: FlowTable): void {
@@ -57,10 +62,26 @@ export class Lookahead {
 
   #hash6(view: DataView, ip: number, i: number, table: FlowTable, digest: AddressDigest): number {
     const src = digest.ofPacket(view, ip + ipv6.SOURCE);
-    const dst = digest.ofPacket(view, ip + ipv6.DESTINATION);
+    const dst = this.#ofDestination(view, ip + ipv6.DESTINATION, digest);
     this.digests[2 * i] = src;
     this.digests[2 * i + 1] = dst;
     const protocol = ipv6.nextHeader(view, ip) | OVER_IPV6;
     return table.hashOf(protocol, src, dst, tcp.ports(view, ip + ipv6.IPV6_BYTES));
+  }
+
+  #ofDestination(view: DataView, at: number, digest: AddressDigest): number {
+    const word0 = view.getInt32(at);
+    const word1 = view.getInt32(at + 4);
+    const word2 = view.getInt32(at + 8);
+    const word3 = view.getInt32(at + 12);
+    const last = this.#dst;
+    if (word3 !== last[3] || word0 !== last[0] || word1 !== last[1] || word2 !== last[2]) {
+      last[0] = word0;
+      last[1] = word1;
+      last[2] = word2;
+      last[3] = word3;
+      this.#dstDigest = digest.of(word0, word1, word2, word3);
+    }
+    return this.#dstDigest;
   }
 }

@@ -36,6 +36,8 @@ export class OwnAddresses6 {
   readonly main: Address6;
   readonly linkLocal: Address6;
   readonly #areUsable: Uint8Array;
+  /** How many must not be used. */
+  #unusable = 0;
 
   /** All are used from the start. */
   constructor(mac: Mac, addresses: readonly Address6[], linkLocal: Address6) {
@@ -52,9 +54,15 @@ export class OwnAddresses6 {
     return this.#areUsable[index] !== 0;
   }
 
+  /** True while every one may be used. */
+  get areAllUsable(): boolean {
+    return this.#unusable === 0;
+  }
+
   /** Whether the address of that index may be used: no other host has it. */
   setUsable(index: number, isUsable: boolean): void {
     this.#areUsable[index] = isUsable ? 1 : 0;
+    this.#unusable = this.#areUsable.reduce((count, usable) => count + 1 - usable, 0);
   }
 
   /** Index of the address at `at`, used or not, or -1 if it is not the proxy's. */

@@ -14,13 +14,13 @@ export interface MemoryPart {
 }
 
 export const memoryParts: readonly MemoryPart[] = [
-  { name: "parts", runs: [""] },
-  { name: "table", runs: [""] },
+  { name: "parts", runs: ["", "IPv6"] },
+  { name: "table", runs: ["", "IPv6"] },
   { name: "rules", runs: [""] },
   { name: "reload", runs: [""] },
   { name: "backends", runs: [""] },
   { name: "state", runs: [""] },
-  { name: "path", runs: ["1000", "65536", "1000000"] },
+  { name: "path", runs: ["1000", "65536", "1000000", "1000 IPv6", "65536 IPv6"] },
 ];
 
 const timeoutMs = 600_000;

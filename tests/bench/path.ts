@@ -10,13 +10,14 @@
  *     deno task bench path
  *
  * With the number of connections as its argument: an appliance is alone in its process, here too.
+ * With "IPv6" after it, the appliance has IPv6 on, and as many connections in each family.
  * New connections are shown but not judged: there are few of them, and they may cost something.
  */
 import { Arena, BURST_FRAMES } from "../../src/core/arena.ts";
 import { Count } from "../../src/datapath/metrics.ts";
 import { ManualClock } from "../../src/core/clock.ts";
 import { REASON_NAMES } from "../../src/core/reason.ts";
-import { newConnections, type Subject, subject } from "./mix.ts";
+import { newConnections, type Subject, subject, subject6 } from "./mix.ts";
 import { type Burst, burstsOf, type ReplayDevice } from "./replay_device.ts";
 
 const ROUNDS = 9;
@@ -113,6 +114,17 @@ function traffics(connections: number): Traffic[] {
   ];
 }
 
+/** Of either family, and of both by turns. */
+function traffics6(connections: number): Traffic[] {
+  const one = subject6(connections, clock);
+  const mixed = one.tcp.flatMap((frame, i) => [frame, one.tcp6[i]!]);
+  return [
+    new Traffic("TCP", one, one.tcp),
+    new Traffic("TCP over IPv6", one, one.tcp6),
+    new Traffic("half of each", one, mixed),
+  ];
+}
+
 /** What it costs to open connections, in an appliance that nobody has used. */
 function opening(): Traffic {
   const fresh = subject(1, clock);
@@ -133,8 +145,9 @@ function line({ name, ns, deviceNs, bytes }: Traffic): string {
     median(deviceNs).toFixed(0).padStart(8) + most.padStart(15);
 }
 
-const connections = Number(Deno.args[0]);
-const judged = traffics(connections);
+const [count, family] = Deno.args[0]!.split(" ");
+const connections = Number(count);
+const judged = family === "IPv6" ? traffics6(connections) : traffics(connections);
 for (let round = 0; round <= ROUNDS; round++) {
   for (const traffic of judged) {
     traffic.run(round === 0 ? WARM_UP_PACKETS : PACKETS);
@@ -145,6 +158,7 @@ judged.forEach((traffic) => traffic.refuseStrays());
 opening(); // warms the next one up
 const text = [
   `the whole way of packets of 64 bytes over ${connections} connections in random order, ` +
+  (family === "IPv6" ? "and of 84 over as many of IPv6, " : "") +
   `median of ${ROUNDS} rounds`,
   "                    ns/packet      spread  device   bytes/packet",
   ...[...judged, opening()].map(line),

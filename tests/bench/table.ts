@@ -6,6 +6,8 @@
  * alone, without the burst, they are worse still. Subjects alternate; medians of ROUNDS.
  *
  *     deno task bench table
+ *
+ * With "IPv6" as its argument: the same over IPv6, where a look-up begins with two digests.
  */
 import { BURST_FRAMES } from "../../src/core/arena.ts";
 import { SeededRandom } from "../../src/core/random.ts";
@@ -15,7 +17,10 @@ import { Connections } from "../../src/flow/connections.ts";
 import { DEFAULT_TIMEOUTS } from "../../src/flow/lifetimes.ts";
 import { Translation } from "../../src/flow/translate.ts";
 import { parseAddress } from "../../src/wire/address.ts";
-import { Pdu } from "../../src/wire/pdu.ts";
+import { ADDRESS6_WORDS } from "../../src/wire/address6.ts";
+import { AddressDigest } from "../../src/wire/address_digest.ts";
+import { addressOfWords } from "../../src/wire/host_address.ts";
+import { OVER_IPV6, Pdu } from "../../src/wire/pdu.ts";
 import { ACK, SYN } from "../../src/wire/tcp.ts";
 
 const { gc } = globalThis as unknown as { readonly gc: () => void };
@@ -30,6 +35,13 @@ const TCP = 6;
 const PROXY = parseAddress("192.168.0.100");
 const FIRST_CLIENT = parseAddress("10.0.0.0");
 const FIRST_BACKEND = parseAddress("192.168.1.0");
+
+const isIpv6 = Deno.args[0] === "IPv6";
+const PROTOCOL = isIpv6 ? TCP | OVER_IPV6 : TCP;
+/** Second words of addresses over IPv6: each client has a network of its own, as a source has. */
+const [CLIENTS6, BACKENDS6, PROXIES6] = [0x100_0000, 1, 2];
+/** Words of a packet's source and destination over IPv6. */
+const PAIR_WORDS = 2 * ADDRESS6_WORDS;
 /** Words of a tuple: protocol, source, destination, ports. */
 const KEY_WORDS = 4;
 
@@ -55,6 +67,9 @@ class Subject {
   readonly #connections: Connections;
   readonly #random: SeededRandom;
   readonly #pdu = new Pdu();
+  readonly #digest: AddressDigest | null;
+  /** Whole addresses of a burst's keys over IPv6. */
+  readonly #pairs = new Int32Array(BURST_FRAMES * PAIR_WORDS);
   readonly #to = new Translation();
   readonly #keys = new Int32Array(BURST_FRAMES * KEY_WORDS);
   readonly #hashes = new Int32Array(BURST_FRAMES);
@@ -67,14 +82,27 @@ class Subject {
     this.size = size;
     this.#random = new SeededRandom(size);
     const before = heldBytes();
-    const backends = Array.from({ length: BACKEND_MASK + 1 }, (_, i) => FIRST_BACKEND + i);
-    this.#backends = new Backends(backends);
+    this.#digest = isIpv6 ? new AddressDigest(this.#random) : null;
+    const backends = Array.from(
+      { length: BACKEND_MASK + 1 },
+      (_, i) => isIpv6 ? addressOfWords(address6(BACKENDS6, i), 0) : FIRST_BACKEND + i,
+    );
+    this.#backends = new Backends(
+      backends,
+      undefined,
+      undefined,
+      undefined,
+      undefined,
+      undefined,
+      this.#digest,
+    );
     this.#backends.target(DST_ADDRS, 0, "in turn");
     this.#connections = new Connections({
       maxConnections: size,
       ports: { first: FIRST_PORT, last: 65_535 },
       timeouts: DEFAULT_TIMEOUTS,
       ownAddress: PROXY,
+      ipv6: this.#digest === null ? null : { digest: this.#digest, own: address6(PROXIES6, 0) },
       backends: this.#backends,
       retries: { retries: 3, connectTimeoutMs: 3000 },
       random: this.#random,
@@ -115,9 +143,13 @@ class Subject {
         const port = FIRST_PORT + (i >> BACKEND_BITS);
         for (let packet = 0; packet < train; packet++) {
           const isA = ((i + packet) & 1) === 0;
-          keys[at] = TCP;
-          keys[at + 1] = isA ? FIRST_CLIENT + i : this.#backendOf(i);
-          keys[at + 2] = PROXY;
+          keys[at] = PROTOCOL;
+          if (isIpv6) {
+            this.#writePair(this.#pairs, at / KEY_WORDS * PAIR_WORDS, i, isA);
+          } else {
+            keys[at + 1] = isA ? FIRST_CLIENT + i : FIRST_BACKEND + this.#backendOf(i);
+            keys[at + 2] = PROXY;
+          }
           keys[at + 3] = isA ? (port << 16) | SERVICE : (SERVICE << 16) | port;
           at += KEY_WORDS;
         }
@@ -138,6 +170,7 @@ class Subject {
     const hashes = this.#hashes;
     for (let i = 0; i < BURST_FRAMES; i++) {
       const at = i * KEY_WORDS;
+      if (isIpv6) this.#digestPair(i);
       hashes[i] = table.hashOf(keys[at]!, keys[at + 1]!, keys[at + 2]!, keys[at + 3]!);
     }
     table.findAll(hashes, BURST_FRAMES, candidates);
@@ -148,6 +181,15 @@ class Subject {
       const dst = keys[at + 2]!;
       const ports = keys[at + 3]!;
       const candidate = candidates[i]!;
+      if (isIpv6) {
+        const { addresses } = this.#pdu;
+        this.#readPair(i);
+        if (
+          (candidate >= 0 && table.has6(candidate, PROTOCOL, src, dst, ports, addresses)) ||
+          table.find6(PROTOCOL, src, dst, ports, addresses) >= 0
+        ) found++;
+        continue;
+      }
       if (
         (candidate >= 0 && table.has(candidate, keys[at]!, src, dst, ports)) ||
         table.find(keys[at]!, src, dst, ports) >= 0
@@ -161,6 +203,16 @@ class Subject {
     const keys = this.#keys;
     let found = 0;
     for (let at = 0; at < keys.length; at += KEY_WORDS) {
+      if (isIpv6) {
+        const i = at / KEY_WORDS;
+        this.#digestPair(i);
+        this.#readPair(i);
+        const { addresses } = this.#pdu;
+        if (table.find6(PROTOCOL, keys[at + 1]!, keys[at + 2]!, keys[at + 3]!, addresses) >= 0) {
+          found++;
+        }
+        continue;
+      }
       if (table.find(keys[at]!, keys[at + 1]!, keys[at + 2]!, keys[at + 3]!) >= 0) found++;
     }
     return found;
@@ -196,8 +248,32 @@ class Subject {
     for (const figures of all) figures.length = 0;
   }
 
+  /** Number of the backend that connection i went to. */
   #backendOf(i: number): number {
-    return FIRST_BACKEND + ((i + this.#opened) & BACKEND_MASK);
+    return (i + this.#opened) & BACKEND_MASK;
+  }
+
+  /** Source and destination of a packet of connection i over IPv6. */
+  #writePair(to: Int32Array, at: number, i: number, isA: boolean): void {
+    to[at] = to[at + 4] = 0x2001_0db8;
+    to[at + 1] = isA ? CLIENTS6 + i : BACKENDS6;
+    to[at + 3] = isA ? 1 : this.#backendOf(i);
+    to[at + 5] = PROXIES6;
+  }
+
+  /** Computes the keys of packet i of the burst, as the look-ahead does. */
+  #digestPair(i: number): void {
+    const digest = this.#digest!;
+    this.#keys[i * KEY_WORDS + 1] = digest.ofWords(this.#pairs, i * PAIR_WORDS);
+    this.#keys[i * KEY_WORDS + 2] = digest.ofWords(this.#pairs, i * PAIR_WORDS + ADDRESS6_WORDS);
+  }
+
+  /** Copies its addresses to the PDU, as decoding does. */
+  #readPair(i: number): void {
+    const { addresses } = this.#pdu;
+    for (let word = 0; word < PAIR_WORDS; word++) {
+      addresses[word] = this.#pairs[i * PAIR_WORDS + word]!;
+    }
   }
 
   /** A segment of connection i. */
@@ -205,9 +281,15 @@ class Subject {
     const pdu = this.#pdu;
     const { steps } = this.#connections;
     const port = FIRST_PORT + (i >> BACKEND_BITS);
-    pdu.protocol = TCP;
-    pdu.dst = PROXY;
-    pdu.src = side === 0 ? FIRST_CLIENT + i : this.#backendOf(i);
+    pdu.protocol = PROTOCOL;
+    if (isIpv6) {
+      this.#writePair(pdu.addresses, 0, i, side === 0);
+      pdu.src = this.#digest!.ofWords(pdu.addresses, 0);
+      pdu.dst = this.#digest!.ofWords(pdu.addresses, ADDRESS6_WORDS);
+    } else {
+      pdu.dst = PROXY;
+      pdu.src = side === 0 ? FIRST_CLIENT + i : FIRST_BACKEND + this.#backendOf(i);
+    }
     pdu.srcPort = side === 0 ? port : SERVICE;
     pdu.dstPort = side === 0 ? SERVICE : port;
     pdu.tcpFlags = flags;
@@ -219,6 +301,11 @@ class Subject {
     const failed = reason || this.#connections.commit(NO_BYTES, pdu, this.#nowMs, this.#to);
     if (failed !== 0) throw new Error(`Cannot measure: connection ${i} fails, reason ${failed}`);
   }
+}
+
+/** The host of that number in a network. */
+function address6(network: number, host: number): Int32Array {
+  return Int32Array.of(0x2001_0db8, network, 0, host);
 }
 
 /** What this process holds; how much more is resident, V8's compilers decide. */
@@ -256,7 +343,9 @@ for (let round = 0; round <= ROUNDS; round++) {
 }
 
 const text = [
-  `flow table, ns each, median of ${ROUNDS} rounds; bytes of memory held`,
+  `flow table${
+    isIpv6 ? " over IPv6" : ""
+  }, ns each, median of ${ROUNDS} rounds; bytes of memory held`,
   `                    look-up, random:`,
   `connections  bytes         in bursts    in trains of ${TRAIN}          one by one   open  visit  expire`,
   ...subjects.map((subject) => {

@@ -1,10 +1,11 @@
 /**
- * The short way of plain segments (`src/datapath/header_prediction.ts`) against the long one of
- * everything: two worlds of one seed get the same segments, and differ in nothing but that one of
- * them takes no short ways. What the tree sees, what is sent, what is counted and every word of the
- * flow table must be the same.
+ * The short way of plain segments (`src/datapath/header_prediction.ts`, of IPv6
+ * `header_prediction6.ts`) against the long one of everything: two worlds of one seed get the same
+ * segments, and differ in nothing but that one of them takes no short ways. What the tree sees,
+ * what is sent, what is counted and every word of the flow table must be the same.
  */
 import assert from "node:assert/strict";
+import type { Appliance } from "../../src/datapath/appliance.ts";
 import { below, SeededRandom } from "../../src/core/random.ts";
 import { Reason } from "../../src/core/reason.ts";
 import * as build from "../../src/policy/language/build.ts";
@@ -61,6 +62,9 @@ const NETWORKS: Readonly<Record<string, WorldOptions>> = {
   "on one interface": {},
   "on two": { twoSided: true, mtus: [1500, 1000] },
   "on two, the source preserved": { twoSided: true, preserveSource: true },
+  "on one interface, over IPv6": { ipv6: true },
+  "on two, over IPv6": { ipv6: true, twoSided: true, mtus: [1500, 1300] },
+  "on two, the source preserved, over IPv6": { ipv6: true, twoSided: true, preserveSource: true },
 };
 
 function policyOf(side: Tree): Policy {
@@ -86,9 +90,9 @@ class Subject {
       maxConn: MAX_CONNECTIONS,
       policy: policyOf(tree),
       evaluator: (plan) => {
-        const evaluate = compile(plan);
+        const evaluate = compile(plan, options.ipv6 ? 6 : 4);
         return (pdu) => {
-          this.seen.push({ ...pdu });
+          this.seen.push({ ...pdu, addresses: pdu.addresses.slice() });
           return evaluate(pdu);
         };
       },
@@ -126,15 +130,17 @@ class Comparison {
   readonly long: Subject;
   readonly #traffic: PlainTraffic;
   readonly #isB: boolean;
+  readonly #isIpv6: boolean;
   #rounds = 0;
 
   constructor(options: WorldOptions, tree: Tree) {
     this.short = new Subject(options, tree, false);
     this.long = new Subject(options, tree, true);
     this.#isB = options.twoSided ?? false;
+    this.#isIpv6 = options.ipv6 ?? false;
     this.#traffic = new PlainTraffic(new SeededRandom(11), this.#isB, (frame, vnet, device) => {
       return this.#deliver(frame, vnet, device);
-    });
+    }, options.ipv6);
   }
 
   run(): void {
@@ -142,9 +148,17 @@ class Comparison {
     for (let i = 0; i < SEGMENTS; i++) {
       if (i % OPEN_EVERY === 0 || traffic.connections < LEAST_CONNECTIONS) traffic.open();
       if (traffic.connections > 0) traffic.exchange();
-      if (this.#isB && traffic.chance(500)) this.#both(({ appliance }) => appliance.linkDown(1));
-      if (this.#isB && traffic.chance(100)) this.#both(({ appliance }) => appliance.linkUp(1));
+      const isLost = this.#isB && traffic.chance(this.#isIpv6 ? 2000 : 500);
+      if (isLost) this.#both(({ appliance }) => appliance.linkDown(1));
+      if (this.#isB && traffic.chance(100)) this.#both(({ appliance }) => this.#linkUp(appliance));
     }
+  }
+
+  /**
+   * With IPv6, only if it is down: the proxy then first makes sure that its addresses are free.
+   */
+  #linkUp(appliance: Appliance): void {
+    if (!this.#isIpv6 || !appliance.links[1]!.isUp) appliance.linkUp(1);
   }
 
   #both(act: (world: World) => void): void {
@@ -187,7 +201,7 @@ for (const [network, options] of Object.entries(NETWORKS)) {
       for (
         const reason of [
           "source-mac",
-          "ip-checksum",
+          options.ipv6 ? "ip-truncated" : "ip-checksum",
           "tcp-checksum",
           "out-of-window",
           "ttl-expired",

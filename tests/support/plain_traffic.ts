@@ -6,19 +6,82 @@
 import { below, type Random } from "../../src/core/random.ts";
 import { repairHeader, repairTransport } from "../fuzz/fuzzer.ts";
 import { cut } from "./fragments.ts";
-import { buildTcp, readTcp, type Tcp } from "./frames.ts";
+import { buildTcp, naiveChecksum, readTcp, type Tcp } from "./frames.ts";
+import { buildTcp6, readTcp6 } from "./frames6.ts";
 import { leaveToNic, vnetBytes } from "./nic.ts";
-import { CLIENT, from, isArp, PROXY_B_MAC } from "./world.ts";
+import { CLIENT, from, packetsOf, PROXY_B_MAC } from "./world.ts";
 
 const ISN = 1_000_000;
 const ISN_B = -500_000;
 const SERVICE = 2000;
+const CLIENT6 = "2001:db8::fe";
 
-/** Offset of the segment in a frame whose IP header has no options. */
-const L4 = 34;
+/** What differs between the families. */
+interface Family {
+  /** One whose MAC address the proxy never learns, and one to whom no route leads. */
+  readonly clients: readonly string[];
+  /** Offset of the segment in a frame whose IP header has no options. */
+  readonly l4: number;
+  /** Of fields as those of IPv4. */
+  build(fields: Partial<Tcp>): Uint8Array<ArrayBuffer>;
+  /** The frame's segment, if it has one. */
+  read(frame: Uint8Array): Pick<Tcp, "src" | "srcPort" | "dst" | "flags"> | null;
+  cut(frame: Uint8Array): readonly Uint8Array[];
+  repairHeader(frame: Uint8Array): void;
+  /** Of a segment that ends at `end`. */
+  repairTransport(frame: Uint8Array, end: number): void;
+}
 
-/** One whose MAC address the proxy never learns, and one to whom no route leads. */
-const CLIENTS = [CLIENT, CLIENT, CLIENT, "192.168.0.201", "172.16.0.9"];
+const IPV4: Family = {
+  clients: [CLIENT, CLIENT, CLIENT, "192.168.0.201", "172.16.0.9"],
+  l4: 34,
+  build: buildTcp,
+  read: (frame) => frame[12] === 0x08 && frame[23] === 6 ? readTcp(frame) : null,
+  cut: (frame) => cut(frame, 400),
+  repairHeader: (frame) => repairHeader(frame, viewOf(frame), 34),
+  repairTransport: (frame, end) => repairTransport(frame, viewOf(frame), 34, end),
+};
+
+const IPV6: Family = {
+  clients: [CLIENT6, CLIENT6, CLIENT6, "2001:db8::c9", "2001:db8:f::9"],
+  l4: 54,
+  build: buildAsIpv6,
+  read: (frame) => frame[12] === 0x86 && frame[20] === 6 ? readTcp6(frame) : null,
+  cut: (frame) => [frame],
+  repairHeader: () => {},
+  repairTransport: repairTransport6,
+};
+
+/**
+ * A later fragment has a fragment header; where there are options, a header of destination options.
+ */
+function buildAsIpv6(fields: Partial<Tcp>): Uint8Array<ArrayBuffer> {
+  const { fragment = 0, options = [], ttl = 64 } = fields;
+  const offset = (fragment & 0x1fff) << 3;
+  return buildTcp6({
+    ...fields,
+    etherType: 0x86dd,
+    hopLimit: ttl,
+    headers: offset !== 0
+      ? [[44, [0, 0, offset >> 8, offset & 255, 0, 0, 0, 7]]]
+      : options.length > 0
+      ? [[60, [0, 0, 1, 4, 0, 0, 0, 0]]]
+      : [],
+  });
+}
+
+function repairTransport6(frame: Uint8Array, end: number): void {
+  if (end < 54 + 18) return;
+  frame.fill(0, 54 + 16, 54 + 18);
+  const lengthBytes = end - 54;
+  const pseudo = [...frame.subarray(22, 54), 0, 6, lengthBytes >> 8, lengthBytes & 255];
+  const checksum = naiveChecksum([...pseudo, ...frame.subarray(54, end)]);
+  viewOf(frame).setUint16(54 + 16, checksum);
+}
+
+function viewOf(frame: Uint8Array): DataView {
+  return new DataView(frame.buffer, frame.byteOffset, frame.length);
+}
 
 const FLAGS = ["A", "A", "A", "A", "A", "PA", "PA", "PA", "UA", "EA", "CA", "PAEC"];
 const RARE_FLAGS = ["FA", "RA", "R", "S", "SA", "", "P", "SFA", "FPU"];
@@ -63,9 +126,11 @@ export class PlainTraffic {
   /** There is an interface on each side. */
   readonly #isB: boolean;
   readonly #deliver: Deliver;
+  readonly #family: Family;
 
-  constructor(random: Random, isTwoSided: boolean, deliver: Deliver) {
+  constructor(random: Random, isTwoSided: boolean, deliver: Deliver, isIpv6 = false) {
     this.#random = random;
+    this.#family = isIpv6 ? IPV6 : IPV4;
     this.#isB = isTwoSided;
     this.#deliver = deliver;
   }
@@ -77,7 +142,8 @@ export class PlainTraffic {
 
   /** A handshake, as far as the policy lets it pass. */
   open(): void {
-    const host = this.pick(CLIENTS);
+    const { build, clients, read } = this.#family;
+    const host = this.pick(clients);
     const client: Partial<Tcp> = {
       ...from(host),
       srcPort: 30_000 + this.below(6),
@@ -85,11 +151,9 @@ export class PlainTraffic {
     };
     const tcpOptions = this.chance(2) ? [3, 3, 7, 1] : [];
     const window = this.pick([64_240, 64_240, 0]);
-    const syn = this.#deliver(buildTcp({ ...client, seq: ISN, tcpOptions, window }), null, 0)
-      .filter((frame) => !isArp(frame) && frame[23] === 6).map(readTcp).find(({ flags }) =>
-        flags === "S"
-      );
-    if (syn === undefined) return;
+    const first = build({ ...client, flags: "S", seq: ISN, tcpOptions, window });
+    const syn = this.#deliver(first, null, 0).map(read).find((segment) => segment?.flags === "S");
+    if (!syn) return;
     const backend: Partial<Tcp> = {
       ...from(syn.dst),
       dst: syn.src,
@@ -99,9 +163,9 @@ export class PlainTraffic {
     };
     if (this.#ends.length > 0) this.exchange();
     const answer = { ...backend, seq: ISN_B, ack: ISN + 1, tcpOptions, window };
-    this.#deliver(buildTcp({ ...answer, flags: "SA" }), null, 1);
+    this.#deliver(build({ ...answer, flags: "SA" }), null, 1);
     const last = { ...client, seq: ISN + 1, ack: ISN_B + 1, window };
-    this.#deliver(buildTcp({ ...last, flags: "A" }), null, 0);
+    this.#deliver(build({ ...last, flags: "A" }), null, 0);
     this.#ends.push([
       { fields: client, device: 0, seq: ISN + 1, ack: ISN_B + 1 },
       { fields: backend, device: 1, seq: ISN_B + 1, ack: ISN + 1 },
@@ -130,7 +194,7 @@ export class PlainTraffic {
       tcpOptions: this.chance(2) ? [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2] : [],
       payload,
     };
-    const whole = buildTcp(fields);
+    const whole = this.#family.build(fields);
     const { frame, vnet } = isLong
       ? leaveToNic(whole, this.pick([536, 900, 1448]), this.chance(2))
       : this.#left(whole);
@@ -139,9 +203,9 @@ export class PlainTraffic {
     const device = isAstray ? 1 - end.device : end.device;
     if (isAstray && changed.length > 5) changed[4] = device + 1; // to the MAC address there
     const isCut = vnet === null && changed === frame && this.chance(20);
-    const sent = (isCut ? cut(changed, 400) : [changed])
-      .flatMap((one) => this.#deliver(one, vnet, device)).filter((one) => !isArp(one));
-    if (sent.length === 0 || !isNext) return;
+    const sent = (isCut ? this.#family.cut(changed) : [changed])
+      .flatMap((one) => this.#deliver(one, vnet, device));
+    if (packetsOf(sent).length === 0 || !isNext) return;
     end.seq = (end.seq + payload.length) | 0;
     pair[1 - side]!.ack = end.seq;
   }
@@ -152,6 +216,7 @@ export class PlainTraffic {
 
   /** What the sender leaves to its interface, if anything. */
   #left(frame: Uint8Array): { frame: Uint8Array; vnet: Uint8Array | null } {
+    const { l4 } = this.#family;
     switch (this.below(10)) {
       case 0:
       case 1:
@@ -160,7 +225,7 @@ export class PlainTraffic {
       case 3:
         return leaveToNic(frame, this.pick([8, 500, 1000, 1460]), this.chance(2));
       case 4: {
-        const csumStart = this.pick([0, 14, 33, 34, 34, 36]);
+        const csumStart = this.pick([0, 14, l4 - 1, l4, l4, l4 + 2]);
         const csumOffset = this.pick([0, 2, 16, 16, 18]);
         const gsoType = this.chance(10) ? this.pick([1, 3, 4]) : 0;
         const flags = this.pick([0, 1, 1, 2]);
@@ -178,10 +243,10 @@ export class PlainTraffic {
     if (this.chance(3)) return changed;
     if (this.chance(8)) changed.set(this.chance(2) ? [1] : changed.subarray(0, 6), 6); // the source
     changed[this.below(80) % changed.length]! ^= 1 << this.below(8);
-    if (this.chance(4)) changed[L4 + 12] = this.pick([0x40, 0x50, 0x60, 0xf0]);
-    const view = new DataView(changed.buffer);
-    if (this.chance(2)) repairHeader(changed, view, L4);
-    if (this.chance(2)) repairTransport(changed, view, L4, frame.length);
+    const { l4, repairHeader, repairTransport } = this.#family;
+    if (this.chance(4)) changed[l4 + 12] = this.pick([0x40, 0x50, 0x60, 0xf0]);
+    if (this.chance(2)) repairHeader(changed);
+    if (this.chance(2)) repairTransport(changed, frame.length);
     return changed;
   }
 

@@ -1,0 +1,270 @@
+/**
+ * Header prediction for plain segments of IPv6: the same way in one function as in
+ * `header_prediction.ts`, which says what a plain segment is, of a packet without extension
+ * headers.
+ *
+ * There is no header checksum, and an address has four words, of which the flow table's tuples have
+ * digests only: the look-ahead has computed them to find the entry. Here the packet's whole
+ * addresses are compared with the connection's, and nothing is computed of them again.
+ */
+import { NOT_MINE } from "../core/reason.ts";
+import {
+  baseOf,
+  DATA,
+  DST,
+  LAST_SEEN,
+  META,
+  OFFERS_SHIFT,
+  PORTS,
+  SRC,
+  STATE_SHIFT,
+  TUPLE_WORDS,
+  TYPE_MASK,
+} from "../flow/entry.ts";
+import { ESTABLISHED } from "../flow/tcp_state.ts";
+import { scaleOf } from "../flow/tcp_offers.ts";
+import { WORDS_PER_SIDE } from "../flow/tcp_window.ts";
+import { NEW_DESTINATION, NEW_SOURCE, Translation, ttlToSend } from "../flow/translate.ts";
+import type { WholeAddresses } from "../flow/whole_addresses.ts";
+import { FORWARD } from "../policy/language/ast.ts";
+import type { Evaluate } from "../policy/engine/environment.ts";
+import { leavesWhole } from "../stack/fragmentation.ts";
+import { CORRECT, delta32, fold, halves, sumBytes, updated } from "../wire/checksum.ts";
+import * as ethernet from "../wire/ethernet.ts";
+import { PROTOCOL_TCP } from "../wire/ipv4.ts";
+import * as ipv6 from "../wire/ipv6.ts";
+import { OVER_IPV6, type Pdu, STATE_ESTABLISHED, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
+import * as tcp from "../wire/tcp.ts";
+import { decodeVnet6, leavesOnlyTcp } from "../wire/vnet.ts";
+import { advance, isInWindow, type PlainOptions, raiseAll } from "./header_prediction.ts";
+import type { Ask } from "./interest.ts";
+import type { Link } from "./link.ts";
+import { Count } from "./metrics.ts";
+
+/** EtherType and version. */
+const IPV6 = (ethernet.ETHERTYPE_IPV6 << 4) | 6;
+
+const TCP6 = PROTOCOL_TCP | OVER_IPV6;
+const ESTABLISHED_TCP6 = (ESTABLISHED << STATE_SHIFT) | TCP6;
+
+/** The sum of the complements of two addresses, to which the sum of their words was added. */
+const NO_ADDRESSES = 16 * 0xffff;
+
+/** True if the frame, of at least 16 bytes, has an IPv6 packet. */
+export function isIpv6Frame(view: DataView, frame: number): boolean {
+  return (view.getInt32(frame + 12) >>> 12) === IPV6;
+}
+
+export class PlainSegments6 {
+  readonly #options: PlainOptions;
+  readonly #words: Int32Array<ArrayBuffer>;
+  readonly #whole: WholeAddresses;
+  readonly #to = new Translation();
+
+  /** `whole` is the table's. */
+  constructor(options: PlainOptions, whole: WholeAddresses) {
+    this.#options = options;
+    this.#words = options.connections.table.words;
+    this.#whole = whole;
+  }
+
+  /** As `PlainSegments.take`. */
+  take(
+    link: Link,
+    frame: number,
+    frameBytes: number,
+    flow: number,
+    pdu: Pdu,
+    evaluate: Evaluate,
+    wanted: Ask | null,
+    nowMs: number,
+  ): number {
+    // Decode
+    if (flow < 0) return NOT_MINE;
+    const { view } = link.arena;
+    const ip = frame + ethernet.ETHERNET_BYTES;
+    const l4 = ip + ipv6.IPV6_BYTES;
+    if (
+      ethernet.destinationHi(view, frame) !== link.mac.hi ||
+      ethernet.destinationLo(view, frame) !== link.mac.lo ||
+      !ethernet.isFromStation(view, frame, link.mac) || !isIpv6Frame(view, frame)
+    ) return NOT_MINE;
+    const lengthWord = view.getInt32(ip + ipv6.PAYLOAD_LENGTH); // with next header and hop limit
+    const ports = tcp.ports(view, l4);
+    const seq = tcp.sequence(view, l4);
+    const ack = tcp.acknowledgment(view, l4);
+    const flags = view.getInt32(l4 + 12);
+    const checksumWord = view.getInt32(l4 + tcp.CHECKSUM);
+    const lengthBytes = lengthWord >>> 16;
+    const totalLength = ipv6.IPV6_BYTES + lengthBytes;
+    const headerBytes = (flags >>> 28) << 2;
+    const tcpFlags = (flags >>> 16) & 0xff;
+    // These lengths are the frame's: what it is too short for was the arena's, and changes nothing.
+    if (
+      totalLength > frameBytes - ethernet.ETHERNET_BYTES ||
+      ((lengthWord >>> 8) & 0xff) !== PROTOCOL_TCP ||
+      headerBytes < tcp.TCP_MIN_BYTES || headerBytes > lengthBytes ||
+      (tcpFlags & (tcp.SYN | tcp.FIN | tcp.RST | tcp.ACK)) !== tcp.ACK ||
+      !leavesOnlyTcp(view, frame, l4)
+    ) return NOT_MINE;
+
+    // Classify
+    const { dispatch, metrics } = this.#options;
+    const whole = this.#whole;
+    const words = this.#words;
+    const side = flow & 1;
+    const base = baseOf(flow >>> 1);
+    const tuple = base + side * TUPLE_WORDS;
+    const meta = words[base + META]!;
+    if (words[tuple + PORTS] !== ports || (meta & TYPE_MASK) !== ESTABLISHED_TCP6) return NOT_MINE;
+    const { addresses } = pdu;
+    const addressSum = readAddresses(view, ip + ipv6.SOURCE, addresses);
+    if (!whole.has(flow, addresses)) return NOT_MINE;
+    const own = base + DATA + side * WORDS_PER_SIDE;
+    const peer = base + DATA + WORDS_PER_SIDE - side * WORDS_PER_SIDE;
+    const end = (seq + (lengthBytes - headerBytes)) | 0;
+    if (!isInWindow(words, own, peer, seq, end, ack)) return NOT_MINE;
+
+    // Admit: an established connection has had both its tuples admitted, each on its link; but
+    // another host may have been found to have one of our addresses since.
+    if (link !== dispatch.linkTowards(flow) || !link.v6!.own.areAllUsable) return NOT_MINE;
+
+    pdu.frame = frame;
+    pdu.frameBytes = frameBytes;
+    pdu.ip = ip;
+    pdu.l4 = l4;
+    pdu.end = ip + totalLength;
+    pdu.etherType = ethernet.ETHERTYPE_IPV6;
+    pdu.broadcastFrame = 0;
+    pdu.src = words[tuple + SRC]!;
+    pdu.dst = words[tuple + DST]!;
+    pdu.protocol = TCP6;
+    pdu.ttl = lengthWord & 0xff;
+    pdu.totalLength = totalLength;
+    pdu.fragment = 0;
+    pdu.fragmentBytes = 0;
+    pdu.srcPort = ports >>> 16;
+    pdu.dstPort = ports & 0xffff;
+    pdu.tcpFlags = tcpFlags;
+    pdu.seq = seq;
+    pdu.ack = ack;
+    pdu.window = flags & 0xffff;
+    pdu.payload = l4 + headerBytes;
+    pdu.flow = flow;
+    pdu.side = dispatch.sideOf(link, flow);
+    pdu.state = STATE_ESTABLISHED;
+    pdu.invalid = 0;
+    pdu.steps = 0;
+    pdu.newTtl = 0;
+    pdu.opened = 0;
+    if (decodeVnet6(view, pdu) !== 0) return NOT_MINE;
+    if (pdu.partialChecksum === 0) {
+      const sum = addressSum + PROTOCOL_TCP + lengthBytes + halves(ports) + halves(seq) +
+        halves(ack) + halves(flags) + halves(checksumWord);
+      const rest = lengthBytes - tcp.TCP_MIN_BYTES;
+      if (sumBytes(view, l4 + tcp.TCP_MIN_BYTES, rest, sum) !== CORRECT) return NOT_MINE;
+    }
+
+    if (wanted !== null && wanted(pdu)) return NOT_MINE;
+
+    const { counts } = metrics;
+    counts[Count.pdusIn + link.number]!++;
+    counts[Count.pduBytesIn + link.number]! += totalLength;
+    const outcome = evaluate(pdu);
+    const out = dispatch.linkTowards(flow ^ 1);
+    const { v6 } = out;
+    const to = this.#to;
+    const other = base + TUPLE_WORDS - side * TUPLE_WORDS;
+    to.dst = words[other + SRC]!;
+    whole.copyDestination(flow ^ 1, to.addresses, NEW_SOURCE);
+    whole.copySource(flow ^ 1, to.addresses, NEW_DESTINATION);
+    if (
+      outcome !== FORWARD || (pdu.steps & (STEP_A_TO_B | STEP_B_TO_A)) === 0 || pdu.ttl <= 1 ||
+      !out.isUp || v6 === null || !leavesWhole(out.arena, pdu, v6.mtuOf(out.device.mtu)) ||
+      !v6.route(to)
+    ) return dispatch.carryOut(link, pdu, outcome, nowMs);
+
+    // Commit
+    const window = Math.max(1, pdu.window << scaleOf(meta >>> OFFERS_SHIFT, side));
+    const { promotions } = this.#options;
+    if (promotions !== null && promotions.has(flow >>> 1)) {
+      raiseAll(words, own, peer, end, ack, window);
+    } else {
+      advance(words, own, peer, end, ack, window);
+    }
+    words[base + LAST_SEEN] = nowMs | 0;
+
+    // Translate
+    const answerPorts = words[other + PORTS]!;
+    const newPorts = (answerPorts << 16) | (answerPorts >>> 16);
+    const changed = NO_ADDRESSES - addressSum +
+      writeAddresses(view, ip + ipv6.SOURCE, to.addresses);
+    const checksum = checksumWord >>> 16;
+    ipv6.setHopLimit(view, ip, ttlToSend(pdu));
+    tcp.setChecksum(
+      view,
+      l4,
+      pdu.partialChecksum !== 0
+        ? fold(checksum + changed)
+        : updated(checksum, changed + delta32(ports, newPorts)),
+    );
+    tcp.setPorts(view, l4, newPorts >>> 16, newPorts & 0xffff);
+    const leavingBytes = ethernet.ETHERNET_BYTES + totalLength;
+    const reason = v6.send(frame, leavingBytes, to, nowMs, flow >>> 1);
+    if (reason !== 0) {
+      // Who watches drops sees it as it came.
+      ipv6.setHopLimit(view, ip, pdu.ttl);
+      writeAddresses(view, ip + ipv6.SOURCE, addresses);
+      tcp.setPorts(view, l4, ports >>> 16, ports & 0xffff);
+      tcp.setChecksum(view, l4, checksum);
+      return reason;
+    }
+    counts[Count.pdusOut + out.number]!++;
+    counts[Count.pduBytesOut + out.number]! += totalLength;
+    return FORWARD;
+  }
+}
+
+/** Copies the two addresses at `at`; the sum of their words. */
+function readAddresses(view: DataView, at: number, addresses: Int32Array): number {
+  const src0 = view.getInt32(at);
+  const src1 = view.getInt32(at + 4);
+  const src2 = view.getInt32(at + 8);
+  const src3 = view.getInt32(at + 12);
+  const dst0 = view.getInt32(at + 16);
+  const dst1 = view.getInt32(at + 20);
+  const dst2 = view.getInt32(at + 24);
+  const dst3 = view.getInt32(at + 28);
+  addresses[0] = src0;
+  addresses[1] = src1;
+  addresses[2] = src2;
+  addresses[3] = src3;
+  addresses[4] = dst0;
+  addresses[5] = dst1;
+  addresses[6] = dst2;
+  addresses[7] = dst3;
+  return halves(src0) + halves(src1) + halves(src2) + halves(src3) +
+    halves(dst0) + halves(dst1) + halves(dst2) + halves(dst3);
+}
+
+/** Writes two addresses to `at`; the sum of their words. */
+function writeAddresses(view: DataView, at: number, addresses: Int32Array): number {
+  const src0 = addresses[0]!;
+  const src1 = addresses[1]!;
+  const src2 = addresses[2]!;
+  const src3 = addresses[3]!;
+  const dst0 = addresses[4]!;
+  const dst1 = addresses[5]!;
+  const dst2 = addresses[6]!;
+  const dst3 = addresses[7]!;
+  view.setInt32(at, src0);
+  view.setInt32(at + 4, src1);
+  view.setInt32(at + 8, src2);
+  view.setInt32(at + 12, src3);
+  view.setInt32(at + 16, dst0);
+  view.setInt32(at + 20, dst1);
+  view.setInt32(at + 24, dst2);
+  view.setInt32(at + 28, dst3);
+  return halves(src0) + halves(src1) + halves(src2) + halves(src3) +
+    halves(dst0) + halves(dst1) + halves(dst2) + halves(dst3);
+}
