@@ -23,7 +23,7 @@ const TABLE = [
   ["device-up", "a device is up"],
   ["device-down", "a device is down or gone, or can't be attached to"],
   ["next-hop-found", "a backend or gateway has said where it is"],
-  ["next-hop-lost", "a backend or gateway does not answer ARP"],
+  ["next-hop-lost", "a backend or gateway does not say any more where it is"],
   ["backend-health", "a check has changed a backend's status"],
   ["backends-silent", "all backends that were up have fallen silent together"],
   ["backend-conflict", "two stations claim the address of a backend or gateway"],
