@@ -96,7 +96,7 @@ export class Controller {
       case "remove":
         return this.#remove(request.name);
       case "neighbors":
-        return this.#neighbors(request.link, request.from);
+        return this.#neighbors(request);
       case "reload":
         return reload();
       case "upgrade":
@@ -178,9 +178,13 @@ export class Controller {
     );
   }
 
-  #neighbors(link: number, from: number): Answers["neighbors"] {
+  #neighbors(
+    { link, isIpv6, from }: Extract<Request, { ask: "neighbors" }>,
+  ): Answers["neighbors"] {
     const { links, nowMs } = this.#options.appliance;
-    const { neighbors } = links[link]!.arp;
+    const { arp, v6 } = links[link]!;
+    const neighbors = isIpv6 ? v6?.nd.neighbors : arp.neighbors;
+    if (neighbors === undefined) return { neighbors: [], next: null };
     const end = Math.min(neighbors.end, from + SLICE);
     const found = Array.from({ length: end - from }, (_, i) => neighbors.look(from + i, nowMs));
     return {

@@ -54,13 +54,15 @@ export async function* neighborPieces({ ask, config }: Around): AsyncGenerator<s
   let comma = "";
   yield "[";
   for (const [link, { net }] of config.links.entries()) {
-    for (let from: number | null = 0; from !== null;) {
-      const part: Answers["neighbors"] = await ask({ ask: "neighbors", link, from });
-      from = part.next;
-      const shapes = part.neighbors.map((one): NeighborShape => neighborOf(one, net));
-      if (shapes.length === 0) continue;
-      yield comma + shapes.map((shape) => JSON.stringify(shape)).join(",\n");
-      comma = ",\n";
+    for (const isIpv6 of [false, true]) {
+      for (let from: number | null = 0; from !== null;) {
+        const part: Answers["neighbors"] = await ask({ ask: "neighbors", link, isIpv6, from });
+        from = part.next;
+        const shapes = part.neighbors.map((one): NeighborShape => neighborOf(one, net));
+        if (shapes.length === 0) continue;
+        yield comma + shapes.map((shape) => JSON.stringify(shape)).join(",\n");
+        comma = ",\n";
+      }
     }
   }
   yield "]\n";

@@ -34,7 +34,12 @@ export type Request =
   | { readonly ask: "add"; readonly name: string; readonly weight: number }
   | { readonly ask: "remove"; readonly name: string }
   /** The next slice of the neighbours on the link of that number. */
-  | { readonly ask: "neighbors"; readonly link: number; readonly from: number }
+  | {
+    readonly ask: "neighbors";
+    readonly link: number;
+    readonly isIpv6: boolean;
+    readonly from: number;
+  }
   /** Reads the policy again; takes as long as that takes. */
   | { readonly ask: "reload" }
   /** Ends the run for the next one to go on. */

@@ -24,7 +24,15 @@ import { print } from "../../src/policy/printing/print.ts";
 import { testConfig } from "../support/config.ts";
 import { buildIcmp, buildTcp, buildUdp, readTcp } from "../support/frames.ts";
 import { NO_KEY } from "../../src/wire/keyed_hash.ts";
-import { CLIENT, from, PROXY, World, type WorldOptions } from "../support/world.ts";
+import {
+  BACKENDS6,
+  CLIENT,
+  CLIENT6,
+  from,
+  PROXY,
+  World,
+  type WorldOptions,
+} from "../support/world.ts";
 
 const OWN: OwnShape = {
   sandbox: {
@@ -279,6 +287,19 @@ Deno.test("neighbors: backends, clients, and those that do not answer", async ()
   control.world.advance(60_000); // nobody answers any more
   const later = await control.get<typeof list>("/neighbors");
   assert.equal(later.find(({ address }) => address === "192.168.0.1")!.state, "unanswered");
+});
+
+Deno.test("neighbors of IPv6 follow those of IPv4", async () => {
+  const control = new Controlled({ ipv6: true });
+  const list = await control.get<{ address: string; state: string; isWatched: boolean }[]>(
+    "/neighbors",
+  );
+  const over6 = list.filter(({ address }) => address.includes(":"));
+  assert.deepEqual(over6.map(({ address, state, isWatched }) => [address, state, isWatched]), [
+    ...BACKENDS6.map((backend) => [backend, "known", true]),
+    [CLIENT6, "known", false],
+  ]);
+  assert.equal(list.at(-1)!.address, CLIENT6);
 });
 
 Deno.test("neighbors that were forgotten are not listed", async () => {
