@@ -205,6 +205,10 @@ class Emitter {
   ): Generator<string | void> {
     const arms = yield* this.#inFamily(written);
     for (let start = 0; start < arms.length;) {
+      if (arms[start]!.when === NEVER) {
+        if (++start % 1024 === 0) yield;
+        continue;
+      }
       let end = start;
       let asked = 0;
       for (; end < arms.length; end++) {
@@ -225,7 +229,6 @@ class Emitter {
       } else {
         const child = node.children[start]!;
         const { when: own } = arms[start++]!;
-        if (own === NEVER) continue;
         const when = yield* this.#predicate(own);
         const then = yield* this.#branch(child, offset + child.number - node.number);
         yield `if (${when}) { ${then} } `;

@@ -38,8 +38,8 @@ export function* countNodes(policy: Policy): Slices<number> {
 /** A node, its counter, its chooser and the code that is made of it. */
 const NODE_BYTES = 640;
 
-/** What a node has besides of code for IPv6. */
-const NODE_BYTES_6 = 320;
+/** The code of a node that is made for IPv6 besides. */
+const NODE_BYTES_6 = 640;
 
 /** A network or a range of ports, in a list or where it is asked for. */
 const RANGE_BYTES = 64;
