@@ -1,7 +1,8 @@
 /**
  * Which IPv6 packets the proxy accepts, before any policy, as `admit.ts` says it of IPv4: sent to
- * an address of its own, or as ICMPv6 to a group that it listens to, from an address that a host
- * can have. Neighbor Discovery does not come here: some of its messages are from `::`.
+ * an address of its own, or as ICMPv6 to a group that it listens to while it has an address to
+ * answer from; and from an address that a host can have. Neighbor Discovery does not come here:
+ * some of its messages are from `::`.
  */
 import { Reason } from "../core/reason.ts";
 import type { Mac } from "../wire/address.ts";
@@ -101,13 +102,15 @@ export class OwnAddresses6 {
 
   /**
    * Index of the address that answers a packet: the one it was sent to, if that is the proxy's;
-   * else one of the same scope as its sender's (RFC 4443 §2.2).
+   * else one of the same scope as its sender's (RFC 4443 §2.2). It may be used unless none may.
    */
   sourceFor({ addresses }: Readonly<Pdu>): number {
     const asked = this.find(addresses, DESTINATION_AT);
     if (asked >= 0) return asked;
+    const last = this.count - 1;
+    if (isLinkLocal(addresses[SOURCE_AT]!) && this.isUsable(last)) return last;
     const first = this.#areUsable.indexOf(1);
-    return first < 0 || isLinkLocal(addresses[SOURCE_AT]!) ? this.count - 1 : first;
+    return first < 0 ? last : first;
   }
 }
 
@@ -119,7 +122,7 @@ export function admit6(pdu: Pdu, own: OwnAddresses6): number {
   }
   if (!isMulticast6(addresses[DESTINATION_AT]!)) return Reason["foreign-destination"];
   const isHeard = pdu.protocol === (PROTOCOL_ICMPV6 | OVER_IPV6) &&
-    own.listensTo(addresses, DESTINATION_AT);
+    own.listensTo(addresses, DESTINATION_AT) && own.isUsable(own.sourceFor(pdu));
   return isHeard ? admitSource6(pdu, own) : Reason["multicast-destination"];
 }
 

@@ -133,10 +133,11 @@ export class IcmpErrors {
     nowMs: number,
   ): boolean {
     if (!deservesError6(arena.view, pdu, own, type, code, rest)) return false;
-    if (!this.#mayTell6(pdu, type, nowMs)) return false;
+    const source = own.sourceFor(pdu);
+    if (!own.isUsable(source) || !this.#mayTell6(pdu, type, nowMs)) return false;
     const quoted = Math.min(MAX_QUOTE6_BYTES, pdu.end - pdu.ip);
     const l4Bytes = icmpv6.ICMPV6_BYTES + quoted;
-    const at = ADDRESS6_WORDS * own.sourceFor(pdu);
+    const at = ADDRESS6_WORDS * source;
     const frame = beginReply(arena, pdu, {
       src: own.words.subarray(at, at + ADDRESS6_WORDS),
       protocol: PROTOCOL_ICMPV6,

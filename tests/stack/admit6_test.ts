@@ -133,6 +133,17 @@ Deno.test("OwnAddresses6.sourceFor is the address that was asked, else one of th
   assert.equal(source(CLIENT, "ff02::1"), "fe80::ff:fe00:100");
   own.setUsable(2, false);
   assert.equal(source(CLIENT, "ff02::1"), "fe80::ff:fe00:100");
+  own.setUsable(0, true);
+  assert.equal(source("fe80::7", "ff02::1"), OWN);
+});
+
+Deno.test("admit6 hears no group while there is no address to answer from", () => {
+  const own = ownAddresses();
+  const heard = () => reasonName(admit6(pduOf(CLIENT, "ff02::1", ICMPV6, 1), own));
+  for (let i = 0; i < own.count; i++) own.setUsable(i, false);
+  assert.equal(heard(), "multicast-destination");
+  own.setUsable(2, true);
+  assert.equal(heard(), "none");
 });
 
 Deno.test("isHost6 is true for addresses that one host can have", () => {

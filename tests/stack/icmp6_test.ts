@@ -272,6 +272,17 @@ Deno.test("IcmpErrors: both families share what is sent in all", () => {
   assert.equal(asking.sent("2001:db8:9::1", 10, 0), 0);
 });
 
+Deno.test("IcmpErrors.send6 says nothing from an address that may not be used yet", () => {
+  const own = new OwnAddresses6(OWN_MAC, [parseAddress6(OWN)], parseAddress6(LINK_LOCAL));
+  const { arena, pdu } = decoded6(buildTcp6());
+  const send = () => makeErrors().send6(arena, pdu, own, 1, 0, 0, 0);
+  for (const index of [0, 1]) own.setUsable(index, false);
+  assert.equal(send(), false);
+  own.setUsable(1, true);
+  assert.equal(send(), true);
+  assert.equal(readIcmp6(takeSent(arena)[0]!).src, LINK_LOCAL);
+});
+
 Deno.test("IcmpErrors.send6 is false without room", () => {
   const { arena, pdu } = decoded6(buildTcp6());
   while (arena.scratch(1000) >= 0);
