@@ -7,12 +7,12 @@
 import type { Appliance } from "../datapath/appliance.ts";
 import type { Ask, Some } from "../datapath/interest.ts";
 import type { Observer, Outcome } from "../datapath/observer.ts";
-import type { Packet } from "../device/capture/packet.ts";
+import { type Packet, packetIn } from "../device/capture/packet.ts";
 import { parsePredicate } from "../policy/notation/parse_one_predicate.ts";
 import type { Customs } from "../policy/notation/parse.ts";
-import { PROTOCOL_ICMP } from "../wire/ipv4.ts";
-import type { Pdu } from "../wire/pdu.ts";
+import { isIpv6, type Pdu } from "../wire/pdu.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
+import { ICMPV6_ECHO_REPLY } from "../wire/icmpv6.ts";
 import { Refusal } from "./request.ts";
 
 /** PDUs that are looked at in a second: others go the short way. */
@@ -132,7 +132,7 @@ export class Tracer implements Observer {
     }
     const { state } = pdu;
     this.#packets.push({
-      packet: packetIn(pdu),
+      packet: packetIn(pdu, isReply(pdu) ? pdu.dstPort : pdu.srcPort),
       state,
       decision,
       reason,
@@ -154,23 +154,7 @@ export class Tracer implements Observer {
   }
 }
 
-/** The packet as it came, as plain values. */
-function packetIn(pdu: Readonly<Pdu>): Packet {
-  const { protocol, src, dst, ttl, totalLength, srcPort, dstPort, icmpType, icmpCode } = pdu;
-  const isIcmp = protocol === PROTOCOL_ICMP;
-  const tcpFlags = pdu.tcpFlags;
-  const icmpId = icmpv4.isReply(icmpType) ? dstPort : srcPort;
-  return {
-    protocol,
-    src,
-    dst,
-    ttl,
-    totalLength,
-    srcPort,
-    dstPort,
-    tcpFlags,
-    icmpType,
-    icmpCode,
-    icmpId: isIcmp ? icmpId : 0,
-  };
+/** True for an answer to a query, whose identifier is the destination's. */
+function isReply({ protocol, icmpType }: Readonly<Pdu>): boolean {
+  return isIpv6(protocol) ? icmpType === ICMPV6_ECHO_REPLY : icmpv4.isReply(icmpType);
 }

@@ -12,7 +12,7 @@
  *     sent     : tcp 192.168.0.100:40000 > 192.168.0.2:2000 syn ttl 63 (backend 192.168.0.2)
  *     kernel   : may carry the connection once it is established
  *
- * Every neighbour has answered ARP, the sender, too.
+ * Every neighbour has answered ARP or a solicitation, the sender, too.
  */
 import { ManualClock } from "../core/clock.ts";
 import { SeededRandom } from "../core/random.ts";
@@ -21,19 +21,35 @@ import { MemoryDevice } from "../device/memory.ts";
 import type { Member } from "../flow/backends/member.ts";
 import { FORWARD, type Policy } from "../policy/language/ast.ts";
 import { explaining, formatPath, type PathLine, whyKept } from "../policy/engine/path.ts";
-import { type Address, inSubnet, type Mac } from "../wire/address.ts";
+import { inSubnet, type Mac } from "../wire/address.ts";
 import {
   formatEndpoint,
   formatHostAddress,
   type HostAddress,
   isIpv6,
+  wordsOf,
 } from "../wire/host_address.ts";
-import { PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
 import { type HashKey, NO_KEY } from "../wire/keyed_hash.ts";
-import { FROM_B, isStray, type Pdu, STATE_ESTABLISHED, STATE_NEW } from "../wire/pdu.ts";
+import {
+  FROM_B,
+  isIpv6 as isOverIpv6,
+  isStray,
+  isTcp,
+  isUdp,
+  type Pdu,
+  STATE_ESTABLISHED,
+  STATE_NEW,
+} from "../wire/pdu.ts";
 import { Appliance } from "../datapath/appliance.ts";
-import { type Config, isBehind, type LinkConfig, routesOn, subnetOn } from "../datapath/config.ts";
-import { arpReplyFrame, isArp } from "../device/capture/frame.ts";
+import {
+  type Config,
+  isBehind,
+  isOwn,
+  type LinkConfig,
+  routesOn,
+  subnetOn,
+} from "../datapath/config.ts";
+import { arpReplyFrame, isArp, isTimedMessage6 } from "../device/capture/frame.ts";
 import { frameOf, type Packet } from "../device/capture/packet.ts";
 import { describeFrame, formatPacket } from "./packet_text.ts";
 import { formatDecision } from "../console/summary.ts";
@@ -95,11 +111,11 @@ export class Explainer {
   /** Why the frame did not become a PDU; else 0. */
   #refused = 0;
 
-  /** `hosts` are addresses that packets will come from. */
+  /** `hosts` are addresses that packets will come from, of either family. */
   constructor(
     policy: Policy,
     config: Config,
-    hosts: readonly number[],
+    hosts: readonly HostAddress[],
     hashKey: HashKey = NO_KEY,
   ) {
     this.#config = config;
@@ -130,14 +146,13 @@ export class Explainer {
       },
       evaluator: (plan) => explaining(plan, (line) => this.#path.push(line)),
     });
-    const own = new Set(config.links.map(({ address }) => address));
-    const nextHops = config.links.flatMap(({ routes }) => routes.map(({ nextHop }) => nextHop));
+    const nextHops = config.links.flatMap(({ routes, ipv6 }) =>
+      [...routes, ...ipv6?.routes ?? []].map(({ nextHop }) => nextHop)
+    );
     const members = Object.values(policy.pools)
       .flatMap(({ members }) => members.map(({ address }) => address));
     const neighbors = [...new Set([...config.dstAddrs, ...members, ...hosts, ...nextHops])];
-    this.#meet(
-      neighbors.filter((address) => !isIpv6(address)).filter((address) => !own.has(address)),
-    );
+    this.#meet(neighbors);
   }
 
   /** Sends the packet through. Later ones meet what this one has changed. */
@@ -147,8 +162,8 @@ export class Explainer {
     this.#refused = 0;
     const number = this.#linkOf(packet);
     const link = this.#config.links[number]!;
-    this.#devices[number]!.inbox.push(frameOf(packet, macTowards(packet.src, link), link.mac));
-    const sent = this.#poll().filter(({ frame }) => !isArp(frame));
+    this.#devices[number]!.inbox.push(frameOf(packet, this.#macOf(packet.src, number), link.mac));
+    const sent = this.#poll().filter(({ frame }) => !isArp(frame) && !isTimedMessage6(frame));
     const outcome = this.#outcome as Outcome | null; // set by the observer meanwhile
     const reason = outcome?.reason ?? this.#refused;
     const opened = outcome?.decision === FORWARD && outcome.pdu.opened !== 0 ? outcome.pdu : null;
@@ -161,7 +176,7 @@ export class Explainer {
       why: reason === 0 || reason === Reason.policy ? null : reasonText(reason),
       backend: outcome?.backend ?? null,
       choice: opened === null ? null : this.#choiceOf(opened.flow >> 1),
-      kernel: opened === null || !isCarried(opened) ? null : this.#kernelOf(opened.flow >> 1),
+      kernel: opened === null ? null : this.#kernelOf(opened),
       sent,
     };
   }
@@ -172,30 +187,50 @@ export class Explainer {
     if (backends.pools.length === 1) return null;
     const member = backends.all[connections.table.member(entry)]!;
     const { name, usable } = member.pool;
-    const could = usable.filter((other) => other === member || !other.isFull);
+    const could = usable.filter((other) =>
+      other === member || (!other.isFull && other.isIpv6 === member.isIpv6)
+    );
     const shown = could.slice(0, MOST_SHOWN).map(formatMember).join(", ");
     const more = could.length > MOST_SHOWN ? ` and ${could.length - MOST_SHOWN} more` : "";
     return `$${name}, ${formatMember(member)} out of ${shown}${more}`;
   }
 
   /** Whether the connection's plain packets need to come to the policy. */
-  #kernelOf(entry: number): string {
-    const kept = this.#appliance.keeperOf(entry);
+  #kernelOf({ protocol, flow }: Readonly<Pdu>): string | null {
+    if (!isTcp(protocol) && !isUdp(protocol)) return null;
+    if (isOverIpv6(protocol)) {
+      return "leaves the connection to the proxy: it carries none over IPv6";
+    }
+    const kept = this.#appliance.keeperOf(flow >> 1);
     if (kept === null) return "may carry the connection once it is established";
     const why = whyKept(kept.keeper, this.#appliance.policy);
     return `leaves the connection to the proxy, for packets from the ${kept.from}: ${why}`;
   }
 
   /** Lets those that are on a link say where they are. */
-  #meet(addresses: readonly Address[]): void {
+  #meet(addresses: readonly HostAddress[]): void {
     for (const [i, link] of this.#config.links.entries()) {
-      const subnet = subnetOn(link);
-      const onLink = addresses.filter((host) => inSubnet(host, subnet));
-      this.#devices[i]!.inbox.push(
-        ...onLink.map((host) => arpReplyFrame({ mac: macOf(host, link), address: host }, link)),
-      );
+      const nd = this.#appliance.links[i]!.v6?.nd;
+      nd?.resumeAddresses(0);
+      for (const address of addresses) {
+        const mac = inventedMac(address, link);
+        if (isOwn(address, link)) continue;
+        if (isIpv6(address)) nd?.resume(address, mac, 0, 0);
+        else if (inSubnet(address, subnetOn(link))) {
+          this.#devices[i]!.inbox.push(arpReplyFrame({ mac, address }, link));
+        }
+      }
     }
     this.#poll();
+  }
+
+  /** Of the station on the link of that number that a packet from this address comes from. */
+  #macOf(address: HostAddress, number: number): Mac {
+    const link = this.#config.links[number]!;
+    const nextHop = isIpv6(address)
+      ? this.#appliance.links[number]!.v6?.routes.nextHopOf(address)
+      : routesOn(link).nextHop(address);
+    return inventedMac(nextHop || address, link);
   }
 
   /** Lets the appliance handle what waits for it. */
@@ -211,14 +246,11 @@ export class Explainer {
   #linkOf({ src, dst }: Packet): number {
     const { links } = this.#config;
     if (links.length === 1) return 0;
-    const own = links.findIndex(({ address }) => address === dst);
+    const own = links.findIndex((link, i) =>
+      isOwn(dst, link) || (isIpv6(dst) && this.#appliance.links[i]!.v6?.addresses.includes(dst))
+    );
     return own >= 0 ? own : isBehind(src, links, 1) ? 1 : 0;
   }
-}
-
-/** True for connections of the kinds that the kernel may carry. */
-function isCarried({ protocol }: Readonly<Pdu>): boolean {
-  return protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP;
 }
 
 function formatMember({ address, port }: Member): string {
@@ -237,12 +269,8 @@ function seenAs(pdu: Readonly<Pdu>): string {
   return `${state}, from side ${pdu.side === FROM_B ? "b" : "a"}`;
 }
 
-/** Of the station that a packet from this address comes from. */
-function macTowards(address: Address, link: LinkConfig): Mac {
-  return macOf(routesOn(link).nextHop(address) || address, link);
-}
-
-/** An invented one, never the proxy's own. */
-function macOf(host: Address, { mac }: LinkConfig): Mac {
-  return { hi: mac.hi === 0x0200 ? 0x0202 : 0x0200, lo: host };
+/** Never the proxy's own. */
+function inventedMac(host: HostAddress, { mac }: LinkConfig): Mac {
+  const hi = mac.hi === 0x0200 ? 0x0202 : 0x0200;
+  return { hi, lo: isIpv6(host) ? wordsOf(host).reduce((sum, word) => sum ^ word, 0) : host };
 }

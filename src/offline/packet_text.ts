@@ -5,6 +5,8 @@
  *     udp 192.168.0.254:53 > 192.168.0.100:53 length 512
  *     icmp 192.168.0.254 > 192.168.0.100 destination-unreachable code port-unreachable
  *     proto 47 192.168.0.254 > 192.168.0.100 ttl 1
+ *     tcp [2001:db8::1]:40000 > [2001:db8::64]:443
+ *     icmp 2001:db8::1 > 2001:db8::64 packet-too-big
  *
  *     packet = ( "tcp" END ">" END { FLAG }                          END: ADDRESS:PORT
  *              | "udp" END ">" END
@@ -12,19 +14,42 @@
  *              | "proto" N ADDRESS ">" ADDRESS ) { option }
  *     option = "ttl" N | "length" N | "id" N                    of the whole IP packet; of a query
  *
- * Without flags TCP is a `syn` (`none`: no flag at all), without type ICMP is an `echo-request`.
+ * Over IPv6 `icmp` is ICMPv6, with its own types and codes, and `ttl` the hop limit. Without flags
+ * TCP is a `syn` (`none`: no flag at all), without type ICMP is an `echo-request`.
  */
 import { closest, oneOf, printable, quote } from "../core/text.ts";
-import { ICMP_TYPE_WORDS, icmpCodeWords, icmpTypeWord } from "../policy/language/icmp_words.ts";
+import {
+  ICMP_TYPE_WORDS,
+  icmpCodeWords,
+  icmpTypeWord,
+  ICMPV6_TYPE_WORDS,
+  icmpv6CodeWords,
+  icmpv6TypeWord,
+} from "../policy/language/icmp_words.ts";
 import { FLAG_WORDS } from "../policy/language/words.ts";
-import { type Address, formatAddress, formatMac, parseAddress } from "../wire/address.ts";
+import { formatAddress, formatMac } from "../wire/address.ts";
 import * as arp from "../wire/arp.ts";
 import * as ethernet from "../wire/ethernet.ts";
+import {
+  formatHostAddress,
+  formatSocket,
+  type HostAddress,
+  isIpv6,
+  parseHostAddress,
+  splitEndpoint,
+} from "../wire/host_address.ts";
 import { ICMP_ECHO_REQUEST } from "../wire/icmpv4.ts";
-import { DEFAULT_TTL, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
+import { ICMPV6_ECHO_REQUEST } from "../wire/icmpv6.ts";
+import { DEFAULT_TTL, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
 import { SYN } from "../wire/tcp.ts";
 import { isArp } from "../device/capture/frame.ts";
-import { hasIcmpId, minTotalLength, type Packet, packetOf } from "../device/capture/packet.ts";
+import {
+  hasIcmpId,
+  icmpOf,
+  minTotalLength,
+  type Packet,
+  packetOf,
+} from "../device/capture/packet.ts";
 
 const KINDS = ["tcp", "udp", "icmp", "proto"];
 const NO_FLAGS = "none";
@@ -48,7 +73,8 @@ const NOTHING: Packet = {
 export function parsePacket(text: string): Packet {
   const words = new Words(text);
   const head = readHead(words);
-  const packet = { ...head, totalLength: minTotalLength(head.protocol) };
+  const least = minTotalLength(head.protocol, isIpv6(head.src));
+  const packet = { ...head, totalLength: least };
   const options = OPTIONS.filter((word) => word !== "id" || hasIcmpId(packet));
   while (!words.done) {
     switch (words.one(options, packet.protocol === PROTOCOL_TCP ? FLAG_WORDS : [])) {
@@ -56,7 +82,7 @@ export function parsePacket(text: string): Packet {
         packet.ttl = words.number("a TTL", 0, 255);
         break;
       case "length":
-        packet.totalLength = words.number("a length", minTotalLength(packet.protocol), 65_535);
+        packet.totalLength = words.number("a length", least, 65_535);
         break;
       case "id":
         packet.icmpId = words.number("an identifier", 0, 65_535);
@@ -80,13 +106,16 @@ function readHead(words: Words): Packet {
     case "udp":
       return { ...NOTHING, protocol: PROTOCOL_UDP, ...readEnds(words, true) };
     case "icmp":
-      return { ...NOTHING, protocol: PROTOCOL_ICMP, ...readEnds(words, false), ...readIcmp(words) };
+      return readIcmp(words, readEnds(words, false));
     default: {
       const protocol = words.number("a protocol number", 0, 255);
-      if (minTotalLength(protocol) > minTotalLength(0)) {
-        words.refuse('"icmp", "tcp" or "udp" for it');
+      const word = words.last;
+      const ends = readEnds(words, false);
+      const isOverIpv6 = isIpv6(ends.src);
+      if (minTotalLength(protocol, isOverIpv6) > minTotalLength(0, isOverIpv6)) {
+        words.refuse('"icmp", "tcp" or "udp" for it', [], word);
       }
-      return { ...NOTHING, protocol, ...readEnds(words, false) };
+      return { ...NOTHING, protocol, ...ends };
     }
   }
 }
@@ -97,6 +126,9 @@ function readEnds(words: Words, hasPorts: boolean): Ends {
   const source = readEnd(words, hasPorts);
   words.one([">"]);
   const destination = readEnd(words, hasPorts);
+  if (isIpv6(destination.address) !== isIpv6(source.address)) {
+    words.refuse("an address of the source's family");
+  }
   return {
     src: source.address,
     srcPort: source.port,
@@ -105,14 +137,14 @@ function readEnds(words: Words, hasPorts: boolean): Ends {
   };
 }
 
-function readEnd(words: Words, hasPort: boolean): { address: Address; port: number } {
+function readEnd(words: Words, hasPort: boolean): { address: HostAddress; port: number } {
   const expected = hasPort ? "ADDRESS:PORT, as in 192.168.0.1:80" : "an address, as in 192.168.0.1";
   const word = words.next(expected);
-  const [address, port, ...more] = word.split(":");
-  const portGiven = port !== undefined && /^\d{1,5}$/.test(port) && Number(port) <= 65_535;
-  if (more.length > 0 || (hasPort ? !portGiven : port !== undefined)) words.refuse(expected);
+  const { host, port } = splitEndpoint(word);
+  const portGiven = port !== null && /^\d{1,5}$/.test(port) && Number(port) <= 65_535;
+  if (hasPort ? !portGiven : port !== null) words.refuse(expected);
   try {
-    return { address: parseAddress(address!), port: Number(port ?? 0) };
+    return { address: parseHostAddress(host), port: Number(port ?? 0) };
   } catch {
     return words.refuse(expected);
   }
@@ -125,18 +157,21 @@ function readFlags(words: Words): number {
   return flags === 0 ? SYN : flags;
 }
 
-function readIcmp(words: Words): Pick<Packet, "icmpType" | "icmpCode"> {
+function readIcmp(words: Words, ends: Ends): Packet {
+  const isOverIpv6 = isIpv6(ends.src);
+  const packet = { ...NOTHING, ...ends, protocol: icmpOf(isOverIpv6) };
   if (words.done || OPTIONS.includes(words.peek!)) {
-    return { icmpType: ICMP_ECHO_REQUEST, icmpCode: 0 };
+    return { ...packet, icmpType: isOverIpv6 ? ICMPV6_ECHO_REQUEST : ICMP_ECHO_REQUEST };
   }
-  const icmpType = words.numberOrWord("an ICMP type", (word) => ICMP_TYPE_WORDS.get(word), [
-    ...ICMP_TYPE_WORDS.keys(),
+  const types = isOverIpv6 ? ICMPV6_TYPE_WORDS : ICMP_TYPE_WORDS;
+  const icmpType = words.numberOrWord("an ICMP type", (word) => types.get(word), [
+    ...types.keys(),
     ...OPTIONS,
   ]);
-  if (words.take(["code"]) === null) return { icmpType, icmpCode: 0 };
-  const codes = icmpCodeWords(icmpType);
+  if (words.take(["code"]) === null) return { ...packet, icmpType };
+  const codes = isOverIpv6 ? icmpv6CodeWords(icmpType) : icmpCodeWords(icmpType);
   const codeOf = (word: string) => codes.includes(word) ? codes.indexOf(word) : undefined;
-  return { icmpType, icmpCode: words.numberOrWord("an ICMP code", codeOf, codes) };
+  return { ...packet, icmpType, icmpCode: words.numberOrWord("an ICMP code", codeOf, codes) };
 }
 
 /** The words of a packet's text, read one after the other; complains about the one read last. */
@@ -152,6 +187,11 @@ class Words {
 
   get done(): boolean {
     return this.#at === this.#words.length;
+  }
+
+  /** The word that was read last. */
+  get last(): string | undefined {
+    return this.#words[this.#at - 1];
   }
 
   get peek(): string | undefined {
@@ -198,8 +238,7 @@ class Words {
     return value <= 255 ? value : this.refuse(expected, known);
   }
 
-  refuse(expected: string, candidates: readonly string[] = []): never {
-    const word = this.#words[this.#at - 1];
+  refuse(expected: string, candidates: readonly string[] = [], word = this.last): never {
     const found = word === undefined ? "its end" : quote(word);
     const known = word === undefined ? null : closest(word, candidates);
     const hint = known === null ? "" : `; did you mean "${known}"?`;
@@ -213,17 +252,18 @@ class Words {
 
 /** The packet as `parsePacket` reads it. */
 export function formatPacket(packet: Packet): string {
-  const { protocol, ttl, totalLength } = packet;
+  const { protocol, src, ttl, totalLength } = packet;
   const words = [...headWords(packet), `ttl ${ttl}`];
-  if (totalLength !== minTotalLength(protocol)) words.push(`length ${totalLength}`);
+  if (totalLength !== minTotalLength(protocol, isIpv6(src))) words.push(`length ${totalLength}`);
   if (hasIcmpId(packet)) words.push(`id ${packet.icmpId}`);
   return words.join(" ");
 }
 
 function headWords(packet: Packet): readonly string[] {
-  const src = formatAddress(packet.src);
-  const dst = formatAddress(packet.dst);
-  const ends = `${src}:${packet.srcPort} > ${dst}:${packet.dstPort}`;
+  const isOverIpv6 = isIpv6(packet.src);
+  const hosts = `${formatHostAddress(packet.src)} > ${formatHostAddress(packet.dst)}`;
+  const ends = `${formatSocket(packet.src, packet.srcPort)} > ` +
+    formatSocket(packet.dst, packet.dstPort);
   switch (packet.protocol) {
     case PROTOCOL_TCP: {
       const flags = FLAG_WORDS.filter((_, bit) => (packet.tcpFlags & (1 << bit)) !== 0);
@@ -231,15 +271,16 @@ function headWords(packet: Packet): readonly string[] {
     }
     case PROTOCOL_UDP:
       return ["udp", ends];
-    case PROTOCOL_ICMP: {
+    case icmpOf(isOverIpv6): {
       const { icmpType, icmpCode } = packet;
-      const type = icmpTypeWord(icmpType) ?? `${icmpType}`;
-      const code = icmpCodeWords(icmpType)[icmpCode] ?? `${icmpCode}`;
-      const hasCode = icmpCode !== 0 || icmpCodeWords(icmpType).length > 0;
-      return ["icmp", `${src} > ${dst}`, type, ...(hasCode ? [`code ${code}`] : [])];
+      const type = isOverIpv6 ? icmpv6TypeWord(icmpType) : icmpTypeWord(icmpType);
+      const codes = isOverIpv6 ? icmpv6CodeWords(icmpType) : icmpCodeWords(icmpType);
+      const code = codes[icmpCode] ?? `${icmpCode}`;
+      const hasCode = icmpCode !== 0 || codes.length > 0;
+      return ["icmp", hosts, type ?? `${icmpType}`, ...(hasCode ? [`code ${code}`] : [])];
     }
     default:
-      return [`proto ${packet.protocol}`, `${src} > ${dst}`];
+      return [`proto ${packet.protocol}`, hosts];
   }
 }
 

@@ -57,7 +57,7 @@ export function hasExtensionHeaders(pdu: Readonly<Pdu>): boolean {
 export function decodeIpv6(
   view: DataView,
   pdu: Pdu,
-  digest: AddressDigest,
+  digest: Pick<AddressDigest, "ofWords">,
   chain: Chain,
   ahead: Readonly<Int32Array> | null = null,
   at = 0,

@@ -23,7 +23,7 @@ import {
 } from "../../src/policy/language/build.ts";
 import { demo, demoTwoSided } from "../../src/policy/language/built_in.ts";
 import { parse } from "../../src/policy/notation/parse.ts";
-import { formatAddress, parseAddress, parseMac } from "../../src/wire/address.ts";
+import { parseAddress, parseMac } from "../../src/wire/address.ts";
 import { formatHostAddress } from "../../src/wire/host_address.ts";
 import { gatewayOf, LINK_B, linkConfig, testConfig } from "../support/config.ts";
 import { ADDRESSES, LENGTHS, PORTS, randomPolicy, TTLS } from "../support/random_policy.ts";
@@ -499,7 +499,7 @@ Deno.test("Explainer agrees with the appliance on decisions and frames, packet a
       const about = `seed ${seed}, round ${round}: ${formatPacket(packet)}`;
       await world.printed();
       const before = world.drops();
-      const mac = parseMac(macOf(formatAddress(packet.src)));
+      const mac = parseMac(macOf(formatHostAddress(packet.src)));
       const sent = packetsOf(world.send(frameOf(packet, mac, CONFIG.links[0].mac))).map(
         describeFrame,
       );

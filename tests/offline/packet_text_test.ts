@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { frameOf, minTotalLength, type Packet, packetOf } from "../../src/device/capture/packet.ts";
 import { describeFrame, formatPacket, parsePacket } from "../../src/offline/packet_text.ts";
 import { below, SeededRandom } from "../../src/core/random.ts";
-import { formatAddress, parseAddress, parseMac } from "../../src/wire/address.ts";
+import { parseAddress, parseMac } from "../../src/wire/address.ts";
+import { formatHostAddress } from "../../src/wire/host_address.ts";
 import {
   buildArp,
   buildEthernet,
@@ -190,7 +191,14 @@ Deno.test("packets come back unchanged from their text and from their frame", ()
       : readIp(frame);
     assert.deepEqual(
       [ip.src, ip.dst, ip.ttl, ip.protocol, ip.srcMac, ip.dstMac],
-      [formatAddress(packet.src), formatAddress(packet.dst), packet.ttl, packet.protocol, FROM, TO],
+      [
+        formatHostAddress(packet.src),
+        formatHostAddress(packet.dst),
+        packet.ttl,
+        packet.protocol,
+        FROM,
+        TO,
+      ],
     );
   }
 });

@@ -1,24 +1,33 @@
 /**
- * One IPv4 packet as plain values, converted to a whole frame and back. `packet_text.ts` has its
- * text.
+ * One IP packet of either family as plain values, converted to a whole frame and back.
+ * `packet_text.ts` has its text. Over IPv6 a packet has no extension headers here.
  */
 import { VNET_BYTES } from "../../core/arena.ts";
-import type { Address, Mac } from "../../wire/address.ts";
-import { complement, pseudoHeaderSum, sumBytes } from "../../wire/checksum.ts";
+import type { Mac } from "../../wire/address.ts";
+import { complement, pseudoHeaderSum, pseudoHeaderSum6, sumBytes } from "../../wire/checksum.ts";
 import { decodeIpv4, decodeTransport } from "../../wire/decode.ts";
+import { decodeIpv6, decodeTransport6 } from "../../wire/decode6.ts";
+import { ADDRESS6_WORDS } from "../../wire/address6.ts";
 import * as ethernet from "../../wire/ethernet.ts";
+import { Chain } from "../../wire/extension_headers.ts";
+import { addressOfWords, type HostAddress, isIpv6, wordsOf } from "../../wire/host_address.ts";
 import * as icmpv4 from "../../wire/icmpv4.ts";
+import * as icmpv6 from "../../wire/icmpv6.ts";
 import * as ipv4 from "../../wire/ipv4.ts";
-import { Pdu } from "../../wire/pdu.ts";
+import * as ipv6 from "../../wire/ipv6.ts";
+import { isIcmp, OVER_IPV6, Pdu } from "../../wire/pdu.ts";
 import * as tcp from "../../wire/tcp.ts";
 import * as udp from "../../wire/udp.ts";
 import { leaveChecksum } from "../../wire/vnet.ts";
 
 /** Fields that the protocol does not have are 0. */
 export interface Packet {
+  /** Without the family, which the addresses tell; 58 for ICMPv6. */
   readonly protocol: number;
-  readonly src: Address;
-  readonly dst: Address;
+  readonly src: HostAddress;
+  /** Of the same family. */
+  readonly dst: HostAddress;
+  /** Or hop limit. */
   readonly ttl: number;
   /** Of the IP packet, in bytes. */
   readonly totalLength: number;
@@ -34,13 +43,22 @@ export interface Packet {
 }
 
 /** Length of the shortest packet of a protocol: its headers. */
-export function minTotalLength(protocol: number): number {
-  return ipv4.IPV4_MIN_BYTES + transportBytes(protocol);
+export function minTotalLength(protocol: number, isOverIpv6 = false): number {
+  return ipBytes(isOverIpv6) + transportBytes(protocol, isOverIpv6);
 }
 
-function transportBytes(protocol: number): number {
+/** Number of the family's own ICMP. */
+export function icmpOf(isOverIpv6: boolean): number {
+  return isOverIpv6 ? ipv6.PROTOCOL_ICMPV6 : ipv4.PROTOCOL_ICMP;
+}
+
+function ipBytes(isOverIpv6: boolean): number {
+  return isOverIpv6 ? ipv6.IPV6_BYTES : ipv4.IPV4_MIN_BYTES;
+}
+
+function transportBytes(protocol: number, isOverIpv6: boolean): number {
   switch (protocol) {
-    case ipv4.PROTOCOL_ICMP:
+    case icmpOf(isOverIpv6):
       return icmpv4.ICMP_BYTES;
     case ipv4.PROTOCOL_TCP:
       return tcp.TCP_MIN_BYTES;
@@ -52,8 +70,9 @@ function transportBytes(protocol: number): number {
 }
 
 /** True for an ICMP message with an identifier. */
-export function hasIcmpId({ protocol, icmpType }: Packet): boolean {
-  return protocol === ipv4.PROTOCOL_ICMP && icmpv4.ICMP_TYPES[icmpType]?.query === true;
+export function hasIcmpId({ protocol, src, icmpType }: Packet): boolean {
+  const types = isIpv6(src) ? icmpv6.ICMPV6_TYPES : icmpv4.ICMP_TYPES;
+  return protocol === icmpOf(isIpv6(src)) && types[icmpType]?.query === true;
 }
 
 /**
@@ -61,22 +80,19 @@ export function hasIcmpId({ protocol, icmpType }: Packet): boolean {
  * gets plausible sequence numbers: each side begins with 0, and its SYN counts one.
  */
 export function frameOf(packet: Packet, from: Mac, to: Mac): Uint8Array<ArrayBuffer> {
-  const { protocol, src, dst, totalLength } = packet;
+  const { protocol, src, totalLength } = packet;
   const view = new DataView(new ArrayBuffer(ethernet.ETHERNET_BYTES + totalLength));
   ethernet.setDestination(view, 0, to.hi, to.lo);
   ethernet.setSource(view, 0, from.hi, from.lo);
-  ethernet.setEtherType(view, 0, ethernet.ETHERTYPE_IPV4);
-  const ip = ethernet.ETHERNET_BYTES;
-  ipv4.writeHeader(view, ip, { ...packet, tos: 0, id: 0, flags: ipv4.DONT_FRAGMENT });
-  ipv4.setChecksum(view, ip, complement(sumBytes(view, ip, ipv4.IPV4_MIN_BYTES, 0)));
-  const l4 = ip + ipv4.IPV4_MIN_BYTES;
-  const lengthBytes = totalLength - ipv4.IPV4_MIN_BYTES;
-  const transportChecksum = (): number =>
-    complement(sumBytes(view, l4, lengthBytes, pseudoHeaderSum(src, dst, protocol, lengthBytes)));
+  writeIpHeader(view, packet);
+  const l4 = ethernet.ETHERNET_BYTES + ipBytes(isIpv6(src));
+  const lengthBytes = totalLength - ipBytes(isIpv6(src));
+  const checksum = (pseudoHeader = pseudoHeaderOf(view, packet, lengthBytes)): number =>
+    complement(sumBytes(view, l4, lengthBytes, pseudoHeader));
   switch (protocol) {
-    case ipv4.PROTOCOL_ICMP:
+    case icmpOf(isIpv6(src)):
       icmpv4.writeHeader(view, l4, packet.icmpType, packet.icmpCode, packet.icmpId << 16);
-      icmpv4.setChecksum(view, l4, complement(sumBytes(view, l4, lengthBytes, 0)));
+      icmpv4.setChecksum(view, l4, isIpv6(src) ? checksum() : checksum(0));
       break;
     case ipv4.PROTOCOL_TCP:
       tcp.writeHeader(view, l4, {
@@ -85,39 +101,92 @@ export function frameOf(packet: Packet, from: Mac, to: Mac): Uint8Array<ArrayBuf
         ack: (packet.tcpFlags & tcp.ACK) !== 0 ? 1 : 0,
         flags: packet.tcpFlags,
       });
-      tcp.setChecksum(view, l4, transportChecksum());
+      tcp.setChecksum(view, l4, checksum());
       break;
     case ipv4.PROTOCOL_UDP:
       udp.writeHeader(view, l4, { ...packet, lengthBytes });
-      udp.setChecksum(view, l4, transportChecksum());
+      udp.setChecksum(view, l4, checksum());
   }
   return new Uint8Array(view.buffer);
 }
 
+function writeIpHeader(view: DataView, packet: Packet): void {
+  const { protocol, src, dst, ttl, totalLength } = packet;
+  const ip = ethernet.ETHERNET_BYTES;
+  if (isIpv6(src) && isIpv6(dst)) {
+    ethernet.setEtherType(view, 0, ethernet.ETHERTYPE_IPV6);
+    return ipv6.writeHeader(view, ip, {
+      trafficClass: 0,
+      flowLabel: 0,
+      payloadLength: totalLength - ipv6.IPV6_BYTES,
+      nextHeader: protocol,
+      hopLimit: ttl,
+      src: wordsOf(src),
+      dst: wordsOf(dst),
+    });
+  }
+  if (isIpv6(src) || isIpv6(dst)) throw new RangeError("Cannot make a packet of two families");
+  ethernet.setEtherType(view, 0, ethernet.ETHERTYPE_IPV4);
+  const rest = { tos: 0, id: 0, flags: ipv4.DONT_FRAGMENT };
+  ipv4.writeHeader(view, ip, { protocol, src, dst, ttl, totalLength, ...rest });
+  ipv4.setChecksum(view, ip, complement(sumBytes(view, ip, ipv4.IPV4_MIN_BYTES, 0)));
+}
+
+function pseudoHeaderOf(view: DataView, packet: Packet, lengthBytes: number): number {
+  const { protocol, src, dst } = packet;
+  return isIpv6(src) || isIpv6(dst)
+    ? pseudoHeaderSum6(view, ethernet.ETHERNET_BYTES + ipv6.SOURCE, protocol, lengthBytes)
+    : pseudoHeaderSum(src, dst, protocol, lengthBytes);
+}
+
 /**
- * The packet in an Ethernet frame; null if `decode.ts` does not accept it. TCP and UDP checksums
- * are not verified.
+ * The packet in an Ethernet frame; null if `decode.ts` or `decode6.ts` does not accept it, and for
+ * a fragment of IPv6. TCP and UDP checksums are not verified.
  */
 export function packetOf(frame: Uint8Array): Packet | null {
   const record = new Uint8Array(VNET_BYTES + frame.length);
   record.set(frame, VNET_BYTES);
   const view = new DataView(record.buffer);
   if (frame.length < ethernet.ETHERNET_BYTES) return null;
-  if (ethernet.etherType(view, VNET_BYTES) !== ethernet.ETHERTYPE_IPV4) return null;
   const pdu = new Pdu();
   pdu.frame = VNET_BYTES;
   pdu.frameBytes = frame.length;
   pdu.ip = pdu.frame + ethernet.ETHERNET_BYTES;
-  if (decodeIpv4(view, pdu) !== 0) return null;
-  leaveChecksum(view, pdu.frame, pdu.l4, pdu.protocol);
-  if (decodeTransport(view, pdu) !== 0) return null;
-  const { protocol, src, dst, ttl, totalLength, srcPort, dstPort } = pdu;
+  switch (ethernet.etherType(view, VNET_BYTES)) {
+    case ethernet.ETHERTYPE_IPV4:
+      if (decodeIpv4(view, pdu) !== 0) return null;
+      leaveChecksum(view, pdu.frame, pdu.l4, pdu.protocol);
+      return decodeTransport(view, pdu) === 0 ? packetIn(pdu, idIn(view, pdu)) : null;
+    case ethernet.ETHERTYPE_IPV6:
+      if (decodeIpv6(view, pdu, NO_DIGEST, new Chain()) !== 0 || pdu.fragment !== 0) return null;
+      leaveChecksum(view, pdu.frame, pdu.l4, pdu.protocol & ~OVER_IPV6);
+      return decodeTransport6(view, pdu) === 0 ? packetIn(pdu, idIn(view, pdu)) : null;
+    default:
+      return null;
+  }
+}
+
+/** The identifier, if the packet is a query. */
+function idIn(view: DataView, pdu: Readonly<Pdu>): number {
+  return isIcmp(pdu.protocol) ? icmpv4.identifier(view, pdu.l4) : 0;
+}
+
+/** Nobody asks for the digests here. */
+const NO_DIGEST = { ofWords: () => 0 };
+
+/** A decoded packet as plain values; `icmpId` is the identifier if it is a query. */
+export function packetIn(pdu: Readonly<Pdu>, icmpId: number): Packet {
+  const { addresses, ttl, totalLength, srcPort, dstPort, icmpType, icmpCode } = pdu;
+  const isOverIpv6 = (pdu.protocol & OVER_IPV6) !== 0;
+  const protocol = pdu.protocol & ~OVER_IPV6;
+  const src = isOverIpv6 ? addressOfWords(addresses) : pdu.src;
+  const dst = isOverIpv6 ? addressOfWords(addresses, ADDRESS6_WORDS) : pdu.dst;
   const base = { protocol, src, dst, ttl, totalLength, srcPort: 0, dstPort: 0 };
   const plain = { ...base, tcpFlags: 0, icmpType: 0, icmpCode: 0, icmpId: 0 };
   switch (protocol) {
-    case ipv4.PROTOCOL_ICMP: {
-      const message = { ...plain, icmpType: pdu.icmpType, icmpCode: pdu.icmpCode };
-      return hasIcmpId(message) ? { ...message, icmpId: icmpv4.identifier(view, pdu.l4) } : message;
+    case icmpOf(isOverIpv6): {
+      const message = { ...plain, icmpType, icmpCode };
+      return hasIcmpId(message) ? { ...message, icmpId } : message;
     }
     case ipv4.PROTOCOL_TCP:
       return { ...plain, srcPort, dstPort, tcpFlags: pdu.tcpFlags };
