@@ -5,12 +5,13 @@
  */
 import assert from "node:assert/strict";
 import type { Background } from "../support/shell.ts";
-import type { Host, Lab } from "../lab/lab.ts";
+import type { Host } from "../lab/lab.ts";
 import { Capture, complaints } from "../lab/capture.ts";
 import { echoDatagrams } from "../lab/datagrams.ts";
 import { connectPeer, startEcho } from "../lab/peer.ts";
 import { askSummary, startProxy, summaryCount, trackedIn, usualOptions } from "../lab/proxy.ts";
 import { SteadyConnections } from "../lab/steady.ts";
+import { type Family, inEachFamily } from "../lab/families.ts";
 import { labTests } from "../lab/suite.ts";
 import {
   backendAddresses,
@@ -29,19 +30,32 @@ const mac = "02:54:47:00:00:64";
 /** A proxy with one backend, the first. */
 const oneBackend: readonly string[] = [`--net=${tap}`, "--dst-addrs=192.168.0.1"];
 
+/** Starts the proxy with all backends, of this family. */
+function startUsual(host: Host, family: Family, ...more: readonly string[]): Promise<Background> {
+  const options = family.options([...usualOptions, ...more]);
+  return startProxy(host, options, backendAddresses.map(family.of));
+}
+
 const pingTest = await labTests("ping");
 
-pingTest("proxy, pinged with 65,507 bytes, reassembles and answers in fragments", async () => {
-  await using topology = await onClientsPort();
-  const proxy = await startProxy(topology.host);
-  const { stdout } = await topology.client.run(
-    ["ping", "-s", "65507", "-c", "10", "-i", "0.2", "-W", "2", proxyAddress],
-  );
-  assert.match(stdout, /10 packets transmitted, 5 received, 50% packet loss/);
-  const answered = [...stdout.matchAll(/^65515 bytes .* icmp_seq=(\d+) ttl=64 /gm)];
-  assert.deepEqual(answered.map(([, seq]) => Number(seq)), [2, 4, 6, 8, 10], stdout);
-  assert.equal(summaryCount(await askSummary(proxy), "Echo_reply"), 5);
-});
+inEachFamily(
+  pingTest,
+  "proxy, pinged with 65,507 bytes, reassembles and answers in fragments",
+  async (family) => {
+    await using topology = await onClientsPort();
+    await family.speak(topology.lab);
+    const proxy = await startUsual(topology.host, family);
+    // A client holds few fragments back while it asks where the proxy is.
+    await topology.client.run(["ping", "-c", "2", "-i", "2", family.of(proxyAddress)]);
+    const { stdout } = await topology.client.run(
+      ["ping", "-s", "65507", "-c", "10", "-i", "0.2", "-W", "2", family.of(proxyAddress)],
+    );
+    assert.match(stdout, /10 packets transmitted, 5 received, 50% packet loss/);
+    const answered = [...stdout.matchAll(/^65515 bytes .* icmp_seq=(\d+) ttl=64 /gm)];
+    assert.deepEqual(answered.map(([, seq]) => Number(seq)), [2, 4, 6, 8, 10], stdout);
+    assert.equal(summaryCount(await askSummary(proxy), "Echo_reply"), 6);
+  },
+);
 
 const mtuTest = await labTests("nc", "cmp", "dumpcap", "tshark", "ethtool");
 
@@ -50,43 +64,63 @@ const completions: readonly [Completes, string][] = [
   ["port", "segments to be cut up"],
 ];
 for (const [completes, what] of completions) {
-  mtuTest(
+  inEachFamily(
+    mtuTest,
     `proxy, path MTU of ${what} to a backend drops to 1,280, passes on what the router says`,
-    async () => {
+    async (family) => {
       await using topology = await routed(completes);
+      await family.speak(topology.lab);
       const { client, router, far, farAddress, gateway } = topology;
-      const server = await startEcho(far, farAddress, 2000);
-      const capture = await Capture.start(topology.host, tap, errorsFromProxy);
+      const server = await startEcho(far, family.of(farAddress), 2000);
+      const capture = await Capture.start(
+        topology.host,
+        tap,
+        `ether src ${mac} and ${family.errors}`,
+      );
       const options = [`--net=${tap}`, `--dst-addrs=${farAddress}`, `--gateway=${gateway}`];
-      const proxy = await startProxy(topology.host, [...options, `--mac=${mac}`], []);
-      await passesTenMegabytes(client, () => dropMtu(router, far));
-      assert.match(server.stdout, new RegExp(`^${RegExp.escape(proxyAddress)} `, "m"));
+      const proxy = await startProxy(
+        topology.host,
+        family.options([...options, `--mac=${mac}`]),
+        [],
+      );
+      await passesTenMegabytes(client, family.of(proxyAddress), () => dropMtu(router, far));
+      assert.match(server.stdout, new RegExp(`^${family.pattern(proxyAddress)} `, "m"));
       // The client learnt it about the address that it talks to.
-      assert.match(await client.must(["ip", "route", "get", proxyAddress]), /\bmtu 1280\b/);
+      assert.match(
+        await client.must(["ip", "route", "get", family.of(proxyAddress)]),
+        /\bmtu 1280\b/,
+      );
       await proxy.stop();
       await isClean(capture);
     },
   );
 
-  mtuTest(
+  inEachFamily(
+    mtuTest,
     `proxy, path MTU of ${what} to the client drops to 1,280, passes on what the router says`,
-    async () => {
+    async (family) => {
       await using topology = await routed(completes);
+      await family.speak(topology.lab);
       const { router, far, gateway, backends } = topology;
       const [backend] = backends;
-      await startEcho(backend!.host, backend!.address, 2000);
-      const capture = await Capture.start(topology.host, tap, errorsFromProxy);
+      await startEcho(backend!.host, family.of(backend!.address), 2000);
+      const capture = await Capture.start(
+        topology.host,
+        tap,
+        `ether src ${mac} and ${family.errors}`,
+      );
       const options = [...oneBackend, `--gateway=${gateway}`, `--mac=${mac}`];
-      const proxy = await startProxy(topology.host, options, []);
-      await passesTenMegabytes(far, () => dropMtu(router, far));
-      assert.match(await backend!.host.must(["ip", "route", "get", proxyAddress]), /\bmtu 1280\b/);
+      const proxy = await startProxy(topology.host, family.options(options), []);
+      await passesTenMegabytes(far, family.of(proxyAddress), () => dropMtu(router, far));
+      assert.match(
+        await backend!.host.must(["ip", "route", "get", family.of(proxyAddress)]),
+        /\bmtu 1280\b/,
+      );
       await proxy.stop();
       await isClean(capture);
     },
   );
 }
-
-const errorsFromProxy = `ether src ${mac} and icmp`;
 
 /** Something was captured, and tshark finds nothing wrong with it. */
 async function isClean(capture: Capture): Promise<void> {
@@ -98,14 +132,18 @@ async function isClean(capture: Capture): Promise<void> {
  * Over one connection: a greeting, then `meanwhile`, then 10 MB there and back, every byte
  * compared.
  */
-async function passesTenMegabytes(client: Host, meanwhile: () => Promise<void>): Promise<void> {
+async function passesTenMegabytes(
+  client: Host,
+  proxy: string,
+  meanwhile: () => Promise<void>,
+): Promise<void> {
   const data = `${client.lab.folder}/data`;
   const echoed = `${client.lab.folder}/echoed`;
   const go = `${client.lab.folder}/go`;
   const lines = `
     head -c 10000000 /dev/urandom > ${data}
     mkfifo ${go}
-    { cat ${go} > /dev/null; cat ${data}; } | nc -N ${proxyAddress} 2000 > ${echoed}`;
+    { cat ${go} > /dev/null; cat ${data}; } | nc -N ${proxy} 2000 > ${echoed}`;
   const transfer = client.start(["sh", "-ec", lines]);
   await until(async () => await sizeOf(echoed) > 0, "a greeting through the proxy");
   await meanwhile();
@@ -126,35 +164,46 @@ async function dropMtu(router: Host, far: Host): Promise<void> {
 
 const traceTest = await labTests("traceroute", "tracepath", "dumpcap", "tshark", "ethtool");
 
-traceTest("proxy, traced with TCP, is the first hop and the connection the second", async () => {
-  await using topology = await onClientsPort();
-  const { client, host, backends } = topology;
-  for (const backend of backends) await startEcho(backend.host, backend.address, 2000);
-  const proxy = await startProxy(host);
-  const words = ["traceroute", "-T", "-p", "2000", "-n", "-q", "2", "-w", "2", "-O", "info"];
-  const { stdout } = await client.run([...words, proxyAddress]);
-  const [, first, second, ...more] = stdout.trimEnd().split("\n");
-  assert.match(first!, /^ 1 {2}192\.168\.0\.100( {1,2}[\d.]+ ms){2}$/, stdout);
-  assert.match(second!, /^ 2 {2}192\.168\.0\.100 <syn,ack>/, stdout);
-  assert.deepEqual(more, []);
-  await proxy.stop();
-});
+inEachFamily(
+  traceTest,
+  "proxy, traced with TCP, is the first hop and the connection the second",
+  async (family) => {
+    await using topology = await onClientsPort();
+    await family.speak(topology.lab);
+    const { client, host, backends } = topology;
+    for (const backend of backends) await startEcho(backend.host, family.of(backend.address), 2000);
+    const proxy = await startUsual(host, family);
+    const words = ["traceroute", "-T", "-p", "2000", "-n", "-q", "2", "-w", "2", "-O", "info"];
+    const { stdout } = await client.run([...words, family.of(proxyAddress)]);
+    const [, first, second, ...more] = stdout.trimEnd().split("\n");
+    const own = family.pattern(proxyAddress);
+    assert.match(first!, new RegExp(String.raw`^ 1 {2}${own}( {1,2}[\d.]+ ms){2}$`), stdout);
+    assert.match(second!, new RegExp(`^ 2 {2}${own} <syn,ack>`), stdout);
+    assert.deepEqual(more, []);
+    await proxy.stop();
+  },
+);
 
-traceTest("proxy, traced towards a backend behind a router, lets the router speak", async () => {
-  await using topology = await routed();
-  const { client, far, farAddress, gateway } = topology;
-  await startEcho(far, farAddress, 2000);
-  const capture = await Capture.start(topology.host, tap, `ether src ${mac}`);
-  const options = [`--net=${tap}`, `--dst-addrs=${farAddress}`, `--gateway=${gateway}`];
-  const proxy = await startProxy(topology.host, [...options, `--mac=${mac}`], []);
-  await firstContact(client);
-  const words = ["traceroute", "-T", "-p", "2000", "-n", "-q", "1", "-w", "2"];
-  const { stdout } = await client.run([...words, proxyAddress]);
-  const hops = stdout.trimEnd().split("\n").slice(1).map((line) => line.split(/\s+/)[2]);
-  assert.deepEqual(hops, [proxyAddress, gateway, proxyAddress], stdout);
-  await proxy.stop();
-  await isClean(capture);
-});
+inEachFamily(
+  traceTest,
+  "proxy, traced towards a backend behind a router, lets the router speak",
+  async (family) => {
+    await using topology = await routed();
+    await family.speak(topology.lab);
+    const { client, far, farAddress, gateway } = topology;
+    await startEcho(far, family.of(farAddress), 2000);
+    const capture = await Capture.start(topology.host, tap, `ether src ${mac}`);
+    const options = [`--net=${tap}`, `--dst-addrs=${farAddress}`, `--gateway=${gateway}`];
+    const proxy = await startProxy(topology.host, family.options([...options, `--mac=${mac}`]), []);
+    await firstContact(client, family.of(proxyAddress));
+    const words = ["traceroute", "-T", "-p", "2000", "-n", "-q", "1", "-w", "2"];
+    const { stdout } = await client.run([...words, family.of(proxyAddress)]);
+    const hops = stdout.trimEnd().split("\n").slice(1).map((line) => line.split(/\s+/)[2]);
+    assert.deepEqual(hops, [proxyAddress, gateway, proxyAddress].map(family.of), stdout);
+    await proxy.stop();
+    await isClean(capture);
+  },
+);
 
 const udpPolicy = `default drop
 not ip.src in $dst-addrs
@@ -162,42 +211,52 @@ not ip.src in $dst-addrs
 otherwise    -> translate-b-to-a, forward
 `;
 
-traceTest("proxy, tracepath with a policy that forwards UDP, finds path and MTU", async () => {
-  await using topology = await routed();
-  const { lab, client, router, far, farAddress, gateway } = topology;
-  await dropMtu(router, far);
-  const policy = `${lab.folder}/udp.policy`;
-  await Deno.writeTextFile(policy, udpPolicy);
-  const options = [
-    ...[`--net=${tap}`, `--dst-addrs=${farAddress}`, `--gateway=${gateway}`],
-    ...[`--policy=${policy}`, `--mac=${mac}`],
-  ];
-  const capture = await Capture.start(topology.host, tap, `ether src ${mac}`);
-  const proxy = await startProxy(topology.host, options, []);
-  const { stdout } = await client.run(["tracepath", "-n", "-m", "6", proxyAddress]);
-  assert.match(stdout, /^ 1: {2}192\.168\.0\.100 /m, stdout);
-  assert.match(stdout, /^ 2: {2}192\.168\.0\.253 /m, stdout);
-  assert.match(stdout, /^ 3: {2}192\.168\.0\.100 .* reached$/m, stdout);
-  assert.match(stdout, /Resume: pmtu 1280 hops 3 /, stdout);
-  await proxy.stop();
-  await isClean(capture);
-});
+inEachFamily(
+  traceTest,
+  "proxy, tracepath with a policy that forwards UDP, finds path and MTU",
+  async (family) => {
+    await using topology = await routed();
+    await family.speak(topology.lab);
+    const { lab, client, router, far, farAddress, gateway } = topology;
+    await dropMtu(router, far);
+    const policy = `${lab.folder}/udp.policy`;
+    await Deno.writeTextFile(policy, udpPolicy);
+    const options = [
+      ...[`--net=${tap}`, `--dst-addrs=${farAddress}`, `--gateway=${gateway}`],
+      ...[`--policy=${policy}`, `--mac=${mac}`],
+    ];
+    const capture = await Capture.start(topology.host, tap, `ether src ${mac}`);
+    const proxy = await startProxy(topology.host, family.options(options), []);
+    const { stdout } = await client.run(["tracepath", "-n", "-m", "6", family.of(proxyAddress)]);
+    const [own, next] = [proxyAddress, gateway].map(family.pattern);
+    assert.match(stdout, new RegExp(`^ 1: {2}${own} `, "m"), stdout);
+    assert.match(stdout, new RegExp(`^ 2: {2}${next} `, "m"), stdout);
+    assert.match(stdout, new RegExp(`^ 3: {2}${own} .* reached$`, "m"), stdout);
+    assert.match(stdout, /Resume: pmtu 1280 hops 3 /, stdout);
+    await proxy.stop();
+    await isClean(capture);
+  },
+);
 
 /** The first packet may wait for ARP longer than a tracer does. */
-async function firstContact(client: Host): Promise<void> {
-  const { stdout } = await client.run(["nc", "-N", "-w", "5", proxyAddress, "2000"]);
+async function firstContact(client: Host, proxy: string): Promise<void> {
+  const { stdout } = await client.run(["nc", "-N", "-w", "5", proxy, "2000"]);
   assert.match(stdout, /^from /);
 }
 
 const sshTest = await labTests("ssh", "sshd", "ssh-keygen");
 
-sshTest("proxy, ssh, runs a command and carries a megabyte", async () => {
+inEachFamily(sshTest, "proxy, ssh, runs a command and carries a megabyte", async (family) => {
   await using topology = await onClientsPort();
-  const { lab, client, host, backends } = topology;
-  const proxy = await startProxy(host, oneBackend, ["192.168.0.1"]);
-  const ssh = await startSshd(lab, backends[0]!.host, backends[0]!.address);
-  const { stdout, stderr } = await client.run([...ssh, "ip -4 -o addr show dev eth0"]);
-  assert.match(stdout, / 192\.168\.0\.1\/24 /, stderr);
+  await family.speak(topology.lab);
+  const { client, host, backends } = topology;
+  const proxy = await startProxy(host, family.options(oneBackend), [family.of("192.168.0.1")]);
+  const ssh = await startSshd(family, backends[0]!.host, backends[0]!.address);
+  const { stdout, stderr } = await client.run([
+    ...ssh,
+    `ip -${family.number} -o addr show dev eth0`,
+  ]);
+  assert.match(stdout, new RegExp(` ${family.pattern("192.168.0.1")}/`), stderr);
   const { stdout: sum } = await client.run(
     [...ssh, "sha256sum"],
     { stdin: "0123456789abcdef".repeat(65_536) },
@@ -207,8 +266,12 @@ sshTest("proxy, ssh, runs a command and carries a megabyte", async () => {
 }, { otherUsers: true });
 
 /** Starts sshd with keys made for this lab; the words that call it through the proxy. */
-async function startSshd(lab: Lab, host: Host, address: string): Promise<string[]> {
-  const at = `${lab.folder}/ssh`;
+async function startSshd(
+  family: Family,
+  host: Host,
+  address: string,
+): Promise<string[]> {
+  const at = `${host.lab.folder}/ssh`;
   await host.script(`
     mkdir -p /run/sshd ${at}
     ssh-keygen -q -t ed25519 -N "" -f ${at}/host
@@ -216,7 +279,7 @@ async function startSshd(lab: Lab, host: Host, address: string): Promise<string[
     cat > ${at}/config <<END
 HostKey ${at}/host
 AuthorizedKeysFile ${at}/user.pub
-ListenAddress ${address}:22
+ListenAddress ${family.host(address)}:22
 StrictModes no
 UsePAM no
 PasswordAuthentication no
@@ -229,26 +292,39 @@ END`);
   return [
     ...["ssh", "-F", "none", "-i", `${at}/user`, "-q"],
     ...options.flatMap((option) => ["-o", option]),
-    `root@${proxyAddress}`,
+    `root@${family.of(proxyAddress)}`,
   ];
 }
 
 const redisTest = await labTests("redis-server", "redis-cli");
 
-redisTest("proxy, redis-cli, stores, fetches and pipelines", async () => {
+inEachFamily(redisTest, "proxy, redis-cli, stores, fetches and pipelines", async (family) => {
   await using topology = await onClientsPort();
+  await family.speak(topology.lab);
   const { lab, client, host, backends } = topology;
-  const proxy = await startProxy(host, oneBackend, ["192.168.0.1"]);
+  const proxy = await startProxy(host, family.options(oneBackend), [family.of("192.168.0.1")]);
   const { host: backend, address } = backends[0]!;
-  const settings = ["--bind", address, "--protected-mode", "no", "--save", "", "--dir", lab.folder];
+  const settings = [
+    "--bind",
+    family.of(address),
+    "--protected-mode",
+    "no",
+    "--save",
+    "",
+    "--dir",
+    lab.folder,
+  ];
   const redis = backend.start(["redis-server", "--port", "6379", ...settings]);
   await redis.waitFor(/Ready to accept connections/);
-  const call = (...words: string[]) => client.must(["redis-cli", "-h", proxyAddress, ...words]);
+  const call = (...words: string[]) =>
+    client.must(["redis-cli", "-h", family.of(proxyAddress), ...words]);
   assert.equal(await call("set", "key", "value"), "OK\n");
   assert.equal(await call("get", "key"), "value\n");
   assert.equal(await call("-r", "1000", "incr", "n").then(lastLine), "1000");
   const sets = Array.from({ length: 5000 }, (_, index) => `set k${index} ${index}\n`).join("");
-  const piped = await client.run(["redis-cli", "-h", proxyAddress, "--pipe"], { stdin: sets });
+  const piped = await client.run(["redis-cli", "-h", family.of(proxyAddress), "--pipe"], {
+    stdin: sets,
+  });
   assert.match(piped.stdout, /errors: 0, replies: 5000/);
   assert.equal(await call("dbsize"), "5002\n");
   await proxy.stop();
@@ -256,31 +332,39 @@ redisTest("proxy, redis-cli, stores, fetches and pipelines", async () => {
 
 const curlTest = await labTests("curl");
 
-curlTest("proxy, curl, reuses a connection and fetches a megabyte", async () => {
-  await using topology = await onClientsPort();
-  const { client, host, backends } = topology;
-  const proxy = await startProxy(host, oneBackend, ["192.168.0.1"]);
-  const program = `Deno.serve({ hostname: "192.168.0.1", port: 8080 }, (request) =>
+inEachFamily(
+  curlTest,
+  "proxy, curl, reuses a connection and fetches a megabyte",
+  async (family) => {
+    await using topology = await onClientsPort();
+    await family.speak(topology.lab);
+    const { client, host, backends } = topology;
+    const proxy = await startProxy(host, family.options(oneBackend), [family.of("192.168.0.1")]);
+    const program = `Deno.serve({ hostname: "${
+      family.of("192.168.0.1")
+    }", port: 8080 }, (request) =>
     new Response(request.url.endsWith("/large") ? "x".repeat(1e6) : "hello"))`;
-  const server = backends[0]!.host.start([Deno.execPath(), "eval", program]);
-  await server.waitFor("Listening");
-  const url = `http://${proxyAddress}:8080`;
-  const format = "%{http_code} %{num_connects} %{size_download}\n";
-  const words = [`${url}/`, "-o", "/dev/null", `${url}/large`, "-o", "/dev/null"];
-  const output = await client.must(["curl", "-sS", "-m", "10", "-w", format, ...words]);
-  assert.equal(output, "200 1 5\n200 0 1000000\n");
-  await proxy.stop();
-});
+    const server = backends[0]!.host.start([Deno.execPath(), "eval", program]);
+    await server.waitFor("Listening");
+    const url = `http://${family.host(proxyAddress)}:8080`;
+    const format = "%{http_code} %{num_connects} %{size_download}\n";
+    const words = [`${url}/`, "-o", "/dev/null", `${url}/large`, "-o", "/dev/null"];
+    const output = await client.must(["curl", "-sS", "-m", "10", "-w", format, ...words]);
+    assert.equal(output, "200 1 5\n200 0 1000000\n");
+    await proxy.stop();
+  },
+);
 
 const ncTest = await labTests("nc");
 
-ncTest("proxy, nc -N, carries an answer after the half-close", async () => {
+inEachFamily(ncTest, "proxy, nc -N, carries an answer after the half-close", async (family) => {
   await using topology = await onClientsPort();
+  await family.speak(topology.lab);
   const { client, host, backends } = topology;
-  const proxy = await startProxy(host, oneBackend, ["192.168.0.1"]);
+  const proxy = await startProxy(host, family.options(oneBackend), [family.of("192.168.0.1")]);
   // It can only answer once it has seen the end of what it is sent, and takes its time.
   const program = `
-    const listener = Deno.listen({ hostname: "192.168.0.1", port: 2000 });
+    const listener = Deno.listen({ hostname: "${family.of("192.168.0.1")}", port: 2000 });
     console.log("listening");
     using connection = await listener.accept();
     let lenBytes = 0;
@@ -294,7 +378,9 @@ ncTest("proxy, nc -N, carries an answer after the half-close", async () => {
   const server = backends[0]!.host.start([Deno.execPath(), "eval", program]);
   await server.waitFor("listening");
   const sent = "half-close\n".repeat(100_000);
-  const { stdout } = await client.run(["nc", "-N", proxyAddress, "2000"], { stdin: sent });
+  const { stdout } = await client.run(["nc", "-N", family.of(proxyAddress), "2000"], {
+    stdin: sent,
+  });
   assert.equal(stdout, `${sent.length} bytes\n`);
   assert.ok(await server.ended(2000), "the server has closed");
   await proxy.stop();
@@ -309,19 +395,22 @@ otherwise    -> translate-b-to-a, forward
 
 const fragmentTest = await labTests("ping", "nc", "dumpcap", "tshark", "ethtool");
 
-fragmentTest(
+inEachFamily(
+  fragmentTest,
   "proxy, policy that forwards pings and UDP, carries them whole and in parts",
-  async () => {
+  async (family) => {
     await using topology = await onClientsPort();
+    await family.speak(topology.lab);
     const { lab, client, host, backends } = topology;
     const capture = await Capture.start(host, tap, `ether src ${mac}`);
     const policy = `${lab.folder}/every.policy`;
     await Deno.writeTextFile(policy, everyProtocolPolicy);
     const options = [...oneBackend, `--mac=${mac}`, `--policy=${policy}`];
-    const proxy = await startProxy(host, options, ["192.168.0.1"]);
+    const proxy = await startProxy(host, family.options(options), [family.of("192.168.0.1")]);
 
+    const own = family.of(proxyAddress);
     for (const bytes of ["56", "1472", "1473", "20000", "65507"]) {
-      const words = ["ping", "-s", bytes, "-c", "3", "-i", "0.1", "-W", "2", proxyAddress];
+      const words = ["ping", "-s", bytes, "-c", "3", "-i", "0.1", "-W", "2", own];
       const { stdout } = await client.run(words);
       // Each way costs a hop: the answer is the backend's, not the proxy's.
       assert.match(stdout, /ttl=63 /);
@@ -329,11 +418,11 @@ fragmentTest(
     }
 
     const { host: backend, address } = backends[0]!;
-    await echoDatagrams(backend, address);
+    await echoDatagrams(backend, family.of(address));
     for (const bytes of [1, 1472, 1473, 16_000]) {
       const sent = "u".repeat(bytes);
       const { stdout } = await client.run(
-        ["nc", "-u", "-w", "1", proxyAddress, "2000"],
+        ["nc", "-u", "-w", "1", own, "2000"],
         { stdin: sent },
       );
       assert.equal(stdout, sent, `${bytes} bytes`);
@@ -352,90 +441,111 @@ otherwise    -> translate-a-to-b, forward
 
 const hairpinTest = await labTests();
 
-hairpinTest("proxy, a backend as client, reaches every backend and itself", async () => {
-  await using topology = await onClientsPort();
-  const { lab, host, backends } = topology;
-  for (const backend of backends) await startEcho(backend.host, backend.address, 2000);
-  const policy = `${lab.folder}/hairpin.policy`;
-  await Deno.writeTextFile(policy, hairpinPolicy);
-  const proxy = await startProxy(host, [...usualOptions, `--policy=${policy}`]);
-  const report = await connectPeer(backends[0]!.host, proxyAddress, 2000, 60, 20_000);
-  assert.deepEqual(report.failures, []);
-  assert.deepEqual(Object.keys(report.byBackend).sort(), backendAddresses);
-  await proxy.stop();
-});
+inEachFamily(
+  hairpinTest,
+  "proxy, a backend as client, reaches every backend and itself",
+  async (family) => {
+    await using topology = await onClientsPort();
+    await family.speak(topology.lab);
+    const { lab, host, backends } = topology;
+    for (const backend of backends) await startEcho(backend.host, family.of(backend.address), 2000);
+    const policy = `${lab.folder}/hairpin.policy`;
+    await Deno.writeTextFile(policy, hairpinPolicy);
+    const proxy = await startUsual(host, family, `--policy=${policy}`);
+    const report = await connectPeer(backends[0]!.host, family.of(proxyAddress), 2000, 60, 20_000);
+    assert.deepEqual(report.failures, []);
+    assert.deepEqual(Object.keys(report.byBackend).sort(), backendAddresses.map(family.of));
+    await proxy.stop();
+  },
+);
 
 const idleTest = await labTests("nc");
 
-idleTest("proxy, timers of 5 s, forgets idle connections and keeps busy ones", async () => {
-  await using topology = await onClientsPort();
-  const { client, host, backends } = topology;
-  const { host: backend, address } = backends[0]!;
-  await startEcho(backend, address, 2000);
-  const flags = ["half-open", "established", "half-closed", "closing", "reset", "udp", "icmp"]
-    .map((name) => `--timeout-${name}=5`);
-  const proxy = await startProxy(host, [...oneBackend, ...flags], ["192.168.0.1"]);
-  const tracked = async () => trackedIn(await askSummary(proxy));
+inEachFamily(
+  idleTest,
+  "proxy, timers of 5 s, forgets idle connections and keeps busy ones",
+  async (family) => {
+    await using topology = await onClientsPort();
+    await family.speak(topology.lab);
+    const { client, host, backends } = topology;
+    const { host: backend, address } = backends[0]!;
+    await startEcho(backend, family.of(address), 2000);
+    const flags = ["half-open", "established", "half-closed", "closing", "reset", "udp", "icmp"]
+      .map((name) => `--timeout-${name}=5`);
+    const proxy = await startProxy(
+      host,
+      family.options([...oneBackend, ...flags]),
+      [family.of("192.168.0.1")],
+    );
+    const tracked = async () => trackedIn(await askSummary(proxy));
 
-  // A backend that can't answer leaves a half-open connection behind.
-  await backend.script(`ip route add blackhole ${proxyAddress}/32`);
-  await client.run(["nc", "-w", "1", proxyAddress, "2000"]);
-  await backend.script(`ip route del blackhole ${proxyAddress}/32`);
-  const idle = await say(client, 2000);
-  const busy = await say(client, 2000);
-  await busy.exchange("begin");
-  await idle.exchange("begin");
-  const closed = await client.run(["nc", "-N", "-w", "2", proxyAddress, "2000"]);
-  assert.equal(closed.stdout, "from 192.168.0.1\n");
-  assert.equal(await tracked(), 4, "half-open, idle, busy and closing");
-  for (let second = 1; second <= 8; second++) {
-    await sleep(1000);
-    await busy.exchange(`second ${second}`);
-    if (second === 2) assert.equal(await tracked(), 4, "nothing goes before its time");
-  }
-  assert.equal(await tracked(), 1, "only the busy one is left");
+    // A backend that can't answer leaves a half-open connection behind.
+    await backend.script(`ip route add blackhole ${family.of(proxyAddress)}`);
+    await client.run(["nc", "-w", "1", family.of(proxyAddress), "2000"]);
+    await backend.script(`ip route del blackhole ${family.of(proxyAddress)}`);
+    const idle = await say(client, family.of(proxyAddress), 2000);
+    const busy = await say(client, family.of(proxyAddress), 2000);
+    await busy.exchange("begin");
+    await idle.exchange("begin");
+    const closed = await client.run(["nc", "-N", "-w", "2", family.of(proxyAddress), "2000"]);
+    assert.equal(closed.stdout, `from ${family.of("192.168.0.1")}\n`);
+    assert.equal(await tracked(), 4, "half-open, idle, busy and closing");
+    for (let second = 1; second <= 8; second++) {
+      await sleep(1000);
+      await busy.exchange(`second ${second}`);
+      if (second === 2) assert.equal(await tracked(), 4, "nothing goes before its time");
+    }
+    assert.equal(await tracked(), 1, "only the busy one is left");
 
-  const strays = summaryCount(await askSummary(proxy), "stray");
-  await idle.line("too late");
-  await idle.end();
-  assert.ok(!idle.output.includes("too late"), idle.output);
-  assert.ok(summaryCount(await askSummary(proxy), "stray") > strays);
-  assert.equal(await tracked(), 1, "what comes too late opens nothing");
-  await busy.exchange("still here");
-  const again = await client.run(["nc", "-N", "-w", "2", proxyAddress, "2000"]);
-  assert.equal(again.stdout, "from 192.168.0.1\n");
-  await proxy.stop();
-});
+    const strays = summaryCount(await askSummary(proxy), "stray");
+    await idle.line("too late");
+    await idle.end();
+    assert.ok(!idle.output.includes("too late"), idle.output);
+    assert.ok(summaryCount(await askSummary(proxy), "stray") > strays);
+    assert.equal(await tracked(), 1, "what comes too late opens nothing");
+    await busy.exchange("still here");
+    const again = await client.run(["nc", "-N", "-w", "2", family.of(proxyAddress), "2000"]);
+    assert.equal(again.stdout, `from ${family.of("192.168.0.1")}\n`);
+    await proxy.stop();
+  },
+);
 
 const scanTest = await labTests("nmap");
 /** What runs at the same time: the last three get no answer and mostly wait. */
 const scans: readonly (readonly string[])[] = [["-sS"], ["-sF", "-sN", "-sX"]];
 
-scanTest("proxy, scanned by nmap in four ways, leaves running connections alone", async () => {
-  await using topology = await onClientsPort();
-  const { client, host, backends } = topology;
-  for (const backend of backends) await startEcho(backend.host, backend.address, 2000);
-  const proxy = await startProxy(host, [...usualOptions, "--trace=off"]);
-  const steady = await SteadyConnections.open(client, proxyAddress, 2000, 20);
-  const speed = ["-n", "-Pn", "-T4", "--max-retries", "1", "--min-rate", "3000", "-p1-10000"];
-  for (const kinds of scans) {
-    const scan = (kind: string) => client.must(["nmap", kind, ...speed, proxyAddress]);
-    // A fast scan leaves little time for exchanges: some more of the same do.
-    let exchanges = 0;
-    for (let runs = 1; exchanges < 10; runs++) {
-      const outputs = await Promise.all(kinds.map(scan));
-      if (kinds.includes("-sS")) assert.match(outputs[0]!, /^2000\/tcp open /m);
-      const { fewest, failures } = await steady.report();
-      assert.deepEqual(failures, [], kinds.join());
-      assert.ok(fewest > 0 && runs <= 10, `${kinds}: ${exchanges} + ${fewest} in ${runs} runs`);
-      exchanges += fewest;
+inEachFamily(
+  scanTest,
+  "proxy, scanned by nmap in four ways, leaves running connections alone",
+  async (family) => {
+    await using topology = await onClientsPort();
+    await family.speak(topology.lab);
+    const { client, host, backends } = topology;
+    for (const backend of backends) await startEcho(backend.host, family.of(backend.address), 2000);
+    const proxy = await startUsual(host, family, "--trace=off");
+    const steady = await SteadyConnections.open(client, family.of(proxyAddress), 2000, 20);
+    const speed = ["-n", "-Pn", "-T4", "--max-retries", "1", "--min-rate", "3000", "-p1-10000"];
+    for (const kinds of scans) {
+      const six = family.number === 6 ? ["-6"] : [];
+      const scan = (kind: string) =>
+        client.must(["nmap", kind, ...six, ...speed, family.of(proxyAddress)]);
+      // A fast scan leaves little time for exchanges: some more of the same do.
+      let exchanges = 0;
+      for (let runs = 1; exchanges < 10; runs++) {
+        const outputs = await Promise.all(kinds.map(scan));
+        if (kinds.includes("-sS")) assert.match(outputs[0]!, /^2000\/tcp open /m);
+        const { fewest, failures } = await steady.report();
+        assert.deepEqual(failures, [], kinds.join());
+        assert.ok(fewest > 0 && runs <= 10, `${kinds}: ${exchanges} + ${fewest} in ${runs} runs`);
+        exchanges += fewest;
+      }
     }
-  }
-  // And the proxy is as it was for newcomers.
-  const { failures } = await connectPeer(client, proxyAddress, 2000, 50, 10_000);
-  assert.deepEqual(failures, []);
-  await proxy.stop();
-});
+    // And the proxy is as it was for newcomers.
+    const { failures } = await connectPeer(client, family.of(proxyAddress), 2000, 50, 10_000);
+    assert.deepEqual(failures, []);
+    await proxy.stop();
+  },
+);
 
 /** A connection to the echo server, line by line. */
 class Conversation {
@@ -465,8 +575,8 @@ class Conversation {
   }
 }
 
-async function say(client: Host, port: number): Promise<Conversation> {
-  const nc = client.start(["nc", proxyAddress, String(port)], { stdin: "" });
+async function say(client: Host, proxy: string, port: number): Promise<Conversation> {
+  const nc = client.start(["nc", proxy, String(port)], { stdin: "" });
   await nc.waitFor("from ");
   return new Conversation(nc);
 }

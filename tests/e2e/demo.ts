@@ -1,11 +1,13 @@
 /**
- * `deno task demo [--two-sided]`: plays the seed's demonstration in a lab, or the general case with
- * an interface on each side, with the machine's own ping and nc, and prints what it did and saw.
- * Exit code 0 only when every step held. Nothing stays behind, also after a failure or Ctrl-C.
+ * `deno task demo [--two-sided] [--ipv6]`: plays the seed's demonstration in a lab, or the general
+ * case with an interface on each side, with the machine's own ping and nc, and prints what it did
+ * and saw. Exit code 0 only when every step held. Nothing stays behind, also after a failure or
+ * Ctrl-C.
  */
 import { fileURLToPath } from "node:url";
 import { must, type Result } from "../support/shell.ts";
 import { Lab } from "../lab/lab.ts";
+import { type Family, IPV4, IPV6 } from "../lab/families.ts";
 import { provide } from "../lab/programs.ts";
 import type { Report } from "../lab/peer.ts";
 import { lastSummary } from "../lab/proxy.ts";
@@ -27,7 +29,7 @@ const buildTimeoutMs = 300_000;
 const interruptedCode = 130;
 
 /** The whole demonstration; the process's exit code. */
-async function demo(isTwoSided: boolean): Promise<number> {
+async function demo(isTwoSided: boolean, family: Family): Promise<number> {
   const transcript = new Transcript();
   let topology: Topology | null = null;
   const interrupted = (): void => {
@@ -45,10 +47,12 @@ async function demo(isTwoSided: boolean): Promise<number> {
     if (isTwoSided) {
       const sides = await twoSides();
       topology = sides;
-      await playTwoSided(sides, `${root}proxy`, transcript);
+      await family.speak(sides.lab);
+      await playTwoSided(sides, `${root}proxy`, family, transcript);
     } else {
       topology = await bridged("behind a port");
-      await play(topology, transcript);
+      await family.speak(topology.lab);
+      await play(topology, family, transcript);
     }
   } catch (error) {
     transcript.step(false, error instanceof Error ? error.message : String(error));
@@ -70,31 +74,36 @@ async function build(transcript: Transcript): Promise<void> {
   transcript.step(true, `built ./proxy in ${seconds} s: ${version}`);
 }
 
-async function play(topology: Topology, transcript: Transcript): Promise<void> {
+async function play(
+  topology: Topology,
+  family: Family,
+  transcript: Transcript,
+): Promise<void> {
   const { host, backends } = topology;
+  const addresses = backendAddresses.map(family.of);
   transcript.step(
     true,
-    `a lab of network namespaces: client ${clientAddress}, the bridge with ${tap},
-  backends ${backendAddresses.join(", ")}`,
+    `a lab of network namespaces: client ${family.of(clientAddress)}, the bridge with ${tap},
+  backends ${addresses.join(", ")}`,
   );
   for (const backend of backends) {
-    const server = backend.host.start([...peer, "serve", backend.address, "2000"]);
+    const server = backend.host.start([...peer, "serve", family.of(backend.address), "2000"]);
     await server.waitFor("listening");
   }
-  const options = [`--net=${tap}`, `--dst-addrs=${backendAddresses.join(",")}`];
+  const options = family.options([`--net=${tap}`, `--dst-addrs=${backendAddresses.join(",")}`]);
   const proxy = host.start([`${root}proxy`, ...options]);
-  for (const address of backendAddresses) await proxy.waitFor(`backend ${address} is at `);
+  for (const address of addresses) await proxy.waitFor(`backend ${address} is at `);
   transcript.command(`./proxy ${options.join(" ")}`, proxy.stderr);
   transcript.step(
     !/(warning|error): /.test(proxy.stderr),
     "the proxy runs and knows its backends",
   );
 
-  await pings(topology, transcript);
+  await pings(topology, family, transcript);
   consoleLayout(proxy.stdout, transcript);
-  await connections(topology, transcript);
-  await text(topology, transcript);
-  await portEighty(topology, transcript);
+  await connections(topology, family, transcript);
+  await text(topology, family, transcript);
+  await portEighty(topology, family, transcript);
 
   const { code, timedOut, stdout } = await proxy.stop("SIGTERM");
   transcript.command("kill -TERM $(pidof proxy)", lastSummary(stdout));
@@ -102,8 +111,12 @@ async function play(topology: Topology, transcript: Transcript): Promise<void> {
 }
 
 /** 18 pings, 9 answered: the even ones. */
-async function pings({ client }: Topology, transcript: Transcript): Promise<void> {
-  const words = ["ping", "-c", "18", "-i", "0.2", "-W", "1", proxyAddress];
+async function pings(
+  { client }: Topology,
+  family: Family,
+  transcript: Transcript,
+): Promise<void> {
+  const words = ["ping", "-c", "18", "-i", "0.2", "-W", "1", family.of(proxyAddress)];
   const { stdout } = await client.run(words);
   transcript.command(words.join(" "), stdout);
   const answered = [...stdout.matchAll(/icmp_seq=(\d+)/g)].map((match) => Number(match[1]));
@@ -123,8 +136,12 @@ function consoleLayout(text: string, transcript: Transcript): void {
 }
 
 /** 30 connections, each to a random backend. */
-async function connections({ client }: Topology, transcript: Transcript): Promise<void> {
-  const words = [...peer, "connect", proxyAddress, "2000", "30", "1000"];
+async function connections(
+  { client }: Topology,
+  family: Family,
+  transcript: Transcript,
+): Promise<void> {
+  const words = [...peer, "connect", family.of(proxyAddress), "2000", "30", "1000"];
   const { byBackend, failures }: Report = JSON.parse(await client.must(words));
   const names = Object.keys(byBackend).sort();
   const total = Object.values(byBackend).reduce((sum, count) => sum + count, 0);
@@ -138,8 +155,12 @@ async function connections({ client }: Topology, transcript: Transcript): Promis
 }
 
 /** A line of text to a backend, and back. */
-async function text({ client }: Topology, transcript: Transcript): Promise<void> {
-  const words = ["nc", "-w", "1", proxyAddress, "2000"];
+async function text(
+  { client }: Topology,
+  family: Family,
+  transcript: Transcript,
+): Promise<void> {
+  const words = ["nc", "-w", "1", family.of(proxyAddress), "2000"];
   const { stdout } = await client.run(words, {
     stdin: "hello from the client\n",
     timeoutMs: 5_000,
@@ -147,14 +168,19 @@ async function text({ client }: Topology, transcript: Transcript): Promise<void>
   transcript.command(`echo hello from the client | ${words.join(" ")}`, stdout);
   const [greeting, echoed] = stdout.split("\n");
   transcript.step(
-    /^from 192\.168\.0\.[123]$/.test(greeting ?? "") && echoed === "hello from the client",
+    backendAddresses.some((address) => greeting === `from ${family.of(address)}`) &&
+      echoed === "hello from the client",
     "text in both directions: the backend's greeting, and the client's line echoed",
   );
 }
 
 /** Port 80 answers with nothing at all. */
-async function portEighty({ client }: Topology, transcript: Transcript): Promise<void> {
-  const words = ["nc", "-v", "-w", "2", proxyAddress, "80"];
+async function portEighty(
+  { client }: Topology,
+  family: Family,
+  transcript: Transcript,
+): Promise<void> {
+  const words = ["nc", "-v", "-w", "2", family.of(proxyAddress), "80"];
   const startMs = performance.now();
   const { code, stderr }: Result = await client.run(words, { timeoutMs: 8_000 });
   const elapsedMs = performance.now() - startMs;
@@ -167,9 +193,12 @@ async function portEighty({ client }: Topology, transcript: Transcript): Promise
 }
 
 if (import.meta.main) {
-  const [option, ...rest] = Deno.args;
-  if (rest.length > 0 || (option !== undefined && option !== "--two-sided")) {
-    throw new RangeError(`Cannot run the demo with "${Deno.args.join(" ")}": expected --two-sided`);
+  const options = new Set(Deno.args);
+  const [isTwoSided, isIpv6] = ["--two-sided", "--ipv6"].map((option) => options.delete(option));
+  if (options.size > 0) {
+    throw new RangeError(
+      `Cannot run the demo with "${[...options].join(" ")}": expected --two-sided, --ipv6`,
+    );
   }
-  Deno.exit(await demo(option !== undefined));
+  Deno.exit(await demo(isTwoSided!, isIpv6 ? IPV6 : IPV4));
 }

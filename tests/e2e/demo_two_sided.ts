@@ -5,6 +5,7 @@
 import type { Background } from "../support/shell.ts";
 import { connectPeer, startEcho } from "../lab/peer.ts";
 import { lastSummary } from "../lab/proxy.ts";
+import type { Family } from "../lab/families.ts";
 import type { Transcript } from "../lab/transcript.ts";
 import {
   backendAddresses,
@@ -19,28 +20,31 @@ import {
 export async function playTwoSided(
   topology: TwoSides,
   proxy: string,
+  family: Family,
   transcript: Transcript,
 ): Promise<void> {
+  const clients = clientAddresses.map(family.of);
+  const [backend, ...others] = backendAddresses.map(family.of);
   transcript.step(
     true,
     `a lab of network namespaces:
-  side A  192.168.0.0/24: client ${clientAddresses[0]}, a router, and behind it client ${
-      clientAddresses[1]
+  side A  proxy ${family.of(ownA)}, client ${clients[0]}, a router, and behind it client ${
+      clients[1]
     }
-  side B  10.0.0.0/24: backend ${backendAddresses[0]}, a router, and behind it backends ${
-      backendAddresses.slice(1).join(", ")
+  side B  proxy ${family.of(ownB)}, backend ${backend}, a router, and behind it backends ${
+      others.join(", ")
     }`,
   );
   const servers: Background[] = [];
   for (const { host, address } of topology.backends) {
-    servers.push(await startEcho(host, address, 2000));
+    servers.push(await startEcho(host, family.of(address), 2000));
   }
-  await run(topology, proxy, [], transcript, async () => {
-    await pings(topology, transcript);
-    await connections(topology, servers, [ownB], transcript);
+  await run(topology, proxy, [], family, transcript, async () => {
+    await pings(topology, family, transcript);
+    await connections(topology, servers, [family.of(ownB)], family, transcript);
   });
-  await run(topology, proxy, ["--preserve-source"], transcript, async () => {
-    await connections(topology, servers, clientAddresses, transcript);
+  await run(topology, proxy, ["--preserve-source"], family, transcript, async () => {
+    await connections(topology, servers, clients, family, transcript);
   });
 }
 
@@ -49,12 +53,13 @@ async function run(
   { host }: TwoSides,
   path: string,
   more: readonly string[],
+  family: Family,
   transcript: Transcript,
   play: () => Promise<void>,
 ): Promise<void> {
-  const options = [...twoSidedOptions, ...more, "--trace=off"];
+  const options = family.options([...twoSidedOptions, ...more, "--trace=off"]);
   const proxy = host.start([path, ...options]);
-  for (const name of ["backend 10.0.0.2", "gateway 10.0.0.253"]) {
+  for (const name of [`backend ${family.of("10.0.0.2")}`, `gateway ${family.of("10.0.0.253")}`]) {
     await proxy.waitFor(`${name} is at `);
   }
   transcript.command(`./proxy ${options.join(" ")}`, proxy.stderr);
@@ -68,14 +73,18 @@ async function run(
 /**
  * Of two pings the second is answered, whoever sends them; a policy of its own would send them on.
  */
-async function pings({ clients }: TwoSides, transcript: Transcript): Promise<void> {
+async function pings(
+  { clients }: TwoSides,
+  family: Family,
+  transcript: Transcript,
+): Promise<void> {
   for (const [i, client] of clients.entries()) {
-    const words = ["ping", "-c", "2", "-i", "0.2", "-W", "1", ownA];
+    const words = ["ping", "-c", "2", "-i", "0.2", "-W", "1", family.of(ownA)];
     const { stdout } = await client.run(words);
-    transcript.command(`${words.join(" ")}    # client ${clientAddresses[i]}`, stdout);
+    transcript.command(`${words.join(" ")}    # client ${family.of(clientAddresses[i]!)}`, stdout);
     transcript.step(
       /2 packets transmitted, 1 received/.test(stdout) && stdout.includes("icmp_seq=2"),
-      `client ${clientAddresses[i]}: every other ping is answered`,
+      `client ${family.of(clientAddresses[i]!)}: every other ping is answered`,
     );
   }
 }
@@ -85,27 +94,28 @@ async function connections(
   { clients, backends }: TwoSides,
   servers: readonly Background[],
   expected: readonly string[],
+  family: Family,
   transcript: Transcript,
 ): Promise<void> {
   const before = servers.map(({ stdout }) => stdout.length);
   transcript.say("");
   for (const [i, client] of clients.entries()) {
-    const { byBackend, failures } = await connectPeer(client, ownA, 2000, 30, 1000);
+    const { byBackend, failures } = await connectPeer(client, family.of(ownA), 2000, 30, 1000);
     const names = Object.keys(byBackend).sort();
     const total = Object.values(byBackend).reduce((sum, count) => sum + count, 0);
     transcript.step(
       total === 30 && failures.length === 0 && names.length === backends.length,
-      `client ${clientAddresses[i]}: 30 connections to ${ownA} port 2000: ` +
+      `client ${family.of(clientAddresses[i]!)}: 30 connections to ${family.of(ownA)} port 2000: ` +
         names.map((name) => `${byBackend[name]} by ${name}`).join(", "),
     );
     for (const failure of failures.slice(0, 3)) transcript.say(`    ${failure}`);
   }
   for (const [i, { stdout }] of servers.entries()) {
-    const seen = stdout.slice(before[i]).match(/^\d\S*(?= \d+$)/gm) ?? [];
+    const seen = stdout.slice(before[i]).match(/^[\d:a-f.]+(?= \d+$)/gm) ?? [];
     const addresses = [...new Set(seen)].sort();
     transcript.step(
       addresses.join() === [...expected].sort().join(),
-      `backend ${backendAddresses[i]} saw ${seen.length} connections, from ${
+      `backend ${family.of(backendAddresses[i]!)} saw ${seen.length} connections, from ${
         addresses.join(" and ")
       }`,
     );

@@ -7,12 +7,13 @@
  * and the hosts' kernels count what they find wrong.
  */
 import assert from "node:assert/strict";
-import { run } from "../support/shell.ts";
+import { type Background, run } from "../support/shell.ts";
 import { arriving, carried, findNothingWrong } from "../lab/bulk.ts";
 import { Capture, complaints, dissect } from "../lab/capture.ts";
 import { echoDatagrams } from "../lab/datagrams.ts";
 import type { Host } from "../lab/lab.ts";
 import { allOnDevice, askSummary, proxyCommand, startProxy, summaryCount } from "../lab/proxy.ts";
+import { type Family, inEachFamily, IPV4 } from "../lab/families.ts";
 import { labTests } from "../lab/suite.ts";
 import { bridged, proxyAddress, tap } from "../lab/topology.ts";
 
@@ -27,22 +28,28 @@ const mac = "02:54:47:00:00:64";
 const options: readonly string[] = [`--net=${tap}`, dstAddrs, `--mac=${mac}`, "--trace=off"];
 const MEGABYTES = 20;
 
+function start(host: Host, family: Family, ...more: readonly string[]): Promise<Background> {
+  return startProxy(host, family.options([...options, ...more]), [family.of("192.168.0.1")]);
+}
+
 for (const offload of ["on", "off"]) {
-  labTest(
+  inEachFamily(
+    labTest,
     `proxy, --offload=${offload}, carries 20 MB each way and every checksum is right`,
-    async () => {
+    async (family) => {
       await using topology = await offloading();
+      await family.speak(topology.lab);
       const { client, host, backends } = topology;
       const backend = backends[0]!.host;
-      const proxy = await startProxy(host, [...options, `--offload=${offload}`], ["192.168.0.1"]);
+      const proxy = await start(host, family, `--offload=${offload}`);
       const features = await host.must(["ethtool", "-k", tap]);
       assert.match(features, new RegExp(`^tcp-segmentation-offload: ${offload}`, "m"));
-      const captures = await arriving(topology);
-      await carries(client, backend);
+      const captures = await arriving(topology, family);
+      await carries(client, backend, family);
       for (const capture of captures) {
         assert.ok(await capture.stop() > 10_000, "packets arrive in the size of the link");
         assert.deepEqual(await complaints(capture.file), []);
-        assert.deepEqual(await dissect(capture.file, "ip.len > 1500", ["ip.len"]), []);
+        assert.deepEqual(await dissect(capture.file, "frame.len > 1514", ["frame.len"]), []);
       }
       await findNothingWrong(client, backend);
       const summary = await askSummary(proxy);
@@ -56,28 +63,32 @@ for (const offload of ["on", "off"]) {
   );
 }
 
-labTest(
+inEachFamily(
+  labTest,
   "proxy, on a tap with a smaller MTU than its neighbours, says so about segments",
-  async () => {
+  async (family) => {
     await using topology = await offloading();
+    await family.speak(topology.lab);
     const { client, host, backends } = topology;
     const backend = backends[0]!.host;
     // A bridge hands over a segment of 64 KiB whatever the MTU; only what it is cut into is too
     // long.
     await host.script(`ip link set ${tap} mtu 1280`);
-    const proxy = await startProxy(host, options, ["192.168.0.1"]);
-    const captures = await arriving(topology);
-    const learnt = (one: Host) => one.must(["ip", "route", "get", proxyAddress]);
-    await carried(client, backend, "up", MEGABYTES);
+    const proxy = await start(host, family);
+    const captures = await arriving(topology, family);
+    const learnt = (one: Host) => one.must(["ip", "route", "get", family.of(proxyAddress)]);
+    await carried(client, backend, "up", MEGABYTES, family);
     assert.match(await learnt(client), /\bmtu 1280\b/);
-    await client.script("ip route flush cache"); // or it would tell its server
-    await carried(client, backend, "down", MEGABYTES);
+    await client.script(`ip -${family.number} route flush cache`); // or it would tell its server
+    await carried(client, backend, "down", MEGABYTES, family);
     assert.match(await learnt(backend), /\bmtu 1280\b/);
     for (const capture of captures) {
       assert.ok(await capture.stop() > 10_000);
       assert.deepEqual(await complaints(capture.file), []);
-      const unreachable = "icmp.type == 3 && icmp.code == 4 && icmp.mtu == 1280";
-      assert.notDeepEqual(await dissect(capture.file, unreachable, ["frame.number"]), []);
+      const { name, tooBig } = family.icmp;
+      const fields = ["type", "code", "mtu"].map((field) => `${name}.${field}`);
+      const said = await dissect(capture.file, `${name}.mtu`, fields);
+      assert.ok(said.includes(`${tooBig}\t1280`), said.join());
     }
     await findNothingWrong(client, backend);
     assert.ok(summaryCount(await askSummary(proxy), "mtu-exceeded") > 0);
@@ -94,31 +105,34 @@ not ip.src in $dst-addrs
 otherwise -> translate-b-to-a, forward
 `;
 
-labTest(
+inEachFamily(
+  labTest,
   "proxy, answers open checksums with complete ones: forwarded, refused, echoed",
-  async () => {
+  async (family) => {
     await using topology = await offloading();
+    await family.speak(topology.lab);
     const { lab, client, host, backends } = topology;
     const { host: backend, address } = backends[0]!;
     const policy = `${lab.folder}/every.policy`;
     await Deno.writeTextFile(policy, everyDecision);
-    const proxy = await startProxy(host, [...options, `--policy=${policy}`], ["192.168.0.1"]);
-    const captures = await arriving(topology);
+    const proxy = await start(host, family, `--policy=${policy}`);
+    const captures = await arriving(topology, family);
 
-    await echoDatagrams(backend, address);
+    await echoDatagrams(backend, family.of(address));
+    const own = family.of(proxyAddress);
     for (const bytes of [1, 1472, 1473, 16_000]) {
       const stdin = "u".repeat(bytes);
-      const { stdout } = await client.run(["nc", "-u", "-w", "1", proxyAddress, "2000"], { stdin });
+      const { stdout } = await client.run(["nc", "-u", "-w", "1", own, "2000"], { stdin });
       assert.equal(stdout, stdin, `${bytes} bytes`);
     }
-    const refusedTcp = await client.run(["nc", "-v", "-w", "3", proxyAddress, "2001"]);
+    const refusedTcp = await client.run(["nc", "-v", "-w", "3", own, "2001"]);
     assert.match(refusedTcp.stderr, /Connection refused/);
-    const refusedUdp = await client.run(["nc", "-u", "-v", "-w", "1", proxyAddress, "2001"], {
+    const refusedUdp = await client.run(["nc", "-u", "-v", "-w", "1", own, "2001"], {
       stdin: "is anybody there?",
     });
     assert.equal(refusedUdp.code, 1, "port unreachable has come through to nc");
     for (const bytes of ["56", "20000", "65507"]) {
-      const words = ["ping", "-s", bytes, "-c", "3", "-i", "0.1", "-W", "2", proxyAddress];
+      const words = ["ping", "-s", bytes, "-c", "3", "-i", "0.1", "-W", "2", own];
       assert.match((await client.run(words)).stdout, /3 packets transmitted, 3 received/);
     }
 
@@ -127,7 +141,9 @@ labTest(
       assert.ok(await capture.stop() > 0);
       assert.deepEqual(await complaints(capture.file), []);
     }
-    const port = "icmp.type == 3 && icmp.code == 3";
+    const port = family === IPV4
+      ? "icmp.type == 3 && icmp.code == 3"
+      : "icmpv6.type == 1 && icmpv6.code == 4";
     assert.notDeepEqual(await dissect(toClient!.file, port, ["frame.number"]), []);
     assert.notDeepEqual(
       await dissect(toClient!.file, "tcp.flags.reset == 1", ["frame.number"]),
@@ -139,24 +155,34 @@ labTest(
   },
 );
 
-labTest("proxy replay of a capture with segments of 64 KiB sends the same frames", async () => {
-  await using topology = await offloading();
-  const { client, host, backends } = topology;
-  const capture = await Capture.start(host, tap, "");
-  const proxy = await startProxy(host, [...options, allOnDevice, "--seed=7"], ["192.168.0.1"]);
-  await carried(client, backends[0]!.host, "up", 1);
-  const live = await proxy.stop();
-  await capture.stop();
-  assert.notDeepEqual(await dissect(capture.file, "frame.len > 9000", ["frame.len"]), []);
-  const out = `${capture.file}.out`;
-  const words = ["replay", dstAddrs, `--pcap=${capture.file}`, `--out=${out}`];
-  const replay = await run(proxyCommand([...words, "--seed=7", "--trace=off"]));
-  assert.match(replay.stdout, /^Compared {4}: \d+ equal.*, 0 missing, 0 unexpected$/m);
-  assert.equal(replay.code, 0, replay.stdout);
-  const decisions = /^Decisions .*$/m;
-  assert.deepEqual(decisions.exec(replay.stdout)?.[0], decisions.exec(live.stdout)?.[0]);
-  assert.deepEqual(await complaints(out), []);
-});
+inEachFamily(
+  labTest,
+  "proxy replay of a capture with segments of 64 KiB sends the same frames",
+  async (family) => {
+    await using topology = await offloading();
+    await family.speak(topology.lab);
+    const { client, host, backends } = topology;
+    const capture = await Capture.start(host, tap, "");
+    const proxy = await start(host, family, allOnDevice, "--seed=7");
+    await carried(client, backends[0]!.host, "up", 1, family);
+    const live = await proxy.stop();
+    await capture.stop();
+    assert.notDeepEqual(await dissect(capture.file, "frame.len > 9000", ["frame.len"]), []);
+    const out = `${capture.file}.out`;
+    const words = [
+      "replay",
+      ...family.options([dstAddrs]),
+      `--pcap=${capture.file}`,
+      `--out=${out}`,
+    ];
+    const replay = await run(proxyCommand([...words, "--seed=7", "--trace=off"]));
+    assert.match(replay.stdout, /^Compared {4}: \d+ equal.*, 0 missing, 0 unexpected$/m);
+    assert.equal(replay.code, 0, replay.stdout);
+    const decisions = /^Decisions .*$/m;
+    assert.deepEqual(decisions.exec(replay.stdout)?.[0], decisions.exec(live.stdout)?.[0]);
+    assert.deepEqual(await complaints(out), []);
+  },
+);
 
 /** How long a PDU is, of those that the kernel has not carried past the proxy's device. */
 function bytesPerCrossing(summary: string): number {
@@ -167,7 +193,7 @@ function bytesPerCrossing(summary: string): number {
 }
 
 /** 20 MB through the proxy, up from the client, then down to it. */
-async function carries(client: Host, backend: Host): Promise<void> {
-  await carried(client, backend, "up", MEGABYTES);
-  await carried(client, backend, "down", MEGABYTES);
+async function carries(client: Host, backend: Host, family: Family): Promise<void> {
+  await carried(client, backend, "up", MEGABYTES, family);
+  await carried(client, backend, "down", MEGABYTES, family);
 }

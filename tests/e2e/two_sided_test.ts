@@ -8,8 +8,9 @@ import type { Background } from "../support/shell.ts";
 import { Capture, complaints, dissect } from "../lab/capture.ts";
 import type { Host } from "../lab/lab.ts";
 import { connectPeer, startEcho } from "../lab/peer.ts";
-import { lastSummary, startTwoSided, summaryCount } from "../lab/proxy.ts";
+import { lastSummary, startBetween, startTwoSided, summaryCount } from "../lab/proxy.ts";
 import { SteadyConnections } from "../lab/steady.ts";
+import { type Family, inEachFamily, IPV4 } from "../lab/families.ts";
 import { labTests } from "../lab/suite.ts";
 import {
   backendAddresses,
@@ -33,8 +34,13 @@ const forwardsAll = fileURLToPath(
 );
 
 /** Starts an echo server on each backend; what they print tells who has come. */
-async function startEchoes({ backends }: TwoSides): Promise<Background[]> {
-  return await Promise.all(backends.map(({ host, address }) => startEcho(host, address, 2000)));
+async function startEchoes(
+  { backends }: TwoSides,
+  family = IPV4,
+): Promise<Background[]> {
+  return await Promise.all(
+    backends.map(({ host, address }) => startEcho(host, family.of(address), 2000)),
+  );
 }
 
 labTest("proxy, two-sided, serves near and far clients from near and far backends", async () => {
@@ -76,20 +82,33 @@ labTest("proxy, two-sided, with --preserve-source shows the backends their clien
   assert.ok(summaryCount(summary, "foreign-destination") > 0, summary);
 });
 
-curlTest(
+inEachFamily(
+  curlTest,
   "proxy, two-sided, serves curl; port 80 is silent as the default policy says",
-  async () => {
+  async (family) => {
     await using topology = await twoSides();
+    await family.speak(topology.lab);
     const page = "a page of the far backend\n";
     for (const { host } of topology.backends) {
       const answer = `HTTP/1.0 200 OK\r\nContent-Length: ${page.length}\r\n\r\n${page}`;
-      host.start(["sh", "-c", 'while :; do printf %s "$0" | nc -l -N -p 8080; done', answer]);
+      host.start([
+        "sh",
+        "-c",
+        `while :; do printf %s "$0" | nc -${family.number} -l -N -p 8080; done`,
+        answer,
+      ]);
     }
-    await startTwoSided(topology.host);
+    await startBetween(topology.host, family);
     for (const client of topology.clients) {
       const words = ["curl", "-s", "--retry", "3", "--retry-connrefused", "--max-time", "10"];
-      assert.equal(await client.must([...words, `http://${ownA}:8080/`]), page);
-      const blocked = await client.run(["curl", "-s", "--max-time", "2", `http://${ownA}/`]);
+      assert.equal(await client.must([...words, `http://${family.host(ownA)}:8080/`]), page);
+      const blocked = await client.run([
+        "curl",
+        "-s",
+        "--max-time",
+        "2",
+        `http://${family.host(ownA)}/`,
+      ]);
       assert.equal(blocked.code, curlTimedOut);
     }
   },
@@ -98,93 +117,111 @@ curlTest(
 /** curl(1), "EXIT CODES". */
 const curlTimedOut = 28;
 
-iperfTest("proxy, two-sided, carries iperf3 in both directions", async () => {
+inEachFamily(iperfTest, "proxy, two-sided, carries iperf3 in both directions", async (family) => {
   await using topology = await twoSides();
+  await family.speak(topology.lab);
   const [backend] = topology.backends;
   const server = backend!.host.start(["iperf3", "-s", "-1", "--forceflush"]);
   await server.waitFor("Server listening");
-  await startTwoSided(topology.host, `--dst-addrs=${backend!.address}`);
-  const words = ["iperf3", "-c", ownA, "-t", "1", "-P", "2", "--bidir", "--json"];
+  await startBetween(topology.host, family, `--dst-addrs=${backend!.address}`);
+  const words = ["iperf3", "-c", family.of(ownA), "-t", "1", "-P", "2", "--bidir", "--json"];
   const { end } = JSON.parse(await topology.clients[1]!.must(words));
   for (const sum of [end.sum_received, end.sum_received_bidir_reverse]) {
     assert.ok(sum.bytes > 1_000_000, JSON.stringify(end));
   }
 });
 
-labTest("proxy, two-sided, pings a backend where the policy forwards echo", async () => {
-  await using topology = await twoSides();
-  await startTwoSided(topology.host, `--policy=${forwardsAll}`);
-  for (const client of topology.clients) {
-    const { stdout } = await client.run(["ping", "-c", "5", "-i", "0.2", "-W", "1", ownA]);
-    assert.match(stdout, /5 packets transmitted, 5 received/);
-    assert.match(stdout, /icmp_seq=5 ttl=6[0-3] /); // another hop or two than the proxy itself
-  }
-});
-
-labTest("proxy, two-sided, does without either device while it is gone", async () => {
-  await using topology = await twoSides();
-  const { host, client, backends } = topology;
-  await startEchoes(topology);
-  const proxy = await startTwoSided(host);
-  const steady = await SteadyConnections.open(client, ownA, 2000, 6);
-
-  for (const side of ["a", "b"] as const) {
-    const device = side === "a" ? tapA : tapB;
-    const from = proxy.stderr.length;
-    await host.script(`ip link del ${device}`);
-    await until(() =>
-      proxy.stderr.includes(`warning: ${device} is gone: waiting for a TAP device`)
-    );
-    await proxy.ended(500);
-    assert.equal((await steady.report()).failures.length, 0);
-    if (side === "a") {
-      await isAnswered(backends[0]!.host, ownB);
-    } else {
-      const { stdout } = await client.run(["ping", "-c", "4", "-i", "0.2", "-W", "1", ownA]);
-      assert.match(stdout, /4 packets transmitted, 2 received/);
-      const refused = await client.run(["nc", "-v", "-w", "5", ownA, "2000"]);
-      assert.match(refused.stderr, /unreachable/); // at once, not a timeout
+inEachFamily(
+  labTest,
+  "proxy, two-sided, pings a backend where the policy forwards echo",
+  async (family) => {
+    await using topology = await twoSides();
+    await family.speak(topology.lab);
+    await startBetween(topology.host, family, `--policy=${forwardsAll}`);
+    for (const client of topology.clients) {
+      const words = ["ping", "-c", "5", "-i", "0.2", "-W", "1", family.of(ownA)];
+      const { stdout } = await client.run(words);
+      assert.match(stdout, /5 packets transmitted, 5 received/);
+      assert.match(stdout, /icmp_seq=5 ttl=6[0-3] /); // another hop or two than the proxy itself
     }
-    await host.script(deviceCommands(side));
-    await until(() => proxy.stderr.slice(from).includes(`${device} is up`));
-    await proxy.ended(4000); // TCP sends again within this
-    await steady.report();
-    await proxy.ended(1000);
-    const { exchanges, fewest, failures } = await steady.report();
-    assert.deepEqual(failures, []);
-    assert.ok(fewest > 0, `${exchanges} exchanges, ${fewest} by the slowest`);
-  }
-  const summary = lastSummary((await proxy.stop()).stdout);
-  assert.ok(summaryCount(summary, "link-down") > 0, summary);
-});
+  },
+);
+
+inEachFamily(
+  labTest,
+  "proxy, two-sided, does without either device while it is gone",
+  async (family) => {
+    await using topology = await twoSides();
+    await family.speak(topology.lab);
+    const { host, client, backends } = topology;
+    await startEchoes(topology, family);
+    const proxy = await startBetween(host, family);
+    const steady = await SteadyConnections.open(client, family.of(ownA), 2000, 6);
+
+    for (const side of ["a", "b"] as const) {
+      const device = side === "a" ? tapA : tapB;
+      const from = proxy.stderr.length;
+      await host.script(`ip link del ${device}`);
+      await until(() =>
+        proxy.stderr.includes(`warning: ${device} is gone: waiting for a TAP device`)
+      );
+      await proxy.ended(500);
+      assert.equal((await steady.report()).failures.length, 0);
+      if (side === "a") {
+        await isAnswered(backends[0]!.host, family.of(ownB));
+      } else {
+        const words = ["ping", "-c", "4", "-i", "0.2", "-W", "1", family.of(ownA)];
+        const { stdout } = await client.run(words);
+        assert.match(stdout, /4 packets transmitted, 2 received/);
+        const refused = await client.run(["nc", "-v", "-w", "5", family.of(ownA), "2000"]);
+        assert.match(refused.stderr, /unreachable/); // at once, not a timeout
+      }
+      await host.script(deviceCommands(side));
+      await until(() => proxy.stderr.slice(from).includes(`${device} is up`));
+      await proxy.ended(4000); // TCP sends again within this
+      await steady.report();
+      await proxy.ended(1000);
+      const { exchanges, fewest, failures } = await steady.report();
+      assert.deepEqual(failures, []);
+      assert.ok(fewest > 0, `${exchanges} exchanges, ${fewest} by the slowest`);
+    }
+    const summary = lastSummary((await proxy.stop()).stdout);
+    assert.ok(summaryCount(summary, "link-down") > 0, summary);
+  },
+);
 
 for (const offload of [true, false]) {
-  mtuTest(
+  inEachFamily(
+    mtuTest,
     `proxy, two-sided, MTU 9000 and 1400, offload ${
       offload ? "on" : "off"
     }: 10 MB each way, with DF and without`,
-    async () => {
+    async (family) => {
       await using topology = await twoSides({ mtuA: 9000, mtuB: 1400, offload });
+      await family.speak(topology.lab);
       const { host, clients: [, client], backends: [, backend] } = topology;
       // The backend says that it takes what side A can send, as a host with a larger MTU of its own
       // would.
-      await backend!.host.script("ip route change default via 10.1.1.1 advmss 8960");
+      const router = family.of("10.1.1.1");
+      await backend!.host.script(
+        `ip -${family.number} route change default via ${router} advmss ${family.mss(9000)}`,
+      );
       const captures = [
-        await Capture.start(client!, "eth0", `src host ${ownA}`),
-        await Capture.start(backend!.host, "eth0", `src host ${ownB}`),
+        await Capture.start(client!, "eth0", `src host ${family.of(ownA)}`),
+        await Capture.start(backend!.host, "eth0", `src host ${family.of(ownB)}`),
       ];
       for (const clamp of ["on", "off"]) {
         const flags = [`--offload=${offload ? "on" : "off"}`, "--trace=off"];
         if (clamp === "off") flags.push("--clamp-mss=off"); // on is the default here
-        const proxy = await startTwoSided(host, `--dst-addrs=${backend!.address}`, ...flags);
-        for (const noDf of ["0", "1"]) {
+        const proxy = await startBetween(host, family, `--dst-addrs=${backend!.address}`, ...flags);
+        for (const noDf of family === IPV4 ? ["0", "1"] : ["0"]) {
           for (const end of [client!, backend!.host]) {
             await end.script(`
               echo ${noDf} > /proc/sys/net/ipv4/ip_no_pmtu_disc
-              ip route flush cache`);
+              ip -${family.number} route flush cache`);
           }
-          await copies(client!, backend!.host, "up");
-          await copies(client!, backend!.host, "down");
+          await copies(client!, backend!.host, "up", family);
+          await copies(client!, backend!.host, "down", family);
         }
         const summary = lastSummary((await proxy.stop()).stdout);
         const tooLong = summaryCount(summary, "mtu-exceeded");
@@ -197,27 +234,38 @@ for (const offload of [true, false]) {
         assert.ok(await capture.stop() > 0);
         assert.deepEqual(await complaints(capture.file), []);
       }
-      const errors = await dissect(captures[0]!.file, "icmp", [
-        "icmp.type",
-        "icmp.code",
-        "icmp.mtu",
-      ]);
-      assert.deepEqual([...new Set(errors)], ["3\t4\t1400"]);
-      const parts = await dissect(captures[1]!.file, "ip.flags.mf == 1", ["ip.len"]);
-      // What an interface cuts up is cut up finer instead.
-      if (!offload) assert.ok(parts.length > 0);
+      const { name, tooBig } = family.icmp;
+      const fields = ["type", "code", "mtu"].map((field) => `${name}.${field}`);
+      const errors = await dissect(captures[0]!.file, `${name}.mtu`, fields);
+      assert.deepEqual([...new Set(errors)], [`${tooBig}\t1400`]);
+      const cut = "ip.flags.mf == 1 || ipv6.fraghdr";
+      const parts = await dissect(captures[1]!.file, cut, ["frame.len"]);
+      // What an interface cuts up is cut up finer instead; of IPv6 nobody cuts up what he forwards.
+      if (family !== IPV4) assert.deepEqual(parts, []);
+      else if (!offload) assert.ok(parts.length > 0);
     },
   );
 }
 
 /** 10 MB from the client to the backend, or the other way, over a connection of the client's. */
-async function copies(client: Host, backend: Host, way: "up" | "down"): Promise<void> {
+async function copies(
+  client: Host,
+  backend: Host,
+  way: "up" | "down",
+  family: Family,
+): Promise<void> {
   const data = `${client.lab.folder}/data`;
   const copy = `${client.lab.folder}/copy`;
   await client.script(`head -c 10000000 /dev/urandom > ${data}`);
   const [serve, ask] = way === "up"
-    ? [`nc -n -v -l -p 2001 > ${copy}`, `nc -n -N -w 20 ${ownA} 2001 < ${data}`]
-    : [`nc -n -v -N -l -p 2001 < ${data}`, `nc -n -d -w 20 ${ownA} 2001 > ${copy}`];
+    ? [
+      `nc -${family.number} -n -v -l -p 2001 > ${copy}`,
+      `nc -n -N -w 20 ${family.of(ownA)} 2001 < ${data}`,
+    ]
+    : [
+      `nc -${family.number} -n -v -N -l -p 2001 < ${data}`,
+      `nc -n -d -w 20 ${family.of(ownA)} 2001 > ${copy}`,
+    ];
   const server = backend.start(["sh", "-ec", serve]);
   await server.waitFor("Listening");
   await client.must(["sh", "-ec", ask], { timeoutMs: 40_000 });

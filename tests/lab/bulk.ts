@@ -1,6 +1,7 @@
 /** Bulk through the proxy, from end to end, and what the kernels there have found wrong. */
 import assert from "node:assert/strict";
 import { Capture } from "./capture.ts";
+import { IPV4 } from "./families.ts";
 import type { Host } from "./lab.ts";
 import { proxyAddress, type Topology } from "./topology.ts";
 
@@ -10,18 +11,19 @@ export async function carried(
   backend: Host,
   way: "up" | "down",
   megabytes: number,
+  family = IPV4,
 ): Promise<void> {
   const data = `${client.lab.folder}/data`;
   const wanted = await client.script(`
     head -c ${megabytes}000000 /dev/urandom > ${data}
     sha256sum < ${data}`);
   const isUp = way === "up";
-  const listen = "nc -N -l 192.168.0.1 2000";
+  const listen = `nc -N -l ${family.of("192.168.0.1")} 2000`;
   const serving = backend.start(
     ["sh", "-c", isUp ? `${listen} | sha256sum` : `${listen} < ${data}`],
   );
   await backend.script("timeout 5 sh -c 'until ss -Hltn | grep -q :2000; do sleep 0.05; done'");
-  const call = `nc ${isUp ? "-N" : "-d"} ${proxyAddress} 2000`;
+  const call = `nc ${isUp ? "-N" : "-d"} ${family.of(proxyAddress)} 2000`;
   const called = await client.script(isUp ? `${call} < ${data}` : `${call} | sha256sum`);
   const served = (await serving.result()).stdout;
   assert.equal(isUp ? served : called, wanted, way);
@@ -41,9 +43,16 @@ export async function findNothingWrong(...hosts: readonly Host[]): Promise<void>
 }
 
 /** Captures of what arrives at the client and at the first backend. */
-export async function arriving({ client, backends }: Topology): Promise<Capture[]> {
+export async function arriving(
+  { client, backends }: Topology,
+  family = IPV4,
+): Promise<Capture[]> {
   const hosts = [client, backends[0]!.host];
   return await Promise.all(hosts.map(async (host) => {
-    return await Capture.start(host, "eth0", `ether dst ${await host.mac("eth0")} and ip`);
+    return await Capture.start(
+      host,
+      "eth0",
+      `ether dst ${await host.mac("eth0")} and ${family.packets}`,
+    );
   }));
 }

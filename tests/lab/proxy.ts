@@ -4,6 +4,7 @@
  */
 import { fileURLToPath } from "node:url";
 import type { Background } from "../support/shell.ts";
+import { type Family, IPV4 } from "./families.ts";
 import type { Host } from "./lab.ts";
 import { backendAddresses, tap } from "./topology.ts";
 import { tapB, twoSidedOptions } from "./two_sides.ts";
@@ -47,6 +48,7 @@ export async function startProxy(
   for (const address of resolved) {
     await proxy.waitFor(`backend ${address} is at `);
   }
+  await hasAddresses(proxy, options);
   return proxy;
 }
 
@@ -54,14 +56,33 @@ export async function startProxy(
  * As `startProxy`, with an interface on each side; a flag in `more` takes the place of the usual
  * one.
  */
-export async function startTwoSided(host: Host, ...more: readonly string[]): Promise<Background> {
+export function startTwoSided(host: Host, ...more: readonly string[]): Promise<Background> {
+  return startBetween(host, IPV4, ...more);
+}
+
+/** As `startTwoSided`, with backends and routes of that family. */
+export async function startBetween(
+  host: Host,
+  family: Family,
+  ...more: readonly string[]
+): Promise<Background> {
   const isReplaced = (one: string): boolean =>
     more.some((other) => other.split("=")[0] === one.split("=")[0]);
   const options = twoSidedOptions.filter((one) => !isReplaced(one));
-  const proxy = host.start(proxyCommand([...options, ...more]));
+  const flags = family.options([...options, ...more]);
+  const proxy = host.start(proxyCommand(flags));
   await proxy.waitFor(`${tapB}: `, startTimeoutMs);
   await proxy.waitFor(/(backend|gateway) \S+ is at /);
+  await hasAddresses(proxy, flags);
   return proxy;
+}
+
+/** Waits until the proxy has found that nobody else has the addresses of IPv6 that it is told. */
+async function hasAddresses(proxy: Background, options: readonly string[]): Promise<void> {
+  for (const option of options) {
+    const [, address] = /^--ipv6(?:-b)?=(.*)\/\d+$/.exec(option) ?? [];
+    if (address !== undefined) await proxy.waitFor(`${address} is free`);
+  }
 }
 
 /** The lines of a proxy's log, without their times. */

@@ -86,8 +86,10 @@ async function addTwinsTo(host: Host): Promise<void> {
       const [name, value] = setting.split("=");
       return `echo ${value} > /proc/sys/net/ipv6/conf/${ifname}/${name}`;
     }),
+    // What a host has beside the address of its network it does not send from by itself.
     ...addr_info.map(({ local, prefixlen }) =>
-      `ip -6 addr add ${twinOfNetwork(`${local}/${prefixlen}`)} dev ${ifname} nodad`
+      `ip -6 addr add ${twinOfNetwork(`${local}/${prefixlen}`)} dev ${ifname} nodad` +
+      (prefixlen === 32 ? " preferred_lft 0" : "")
     ),
   ]);
   for (const { dst, gateway } of routes) {
