@@ -71,8 +71,8 @@ export interface RunningPolicyOptions {
   readonly evaluator?: Evaluator | undefined;
   /** The kernel carries connections: `isConstant` is asked. */
   readonly isCarried: boolean;
-  /** Packets of IPv6 come, too; default: none. */
-  readonly isIpv6On?: boolean;
+  /** Packets of IPv6 come, too. */
+  readonly isIpv6On: boolean;
 }
 
 /** What a policy says beside its tree. */
@@ -139,9 +139,8 @@ export class RunningPolicy {
 
   /** Throws a RangeError for a policy that can't run. */
   constructor(options: RunningPolicyOptions) {
-    const { policy, config, steps, backends, random, nowMs, limitedLog } = options;
+    const { policy, config, steps, backends, random, nowMs, limitedLog, isIpv6On } = options;
     this.#affinity = new Affinity(config.maxConn);
-    const { isIpv6On = false } = options;
     this.#environment = {
       isIpv6On,
       dstAddrs: config.dstAddrs,

@@ -158,8 +158,8 @@ function isWordChar(text: string, at: number): boolean {
   return code === 0x24 || code === 0x5f;
 }
 
-/** Two colons that nothing but hex digits is before or between; or what is in square brackets. */
-const ADDRESS6 = /[\da-fA-F]*:[\da-fA-F]*:[\w.:%/]*|\[[^\]\s,{}]*\][\w.:%/]*/y;
+/** Two colons that nothing but hex digits is before or between; or a little in square brackets. */
+const ADDRESS6 = /[\da-fA-F]*:[\da-fA-F]*:[\w.:%/]*|\[[^\]\s,{}]{0,64}\][\w.:%/]*/y;
 
 /** End of the IPv6 address or network, right or not, that begins here; else `start`. */
 function endOfAddress6(text: string, start: number): number {

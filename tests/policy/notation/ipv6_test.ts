@@ -102,6 +102,13 @@ Deno.test("what is wrong with an IPv6 address is said", () => {
   );
 });
 
+Deno.test("a long line of brackets is looked at once", () => {
+  const started = performance.now();
+  const { errors } = format(`default drop\n${"[a".repeat(400_000)} -> drop\n`, "x");
+  assert.ok(errors.length > 0);
+  assert.ok(performance.now() - started < 10_000);
+});
+
 Deno.test("format keeps IPv6 addresses as they are written", () => {
   const { text } = format("default drop\nip.src in {[2001:DB8::1] ,::/0 , ::1}->drop\n", "x");
   assert.equal(text, "default drop\nip.src in {[2001:DB8::1], ::/0, ::1} -> drop\n");

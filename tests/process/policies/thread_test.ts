@@ -5,6 +5,7 @@ import { sourcePlatform } from "../../../src/pack/source.ts";
 import { PolicyThread } from "../../../src/process/policies/thread.ts";
 import { atOnce } from "../../../src/process/turns.ts";
 import { buildIcmp } from "../../support/frames.ts";
+import { buildIcmp6, buildTcp6, readTcp6 } from "../../support/frames6.ts";
 import { nearThread } from "../../support/policy_thread.ts";
 import { packetsOf, World } from "../../support/world.ts";
 
@@ -73,6 +74,27 @@ for (
     },
   });
 }
+
+Deno.test("a thread's policy runs for both families, with the same counters and turns", async () => {
+  const { thread } = nearThread();
+  const world = World.settled({ ipv6: true });
+  const answers = (frame: Uint8Array<ArrayBuffer>) => packetsOf(world.send(frame)).length;
+  const [ping, ping6] = [buildIcmp({ rest: [1, 1] }), buildIcmp6({ rest: [1, 1, 0, 1] })];
+  await run(world, thread, BALANCED);
+  assert.deepEqual([ping, ping6, ping6, ping6].map(answers), [0, 1, 0, 1]);
+  const next = BALANCED.replace(
+    "  tcp ->",
+    "  ipv6 and ip.src in {10.0.0.0/8, 2001:db8::/112} and tcp.dport = 9 -> reject\n  tcp ->",
+  );
+  await run(world, thread, next);
+  assert.deepEqual([ping6, ping].map(answers), [0, 1], "the turn goes on");
+  const syn = { flags: "S", ack: 0, dstPort: 9 };
+  const [rst] = packetsOf(world.send(buildTcp6(syn)));
+  assert.equal(readTcp6(rst!).flags, "RA");
+  const { lines } = world.appliance.snapshot().policy;
+  assert.deepEqual(lines.slice(0, 6).map(({ pdus }) => pdus), [7, 1, 0, 6, 3, 3]);
+  thread.end();
+});
 
 Deno.test("a thread that ends fails what waits for it in one line, and the next one knows what runs", async () => {
   const { thread, started } = nearThread();
