@@ -5,9 +5,11 @@ import type { Policy } from "../../src/policy/language/ast.ts";
 import { walker } from "../../src/policy/engine/walk.ts";
 import { plainMember } from "../../src/flow/backends/member.ts";
 import { parseAddress } from "../../src/wire/address.ts";
+import { formatHostAddress } from "../../src/wire/host_address.ts";
 import { parse } from "../../src/policy/notation/parse.ts";
 import { buildTcp, readTcp } from "../support/frames.ts";
-import { from, packetsOf, World } from "../support/world.ts";
+import { buildTcp6, readTcp6 } from "../support/frames6.ts";
+import { from, packetsOf, PROXY6, World } from "../support/world.ts";
 
 /** A policy with this pool, or without one. */
 function policyOf(pool: string | null, lists = "$web, $dst-addrs"): Policy {
@@ -87,6 +89,48 @@ for (const [name, evaluator] of [["compiled", {}], ["walked", { evaluator: walke
     // From now on it is a client like any other.
     const [sent] = packetsOf(world.send(buildTcp({ ...from(FOUR), srcPort: 1, flags: "S" })));
     assert.equal(readTcp(sent!).dst, FIVE);
+  });
+
+  Deno.test(`a policy read again, ${name}: members of IPv6 that are gone keep theirs, too`, () => {
+    const [six, seven] = ["2001:db8::6", "2001:db8::7"];
+    const [wide, narrow] = [`${FOUR}, ${six}, ${seven}`, `${FOUR}, ${seven}`];
+    const world = World.settled({
+      ipv6: true,
+      policy: policyOf(wide),
+      backends: ["192.168.0.1"],
+      timeouts: { reset: 1 },
+      ...evaluator,
+    });
+    for (const host of [FOUR, six, seven]) world.answer(host);
+    const open6 = (srcPort: number) => {
+      const sent = world.send(buildTcp6({ srcPort, dstPort: 80, flags: "S", seq: 9, ack: 0 }));
+      const { dst, dstPort, srcPort: port } = readTcp6(packetsOf(sent)[0]!);
+      return { dst, answer: { ...from(dst), srcPort: dstPort, dstPort: port, ack: 10 } };
+    };
+    const [one, other] = [open6(1), open6(2)];
+    const { answer } = one.dst === six ? one : other;
+    assert.deepEqual([one.dst, other.dst].sort(), [six, seven]);
+    finish(world.appliance.prepare({ policy: policyOf(narrow) }))();
+    for (const port of [3, 4, 5]) assert.equal(open6(port).dst, seven);
+    const states = () =>
+      world.appliance.snapshot().pools[1]!.members.map(({ address, status, tracked }) =>
+        `${formatHostAddress(address)} ${status} ${tracked}`
+      );
+    assert.deepEqual(states(), [`${FOUR} up 0`, `${seven} up 4`, `${six} draining 1`]);
+    // What it answers comes back: the policy tells the sides apart by its pools.
+    assert.equal(packetsOf(world.send(buildTcp6({ ...answer, flags: "SA", seq: 99 }))).length, 1);
+    assert.deepEqual(world.drops(), {});
+    world.send(buildTcp6({ ...answer, flags: "R", seq: 100 }));
+    for (let i = 0; i < 60; i++) {
+      world.advance(100);
+      world.answer(seven);
+    }
+    assert.deepEqual(states(), [`${FOUR} up 0`, `${seven} up 4`]);
+    // From now on it is a client like any other.
+    const [sent] = packetsOf(
+      world.send(buildTcp6({ ...from(six), dst: PROXY6, srcPort: 1, flags: "S", ack: 0 })),
+    );
+    assert.equal(readTcp6(sent!).dst, seven);
   });
 
   Deno.test(`a policy read again, ${name}: what is opened while it is made ready has its backend`, () => {
