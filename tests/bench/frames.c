@@ -3,15 +3,16 @@
  *
  *     frames answer DEVICE ADDRESS                     a backend: ARP for ADDRESS, SYN -> SYN/ACK,
  *                                                      one ACK in 256 -> ACK
- *     frames flood DEVICE ADDRESS CONNECTIONS WARM_UP SECONDS clients of ADDRESS, on all its ports
+ *     frames flood DEVICE ADDRESS FIRST CONNECTIONS WARM_UP SECONDS
+ *                                                      clients of ADDRESS, on all its ports
  *
- * A flood opens its connections with whole handshakes, as often as one needs, sends bare ACKs over
- * random ones for WARM_UP seconds, prints "filled" and a line of JSON, waits for a line of input,
- * then goes on for SECONDS and prints another line of JSON. How many arrive is for the receiving
- * interface's counter to say: a filter lets nothing through to either program but ARP, segments
- * with SYN, and to the backend a few others at random, so that it is heard on each connection, as
- * any host that is sent something. Both speak for addresses of their own, in 192.168.0.0/24, which the interface must not
- * have.
+ * A flood has so many connections, numbered from FIRST on: two can run beside each other. It opens
+ * them with whole handshakes, as often as one needs, sends bare ACKs over random ones for WARM_UP
+ * seconds, prints "filled" and a line of JSON, waits for a line of input, then goes on for SECONDS
+ * and prints another line of JSON. How many arrive is for the receiving interface's counter to say:
+ * a filter lets nothing through to either program but ARP, segments with SYN, and to the backend a
+ * few others at random, so that it is heard on each connection, as any host that is sent something.
+ * Both speak for addresses of their own, in 192.168.0.0/24, which the interface must not have.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -253,7 +254,7 @@ static void find_peer(uint32_t address) {
  * Opens all connections: a window of SYNs, each answer moves it on; what was lost is sent again.
  * How many are open.
  */
-static uint32_t fill(uint32_t address, uint32_t connections) {
+static uint32_t fill(uint32_t address, uint32_t first, uint32_t connections) {
   uint8_t *is_open = calloc(connections, 1);
   uint32_t done = 0;
   for (int tries = 0; done < connections && tries < TRIES; tries++) {
@@ -261,7 +262,7 @@ static uint32_t fill(uint32_t address, uint32_t connections) {
     for (;;) {
       for (; next < connections && sent - (done - open_before) < WINDOW; next++) {
         if (is_open[next]) continue;
-        queue_packet(next, address, SYN);
+        queue_packet(first + next, address, SYN);
         sent++;
       }
       const uint8_t *frame = receive(STALLED_MS);
@@ -275,9 +276,9 @@ static uint32_t fill(uint32_t address, uint32_t connections) {
         continue;
       }
       const uint8_t *ip = frame + 14, *tcp = ip + 20;
-      uint32_t i = index_of(get32(ip + 16), get16(tcp + 2), get16(tcp));
+      uint32_t i = index_of(get32(ip + 16), get16(tcp + 2), get16(tcp)) - first;
       if (tcp[13] != (SYN | ACK) || i >= connections) continue;
-      queue_packet(i, address, ACK);
+      queue_packet(first + i, address, ACK);
       done += !is_open[i];
       is_open[i] = 1;
       if (done == connections) break;
@@ -289,7 +290,7 @@ static uint32_t fill(uint32_t address, uint32_t connections) {
 }
 
 /* Sends for so long; how many frames. */
-static uint64_t flood(uint32_t address, uint32_t connections, double seconds) {
+static uint64_t flood(uint32_t address, uint32_t first, uint32_t connections, double seconds) {
   uint64_t sent = 0, random = 0x9e3779b97f4a7c15u;
   double end = now_s() + seconds;
   while (now_s() < end) {
@@ -297,7 +298,7 @@ static uint64_t flood(uint32_t address, uint32_t connections, double seconds) {
       random ^= random << 13; /* xorshift64 */
       random ^= random >> 7;
       random ^= random << 17;
-      queue_packet((uint32_t)((random >> 32) * connections >> 32), address, ACK);
+      queue_packet(first + (uint32_t)((random >> 32) * connections >> 32), address, ACK);
     }
     sent += (uint64_t)send_queued();
     const uint8_t *frame = receive(0);
@@ -318,19 +319,19 @@ int main(int argc, char **argv) {
   int is_backend = strcmp(argv[1], "answer") == 0;
   open_device(argv[2], is_backend ? SOME : ALL);
   if (is_backend) answer(to);
-  if (argc != 7) return 2;
-  uint32_t connections = (uint32_t)atoi(argv[4]);
+  if (argc != 8) return 2;
+  uint32_t first = (uint32_t)atoi(argv[4]), connections = (uint32_t)atoi(argv[5]);
   char line[16];
   find_peer(to);
   double start = now_s();
-  uint32_t opened = fill(to, connections);
+  uint32_t opened = fill(to, first, connections);
   double filled = now_s();
-  flood(to, connections, atof(argv[5]));
+  flood(to, first, connections, atof(argv[6]));
   printf("filled\n{\"connections\":%u,\"seconds\":%.3f}\n", opened, filled - start);
   fflush(stdout);
   if (fgets(line, sizeof line, stdin) == NULL) return 0;
   start = now_s();
-  uint64_t sent = flood(to, connections, atof(argv[6]));
+  uint64_t sent = flood(to, first, connections, atof(argv[7]));
   printf("{\"sent\":%llu,\"seconds\":%.4f}\n", (unsigned long long)sent, now_s() - start);
   return 0;
 }

@@ -139,7 +139,8 @@ const frames: Workload = {
   }],
   takes: (subject) => subject.terminates !== true,
   run: async (subject, tools) => {
-    const flood = await floodThrough(subject, tools, FEW_CONNECTIONS, ordinary);
+    const senders = navigator.hardwareConcurrency;
+    const flood = await floodThrough(subject, tools, FEW_CONNECTIONS, ordinary, senders);
     return { figures: [flood.perSecond], synRetransmissions: 0, failures: flood.failures };
   },
 };
@@ -226,15 +227,16 @@ interface Flood {
 }
 
 /**
- * Opens connections and sends frames over random ones: how many reached the backends. The sender
- * has the last processor, so that it competes with the same programs in each run; what the kernel
- * forwards at once it forwards there.
+ * Opens connections and sends frames over random ones: how many reached the backends. The senders
+ * share the connections. They have the last processors, one each, so that each competes with the
+ * same programs in each run; what the kernel forwards at once it forwards there.
  */
 async function floodThrough(
   subject: Subject,
   tools: Tools,
   connections: number,
   demand: Demand,
+  senders = 1,
 ): Promise<Flood> {
   await using network = await makeNetwork(3, false);
   for (const { host, address } of network.backends) {
@@ -242,20 +244,33 @@ async function floodThrough(
   }
   const target = await subject.start(network, tools, demand);
   const seconds = [String(WARM_UP_SECONDS), String(FRAMES_SECONDS)];
-  const words = ["flood", "eth0", target, String(connections), ...seconds];
-  const pinned = ["taskset", "-c", String(navigator.hardwareConcurrency - 1), tools.frames];
-  const flood = network.client.start([...pinned, ...words], { stdin: "" });
-  const [, filledText] = await flood.waitFor(/filled\n(\{.*\})\n/, programTimeoutMs);
-  const filled = JSON.parse(filledText!);
+  const each = Math.floor(connections / senders);
+  const floods = Array.from({ length: senders }, (_, i) => {
+    const words = ["flood", "eth0", target, String(i * each), String(each), ...seconds];
+    const pinned = ["taskset", "-c", String(navigator.hardwareConcurrency - 1 - i), tools.frames];
+    return network.client.start([...pinned, ...words], { stdin: "" });
+  });
+  let opened = 0;
+  let fillSeconds = 0;
+  for (const flood of floods) {
+    const [, filledText] = await flood.waitFor(/filled\n(\{.*\})\n/, programTimeoutMs);
+    const filled = JSON.parse(filledText!);
+    opened += filled.connections;
+    fillSeconds = Math.max(fillSeconds, filled.seconds);
+  }
   const before = await received(network);
-  await flood.write("go\n", { close: true });
-  if (!await flood.ended(programTimeoutMs)) throw new Error("Cannot end the flood");
-  const sent = lastLine((await flood.result()).stdout) as { readonly seconds: number };
+  for (const flood of floods) await flood.write("go\n", { close: true });
+  let sentSeconds = 0;
+  for (const flood of floods) {
+    if (!await flood.ended(programTimeoutMs)) throw new Error("Cannot end the flood");
+    const sent = lastLine((await flood.result()).stdout) as { readonly seconds: number };
+    sentSeconds = Math.max(sentSeconds, sent.seconds);
+  }
   await new Promise((resolve) => setTimeout(resolve, 200)); // what is still queued
   return {
-    perSecond: (await received(network) - before) / sent.seconds,
-    filledPerSecond: filled.connections / filled.seconds,
-    failures: connections - filled.connections,
+    perSecond: (await received(network) - before) / sentSeconds,
+    filledPerSecond: opened / fillSeconds,
+    failures: each * senders - opened,
   };
 }
 
