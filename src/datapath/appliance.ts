@@ -247,8 +247,10 @@ export class Appliance {
       dropped: (reason, count) => this.metrics.drop(reason, count),
       undelivered: (link, packets) =>
         this.#undelivered?.tell(this.links[link]!, packets, this.#nowMs),
-      otherWay: (link) =>
-        fastPath === null ? null : otherWayOf(fastPath.memory, link, config.links.length),
+      otherWay: (link, isIpv6) =>
+        fastPath === null
+          ? null
+          : otherWayOf(fastPath.memory, { link, links: config.links.length, isIpv6 }),
       nowMs: this.#nowMs,
     });
     this.links = links;
@@ -342,6 +344,7 @@ export class Appliance {
       isIpv6On: digest !== null,
     });
     this.#promotions = fastPath === null ? null : new Promotions({
+      digest,
       ...fastPath,
       connections: this.connections,
       dispatch: this.#dispatch,
@@ -410,8 +413,8 @@ export class Appliance {
   linkUp(number: number): void {
     const link = this.links[number]!;
     link.isUp = true;
-    this.#promotions?.linkUp(number);
     link.restart(this.#clock.nowMs());
+    this.#promotions?.linkUp(number); // with what may be used there
     if (link === this.#b) this.#checks?.linkUp(this.#clock.nowMs());
   }
 

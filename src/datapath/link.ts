@@ -207,8 +207,8 @@ export function makeLinks(
     readonly dropped: (reason: number, count: number) => void;
     /** These of IPv6 among them, on the link of that number, are to be told of. */
     readonly undelivered: (link: number, packets: readonly HeldPacket[]) => void;
-    /** The kernel's way to the neighbours on a link; null: there is none. */
-    readonly otherWay: (link: number) => OtherWay | null;
+    /** The kernel's way to a family's neighbours on a link; null: there is none. */
+    readonly otherWay: (link: number, isIpv6: boolean) => OtherWay | null;
     readonly log: LimitedLog;
     readonly nowMs: number;
   },
@@ -251,13 +251,14 @@ export function makeLinks(
       config,
       device: devices[i]!,
       watched: hops.filter((hop) => !isIpv6Address(hop)),
-      otherWay: otherWay(i),
+      otherWay: otherWay(i, false),
       v6: config.ipv6 === null ? null : new Link6({
         ...shared,
         config: config.ipv6,
         digest: digest!,
         random,
         watched: hops.filter(isIpv6Address),
+        otherWay: otherWay(i, true),
       }),
     });
   });

@@ -110,6 +110,11 @@ export class Link6 implements NextHops6, Groups {
     return this.nd.send(frame, bytes, to.nextHop, to.addresses, NEXT_HOP_AT, nowMs, entry);
   }
 
+  /** Number of the next hop of `to`, if it is known where that is; else -1. */
+  numberOfNextHop({ nextHop, addresses }: Translation): number {
+    return this.nd.neighbors.numberOf(nextHop, addresses, NEXT_HOP_AT);
+  }
+
   /** See `Neighbors.sendNow`. */
   sendNow(frame: number, bytes: number, to: Translation, entry: number): boolean {
     return this.nd.sendNow(frame, bytes, to.nextHop, to.addresses, NEXT_HOP_AT, entry);

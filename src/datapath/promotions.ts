@@ -8,9 +8,12 @@
  *                                             goes down, and when somebody would see their packets
  *
  * What the kernel has forwarded is counted ten times a second, as if the proxy had.
+ *
+ * Long because what promotes, demotes and counts works on the same arrays.
  */
 import { BURST_FRAMES } from "../core/arena.ts";
 import type { LimitedLog } from "../core/limited_log.ts";
+import { ENTRY_ADDRESS_WORDS, SIDE_ADDRESS_WORDS } from "../fastpath/layout.ts";
 import { Limbo } from "../fastpath/limbo.ts";
 import type { SharedMemory, Way } from "../fastpath/shared_memory.ts";
 import type { Carrier, Connections } from "../flow/connections.ts";
@@ -18,9 +21,11 @@ import { UDP_ONGOING } from "../flow/lifetimes.ts";
 import { SIDE_A, SIDE_B } from "../flow/table.ts";
 import { ESTABLISHED } from "../flow/tcp_state.ts";
 import { FORWARD } from "../policy/language/ast.ts";
-import { PROTOCOL_TCP } from "../wire/ipv4.ts";
-import { isIpv6, type Pdu } from "../wire/pdu.ts";
-import { neighborsPerLink } from "./carried_neighbors.ts";
+import { NEW_DESTINATION, Translation } from "../flow/translate.ts";
+import type { Address } from "../wire/address.ts";
+import type { AddressDigest } from "../wire/address_digest.ts";
+import { isIpv6, isTcp, type Pdu } from "../wire/pdu.ts";
+import { numbersOf } from "./carried_neighbors.ts";
 import type { Dispatch } from "./dispatch.ts";
 import type { Some } from "./interest.ts";
 import type { Link } from "./link.ts";
@@ -52,6 +57,8 @@ export interface PromotionsOptions extends FastPath {
   readonly metrics: Metrics;
   readonly policy: RunningPolicy;
   readonly limitedLog: LimitedLog;
+  /** Of IPv6 addresses; null: there are none. */
+  readonly digest: AddressDigest | null;
 }
 
 /** Ticks whose packets are the rate: a second. */
@@ -96,7 +103,13 @@ export class Promotions implements Carrier {
   /** Numbers of interfaces by link, and the MTUs that the program knows. */
   readonly #ifindex: number[];
   readonly #mtus: number[];
-  readonly #neighborsPerLink: number;
+  /** Of packets of IPv6, and whether the program takes such. */
+  readonly #mtus6: number[];
+  readonly #takesIpv6: boolean[];
+  readonly #carriesIpv6: boolean;
+  /** Where packets go, and the four addresses of an entry over IPv6. */
+  readonly #to = new Translation();
+  readonly #addresses = new Int32Array(ENTRY_ADDRESS_WORDS);
   /** Packets of the last ticks. */
   readonly #rates = new Float64Array(RATE_TICKS);
   #tick = 0;
@@ -124,7 +137,10 @@ export class Promotions implements Carrier {
     this.#bytes = new Float64Array(memory.layout.counters);
     this.#ifindex = links.map(() => 0);
     this.#mtus = links.map(() => 0);
-    this.#neighborsPerLink = neighborsPerLink(memory, links.length);
+    this.#mtus6 = links.map(() => 0);
+    this.#takesIpv6 = links.map(() => false);
+    this.#carriesIpv6 = options.digest !== null && memory.layout.isIpv6On === true;
+    if (this.#carriesIpv6) memory.setDigest(options.digest!);
   }
 
   // Promotion
@@ -139,7 +155,7 @@ export class Promotions implements Carrier {
    * next one? Of IPv6 it does.
    */
   consider(pdu: Pdu, nowMs: number): void {
-    if (this.#kept === "all" || isIpv6(pdu.protocol)) return;
+    if (this.#kept === "all" || (isIpv6(pdu.protocol) && !this.#carriesIpv6)) return;
     const { flow } = pdu;
     const entry = flow >>> 1;
     if (this.#seen[entry]! < this.#options.leastPackets) {
@@ -209,32 +225,61 @@ export class Promotions implements Carrier {
     if (!this.#isEstablished(entry)) return;
     if (!this.#findWay(this.#fromA, entry, SIDE_A)) return;
     if (!this.#findWay(this.#fromB, entry, SIDE_B)) return;
-    if (memory.promote(entry, this.#fromA, this.#fromB)) this.#seen[entry] = PROMOTED;
+    const addresses = this.#addressesOf(entry);
+    if (memory.promote(entry, this.#fromA, this.#fromB, addresses)) this.#seen[entry] = PROMOTED;
   }
 
   #isEstablished(entry: number): boolean {
     const { connections, connections: { table } } = this.#options;
     if (!table.hasSideB(entry)) return false;
     const state = table.state(entry);
-    return table.protocol(entry) === PROTOCOL_TCP
+    return isTcp(table.protocol(entry))
       ? state === ESTABLISHED
       : state === UDP_ONGOING && !connections.isLost(entry); // a datagram may open another one
   }
 
   /** The way of packets that come from that side; false: it is not known where they go. */
   #findWay(way: Mutable<Way>, entry: number, side: number): boolean {
-    const { connections: { table }, dispatch } = this.#options;
+    const { connections: { table }, dispatch, links } = this.#options;
     const reference = (entry << 1) | side;
     const out = dispatch.linkTowards(reference ^ 1);
-    const nextHop = out.routes.nextHop(table.src(entry, 1 - side));
-    const number = nextHop === 0 ? -1 : out.arp.neighbors.numberOf(nextHop);
-    if (number < 0 || number >= this.#neighborsPerLink) return false;
+    const isOver6 = isIpv6(table.protocol(entry));
+    const place = { link: out.number, links: links.length, isIpv6: isOver6 };
+    const { first, most } = numbersOf(this.#memory, place);
+    const number = isOver6
+      ? this.#neighborOf6(out, reference)
+      : this.#neighborOf(out, table.src(entry, 1 - side));
+    if (number < 0 || number >= most) return false;
     way.toLink = out.number;
     way.fromLink = dispatch.linkTowards(reference).number;
-    way.neighbor = way.toLink * this.#neighborsPerLink + number;
+    way.neighbor = first + number;
     way.counter = this.#counterFrom(entry, side);
     way.newTtl = this.#newTtls[way.counter]!;
     return true;
+  }
+
+  /** Number of the next hop to the address, if it is known where that is; else -1. */
+  #neighborOf({ arp, routes }: Link, address: Address): number {
+    const nextHop = routes.nextHop(address);
+    return nextHop === 0 ? -1 : arp.neighbors.numberOf(nextHop);
+  }
+
+  /** Likewise to where packets of the connection over IPv6 go. */
+  #neighborOf6({ v6 }: Link, reference: number): number {
+    const { connections: { table } } = this.#options;
+    const to = this.#to;
+    to.dst = table.src(reference >>> 1, 1 - (reference & 1));
+    table.whole!.copySource(reference ^ 1, to.addresses, NEW_DESTINATION);
+    return v6 !== null && v6.route(to) ? v6.numberOfNextHop(to) : -1;
+  }
+
+  /** Source and destination on side A, then on side B; null: not over IPv6. */
+  #addressesOf(entry: number): Int32Array | null {
+    const { connections, connections: { table } } = this.#options;
+    if (!isIpv6(table.protocol(entry))) return null;
+    connections.writeTuple6((entry << 1) | SIDE_A, this.#addresses, 0);
+    connections.writeTuple6((entry << 1) | SIDE_B, this.#addresses, SIDE_ADDRESS_WORDS);
+    return this.#addresses;
   }
 
   // Demotion
@@ -302,11 +347,17 @@ export class Promotions implements Carrier {
   }
 
   #setLink(link: number): void {
-    const { device: { mtu }, mac } = this.#options.links[link]!;
+    const { device: { mtu }, mac, v6 } = this.#options.links[link]!;
+    const mtu6 = v6?.mtuOf(mtu) ?? mtu;
     const ifindex = this.#ifindex[link]!;
-    if (ifindex === 0 || mtu === this.#mtus[link]) return;
+    const takesIpv6 = v6 !== null && v6.own.areAllUsable;
+    const isKnown = mtu === this.#mtus[link] && mtu6 === this.#mtus6[link] &&
+      takesIpv6 === this.#takesIpv6[link];
+    if (ifindex === 0 || isKnown) return;
     this.#mtus[link] = mtu;
-    this.#memory.setLink(link, { mac, ifindex, mtu });
+    this.#mtus6[link] = mtu6;
+    this.#takesIpv6[link] = takesIpv6;
+    this.#memory.setLink(link, { mac, ifindex, mtu, mtu6, takesIpv6 });
   }
 
   // Ten times a second

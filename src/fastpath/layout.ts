@@ -69,6 +69,8 @@ export const LINK_IFINDEX = 2;
 export const LINK_MTU = 3;
 /** For packets of IPv6. */
 export const LINK_MTU6 = 4;
+/** Not 0: packets of IPv6 that come in may be forwarded. */
+export const LINK_TAKES6 = 5;
 
 // The filter: a bit for each *bucket*, the exclusive or of a packet's two ports. It is set if a
 // promoted connection has packets in that bucket.

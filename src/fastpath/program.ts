@@ -138,7 +138,7 @@ export function fastPathOf(layout: at.Layout, link: number): Assembler {
     setFamily(code, 0);
     code.jump("classify");
     code.label("packet 6");
-    decodePacket6(code, layout);
+    decodePacket6(code, layout, link);
     decodeTransport(code, SIX);
     setFamily(code, OVER_IPV6);
     code.label("classify");
@@ -257,7 +257,10 @@ function decodePacket(code: Assembler): void {
 }
 
 /** The same of a packet of IPv6: digests in place of addresses, which are kept whole, too. */
-function decodePacket6(code: Assembler, layout: at.Layout): void {
+function decodePacket6(code: Assembler, layout: at.Layout, link: number): void {
+  code.address(R1, MEMORY, linkAt(layout, link));
+  code.load(R1, "u32", R1, WORD * at.LINK_TAKES6);
+  code.jumpIf(R1, "==", 0, "leave");
   needs(code, SIX.l4 + udp.UDP_BYTES);
   code.load(R1, "u8", R7, IP);
   code.op32(R1, ">>=", 4);

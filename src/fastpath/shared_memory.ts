@@ -28,6 +28,8 @@ export interface LinkSettings {
   readonly mtu: number;
   /** For packets of IPv6; default the same. */
   readonly mtu6?: number;
+  /** Whether those that come in may be forwarded; default yes. */
+  readonly takesIpv6?: boolean;
 }
 
 const LAST_EPOCH = 0xffff;
@@ -97,10 +99,11 @@ export class SharedMemory {
     const base = at.LINKS + link * at.LINK_WORDS;
     Atomics.store(this.#settings, base + at.LINK_IFINDEX, 0);
     if (settings === null) return;
-    const { mac, ifindex, mtu, mtu6 = mtu } = settings;
+    const { mac, ifindex, mtu, mtu6 = mtu, takesIpv6 = true } = settings;
     Atomics.store(this.#settingPairs, (base + at.LINK_MAC) / 2, packed(mac));
     Atomics.store(this.#settings, base + at.LINK_MTU, mtu);
     Atomics.store(this.#settings, base + at.LINK_MTU6, mtu6);
+    Atomics.store(this.#settings, base + at.LINK_TAKES6, takesIpv6 ? 1 : 0);
     Atomics.store(this.#settings, base + at.LINK_IFINDEX, ifindex);
   }
 

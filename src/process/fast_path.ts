@@ -11,7 +11,7 @@ import type { Config, FastPathMode } from "../datapath/config.ts";
 import type { FastPath } from "../datapath/promotions.ts";
 import type { TapDevice } from "../device/tap.ts";
 import { layoutOf } from "../fastpath/layout.ts";
-import { fastPathOf, MEMORY } from "../fastpath/program.ts";
+import { fastPathOf, MEMORY, trialOfIpv6 } from "../fastpath/program.ts";
 import { SharedMemory } from "../fastpath/shared_memory.ts";
 import type { OperatorLog } from "./log.ts";
 
@@ -27,6 +27,10 @@ const LEAST_PACKETS = 8;
 
 /** Ends of the policy at which the kernel's packets can be counted. */
 const COUNTERS = 4096;
+
+/** Of the frame on which it is tried what the kernel can do, and its interface. */
+const TRIAL_BYTES = 128;
+const LOOPBACK = 1;
 
 /** Of what the verifier says: lines, and letters of each. */
 const MOST_LINES = 8;
@@ -86,11 +90,13 @@ async function open({ config, devices, shim, log }: FastPathOptions): Promise<Op
   const kernel = new BpfKernel(shim);
   const waiting = kernel.wait(); // may it be asked? Meanwhile the rest is made.
   waiting.catch(() => {});
+  const isIpv6On = config.links.some(({ ipv6 }) => ipv6 !== null) && canCarryIpv6(kernel);
   const layout = layoutOf({
     connections: config.maxConn,
-    neighbors: devices.length * (config.maxNeighbors + WATCHED),
+    neighbors: (isIpv6On ? 2 : 1) * devices.length * (config.maxNeighbors + WATCHED),
     counters: COUNTERS,
     processors: processors(),
+    isIpv6On,
   });
   const map = kernel.share(NAME, layout.bytes);
   const programs = devices.map((_, link) =>
@@ -123,6 +129,15 @@ async function open({ config, devices, shim, log }: FastPathOptions): Promise<Op
       for (const { fd } of attached) kernel.close(fd);
     },
   };
+}
+
+/** Where the kernel can't, connections over IPv6 stay with the proxy. */
+function canCarryIpv6(kernel: BpfKernel): boolean {
+  const program = kernel.load(NAME, trialOfIpv6().assemble({}));
+  const frame = new Uint8Array(TRIAL_BYTES);
+  const { result } = kernel.run(program, { frame, ifindex: LOOPBACK, gsoSize: 0, mark: 0 });
+  kernel.close(program);
+  return result === 0;
 }
 
 interface Attached {

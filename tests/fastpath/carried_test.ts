@@ -15,20 +15,28 @@ import { Count } from "../../src/datapath/metrics.ts";
 import type { Observer } from "../../src/datapath/observer.ts";
 import * as build from "../../src/policy/language/build.ts";
 import type { Policy, Tree } from "../../src/policy/language/ast.ts";
+import { OVER_IPV6 } from "../../src/wire/pdu.ts";
 import { parsePredicate } from "../../src/policy/notation/parse_one_predicate.ts";
 import { repairTransport } from "../fuzz/fuzzer.ts";
 import { Machine } from "../support/bpf.ts";
 import { type Arp, buildTcp, readArp, readTcp } from "../support/frames.ts";
 import { readVnet } from "../support/nic.ts";
-import { PlainTraffic } from "../support/plain_traffic.ts";
-import { BACKENDS, CLIENT, from, isArp, World, type WorldOptions } from "../support/world.ts";
-import { kernelFrameOf } from "./kernel_frame.ts";
+import { PlainTraffic, repairTransport6 } from "../support/plain_traffic.ts";
+import {
+  BACKENDS,
+  CLIENT,
+  from,
+  isArp,
+  packetsOf,
+  World,
+  type WorldOptions,
+} from "../support/world.ts";
+import { kernelFrameOf, placeOf } from "./kernel_frame.ts";
 import { Datagrams } from "./twin_traffic.ts";
 
 const MAX_CONNECTIONS = 256;
 const DESCRIPTOR = 3;
 const FIRST_IFINDEX = 11;
-const L4 = 34;
 
 const { forward, translateAToB } = build;
 
@@ -55,6 +63,7 @@ class Subject {
       neighbors: 64,
       counters: 16,
       processors: 2,
+      isIpv6On: options.ipv6 ?? false,
     });
     const buffer = new ArrayBuffer(layout.bytes);
     if (hasKernel) {
@@ -80,11 +89,21 @@ class Subject {
 
   /** Whether the kernel may carry the frame. */
   mayCarry(frame: Uint8Array): boolean {
-    if (this.memory === null || frame.length < L4 + 8) return false;
+    const place = placeOf(frame);
+    if (this.memory === null || place === null) return false;
     const view = viewOf(frame);
-    const { table } = this.world.appliance.connections;
-    const tuple = [view.getInt32(26), view.getInt32(30), view.getInt32(L4)] as const;
-    const reference = table.find(frame[23]!, ...tuple);
+    const { connections: { table }, digest } = this.world.appliance;
+    const { isIpv6, l4, protocol } = place;
+    const ports = view.getInt32(l4);
+    const reference = isIpv6
+      ? table.find6(
+        protocol | OVER_IPV6,
+        digest!.ofPacket(view, 22),
+        digest!.ofPacket(view, 38),
+        ports,
+        Int32Array.from({ length: 8 }, (_, i) => view.getInt32(22 + 4 * i)),
+      )
+      : table.find(protocol, view.getInt32(26), view.getInt32(30), ports);
     return reference >= 0 && this.memory.isPromoted(reference >>> 1);
   }
 
@@ -106,7 +125,7 @@ class Subject {
     for (const frame of frames) { // answers may have more of them sent
       if (this.answersArp && isArp(frame)) frames.push(...this.#answer(readArp(frame)));
     }
-    return frames.filter((frame) => !isArp(frame)).map((frame) => {
+    return packetsOf(frames).map((frame) => {
       const vnet = this.world.vnetOf(frame);
       const { flags, gsoType, gsoSize } = readVnet(vnet ?? new Uint8Array(10));
       return {
@@ -134,7 +153,7 @@ class Subject {
     const { result, redirect } = this.#machines[link]!.run(buffer);
     if (result === LEFT) return null;
     this.carried++;
-    const end = 14 + viewOf(data).getUint16(16);
+    const { end } = placeOf(data)!;
     const out = redirect!.ifindex - FIRST_IFINDEX;
     return { bytes: data.subarray(0, end).toHex(), link: out, isPartial, gsoSize };
   }
@@ -163,9 +182,11 @@ class Pair {
     const frame = Uint8Array.from(bytes);
     const isPartial = vnet !== null && (vnet[0]! & 1) !== 0;
     // The kernel does not verify the checksum.
-    const end = frame.length < L4 ? 0 : 14 + viewOf(frame).getUint16(16);
-    if (!isPartial && this.carried.mayCarry(frame) && end <= frame.length && frame[14] === 0x45) {
-      repairTransport(frame, viewOf(frame), L4, end);
+    const place = placeOf(frame);
+    if (!isPartial && place !== null && this.carried.mayCarry(frame) && place.end <= frame.length) {
+      const { isIpv6, l4, end } = place;
+      if (isIpv6) repairTransport6(frame, end);
+      else if (frame[14] === 0x45) repairTransport(frame, viewOf(frame), l4, end);
     }
     const sent = this.carried.deliver(frame, vnet, device);
     assert.deepEqual(sent, this.plain.deliver(frame, vnet, device), frame.toHex());
@@ -178,8 +199,9 @@ class Pair {
     this.both((world) => world.advance(ticked));
     const [a, b] = [this.carried, this.plain].map(({ world: { appliance } }) => {
       const counts = appliance.metrics.counts.slice(0, Count.pdusCarried);
-      const { framesIn, framesInB, framesOut, framesOutB, arpIn } = Count;
-      for (const count of [framesIn, framesInB, framesOut, framesOutB, arpIn]) counts[count] = 0;
+      const { framesIn, framesInB, framesOut, framesOutB, arpIn, neighborIn } = Count;
+      const ofFrames = [framesIn, framesInB, framesOut, framesOutB, arpIn, neighborIn];
+      for (const count of ofFrames) counts[count] = 0;
       const { decisions, drops } = appliance.metrics;
       const { policy, pools } = appliance.snapshot();
       return { counts, decisions, drops, policy, pools };
@@ -222,7 +244,13 @@ const NETWORKS: Readonly<Record<string, WorldOptions>> = {
   "on two, the source preserved": { twoSided: true, preserveSource: true },
 };
 
-for (const [network, options] of Object.entries(NETWORKS)) {
+const NETWORKS6: Readonly<Record<string, WorldOptions>> = {
+  "on one interface, over IPv6": { ipv6: true },
+  "on two, over IPv6": { ipv6: true, twoSided: true, mtus: [1500, 1300] },
+  "on two, the source preserved, over IPv6": { ipv6: true, twoSided: true, preserveSource: true },
+};
+
+for (const [network, options] of Object.entries({ ...NETWORKS, ...NETWORKS6 })) {
   Deno.test(`fast path changes nothing that is sent or counted, ${network}`, () => {
     let carried = 0;
     for (let seed = 1; seed <= 8; seed++) {
@@ -233,7 +261,7 @@ for (const [network, options] of Object.entries(NETWORKS)) {
         const stepMs = traffic.below(20);
         pair.both(({ clock }) => clock.advance(stepMs));
         return pair.deliver(...frame);
-      });
+      }, options.ipv6);
       for (let i = 0; i < 400; i++) {
         if (i % 20 === 0 || traffic.connections < 4) traffic.open();
         if (traffic.connections > 0) traffic.exchange();

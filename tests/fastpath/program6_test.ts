@@ -261,6 +261,16 @@ const LEAVES: Readonly<Record<string, (world: Fixture) => [Uint8Array, Partial<S
     assert.ok(world.memory.promote(world.entry, { ...FROM_A, fromLink: 1 }, FROM_B));
     return [segment()];
   },
+  "what comes in where addresses of IPv6 are not used yet": (world) => {
+    const settings = { mac: parseMac(PROXY_MAC), ifindex: IFINDEX_A, mtu: 1500 };
+    world.memory.setLink(0, { ...settings, takesIpv6: false });
+    return [segment()];
+  },
+  "what is longer than packets of IPv6 may be": (world) => {
+    const settings = { mac: parseMac(PROXY_B_MAC), ifindex: IFINDEX_B, mtu: 1400 };
+    world.memory.setLink(1, { ...settings, mtu6: 159 });
+    return [segment()];
+  },
   "what goes to an unknown neighbour": (world) => {
     world.memory.setNeighbor(TO_BACKEND, null);
     return [segment()];

@@ -70,7 +70,8 @@ function buildAsIpv6(fields: Partial<Tcp>): Uint8Array<ArrayBuffer> {
   });
 }
 
-function repairTransport6(frame: Uint8Array, end: number): void {
+/** As `repairTransport`, of a TCP segment over IPv6. */
+export function repairTransport6(frame: Uint8Array, end: number): void {
   if (end < 54 + 18) return;
   frame.fill(0, 54 + 16, 54 + 18);
   const lengthBytes = end - 54;
