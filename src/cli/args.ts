@@ -180,8 +180,8 @@ function makeProgram(about: About, print: (text: string) => void): Program {
   const program = new Program(name)
     .usage("--net=DEVICE --dst-addrs=ADDR[,ADDR…] [flags]")
     .description(
-      "A load-balancing firewall on a Linux TAP device: answers for one IPv4 address\n" +
-        "and runs every packet for it through a policy.",
+      "A load-balancing firewall on a Linux TAP device: answers for addresses of IPv4\n" +
+        "and IPv6, and runs every packet for them through a policy.",
     );
   addRunFlags(program);
   program.helpCommand(false);

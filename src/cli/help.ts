@@ -50,8 +50,9 @@ PACKET is one argument, in the words of the policy notation:
       each a name or a number (default echo-request)
   'proto N ADDR > ADDR'
 and after each: ttl N, length N (of the whole IP packet), id N (of an ICMP
-query). Packets are taken in order: each finds the connections that those
-before it have opened.
+query). An IPv6 address is in brackets before a port, as in [2001:db8::1]:443;
+icmp is ICMPv6 then. Packets are taken in order: each finds the connections that
+those before it have opened.
 Flags --config, --policy, --hash-key-file, --ipv4, --ipv6, --gateway, --route,
 --mac, --preserve-source, --clamp-mss, --retries, --connect-timeout, --strays,
 --ports, --max-conn, --max-neighbors, --max-limit-sources and --seed are those

@@ -12,8 +12,8 @@ import { atOnce } from "../../src/process/turns.ts";
 import { plainMember } from "../../src/flow/backends/member.ts";
 import type { PoolDefinition } from "../../src/policy/language/ast.ts";
 import { type Address, formatAddress, parseAddress } from "../../src/wire/address.ts";
-import { formatHostAddress } from "../../src/wire/host_address.ts";
-import { FREE, testConfig } from "../support/config.ts";
+import { formatHostAddress, parseHostAddress } from "../../src/wire/host_address.ts";
+import { FREE, ipv6Config, linkConfig, PROXY6, testConfig } from "../support/config.ts";
 
 const ignore = Deno.permissions.querySync({ name: "write" }).state !== "granted" ||
   Deno.permissions.querySync({ name: "read" }).state !== "granted";
@@ -133,6 +133,31 @@ Deno.test("Reloads applies --dst-addrs and --check, beside what was added meanwh
   assert.deepEqual(addresses(after!), [[second, 1], [added.address, 5]]);
   assert.deepEqual(after!.health, changed.health);
   assert.equal(world.applied[1]!.policy, undefined, "the policy that runs stays");
+});
+
+Deno.test("Reloads applies --dst-addrs of either family, told in canonical text", async () => {
+  const ipv6 = ipv6Config(PROXY6);
+  const config = testConfig({ links: [linkConfig({ ipv6 })] });
+  const world = reloadsOf(config);
+  const dstAddrs = ["192.168.0.7", "2001:DB8:0::7"].map(parseHostAddress);
+  world.next = () => Promise.resolve(settingsOf({ ...config, dstAddrs }));
+  const { lines } = await world.reloads.request("SIGHUP");
+  assert.deepEqual(lines, ["--dst-addrs=192.168.0.7, 2001:db8::7 from now on"]);
+  const [{ pools }] = world.applied as [Change];
+  assert.deepEqual(pools!["dst-addrs"]!.members.map(({ address }) => address), dstAddrs);
+  assert.deepEqual((await world.reloads.request("SIGHUP")).lines, [
+    "no --policy file to reload",
+  ]);
+  const other = linkConfig({ ipv6: ipv6Config("2001:db8::65") });
+  world.next = () => Promise.resolve(settingsOf({ ...config, dstAddrs, links: [other] }));
+  assert.deepEqual((await world.reloads.request("SIGHUP")).lines, [
+    "an address, route or interface changes at the next start only",
+  ]);
+  const key = { pool: "dst-addrs", address: parseHostAddress("2001:db8::9"), port: 0 };
+  await world.reloads.changePools((_, overlay) => overlay.with(key, 2));
+  assert.deepEqual(world.reloads.savedChanges(), [
+    { pool: "dst-addrs", address: "2001:db8::9", port: 0, weight: 2 },
+  ]);
 });
 
 Deno.test("Reloads counts those that succeed and those that fail, and knows how the last one went", async () => {
