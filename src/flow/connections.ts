@@ -167,6 +167,9 @@ export class Connections {
   /** Source and destination of IPv6, eight words. */
   readonly #addresses = new Int32Array(2 * ADDRESS6_WORDS);
   readonly #tried = new Translation();
+  readonly #ownAddress: Address;
+  /** Its counterpart over IPv6. */
+  readonly #ownKey: number;
   readonly #carrier: Carrier | null;
   readonly #remove = (entry: number): void => this.#end(entry, EXPIRED);
   /** Number of the target of the current PDU's translator. */
@@ -177,6 +180,8 @@ export class Connections {
     const { backends, ipv6 = null } = options;
     const whole = ipv6 === null ? null : { ...ipv6, members: backends.words! };
     this.table = new FlowTable(maxConnections, random, tableMemory, whole);
+    this.#ownAddress = options.ownAddress;
+    this.#ownKey = this.table.whole?.ownKey ?? 0;
     this.#carrier = options.carrier ?? null;
     this.retries = options.retries ? new Retries(maxConnections, options.retries) : null;
     this.#tcp = new TcpTracker(this.table);
@@ -236,14 +241,10 @@ export class Connections {
     pdu.newTtl = 0;
     pdu.opened = 0;
     pdu.invalid = 0;
-    const { table } = this;
-    const { flow, protocol, src, dst, addresses } = pdu;
-    if (!isIpv6(protocol)) {
-      if (flow < 0 || !table.has(flow, protocol, src, dst, ports)) {
-        pdu.flow = table.find(protocol, src, dst, ports);
-      }
-    } else if (flow < 0 || !table.has6(flow, protocol, src, dst, ports, addresses)) {
-      pdu.flow = table.find6(protocol, src, dst, ports, addresses);
+    if (isIpv6(pdu.protocol)) {
+      this.#find6(pdu, ports);
+    } else if (pdu.flow < 0 || !this.table.has(pdu.flow, pdu.protocol, pdu.src, pdu.dst, ports)) {
+      pdu.flow = this.table.find(pdu.protocol, pdu.src, pdu.dst, ports);
     }
     if (pdu.flow < 0 ? asks(pdu) : this.#reopens(view, pdu, nowMs)) {
       pdu.state = STATE_NEW;
@@ -251,6 +252,13 @@ export class Connections {
     }
     pdu.invalid = pdu.flow < 0 ? Reason.invalid : this.#fault(pdu);
     pdu.state = pdu.invalid !== 0 ? STATE_INVALID : STATE_ESTABLISHED;
+  }
+
+  #find6(pdu: Pdu, ports: number): void {
+    const { table } = this;
+    const { flow, protocol, src, dst, addresses } = pdu;
+    if (flow >= 0 && table.has6(flow, protocol, src, dst, ports, addresses)) return;
+    pdu.flow = table.find6(protocol, src, dst, ports, addresses);
   }
 
   /** The reason why the PDU does not fit its connection; 0 if it fits. */
@@ -341,15 +349,10 @@ export class Connections {
     if (pdu.flow < 0 || pdu.state === STATE_NEW) {
       const reason = this.#open(pdu, nowMs, to, routes, routes6);
       if (reason !== 0) return reason;
-      if (isIpv6(pdu.protocol)) {
-        table.whole!.copyDestination(pdu.flow ^ 1, to.addresses, NEW_SOURCE);
-      }
     } else {
       hasMoved = this.#leavesMember(pdu, nowMs) &&
         this.tryElsewhere(this.target, pdu, nowMs, routes, routes6);
-      if (isIpv6(pdu.protocol)) this.aim6(pdu.flow, to);
-      else to.dst = table.src(pdu.flow >>> 1, 1 - (pdu.flow & 1));
-      if (!hasRoute(pdu.protocol, to, routes, routes6)) return Reason["no-route"];
+      if (!this.#aim(pdu, to, routes, routes6)) return Reason["no-route"];
     }
     const entry = pdu.flow >>> 1;
     const other = 1 - (pdu.flow & 1);
@@ -359,6 +362,30 @@ export class Connections {
     if (isTcp(pdu.protocol)) this.#advanceTcp(view, pdu, nowMs, hasMoved);
     else this.#renew(entry, stateOfAnswer(pdu, table.state(entry)), nowMs);
     return 0;
+  }
+
+  /** Writes to `to` where the PDU goes; false: there is no route. */
+  #aim(pdu: Pdu, to: Translation, routes: NextHops | null, routes6: NextHops6 | null): boolean {
+    if (isIpv6(pdu.protocol)) {
+      this.aim6(pdu.flow, to);
+      return routes6 === null || routes6.route(to);
+    }
+    to.dst = this.table.src(pdu.flow >>> 1, 1 - (pdu.flow & 1));
+    return routes === null || (to.nextHop = routes.nextHop(to.dst)) !== 0;
+  }
+
+  /** Writes to `to` that it goes to the member; false: there is no route. */
+  #aimAt(
+    member: Member,
+    to: Translation,
+    routes: NextHops | null,
+    routes6: NextHops6 | null,
+  ): boolean {
+    to.dst = member.key;
+    if (!member.isIpv6) return routes === null || (to.nextHop = routes.nextHop(to.dst)) !== 0;
+    const words = this.#options.backends.words!;
+    copyAddress6(words, member.index * ADDRESS6_WORDS, to.addresses, NEW_DESTINATION);
+    return routes6 === null || routes6.route(to);
   }
 
   /** Writes to `to` where a packet of IPv6 goes whose connection is `reference`; no ports. */
@@ -484,7 +511,7 @@ export class Connections {
       ? target.pool.pickOther(target.by, pdu, random, this.#triedBy(entry))
       : null;
     const dstPort = member === null ? 0 : member.port || target.port || pdu.dstPort;
-    const port = member === null || !this.#isReached(member, routes, routes6)
+    const port = member === null || !this.#aimAt(member, this.#tried, routes, routes6)
       ? -1
       : this.#portTowards(entry, member, dstPort, pdu);
     if (member === null || port < 0) {
@@ -534,27 +561,9 @@ export class Connections {
     return table.find6(protocol, key, src, ports, this.#addresses);
   }
 
-  /** True if there is a route to the member. */
-  #isReached(
-    { key, index, isIpv6 }: Member,
-    routes: NextHops | null,
-    routes6: NextHops6 | null,
-  ): boolean {
-    if (!isIpv6) return routes === null || routes.nextHop(key) !== 0;
-    const to = this.#tried;
-    to.dst = key;
-    copyAddress6(
-      this.#options.backends.words!,
-      index * ADDRESS6_WORDS,
-      to.addresses,
-      NEW_DESTINATION,
-    );
-    return routes6 === null || routes6.route(to);
-  }
-
   /** What tuples have for the address with which forwarded packets leave. */
   #ownOf(protocol: number): number {
-    return isIpv6(protocol) ? this.table.whole!.ownKey : this.#options.ownAddress;
+    return isIpv6(protocol) ? this.#ownKey : this.#ownAddress;
   }
 
   /** Marks the connection as used now, and sets its state. If it ends, `reason` says why. */
@@ -601,11 +610,7 @@ export class Connections {
     const { key: address } = member;
     // A query's identifier is no port.
     const dstPort = isIcmp(protocol) ? pdu.dstPort : member.port || newPort || pdu.dstPort;
-    to.dst = address;
-    if (member.isIpv6) {
-      copyAddress6(backends.words!, member.index * ADDRESS6_WORDS, to.addresses, NEW_DESTINATION);
-    }
-    if (!hasRoute(protocol, to, routes, routes6)) return Reason["no-route"];
+    if (!this.#aimAt(member, to, routes, routes6)) return Reason["no-route"];
     const earlier = pdu.flow >> 1;
     const ports = this.#ports;
     const own = this.#ownOf(protocol);
@@ -644,7 +649,7 @@ export class Connections {
       (dstPort << 16) | port,
     );
     if (entry < 0) return Reason["table-full"]; // the one that made room still rests
-    if (member.isIpv6) this.table.whole!.setClient(entry, pdu.addresses, 0);
+    if (member.isIpv6) this.#opened6(entry, pdu, to);
     this.table.setExtra(entry, OPENED, nowMs);
     this.table.setState(entry, state);
     this.#count(entry);
@@ -656,6 +661,13 @@ export class Connections {
     pdu.flow = (entry << 1) | SIDE_A;
     pdu.opened = 1;
     return 0;
+  }
+
+  /** The new entry gets its client, and the PDU its source. */
+  #opened6(entry: number, { addresses }: Pdu, to: Translation): void {
+    const { whole } = this.table;
+    whole!.setClient(entry, addresses, 0);
+    whole!.copyDestination((entry << 1) | SIDE_B, to.addresses, NEW_SOURCE);
   }
 
   /**
@@ -901,15 +913,4 @@ function stateOfAnswer(pdu: Pdu, state: number): number {
   if (!isUdp(pdu.protocol)) return isFromA ? state : QUERY_ANSWERED;
   if (isFromA) return state === UDP_ANSWERED ? UDP_ONGOING : state;
   return state === UDP_NEW ? UDP_ANSWERED : state;
-}
-
-/** True if there is a route to the destination in `to`, or nobody asks; its next hop is written. */
-function hasRoute(
-  protocol: number,
-  to: Translation,
-  routes: NextHops | null,
-  routes6: NextHops6 | null,
-): boolean {
-  if (isIpv6(protocol)) return routes6 === null || routes6.route(to);
-  return routes === null || (to.nextHop = routes.nextHop(to.dst)) !== 0;
 }

@@ -16,7 +16,6 @@
 import type { Address } from "../wire/address.ts";
 import { below, type Random } from "../core/random.ts";
 import type { LinkedLists } from "../core/linked_lists.ts";
-import { OVER_IPV6 } from "../wire/pdu.ts";
 import { EvictionClasses } from "./eviction.ts";
 import { PortSet } from "./port_set.ts";
 import { type FlowTable, SIDE_B } from "./table.ts";
@@ -199,10 +198,9 @@ export class Ports implements PortsInUse {
 }
 
 /**
- * 32 bits of address, 16 of port, 4 that distinguish ICMP, ICMPv6, TCP and UDP, and the family: an
+ * 32 bits of address, 16 of port and 5 that distinguish ICMP, TCP and UDP over either family: an
  * exact integer. Two IPv6 backends that have one key share their ports.
  */
 function keyOf(protocol: number, backend: Address, backendPort: number): number {
-  const family = (protocol & OVER_IPV6) >> 11;
-  return (backend >>> 0) * 0x20_0000 + (backendPort << 5 | family | ((protocol >> 1) & 15));
+  return (backend >>> 0) * 0x20_0000 + backendPort * 32 + protocol % 31;
 }

@@ -66,7 +66,8 @@ export class Shares {
     const more = counterOf(to);
     if (less === more) return;
     const table = this.#table;
-    const hash = this.#hashOf(this.#sourceOfEntry(entry));
+    const source = this.#digest === null ? table.src(entry, SIDE_A) : this.#sourceOfEntry(entry);
+    const hash = this.#hashOf(source);
     this.#change(hash, less, more);
     if (!isPooled) return;
     const backend = table.src(entry, SIDE_B);
@@ -81,7 +82,7 @@ export class Shares {
 
   #sourceOfEntry(entry: number): number {
     const table = this.#table;
-    return this.#digest !== null && isIpv6(table.protocol(entry))
+    return isIpv6(table.protocol(entry))
       ? this.#subnet(table.whole!.clients, ADDRESS6_WORDS * entry)
       : table.src(entry, SIDE_A);
   }
