@@ -15,7 +15,7 @@
 import type { Clock } from "../core/clock.ts";
 import { LimitedLog } from "../core/limited_log.ts";
 import type { Log } from "../core/log.ts";
-import type { Random } from "../core/random.ts";
+import { type Random, SeededRandom } from "../core/random.ts";
 import { HELD, NOT_MINE, Reason } from "../core/reason.ts";
 import type { Slices } from "../core/slices.ts";
 import type { Device } from "../device/device.ts";
@@ -240,7 +240,8 @@ export class Appliance {
     const { links, backendsChanged } = makeLinks(config, devices, {
       backends: this.backends,
       digest,
-      random,
+      // Its own chance: what Neighbor Discovery draws when must not change what a seed chooses.
+      random: digest === null ? random : new SeededRandom(random.uint32()),
       lost: (member) => this.#lost.add(member),
       isDecisive: (member) => !isChecked(member) && member.pool.health.check.kind !== "off",
       log: this.#limitedLog,

@@ -27,7 +27,12 @@ import type { Asked } from "../datapath/interest.ts";
 import { CaptureClock } from "./capture_clock.ts";
 import { CheckFrames } from "./check_frames.ts";
 import { type Config, type LinkConfig, sideB } from "../datapath/config.ts";
-import { isArpRequest, isFrom, isTimedMessage6 } from "../device/capture/frame.ts";
+import {
+  isArpRequest,
+  isDuplicateCheck,
+  isFrom,
+  isTimedMessage6,
+} from "../device/capture/frame.ts";
 import {
   firstDifference,
   FrameMatch,
@@ -39,6 +44,12 @@ import { type HostAddress, isIpv6, wordsOf } from "../wire/host_address.ts";
 import { describeFrame } from "./packet_text.ts";
 import { formatSummary } from "../console/summary.ts";
 import { traceOf } from "../console/trace.ts";
+
+/**
+ * After it has asked whether an address is free, a run uses it (RFC 4862, 1 s); less by what a tick
+ * may be early.
+ */
+const TRIAL_US = 990_000;
 
 /** Whom a replay tells. Texts are whole lines. */
 export interface ReplayEvents {
@@ -80,6 +91,8 @@ export class Replay {
   #cutShort = 0;
   #ownRecords = 0;
   readonly #arpRequests = { captured: 0, sent: 0 };
+  /** When the run that was captured began to use its addresses of IPv6 on each link. */
+  readonly #usableUs: number[];
   readonly #timedMessages6 = { captured: 0, sent: 0 };
 
   /**
@@ -96,6 +109,7 @@ export class Replay {
   ) {
     this.#events = events;
     this.#macs = config.links.map(({ mac }) => mac);
+    this.#usableUs = config.links.map(() => Infinity);
     this.#devices = sides.map(({ mtu }) => new MemoryDevice(mtu));
     this.#offloads = this.#devices.map(({ mtu }) => new OffloadGuess(mtu));
     for (const [i, { first }] of sides.entries()) this.#devices[i]!.inbox.push(...first);
@@ -157,6 +171,9 @@ export class Replay {
     while (this.#clock.approach(timeUs) || this.#isWaiting()) this.#poll();
     const isOwn = isFrom(frame, this.#macs[link]!);
     if (isOwn) this.#ownRecords++;
+    if (isOwn && isDuplicateCheck(frame)) {
+      this.#usableUs[link] = Math.min(this.#usableUs[link]!, timeUs + TRIAL_US);
+    }
     if (link === this.#devices.length - 1 && this.#checks.take(frame)) return;
     if (isOwn) {
       if (isArpRequest(frame)) this.#arpRequests.captured++;
@@ -186,6 +203,11 @@ export class Replay {
   }
 
   #poll(): void {
+    for (const [link, usableUs] of this.#usableUs.entries()) {
+      if (this.#clock.timeUs < usableUs) continue;
+      this.#usableUs[link] = Infinity;
+      this.#appliance.links[link]!.v6?.nd.resumeAddresses(this.#clock.nowMs());
+    }
     this.#appliance.poll(0);
     for (const [link, device] of this.#devices.entries()) {
       for (const frame of device.take()) this.#sent(frame, device.vnet.has(frame), link);

@@ -105,8 +105,8 @@ export class DuplicateDetection {
    */
   resume(nowMs: number): void {
     for (let i = 0; i < this.#own.count; i++) {
-      if (this.#states[i] !== WAITING) continue;
-      this.#probe(i);
+      if (this.#states[i] === WAITING) this.#probe(i);
+      else if (this.#states[i] !== PROBING) continue;
       this.#take(i, "goes on being used", nowMs);
     }
   }

@@ -147,6 +147,12 @@ export function isTimedMessage6(frame: Uint8Array): boolean {
   }
 }
 
+/** True for a question whether anybody has the address that its sender wants (RFC 4862 §5.4.2). */
+export function isDuplicateCheck(frame: Uint8Array): boolean {
+  return isTimedMessage6(frame) && endsOf6(frame)!.src === 0n &&
+    ipv6.nextHeader(viewOf(frame), ethernet.ETHERNET_BYTES) === ipv6.PROTOCOL_ICMPV6;
+}
+
 function viewOf(frame: Uint8Array): DataView {
   return new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
 }
