@@ -32,7 +32,6 @@ import {
 import { type HashKey, NO_KEY } from "../wire/keyed_hash.ts";
 import {
   FROM_B,
-  isIpv6 as isOverIpv6,
   isStray,
   isTcp,
   isUdp,
@@ -198,9 +197,6 @@ export class Explainer {
   /** Whether the connection's plain packets need to come to the policy. */
   #kernelOf({ protocol, flow }: Readonly<Pdu>): string | null {
     if (!isTcp(protocol) && !isUdp(protocol)) return null;
-    if (isOverIpv6(protocol)) {
-      return "leaves the connection to the proxy: it carries none over IPv6";
-    }
     const kept = this.#appliance.keeperOf(flow >> 1);
     if (kept === null) return "may carry the connection once it is established";
     const why = whyKept(kept.keeper, this.#appliance.policy);

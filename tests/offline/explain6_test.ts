@@ -37,7 +37,7 @@ not ip.src in $dst-addrs  true
 
 Decision : Forward
 sent     : tcp [2001:db8::64]:40000 > [2001:db8::3]:2000 syn ttl 63 (backend 2001:db8::3)
-kernel   : leaves the connection to the proxy: it carries none over IPv6
+kernel   : may carry the connection once it is established
 `,
   );
   assert.match(
