@@ -26,7 +26,6 @@ import type { Member } from "../flow/backends/member.ts";
 import { Connections } from "../flow/connections.ts";
 import type { Timeouts } from "../flow/lifetimes.ts";
 import { RelatedErrors } from "../flow/icmp_error.ts";
-import { isLinkMessage } from "../stack/discovery.ts";
 import { Fragmenter, MAX_PACKET_FRAGMENTS } from "../stack/fragmentation.ts";
 import { reasonOfChainFault } from "../stack/admit6.ts";
 import { fragments6 } from "../stack/fragment_format.ts";
@@ -934,5 +933,5 @@ export class Appliance {
  */
 function isNeighborMessage(view: DataView, { protocol, l4, end }: Readonly<Pdu>): boolean {
   return protocol === (ipv6.PROTOCOL_ICMPV6 | OVER_IPV6) && l4 < end &&
-    isLinkMessage(icmpv6.type(view, l4));
+    icmpv6.isLinkMessage(icmpv6.type(view, l4));
 }

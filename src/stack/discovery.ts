@@ -93,15 +93,6 @@ export interface NeighborDiscoveryOptions {
   readonly nowMs: number;
 }
 
-/**
- * True for ICMPv6 types that are about the link, and are never forwarded (RFC 4890 §4.3.3): those
- * of listeners, routers and neighbours.
- */
-export function isLinkMessage(type: number): boolean {
-  return (type >= icmpv6.ICMPV6_LISTENER_QUERY && type <= icmpv6.ICMPV6_REDIRECT) ||
-    type === icmpv6.ICMPV6_LISTENER_REPORT_V2;
-}
-
 export class NeighborDiscovery {
   readonly #options: NeighborDiscoveryOptions;
   readonly neighbors: Neighbors;

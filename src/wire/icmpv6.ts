@@ -78,6 +78,15 @@ export function isError(type: number): boolean {
 }
 
 /**
+ * True for messages that are about the link, and are never forwarded (RFC 4890 §4.3.3): those of
+ * listeners, routers and neighbours. No policy hears of them.
+ */
+export function isLinkMessage(type: number): boolean {
+  return (type >= ICMPV6_LISTENER_QUERY && type <= ICMPV6_REDIRECT) ||
+    type === ICMPV6_LISTENER_REPORT_V2;
+}
+
+/**
  * True if the checksum of the message that ends at `end` is right (RFC 4443 §2.3). It covers the
  * addresses, the length and the protocol number, too, and no value means that there is none.
  */

@@ -4,20 +4,22 @@
  * established, invalid or stray. As boxes of `box.ts`, one for each kind of packet.
  */
 import { ICMP_ECHO_REQUEST, isReply, isRequest } from "../../wire/icmpv4.ts";
-import { ICMPV6_ECHO_REPLY, ICMPV6_ECHO_REQUEST, isError } from "../../wire/icmpv6.ts";
+import { HEADER_NONE } from "../../wire/extension_headers.ts";
+import { ICMPV6_ECHO_REPLY, ICMPV6_ECHO_REQUEST, isLinkMessage } from "../../wire/icmpv6.ts";
 import { STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../../wire/pdu.ts";
 import { quotesPacket } from "../../wire/quoted.ts";
+import { quotesPacket6 } from "../../wire/quoted6.ts";
 import { ACK, flagsPossible, SYN } from "../../wire/tcp.ts";
 import type { Family } from "../language/ast.ts";
 import { ALL_IPV6, IPV6_HOSTS } from "./address_space.ts";
-import { FIELD, icmpValue, type Kind, type Layer, shapeOf, STRAY } from "./box.ts";
+import { FIELD, icmpValue, type Kind, type Layer, protocolValue, shapeOf, STRAY } from "./box.ts";
 import { difference, interval, type IntervalSet, union, unionOf } from "./interval_set.ts";
 
 /** Shortest IP packets with a whole header of what they carry, in bytes, and of an ICMP error. */
 const LEAST_BYTES: Readonly<Record<Family, Readonly<Record<Layer | "error", number>>>> = {
-  // An error that quotes a packet has at least the quoted IP header and 8 bytes more (RFC 792).
+  // An error that quotes a packet has at least the quoted IP header and 8 bytes more.
   4: { tcp: 40, udp: 28, icmp: 28, other: 20, error: 56 },
-  6: { tcp: 60, udp: 48, icmp: 48, other: 40, error: 48 },
+  6: { tcp: 60, udp: 48, icmp: 48, other: 40, error: 96 },
 };
 
 /** Addresses that one host can have: `isHost`, without what depends on the subnet. */
@@ -51,8 +53,17 @@ const NO_REQUESTS: IntervalSet = messages(
   (type) => !isRequest(type),
   (type) => type !== ICMPV6_ECHO_REQUEST,
 );
-const ERRORS: IntervalSet = messages(quotesPacket, isError);
-const NO_ERRORS: IntervalSet = messages((type) => !quotesPacket(type), (type) => !isError(type));
+const ERRORS: IntervalSet = messages(quotesPacket, quotesPacket6);
+const NO_ERRORS: IntervalSet = messages(
+  (type) => !quotesPacket(type),
+  (type) => !quotesPacket6(type) && !isLinkMessage(type),
+);
+
+/** What `walkChain` knows beside TCP, UDP and ICMPv6: over IPv6 a packet of another ends there. */
+const NOTHING: Kind[number] = [
+  FIELD.protocol,
+  interval(protocolValue(6, HEADER_NONE), protocolValue(6, HEADER_NONE)),
+];
 
 /** What of a family is let in, by protocol. */
 function admittedOf(family: Family) {
@@ -76,7 +87,7 @@ function admittedOf(family: Family) {
     udp: admitted("udp", least.udp, [FIELD.udpDst, PORTS]),
     icmp: admitted("icmp", least.icmp, [FIELD.icmp, NO_ERRORS]),
     error: admitted("icmp", least.error, [FIELD.icmp, ERRORS]),
-    other: admitted("other", least.other),
+    other: admitted("other", least.other, ...(family === 6 ? [NOTHING] : [])),
   };
 }
 

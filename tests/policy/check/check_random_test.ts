@@ -24,6 +24,7 @@ import { print } from "../../../src/policy/printing/print.ts";
 import { SourceLimits } from "../../../src/policy/engine/source_limits.ts";
 import { walker } from "../../../src/policy/engine/walk.ts";
 import { maskOf } from "../../../src/wire/address.ts";
+import { isLinkMessage } from "../../../src/wire/icmpv6.ts";
 import {
   formatHostSubnet,
   type HostAddress,
@@ -318,7 +319,8 @@ function fill(pdu: Pdu, pool: Pool, random: Random): void {
     pdu.src = pdu.dst = below(random, 9); // digests
   }
   const icmpNumber = family === 4 ? 1 : 58;
-  const protocol = [icmpNumber, 6, 6, 6, 17, 17, 47, below(random, 256)][below(random, 8)]!;
+  const other = family === 4 ? below(random, 256) : 59; // no other goes on behind IPv6
+  const protocol = [icmpNumber, 6, 6, 6, 17, 17, other, other][below(random, 8)]!;
   pdu.protocol = family === 4 ? protocol : OVER_IPV6 | protocol;
   pdu.ttl = within(near(pool.numbers), 0, 255);
   pdu.fragment = below(random, 4) === 0 ? 1 : 0;
@@ -329,12 +331,23 @@ function fill(pdu: Pdu, pool: Pool, random: Random): void {
     () => (near(pool.flags) ^ (below(random, 3) === 0 ? 1 << below(random, 8) : 0)) & 255,
     isSent,
   );
-  const icmp = near(pool.icmp) & 0xffff;
+  const isComing = (icmp: number): boolean => family === 4 || !isLinkMessage(icmp >> 8);
+  const icmp = until(() => near(pool.icmp) & 0xffff, isComing);
   pdu.icmpType = icmp >> 8;
   pdu.icmpCode = icmp & 255;
-  const quotes = family === 4 && [3, 11, 12].includes(pdu.icmpType);
+  const quotes = (family === 4 ? [3, 11, 12] : [1, 2, 3, 4]).includes(pdu.icmpType);
   const shortest = (family === 4 ? 20 : 40) +
-    (protocol === 6 ? 20 : protocol === 17 ? 8 : protocol !== icmpNumber ? 0 : quotes ? 36 : 8);
+    (protocol === 6
+      ? 20
+      : protocol === 17
+      ? 8
+      : protocol !== icmpNumber
+      ? 0
+      : !quotes
+      ? 8
+      : family === 4
+      ? 36
+      : 56);
   pdu.totalLength = within(near(pool.numbers), shortest, 65_535);
   pdu.flow = hasTuple(pdu) ? [-1, -1, 4, 5][below(random, 4)]! : -1;
   pdu.state = stateOf(pdu, random);

@@ -358,7 +358,7 @@ tcp and ip.length = 40 -> drop
 udp
   ip.length in {20-27, 0} -> drop
   ip.length = 28 -> drop
-ipv4 and time-exceeded and ip.length in 0-55 -> drop
+time-exceeded and ip.length in 0-55 -> drop
 parameter-problem and ip.length = 56 -> drop
 not tcp
   not (udp or icmp)
@@ -372,7 +372,7 @@ not tcp
       ].map(dropped),
       '7: error never-holds: udp / ip.length in {20-27, 0}: "ip.length in {20-27, 0}" can never ' +
       'hold below "udp"',
-      dropped("9: ipv4 and time-exceeded and ip.length in 0-55"),
+      dropped("9: time-exceeded and ip.length in 0-55"),
     ],
   },
   {

@@ -78,12 +78,28 @@ Deno.test("check: what no IPv6 host has as its address never comes", () => {
   );
 });
 
+Deno.test("check: what no chain of IPv6 headers ends in never comes", () => {
+  assert.deepEqual(
+    findings(`ipv6
+  protocol = 47 -> drop
+  protocol = 59 -> drop
+  protocol = 58 and not icmp -> drop
+  redirect or neighbor-solicitation   -> drop
+  time-exceeded and ip.length in 0-95 -> drop
+  time-exceeded and ip.length in 0-96 -> drop
+  tcp and ip.length in 0-59 -> drop
+protocol = 47 and ip.length in 0-20 -> drop
+`).map((finding) => finding.split(": ").slice(0, 2).join(" ")),
+    ["3 never-holds", "5 never-holds", "6 never-holds", "7 never-holds", "9 never-holds"],
+  );
+});
+
 Deno.test("check: echo and translators suit IPv6 as they suit IPv4", () => {
   assert.deepEqual(
     findings(`not ip.src in $dst-addrs
   echo-request -> echo
   tcp          -> translate-a-to-b, forward
-  ipv6 and neighbor-solicitation -> translate-a-to-b, forward
+  ipv6 and time-exceeded -> translate-a-to-b, forward
 otherwise      -> translate-b-to-a, forward
 `).map((finding) => finding.split(": ").slice(0, 3).join(": ")),
     [
