@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { echoDatagrams } from "../lab/datagrams.ts";
+import { type Family, inEachFamily, IPV4 } from "../lab/families.ts";
 import type { Host } from "../lab/lab.ts";
 import { connectPeer, startEcho } from "../lab/peer.ts";
 import { askSummary, startProxy, usualOptions } from "../lab/proxy.ts";
@@ -16,32 +17,45 @@ const labTest = await labTests("nc");
 
 const QUICK = "interval 500ms, fastinter 200ms, timeout 400ms";
 
-const [first, second, third] = backendAddresses;
+const [first, second, third] = backendAddresses as [string, string, string];
 
 /**
  * The bridged lab with a service on each backend, and the proxy, which checks them and knows them
  * all to be up.
  */
-async function checkedLab(check: string): Promise<{
+async function checkedLab(family: Family, check: string): Promise<{
   readonly topology: Topology;
   readonly proxy: Background;
   readonly services: Background[];
 }> {
   const topology = await bridged("on the bridge");
+  await family.speak(topology.lab);
   const services: Background[] = [];
   for (const { host, address } of topology.backends) {
-    services.push(await startEcho(host, address, 2000));
+    services.push(await startEcho(host, family.of(address), 2000));
   }
-  const proxy = await startProxy(topology.host, [...usualOptions, `--check=${check}`]);
-  for (const address of backendAddresses) await proxy.waitFor(`backend ${address} is up: `);
+  const options = family.options([...usualOptions, `--check=${check}`]);
+  const proxy = await startProxy(topology.host, options, backendAddresses.map(family.of));
+  for (const address of backendAddresses) {
+    await proxy.waitFor(`backend ${family.of(address)} is up: `);
+  }
   return { topology, proxy, services };
 }
 
 /** Which backends so many connections reach; none fails. */
-async function reached({ client }: Topology, connections: number): Promise<readonly string[]> {
-  const { byBackend, failures } = await connectPeer(client, proxyAddress, 2000, connections, 100);
+async function reached(
+  { client }: Topology,
+  family: Family,
+  connections: number,
+): Promise<readonly string[]> {
+  const proxy = family.of(proxyAddress);
+  const { byBackend, failures } = await connectPeer(client, proxy, 2000, connections, 100);
   assert.deepEqual(failures, []);
   return Object.keys(byBackend).sort();
+}
+
+function lineAbout(family: Family, address: string, rest: string): RegExp {
+  return new RegExp(`backend ${family.pattern(address)} ${rest}`, "m");
 }
 
 /** How many connections each service has taken. */
@@ -49,31 +63,40 @@ function taken(services: readonly Background[]): number[] {
   return services.map(({ stdout }) => stdout.split("\n").length - 2);
 }
 
-labTest("checks: a service that dies gets no more connections until it is back", async () => {
-  const { topology, proxy, services } = await checkedLab(`tcp 2000, slow-start 60s, ${QUICK}`);
-  await using _lab = topology;
-  assert.deepEqual(taken(services), [0, 0, 0], "a check is no connection to a service");
-  await services[0]!.stop("SIGKILL");
-  await proxy.waitFor(
-    /backend 192\.168\.0\.1 is down: tcp 2000: the connection was refused \(3 .*2 of 3 left/m,
-  );
-  assert.deepEqual(await reached(topology, 60), [second, third]);
-  const { host, address } = topology.backends[0]!;
-  await startEcho(host, address, 2000);
-  await proxy.waitFor(/backend 192\.168\.0\.1 is up: tcp 2000: it answers \(2 checks/m);
-  const { byBackend, failures } = await connectPeer(topology.client, proxyAddress, 2000, 120, 100);
-  assert.deepEqual(failures, []);
-  assert.ok((byBackend[first!] ?? 0) < 30, "its share of a third has just begun to grow");
-  assert.match(await askSummary(proxy), /^Checks {6}: \d+ frames out, \d+ frames in$/m);
-  // What would be seen of a check is what a backend says to it, here that it refuses.
-  const refusal = /src port 2000\n.*dst port \d+\n.*flags RST ACK\n.*seq 0\n/;
-  assert.doesNotMatch(proxy.stdout, refusal, "no frame of a check is shown");
-});
+inEachFamily(
+  labTest,
+  "checks: a service that dies gets no more connections until it is back",
+  async (family) => {
+    const { topology, proxy, services } = await checkedLab(
+      family,
+      `tcp 2000, slow-start 60s, ${QUICK}`,
+    );
+    await using _lab = topology;
+    const { of } = family;
+    assert.deepEqual(taken(services), [0, 0, 0], "a check is no connection to a service");
+    await services[0]!.stop("SIGKILL");
+    await proxy.waitFor(
+      lineAbout(family, first, "is down: tcp 2000: the connection was refused \\(3 .*2 of 3 left"),
+    );
+    assert.deepEqual(await reached(topology, family, 60), [second, third].map(of));
+    const { host, address } = topology.backends[0]!;
+    await startEcho(host, of(address), 2000);
+    await proxy.waitFor(lineAbout(family, first, "is up: tcp 2000: it answers \\(2 checks"));
+    const { client } = topology;
+    const { byBackend, failures } = await connectPeer(client, of(proxyAddress), 2000, 120, 100);
+    assert.deepEqual(failures, []);
+    assert.ok((byBackend[of(first)] ?? 0) < 30, "its share of a third has just begun to grow");
+    assert.match(await askSummary(proxy), /^Checks {6}: \d+ frames out, \d+ frames in$/m);
+    // What would be seen of a check is what a backend says to it, here that it refuses.
+    const refusal = /src port 2000\n.*dst port \d+\n.*flags RST ACK\n.*seq 0\n/;
+    assert.doesNotMatch(proxy.stdout, refusal, "no frame of a check is shown");
+  },
+);
 
 labTest(
   "checks: connections of a host that is cut off are reset, the others never notice",
   async () => {
-    const { topology, proxy, services } = await checkedLab(`tcp 2000, ${QUICK}`);
+    const { topology, proxy, services } = await checkedLab(IPV4, `tcp 2000, ${QUICK}`);
     await using _lab = topology;
     const steady = await SteadyConnections.open(topology.client, proxyAddress, 2000, 30);
     const [, own] = taken(services);
@@ -81,12 +104,12 @@ labTest(
     await proxy.waitFor(
       /backend 192\.168\.0\.2 is down: tcp 2000: no answer within 400 ms \(3 .*2 of 3 left/m,
     );
-    assert.deepEqual(await reached(topology, 60), [first, third]);
+    assert.deepEqual(await reached(topology, IPV4, 60), [first, third]);
     const { failures } = await steady.report();
     assert.deepEqual([failures.length, failures.filter((one) => !/reset/.test(one))], [own, []]);
     await topology.backends[1]!.host.script("ip link set eth0 up");
     await proxy.waitFor(/backend 192\.168\.0\.2 is up: .*\(2 checks/);
-    assert.deepEqual(await reached(topology, 60), [first, second, third]);
+    assert.deepEqual(await reached(topology, IPV4, 60), [first, second, third]);
 
     // It flaps: nobody else's connections notice.
     for (let i = 0; i < 3; i++) {
@@ -99,7 +122,7 @@ labTest(
     assert.equal(later.failures.length, own);
     // Where checks come late, it was down for three of them.
     await new Promise((resolve) => setTimeout(resolve, 2000));
-    assert.deepEqual(await reached(topology, 60), [first, second, third]);
+    assert.deepEqual(await reached(topology, IPV4, 60), [first, second, third]);
 
     // Its own link is down: nothing is said of the backends, whose connections stay.
     const said = proxy.stderr.length;
@@ -110,24 +133,33 @@ labTest(
   },
 );
 
-labTest("checks: with all services dead a client is refused at once", async () => {
-  const { topology, proxy, services } = await checkedLab(`tcp 2000, ${QUICK}`);
-  await using _lab = topology;
-  for (const service of services) await service.stop("SIGKILL");
-  for (const address of backendAddresses) await proxy.waitFor(`backend ${address} is down: `);
-  const { code, stderr } = await topology.client.run(["nc", "-v", "-w", "3", proxyAddress, "2000"]);
-  assert.equal(code, 1);
-  assert.match(stderr, /Connection refused/);
-  assert.match(await askSummary(proxy), /all-down \d/);
-});
+inEachFamily(
+  labTest,
+  "checks: with all services dead a client is refused at once",
+  async (family) => {
+    const { topology, proxy, services } = await checkedLab(family, `tcp 2000, ${QUICK}`);
+    await using _lab = topology;
+    const { of } = family;
+    for (const service of services) await service.stop("SIGKILL");
+    for (const address of backendAddresses) {
+      await proxy.waitFor(`backend ${of(address)} is down: `);
+    }
+    const nc = ["nc", "-v", "-w", "3", of(proxyAddress), "2000"];
+    const { code, stderr } = await topology.client.run(nc);
+    assert.equal(code, 1);
+    assert.match(stderr, /Connection refused/);
+    assert.match(await askSummary(proxy), /all-down \d/);
+  },
+);
 
-labTest("checks: what Linux answers to each kind", async () => {
+inEachFamily(labTest, "checks: what Linux answers to each kind", async (family) => {
   await using topology = await bridged("on the bridge");
+  await family.speak(topology.lab);
   const { host } = topology.backends[0]!;
-  await echoDatagrams(host, first!);
-  await startHttp(host, first!);
+  await echoDatagrams(host, family.of(first));
+  await startHttp(host, family.of(first));
   const cases: [string, RegExp][] = [
-    ["icmp", /backend 192\.168\.0\.1 is up: icmp: it answers/m],
+    ["icmp", lineAbout(family, first, "is up: icmp: it answers")],
     ["udp 2000 0a0b", /is up: udp 2000 0a0b: it answers/],
     ["udp 2001 0a0b", /is down: .*: ICMP destination unreachable: port unreachable \(1 check/],
     ["http 8000 /up 200", /is up: http 8000 \/up 200: it answers/],
@@ -135,7 +167,8 @@ labTest("checks: what Linux answers to each kind", async () => {
   ];
   for (const [check, line] of cases) {
     const options = [`--net=${tap}`, `--dst-addrs=${first}`, `--check=${check}, ${QUICK}`];
-    const proxy = await startProxy(topology.host, options, [first!]);
+    const backend = family.of(first);
+    const proxy = await startProxy(topology.host, family.options(options), [backend]);
     await proxy.waitFor(line);
     assert.equal((await proxy.stop()).code, 0);
   }

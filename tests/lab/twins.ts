@@ -16,6 +16,14 @@ export function twinOf(address: string): string {
   return `2001:db8:${network}::${d === 0 ? "" : d!.toString(16)}`;
 }
 
+const SETTINGS = [
+  "accept_ra=0",
+  "autoconf=0",
+  "accept_dad=0",
+  "keep_addr_on_down=1",
+  "disable_ipv6=0",
+];
+
 const PREFIX_LENGTHS: Readonly<Record<string, string>> = { "16": "48", "24": "64", "32": "128" };
 
 /** Of an interface's address, or of a network: `ADDRESS/LENGTH`. */
@@ -82,7 +90,8 @@ async function addTwinsTo(host: Host): Promise<void> {
   const links: Link[] = JSON.parse(await host.must(["ip", "-json", "-4", "addr", "show"]));
   const routes: Route[] = JSON.parse(await host.must(["ip", "-json", "-4", "route", "show"]));
   const lines = links.filter(({ ifname }) => ifname !== "lo").flatMap(({ ifname, addr_info }) => [
-    ...["accept_ra=0", "autoconf=0", "accept_dad=0", "disable_ipv6=0"].map((setting) => {
+    // An address stays when its interface goes down, as one of IPv4 does.
+    ...SETTINGS.map((setting) => {
       const [name, value] = setting.split("=");
       return `echo ${value} > /proc/sys/net/ipv6/conf/${ifname}/${name}`;
     }),
