@@ -103,6 +103,19 @@ Deno.test("saved members, a connection goes on to its member by pool, address an
   assert.equal(named(world, "more/192.168.0.2").active, 0);
 });
 
+Deno.test("saved members, those of IPv6 keep their state, whatever the digest of the next run", () => {
+  const policy = policyOf("pool $web = 2001:db8::1 port 8080, 2001:db8::2 weight 2");
+  const options = { ipv6: true, backends: ["192.168.0.3", "2001:db8::3"] };
+  const before = World.settled({ policy, ...options });
+  changeMember(before.appliance, named(before, "web/[2001:db8::1]:8080"), { to: "drain" });
+  changeMember(before.appliance, named(before, "web/2001:DB8::2"), { to: "weight", weight: 7 });
+  changeMember(before.appliance, named(before, "[2001:db8::3]"), { to: "maintenance" });
+  const { world } = resume(save(before), policy, options);
+  assert.equal(named(world, "web/[2001:db8::1]:8080").status, "draining");
+  assert.equal(named(world, "web/2001:db8::2").weight, 7);
+  assert.equal(named(world, "dst-addrs/2001:db8::3").status, "maintenance");
+});
+
 Deno.test("saved members, connections count until they are forgotten, those that are over not as load", () => {
   const before = worldWith(policyOf("pool $web = 192.168.0.1 port 8080"));
   open(before, 40_000);

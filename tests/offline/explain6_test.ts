@@ -94,6 +94,32 @@ Deno.test("explain puts packets over IPv6 on their side", () => {
   assert.match(shown[1]!, /^sent .* > \[2001:db8::fe\]:5353 syn ack ttl 63 to side a/m);
 });
 
+for (
+  const [line, kernel] of [
+    ["-> translate-a-to-b, forward", "may carry the connection once it is established"],
+    [
+      "ipv6 -> limit 9/second burst 9, translate-a-to-b, forward",
+      "leaves the connection to the proxy, for packets from the client: limit 9/second burst 9 counts each",
+    ],
+    [
+      "ipv4 -> limit 9/second burst 9, drop\n  otherwise -> translate-a-to-b, forward",
+      "may carry the connection once it is established",
+    ],
+  ]
+) {
+  Deno.test(`explain says of "${line}" what the kernel may do over IPv6`, () => {
+    const text = `default drop
+not ip.src in $dst-addrs
+  ${line}
+otherwise -> translate-b-to-a, forward
+`;
+    const { policy, errors } = parse(text, { file: "test" });
+    assert.ok(policy !== null, JSON.stringify(errors));
+    const [shown] = explained(policy, ["tcp [2001:db8::fe]:40000 > [2001:db8::64]:2000 syn"]);
+    assert.equal(/^kernel +: (.*)$/m.exec(shown!)![1], kernel);
+  });
+}
+
 Deno.test("explain names members of IPv6 and where a connection could have gone", () => {
   const { policy } = parse(
     `default drop

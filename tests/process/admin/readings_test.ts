@@ -14,7 +14,7 @@ import {
 } from "../../../src/policy/language/build.ts";
 import { plainMember } from "../../../src/flow/backends/member.ts";
 import { parseAddress } from "../../../src/wire/address.ts";
-import { formatHostAddress } from "../../../src/wire/host_address.ts";
+import { formatHostAddress, parseHostAddress } from "../../../src/wire/host_address.ts";
 import { hitsOf, NoAnswer, type Reading } from "../../../src/process/admin/readings.ts";
 import { buildIcmp, buildTcp } from "../../support/frames.ts";
 import { Watched } from "./watched.ts";
@@ -90,6 +90,22 @@ Deno.test("Readings: of a policy with 100,000 nodes the first 10,000 are shown, 
   assert.deepEqual(hitsOf(reading).slice(0, 3), [1, 1, 0]);
   await watched.read();
   assert.ok(watched.slices >= 100_000 / 16_384, `${watched.slices} slices`);
+});
+
+Deno.test("Readings: members of both families have their addresses, whatever the digest", async () => {
+  const watched = new Watched({ ipv6: true, backends: ["192.168.0.1", "2001:db8::1"] });
+  const { members } = await watched.read();
+  assert.deepEqual(members.map(({ address }) => formatHostAddress(address)), [
+    "192.168.0.1",
+    "2001:db8::1",
+  ]);
+  const added = plainMember(parseHostAddress("2001:db8::8000:ffff:0:1"));
+  const pools = { "dst-addrs": { members: [added] } };
+  finish(watched.world.appliance.prepare({ pools }))();
+  const { members: after } = await watched.read();
+  assert.deepEqual(after.map(({ address }) => formatHostAddress(address)), [
+    "2001:db8::8000:ffff:0:1",
+  ]);
 });
 
 Deno.test("Readings: a member that leaves is shown to its last connection; then it is another tree", async () => {
