@@ -9,6 +9,7 @@ import { buildShim } from "../../src/pack/compile_c.ts";
 import { arriving, carried, findNothingWrong } from "../lab/bulk.ts";
 import { complaints } from "../lab/capture.ts";
 import { echoDatagrams } from "../lab/datagrams.ts";
+import { inEachFamily } from "../lab/families.ts";
 import { askSummary, startProxy, summaryCount } from "../lab/proxy.ts";
 import { labTests } from "../lab/suite.ts";
 import { backendAddresses, bridged, proxyAddress, tap } from "../lab/topology.ts";
@@ -22,13 +23,15 @@ const BACKEND = backendAddresses[0]!;
 const options = [`--net=${tap}`, `--dst-addrs=${BACKEND}`, "--trace=off", "--fast-path=on"];
 const MEGABYTES = 20;
 
-labTest("proxy, fast path, carries 20 MB each way and every checksum is right", async () => {
+const name = "proxy, fast path, carries 20 MB each way and every checksum is right";
+inEachFamily(labTest, name, async (family) => {
   await using topology = await bridged("behind a port", "port");
+  await family.speak(topology.lab);
   const { client, host, backends } = topology;
   const backend = backends[0]!.host;
-  const proxy = await startProxy(host, options, [BACKEND]);
-  const captures = await arriving(topology);
-  for (const way of ["up", "down"] as const) await carried(client, backend, way, MEGABYTES);
+  const proxy = await startProxy(host, family.options(options), [family.of(BACKEND)]);
+  const captures = await arriving(topology, family);
+  for (const way of ["up", "down"] as const) await carried(client, backend, way, MEGABYTES, family);
   for (const capture of captures) {
     await capture.stop();
     assert.deepEqual(await complaints(capture.file), []);
@@ -103,10 +106,12 @@ function stillThere(objects: readonly KernelObject[]): KernelObject[] {
   });
 }
 
-labTest("proxy, fast path, carries datagrams both ways and counts them", async () => {
+const datagrams = "proxy, fast path, carries datagrams both ways and counts them";
+inEachFamily(labTest, datagrams, async (family) => {
   await using topology = await bridged("behind a port", "nobody");
+  await family.speak(topology.lab);
   const { client, host, backends } = topology;
-  await echoDatagrams(backends[0]!.host, BACKEND);
+  await echoDatagrams(backends[0]!.host, family.of(BACKEND));
   const file = `${topology.lab.folder}/udp.policy`;
   await Deno.writeTextFile(
     file,
@@ -114,10 +119,12 @@ labTest("proxy, fast path, carries datagrams both ways and counts them", async (
       "not ip.src in $dst-addrs -> translate-a-to-b, forward\n" +
       "otherwise -> translate-b-to-a, forward\n",
   );
-  const proxy = await startProxy(host, [...options, `--policy=${file}`], [BACKEND]);
+  const flags = family.options([...options, `--policy=${file}`]);
+  const proxy = await startProxy(host, flags, [family.of(BACKEND)]);
   const program = `
-    const socket = Deno.listenDatagram({ transport: "udp", hostname: "0.0.0.0", port: 0 });
-    const to = { transport: "udp", hostname: "${proxyAddress}", port: 2000 };
+    const hostname = "${family.number === 4 ? "0.0.0.0" : "::"}";
+    const socket = Deno.listenDatagram({ transport: "udp", hostname, port: 0 });
+    const to = { transport: "udp", hostname: "${family.of(proxyAddress)}", port: 2000 };
     for (let i = 0; i < 500; i++) {
       const data = new Uint8Array(1 + i).fill(i);
       await socket.send(data, to);
