@@ -44,12 +44,13 @@ export function addressOfWords(words: Int32Array, at: number = 0): bigint {
 }
 
 /**
- * Reads an IPv4 address; or, if there is a colon, an IPv6 address, which may be in brackets.
+ * Reads an IPv4 address; or, if there are two colons or brackets, an IPv6 address.
  *
  * @throws {SyntaxError} and RangeError as `parseAddress` and `parseAddress6` do
  */
 export function parseHostAddress(text: string): HostAddress {
-  return text.includes(":") ? addressOfWords(parseAddress6(text)) : parseAddress(text);
+  const isIpv6Text = /:.*:|^\[/.test(text);
+  return isIpv6Text ? addressOfWords(parseAddress6(text)) : parseAddress(text);
 }
 
 /** `192.168.0.1`, or `2001:db8::1` (RFC 5952). */

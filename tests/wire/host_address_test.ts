@@ -38,6 +38,11 @@ Deno.test("what is no address is refused as what it looks like", () => {
     message:
       'Cannot parse "1.2.3" as IPv4 address: expected four decimal octets, as in 192.168.0.1',
   });
+  assert.throws(() => host.parseHostAddress("192.168.0.1:80"), {
+    name: "SyntaxError",
+    message: 'Cannot parse "192.168.0.1:80" as IPv4 address: ' +
+      "expected four decimal octets, as in 192.168.0.1",
+  });
   assert.throws(() => host.parseHostAddress("fe80::1%eth0"), {
     name: "SyntaxError",
     message: 'Cannot parse "fe80::1%eth0" as IPv6 address: a zone ("%…") is not supported',
