@@ -30,7 +30,7 @@ import {
   translateBToA,
 } from "../../src/policy/language/build.ts";
 import { parseMac } from "../../src/wire/address.ts";
-import { linkConfig } from "../support/config.ts";
+import { ipv6Config, linkConfig } from "../support/config.ts";
 import { readArp } from "../support/frames.ts";
 import { isLinkMessage } from "../support/frames6.ts";
 import { transmit } from "../support/nic.ts";
@@ -39,9 +39,11 @@ import {
   advertisement,
   arpReply,
   BACKENDS,
+  BACKENDS6_B,
   isArp,
   neighborsOf,
   PROXY,
+  PROXY6_B,
   PROXY_B_MAC,
   World,
 } from "../support/world.ts";
@@ -92,6 +94,8 @@ function numberOf(variable: string, usual: number): number {
   return Number((state === "granted" ? Deno.env.get(variable) : null) ?? usual);
 }
 
+type Families = "IPv4" | "both families";
+
 /**
  * An endless conversation: fuzzed frames, and answers to most of what the proxy asks about
  * neighbours.
@@ -103,10 +107,11 @@ class Conversation {
   /** Whose turn it was. */
   #fuzzer: Fuzzer | Fuzzer6;
 
-  constructor(seed: number, families: "IPv4" | "both families") {
+  constructor(seed: number, families: Families, isTwoSided = false) {
     this.#random = new SeededRandom(seed);
     const four = new Fuzzer(this.#random);
-    this.#fuzzers = families === "IPv4" ? [four] : [four, new Fuzzer6(this.#random)];
+    const six = new Fuzzer6(this.#random, isTwoSided);
+    this.#fuzzers = families === "IPv4" ? [four] : [four, six];
     this.#fuzzer = four;
   }
 
@@ -166,7 +171,7 @@ for (const families of ["IPv4", "both families"] as const) {
   Deno.test(name, () => takesMutatedFrames(families));
 }
 
-function takesMutatedFrames(families: "IPv4" | "both families"): void {
+function takesMutatedFrames(families: Families): void {
   const seed = seedOf();
   const conversation = new Conversation(seed, families);
   const options = { ...WORLD, seed, ipv6: families !== "IPv4" };
@@ -201,22 +206,28 @@ function takesMutatedFrames(families: "IPv4" | "both families"): void {
   }
 }
 
-/**
- * The same network cut in two: backends are behind the second interface, on a LAN that looks the
- * same.
- */
-const CUT_IN_TWO = {
-  ...WORLD,
-  twoSided: true,
-  preserveSource: true,
-  backends: BACKENDS,
-  linkB: linkConfig({ mac: parseMac(PROXY_B_MAC) }),
-};
+for (const families of ["IPv4", "both families"] as const) {
+  const name = "Appliance, two-sided and preserving sources, takes 30,000 mutated frames of " +
+    families;
+  Deno.test(name, () => takesMutatedFramesCutInTwo(families));
+}
 
-Deno.test("Appliance, two-sided and preserving sources, takes 30,000 mutated frames", () => {
+/**
+ * The same network cut in two: backends are behind the second interface, of IPv4 on a LAN that
+ * looks the same.
+ */
+function takesMutatedFramesCutInTwo(families: Families): void {
+  const isIpv6 = families !== "IPv4";
   const seed = seedOf() + 2;
-  const conversation = new Conversation(seed, "IPv4");
-  const world = World.settled({ ...CUT_IN_TWO, seed });
+  const conversation = new Conversation(seed, families, true);
+  const world = World.settled({
+    ...{ ...WORLD, seed, ipv6: isIpv6, twoSided: true, preserveSource: true },
+    backends: isIpv6 ? [...BACKENDS, ...BACKENDS6_B] : BACKENDS,
+    linkB: linkConfig({
+      mac: parseMac(PROXY_B_MAC),
+      ipv6: isIpv6 ? ipv6Config(PROXY6_B) : null,
+    }),
+  });
   for (let round = 0; conversation.mutated < CUT_FRAMES; round++) {
     const { frame, stepMs } = conversation.next();
     const isB = frame[11]! >= 1 && frame[11]! <= BACKENDS.length;
@@ -237,7 +248,7 @@ Deno.test("Appliance, two-sided and preserving sources, takes 30,000 mutated fra
   print(`seed ${seed}: ${CUT_FRAMES} mutated frames\n${world.summary()}`);
   DECISION_NAMES.forEach((name, i) => assert.ok(decisions[i]! > 0, `no ${name}, seed ${seed}`));
   assert.ok(drops[-Reason["foreign-destination"]]! > 0);
-});
+}
 
 function deliver(
   world: World,
@@ -303,8 +314,8 @@ function isEqual(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
 
 tsharkTest("Appliance sends nothing that tshark finds wrong, unless it came in so", async () => {
   const seed = seedOf() + 1;
-  const conversation = new Conversation(seed, "IPv4");
-  const world = World.settled({ ...WORLD, seed });
+  const conversation = new Conversation(seed, "both families");
+  const world = World.settled({ ...WORLD, seed, ipv6: true });
   const causes: Uint8Array[] = [];
   const effects: Uint8Array[] = [];
   const syns = new Map<string, Uint8Array>();
@@ -338,15 +349,27 @@ tsharkTest("Appliance sends nothing that tshark finds wrong, unless it came in s
   );
 });
 
-/** True for a first SYN in an IPv4 packet without options. */
-function isSyn(frame: Uint8Array): boolean {
-  return frame.length > 47 && frame[14] === 0x45 && frame[23] === 6 && (frame[47]! & 0x12) === 2;
+/** Where TCP begins in a packet without options or extension headers; 0: it has no TCP. */
+function tcpOf(frame: Uint8Array): number {
+  if (frame[12] === 0x08 && frame[14] === 0x45 && frame[23] === 6) return 34;
+  return frame[12] === 0x86 && frame[13] === 0xdd && frame[20] === 6 ? 54 : 0;
 }
 
-/** What is never rewritten of such a SYN: identification, ports of servers, numbers, options. */
+/** True for a first SYN. */
+function isSyn(frame: Uint8Array): boolean {
+  const tcp = tcpOf(frame);
+  return tcp !== 0 && frame.length > tcp + 13 && (frame[tcp + 13]! & 0x12) === 2;
+}
+
+/**
+ * What is never rewritten of such a SYN: identification or flow label, ports of servers, numbers,
+ * options.
+ */
 function nameOf(syn: Uint8Array): string {
-  const end = 34 + 4 * (syn[46]! >> 4);
-  return `${syn.subarray(18, 20)} ${syn.subarray(36, 46)} ${syn.subarray(54, end)}`;
+  const tcp = tcpOf(syn);
+  const end = tcp + 4 * (syn[tcp + 12]! >> 4);
+  const id = tcp === 34 ? syn.subarray(18, 20) : syn.subarray(15, 18);
+  return `${id} ${syn.subarray(tcp + 2, tcp + 12)} ${syn.subarray(tcp + 20, end)}`;
 }
 
 function print(text: string): void {

@@ -22,7 +22,16 @@ import {
   solicitedNode,
 } from "../support/frames6.ts";
 import { bareSum, vnetBytes } from "../support/nic.ts";
-import { BACKENDS6, CLIENT6, from, macOf, PROXY6, PROXY_MAC } from "../support/world.ts";
+import {
+  BACKENDS6,
+  BACKENDS6_B,
+  CLIENT6,
+  from,
+  fromB,
+  macOf,
+  PROXY6,
+  PROXY_MAC,
+} from "../support/world.ts";
 import { Dice, EDGE_WORDS } from "./dice.ts";
 
 /** A connection that has been seen to be forwarded to a backend. */
@@ -76,20 +85,24 @@ const L4 = 54;
 
 export class Fuzzer6 {
   readonly #dice: Dice;
+  readonly #isTwoSided: boolean;
+  readonly #backends: readonly string[];
   readonly #live: Live[] = [];
 
   /** Frames made so far to which something was done. */
   mutated = 0;
 
-  constructor(random: Random) {
+  constructor(random: Random, isTwoSided = false) {
     this.#dice = new Dice(random);
+    this.#isTwoSided = isTwoSided;
+    this.#backends = isTwoSided ? BACKENDS6_B : BACKENDS6;
   }
 
   /** Looks at a frame that the proxy has sent, for connections to meddle with. */
   observe(frame: Uint8Array): void {
     if (frame[12] !== 0x86 || frame[13] !== 0xdd || frame[IP + 6] !== 6) return;
     const tcp = readTcp6(frame);
-    if (tcp.flags !== "S" || !BACKENDS6.includes(tcp.dst)) return;
+    if (tcp.flags !== "S" || !this.#backends.includes(tcp.dst)) return;
     const opened = this.#opening;
     if (opened === null) return;
     if (this.#live.length === MAX_LIVE) this.#live.splice(this.#dice.below(MAX_LIVE), 1);
@@ -211,7 +224,7 @@ export class Fuzzer6 {
 
   #fromBackend(live: Live): Uint8Array<ArrayBuffer> {
     return buildTcp6({
-      ...from(live.backend),
+      ...this.#from(live.backend),
       dst: live.source,
       srcPort: live.service,
       dstPort: live.sourcePort,
@@ -250,7 +263,7 @@ export class Fuzzer6 {
     });
     const mtu = dice.pick([0, 1279, 1280, 1400, 9000]);
     return buildIcmp6({
-      ...from(live.backend),
+      ...this.#from(live.backend),
       dst: live.source,
       type: dice.pick([1, 1, 2, 2, 3, 4]),
       code: dice.below(5),
@@ -262,7 +275,14 @@ export class Fuzzer6 {
   /** Messages of neighbours and routers, and of who asks for listeners, right and wrong. */
   #discovery(): Uint8Array<ArrayBuffer> {
     const dice = this.#dice;
-    const sender = dice.pick([...CLIENTS, ...BACKENDS6, ...BACKENDS6, "::", PROXY6, "fe80::9"]);
+    const sender = dice.pick([
+      ...CLIENTS,
+      ...this.#backends,
+      ...this.#backends,
+      "::",
+      PROXY6,
+      "fe80::9",
+    ]);
     const target = dice.pick([PROXY6, PROXY6, sender, CLIENT6, "fe80::ff:fe00:100"]);
     const mac = dice.chance(8) ? dice.pick(MACS) : macOf(sender);
     const fields = {
@@ -392,7 +412,11 @@ export class Fuzzer6 {
   }
 
   #host(): Partial<Ip6> {
-    return from(this.#dice.pick([...CLIENTS, ...BACKENDS6, ...BACKENDS6]));
+    return this.#from(this.#dice.pick([...CLIENTS, ...this.#backends, ...this.#backends]));
+  }
+
+  #from(host: string): Partial<Ip6> {
+    return this.#isTwoSided && this.#backends.includes(host) ? fromB(host) : from(host);
   }
 
   // Mutations

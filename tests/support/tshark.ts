@@ -30,6 +30,7 @@ export const PAYLOAD_IS_DATA: readonly string[] = ["tcp", "udp"]
 
 const CHECKSUMS = ["ip", "tcp", "udp", "icmp", "icmpv6"];
 const FIELDS = [
+  "eth.type",
   "ip.proto",
   "icmp.type",
   "icmpv6.type",
@@ -39,6 +40,7 @@ const FIELDS = [
   "_ws.expert.message",
 ];
 
+const ETHERTYPE_IPV6 = "0x86dd";
 const CHECKSUM_GOOD = "1";
 /** UDP over IPv4 may go without (RFC 768). */
 const CHECKSUM_ABSENT = "3";
@@ -118,14 +120,16 @@ async function dissect(
 }
 
 function complaintOf(line: string, index: number): Complaint {
-  const [protocols, types, types6, ...values] = line.split("\t");
+  const [etherType, protocols, types, types6, ...values] = line.split("\t");
   const complaints: string[] = [];
   // Of several values the first is the packet's own; the rest belong to one quoted in an ICMP
-  // error.
-  const quotes = protocols === ""
+  // error, which may be of another protocol.
+  const isOverIpv6 = protocols === "" || firstOf(etherType!) === ETHERTYPE_IPV6;
+  const quotes = isOverIpv6
     ? QUOTING_TYPES6.includes(firstOf(types6!))
     : firstOf(protocols!) === "1" && QUOTING_TYPES.includes(firstOf(types!));
-  const isOwn = (protocol: string) => !quotes || ["ip", "icmp", "icmpv6"].includes(protocol);
+  const own = isOverIpv6 ? ["icmpv6"] : ["ip", "icmp"];
+  const isOwn = (protocol: string) => !quotes || own.includes(protocol);
   CHECKSUMS.forEach((protocol, i) => {
     const status = firstOf(values[i]!);
     const isLegal = status === CHECKSUM_GOOD || (protocol === "udp" && status === CHECKSUM_ABSENT);
