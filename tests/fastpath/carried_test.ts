@@ -281,7 +281,8 @@ for (const [network, options] of Object.entries({ ...NETWORKS, ...NETWORKS6 })) 
       pair.compare();
       carried += pair.carried.carried;
     }
-    assert.ok(carried > 100, `${carried} carried`);
+    // While addresses of IPv6 are on trial, whenever a link has come up, none is carried.
+    assert.ok(carried > (options.ipv6 ? 50 : 100), `${carried} carried`);
   });
 }
 
