@@ -85,9 +85,9 @@ const LONGEST_WAIT_MS = 250;
 const BURST_BYTES = 1 << 18;
 
 /**
- * TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO_ECN (linux/if_tun.h), which `wire/vnet.ts` supports; and
- * TUN_F_TSO6: IPv6 is dropped here, but without it a bridge would have to segment what it floods to
- * us.
+ * TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO_ECN and TUN_F_TSO6 (linux/if_tun.h), which `wire/vnet.ts`
+ * supports. The last one also in a run without IPv6: else a bridge would have to segment what it
+ * floods to us.
  */
 export const OFFLOAD = 0x01 | 0x02 | 0x08 | 0x04;
 
