@@ -10,6 +10,9 @@ import { isCount, isRecord } from "./saved_members.ts";
 /** Longest age that is noted. */
 const MOST_AGE_MS = 0x7fff_ffff;
 
+/** Most neighbours that are noted, on all links: a text that is too long is not read. */
+export const MOST_NEIGHBORS6: number = 1 << 16;
+
 /** What the text says of IPv6. */
 export interface Text6 {
   /** The proxy's addresses, link-local ones among them. */
@@ -18,6 +21,7 @@ export interface Text6 {
   readonly areUsed: boolean;
   /** Frames of Neighbor Discovery that were sent. */
   readonly ndOut: number;
+  /** Of too many on a link those that were used last. */
   readonly neighbors: readonly SavedNeighbor6[];
 }
 
@@ -34,7 +38,10 @@ type SavedNeighbor6 = readonly [
 export function text6Of(links: readonly Link[], nowMs: number): Text6 {
   const neighbors: SavedNeighbor6[] = [];
   for (const [i, { v6 }] of links.entries()) {
+    let tooMany = -Math.floor(MOST_NEIGHBORS6 / links.length);
+    v6?.nd.neighbors.forEachKnown(() => tooMany++);
     v6?.nd.neighbors.forEachKnown((_, { hi, lo }, confirmedMs, words, at) => {
+      if (tooMany-- > 0) return;
       const ageMs = Math.min(nowMs - confirmedMs, MOST_AGE_MS);
       neighbors.push([i, formatAddress6(words, at), hi, lo, ageMs]);
     });

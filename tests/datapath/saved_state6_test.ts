@@ -1,6 +1,7 @@
 /** A saved state with IPv6: what a run leaves of it, and what another one takes. */
 import assert from "node:assert/strict";
 import { LAYOUT, LAYOUT6, type Resumption } from "../../src/datapath/saved_state.ts";
+import { MOST_NEIGHBORS6 } from "../../src/datapath/saved_ipv6.ts";
 import { ipv6Config, LINK_B } from "../support/config.ts";
 import { buildTcp, readTcp } from "../support/frames.ts";
 import { buildTcp6, readTcp6, type Tcp6 } from "../support/frames6.ts";
@@ -130,6 +131,28 @@ Deno.test("saved state, a file without IPv6 is as it was, and goes on with it", 
   const asked = neighborsOf(world.advance(1500)).filter(({ src }) => src === "::");
   assert.deepEqual([...new Set(asked.map(({ target }) => target))].includes(PROXY6), true);
   assert.equal(readTcp(packetsOf(world.send(buildTcp({ flags: "S", seq: 999 })))[0]!).seq, 999);
+});
+
+Deno.test("saved state, of too many neighbours over IPv6 those used last are noted, and it is read", () => {
+  const options = { maxNeighbors: 5 * MOST_NEIGHBORS6 };
+  const before = World.settled({ ipv6: true, ...options });
+  const { nd } = before.appliance.links[0]!.v6!;
+  const network = 0x2001_0db8_0000_0000_ffff_ffff_0000_0000n;
+  const count = 4 * MOST_NEIGHBORS6;
+  for (let host = 1; host <= count; host++) {
+    const address = network + BigInt(host);
+    assert.ok(nd.resume(address, { hi: 2, lo: -host }, 0, 1000), `${host}`);
+  }
+  const { world, became } = resumed(save(before), options);
+  const { neighbors } = world.appliance.links[0]!.v6!.nd;
+  let [known, last] = [0, 0];
+  neighbors.forEachKnown((_key, _mac, _ms, words, at) => {
+    known++;
+    last = Math.max(last, words[at + 3]!);
+  });
+  assert.equal(known, MOST_NEIGHBORS6);
+  assert.equal(last, count);
+  assert.ok(became.neighbors >= MOST_NEIGHBORS6);
 });
 
 Deno.test("saved state, sections of IPv6 that can't be are damage", () => {
