@@ -137,8 +137,9 @@ Commands that change:
   kill FILTER…|all            resets TCP connections on both sides and forgets
                               them, and others that fit
 
-BACKEND is [POOL/]ADDR[:PORT], as the table of backends names it. A change stays
-over a reload, unless the policy says something else of that backend than
+BACKEND is [POOL/]ADDR[:PORT], as the table of backends names it; an IPv6
+address is in brackets before a port, as in web/[2001:db8::1]:443. A change
+stays over a reload, unless the policy says something else of that backend than
 before.
 FILTER is NAME=VALUE; all that are given must fit:
   source=ADDR[/LEN]  backend=ADDR[:PORT]  port=PORT

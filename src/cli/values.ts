@@ -38,16 +38,19 @@ export function parseDevice(text: string): string {
 }
 
 export function parseOwnAddress(text: string): { address: Address; prefixLength: number } {
+  if (text.includes(":")) {
+    throw new SyntaxError(`Cannot use "${text}": expected an IPv4 address, as in 192.168.0.100/24`);
+  }
   const { address, prefixLength } = parseInterface(text, DEFAULT_PREFIX.ipv4);
   checkOwnAddress(address, prefixLength);
   return { address, prefixLength };
 }
 
 export function parseOwnAddress6(text: string): { address: bigint; prefixLength: number } {
+  const fail = `Cannot use "${text}": expected an IPv6 address, as in 2001:db8::64/64`;
+  if (!text.includes(":")) throw new SyntaxError(fail);
   const { address, prefixLength } = parseHostInterface(text, DEFAULT_PREFIX);
-  if (!isIpv6(address)) {
-    throw new SyntaxError(`Cannot use "${text}": expected an IPv6 address, as in 2001:db8::64/64`);
-  }
+  if (!isIpv6(address)) throw new SyntaxError(fail);
   checkOwnAddress(address, prefixLength);
   return { address, prefixLength };
 }

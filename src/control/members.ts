@@ -40,7 +40,12 @@ export function memberNamed(given: string, members: readonly Member[]): Member {
     const words = found.slice(0, 10).map((member) => quote(nameOf(member)));
     throw new Refusal(409, `Several backends are called ${quote(name)}: ${words.join(", ")}`);
   }
-  const near = closest(name, [...names, ...members.map(endOf)]);
+  const sameButPort = members.find(({ pool, address }) =>
+    name.replace(/^\$/, "") === `${pool.name}/${formatHostAddress(address)}`
+  );
+  const near = sameButPort === undefined
+    ? closest(name, [...names, ...members.map(endOf)])
+    : nameOf(sameButPort);
   const hint = near === null ? '"backends" lists them' : `did you mean ${quote(near)}?`;
   throw new Refusal(404, `There is no backend ${quote(name)}: ${hint}`);
 }

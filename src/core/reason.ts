@@ -82,7 +82,10 @@ const TABLE = [
   ["ttl-expired", "TTL would reach 0"],
   ["mtu-exceeded", "longer than the MTU, and DF forbids fragmentation"],
   ["link-down", "the outgoing device is down or gone"],
-  ["no-backend", "no backend answers ARP"],
+  [
+    "no-backend",
+    "no backend of the client's family, or none that answers ARP or neighbor solicitations",
+  ],
   ["all-down", "every backend of the pool is down, as checks say"],
   ["backends-full", "every backend that could take the connection has its maximum"],
   ["no-route", "no route to the destination"],

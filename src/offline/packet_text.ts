@@ -138,7 +138,9 @@ function readEnds(words: Words, hasPorts: boolean): Ends {
 }
 
 function readEnd(words: Words, hasPort: boolean): { address: HostAddress; port: number } {
-  const expected = hasPort ? "ADDRESS:PORT, as in 192.168.0.1:80" : "an address, as in 192.168.0.1";
+  const expected = hasPort
+    ? "ADDRESS:PORT, as in 192.168.0.1:80 or [2001:db8::1]:80"
+    : "an address, as in 192.168.0.1 or 2001:db8::1";
   const word = words.next(expected);
   const { host, port } = splitEndpoint(word);
   const portGiven = port !== null && /^\d{1,5}$/.test(port) && Number(port) <= 65_535;

@@ -996,7 +996,8 @@ const memoryErrors: { argv: string[]; message: string }[] = [
   },
   {
     argv: ["explain", DST, "tcp"],
-    message: 'Cannot read packet "tcp": found its end, expected ADDRESS:PORT, as in 192.168.0.1:80',
+    message: 'Cannot read packet "tcp": found its end, ' +
+      "expected ADDRESS:PORT, as in 192.168.0.1:80 or [2001:db8::1]:80",
   },
   {
     argv: ["explain", DST, NET, SYN],

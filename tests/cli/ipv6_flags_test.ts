@@ -184,6 +184,17 @@ const wrong: { name: string; argv: string[]; message: string }[] = [
     argv: [NET, DST, "--ipv6=10.0.0.1"],
     message: '--ipv6: Cannot use "10.0.0.1": expected an IPv6 address, as in 2001:db8::64/64',
   },
+  ...["", "nope", "10.0.0.1/33"].map((value) => ({
+    name: `${JSON.stringify(value)} for --ipv6`,
+    argv: [NET, DST, `--ipv6=${value}`],
+    message: `--ipv6: Cannot use "${value}": expected an IPv6 address, as in 2001:db8::64/64`,
+  })),
+  ...["--ipv4", "--host-ipv4"].map((flag) => ({
+    name: `an IPv6 address for ${flag}`,
+    argv: [NET, DST, `${flag}=2001:db8::64/64`],
+    message: `${flag}: Cannot use "2001:db8::64/64": ` +
+      "expected an IPv4 address, as in 192.168.0.100/24",
+  })),
   {
     name: "a prefix that is too long",
     argv: [NET, DST, "--ipv6=2001:db8::1/129"],
@@ -299,5 +310,13 @@ const wrong: { name: string; argv: string[]; message: string }[] = [
 for (const { name, argv, message } of wrong) {
   Deno.test(`parseArgs refuses ${name}`, () => {
     assert.deepEqual(parseArgs(argv, ABOUT), { kind: "usage-error", message });
+  });
+}
+
+for (const command of ["explain", "ctl"]) {
+  Deno.test(`${command} --help shows an IPv6 address with a port`, () => {
+    const page = parseArgs([command, "--help"], ABOUT);
+    assert.ok(page.kind === "print");
+    assert.match(page.text, /\[2001:db8::1\]:443/);
   });
 }

@@ -617,6 +617,7 @@ Deno.test("a backend is named without doubt, or not changed", async () => {
   const calls: readonly [string, number, RegExp][] = [
     ["/drain?name=192.168.0.2:8080", 409, /"web\/192\.168\.0\.2:8080", "other\//],
     ["/drain?name=web/192.168.0.1:8081", 404, /did you mean "web\/192\.168\.0\.1:8080"/],
+    ["/drain?name=other/192.168.0.2", 404, /did you mean "other\/192\.168\.0\.2:/],
     ["/drain?name=10.9.9.9", 404, /There is no backend/],
     ["/drain", 400, /name: required/],
     ["/weight?name=192.168.0.3&weight=257", 400, /0 to 256/],

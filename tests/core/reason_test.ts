@@ -17,3 +17,9 @@ Deno.test("reasonName is the inverse of Reason, and each has a text of its own",
   }
   assert.equal(texts.size, REASON_COUNT);
 });
+
+Deno.test("reasons about next hops speak of both families", () => {
+  for (const name of ["no-backend", "arp-queue-full", "arp-unanswered"] as const) {
+    assert.match(reasonText(Reason[name]), /ARP or (to )?neighbor solicitations/, name);
+  }
+});

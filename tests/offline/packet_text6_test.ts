@@ -65,8 +65,8 @@ for (const [text, packet, printed] of readings) {
   });
 }
 
-const END = "ADDRESS:PORT, as in 192.168.0.1:80";
-const HOST = "an address, as in 192.168.0.1";
+const END = "ADDRESS:PORT, as in 192.168.0.1:80 or [2001:db8::1]:80";
+const HOST = "an address, as in 192.168.0.1 or 2001:db8::1";
 const FAMILY = "an address of the source's family";
 
 for (

@@ -84,8 +84,8 @@ for (const [text, packet, printed] of readings) {
 }
 
 const PROTOCOLS = '"tcp", "udp", "icmp" or "proto"';
-const END = "ADDRESS:PORT, as in 192.168.0.1:80";
-const HOST = "an address, as in 192.168.0.1";
+const END = "ADDRESS:PORT, as in 192.168.0.1:80 or [2001:db8::1]:80";
+const HOST = "an address, as in 192.168.0.1 or 2001:db8::1";
 const wrong: [text: string, complaint: string][] = [
   ["", `found its end, expected ${PROTOCOLS}`],
   ["tpc a > b", `found "tpc", expected ${PROTOCOLS}; did you mean "tcp"?`],

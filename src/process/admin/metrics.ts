@@ -156,7 +156,7 @@ export function metricsOf(about: About, own: OwnCounts): Metric[] {
     ),
     gauge(
       "neighbors",
-      "Hosts on the link that ARP knows or asks for.",
+      "Hosts on the link that ARP and Neighbor Discovery know or ask for.",
       eachLink(({ board }, i) => board.link(i, "neighbors")),
     ),
     gauge(

@@ -36,6 +36,7 @@ Deno.test("metrics have each value of each label from the start", async () => {
   assert.equal(linesOf(text, "connections").length, CLASS_NAMES.length);
   assert.equal(linesOf(text, "backend_state").length, 3 * MEMBER_STATUSES.length);
   assert.equal(linesOf(text, "backend_checks_total").length, 3 * 2);
+  assert.match(text, /^# HELP treegate_neighbors .*ARP and Neighbor Discovery/m);
 });
 
 Deno.test("metrics count what the appliance has counted", async () => {
