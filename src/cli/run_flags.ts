@@ -49,7 +49,10 @@ export function addRunFlags(program: Program): void {
     "--max-limit-sources <N>",
     `maximum sources that limits track (default ${DEFAULT_MAX_LIMIT_SOURCES})`,
   );
-  flag("--max-neighbors <N>", "maximum ARP entries for each interface (default --max-conn)");
+  flag(
+    "--max-neighbors <N>",
+    "maximum neighbors of a family for each interface (default --max-conn)",
+  );
   flag(
     "--max-conn-per-source <N>",
     "maximum unanswered connections of one source (default a quarter)",

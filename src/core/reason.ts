@@ -79,8 +79,8 @@ const TABLE = [
   ["not-translated", "the policy decided Forward for a packet still addressed to the proxy"],
   ["not-echo-request", "the policy decided Echo_reply for a packet that is not an echo request"],
   ["beyond-scope", "a link-local address of IPv6 means nothing on the other side"],
-  ["ttl-expired", "TTL would reach 0"],
-  ["mtu-exceeded", "longer than the MTU, and DF forbids fragmentation"],
+  ["ttl-expired", "TTL or hop limit would reach 0"],
+  ["mtu-exceeded", "longer than the MTU, and not to be fragmented: DF, or IPv6"],
   ["link-down", "the outgoing device is down or gone"],
   [
     "no-backend",

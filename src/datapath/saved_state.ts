@@ -7,9 +7,9 @@
  *     | neighbours: link, address, MAC address in two words, age in milliseconds       |
  *     | connections over IPv6: 112 bytes each                                          |
  *
- * LAYOUT is 2 where there is nothing of IPv6: then a program reads the file that knows none. Words
- * are little-endian. What is counted has its name there, so that a program which counts more
- * reads the file, too; LAYOUT changes with everything else, numbers of states in
+ * LAYOUT is 2 where there are no connections over IPv6: then a program reads the file that knows
+ * none. Words are little-endian. What is counted has its name there, so that a program which counts
+ * more reads the file, too; LAYOUT changes with everything else, numbers of states in
  * `flow/tcp_state.ts` and `flow/lifetimes.ts` included. No time is that of a clock but `savedMs`:
  * others are ages. A member is known by its pool, address and port: what was changed about it while
  * the proxy ran goes on, unless the policy says something else of it than before, as at a reload.

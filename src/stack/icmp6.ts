@@ -61,8 +61,8 @@ function mayTellGroup(
 }
 
 /**
- * True for an ICMPv6 error or a redirect, and for what can't be told from one: looks past extension
- * headers, whatever is wrong with them.
+ * True for an ICMPv6 error or a redirect, and for what has too many headers to tell: looks past
+ * extension headers, whatever is wrong with them.
  */
 function mayBeError(view: DataView, { ip, end }: Pdu): boolean {
   let protocol = ipv6.nextHeader(view, ip);

@@ -363,7 +363,7 @@ Deno.test("explain shows a drop after the decision, its reason, and the ICMP err
   );
   assert.match(
     expired!,
-    /Drop \(ttl-expired\)\nbecause {2}: TTL would reach 0\nsent {5}: icmp .* time-exceeded code ttl-exceeded-in-transit /,
+    /Drop \(ttl-expired\)\nbecause {2}: TTL or hop limit would reach 0\nsent {5}: icmp .* time-exceeded code ttl-exceeded-in-transit /,
   );
   assert.match(back!, /\n {2}forward +Forward\n\nDecision : Drop \(not-translated\)\n/);
   assert.match(notEcho!, /Decision : Drop \(not-echo-request\)\nbecause {2}: .*\n$/);
