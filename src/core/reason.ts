@@ -83,6 +83,10 @@ const TABLE = [
   ["mtu-exceeded", "longer than the MTU, and not to be fragmented: DF, or IPv6"],
   ["link-down", "the outgoing device is down or gone"],
   [
+    "address-on-trial",
+    "would leave with an own IPv6 address that is not known to be free, or is withheld",
+  ],
+  [
     "no-backend",
     "no backend of the client's family, or none that answers ARP or neighbor solicitations",
   ],

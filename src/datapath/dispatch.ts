@@ -8,8 +8,8 @@
  *               └─ drop as stray: an RST back                                 │
  *     relay      an ICMP error about a connection ─ translate ────────────────┘
  *
- * Nothing is committed for what TTL, link, MTU or a missing route keep here. Functions return the
- * decision that was carried out, or a reason.
+ * Nothing is committed for what TTL, link, MTU, an own address on trial or a missing route keep
+ * here. Functions return the decision that was carried out, or a reason.
  */
 import { Reason } from "../core/reason.ts";
 import type { Connections } from "../flow/connections.ts";
@@ -37,6 +37,7 @@ import * as tcp from "../wire/tcp.ts";
 import type { Answers } from "./answers.ts";
 import { BEYOND_SCOPE, NO_HOST, NO_ROUTE, TOO_FAR, TOO_LONG } from "./complaint.ts";
 import type { Link } from "./link.ts";
+import type { Link6 } from "./link6.ts";
 import type { Resends } from "./resends.ts";
 import type { Strays } from "./strays.ts";
 import { Count, type Metrics } from "./metrics.ts";
@@ -101,8 +102,10 @@ export class Dispatch {
     const { view } = out.arena;
     const { related: errors } = this.#options;
     const to = this.#translation;
-    if (isIpv6(pdu.protocol)) errors.translate6(view, pdu, related, to);
-    else to.dst = errors.translate(view, pdu, related);
+    if (isIpv6(pdu.protocol)) {
+      errors.translate6(view, pdu, related, to);
+      if (out.v6?.maySend(to) === false) return Reason["address-on-trial"];
+    } else to.dst = errors.translate(view, pdu, related);
     if (!out.route(pdu.protocol, to)) return Reason["no-route"];
     if (isIpv6(pdu.protocol)) ipv6.setHopLimit(view, pdu.ip, pdu.ttl - 1);
     else setTtl(view, pdu, pdu.ttl - 1, 0);
@@ -144,9 +147,12 @@ export class Dispatch {
       answers.error(link, pdu, NO_ROUTE, 0, nowMs);
       return Reason["link-down"];
     }
-    if (out !== link && isIpv6(pdu.protocol) && isOfOneLink(pdu)) {
-      answers.error(link, pdu, BEYOND_SCOPE, 0, nowMs);
-      return Reason["beyond-scope"];
+    if (isIpv6(pdu.protocol)) {
+      if (out !== link && isOfOneLink(pdu)) {
+        answers.error(link, pdu, BEYOND_SCOPE, 0, nowMs);
+        return Reason["beyond-scope"];
+      }
+      if (!this.#hasSource6(pdu, out.v6!)) return Reason["address-on-trial"];
     }
     const { view } = out.arena;
     const mtu = out.mtuFor(pdu.protocol);
@@ -175,6 +181,14 @@ export class Dispatch {
     const left = this.#leave(pdu, out, nowMs, pdu.flow >> 1);
     resends?.follow(pdu, nowMs);
     return left;
+  }
+
+  /** True if the source with which the PDU will leave there may be used (RFC 4862 §5.4). */
+  #hasSource6(pdu: Pdu, v6: Link6): boolean {
+    if (v6.own.areAllUsable) return true;
+    const to = this.#translation;
+    this.#options.connections.writeSource6(pdu, to);
+    return v6.maySend(to);
   }
 
   /**

@@ -126,8 +126,13 @@ export class PlainSegments6 {
     if (!isInWindow(words, own, peer, seq, end, ack)) return NOT_MINE;
 
     // Admit: an established connection has had both its tuples admitted, each on its link; but
-    // another host may have been found to have one of our addresses since.
-    if (link !== dispatch.linkTowards(flow) || !link.v6!.own.areAllUsable) return NOT_MINE;
+    // an address of ours may be on trial again, or another host's, where it comes in or leaves.
+    const out = dispatch.linkTowards(flow ^ 1);
+    const { v6 } = out;
+    if (
+      link !== dispatch.linkTowards(flow) || !link.v6!.own.areAllUsable ||
+      (v6 !== null && !v6.own.areAllUsable)
+    ) return NOT_MINE;
 
     pdu.frame = frame;
     pdu.frameBytes = frameBytes;
@@ -171,8 +176,6 @@ export class PlainSegments6 {
     counts[Count.pdusIn + link.number]!++;
     counts[Count.pduBytesIn + link.number]! += totalLength;
     const outcome = evaluate(pdu);
-    const out = dispatch.linkTowards(flow ^ 1);
-    const { v6 } = out;
     const to = this.#to;
     const other = base + TUPLE_WORDS - side * TUPLE_WORDS;
     to.dst = words[other + SRC]!;

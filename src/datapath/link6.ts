@@ -1,7 +1,7 @@
 /** IPv6 on one interface: the proxy's addresses, Neighbor Discovery, and the ways from there. */
 import type { Random } from "../core/random.ts";
 import { Reason } from "../core/reason.ts";
-import { type NextHops6, Translation } from "../flow/translate.ts";
+import { NEW_SOURCE, type NextHops6, Translation } from "../flow/translate.ts";
 import { admit6, admitTransit6, OwnAddresses6 } from "../stack/admit6.ts";
 import { NeighborDiscovery, type NeighborDiscoveryOptions } from "../stack/discovery.ts";
 import { Routes6 } from "../stack/routes6.ts";
@@ -103,6 +103,14 @@ export class Link6 implements NextHops6, Groups {
 
   route(to: Translation): boolean {
     return this.routes.route(to);
+  }
+
+  /** False if the source in `to` is an address of the proxy here that must not be used now. */
+  maySend({ addresses }: Translation): boolean {
+    const { own } = this;
+    if (own.areAllUsable) return true;
+    const index = own.indexOf(addresses, NEW_SOURCE);
+    return index < 0 || own.isUsable(index);
   }
 
   /** See `Neighbors.send`: to the next hop of `to`. */

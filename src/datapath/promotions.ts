@@ -343,14 +343,20 @@ export class Promotions implements Carrier {
   linkUp(link: number): void {
     this.#ifindex[link] = this.#options.attach(link);
     this.#mtus[link] = 0;
-    this.#setLink(link);
+    this.#setLinks();
+  }
+
+  #setLinks(): void {
+    for (let link = 0; link < this.#mtus.length; link++) this.#setLink(link);
   }
 
   #setLink(link: number): void {
-    const { device: { mtu }, mac, v6 } = this.#options.links[link]!;
+    const { links } = this.#options;
+    const { device: { mtu }, mac, v6 } = links[link]!;
     const mtu6 = v6?.mtuOf(mtu) ?? mtu;
     const ifindex = this.#ifindex[link]!;
-    const takesIpv6 = v6 !== null && v6.own.areAllUsable;
+    // What comes in here leaves with an address of any link.
+    const takesIpv6 = v6 !== null && links.every((one) => one.v6?.own.areAllUsable ?? true);
     const isKnown = mtu === this.#mtus[link] && mtu6 === this.#mtus6[link] &&
       takesIpv6 === this.#takesIpv6[link];
     if (ifindex === 0 || isKnown) return;
@@ -370,7 +376,7 @@ export class Promotions implements Carrier {
     this.#rate = this.#rates.reduce((sum, packets) => sum + packets);
     if (packets > 0) observer?.skipped(FORWARD, nowMs, packets);
     this.follow(observer, nowMs);
-    for (let link = 0; link < this.#mtus.length; link++) this.#setLink(link);
+    this.#setLinks();
     this.#limbo.tick(this.#release);
   }
 

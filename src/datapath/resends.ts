@@ -83,6 +83,7 @@ export class Resends {
     const { b, connections: { table }, retries } = this.#options;
     const entry = pdu.flow >>> 1;
     if (table.state(entry) !== SYN_SENT || retries.target(entry) === null) return;
+    if (!this.#maySend(entry)) return;
     if (pdu.seq === ((isnOfA(table, entry) + 1) | 0)) return; // the client gives up
     if (!retries.maySendAgain(entry)) return; // anybody can send an RST in the client's name
     const frame = retries.write(entry, b.arena);
@@ -139,8 +140,17 @@ export class Resends {
     return true;
   }
 
-  /** Sends the remembered SYN to another member; false if there is none. */
+  /** False if the connection's packets to its member would have a source that must not be used. */
+  #maySend(entry: number): boolean {
+    const { b: { v6 }, connections } = this.#options;
+    if (v6 === null || !isIpv6(connections.table.protocol(entry))) return true;
+    connections.aim6((entry << 1) | SIDE_A, this.#to);
+    return v6.maySend(this.#to);
+  }
+
+  /** Sends the remembered SYN to another member; false if there is none, or it may not leave. */
   #again(entry: number, nowMs: number): boolean {
+    if (!this.#maySend(entry)) return false;
     const { b, connections, retries } = this.#options;
     const { table } = connections;
     const pdu = this.#pdu;

@@ -100,8 +100,10 @@ export class ConnectionResets {
     const link = linkTowards((entry << 1) | side);
     const protocol = table.protocol(entry);
     const to = this.#to;
-    if (isIpv6(protocol)) connections.aim6((entry << 1) | (1 - side), to);
-    else {
+    if (isIpv6(protocol)) {
+      connections.aim6((entry << 1) | (1 - side), to);
+      if (link.v6?.maySend(to) === false) return false;
+    } else {
       to.src = table.dst(entry, side);
       to.dst = table.src(entry, side);
     }

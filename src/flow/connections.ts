@@ -398,6 +398,18 @@ export class Connections {
     table.whole!.copySource(reference ^ 1, to.addresses, NEW_DESTINATION);
   }
 
+  /** Before `commit`: writes to `to` with which source the PDU of IPv6 will leave. */
+  writeSource6(pdu: Pdu, to: Translation): void {
+    const { flow, state, addresses } = pdu;
+    const { ipv6, preservesSource } = this.#options;
+    if (flow >= 0 && state !== STATE_NEW) {
+      this.table.whole!.copyDestination(flow ^ 1, to.addresses, NEW_SOURCE);
+    } else {
+      const isPreserved = preservesSource?.(pdu) ?? false;
+      copyAddress6(isPreserved ? addresses : ipv6!.own, 0, to.addresses, NEW_SOURCE);
+    }
+  }
+
   /** Writes source and destination of a packet of `reference`, over IPv6, as it comes: 8 words. */
   writeTuple6(reference: number, to: Int32Array, at: number): void {
     this.table.whole!.copySource(reference, to, at);

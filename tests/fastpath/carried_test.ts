@@ -20,12 +20,14 @@ import { parsePredicate } from "../../src/policy/notation/parse_one_predicate.ts
 import { repairTransport } from "../fuzz/fuzzer.ts";
 import { Machine } from "../support/bpf.ts";
 import { type Arp, buildTcp, readArp, readTcp } from "../support/frames.ts";
+import { buildTcp6, readTcp6 } from "../support/frames6.ts";
 import { readVnet } from "../support/nic.ts";
 import { PlainTraffic, repairTransport6 } from "../support/plain_traffic.ts";
 import {
   BACKENDS,
   CLIENT,
   from,
+  fromB,
   isArp,
   packetsOf,
   World,
@@ -623,6 +625,33 @@ Deno.test("Promotions: a backend that has another MAC address gets the next segm
   const [frame] = open.send();
   assert.equal(frame!.subarray(0, 6).toHex(), "020000000077");
   assert.equal(open.subject.carried, carried + 1);
+});
+
+Deno.test("Promotions: nothing over IPv6 is carried while an own address is on trial on any link", () => {
+  const subject = new Subject({ policy: CONSTANT, ipv6: true, twoSided: true }, true);
+  const { world: { appliance } } = subject;
+  const deliver = (frame: Uint8Array, link: number) => {
+    const { carried } = subject;
+    const [sent] = subject.deliver(frame, null, link);
+    return {
+      sent: sent && readTcp6(Uint8Array.fromHex(sent.bytes)),
+      by: subject.carried - carried,
+    };
+  };
+  const syn = deliver(buildTcp6({ flags: "S", ack: 0 }), 0).sent!;
+  const back = { ...fromB(syn.dst), srcPort: syn.dstPort, dstPort: syn.srcPort };
+  deliver(buildTcp6({ ...back, flags: "SA", seq: 9000, ack: 1001 }), 1);
+  const there = buildTcp6({ flags: "A", seq: 1001, ack: 9001 });
+  deliver(there, 0);
+  deliver(buildTcp6({ ...back, flags: "A", seq: 9001, ack: 1001 }), 1);
+  assert.equal(deliver(there, 0).by, 1);
+  appliance.linkDown(1);
+  appliance.linkUp(1);
+  assert.deepEqual(deliver(there, 0), { sent: undefined, by: 0 });
+  assert.equal(subject.world.drops()["address-on-trial"], 1);
+  subject.world.advance(5000);
+  assert.notEqual(deliver(there, 0).sent, undefined);
+  assert.equal(deliver(there, 0).by, 1);
 });
 
 Deno.test("Promotions: a carried client is not forgotten, and is asked for again", () => {
