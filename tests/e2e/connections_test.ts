@@ -46,7 +46,7 @@ inEachFamily(
     await family.speak(topology.lab);
     const proxy = await startUsual(topology.host, family);
     // A client holds few fragments back while it asks where the proxy is.
-    await topology.client.run(["ping", "-c", "2", "-i", "2", family.of(proxyAddress)]);
+    await topology.client.run(["ping", "-c", "2", "-i", "2", "-W", "1", family.of(proxyAddress)]);
     const { stdout } = await topology.client.run(
       ["ping", "-s", "65507", "-c", "10", "-i", "0.2", "-W", "2", family.of(proxyAddress)],
     );
