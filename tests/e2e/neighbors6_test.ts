@@ -3,7 +3,7 @@
  * bridges: other owners of the proxy's address, backends that are not there, groups.
  */
 import assert from "node:assert/strict";
-import { lastSummary, startProxy, usualOptions } from "../lab/proxy.ts";
+import { lastSummary, proxyCommand, startProxy, usualOptions } from "../lab/proxy.ts";
 import { labTests } from "../lab/suite.ts";
 import { backendAddresses, bridged, join, proxyAddress, tap } from "../lab/topology.ts";
 import { kernelCounter } from "../lab/traffic.ts";
@@ -70,7 +70,8 @@ labTest(
     const { host, client, backends } = topology;
     const [holder] = backends;
     await holder!.host.script(`ip -6 addr add ${proxy6}/64 dev eth0 nodad`);
-    const proxy = await startProxy(host, options, backendAddresses);
+    const proxy = host.start(proxyCommand(options));
+    for (const address of backendAddresses) await proxy.waitFor(`backend ${address} is at `);
     const holderMac = await holder!.host.mac("eth0");
     await proxy.waitFor(
       `error: ${proxy6}: used by ${holderMac}: address conflict, ours is withheld`,
