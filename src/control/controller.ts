@@ -73,7 +73,11 @@ export class Controller {
           counters: appliance.counters(),
           uptimeMs: appliance.nowMs - this.#startMs,
           policy: policyFile(),
-          links: appliance.links.map(({ isUp, device: { mtu } }) => ({ isUp, mtu })),
+          links: appliance.links.map(({ isUp, device: { mtu }, v6 }) => ({
+            isUp,
+            mtu,
+            own6: v6?.ownStates() ?? [],
+          })),
           capture: captures.state,
         };
       case "tree":

@@ -6,6 +6,7 @@
 import type { CaptureOptions } from "../capture/options.ts";
 import type { Policy } from "../policy/language/ast.ts";
 import type { Killed } from "../datapath/endings.ts";
+import type { Link6 } from "../datapath/link6.ts";
 import type { Counters, MemberSnapshot } from "../datapath/snapshot.ts";
 import type { AnnotatedTree } from "../policy/engine/annotate.ts";
 import type { Included } from "../policy/notation/include.ts";
@@ -63,7 +64,7 @@ export interface Answers {
     readonly uptimeMs: number;
     /** Path of the policy file that runs; null: the built-in policy. */
     readonly policy: string | null;
-    readonly links: readonly { readonly isUp: boolean; readonly mtu: number }[];
+    readonly links: readonly LinkState[];
     readonly capture: CaptureShape | null;
   };
   readonly tree: AnnotatedTree;
@@ -83,6 +84,14 @@ export interface Answers {
   readonly untrace: null;
   readonly capture: CaptureShape;
   readonly uncapture: CaptureShape;
+}
+
+/** How a link is now. */
+export interface LinkState {
+  readonly isUp: boolean;
+  readonly mtu: number;
+  /** The proxy's addresses of IPv6 there, and whether each is used; none without IPv6. */
+  readonly own6: ReturnType<Link6["ownStates"]>;
 }
 
 /** A policy as text, with the files that it includes. */

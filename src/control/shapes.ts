@@ -98,6 +98,12 @@ export interface LinkShape {
   readonly mac: string;
   /** In bytes. */
   readonly mtu: number;
+  /** Those of IPv6, and the link-local one, which is the last; none without IPv6. */
+  readonly own6: readonly {
+    readonly address: string;
+    /** `in-use`; `on-trial`: somebody else may have it; `withheld`: somebody has, or wants, it. */
+    readonly state: string;
+  }[];
 }
 
 export interface PoolShape {

@@ -10,6 +10,7 @@ import type {
   DropShape,
   ExplainShape,
   KillShape,
+  LinkShape,
   NeighborShape,
   PoolShape,
   ReloadShape,
@@ -29,12 +30,7 @@ export const TABLES = {
     pairs([
       ["Version", `${status.version} (${status.build} build)`],
       ["Uptime", clock(status.uptimeMs)],
-      ...status.links.map(({ device, side, isUp, address, mac, mtu }) =>
-        [
-          side === "both" ? "Interface" : `Side ${side}`,
-          `${device} ${isUp ? "up" : "down"}, ${address}, MAC ${mac}, MTU ${mtu}`,
-        ] as const
-      ),
+      ...status.links.flatMap(linkLines),
       ["Policy", status.policy ?? "built-in"],
       ["Backends", counts(status.backends)],
       [
@@ -151,6 +147,22 @@ export const TABLES = {
     return `${packet}  ${state}  ${decision}${via}\n`;
   },
 };
+
+function linkLines(link: LinkShape): (readonly [name: string, value: string])[] {
+  const { device, side, isUp, address, mac, mtu, own6 } = link;
+  const whole = side === "both";
+  const about = `${device} ${isUp ? "up" : "down"}, ${address}, MAC ${mac}, MTU ${mtu}`;
+  return [
+    [whole ? "Interface" : `Side ${side}`, about],
+    ...(own6.length === 0 ? [] : [[whole ? "IPv6" : `IPv6 on ${side}`, ownText(own6)] as const]),
+  ];
+}
+
+function ownText(own6: LinkShape["own6"]): string {
+  return own6.map(({ address, state }) =>
+    `${address} ${state === "withheld" ? "withheld after a conflict" : state.replace("-", " ")}`
+  ).join(", ");
+}
 
 function captureText(
   { file, filter, dropsOnly, packets, lost, bytes, fault }: CaptureShape,

@@ -42,7 +42,12 @@ export function statusOf(
       side: sideOf(config.links, link),
       address: ownTexts(link).join(", "),
       mac: formatMac(link.mac),
-      ...links[i]!,
+      isUp: links[i]!.isUp,
+      mtu: links[i]!.mtu,
+      own6: links[i]!.own6.map(({ address, state }) => ({
+        address: formatHostAddress(address),
+        state,
+      })),
     })),
     policy,
     frames: { in: frames.in, out: frames.out },

@@ -4,6 +4,7 @@ import { Reason } from "../core/reason.ts";
 import { NEW_SOURCE, type NextHops6, Translation } from "../flow/translate.ts";
 import { admit6, admitTransit6, OwnAddresses6 } from "../stack/admit6.ts";
 import { NeighborDiscovery, type NeighborDiscoveryOptions } from "../stack/discovery.ts";
+import type { OwnState } from "../stack/duplicate_detection.ts";
 import { Routes6 } from "../stack/routes6.ts";
 import {
   ADDRESS6_WORDS,
@@ -66,6 +67,11 @@ export class Link6 implements NextHops6, Groups {
       acceptRa: config.acceptRa,
       isRouter: isTransit,
     });
+  }
+
+  /** Each of the proxy's addresses here, and whether it is used. */
+  ownStates(): readonly { readonly address: bigint; readonly state: OwnState }[] {
+    return this.addresses.map((address, i) => ({ address, state: this.nd.ownState(i) }));
   }
 
   hears(hi: number, lo: number): boolean {

@@ -43,7 +43,7 @@ import {
 import type { Pdu } from "../wire/pdu.ts";
 import type { OwnAddresses6 } from "./admit6.ts";
 import { DefaultRouters } from "./default_routers.ts";
-import { DuplicateDetection } from "./duplicate_detection.ts";
+import { DuplicateDetection, type OwnState } from "./duplicate_detection.ts";
 import type { HeldPacket } from "./held_packets.ts";
 import { Listener } from "./listener.ts";
 import { Neighbors, type OtherWay } from "./neighbors.ts";
@@ -170,6 +170,11 @@ export class NeighborDiscovery {
       if (macLo === solicitedNodeWord(words[ADDRESS6_WORDS * i + 3]!)) return true;
     }
     return false;
+  }
+
+  /** Whether the proxy's address of that index is used. */
+  ownState(index: number): OwnState {
+    return this.#duplicates.stateOf(index);
   }
 
   /** The router to which packets go that no other route is for; null: there is none. */

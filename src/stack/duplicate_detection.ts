@@ -34,6 +34,9 @@ const PROBING = 1;
 const USABLE = 2;
 const DUPLICATE = 3;
 
+/** Whether an address is used: nobody objects; it is still asked; somebody has, or wants, it. */
+export type OwnState = "in-use" | "on-trial" | "withheld";
+
 /** RetransTimer (RFC 4861 §10): how long an answer to a probe is waited for. */
 const PROBE_MS = 1000;
 /** Probes after one that the link has sent back (RFC 7527 §4.1). */
@@ -91,6 +94,12 @@ export class DuplicateDetection {
   /** True while another station has, or wants, that address. */
   isWithheld(index: number): boolean {
     return this.#isWithheld[index] !== 0;
+  }
+
+  /** One that was withheld stays so until its trial is over. */
+  stateOf(index: number): OwnState {
+    if (this.#states[index] === USABLE) return "in-use";
+    return this.isWithheld(index) ? "withheld" : "on-trial";
   }
 
   /** All addresses are tried anew, from `startMs` on. */

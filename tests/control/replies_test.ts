@@ -23,6 +23,7 @@ import { parse } from "../../src/policy/notation/parse.ts";
 import { print } from "../../src/policy/printing/print.ts";
 import { testConfig } from "../support/config.ts";
 import { buildIcmp, buildTcp, buildUdp, readTcp } from "../support/frames.ts";
+import { buildAdvertisement } from "../support/frames6.ts";
 import { NO_KEY } from "../../src/wire/keyed_hash.ts";
 import {
   BACKENDS6,
@@ -30,6 +31,7 @@ import {
   CLIENT6,
   from,
   PROXY,
+  PROXY6,
   World,
   type WorldOptions,
 } from "../support/world.ts";
@@ -169,6 +171,36 @@ Deno.test("status, backends, drops and tree agree with the summary", async () =>
     control.world.drops(),
   );
   assert.deepEqual(await control.get("/tree"), structuredClone(snapshot.policy));
+});
+
+Deno.test("status tells of each own address of IPv6 whether it is used", async () => {
+  const control = new Controlled({ ipv6: true });
+  const { world } = control;
+  const linkLocal = "fe80::ff:fe00:100";
+  const ownOf = async () => {
+    const status = await control.get<StatusShape>("/status");
+    const states = status.links[0]!.own6.map(({ address, state }) => `${address} ${state}`);
+    const line = TABLES.status(status).split("\n").find((text) => text.startsWith("IPv6"));
+    return [...states, line];
+  };
+  assert.deepEqual(await ownOf(), [
+    `${PROXY6} in-use`,
+    `${linkLocal} in-use`,
+    `IPv6        : ${PROXY6} in use, ${linkLocal} in use`,
+  ]);
+  world.appliance.linkDown(0);
+  world.appliance.linkUp(0);
+  assert.deepEqual((await ownOf()).slice(0, 2), [`${PROXY6} on-trial`, `${linkLocal} on-trial`]);
+  world.send(buildAdvertisement({
+    ...{ src: PROXY6, srcMac: "02:00:00:00:00:99", target: PROXY6, mac: "02:00:00:00:00:99" },
+    ...{ dst: "ff02::1", dstMac: "33:33:00:00:00:01", neighborFlags: "O" },
+  }));
+  world.advance(5000);
+  assert.equal(
+    (await ownOf()).at(-1),
+    `IPv6        : ${PROXY6} withheld after a conflict, ${linkLocal} in use`,
+  );
+  assert.deepEqual((await new Controlled().get<StatusShape>("/status")).links[0]!.own6, []);
 });
 
 Deno.test("connections, columns as ipvsadm has them, and filters that must all fit", async () => {
