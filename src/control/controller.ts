@@ -6,6 +6,7 @@ import type { Log } from "../core/log.ts";
 import type { Policy, PoolMember } from "../policy/language/ast.ts";
 import { quote } from "../core/text.ts";
 import type { Customs } from "../policy/notation/parse.ts";
+import { addressOfWords, type HostAddress } from "../wire/host_address.ts";
 import { SLICE, sliceOf } from "./connection_rows.ts";
 import { fits } from "./filter.ts";
 import {
@@ -76,6 +77,7 @@ export class Controller {
           links: appliance.links.map(({ isUp, device: { mtu }, v6 }) => ({
             isUp,
             mtu,
+            mtu6: v6?.mtuOf(mtu) ?? null,
             own6: v6?.ownStates() ?? [],
           })),
           capture: captures.state,
@@ -186,13 +188,17 @@ export class Controller {
     { link, isIpv6, from }: Extract<Request, { ask: "neighbors" }>,
   ): Answers["neighbors"] {
     const { links, nowMs } = this.#options.appliance;
-    const { arp, v6 } = links[link]!;
+    const { arp, v6, routes } = links[link]!;
     const neighbors = isIpv6 ? v6?.nd.neighbors : arp.neighbors;
     if (neighbors === undefined) return { neighbors: [], next: null };
     const end = Math.min(neighbors.end, from + SLICE);
     const found = Array.from({ length: end - from }, (_, i) => neighbors.look(from + i, nowMs));
+    const gateways: ReadonlySet<HostAddress> = isIpv6
+      ? new Set(v6!.routes.gateways.map((words) => addressOfWords(words)))
+      : routes.gateways;
     return {
-      neighbors: found.filter((neighbor) => neighbor !== null),
+      neighbors: found.filter((neighbor) => neighbor !== null)
+        .map((neighbor) => ({ ...neighbor, isGateway: gateways.has(neighbor.address) })),
       next: end < neighbors.end ? end : null,
     };
   }

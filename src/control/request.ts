@@ -73,7 +73,7 @@ export interface Answers {
   readonly member: { readonly pool: string; readonly member: MemberSnapshot };
   readonly add: Answers["member"];
   readonly remove: null;
-  readonly neighbors: { readonly neighbors: readonly Neighbor[]; readonly next: number | null };
+  readonly neighbors: { readonly neighbors: readonly Known[]; readonly next: number | null };
   readonly reload: Reloaded;
   readonly upgrade: null;
   /** Its pools are as they are now, whatever the text says. */
@@ -86,10 +86,15 @@ export interface Answers {
   readonly uncapture: CaptureShape;
 }
 
+/** A neighbour, and whether it is a gateway. */
+export type Known = Neighbor & { readonly isGateway: boolean };
+
 /** How a link is now. */
 export interface LinkState {
   readonly isUp: boolean;
   readonly mtu: number;
+  /** Longest packet of IPv6 that leaves there; null: without IPv6. */
+  readonly mtu6: number | null;
   /** The proxy's addresses of IPv6 there, and whether each is used; none without IPv6. */
   readonly own6: ReturnType<Link6["ownStates"]>;
 }

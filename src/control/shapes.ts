@@ -98,6 +98,8 @@ export interface LinkShape {
   readonly mac: string;
   /** In bytes. */
   readonly mtu: number;
+  /** The same of IPv6, of which routers may have told less (`--accept-ra`); null: without IPv6. */
+  readonly mtu6: number | null;
   /** Those of IPv6, and the link-local one, which is the last; none without IPv6. */
   readonly own6: readonly {
     readonly address: string;
@@ -180,6 +182,8 @@ export interface NeighborShape {
   readonly state: string;
   /** A backend or gateway. */
   readonly isWatched: boolean;
+  /** A flag names it as a way to other networks, or it is the default router that is taken. */
+  readonly isGateway: boolean;
   /** Since it last said where it is. */
   readonly confirmedMs: number | null;
 }

@@ -116,12 +116,12 @@ export const TABLES = {
   neighbors: (neighbors: readonly NeighborShape[]) =>
     columns(
       ["DEVICE", "ADDRESS", "MAC", "STATE", "ROLE", ">CONFIRMED"],
-      neighbors.map(({ device, address, mac, state, isWatched, confirmedMs }) => [
+      neighbors.map(({ device, address, mac, state, isWatched, isGateway, confirmedMs }) => [
         device,
         address,
         mac ?? "-",
         state,
-        isWatched ? "backend or gateway" : "other",
+        isGateway ? "gateway" : isWatched ? "backend" : "other",
         confirmedMs === null ? "-" : clock(confirmedMs),
       ]),
     ),
@@ -149,9 +149,10 @@ export const TABLES = {
 };
 
 function linkLines(link: LinkShape): (readonly [name: string, value: string])[] {
-  const { device, side, isUp, address, mac, mtu, own6 } = link;
+  const { device, side, isUp, address, mac, mtu, mtu6, own6 } = link;
   const whole = side === "both";
-  const about = `${device} ${isUp ? "up" : "down"}, ${address}, MAC ${mac}, MTU ${mtu}`;
+  const about = `${device} ${isUp ? "up" : "down"}, ${address}, MAC ${mac}, MTU ${mtu}` +
+    (mtu6 === null || mtu6 === mtu ? "" : `, of IPv6 ${mtu6}`);
   return [
     [whole ? "Interface" : `Side ${side}`, about],
     ...(own6.length === 0 ? [] : [[whole ? "IPv6" : `IPv6 on ${side}`, ownText(own6)] as const]),

@@ -7,8 +7,7 @@ import { formatMac } from "../wire/address.ts";
 import { formatEndpoint, formatHostAddress } from "../wire/host_address.ts";
 import { STATE_ESTABLISHED, STATE_NEW } from "../wire/pdu.ts";
 import type { MemberSnapshot } from "../datapath/snapshot.ts";
-import type { Neighbor } from "../stack/neighbors.ts";
-import type { Answers } from "./request.ts";
+import type { Answers, Known } from "./request.ts";
 import type {
   BackendShape,
   DropShape,
@@ -44,6 +43,7 @@ export function statusOf(
       mac: formatMac(link.mac),
       isUp: links[i]!.isUp,
       mtu: links[i]!.mtu,
+      mtu6: links[i]!.mtu6,
       own6: links[i]!.own6.map(({ address, state }) => ({
         address: formatHostAddress(address),
         state,
@@ -97,14 +97,15 @@ export function dropsOf({ counters: { drops } }: Answers["counters"]): DropShape
     }));
 }
 
-export function neighborOf(neighbor: Neighbor, device: string): NeighborShape {
-  const { address, mac, isLost, isWatched, confirmedMs } = neighbor;
+export function neighborOf(neighbor: Known, device: string): NeighborShape {
+  const { address, mac, isLost, isWatched, isGateway, confirmedMs } = neighbor;
   return {
     device,
     address: formatHostAddress(address),
     mac: mac === null ? null : formatMac(mac),
     state: mac !== null ? "known" : isLost ? "unanswered" : "asked",
     isWatched,
+    isGateway,
     confirmedMs: confirmedMs === null ? null : Math.round(confirmedMs),
   };
 }

@@ -29,6 +29,8 @@ const TABLE = [
   ["backend-conflict", "two stations claim the address of a backend or gateway"],
   ["own-conflict", "another station uses the proxy's own address"],
   ["own-address", "an IPv6 address is the proxy's alone, and used from now on"],
+  ["default-router", "the default router of IPv6 is taken, changes or is lost"],
+  ["advertised-mtu", "the MTU in router advertisements has changed"],
   ["custom-failed", "a function of the policy threw"],
   ["fast-path-full", "some connections can't be carried: the policy has too many ends"],
   ["fast-path-lost", "a device that is new has no fast path"],

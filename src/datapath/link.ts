@@ -254,6 +254,7 @@ export function makeLinks(
       otherWay: otherWay(i, false),
       v6: config.ipv6 === null ? null : new Link6({
         ...shared,
+        device: config.net,
         config: config.ipv6,
         digest: digest!,
         random,

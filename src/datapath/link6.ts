@@ -27,7 +27,8 @@ const DESTINATION_AT = ADDRESS6_WORDS;
 const NEXT_HOP_AT = 2 * ADDRESS6_WORDS;
 
 export interface Link6Options
-  extends Omit<NeighborDiscoveryOptions, "own" | "onLink" | "acceptRa" | "isRouter"> {
+  extends
+    Omit<NeighborDiscoveryOptions, "own" | "onLink" | "acceptRa" | "hasDefault" | "isRouter"> {
   readonly config: Ipv6Config;
   readonly digest: AddressDigest;
   /** Takes packets to other hosts, too, which may belong to connections. */
@@ -65,6 +66,7 @@ export class Link6 implements NextHops6, Groups {
       own: this.own,
       onLink: subnetsOn(config),
       acceptRa: config.acceptRa,
+      hasDefault: config.routes.some(({ to }) => to.prefixLength === 0),
       isRouter: isTransit,
     });
   }

@@ -2,10 +2,12 @@
  * Routers that offer themselves by router advertisements (RFC 4861 §6.3), as default routers and to
  * tell the link's MTU. Prefixes in advertisements make no address and no route.
  */
+import type { LimitedLog } from "../core/limited_log.ts";
 import type { Mac } from "../wire/address.ts";
 import {
   type Address6,
   ADDRESS6_WORDS,
+  formatAddress6,
   isAddress6,
   isSameAddress6,
   readAddress6,
@@ -24,6 +26,11 @@ const SOLICIT_INTERVAL_MS = 4000;
 /** Of Ethernet; more is no advertisement's to allow. */
 const MAX_MTU_BYTES = 65_535;
 
+/** Burst of log lines about routers, and about MTUs. */
+const LINES_AT_ONCE = 10;
+
+const TIME_OVER = "its time is over";
+
 /** A default router. */
 export interface Router {
   readonly address: Address6;
@@ -33,10 +40,17 @@ export interface Router {
 
 interface KnownRouter extends Router {
   expiresMs: number;
+  /** Why it is none any more; null: it is one until its time is over. */
+  gone: string | null;
 }
 
 export interface DefaultRoutersOptions {
+  /** Name of the device, for the log. */
+  readonly device: string;
   readonly mac: Mac;
+  readonly log: LimitedLog;
+  /** A route to ::/0 was given, so that no default router is used. */
+  readonly hasDefault: boolean;
   readonly emit: Emit;
   /** The link-local address; null: it may not be used yet. */
   source(): Address6 | null;
@@ -50,6 +64,8 @@ export class DefaultRouters {
   readonly #options: DefaultRoutersOptions;
   /** In the order in which they came. */
   readonly #routers: KnownRouter[] = [];
+  /** The one that the log has told of last. */
+  #used: KnownRouter | null = null;
   /** The link's MTU in bytes, as a router has told it last; 0: none has. */
   mtu = 0;
   #solicitationsLeft = 0;
@@ -78,14 +94,14 @@ export class DefaultRouters {
     key: number,
     nowMs: number,
   ): void {
-    if (mtu >= MIN_MTU6_BYTES && mtu <= MAX_MTU_BYTES) this.mtu = mtu;
+    if (mtu >= MIN_MTU6_BYTES && mtu <= MAX_MTU_BYTES) this.#setMtu(mtu, view, ip, nowMs);
     const lifetimeMs = routerLifetimeSeconds(view, icmp) * 1000;
     const place = this.#routers.findIndex((router) =>
       router.key === key && isAddress6(view, ip + SOURCE, router.address, 0)
     );
     const known = this.#routers[place];
     if (lifetimeMs === 0) {
-      if (known !== undefined) this.#routers.splice(place, 1);
+      if (known !== undefined) this.#drop(place, "it has taken its offer back");
       return;
     }
     // The first solicitation is sent even so: its answer may say more (RFC 4861 §6.3.7).
@@ -98,7 +114,7 @@ export class DefaultRouters {
     if (this.#routers.length === MAX_ROUTERS) return;
     const address = new Int32Array(ADDRESS6_WORDS);
     readAddress6(view, ip + SOURCE, address, 0);
-    this.#routers.push({ address, key, expiresMs: nowMs + lifetimeMs });
+    this.#routers.push({ address, key, expiresMs: nowMs + lifetimeMs, gone: null });
   }
 
   /** The host of that address is no router any more (RFC 4861 §7.2.5). */
@@ -106,7 +122,7 @@ export class DefaultRouters {
     const place = this.#routers.findIndex((router) =>
       router.key === key && isSameAddress6(router.address, 0, words, from)
     );
-    if (place >= 0) this.#routers.splice(place, 1);
+    if (place >= 0) this.#drop(place, "it is a router no more");
   }
 
   /**
@@ -114,6 +130,12 @@ export class DefaultRouters {
    * are asked for (RFC 4861 §6.3.6). Null: there is none.
    */
   pick(nowMs: number): Router | null {
+    const picked = this.#pick(nowMs);
+    this.#tell(picked, nowMs);
+    return picked;
+  }
+
+  #pick(nowMs: number): KnownRouter | null {
     let first: KnownRouter | null = null;
     const count = this.#routers.length;
     for (let i = 0; i < count; i++) {
@@ -142,7 +164,71 @@ export class DefaultRouters {
 
   #forgetExpired(nowMs: number): void {
     for (let i = this.#routers.length - 1; i >= 0; i--) {
-      if (nowMs >= this.#routers[i]!.expiresMs) this.#routers.splice(i, 1);
+      if (nowMs >= this.#routers[i]!.expiresMs) this.#drop(i, TIME_OVER);
     }
   }
+
+  #drop(place: number, why: string): void {
+    const [router] = this.#routers.splice(place, 1);
+    router!.gone = why;
+  }
+
+  /** Tells of another router; but not of turns while it is known of none where it is. */
+  #tell(picked: KnownRouter | null, nowMs: number): void {
+    const used = this.#used;
+    if (picked === used) return;
+    if (picked !== null && used !== null) {
+      const isOffered = used.gone === null && nowMs < used.expiresMs;
+      if (isOffered && !this.#options.isKnown(picked)) return;
+    }
+    this.#used = picked;
+    if (isSameRouter(picked, used)) return;
+    const { device, log, hasDefault } = this.#options;
+    const address = textOf(picked);
+    const before = textOf(used);
+    const why = used === null
+      ? null
+      : used.gone ?? (nowMs >= used.expiresMs ? TIME_OVER : "it does not say where it is");
+    const unused = hasDefault ? "; the route to ::/0 that was given is used" : "";
+    log.write(
+      picked === null ? "warning" : "info",
+      "default-router",
+      LINES_AT_ONCE,
+      nowMs,
+      () =>
+        picked === null
+          ? `${device}: default router ${before} is lost: ${why}; there is no other${unused}`
+          : `${device}: default router is ${address}` +
+            (used === null ? "" : `, no longer ${before}: ${why}`) + unused,
+      () => ({ device, address, before, why }),
+    );
+  }
+
+  #setMtu(mtu: number, view: DataView, ip: number, nowMs: number): void {
+    const before = this.mtu;
+    if (mtu === before) return;
+    this.mtu = mtu;
+    const { device, log } = this.#options;
+    const source = new Int32Array(ADDRESS6_WORDS);
+    readAddress6(view, ip + SOURCE, source, 0);
+    const router = formatAddress6(source);
+    log.write(
+      "info",
+      "advertised-mtu",
+      LINES_AT_ONCE,
+      nowMs,
+      () =>
+        `${device}: router ${router} advertises an MTU of ${mtu} bytes for IPv6` +
+        (before === 0 ? "" : `, before it was ${before}`),
+      () => ({ device, router, mtu, before: before === 0 ? null : before }),
+    );
+  }
+}
+
+function textOf(router: Router | null): string | null {
+  return router === null ? null : formatAddress6(router.address);
+}
+
+function isSameRouter(one: Router | null, other: Router | null): boolean {
+  return one !== null && other !== null && isSameAddress6(one.address, 0, other.address, 0);
 }

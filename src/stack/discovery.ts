@@ -71,6 +71,8 @@ export interface DiscoveryEvents {
 }
 
 export interface NeighborDiscoveryOptions {
+  /** Name of the device, for the log. */
+  readonly device: string;
   readonly arena: Arena;
   readonly mac: Mac;
   readonly digest: AddressDigest;
@@ -89,6 +91,8 @@ export interface NeighborDiscoveryOptions {
   readonly isRouter: boolean;
   /** Router advertisements name default routers and the MTU. */
   readonly acceptRa: boolean;
+  /** There is a route to ::/0 that comes before what they name. */
+  readonly hasDefault: boolean;
   readonly otherWay?: OtherWay | null;
   readonly nowMs: number;
 }
@@ -127,7 +131,7 @@ export class NeighborDiscovery {
     this.#listener = new Listener({ mac, groups: groupsOf(own), random, emit, source });
     this.#routers = options.acceptRa
       ? new DefaultRouters({
-        mac,
+        ...options,
         emit,
         source,
         isSourceExpected: () => !this.#duplicates.isWithheld(linkLocal),

@@ -17,7 +17,8 @@ export class Routes {
   readonly #prefixLengths: Int32Array;
   /** 0: the destination itself, which is on the link. */
   readonly #nextHops: Int32Array;
-  readonly #gateways: ReadonlySet<number>;
+  /** Every gateway once. */
+  readonly gateways: ReadonlySet<Address>;
 
   /** `onLink` is the link's own subnet. */
   constructor(onLink: Subnet, routes: readonly Route[]) {
@@ -27,7 +28,7 @@ export class Routes {
     this.#masks = Int32Array.from(all, ({ to }) => maskOf(to.prefixLength));
     this.#prefixLengths = Int32Array.from(all, ({ to }) => to.prefixLength);
     this.#nextHops = Int32Array.from(all, ({ nextHop }) => nextHop);
-    this.#gateways = new Set(routes.map(({ nextHop }) => nextHop));
+    this.gateways = new Set(routes.map(({ nextHop }) => nextHop));
   }
 
   /** The address to ask for by ARP, or 0: no route to `address`. */
@@ -40,7 +41,7 @@ export class Routes {
 
   /** True for the address of a host on the link that is not a gateway. */
   isOnLinkHost(address: Address): boolean {
-    return this.nextHop(address) === address && !this.#gateways.has(address);
+    return this.nextHop(address) === address && !this.gateways.has(address);
   }
 
   /** Prefix length of the route to `address`: longer is better; -1: no route. */

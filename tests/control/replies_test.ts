@@ -11,6 +11,7 @@ import type {
   CaptureShape,
   ConnectionsShape,
   ErrorShape,
+  NeighborShape,
   OwnShape,
   StatusShape,
 } from "../../src/control/shapes.ts";
@@ -23,7 +24,7 @@ import { parse } from "../../src/policy/notation/parse.ts";
 import { print } from "../../src/policy/printing/print.ts";
 import { testConfig } from "../support/config.ts";
 import { buildIcmp, buildTcp, buildUdp, readTcp } from "../support/frames.ts";
-import { buildAdvertisement } from "../support/frames6.ts";
+import { buildAdvertisement, buildIcmp6 } from "../support/frames6.ts";
 import { NO_KEY } from "../../src/wire/keyed_hash.ts";
 import {
   BACKENDS6,
@@ -333,6 +334,43 @@ Deno.test("neighbors of IPv6 follow those of IPv4", async () => {
   ]);
   assert.equal(list.at(-1)!.address, CLIENT6);
 });
+
+Deno.test("a default router is a gateway among the neighbors, and its MTU is in the status", async () => {
+  const control = new Controlled({ ipv6: true, acceptRa: true, gateway: CLIENT });
+  const roles = async () => {
+    const list = await control.get<NeighborShape[]>("/neighbors");
+    return TABLES.neighbors(list).trim().split("\n").slice(1).map((line) => {
+      const [, address, , , role] = line.split(/ {2,}/);
+      return `${address} ${role}`;
+    });
+  };
+  const before = await roles();
+  assert.ok(before.includes(`${CLIENT} gateway`), before.join());
+  assert.ok(before.includes("192.168.0.1 backend") && before.includes(`${CLIENT6} other`));
+  const { links: [plain] } = await control.get<StatusShape>("/status");
+  assert.deepEqual([plain!.mtu, plain!.mtu6], [1500, 1500]);
+  control.world.send(routerAdvertisement("fe80::1", 1400));
+  control.world.advance(1000);
+  assert.ok((await roles()).includes("fe80::1 gateway"));
+  const status = await control.get<StatusShape>("/status");
+  assert.deepEqual([status.links[0]!.mtu, status.links[0]!.mtu6], [1500, 1400]);
+  assert.match(TABLES.status(status), /^Interface +: .*, MTU 1500, of IPv6 1400$/m);
+  assert.deepEqual(control.world.log.slice(-2), [
+    "info: memory: router fe80::1 advertises an MTU of 1400 bytes for IPv6",
+    "info: memory: default router is fe80::1",
+  ]);
+});
+
+/** For half an hour, with a MAC address. */
+function routerAdvertisement(src: string, mtu: number): Uint8Array<ArrayBuffer> {
+  const mac = [2, 0, 0, 0, 0, 0xaa];
+  return buildIcmp6({
+    ...{ type: 134, src, srcMac: "02:00:00:00:00:aa", dst: "ff02::1", hopLimit: 255 },
+    dstMac: "33:33:00:00:00:01",
+    rest: [64, 0, 1800 >> 8, 1800 & 255],
+    payload: [...new Array(8).fill(0), 1, 1, ...mac, 5, 1, 0, 0, 0, 0, mtu >> 8, mtu & 255],
+  });
+}
 
 Deno.test("neighbors that were forgotten are not listed", async () => {
   const control = new Controlled({ maxNeighbors: 2 });

@@ -52,6 +52,7 @@ interface Options {
   readonly maxNeighbors: number;
   readonly isRouter: boolean;
   readonly acceptRa: boolean;
+  readonly hasDefault: boolean;
   readonly addresses: readonly string[];
   readonly seed: number;
 }
@@ -78,6 +79,7 @@ class World {
       maxNeighbors = 100,
       isRouter = false,
       acceptRa = false,
+      hasDefault = false,
       addresses = [PROXY],
       seed = 1,
     } = options;
@@ -86,6 +88,7 @@ class World {
     this.own = new OwnAddresses6(OWN_MAC, addresses.map(parseAddress6), linkLocalOf(OWN_MAC));
     const noted = (level: string) => (text: string) => this.lines.push(`${level} ${text}`);
     this.nd = new NeighborDiscovery({
+      device: "tap0",
       arena: this.arena,
       mac: OWN_MAC,
       digest: this.digest,
@@ -112,6 +115,7 @@ class World {
       },
       isRouter,
       acceptRa,
+      hasDefault,
       nowMs: this.nowMs,
     });
   }
@@ -810,6 +814,58 @@ Deno.test("NeighborDiscovery takes an MTU from 1,280 on from a router", () => {
     world.take(router({ mtu: mtu! }));
     assert.equal(world.nd.mtu, expected, `${mtu}`);
   }
+});
+
+Deno.test("NeighborDiscovery logs which default router is taken, changes and is lost, and no turns", () => {
+  const world = settled({ acceptRa: true });
+  world.lines.length = 0;
+  const tell = () => {
+    for (let i = 0; i < 5; i++) routerOf(world);
+    return world.lines.splice(0);
+  };
+  const silent = { payload: new Array(8).fill(0) };
+  world.take(router({ seconds: 100, ...silent }));
+  assert.deepEqual(tell(), [`info tap0: default router is ${ROUTER}`]);
+  world.take(router({ src: "fe80::2", seconds: 200, ...silent }));
+  assert.deepEqual(tell(), [], "each in turn");
+  world.send("fe80::2");
+  world.take(buildAdvertisement({ src: "fe80::2", dst: LINK_LOCAL, neighborFlags: "RSO" }));
+  assert.deepEqual(tell(), [
+    `info tap0: default router is fe80::2, no longer ${ROUTER}: it does not say where it is`,
+  ]);
+  world.take(router({ src: "fe80::2", seconds: 0, ...silent }));
+  assert.deepEqual(tell(), [
+    `info tap0: default router is ${ROUTER}, no longer fe80::2: it has taken its offer back`,
+  ]);
+  world.take(router({ seconds: 0, ...silent }));
+  world.take(router({ seconds: 100, ...silent }));
+  assert.deepEqual(tell(), [], "it is back before it was missed");
+  world.nowMs += 100_000;
+  assert.deepEqual(tell(), [
+    `warning tap0: default router ${ROUTER} is lost: its time is over; there is no other`,
+  ]);
+});
+
+Deno.test("NeighborDiscovery says that a default router is not used beside a route to ::/0", () => {
+  const world = settled({ acceptRa: true, hasDefault: true });
+  world.lines.length = 0;
+  world.take(router({ payload: new Array(8).fill(0) }));
+  routerOf(world);
+  assert.deepEqual(world.lines, [
+    `info tap0: default router is ${ROUTER}; the route to ::/0 that was given is used`,
+  ]);
+});
+
+Deno.test("NeighborDiscovery logs each new MTU of advertisements, within a limit", () => {
+  const world = settled({ acceptRa: true });
+  world.lines.length = 0;
+  for (const mtu of [1400, 1400, 1500, 0, 1279]) world.take(router({ mtu }));
+  assert.deepEqual(world.lines.splice(0), [
+    `info tap0: router ${ROUTER} advertises an MTU of 1400 bytes for IPv6`,
+    `info tap0: router ${ROUTER} advertises an MTU of 1500 bytes for IPv6, before it was 1400`,
+  ]);
+  for (let i = 0; i < 100; i++) world.take(router({ mtu: 1300 + i }));
+  assert.equal(world.lines.length, 8, "ten at once");
 });
 
 // Listener discovery: RFC 3810

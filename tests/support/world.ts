@@ -92,6 +92,8 @@ export interface WorldOptions {
   readonly ipv6?: boolean;
   /** `2001:db8:f::/48 via 2001:db8::fd`, on side A. */
   readonly routes6?: readonly string[];
+  /** `--accept-ra`, on side A. */
+  readonly acceptRa?: boolean;
   /** Side B's, if it is not the usual one. */
   readonly linkB?: LinkConfig;
   /** Of the proxy's address on side A. */
@@ -153,7 +155,9 @@ export class World {
         ...(options.gateway === undefined ? [] : [gatewayOf(options.gateway)]),
         ...(options.routes ?? []).map(routeOf),
       ],
-      ipv6: ipv6 ? ipv6Config(PROXY6, options.routes6) : null,
+      ipv6: ipv6
+        ? { ...ipv6Config(PROXY6, options.routes6), acceptRa: options.acceptRa ?? false }
+        : null,
     });
     const linkB = options.linkB ?? { ...LINK_B, ipv6: ipv6 ? ipv6Config(PROXY6_B) : null };
     const config = testConfig({

@@ -14,6 +14,7 @@ export function statusAt(seconds: number, part: Partial<StatusShape> = {}): Stat
       address: "192.168.0.100/24",
       mac: "02:00:00:00:00:01",
       mtu: 1500,
+      mtu6: null,
       own6: [],
     }],
     policy: "web.policy",
