@@ -46,11 +46,23 @@ export function addressOfWords(words: Int32Array, at: number = 0): bigint {
 /**
  * Reads an IPv4 address; or, if there are two colons or brackets, an IPv6 address.
  *
- * @throws {SyntaxError} and RangeError as `parseAddress` and `parseAddress6` do
+ * @throws {SyntaxError} if it looks like neither, or has a prefix; and RangeError as `parseAddress`
+ * and `parseAddress6` do
  */
 export function parseHostAddress(text: string): HostAddress {
-  const isIpv6Text = /:.*:|^\[/.test(text);
-  return isIpv6Text ? addressOfWords(parseAddress6(text)) : parseAddress(text);
+  const [bare = "", ...rest] = text.split("/");
+  const isIpv6Text = /:.*:|^\[/.test(bare);
+  if (!isIpv6Text && !/^\d+\./.test(bare)) {
+    throw new SyntaxError(
+      `Cannot parse "${text}" as address: ` +
+        "expected an IPv4 or IPv6 address, as in 192.168.0.1 or 2001:db8::1",
+    );
+  }
+  const address = isIpv6Text ? addressOfWords(parseAddress6(bare)) : parseAddress(bare);
+  if (rest.length === 0) return address;
+  throw new SyntaxError(
+    `Cannot parse "${text}" as address: expected none with a prefix; did you mean "${bare}"?`,
+  );
 }
 
 /** `192.168.0.1`, or `2001:db8::1` (RFC 5952). */

@@ -387,14 +387,14 @@ const errors: { name: string; argv: string[]; message: string }[] = [
   {
     name: "no backend",
     argv: [NET, "--dst-addrs="],
-    message: `--dst-addrs: Cannot parse "" as IPv4 address: ` +
-      "expected four decimal octets, as in 192.168.0.1",
+    message: `--dst-addrs: Cannot parse "" as address: ` +
+      "expected an IPv4 or IPv6 address, as in 192.168.0.1 or 2001:db8::1",
   },
   {
     name: "comma at the end",
     argv: [NET, "--dst-addrs=192.168.0.1,"],
-    message: `--dst-addrs: Cannot parse "" as IPv4 address: ` +
-      "expected four decimal octets, as in 192.168.0.1",
+    message: `--dst-addrs: Cannot parse "" as address: ` +
+      "expected an IPv4 or IPv6 address, as in 192.168.0.1 or 2001:db8::1",
   },
   {
     name: "backend 300.1.1.1",
@@ -404,8 +404,8 @@ const errors: { name: string; argv: string[]; message: string }[] = [
   {
     name: "backend by name",
     argv: [NET, "--dst-addrs=localhost"],
-    message: `--dst-addrs: Cannot parse "localhost" as IPv4 address: ` +
-      "expected four decimal octets, as in 192.168.0.1",
+    message: `--dst-addrs: Cannot parse "localhost" as address: ` +
+      "expected an IPv4 or IPv6 address, as in 192.168.0.1 or 2001:db8::1",
   },
   {
     name: "duplicate backend",

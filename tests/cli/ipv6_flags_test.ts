@@ -179,6 +179,24 @@ const wrong: { name: string; argv: string[]; message: string }[] = [
     message: '--gateway: Cannot parse "fe80::1%eth0" as IPv6 address: ' +
       'a zone ("%…") is not supported',
   },
+  ...["--gateway=nope", "--dst-addrs=nope"].map((flag) => ({
+    name: flag,
+    argv: [NET, IPV6, ...(flag.startsWith("--dst") ? [] : [DST]), flag],
+    message: `${flag.split("=")[0]}: Cannot parse "nope" as address: ` +
+      "expected an IPv4 or IPv6 address, as in 192.168.0.1 or 2001:db8::1",
+  })),
+  ...[["2001:db8::1", "64"], ["192.168.0.1", "24"]].map(([address, prefix]) => ({
+    name: `a gateway with a prefix, ${address}/${prefix}`,
+    argv: [NET, DST, IPV6, `--gateway=${address}/${prefix}`],
+    message: `--gateway: Cannot parse "${address}/${prefix}" as address: ` +
+      `expected none with a prefix; did you mean "${address}"?`,
+  })),
+  {
+    name: "a next hop that is no address",
+    argv: [NET, DST, IPV6, "--route=2001:db8:f::/48,nope"],
+    message: '--route: Cannot parse "nope" as address: ' +
+      "expected an IPv4 or IPv6 address, as in 192.168.0.1 or 2001:db8::1",
+  },
   {
     name: "an IPv4 address for --ipv6",
     argv: [NET, DST, "--ipv6=10.0.0.1"],

@@ -89,6 +89,12 @@ Deno.test("a filter of IPv6 that is wrong is refused", () => {
     message: 'source: Cannot use "2001:db8::1/32" as network: host bits must be zero; ' +
       'did you mean "2001:db8::/32"?',
   });
+  for (const name of ["source", "backend"]) {
+    assert.throws(() => filterOf(`${name}=nope`), {
+      message: `${name}: Cannot parse "nope" as address: ` +
+        "expected an IPv4 or IPv6 address, as in 192.168.0.1 or 2001:db8::1",
+    });
+  }
   assert.throws(() => filterOf("source=fe80::1%eth0"), /a zone \("%…"\) is not supported/);
   assert.throws(() => filterOf("backend=[2001:db8::1]:x"), /Cannot use "x" as port/);
 });

@@ -43,6 +43,20 @@ Deno.test("what is no address is refused as what it looks like", () => {
     message: 'Cannot parse "192.168.0.1:80" as IPv4 address: ' +
       "expected four decimal octets, as in 192.168.0.1",
   });
+  for (const text of ["", "nope", "nope/64", "1:2", "web:80", "7"]) {
+    assert.throws(() => host.parseHostAddress(text), {
+      name: "SyntaxError",
+      message: `Cannot parse "${text}" as address: ` +
+        "expected an IPv4 or IPv6 address, as in 192.168.0.1 or 2001:db8::1",
+    });
+  }
+  for (const bare of ["192.168.0.1", "2001:db8::1", "[2001:db8::1]"]) {
+    assert.throws(() => host.parseHostAddress(`${bare}/24`), {
+      name: "SyntaxError",
+      message:
+        `Cannot parse "${bare}/24" as address: expected none with a prefix; did you mean "${bare}"?`,
+    });
+  }
   assert.throws(() => host.parseHostAddress("fe80::1%eth0"), {
     name: "SyntaxError",
     message: 'Cannot parse "fe80::1%eth0" as IPv6 address: a zone ("%…") is not supported',
