@@ -16,6 +16,7 @@ import { printCheck, printHealth } from "../policy/notation/parse_health.ts";
 import type { Probe } from "../stack/client/probe.ts";
 import { type OwnPorts, Prober } from "../stack/client/prober.ts";
 import type { AddressDigest } from "../wire/address_digest.ts";
+import { isIpv6 } from "../wire/host_address.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import type { Link } from "./link.ts";
 import type { LostConnections } from "./lost_connections.ts";
@@ -194,11 +195,13 @@ export class HealthChecks {
 
 /**
  * `backend 192.168.0.1 is down: tcp 80: the connection was refused (3 checks, the last 0.4 ms); 2
- * of 3 left`.
+ * of 3 left`; where the pool has both families, `… left for IPv4`: others are of no use to clients.
  */
 function lineAbout({ checked, checks, from, isDoubtful }: Change<Member>): string {
   const { member, health, state, failure, tookMs } = checked;
-  const { members } = member.pool;
+  const all = member.pool.members;
+  const members = all.filter(({ address }) => isIpv6(address) === isIpv6(member.address));
+  const family = members.length === all.length ? "" : ` for ${familyOf(member)}`;
   const left = members.filter(({ status }) => status === "up" || status === "unknown").length;
   const times = checks === 1 ? "1 check" : `${checks} checks`;
   const why = `${printCheck(health.check)}: ${failure ?? "it answers"}`;
@@ -211,7 +214,7 @@ function lineAbout({ checked, checks, from, isDoubtful }: Change<Member>): strin
   return `backend ${nameOf(member)} is ${state}: ${why} (${times}, the last ${
     formatMs(tookMs)
   }); ` +
-    `${left} of ${members.length} left${grows}${touched}`;
+    `${left} of ${members.length} left${family}${grows}${touched}`;
 }
 
 function fieldsOf({ checked, checks }: Change<Member>): LogFields {
@@ -226,6 +229,10 @@ function fieldsOf({ checked, checks }: Change<Member>): LogFields {
     took_ms: tookMs,
     connections: member.active,
   };
+}
+
+function familyOf({ address }: Member): string {
+  return isIpv6(address) ? "IPv6" : "IPv4";
 }
 
 function formatMs(ms: number): string {

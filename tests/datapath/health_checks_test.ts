@@ -12,6 +12,7 @@ import { parseHealth } from "../../src/policy/notation/parse_health.ts";
 import { buildTcp, buildUdp, readArp, readIp, readTcp, type Tcp } from "../support/frames.ts";
 import {
   BACKENDS,
+  BACKENDS6,
   CLIENT,
   from,
   fromB,
@@ -121,6 +122,22 @@ Deno.test("checks: one line a change says who, what, why, how long, and who is l
     "(3 checks, the last 0.0 ms); 2 of 3 left",
     `info: backend ${FIRST} is up: tcp 2000: it answers (2 checks, the last 0.0 ms); 3 of 3 left`,
   ]);
+});
+
+Deno.test("checks: in a pool of both families those of the backend's family are left", () => {
+  const backends = [...BACKENDS.slice(0, 2), ...BACKENDS6.slice(0, 2)];
+  const { log } = World.settled({ ipv6: true, backends, check: "tcp 2000" });
+  const left = log.filter((line) => line.includes(" is down: "))
+    .map((line) => line.replace(/.*; /, ""));
+  assert.deepEqual(left.filter((words) => words.endsWith("IPv4")), [
+    "1 of 2 left for IPv4",
+    "0 of 2 left for IPv4",
+  ]);
+  assert.deepEqual(left.filter((words) => words.endsWith("IPv6")), [
+    "1 of 2 left for IPv6",
+    "0 of 2 left for IPv6",
+  ]);
+  assert.equal(left.length, 4);
 });
 
 Deno.test("checks: their frames never come to the tree, nor to the console; the summary counts them apart", async () => {
