@@ -17,7 +17,8 @@ import { backendAddresses, ownA, twoSides } from "../lab/two_sides.ts";
 
 const labTest = await labTests("cc");
 const mac = "02:54:47:00:00:64";
-const isSoak = Deno.env.get("SOAK") === "true";
+const mayAsk = await Deno.permissions.query({ name: "env", variable: "SOAK" });
+const isSoak = mayAsk.state === "granted" && Deno.env.get("SOAK") === "true";
 const seconds = isSoak ? 30 : 5;
 const rate = 10_000;
 const connections = 10;
