@@ -129,8 +129,16 @@ export class PlainSegments {
     ) return NOT_MINE;
     const own = base + DATA + side * WORDS_PER_SIDE;
     const peer = base + DATA + WORDS_PER_SIDE - side * WORDS_PER_SIDE;
+    const ownWindow = words[own + MAX_WIN]!;
+    const peerWindow = words[peer + MAX_WIN]!;
     const end = (seq + (lengthBytes - headerBytes)) | 0;
-    if (!isInWindow(words, own, peer, seq, end, ack)) return NOT_MINE;
+    const ahead = (end - words[own + END]!) | 0;
+    const behind = (words[peer + END]! - ack) | 0;
+    if (
+      ownWindow <= 0 || peerWindow <= 0 || ((seq - words[own + MAX_END]!) | 0) > 0 ||
+      ((ahead + peerWindow) | 0) < 0 || behind < 0 ||
+      (behind > OLD_ACK_BYTES && behind > ownWindow)
+    ) return NOT_MINE;
 
     // Admit: an established connection has had both its tuples admitted, each on its link.
     const { dispatch, metrics } = this.#options;
@@ -193,7 +201,11 @@ export class PlainSegments {
     if (promotions !== null && promotions.has(flow >>> 1)) {
       raiseAll(words, own, peer, end, ack, window);
     } else {
-      advance(words, own, peer, end, ack, window);
+      const allowed = (ack + window) | 0;
+      if (ahead > 0) words[own + END] = end;
+      if (window > ownWindow) words[own + MAX_WIN] = window;
+      if (((ack - words[own + ACK]!) | 0) > 0) words[own + ACK] = ack;
+      if (((allowed - words[peer + MAX_END]!) | 0) > 0) words[peer + MAX_END] = allowed;
     }
     words[base + LAST_SEEN] = nowMs | 0;
 
@@ -234,43 +246,9 @@ export class PlainSegments {
 }
 
 /**
- * True if the segment `seq` … `end` fits the windows of its connection, both of which are known;
- * `own` and `peer` are where the words of its sender and of its receiver begin.
+ * Notes what a segment has brought, of a connection that the kernel's program may be at work on at
+ * the same time.
  */
-export function isInWindow(
-  words: Int32Array<ArrayBuffer>,
-  own: number,
-  peer: number,
-  seq: number,
-  end: number,
-  ack: number,
-): boolean {
-  const ownWindow = words[own + MAX_WIN]!;
-  const peerWindow = words[peer + MAX_WIN]!;
-  const ahead = (end - words[own + END]!) | 0;
-  const behind = (words[peer + END]! - ack) | 0;
-  return ownWindow > 0 && peerWindow > 0 && ((seq - words[own + MAX_END]!) | 0) <= 0 &&
-    ((ahead + peerWindow) | 0) >= 0 && behind >= 0 &&
-    (behind <= OLD_ACK_BYTES || behind <= ownWindow);
-}
-
-/** Notes what such a segment has brought: its end, its acknowledgment, and its scaled window. */
-export function advance(
-  words: Int32Array<ArrayBuffer>,
-  own: number,
-  peer: number,
-  end: number,
-  ack: number,
-  window: number,
-): void {
-  const allowed = (ack + window) | 0;
-  if (((end - words[own + END]!) | 0) > 0) words[own + END] = end;
-  if (window > words[own + MAX_WIN]!) words[own + MAX_WIN] = window;
-  if (((ack - words[own + ACK]!) | 0) > 0) words[own + ACK] = ack;
-  if (((allowed - words[peer + MAX_END]!) | 0) > 0) words[peer + MAX_END] = allowed;
-}
-
-/** As `advance`, of a connection that the kernel's program may be at work on at the same time. */
 export function raiseAll(
   words: Int32Array<ArrayBuffer>,
   own: number,

@@ -6,6 +6,8 @@
  * There is no header checksum, and an address has four words, of which the flow table's tuples have
  * digests only: the look-ahead has computed them to find the entry. Here the packet's whole
  * addresses are compared with the connection's, and nothing is computed of them again.
+ *
+ * What is alike stands in both files: with functions for it IPv4's way took 2 to 4 % longer.
  */
 import { NOT_MINE } from "../core/reason.ts";
 import {
@@ -23,7 +25,7 @@ import {
 } from "../flow/entry.ts";
 import { ESTABLISHED } from "../flow/tcp_state.ts";
 import { scaleOf } from "../flow/tcp_offers.ts";
-import { WORDS_PER_SIDE } from "../flow/tcp_window.ts";
+import { ACK, END, MAX_END, MAX_WIN, OLD_ACK_BYTES, WORDS_PER_SIDE } from "../flow/tcp_window.ts";
 import { NEW_DESTINATION, NEW_SOURCE, Translation, ttlToSend } from "../flow/translate.ts";
 import type { WholeAddresses } from "../flow/whole_addresses.ts";
 import { FORWARD } from "../policy/language/ast.ts";
@@ -36,7 +38,7 @@ import * as ipv6 from "../wire/ipv6.ts";
 import { OVER_IPV6, type Pdu, STATE_ESTABLISHED, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 import { decodeVnet6, leavesOnlyTcp } from "../wire/vnet.ts";
-import { advance, isInWindow, type PlainOptions, raiseAll } from "./header_prediction.ts";
+import { type PlainOptions, raiseAll } from "./header_prediction.ts";
 import type { Ask } from "./interest.ts";
 import type { Link } from "./link.ts";
 import { Count } from "./metrics.ts";
@@ -270,4 +272,41 @@ function writeAddresses(view: DataView, at: number, addresses: Int32Array): numb
   view.setInt32(at + 28, dst3);
   return halves(src0) + halves(src1) + halves(src2) + halves(src3) +
     halves(dst0) + halves(dst1) + halves(dst2) + halves(dst3);
+}
+
+/**
+ * True if the segment `seq` … `end` fits the windows of its connection, both of which are known;
+ * `own` and `peer` are where the words of its sender and of its receiver begin.
+ */
+function isInWindow(
+  words: Int32Array<ArrayBuffer>,
+  own: number,
+  peer: number,
+  seq: number,
+  end: number,
+  ack: number,
+): boolean {
+  const ownWindow = words[own + MAX_WIN]!;
+  const peerWindow = words[peer + MAX_WIN]!;
+  const ahead = (end - words[own + END]!) | 0;
+  const behind = (words[peer + END]! - ack) | 0;
+  return ownWindow > 0 && peerWindow > 0 && ((seq - words[own + MAX_END]!) | 0) <= 0 &&
+    ((ahead + peerWindow) | 0) >= 0 && behind >= 0 &&
+    (behind <= OLD_ACK_BYTES || behind <= ownWindow);
+}
+
+/** Notes what such a segment has brought: its end, its acknowledgment, and its scaled window. */
+function advance(
+  words: Int32Array<ArrayBuffer>,
+  own: number,
+  peer: number,
+  end: number,
+  ack: number,
+  window: number,
+): void {
+  const allowed = (ack + window) | 0;
+  if (((end - words[own + END]!) | 0) > 0) words[own + END] = end;
+  if (window > words[own + MAX_WIN]!) words[own + MAX_WIN] = window;
+  if (((ack - words[own + ACK]!) | 0) > 0) words[own + ACK] = ack;
+  if (((allowed - words[peer + MAX_END]!) | 0) > 0) words[peer + MAX_END] = allowed;
 }
