@@ -21,7 +21,6 @@ import * as udp from "../wire/udp.ts";
 /** Words of `Translation.addresses`. */
 export const NEW_SOURCE = 0;
 export const NEW_DESTINATION: number = ADDRESS6_WORDS;
-export const NEXT_HOP: number = 2 * ADDRESS6_WORDS;
 
 /** The new tuple of a PDU; over IPv6, addresses are keys. */
 export class Translation {

@@ -41,15 +41,9 @@ const TOO_LONG_OF_SOURCE = 1;
 const TOO_LONG_OF_CONNECTION = 2;
 
 /**
- * Turns the echo request into its reply, in place (RFC 1122 §3.2.2.6), and queues it to the station
- * that sent the frame, so that no ARP is needed.
+ * Turns the echo request into its reply, in place (RFC 1122 §3.2.2.6): to the station that sent the
+ * frame, so that no ARP is needed.
  */
-export function echoReply(arena: Arena, pdu: Pdu): boolean {
-  makeEchoReply(arena.view, pdu);
-  return arena.send(pdu.frame, pdu.end - pdu.frame);
-}
-
-/** Only the first part of `echoReply`, for a reply that may have to be fragmented. */
 export function makeEchoReply(view: DataView, pdu: Pdu): void {
   ethernet.turnAround(view, pdu.frame);
   ipv4.setSource(view, pdu.ip, pdu.dst);

@@ -28,10 +28,6 @@ export const ALL_NODES: Address6 = Int32Array.of(0xff02_0000, 0, 0, 1);
 /** ff02::2, all routers of a link (RFC 4291 §2.7.1). */
 export const ALL_ROUTERS: Address6 = Int32Array.of(0xff02_0000, 0, 0, 2);
 
-/** Scopes of multicast addresses (RFC 4291 §2.7, RFC 7346 §2). */
-export const SCOPE_INTERFACE = 1;
-export const SCOPE_LINK = 2;
-
 /** The upper 16 bits of the MAC address of every IPv6 group; the lower 32 are its last word. */
 export const GROUP_MAC_HI = 0x3333;
 
@@ -193,17 +189,6 @@ export function isAddress6(
     view.getInt32(offset) === words[at];
 }
 
-/**
- * Orders addresses as their bytes are ordered: negative if `one` comes first, 0 if they are one.
- */
-export function compareAddresses6(one: Address6, other: Address6): number {
-  for (let i = 0; i < ADDRESS6_WORDS; i++) {
-    const difference = (one[i]! >>> 0) - (other[i]! >>> 0);
-    if (difference !== 0) return difference;
-  }
-  return 0;
-}
-
 /** `::`. */
 export function isUnspecified(word0: number, word1: number, word2: number, word3: number): boolean {
   return (word0 | word1 | word2 | word3) === 0;
@@ -217,11 +202,6 @@ export function isLoopback6(word0: number, word1: number, word2: number, word3: 
 /** ff00::/8. */
 export function isMulticast6(word0: number): boolean {
   return (word0 >>> 24) === 0xff;
-}
-
-/** Scope of a multicast address: `SCOPE_LINK` ends at the link (RFC 4291 §2.7). */
-export function multicastScope(word0: number): number {
-  return (word0 >>> 16) & 15;
 }
 
 /** fe80::/10 (RFC 4291 §2.4): addresses that mean something on their link only. */
@@ -252,11 +232,6 @@ export function solicitedNodeOf(address: Address6): Address6 {
 /** Last word of the solicited-node group of addresses that end in `word3`. */
 export function solicitedNodeWord(word3: number): number {
   return 0xff00_0000 | (word3 & 0xff_ffff);
-}
-
-/** The MAC address to which packets to a group go: 33:33 and its last word (RFC 2464 §7). */
-export function groupMac(group: Address6): Mac {
-  return { hi: GROUP_MAC_HI, lo: group[3]! };
 }
 
 /**

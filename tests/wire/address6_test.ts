@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { isIPv6 } from "node:net";
 import { SeededRandom } from "../../src/core/random.ts";
-import { formatMac, parseMac } from "../../src/wire/address.ts";
+import { parseMac } from "../../src/wire/address.ts";
 import * as address6 from "../../src/wire/address6.ts";
 import { address6Bytes, address6Words } from "../support/frames6.ts";
 
@@ -196,13 +196,6 @@ Deno.test("addresses are copied from packets and to them, compared and ordered",
     assert.ok(!address6.isAddress6(view, 5, other, 0));
     assert.ok(!address6.isSameAddress6(words, 2, other, 0));
   }
-  const ordered = ["::", "::1", "::8000:0", "0:1::", "7fff::", "8000::", "ffff::"];
-  const shuffled = [3, 6, 0, 5, 2, 4, 1].map((i) => address6Words(ordered[i]!));
-  const sorted = shuffled.sort(address6.compareAddresses6).map((words) =>
-    address6.formatAddress6(words)
-  );
-  assert.deepEqual(sorted, ordered);
-  assert.equal(address6.compareAddresses6(one, one.slice()), 0);
 });
 
 Deno.test("an address's class is what RFC 4291 says", () => {
@@ -217,15 +210,15 @@ Deno.test("an address's class is what RFC 4291 says", () => {
     ["febf:ffff::", ["link-local"]],
     ["fec0::1", []],
     ["feff::1", []],
-    ["ff00::", ["multicast 0"]],
-    ["ff02::1", ["multicast 2"]],
-    ["ff15::1", ["multicast 5"]],
-    ["ff02::1:ff00:0", ["multicast 2", "solicited-node"]],
-    ["ff02::1:ffab:cdef", ["multicast 2", "solicited-node"]],
-    ["ff02::1:fe00:0", ["multicast 2"]],
-    ["ff02::2:ff00:0", ["multicast 2"]],
-    ["ff02:0:1::1:ff00:0", ["multicast 2"]],
-    ["ff05::1:ff00:0", ["multicast 5"]],
+    ["ff00::", ["multicast"]],
+    ["ff02::1", ["multicast"]],
+    ["ff15::1", ["multicast"]],
+    ["ff02::1:ff00:0", ["multicast", "solicited-node"]],
+    ["ff02::1:ffab:cdef", ["multicast", "solicited-node"]],
+    ["ff02::1:fe00:0", ["multicast"]],
+    ["ff02::2:ff00:0", ["multicast"]],
+    ["ff02:0:1::1:ff00:0", ["multicast"]],
+    ["ff05::1:ff00:0", ["multicast"]],
     ["::ffff:192.0.2.1", ["mapped"]],
     ["::fffe:192.0.2.1", []],
     ["0:1::ffff:192.0.2.1", []],
@@ -237,7 +230,7 @@ Deno.test("an address's class is what RFC 4291 says", () => {
       ...(address6.isUnspecified(a, b, c, d) ? ["unspecified"] : []),
       ...(address6.isLoopback6(a, b, c, d) ? ["loopback"] : []),
       ...(address6.isLinkLocal(a) ? ["link-local"] : []),
-      ...(address6.isMulticast6(a) ? [`multicast ${address6.multicastScope(a)}`] : []),
+      ...(address6.isMulticast6(a) ? ["multicast"] : []),
       ...(address6.isSolicitedNode(a, b, c, d) ? ["solicited-node"] : []),
       ...(address6.isMapped(a, b, c) ? ["mapped"] : []),
     ];
@@ -245,13 +238,11 @@ Deno.test("an address's class is what RFC 4291 says", () => {
   }
 });
 
-Deno.test("an address has its solicited-node group, and a group its MAC address", () => {
+Deno.test("an address has its solicited-node group", () => {
   // The example of RFC 4291 §2.7.1.
   const group = address6.solicitedNodeOf(address6Words("4037::1:800:200e:8c6c"));
   assert.equal(address6.formatAddress6(group), "ff02::1:ff0e:8c6c");
-  assert.equal(formatMac(address6.groupMac(group)), "33:33:ff:0e:8c:6c");
   assert.equal(address6.solicitedNodeWord(address6Words("::1234:5678")[3]!), 0xff34_5678 | 0);
-  assert.equal(formatMac(address6.groupMac(address6.ALL_NODES)), "33:33:00:00:00:01");
   const texts = [address6.UNSPECIFIED, address6.ALL_NODES, address6.ALL_ROUTERS];
   assert.deepEqual(texts.map((words) => address6.formatAddress6(words)), [
     "::",
