@@ -38,8 +38,6 @@ const GROUP = 8;
 const QUERY_V1_BYTES = 24;
 const QUERY_V2_BYTES = 28;
 const RECORD_BYTES = 4 + ADDRESS6_BYTES;
-const ROBUSTNESS = 24;
-const INTERVAL = 25;
 const SOURCE_COUNT = 26;
 
 /** What a record of a report says about its group, without any source (RFC 3810 §5.2.12). */
@@ -117,17 +115,6 @@ export function maxResponseMs(view: DataView, icmp: number, end: number): number
   return code < 0x8000 || isVersion1(icmp, end)
     ? code
     : ((code & 0xfff) | 0x1000) << (((code >>> 12) & 7) + 3);
-}
-
-/** How often the querier of a version 2 query wants reports of changes sent; 0: not told. */
-export function robustness(view: DataView, icmp: number): number {
-  return view.getUint8(icmp + ROBUSTNESS) & 7;
-}
-
-/** Time between general queries of a version 2 querier, in seconds (RFC 3810 §5.1.9). */
-export function queryIntervalSeconds(view: DataView, icmp: number): number {
-  const code = view.getUint8(icmp + INTERVAL);
-  return code < 0x80 ? code : ((code & 0xf) | 0x10) << (((code >>> 4) & 7) + 3);
 }
 
 /** Sources that a version 2 query asks for; they follow from `sourcesAt` on, 16 bytes each. */

@@ -40,10 +40,7 @@ export const FLAG_ROUTER = 0x80;
 export const FLAG_SOLICITED = 0x40;
 export const FLAG_OVERRIDE = 0x20;
 
-const CUR_HOP_LIMIT = 4;
 const ROUTER_LIFETIME = 6;
-const REACHABLE_TIME = 8;
-const RETRANS_TIMER = 12;
 
 /** Why a message is to be ignored. */
 export const DiscoveryFault = {
@@ -273,39 +270,14 @@ export function isOverride(view: DataView, icmp: number): boolean {
   return (view.getUint8(icmp + FLAGS) & FLAG_OVERRIDE) !== 0;
 }
 
-/** Hop limit that a router advises, or 0. */
-export function routerHopLimit(view: DataView, icmp: number): number {
-  return view.getUint8(icmp + CUR_HOP_LIMIT);
-}
-
 /** How long the sender is a default router, in seconds; 0: it is none. */
 export function routerLifetimeSeconds(view: DataView, icmp: number): number {
   return view.getUint16(icmp + ROUTER_LIFETIME);
 }
 
-/** How long a neighbour counts as reachable after a confirmation, in ms, or 0. */
-export function reachableTimeMs(view: DataView, icmp: number): number {
-  return view.getUint32(icmp + REACHABLE_TIME);
-}
-
-/** Time between solicitations, in ms, or 0. */
-export function retransTimerMs(view: DataView, icmp: number): number {
-  return view.getUint32(icmp + RETRANS_TIMER);
-}
-
 /** Valid bits of a prefix option's prefix, which is at `prefixAt`; the sender's word, unchecked. */
 export function prefixLength(view: DataView, prefix: number): number {
   return view.getUint8(prefix + 2);
-}
-
-/** A prefix option says that its prefix is on the link (RFC 4861 §4.6.2). */
-export function isPrefixOnLink(view: DataView, prefix: number): boolean {
-  return (view.getUint8(prefix + 3) & 0x80) !== 0;
-}
-
-/** How long a prefix option is valid, in seconds; 2³² - 1 is forever. */
-export function prefixLifetimeSeconds(view: DataView, prefix: number): number {
-  return view.getUint32(prefix + 4);
 }
 
 export function prefixAt(prefix: number): number {
