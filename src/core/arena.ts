@@ -17,18 +17,27 @@
 /** Length of `struct virtio_net_hdr` (virtio 1.2 §5.1.6), the record prefix of each frame. */
 export const VNET_BYTES = 10;
 
+/**
+ * Room in front of each frame's vnet header, received or made here: as many bytes as headers get
+ * longer when a packet of IPv4 becomes one of IPv6, an ICMP error that quotes another at most.
+ */
+export const FRONT_BYTES = 40;
+
 /** Most frames that one burst holds. */
 export const BURST_FRAMES = 64;
 
+const CACHE_LINE_BYTES = 64;
+
 /**
  * Where a record of a burst is read to: each to a slot of its own, so that all can be read at once.
- * The longest has a vnet header, an Ethernet header with a VLAN tag and a 64 KiB IP packet. An odd
- * number of cache lines: what stands at the slots' beginnings shall not meet in one place of the
- * cache.
+ * The longest has a vnet header, an Ethernet header with a VLAN tag and an IPv6 header with 64 KiB
+ * behind it; what it leaves free is the next one's room in front. An odd number of cache lines:
+ * what stands at the slots' beginnings shall not meet in one place of the cache.
  */
-export const SLOT_BYTES = 1025 * 64;
+export const SLOT_BYTES: number = 1027 * CACHE_LINE_BYTES;
 
-const RX_BYTES = BURST_FRAMES * SLOT_BYTES;
+/** The first line is the first slot's room in front. */
+const RX_BYTES = CACHE_LINE_BYTES + BURST_FRAMES * SLOT_BYTES;
 const SCRATCH_BYTES = 1 << 19;
 
 const ARENA_BYTES = RX_BYTES + SCRATCH_BYTES;
@@ -67,7 +76,7 @@ export class Arena {
     this.buffer = buffer;
     this.bytes = new Uint8Array(buffer);
     this.view = new DataView(buffer);
-    this.rxStart = start;
+    this.rxStart = start + CACHE_LINE_BYTES;
     this.rxEnd = start + RX_BYTES;
     this.#end = start + ARENA_BYTES;
     this.#scratchEnd = this.rxEnd;
@@ -87,9 +96,9 @@ export class Arena {
    * when the burst's replies have used the scratch space up.
    */
   scratch(lengthBytes: number): number {
-    const end = this.#scratchEnd + VNET_BYTES + lengthBytes;
+    const offset = this.#scratchEnd + FRONT_BYTES + VNET_BYTES;
+    const end = offset + lengthBytes;
     if (end > this.#end) return -1;
-    const offset = this.#scratchEnd + VNET_BYTES;
     this.bytes.fill(0, offset - VNET_BYTES, offset);
     this.#scratchEnd = (end + 3) & ~3;
     return offset;
@@ -97,7 +106,8 @@ export class Arena {
 
   /** True if `frames` frames with `lengthBytes` bytes in all can still be made and queued. */
   hasRoom(frames: number, lengthBytes: number): boolean {
-    const recordBytes = lengthBytes + frames * (VNET_BYTES + 3); // each on a 4-byte boundary
+    // each on a 4-byte boundary
+    const recordBytes = lengthBytes + frames * (FRONT_BYTES + VNET_BYTES + 3);
     return this.txCount + frames <= TX_FRAMES &&
       this.#scratchEnd + recordBytes <= this.#end;
   }

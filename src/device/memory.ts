@@ -3,7 +3,7 @@
  * `outbox`. One call moves one burst, as with a real device. `vnet` has the vnet headers, in and
  * out, of frames whose header is not all zeroes.
  */
-import { type Arena, VNET_BYTES } from "../core/arena.ts";
+import { type Arena, FRONT_BYTES, VNET_BYTES } from "../core/arena.ts";
 import type { Device } from "./device.ts";
 
 const EIO = 5;
@@ -39,7 +39,7 @@ export class MemoryDevice implements Device {
       arena.rx[2 * arena.rxCount] = cursor + VNET_BYTES;
       arena.rx[2 * arena.rxCount + 1] = frame.length;
       arena.rxCount++;
-      cursor = (cursor + VNET_BYTES + frame.length + 3) & ~3;
+      cursor = (cursor + VNET_BYTES + frame.length + FRONT_BYTES + 3) & ~3;
     }
     return arena.rxCount;
   }

@@ -22,7 +22,7 @@
 #include <stdlib.h>
 
 enum {
-  SLOT_BYTES = 1025 * 64, /* as src/core/arena.ts */
+  SLOT_BYTES = 1027 * 64, /* as src/core/arena.ts */
   ARENA_BYTES = BURST_FRAMES * SLOT_BYTES,
   BURST_BYTES = 1 << 18, /* as src/device/tap.ts */
   MAX_BACKENDS = 16,

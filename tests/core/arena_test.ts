@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { Arena, SLOT_BYTES, VNET_BYTES } from "../../src/core/arena.ts";
+import { Arena, BURST_FRAMES, FRONT_BYTES, SLOT_BYTES, VNET_BYTES } from "../../src/core/arena.ts";
 
 Deno.test("Arena.scratch gives separate rooms behind the burst, IP header on 4 bytes", () => {
   const arena = new Arena();
   let end = arena.rxEnd;
   for (const lengthBytes of [42, 60, 61, 62, 63, 1514, 1]) {
     const offset = arena.scratch(lengthBytes);
-    assert.ok(offset - VNET_BYTES >= end, `${lengthBytes} bytes at ${offset}`);
+    assert.ok(offset - VNET_BYTES - FRONT_BYTES >= end, `${lengthBytes} bytes at ${offset}`);
     assert.equal((offset + 14) % 4, 0);
     end = offset + lengthBytes;
   }
@@ -31,9 +31,10 @@ Deno.test("Arena.scratch gives -1 when the space is used up, and room again afte
 
 Deno.test("Arena.scratch never gives room beyond the buffer", () => {
   const arena = new Arena();
-  const room = arena.buffer.byteLength - arena.rxEnd - VNET_BYTES;
+  const first = arena.rxEnd + FRONT_BYTES + VNET_BYTES;
+  const room = arena.buffer.byteLength - first;
   assert.equal(arena.scratch(room + 1), -1);
-  assert.equal(arena.scratch(room), arena.rxEnd + VNET_BYTES);
+  assert.equal(arena.scratch(room), first);
   assert.equal(arena.scratch(0), -1);
 });
 
@@ -86,9 +87,14 @@ Deno.test("Arena.sendCopy gives -1 when there is no room", () => {
   assert.equal(arena.sendCopy(record), -1);
 });
 
-Deno.test("Arena takes the longest record", () => {
+Deno.test("Arena takes the longest record, with room in front of the next", () => {
   const arena = new Arena();
-  const lengthBytes = 18 + 65_535; // with a tagged Ethernet header
-  assert.ok(SLOT_BYTES >= VNET_BYTES + lengthBytes);
+  const lengthBytes = 18 + 40 + 65_535; // with a tagged Ethernet header
+  assert.ok(SLOT_BYTES >= VNET_BYTES + lengthBytes + FRONT_BYTES);
+  for (const { rxStart, rxEnd, buffer } of Arena.share(2)) {
+    assert.equal(rxStart % 64, 0);
+    assert.ok(rxStart % (buffer.byteLength / 2) >= FRONT_BYTES);
+    assert.equal(rxStart + BURST_FRAMES * SLOT_BYTES, rxEnd);
+  }
   assert.ok(arena.scratch(lengthBytes) > 0);
 });
