@@ -42,13 +42,13 @@ export class Undelivered {
   tell(link: Link, packets: readonly HeldPacket[], nowMs: number): void {
     const { related, dispatch } = this.#options;
     for (const packet of packets) {
-      if (!this.#make(link, packet)) return;
+      if (!this.#make(link, packet)) continue;
       const reference = related.find(link.arena.view, this.#pdu);
       if (reference >= 0) dispatch.relay(this.#pdu, reference, nowMs);
     }
   }
 
-  /** Makes the message about it; false: there is no room. */
+  /** Makes the message about it; false: there is no room for one of that length. */
   #make({ arena, other, v6 }: Link, packet: HeldPacket): boolean {
     const quoted = packet.subarray(VNET_BYTES + ETHERNET_BYTES);
     const quotedBytes = Math.min(quoted.length, MOST_QUOTED_BYTES);
