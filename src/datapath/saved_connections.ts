@@ -291,7 +291,10 @@ function isSideBPossible(
   const port = words[b + PORTS]! & 0xffff;
   const member = members[words[at + MEMBER]!] ?? null;
   if (member === null || member.key !== words[b + SRC]) return false;
-  const isQuery = isIcmp(protocolOf(words, at));
+  const protocol = protocolOf(words, at);
+  // A key of IPv6 may be any number, an IPv4 address among them.
+  if (member.isIpv6 !== isIpv6(protocol)) return false;
+  const isQuery = isIcmp(protocol);
   const servicePort = words[at + PORTS]! & 0xffff;
   const backendPort = words[b + PORTS]! >>> 16;
   const isRightPort = backendPort === (isQuery ? 0 : member.port || servicePort) ||

@@ -8,6 +8,7 @@ import {
   SAVED6_WORDS,
 } from "../../src/datapath/saved_connections.ts";
 import { LAST_SEEN, MEMBER, META, PORTS, SAVED_WORDS, TUPLE_WORDS } from "../../src/flow/entry.ts";
+import type { Member } from "../../src/flow/backends/member.ts";
 import { addressOfWords } from "../../src/wire/host_address.ts";
 import { parseAddress6 } from "../../src/wire/address6.ts";
 import { ACK, SYN } from "../../src/wire/tcp.ts";
@@ -160,16 +161,21 @@ Deno.test("nothing of IPv6 is taken without it, and nothing of it as IPv4", () =
     ports: { first: 1024, last: 1043 },
     preserveSource: false,
     targetPorts: new Map(),
-    members: without.backends.all,
+    members: without.backends.all as readonly (Member | null)[],
   };
   without.send(syn("c1", 2000));
   const { over4 } = saveConnections(without.connections, Int32Array.of(0, 1, 2, 3), 0);
-  const isTaken = (over4: Int32Array<ArrayBuffer>) => {
-    const none = new Int32Array(0);
+  const isTaken = (over4: Int32Array<ArrayBuffer>, members = rules.members) => {
+    const records = { over4, over6: new Int32Array(0) };
     const { connections } = new World(false, 2);
-    return resumeConnections(connections, { over4, over6: none }, rules, 0, 0).resumed === 1;
+    return resumeConnections(connections, records, { ...rules, members }, 0, 0).resumed === 1;
   };
   assert.equal(isTaken(over4.slice()), true);
+  // Members of IPv6 whose keys are by chance those of IPv4 addresses.
+  const disguised: Member[] = without.backends.all.map((member) =>
+    Object.assign(Object.create(member), { address: 1n, isIpv6: true })
+  );
+  assert.equal(isTaken(over4.slice(), disguised), false);
   over4[META]! |= 0x8000;
   assert.equal(isTaken(over4), false);
 });
