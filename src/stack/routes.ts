@@ -1,6 +1,7 @@
 /**
  * Routes of one link: the next hop for an address. Of the matching routes the one with the longest
- * prefix is used (RFC 1812 §5.2.4.3); the default gateway is the route to 0.0.0.0/0.
+ * prefix is used (RFC 1812 §5.2.4.3); the default gateway is the route to 0.0.0.0/0. A look-up
+ * compares the address with each route in turn: a link has a few of them, not thousands.
  */
 import { type Address, maskOf, type Subnet } from "../wire/address.ts";
 

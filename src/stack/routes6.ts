@@ -2,6 +2,7 @@
  * IPv6 routes of one link, as `routes.ts` has those of IPv4: of the matching routes the one with
  * the longest prefix is used. fe80::/64 is on every link.
  *
+ * A look-up compares the address with each route in turn: a link has a few of them, not thousands.
  * Addresses are four words of an array. One default router may be learned while the proxy runs; a
  * route to ::/0 that was given at the start comes before it.
  */

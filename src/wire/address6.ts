@@ -103,20 +103,6 @@ function longestZeroes(groups: readonly number[]): { start: number; length: numb
   return longest;
 }
 
-/** Reads `address/prefix` text, e.g. `2001:db8::1/64`; without a prefix, `defaultPrefix`. */
-export function parseInterface6(
-  text: string,
-  defaultPrefix: number,
-): { readonly address: Address6; readonly prefixLength: number } {
-  const slash = text.indexOf("/");
-  if (slash < 0) return { address: parseAddress6(text), prefixLength: defaultPrefix };
-  const prefix = text.slice(slash + 1);
-  if (!/^\d{1,3}$/.test(prefix) || Number(prefix) > 128) {
-    throw new RangeError(`Cannot parse "${text}" as IPv6 address: prefix length must be 0 to 128`);
-  }
-  return { address: parseAddress6(text.slice(0, slash)), prefixLength: Number(prefix) };
-}
-
 export function subnetOf6(address: Address6, prefixLength: number): Subnet6 {
   const network = Int32Array.from(address, (word, i) => word & maskOfWord(prefixLength, i));
   return { network, prefixLength };

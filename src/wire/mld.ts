@@ -44,8 +44,6 @@ const SOURCE_COUNT = 26;
 export const RecordType = {
   /** In answer to a query: this host listens. */
   "is-exclude": 2,
-  /** Since now it doesn't. */
-  "to-include": 3,
   /** Since now it does. */
   "to-exclude": 4,
 } as const;
@@ -115,15 +113,6 @@ export function maxResponseMs(view: DataView, icmp: number, end: number): number
   return code < 0x8000 || isVersion1(icmp, end)
     ? code
     : ((code & 0xfff) | 0x1000) << (((code >>> 12) & 7) + 3);
-}
-
-/** Sources that a version 2 query asks for; they follow from `sourcesAt` on, 16 bytes each. */
-export function sourceCount(view: DataView, icmp: number): number {
-  return view.getUint16(icmp + SOURCE_COUNT);
-}
-
-export function sourcesAt(icmp: number): number {
-  return icmp + QUERY_V2_BYTES;
 }
 
 const HEADER_BYTES = ETHERNET_BYTES + ipv6.IPV6_BYTES + ROUTER_ALERT_BYTES;

@@ -17,7 +17,6 @@ import * as ipv6 from "./ipv6.ts";
 
 export const OPTION_SOURCE_MAC = 1;
 export const OPTION_TARGET_MAC = 2;
-const OPTION_PREFIX = 3;
 const OPTION_MTU = 5;
 /** RFC 3971 §5.3.2; RFC 7527 takes it to know looped solicitations. */
 export const OPTION_NONCE = 14;
@@ -25,7 +24,6 @@ export const OPTION_NONCE = 14;
 /** Options are counted in these (RFC 4861 §4.6). */
 export const OPTION_UNIT_BYTES = 8;
 export const MAC_OPTION_UNITS = 1;
-const PREFIX_OPTION_UNITS = 4;
 const MTU_OPTION_UNITS = 1;
 
 export const TARGET = 8;
@@ -79,8 +77,6 @@ export class DiscoveryOptions {
   nonceBytes = 0;
   /** The link's MTU as the router tells it. */
   mtu = 0;
-  /** The first prefix option, which `prefix…` below read. */
-  prefix = 0;
 }
 
 /** True for the types that `checkDiscovery` knows (RFC 4861 §4). */
@@ -192,7 +188,6 @@ function readOptions(view: DataView, at: number, end: number, options: Discovery
   options.nonce = 0;
   options.nonceBytes = 0;
   options.mtu = 0;
-  options.prefix = 0;
   for (let option = at; option < end;) {
     const units = option + 1 < end ? view.getUint8(option + 1) : 0;
     const next = option + units * OPTION_UNIT_BYTES;
@@ -216,8 +211,6 @@ function readOption(
   else if (kind === OPTION_TARGET_MAC && units === MAC_OPTION_UNITS) options.targetMac ||= data;
   else if (kind === OPTION_MTU && units === MTU_OPTION_UNITS) {
     options.mtu ||= view.getUint32(option + 4);
-  } else if (kind === OPTION_PREFIX && units === PREFIX_OPTION_UNITS) {
-    options.prefix ||= option;
   } else if (kind === OPTION_NONCE && options.nonce === 0) {
     options.nonce = data;
     options.nonceBytes = units * OPTION_UNIT_BYTES - 2;
@@ -241,13 +234,8 @@ export function targetAt(icmp: number): number {
   return icmp + TARGET;
 }
 
-/** Offset of the destination that a redirect is about. */
-export function redirectDestinationAt(icmp: number): number {
-  return icmp + REDIRECT_DESTINATION;
-}
-
 /** True if a redirect says that its destination is a neighbour (RFC 4861 §8). */
-export function isRedirectToDestination(view: DataView, icmp: number): boolean {
+function isRedirectToDestination(view: DataView, icmp: number): boolean {
   for (let i = 0; i < 16; i += 4) {
     const target = view.getInt32(icmp + TARGET + i);
     if (target !== view.getInt32(icmp + REDIRECT_DESTINATION + i)) return false;
@@ -273,13 +261,4 @@ export function isOverride(view: DataView, icmp: number): boolean {
 /** How long the sender is a default router, in seconds; 0: it is none. */
 export function routerLifetimeSeconds(view: DataView, icmp: number): number {
   return view.getUint16(icmp + ROUTER_LIFETIME);
-}
-
-/** Valid bits of a prefix option's prefix, which is at `prefixAt`; the sender's word, unchecked. */
-export function prefixLength(view: DataView, prefix: number): number {
-  return view.getUint8(prefix + 2);
-}
-
-export function prefixAt(prefix: number): number {
-  return prefix + 16;
 }

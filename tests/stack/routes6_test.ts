@@ -1,20 +1,15 @@
 import assert from "node:assert/strict";
 import { SeededRandom } from "../../src/core/random.ts";
 import { type Route6, Routes6 } from "../../src/stack/routes6.ts";
-import {
-  formatAddress6,
-  parseAddress6,
-  parseInterface6,
-  subnetOf6,
-} from "../../src/wire/address6.ts";
+import { formatAddress6, parseAddress6, subnetOf6 } from "../../src/wire/address6.ts";
 import { addressOfWords } from "../../src/wire/host_address.ts";
 import { AddressDigest } from "../../src/wire/address_digest.ts";
 
 const DIGEST = new AddressDigest(new SeededRandom(1));
 
 function subnet(text: string) {
-  const { address, prefixLength } = parseInterface6(text, 64);
-  return subnetOf6(address, prefixLength);
+  const [address, prefixLength] = text.split("/");
+  return subnetOf6(parseAddress6(address!), Number(prefixLength));
 }
 
 function routeOf(text: string): Route6 {

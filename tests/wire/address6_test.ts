@@ -141,27 +141,6 @@ function takes(text: string): boolean {
   }
 }
 
-Deno.test("parseInterface6 reads the prefix length or takes the default one", () => {
-  const cases: [string, string, number][] = [
-    ["2001:db8::1", "2001:db8::1", 64],
-    ["2001:db8::1/0", "2001:db8::1", 0],
-    ["[2001:db8::1]/48", "2001:db8::1", 48],
-    ["::/128", "::", 128],
-  ];
-  for (const [text, address, prefixLength] of cases) {
-    const expected = { address: address6Words(address), prefixLength };
-    assert.deepEqual(address6.parseInterface6(text, 64), expected);
-  }
-  for (const prefix of ["", "129", "-1", "64 ", "0x40", "6.4", "1000", "64/64"]) {
-    const text = `2001:db8::1/${prefix}`;
-    assert.throws(() => address6.parseInterface6(text, 64), {
-      name: "RangeError",
-      message: `Cannot parse "${text}" as IPv6 address: prefix length must be 0 to 128`,
-    });
-  }
-  assert.throws(() => address6.parseInterface6("2001:db8/64", 64), SyntaxError);
-});
-
 Deno.test("subnetOf6 and inSubnet6 compare as many bits as the prefix has, of every length", () => {
   const address = address6Words("a5a5:5a5a:ffff:0:1234:8000:1:fffe");
   const bitsOf = (words: Int32Array) =>

@@ -78,13 +78,11 @@ Deno.test("checkQuery refuses what RFC 3810 §6.2 and §8.1 refuse", () => {
 });
 
 Deno.test("a query's getters read the fields where RFC 3810 §5.1 draws them", () => {
-  const sources = address6Bytes("2001:db8::1");
-  const frame = buildQuery({ payload: [...address6Bytes(GROUP), 0xfd, 9, 0, 1, ...sources] });
+  const source = address6Bytes("2001:db8::1");
+  const frame = buildQuery({ payload: [...address6Bytes(GROUP), 0xfd, 9, 0, 1, ...source] });
   const view = new DataView(frame.buffer);
   const bytesAt = (at: number) => [...frame.subarray(at, at + 16)];
   assert.deepEqual(bytesAt(mld.groupAt(ICMP)), address6Bytes(GROUP));
-  assert.equal(mld.sourceCount(view, ICMP), 1);
-  assert.deepEqual(bytesAt(mld.sourcesAt(ICMP)), sources);
   assert.ok(!mld.isGeneralQuery(view, ICMP));
   assert.ok(!mld.isVersion1(ICMP, frame.length));
   const general = buildQuery({ payload: address6Bytes("::") });
@@ -117,7 +115,6 @@ const REPORTS: [string, string, keyof typeof mld.RecordType, string[]][] = [
   ["of one group", LINK_LOCAL, "to-exclude", [GROUP]],
   ["before there is an address", "::", "to-exclude", ["ff02::1:ff00:100"]],
   ["of three groups", LINK_LOCAL, "is-exclude", [GROUP, "ff02::1:ff00:100", "ff05::1:3"]],
-  ["of one that is left", LINK_LOCAL, "to-include", [GROUP]],
 ];
 
 function writeReport(
@@ -136,7 +133,7 @@ Deno.test("writeReport writes what an independent builder writes (RFC 3810 §5.2
   for (const report of REPORTS) {
     const [name, src, type, groups] = report;
     const { bytes, frame } = writeReport(report);
-    const record = { "is-exclude": 2, "to-include": 3, "to-exclude": 4 }[type];
+    const record = { "is-exclude": 2, "to-exclude": 4 }[type];
     const expected = buildIcmp6({
       dstMac: "33:33:00:00:00:16",
       srcMac: "02:00:00:00:01:00",
