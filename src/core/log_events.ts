@@ -29,6 +29,7 @@ const TABLE = [
   ["backend-conflict", "two stations claim the address of a backend or gateway"],
   ["own-conflict", "another station uses the proxy's own address"],
   ["own-address", "an IPv6 address is the proxy's alone, and used from now on"],
+  ["own-looped", "the link sends back what the proxy has sent"],
   ["default-router", "the default router of IPv6 is taken, changes or is lost"],
   ["advertised-mtu", "the MTU in router advertisements has changed"],
   ["custom-failed", "a function of the policy threw"],

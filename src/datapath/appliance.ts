@@ -650,9 +650,19 @@ export class Appliance {
       if (reason === 0 && link === this.#b && this.#checks?.take(pdu, this.#nowMs)) return;
       if (reason === 0) return this.#received(pdu);
       if (reason === HELD) return;
+    } else if (reason === Reason["source-mac"] && link.v6 !== null) {
+      this.#looped(link.arena.view, link.v6, pdu);
     }
     this.metrics.drop(reason);
     this.#observer?.refused(pdu, reason, view, link.number);
+  }
+
+  /** A frame that is dropped for its source: it may be the proxy's own, sent back by the link. */
+  #looped(view: DataView, v6: Link6, pdu: Pdu): void {
+    if (pdu.etherType !== ETHERTYPE_IPV6 || v6.own.areAllUsable) return;
+    const isMessage = decodeIpv6(view, pdu, this.digest!, this.#chain) === 0 &&
+      pdu.fragment === 0 && isNeighborMessage(view, pdu) && decodeTransport6(view, pdu) === 0;
+    if (isMessage) v6.nd.looped(pdu, this.#chain, this.#nowMs);
   }
 
   // What came in a frame: 0 if it is a PDU now, a reason, or HELD if it has been seen to.

@@ -233,12 +233,25 @@ export class NeighborDiscovery {
     const fault = wire.checkDiscovery(view, pdu.ip, pdu.end, walked, this.#found);
     if (fault !== 0) return reasonOf(fault);
     if (pdu.icmpType === icmpv6.ICMPV6_NEIGHBOR_SOLICITATION) return this.#solicited(pdu, nowMs);
-    if (!ethernet.isFromStation(view, pdu.frame, this.#options.mac)) return Reason["source-mac"];
     if (pdu.icmpType === icmpv6.ICMPV6_NEIGHBOR_ADVERTISEMENT) return this.#advertised(pdu, nowMs);
     if (pdu.icmpType === icmpv6.ICMPV6_REDIRECT) return Reason["redirect"];
     const isAdvertisement = pdu.icmpType === icmpv6.ICMPV6_ROUTER_ADVERTISEMENT;
     if (this.#routers === null || !isAdvertisement) return Reason["router-message"];
     return this.#routed(this.#routers, pdu, nowMs);
+  }
+
+  /**
+   * Handles a decoded message that has the proxy's own MAC address, all of which are dropped: of
+   * an address that is on trial, the link may have sent the question back, or a station with the
+   * same MAC address may want it (RFC 7527 §4.2).
+   */
+  looped(pdu: Pdu, chain: Chain, nowMs: number): void {
+    const { mac, arena: { view } } = this.#options;
+    const isOwn = ethernet.sourceHi(view, pdu.frame) === mac.hi &&
+      ethernet.sourceLo(view, pdu.frame) === mac.lo;
+    if (isOwn && pdu.icmpType === icmpv6.ICMPV6_NEIGHBOR_SOLICITATION) {
+      this.receive(pdu, chain, nowMs);
+    }
   }
 
   /** See `Neighbors.send`; the next hop's whole address is at `from`. */

@@ -39,7 +39,7 @@ export type OwnState = "in-use" | "on-trial" | "withheld";
 
 /** RetransTimer (RFC 4861 §10): how long an answer to a probe is waited for. */
 const PROBE_MS = 1000;
-/** Probes after one that the link has sent back (RFC 7527 §4.1). */
+/** Probes after one that the link has sent back, once (RFC 7527 §4.1). */
 const PROBES_AFTER_LOOP = 3;
 /** When an address that somebody else has is tried again, and as much again at random. */
 const RETRY_MS = 30_000;
@@ -72,6 +72,8 @@ export class DuplicateDetection {
   readonly #dueMs: Float64Array<ArrayBuffer>;
   readonly #probesLeft: Uint8Array<ArrayBuffer>;
   readonly #announcementsLeft: Uint8Array<ArrayBuffer>;
+  /** Whether the link has sent a probe of this trial back. */
+  readonly #isLooped: Uint8Array<ArrayBuffer>;
   /** Of the last probe: upper 16 bits, lower 32 bits. */
   readonly #nonces: Int32Array<ArrayBuffer>;
   readonly #defendedMs: Float64Array<ArrayBuffer>;
@@ -86,6 +88,7 @@ export class DuplicateDetection {
     this.#dueMs = new Float64Array(count);
     this.#probesLeft = new Uint8Array(count);
     this.#announcementsLeft = new Uint8Array(count);
+    this.#isLooped = new Uint8Array(count);
     this.#nonces = new Int32Array(2 * count);
     this.#defendedMs = new Float64Array(count).fill(-Infinity);
     this.#isWithheld = new Uint8Array(count);
@@ -128,7 +131,7 @@ export class DuplicateDetection {
     const state = this.#states[index];
     const isOwn = nonceBytes === 6 && view.getUint16(nonce) === this.#nonces[2 * index] &&
       view.getInt32(nonce + 2) === this.#nonces[2 * index + 1];
-    if (isOwn) this.#probesLeft[index] = PROBES_AFTER_LOOP;
+    if (isOwn) this.#looped(index, nowMs);
     else if (state !== DUPLICATE) this.#withhold(index, null, nowMs);
   }
 
@@ -160,11 +163,30 @@ export class DuplicateDetection {
     if (this.#states[index] === PROBING && this.#probesLeft[index] === 0) {
       return this.#take(index, "is free, and used from now on", nowMs);
     }
-    if (this.#states[index] !== PROBING) this.#probesLeft[index] = 1;
+    if (this.#states[index] !== PROBING) {
+      this.#probesLeft[index] = 1;
+      this.#isLooped[index] = 0;
+    }
     if (!this.#probe(index)) return;
     this.#probesLeft[index]!--;
     this.#enter(index, PROBING);
     this.#dueMs[index] = nowMs + PROBE_MS;
+  }
+
+  /** A link that always sends back shall not keep the address from being used for ever. */
+  #looped(index: number, nowMs: number): void {
+    if (this.#isLooped[index] !== 0) return;
+    this.#isLooped[index] = 1;
+    this.#probesLeft[index] = PROBES_AFTER_LOOP;
+    const address = this.#text(index);
+    this.#options.log.write(
+      "warning",
+      "own-looped",
+      LINES_AT_ONCE,
+      nowMs,
+      () => `${address}: the link has sent our own question back: it is asked three times more`,
+      () => ({ address }),
+    );
   }
 
   #take(index: number, text: string, nowMs: number): void {

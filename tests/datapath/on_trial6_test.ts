@@ -2,17 +2,22 @@
 import assert from "node:assert/strict";
 import { PROXY_B_MAC, PROXY_MAC } from "../support/config.ts";
 import {
+  address6Bytes,
   buildAdvertisement,
   buildIcmp6,
+  buildSolicitation,
   buildTcp6,
+  groupMacOf,
   readIp6,
   readTcp6,
+  solicitedNode,
   type Tcp6,
 } from "../support/frames6.ts";
 import {
   CLIENT6,
   from,
   fromB,
+  neighborsOf,
   packetsOf,
   PROXY6,
   PROXY6_B,
@@ -62,6 +67,62 @@ Deno.test("own address on trial: no connection is opened from it, and nobody is 
   world.advance(TRIAL_MS);
   const [syn] = packetsOf(world.send(buildTcp6({ flags: "S", ack: 0 }))).map(readTcp6);
   assert.equal(syn!.src, PROXY6_B);
+});
+
+/** Starts on a link that sends back the frames which `isLooped` wants; what was sent. */
+function startOn(isLooped: (sent: readonly Uint8Array[], frame: Uint8Array) => boolean) {
+  const world = new World({ ipv6: true });
+  const sent: Uint8Array<ArrayBuffer>[] = [];
+  let looped = 0;
+  for (let ms = 0; ms < 10_000; ms += 100) {
+    for (const frame of world.advance(100)) {
+      sent.push(frame);
+      if (!isLooped(sent, frame)) continue;
+      looped++;
+      world.device.inbox.push(frame.slice());
+    }
+  }
+  world.poll();
+  const { "source-mac": own = 0, "multicast-mac": ofOthers = 0 } = world.drops();
+  assert.equal(own + ofOthers, looped);
+  const questions = neighborsOf(sent).filter(({ src, target }) =>
+    src === "::" && target === PROXY6
+  );
+  const lines = world.log.filter((line) => line.includes(PROXY6));
+  return { world, questions: questions.length, lines };
+}
+
+Deno.test("own address on trial: a question that the link sends back is followed by three more", () => {
+  const isQuestion = (frame: Uint8Array) => neighborsOf([frame])[0]?.src === "::";
+  const sentBack = "the link has sent our own question back: it is asked three times more";
+  const cases: [string, Parameters<typeof startOn>[0], number][] = [
+    ["no frame", () => false, 1],
+    ["the first question about each", (sent, frame) =>
+      isQuestion(frame) &&
+      neighborsOf(sent).filter(({ target }) => target === neighborsOf([frame])[0]!.target)
+          .length ===
+        1, 4],
+    ["each question", (_, frame) => isQuestion(frame), 4],
+    ["each frame to a group", (_, frame) => frame[0] === 0x33, 4],
+  ];
+  for (const [name, isLooped, count] of cases) {
+    const { questions, lines } = startOn(isLooped);
+    assert.equal(questions, count, name);
+    assert.deepEqual(lines, [
+      ...(count === 1 ? [] : [`warning: ${PROXY6}: ${sentBack}`]),
+      `info: ${PROXY6} is free, and used from now on`,
+    ], name);
+  }
+});
+
+Deno.test("own address on trial: a station with the same MAC address that wants it, too, is told of", () => {
+  const world = new World({ ipv6: true });
+  world.send(buildSolicitation({
+    ...{ src: "::", srcMac: PROXY_MAC, target: PROXY6, dst: solicitedNode(PROXY6) },
+    ...{ dstMac: groupMacOf(solicitedNode(PROXY6)), payload: address6Bytes(PROXY6) },
+  }));
+  assert.match(world.log.join("\n"), /error: 2001:db8::64: wanted by another station, too/);
+  assert.deepEqual(world.drops(), { "source-mac": 1 });
 });
 
 Deno.test("own address withheld: no connection is opened from it, whichever address was asked", () => {
