@@ -1,8 +1,9 @@
 /*
- * Frames of 60 bytes as fast as they go, over TCP connections that no kernel knows: packet(7).
+ * Bare ACKs as fast as they go, over TCP connections that no kernel knows: packet(7). Frames have 60
+ * bytes, over IPv6 74.
  *
- *     frames answer DEVICE ADDRESS                     a backend: ARP for ADDRESS, SYN -> SYN/ACK,
- *                                                      one ACK in 256 -> ACK
+ *     frames answer DEVICE ADDRESS                     a backend: says where ADDRESS is, SYN ->
+ *                                                      SYN/ACK, one ACK in 256 -> ACK
  *     frames flood DEVICE ADDRESS FIRST CONNECTIONS WARM_UP SECONDS
  *                                                      clients of ADDRESS, on all its ports
  *
@@ -10,9 +11,11 @@
  * them with whole handshakes, as often as one needs, sends bare ACKs over random ones for WARM_UP
  * seconds, prints "filled" and a line of JSON, waits for a line of input, then goes on for SECONDS
  * and prints another line of JSON. How many arrive is for the receiving interface's counter to say:
- * a filter lets nothing through to either program but ARP, segments with SYN, and to the backend a
- * few others at random, so that it is heard on each connection, as any host that is sent something.
- * Both speak for addresses of their own, in 192.168.0.0/24, which the interface must not have.
+ * a filter lets nothing through to either program but questions for addresses and their answers,
+ * segments with SYN, and to the backend a few others at random, so that it is heard on each
+ * connection, as any host that is sent something. Both speak for addresses of their own, in
+ * 192.168.0.0/24, which the interface must not have. Over IPv6, which they speak if ADDRESS is of it,
+ * these are their twins in 2001:db8:c0a8::/64: here an address is a number of 32 bits all the same.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -21,6 +24,7 @@
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
+#include <netinet/icmp6.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdint.h>
@@ -33,10 +37,12 @@
 #include <unistd.h>
 
 enum {
-  FRAME_BYTES = 60,
+  SHORTEST = 46, /* behind an Ethernet header */
+  MOST_BYTES = 86, /* what asks for an address of IPv6 */
   BURST = 64,
   CLIENTS = 16, /* from FIRST_CLIENT on */
-  FIRST_CLIENT = 0xc0a800c8, /* 192.168.0.200 */
+  NETWORK = 0xc0a80000, /* 192.168.0.0 */
+  FIRST_CLIENT = NETWORK + 200,
   SERVICES = 32,
   FIRST_SERVICE = 2000,
   FIRST_PORT = 1024,
@@ -53,10 +59,16 @@ enum {
 
 static int sock;
 static uint8_t own_mac[6], peer_mac[6];
-static uint8_t out[BURST][FRAME_BYTES];
+static uint8_t out[BURST][MOST_BYTES];
 static struct iovec out_vectors[BURST];
 static struct mmsghdr out_messages[BURST];
 static int queued;
+
+static int ipv6, ip_bytes = 20, address_bytes = 4;
+
+/* Of IPv6 addresses, and of the groups that are asked for one: all but the last byte. */
+static const uint8_t network6[16] = {0x20, 0x01, 0x0d, 0xb8, 0xc0, 0xa8};
+static const uint8_t asked6[16] = {0xff, 2, [11] = 1, 0xff};
 
 static _Noreturn void die(const char *what) {
   fprintf(stderr, "Cannot %s: %s\n", what, strerror(errno));
@@ -74,15 +86,29 @@ static uint32_t get32(const uint8_t *at) { return (uint32_t)get16(at) << 16 | ge
 static void put16(uint8_t *at, uint16_t value) { at[0] = value >> 8; at[1] = value & 255; }
 static void put32(uint8_t *at, uint32_t value) { put16(at, value >> 16); put16(at + 2, value); }
 
-/* Receives ARP and SYNs, and of other TCP segments those for which ALL_BUT of 32 random bits are 0. */
+static uint32_t get_address(const uint8_t *at) {
+  if (!ipv6) return get32(at);
+  return memcmp(at, network6, 15) == 0 ? NETWORK | at[15] : 0;
+}
+static void put_address(uint8_t *at, uint32_t value) {
+  if (!ipv6) return put32(at, value);
+  memcpy(at, network6, 15);
+  at[15] = (uint8_t)value;
+}
+
+/*
+ * Receives ARP or ICMPv6, and SYNs, and of other TCP segments those for which ALL_BUT of 32 random
+ * bits are 0.
+ */
 static void open_device(const char *device, uint32_t all_but) {
   struct sock_filter wanted[] = {
     BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETHERTYPE_ARP, 7, 0),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETHERTYPE_IP, 0, 7),
-    BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 23),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ipv6 ? ETHERTYPE_IPV6 : ETHERTYPE_ARP, ipv6 ? 1 : 8, 0),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ipv6 ? ETHERTYPE_IPV6 : ETHERTYPE_IP, 0, 8),
+    BPF_STMT(BPF_LD | BPF_B | BPF_ABS, ipv6 ? 20 : 23),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_ICMPV6, 5, 0),
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_TCP, 0, 5),
-    BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 47),
+    BPF_STMT(BPF_LD | BPF_B | BPF_ABS, (uint32_t)(14 + ip_bytes + 13)),
     BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, SYN, 2, 0),
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_RANDOM)),
     BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, all_but, 1, 0),
@@ -109,7 +135,7 @@ static void open_device(const char *device, uint32_t all_but) {
   };
   if (bind(sock, (struct sockaddr *)&at, sizeof at) < 0) die("bind to the device");
   for (int i = 0; i < BURST; i++) {
-    out_vectors[i] = (struct iovec){out[i], FRAME_BYTES};
+    out_vectors[i].iov_base = out[i];
     out_messages[i].msg_hdr = (struct msghdr){.msg_iov = &out_vectors[i], .msg_iovlen = 1};
   }
 }
@@ -121,14 +147,16 @@ static int send_queued(void) {
   return sent < 0 ? 0 : sent;
 }
 
-/* The next frame to fill in, sending the full burst first. */
-static uint8_t *next_frame(const uint8_t *to, uint16_t type) {
+/* The next frame to fill in, of so many bytes: what is behind its header. Sends a full burst first. */
+static uint8_t *next_frame(const uint8_t *to, uint16_t type, size_t bytes) {
   if (queued == BURST) send_queued();
+  out_vectors[queued].iov_len = 14 + bytes;
   uint8_t *frame = out[queued++];
+  memset(frame + 14, 0, bytes);
   memcpy(frame, to, 6);
   memcpy(frame + 6, own_mac, 6);
   put16(frame + 12, type);
-  return frame;
+  return frame + 14;
 }
 
 static uint16_t checksum(const uint8_t *at, int bytes, uint32_t sum) {
@@ -139,16 +167,23 @@ static uint16_t checksum(const uint8_t *at, int bytes, uint32_t sum) {
 
 static void queue_segment(const uint8_t *to, uint32_t source, uint32_t destination, uint16_t sport,
                           uint16_t dport, uint32_t seq, uint32_t ack, uint8_t flags) {
-  uint8_t *ip = next_frame(to, ETHERTYPE_IP) + 14, *tcp = ip + 20;
-  memset(ip, 0, FRAME_BYTES - 14);
-  ip[0] = 0x45;
-  put16(ip + 2, 40);
-  put16(ip + 6, 0x4000);
-  ip[8] = 64;
-  ip[9] = IPPROTO_TCP;
-  put32(ip + 12, source);
-  put32(ip + 16, destination);
-  put16(ip + 10, checksum(ip, 20, 0));
+  uint8_t *ip = next_frame(to, ipv6 ? ETHERTYPE_IPV6 : ETHERTYPE_IP, ipv6 ? 60 : SHORTEST);
+  uint8_t *tcp = ip + ip_bytes, *addresses = tcp - 2 * address_bytes;
+  put_address(addresses, source);
+  put_address(addresses + address_bytes, destination);
+  if (ipv6) {
+    ip[0] = 0x60;
+    put16(ip + 4, 20);
+    ip[6] = IPPROTO_TCP;
+    ip[7] = 64;
+  } else {
+    ip[0] = 0x45;
+    put16(ip + 2, 40);
+    put16(ip + 6, 0x4000);
+    ip[8] = 64;
+    ip[9] = IPPROTO_TCP;
+    put16(ip + 10, checksum(ip, 20, 0));
+  }
   put16(tcp, sport);
   put16(tcp + 2, dport);
   put32(tcp + 4, seq);
@@ -156,12 +191,31 @@ static void queue_segment(const uint8_t *to, uint32_t source, uint32_t destinati
   tcp[12] = 5 << 4;
   tcp[13] = flags;
   put16(tcp + 14, 0xffff);
-  put16(tcp + 16, checksum(ip + 12, 28, IPPROTO_TCP + 20));
+  put16(tcp + 16, checksum(addresses, 2 * address_bytes + 20, IPPROTO_TCP + 20));
+}
+
+/*
+ * ---- where an address is: ARP, and neighbour discovery over IPv6 --------------------------------
+ */
+
+enum { SEGMENT, QUESTION, ANSWER, OTHER };
+
+/* What a received frame is; of a question or an answer, for which address. */
+static int kind_of(const uint8_t *frame, uint32_t *address) {
+  if (ipv6) {
+    if (frame[20] == IPPROTO_TCP) return SEGMENT;
+    *address = get_address(frame + 62);
+    int answers = frame[54] == ND_NEIGHBOR_ADVERT;
+    return frame[54] == ND_NEIGHBOR_SOLICIT ? QUESTION : answers ? ANSWER : OTHER;
+  }
+  if (get16(frame + 12) != ETHERTYPE_ARP) return SEGMENT;
+  int asks = get16(frame + 20) == 1;
+  *address = get32(frame + (asks ? 38 : 28));
+  return asks ? QUESTION : ANSWER;
 }
 
 static void queue_arp(const uint8_t *to, uint16_t operation, uint32_t sender, uint32_t target) {
-  uint8_t *arp = next_frame(to, ETHERTYPE_ARP) + 14;
-  memset(arp, 0, FRAME_BYTES - 14);
+  uint8_t *arp = next_frame(to, ETHERTYPE_ARP, SHORTEST);
   put16(arp, 1);
   put16(arp + 2, ETHERTYPE_IP);
   put16(arp + 4, 0x0604);
@@ -172,14 +226,45 @@ static void queue_arp(const uint8_t *to, uint16_t operation, uint32_t sender, ui
   put32(arp + 24, target);
 }
 
-/* Answers an ARP request for one of `count` addresses from `first` on. */
-static void answer_arp(const uint8_t *frame, uint32_t first, uint32_t count) {
-  const uint8_t *arp = frame + 14;
-  uint32_t target = get32(arp + 24);
-  if (get16(arp + 6) == 1 && target - first < count) {
-    queue_arp(frame + 6, 2, target, get32(arp + 14));
-  }
+static void queue_discovery(const uint8_t *to, uint8_t type, uint32_t sender,
+                            const uint8_t *destination, uint32_t target) {
+  uint8_t *ip = next_frame(to, ETHERTYPE_IPV6, MOST_BYTES - 14), *icmp = ip + 40;
+  int answers = type == ND_NEIGHBOR_ADVERT;
+  ip[0] = 0x60;
+  put16(ip + 4, 32);
+  ip[6] = IPPROTO_ICMPV6;
+  ip[7] = 255;
+  put_address(ip + 8, sender);
+  memcpy(ip + 24, destination, 16);
+  icmp[0] = type;
+  icmp[4] = answers ? 0x60 : 0; /* solicited, override */
+  put_address(icmp + 8, target);
+  icmp[24] = answers ? ND_OPT_TARGET_LINKADDR : ND_OPT_SOURCE_LINKADDR;
+  icmp[25] = 1;
+  memcpy(icmp + 26, own_mac, 6);
+  put16(icmp + 2, checksum(ip + 8, 64, IPPROTO_ICMPV6 + 32));
 }
+
+static void queue_question(uint32_t address) {
+  static const uint8_t everyone[6] = {255, 255, 255, 255, 255, 255};
+  if (!ipv6) return queue_arp(everyone, 1, FIRST_CLIENT, address);
+  uint8_t group[16], mac[6] = {0x33, 0x33, 0xff, [5] = (uint8_t)address};
+  memcpy(group, asked6, 15);
+  group[15] = (uint8_t)address;
+  queue_discovery(mac, ND_NEIGHBOR_SOLICIT, FIRST_CLIENT, group, address);
+}
+
+/* Answers a question for one of `count` addresses from `first` on. */
+static void answer_question(const uint8_t *frame, uint32_t first, uint32_t count) {
+  uint32_t address;
+  if (kind_of(frame, &address) != QUESTION || address - first >= count) return;
+  if (ipv6) queue_discovery(frame + 6, ND_NEIGHBOR_ADVERT, address, frame + 22, address);
+  else queue_arp(frame + 6, 2, address, get32(frame + 28));
+}
+
+/*
+ * ---- a backend ---------------------------------------------------------------------------------
+ */
 
 /* A received frame, or NULL when none came in so many milliseconds. */
 static const uint8_t *receive(int wait_ms) {
@@ -200,14 +285,19 @@ static _Noreturn void answer(uint32_t address) {
   for (;;) {
     const uint8_t *frame = receive(1000);
     if (frame == NULL) continue;
-    const uint8_t *ip = frame + 14, *tcp = ip + 20;
-    if (get16(frame + 12) == ETHERTYPE_ARP) {
-      answer_arp(frame, address, 1);
-    } else if (get32(ip + 16) == address && tcp[13] == ACK) {
-      queue_segment(frame + 6, address, get32(ip + 12), get16(tcp + 2), get16(tcp),
-                    BACKEND_ISN + 1, get32(tcp + 4), ACK);
-    } else if (get32(ip + 16) == address && tcp[13] == SYN) {
-      queue_segment(frame + 6, address, get32(ip + 12), get16(tcp + 2), get16(tcp), BACKEND_ISN,
+    uint32_t asked;
+    if (kind_of(frame, &asked) != SEGMENT) {
+      answer_question(frame, address, 1);
+      continue;
+    }
+    const uint8_t *tcp = frame + 14 + ip_bytes;
+    if (get_address(tcp - address_bytes) != address) continue;
+    uint32_t peer = get_address(tcp - 2 * address_bytes);
+    if (tcp[13] == ACK) {
+      queue_segment(frame + 6, address, peer, get16(tcp + 2), get16(tcp), BACKEND_ISN + 1,
+                    get32(tcp + 4), ACK);
+    } else if (tcp[13] == SYN) {
+      queue_segment(frame + 6, address, peer, get16(tcp + 2), get16(tcp), BACKEND_ISN,
                     get32(tcp + 4) + 1, SYN | ACK);
     }
   }
@@ -234,15 +324,14 @@ static void queue_packet(uint32_t i, uint32_t to, uint8_t flags) {
 }
 
 static void find_peer(uint32_t address) {
-  static const uint8_t everyone[6] = {255, 255, 255, 255, 255, 255};
   for (int tries = 0; tries < TRIES; tries++) {
-    queue_arp(everyone, 1, FIRST_CLIENT, address);
+    queue_question(address);
     const uint8_t *frame;
     while ((frame = receive(STALLED_MS)) != NULL) {
-      if (get16(frame + 12) != ETHERTYPE_ARP) continue;
-      answer_arp(frame, FIRST_CLIENT, CLIENTS);
-      if (get16(frame + 20) != 2 || get32(frame + 28) != address) continue;
-      memcpy(peer_mac, frame + 22, 6);
+      uint32_t found;
+      answer_question(frame, FIRST_CLIENT, CLIENTS);
+      if (kind_of(frame, &found) != ANSWER || found != address) continue;
+      memcpy(peer_mac, frame + 6, 6);
       return;
     }
   }
@@ -271,12 +360,14 @@ static uint32_t fill(uint32_t address, uint32_t first, uint32_t connections) {
         sent = done - open_before; /* these were lost: later */
         continue;
       }
-      if (get16(frame + 12) == ETHERTYPE_ARP) {
-        answer_arp(frame, FIRST_CLIENT, CLIENTS);
+      uint32_t asked;
+      if (kind_of(frame, &asked) != SEGMENT) {
+        answer_question(frame, FIRST_CLIENT, CLIENTS);
         continue;
       }
-      const uint8_t *ip = frame + 14, *tcp = ip + 20;
-      uint32_t i = index_of(get32(ip + 16), get16(tcp + 2), get16(tcp)) - first;
+      const uint8_t *tcp = frame + 14 + ip_bytes;
+      uint32_t client = get_address(tcp - address_bytes);
+      uint32_t i = index_of(client, get16(tcp + 2), get16(tcp)) - first;
       if (tcp[13] != (SYN | ACK) || i >= connections) continue;
       queue_packet(first + i, address, ACK);
       done += !is_open[i];
@@ -302,20 +393,27 @@ static uint64_t flood(uint32_t address, uint32_t first, uint32_t connections, do
     }
     sent += (uint64_t)send_queued();
     const uint8_t *frame = receive(0);
-    if (frame != NULL && get16(frame + 12) == ETHERTYPE_ARP) {
-      answer_arp(frame, FIRST_CLIENT, CLIENTS);
-    }
+    if (frame != NULL) answer_question(frame, FIRST_CLIENT, CLIENTS);
   }
   return sent;
 }
 
+/* Reads an address, and with it which family is spoken; 0 if it is none, or of another network. */
+static uint32_t address_of(const char *text) {
+  uint8_t address[16];
+  ipv6 = inet_pton(AF_INET6, text, address) == 1;
+  if (!ipv6) return inet_pton(AF_INET, text, address) == 1 ? get32(address) : 0;
+  ip_bytes = 40;
+  address_bytes = 16;
+  return get_address(address);
+}
+
 int main(int argc, char **argv) {
-  struct in_addr address;
-  if (argc < 4 || inet_pton(AF_INET, argv[3], &address) != 1) {
+  uint32_t to = argc < 4 ? 0 : address_of(argv[3]);
+  if (to == 0) {
     fprintf(stderr, "usage: frames answer|flood DEVICE ADDRESS …\n");
     return 2;
   }
-  uint32_t to = ntohl(address.s_addr);
   int is_backend = strcmp(argv[1], "answer") == 0;
   open_device(argv[2], is_backend ? SOME : ALL);
   if (is_backend) answer(to);

@@ -68,7 +68,7 @@ async function compare(
         const outcome = await workload.run(subject, tools);
         runs.set(subject, [...runs.get(subject) ?? [], outcome]);
         say(
-          `${round}/${rounds} ${workload.name.padEnd(10)} ${subject.name.padEnd(16)}` +
+          `${round}/${rounds} ${workload.name.padEnd(10)} ${subject.name.padEnd(32)}` +
             outcome.figures.map((figure) => figure.toFixed(2).padStart(12)).join("") +
             `   TCPSynRetrans ${outcome.synRetransmissions}, failures ${outcome.failures}`,
         );

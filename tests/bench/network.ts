@@ -1,5 +1,6 @@
 /**
  * The network of the side-by-side benchmark: one Ethernet, all of it in namespaces, offloads on.
+ * Over IPv6 the same hosts have the twins of these addresses beside them.
  *
  *     ┌ host ──────────────────────────────────┐
  *     │ br0 ├ tap100 ── a subject              │   or, where the kernel is the subject or runs it,
@@ -7,6 +8,7 @@
  *     └───────┼───────┼───────┼───────┼────────┘
  *          client  backend1 backend2 backend3
  */
+import type { Family } from "../lab/families.ts";
 import { type Host, Lab } from "../lab/lab.ts";
 import {
   backendAddresses,
@@ -16,9 +18,12 @@ import {
   tapCommands,
 } from "../lab/topology.ts";
 
-export { proxyAddress, tap };
+export { tap };
 
+/** Addresses are of its family. */
 export interface Network extends AsyncDisposable {
+  readonly family: Family;
+  readonly proxyAddress: string;
   readonly lab: Lab;
   readonly host: Host;
   readonly client: Host;
@@ -29,7 +34,11 @@ export interface Network extends AsyncDisposable {
  * A new network with so many backends. Without `addresses`, clients and backends have interfaces
  * but no kernel that speaks for them: programs do.
  */
-export async function makeNetwork(backends: number, addresses: boolean): Promise<Network> {
+export async function makeNetwork(
+  family: Family,
+  backends: number,
+  addresses: boolean,
+): Promise<Network> {
   const lab = await Lab.make();
   try {
     const host = await lab.host("host");
@@ -51,11 +60,16 @@ export async function makeNetwork(backends: number, addresses: boolean): Promise
     for (const [index, address] of chosen.entries()) {
       joined.push({
         host: await join(`backend${index + 1}`, `port${index + 1}`, address),
-        address,
+        address: family.of(address),
       });
     }
-    const close = () => lab.close();
-    return { lab, host, client, backends: joined, [Symbol.asyncDispose]: close };
+    await family.speak(lab);
+    return {
+      family,
+      proxyAddress: family.of(proxyAddress),
+      ...{ lab, host, client, backends: joined },
+      [Symbol.asyncDispose]: () => lab.close(),
+    };
   } catch (error) {
     await lab.close();
     throw error;
@@ -68,11 +82,12 @@ export async function addTap({ host }: Network): Promise<void> {
 }
 
 /** Gives the host the proxy's address, and lets it route between the bridge's ports. */
-export async function addAddress({ host }: Network): Promise<void> {
+export async function addAddress({ lab, host, family }: Network): Promise<void> {
   await host.script(`
     ip addr add ${proxyAddress}/24 dev br0
     echo 1024 65535 > /proc/sys/net/ipv4/ip_local_port_range
     echo 0 > /proc/sys/net/ipv4/conf/all/send_redirects
     echo 0 > /proc/sys/net/ipv4/conf/br0/send_redirects
     echo 1 > /proc/sys/net/ipv4/ip_forward`);
+  await family.speak(lab);
 }

@@ -1,5 +1,5 @@
 /** Results as Markdown and as a picture: medians, spreads and ratios. */
-import { type Subject, subjects } from "./subjects.ts";
+import { overIpv6, type Subject, subjects } from "./subjects.ts";
 import type { Metric, Outcome, Workload } from "./workloads.ts";
 
 /** Workload → subject → its runs. */
@@ -41,11 +41,18 @@ export function markdown(results: Results): string {
   const present = subjects.filter((one) => rows.some(({ figures }) => figures.has(one)));
   const [first] = present;
   const rivals = present.filter(({ name }) => RIVALS.includes(name) && name !== first!.name);
-  const head = ["", ...present.map(({ name }) => name), ...rivals.map(({ name }) => `÷ ${name}`)];
+  const pairs = [
+    ...rivals.map((rival) => ({ of: first!, to: rival, title: `÷ ${rival.name}` })),
+    ...present.flatMap((subject) => {
+      const over = present.find(({ name }) => name === overIpv6(subject.name));
+      return over ? [{ of: over, to: subject, title: `${subject.name}: IPv6 ÷ IPv4` }] : [];
+    }),
+  ];
+  const head = ["", ...present.map(({ name }) => name), ...pairs.map(({ title }) => title)];
   const lines = rows.map(({ metric, figures }) => {
     const cells = present.map((subject) => cellOf(figures.get(subject)));
-    const ratios = rivals.map((rival) => {
-      const value = ratio(figures.get(first!), figures.get(rival));
+    const ratios = pairs.map(({ of, to }) => {
+      const value = ratio(figures.get(of), figures.get(to));
       return Number.isFinite(value) ? value.toFixed(2) : "–";
     });
     return [`${metric.name}, ${metric.unit}`, ...cells, ...ratios];
@@ -59,7 +66,7 @@ export function markdown(results: Results): string {
 export function chart(results: Results): string {
   const barPx = 12;
   const groupPx = 22;
-  const leftPx = 110;
+  const leftPx = 170;
   const widthPx = 420;
   const lines: string[] = [];
   let y = 8;

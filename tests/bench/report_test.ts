@@ -48,6 +48,17 @@ Deno.test("markdown: medians, spreads and ratios of the runs that count, and whi
   );
 });
 
+Deno.test("markdown: each subject that ran over both families is compared with itself", () => {
+  const results = resultsOf("connect", {
+    proxy: [outcome([10_000]), outcome([8_000])],
+    "proxy over IPv6": [outcome([9_000]), outcome([8_000])],
+    bridge: [outcome([20_000]), outcome([20_000])],
+  });
+  const [head, , row] = markdown(results).split("\n");
+  assert.equal(head, "|  | proxy | proxy over IPv6 | bridge | proxy: IPv6 ÷ IPv4 |");
+  assert.match(row!, / \| 0\.95 \|$/);
+});
+
 Deno.test("markdown: a reference that is not fast itself is void", () => {
   const sentAgain = 1;
   const run = (gigabits: number) => [outcome([...Array(4).fill(gigabits), sentAgain])];

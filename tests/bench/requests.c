@@ -11,8 +11,8 @@
  * different answer, one that has not come GRACE_S after the end.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdint.h>
@@ -51,10 +51,13 @@ static int64_t now_ns(void) {
   return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
-static struct sockaddr_in endpoint(const char *address, const char *port) {
-  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
-  if (inet_pton(AF_INET, address, &to.sin_addr) != 1) die("parse the address");
-  return to;
+/* Of either family. */
+static const struct addrinfo *endpoint(const char *address, const char *port) {
+  struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
+                           .ai_socktype = SOCK_STREAM};
+  struct addrinfo *found;
+  if (getaddrinfo(address, port, &hints, &found) != 0) die("parse the address");
+  return found;
 }
 
 static void watch(int epoll, int operation, int fd, uint32_t events) {
@@ -62,11 +65,11 @@ static void watch(int epoll, int operation, int fd, uint32_t events) {
   if (epoll_ctl(epoll, operation, fd, &event) != 0) die("watch a socket");
 }
 
-static _Noreturn void serve(struct sockaddr_in at) {
+static _Noreturn void serve(const struct addrinfo *at) {
   int epoll = epoll_create1(0), one = 1;
-  int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  int listener = socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  if (bind(listener, (struct sockaddr *)&at, sizeof at) != 0) die("bind");
+  if (bind(listener, at->ai_addr, at->ai_addrlen) != 0) die("bind");
   if (listen(listener, 4096) != 0) die("listen");
   watch(epoll, EPOLL_CTL_ADD, listener, EPOLLIN);
   printf("listening\n");
@@ -104,10 +107,10 @@ static struct {
   uint32_t got_bytes;
 } state[MAX_FD];
 
-static void begin(int epoll, struct sockaddr_in to) {
-  int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+static void begin(int epoll, const struct addrinfo *to) {
+  int fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
   if (fd < 0 || fd >= MAX_FD) die("open a socket");
-  if (connect(fd, (struct sockaddr *)&to, sizeof to) != 0 && errno != EINPROGRESS) die("connect");
+  if (connect(fd, to->ai_addr, to->ai_addrlen) != 0 && errno != EINPROGRESS) die("connect");
   state[fd].sent = 0;
   state[fd].got_bytes = 0;
   watch(epoll, EPOLL_CTL_ADD, fd, EPOLLOUT);
@@ -140,7 +143,7 @@ static void step(int epoll, int fd) {
 }
 
 /* Until so many have begun, or so many seconds are over. */
-static void connections(struct sockaddr_in to, int at_once, uint64_t most, double seconds) {
+static void connections(const struct addrinfo *to, int at_once, uint64_t most, double seconds) {
   int epoll = epoll_create1(0);
   int64_t start = now_ns(), stop = start + (int64_t)(seconds * 1e9), last = stop;
   for (int i = 0; i < at_once; i++) begin(epoll, to);
@@ -170,13 +173,13 @@ static double percentile_us(const uint32_t *histogram, uint64_t count, double pa
   return TENTHS / 10.0;
 }
 
-static void keepalive(struct sockaddr_in to, double seconds) {
+static void keepalive(const struct addrinfo *to, double seconds) {
   static uint32_t histogram[TENTHS];
-  int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+  int fd = socket(to->ai_family, SOCK_STREAM, 0), one = 1;
   struct timeval grace = {.tv_sec = GRACE_S};
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &grace, sizeof grace);
-  if (connect(fd, (struct sockaddr *)&to, sizeof to) != 0) die("connect");
+  if (connect(fd, to->ai_addr, to->ai_addrlen) != 0) die("connect");
   int64_t start = now_ns(), sent = start, stop = start + (int64_t)(seconds * 1e9);
   while (sent < stop && failed == 0) {
     char text[ANSWER_BYTES];
@@ -198,7 +201,7 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: requests serve|connect|first|keepalive ADDRESS PORT …\n");
     return 2;
   }
-  struct sockaddr_in to = endpoint(argv[2], argv[3]);
+  const struct addrinfo *to = endpoint(argv[2], argv[3]);
   if (strcmp(argv[1], "serve") == 0) serve(to);
   else if (strcmp(argv[1], "connect") == 0 && argc == 6) {
     connections(to, atoi(argv[4]), UINT64_MAX, atof(argv[5]));

@@ -2,7 +2,9 @@
  * What is compared: each takes clients' connections and spreads them over the backends, or does
  * not.
  */
-import { addAddress, addTap, type Network, proxyAddress, tap } from "./network.ts";
+import { type Family, IPV4, IPV6 } from "../lab/families.ts";
+import { backendAddresses } from "../lab/topology.ts";
+import { addAddress, addTap, type Network, tap } from "./network.ts";
 import type { Tools } from "./tools.ts";
 
 /** What a workload asks of a subject. */
@@ -17,6 +19,8 @@ export interface Subject {
   readonly name: string;
   /** What it is, for the report. */
   readonly description: string;
+  /** Of clients and backends. */
+  readonly family: Family;
   /** Whether a connection is two, so that frames of foreign making go nowhere. */
   readonly terminates?: boolean;
   /** Where there is a limit that a lab can't move. */
@@ -27,7 +31,7 @@ export interface Subject {
 
 const SPIN_US = 100;
 
-export const haproxyConfig = (servers: readonly string[]): string =>
+const haproxyConfig = (address: string, servers: readonly string[]): string =>
   `defaults
   mode tcp
   balance random
@@ -40,16 +44,20 @@ export const haproxyConfig = (servers: readonly string[]): string =>
 ${
     ["5201", "8080"].map((port) =>
       `listen port${port}
-  bind ${proxyAddress}:${port}
+  bind ${address}:${port}
 ${servers.map((address, i) => `  server backend${i + 1} ${address}:${port}\n`).join("")}`
     ).join("")
   }`;
 
-export const nftablesRules = (servers: readonly string[]): string =>
-  `table ip balance {
+const nftablesRules = (
+  { family, proxyAddress }: Network,
+  servers: readonly string[],
+): string => {
+  const ip = family === IPV6 ? "ip6" : "ip";
+  return `table ${ip} balance {
   chain prerouting {
     type nat hook prerouting priority dstnat
-    ip daddr ${proxyAddress} dnat to numgen random mod ${servers.length} map { ${
+    ${ip} daddr ${proxyAddress} dnat to numgen random mod ${servers.length} map { ${
     servers.map((address, i) => `${i} : ${address}`).join(", ")
   } }
   }
@@ -59,6 +67,7 @@ export const nftablesRules = (servers: readonly string[]): string =>
   }
 }
 `;
+};
 
 const proxy = (
   spinUs: number,
@@ -66,11 +75,11 @@ const proxy = (
 ): Subject["start"] =>
 async (network, tools, demand) => {
   await addTap(network);
-  const { host } = network;
+  const { family, host } = network;
+  const chosen = backendAddresses.slice(0, network.backends.length);
   const running = host.start([
     tools.proxy,
-    `--net=${tap}`,
-    `--dst-addrs=${addressesOf(network).join(",")}`,
+    ...family.options([`--net=${tap}`, `--dst-addrs=${chosen.join(",")}`]),
     `--max-conn=${demand.connections}`,
     `--spin=${spinUs}`,
     `--fast-path=${fastPath}`,
@@ -78,38 +87,38 @@ async (network, tools, demand) => {
     ...(demand.policy === "" ? [] : [`--policy=${demand.policy}`]),
   ]);
   for (const address of addressesOf(network)) await running.waitFor(`backend ${address} is at `);
-  return proxyAddress;
+  if (family === IPV6) await running.waitFor(`${network.proxyAddress} is free`);
+  return network.proxyAddress;
 };
 
 const reference = (spinUs: number): Subject["start"] => async (network, tools, demand) => {
   await addTap(network);
-  const words = [tap, proxyAddress, String(spinUs), String(demand.connections)];
+  const words = [tap, network.proxyAddress, String(spinUs), String(demand.connections)];
   const running = network.host.start([tools.reference, ...words, ...addressesOf(network)]);
   await running.waitFor("ready");
-  return proxyAddress;
+  return network.proxyAddress;
 };
 
 async function haproxy(network: Network): Promise<string> {
   await addAddress(network);
   const file = `${network.lab.folder}/haproxy.cfg`;
-  await Deno.writeTextFile(file, haproxyConfig(addressesOf(network)));
+  await Deno.writeTextFile(file, haproxyConfig(network.proxyAddress, addressesOf(network)));
   network.host.start(["haproxy", "-db", "-f", file]);
   await network.host.script(
     `for try in $(seq 100); do ss -Hltn | grep -q :8080 && exit; sleep 0.05; done; exit 1`,
   );
-  return proxyAddress;
+  return network.proxyAddress;
 }
 
 async function nftables(network: Network): Promise<string> {
   await addAddress(network);
   const file = `${network.lab.folder}/rules.nft`;
-  await Deno.writeTextFile(file, nftablesRules(addressesOf(network)));
+  await Deno.writeTextFile(file, nftablesRules(network, addressesOf(network)));
   await network.host.must(["nft", "-f", file]);
-  return proxyAddress;
+  return network.proxyAddress;
 }
 
-/** From left to right in the report. */
-export const subjects: readonly Subject[] = [
+const overIpv4: readonly Omit<Subject, "family">[] = [
   {
     name: "proxy",
     description: "./proxy, `--fast-path=on`, `--trace=auto`",
@@ -146,6 +155,20 @@ export const subjects: readonly Subject[] = [
     start: (network) => Promise.resolve(network.backends[0]!.address),
   },
 ];
+
+/** Those that are also run over IPv6. */
+const both: readonly string[] = ["proxy", "proxy without fast path", "nftables", "bridge"];
+
+/** From left to right in the report. */
+export const subjects: readonly Subject[] = overIpv4.flatMap((one) => {
+  const twin = { ...one, name: overIpv6(one.name), family: IPV6 };
+  return [{ ...one, family: IPV4 }, ...(both.includes(one.name) ? [twin] : [])];
+});
+
+/** The name over IPv6 of the subject that has this one over IPv4. */
+export function overIpv6(name: string): string {
+  return `${name} over IPv6`;
+}
 
 function addressesOf(network: Network): string[] {
   return network.backends.map(({ address }) => address);

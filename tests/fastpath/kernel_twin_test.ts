@@ -67,8 +67,9 @@ bridge link set dev tapt0 learning off
 bridge link set dev tapt1 learning off
 ip link set tapt0 up
 ip link set tapt1 up
-nf=/proc/sys/net/bridge/bridge-nf-call-iptables
-if [ -e $nf ]; then echo 0 > $nf; fi
+for nf in /proc/sys/net/bridge/bridge-nf-call-ip*tables; do
+  if [ -e $nf ]; then echo 0 > $nf; fi
+done
 sleep 0.2
 `;
 

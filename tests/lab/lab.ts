@@ -99,8 +99,9 @@ export class Lab implements AsyncDisposable {
       echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6 || true
       echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6 || true
       # where br_netfilter is loaded a bridge would hand its frames to the firewall
-      nf=/proc/sys/net/bridge/bridge-nf-call-iptables
-      if [ -e $nf ]; then echo 0 > $nf || true; fi
+      for nf in /proc/sys/net/bridge/bridge-nf-call-ip*tables; do
+        if [ -e $nf ]; then echo 0 > $nf || true; fi
+      done
       ip link set lo up`);
     this.hosts.push(host);
     return host;

@@ -81,7 +81,10 @@ function twinOption(option: string): string | null {
   }
 }
 
-/** Gives every host of the lab its twins, on interfaces that have an address of IPv4. */
+/**
+ * Gives every host of the lab its twins, on interfaces that have an address of IPv4. What has them
+ * keeps them.
+ */
 export async function addTwins(lab: Lab): Promise<void> {
   await Promise.all(lab.hosts.map(addTwinsTo));
 }
@@ -97,14 +100,14 @@ async function addTwinsTo(host: Host): Promise<void> {
     }),
     // What a host has beside the address of its network it does not send from by itself.
     ...addr_info.map(({ local, prefixlen }) =>
-      `ip -6 addr add ${twinOfNetwork(`${local}/${prefixlen}`)} dev ${ifname} nodad` +
+      `ip -6 addr replace ${twinOfNetwork(`${local}/${prefixlen}`)} dev ${ifname} nodad` +
       (prefixlen === 32 ? " preferred_lft 0" : "")
     ),
   ]);
   for (const { dst, gateway } of routes) {
     if (gateway === undefined) continue;
     const network = dst === "default" ? dst : twinOfNetwork(dst);
-    lines.push(`ip -6 route add ${network} via ${twinOf(gateway)}`);
+    lines.push(`ip -6 route replace ${network} via ${twinOf(gateway)}`);
   }
   await host.script(`
     if [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ]; then
