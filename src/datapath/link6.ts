@@ -10,6 +10,7 @@ import {
   ADDRESS6_WORDS,
   GROUP_MAC_HI,
   isMulticast6,
+  isSameAddress6,
   linkLocalOf,
   type Subnet6,
   subnetOf6,
@@ -158,7 +159,11 @@ export class Link6 implements NextHops6, Groups {
   /** To be called several times a second. */
   tick(nowMs: number): void {
     this.nd.tick(nowMs);
-    this.routes.setDefault(this.nd.router(nowMs));
+    const { learned } = this.routes;
+    const router = this.nd.router(nowMs);
+    const isLeft = learned !== null && (router === null || !isSameAddress6(router, 0, learned, 0));
+    if (isLeft) this.nd.endWays(learned);
+    this.routes.setDefault(router);
   }
 }
 

@@ -291,6 +291,11 @@ export class NeighborDiscovery {
     this.neighbors.unwatch(this.#keyOf(words), words, 0);
   }
 
+  /** See `Neighbors.endWays`. */
+  endWays(router: Address6): void {
+    this.neighbors.endWays(this.#keyOf(router), router, 0);
+  }
+
   /** See `Neighbors.expectAnswer`. */
   expectAnswer(key: number, words: Int32Array, from: number, nowMs: number): void {
     this.neighbors.expectAnswer(key, nowMs, words, from);

@@ -275,6 +275,14 @@ export class Neighbors {
     return at >= 0 && this.#table.has(at, KNOWN) ? numberOf(at) : -1;
   }
 
+  /** Who was sent to this neighbour by the other way may be sent elsewhere from now on. */
+  endWays(key: number, whole: Int32Array = NO_WORDS, from: number = 0): void {
+    const number = this.numberOf(key, whole, from);
+    if (number < 0) return;
+    this.#otherWay?.forgotten(number);
+    this.#otherWay?.moved(number, this.#macOf(atOf(number)));
+  }
+
   /** What is known of the neighbour of that address; null: nothing. */
   find(
     key: number,

@@ -108,7 +108,7 @@ export class Routes6 {
 
   /** Every gateway once. */
   get gateways(): readonly Address6[] {
-    const all: Address6[] = this.#hasLearned ? [this.#learned.slice()] : [];
+    const all: Address6[] = this.learned === null ? [] : [this.learned.slice()];
     for (let route = 0; route < this.#areOnLink.length; route++) {
       const at = ADDRESS6_WORDS * route;
       if (this.#areOnLink[route] !== 0) continue;
@@ -116,6 +116,11 @@ export class Routes6 {
       all.push(this.#nextHops.slice(at, at + ADDRESS6_WORDS));
     }
     return all;
+  }
+
+  /** The default router that `setDefault` has set; its words are those of the next one then. */
+  get learned(): Address6 | null {
+    return this.#hasLearned ? this.#learned : null;
   }
 
   /** The default router that routers' advertisements have named; null: none. */

@@ -24,7 +24,7 @@ import { parse } from "../../src/policy/notation/parse.ts";
 import { print } from "../../src/policy/printing/print.ts";
 import { testConfig } from "../support/config.ts";
 import { buildIcmp, buildTcp, buildUdp, readTcp } from "../support/frames.ts";
-import { buildAdvertisement, buildIcmp6 } from "../support/frames6.ts";
+import { buildAdvertisement, buildRouterAdvertisement } from "../support/frames6.ts";
 import { NO_KEY } from "../../src/wire/keyed_hash.ts";
 import {
   BACKENDS6,
@@ -349,7 +349,7 @@ Deno.test("a default router is a gateway among the neighbors, and its MTU is in 
   assert.ok(before.includes("192.168.0.1 backend") && before.includes(`${CLIENT6} other`));
   const { links: [plain] } = await control.get<StatusShape>("/status");
   assert.deepEqual([plain!.mtu, plain!.mtu6], [1500, 1500]);
-  control.world.send(routerAdvertisement("fe80::1", 1400));
+  control.world.send(buildRouterAdvertisement({ srcMac: "02:00:00:00:00:aa", mtu: 1400 }));
   control.world.advance(1000);
   assert.ok((await roles()).includes("fe80::1 gateway"));
   const status = await control.get<StatusShape>("/status");
@@ -360,17 +360,6 @@ Deno.test("a default router is a gateway among the neighbors, and its MTU is in 
     "info: memory: default router is fe80::1",
   ]);
 });
-
-/** For half an hour, with a MAC address. */
-function routerAdvertisement(src: string, mtu: number): Uint8Array<ArrayBuffer> {
-  const mac = [2, 0, 0, 0, 0, 0xaa];
-  return buildIcmp6({
-    ...{ type: 134, src, srcMac: "02:00:00:00:00:aa", dst: "ff02::1", hopLimit: 255 },
-    dstMac: "33:33:00:00:00:01",
-    rest: [64, 0, 1800 >> 8, 1800 & 255],
-    payload: [...new Array(8).fill(0), 1, 1, ...mac, 5, 1, 0, 0, 0, 0, mtu >> 8, mtu & 255],
-  });
-}
 
 Deno.test("neighbors that were forgotten are not listed", async () => {
   const control = new Controlled({ maxNeighbors: 2 });

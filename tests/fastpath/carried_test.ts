@@ -20,7 +20,13 @@ import { parsePredicate } from "../../src/policy/notation/parse_one_predicate.ts
 import { repairTransport } from "../fuzz/fuzzer.ts";
 import { Machine } from "../support/bpf.ts";
 import { type Arp, buildTcp, readArp, readTcp } from "../support/frames.ts";
-import { buildTcp6, readTcp6 } from "../support/frames6.ts";
+import {
+  buildRouterAdvertisement,
+  buildTcp6,
+  readTcp6,
+  type Router6,
+  type Tcp6,
+} from "../support/frames6.ts";
 import { readVnet } from "../support/nic.ts";
 import { PlainTraffic, repairTransport6 } from "../support/plain_traffic.ts";
 import {
@@ -652,6 +658,46 @@ Deno.test("Promotions: nothing over IPv6 is carried while an own address is on t
   subject.world.advance(5000);
   assert.notEqual(deliver(there, 0).sent, undefined);
   assert.equal(deliver(there, 0).by, 1);
+});
+
+Deno.test("Promotions: when the default router changes, carried segments leave by the new one", () => {
+  const subject = new Subject({ policy: CONSTANT, ipv6: true, acceptRa: true }, true);
+  const { world } = subject;
+  const [first, second] = [1, 2].map((last) => ({
+    src: `fe80::${last}`,
+    srcMac: `02:00:00:00:00:a${last}`,
+  }));
+  const advertise = (fields: Partial<Router6>) => {
+    world.send(buildRouterAdvertisement(fields));
+    world.advance(200);
+  };
+  const deliver = (fields: Partial<Tcp6>) => {
+    const { carried } = subject;
+    const [sent] = subject.deliver(buildTcp6(fields), null, 0);
+    return {
+      sent: readTcp6(Uint8Array.fromHex(sent!.bytes)),
+      isCarried: subject.carried > carried,
+    };
+  };
+  advertise(first!);
+  advertise(second!);
+  const client = { src: "2001:db8:f::7", srcMac: first!.srcMac };
+  const { sent: syn } = deliver({ ...client, flags: "S", seq: 1000, ack: 0 });
+  const back = { ...from(syn.dst), srcPort: syn.dstPort, dstPort: syn.srcPort };
+  deliver({ ...back, flags: "SA", seq: 9000, ack: 1001 });
+  const answer = { ...back, flags: "A", seq: 9001, ack: 1001 };
+  const exchange = () => {
+    deliver({ ...client, flags: "A", seq: 1001, ack: 9001 });
+    return deliver(answer);
+  };
+  exchange();
+  const { sent: { dstMac }, isCarried } = deliver(answer);
+  assert.deepEqual([dstMac, isCarried], [first!.srcMac, true]);
+  advertise({ ...first!, seconds: 0 });
+  const after = exchange();
+  assert.deepEqual([after.sent.dstMac, after.isCarried], [second!.srcMac, false]);
+  const again = deliver(answer);
+  assert.deepEqual([again.sent.dstMac, again.isCarried], [second!.srcMac, true]);
 });
 
 Deno.test("Promotions: a carried client is not forgotten, and is asked for again", () => {

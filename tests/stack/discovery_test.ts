@@ -21,6 +21,7 @@ import {
   address6Words,
   buildAdvertisement,
   buildIcmp6,
+  buildRouterAdvertisement,
   buildSolicitation,
   buildTcp6,
   groupMacOf,
@@ -28,6 +29,7 @@ import {
   readIcmp6,
   readIp6,
   readNeighbor,
+  type Router6,
   ROUTER_ALERT,
   solicitedNode,
 } from "../support/frames6.ts";
@@ -692,30 +694,13 @@ Deno.test("NeighborDiscovery keeps backends in a flood of solicitations and of u
 
 // Routers: RFC 4861 §6.3
 
-/** A router's, for half an hour, with its MAC address and an MTU, unless told otherwise. */
-function router(
-  fields: Partial<Icmp6> & { seconds?: number; mtu?: number; mac?: string } = {},
-): Uint8Array<ArrayBuffer> {
-  const { seconds = 1800, mtu = 1400, mac = ROUTER_MAC } = fields;
-  const macBytes = mac.split(":").map((byte) => parseInt(byte, 16));
-  return buildIcmp6({
-    type: 134,
-    src: ROUTER,
-    srcMac: mac,
-    dst: ALL_NODES,
-    dstMac: groupMacOf(ALL_NODES),
-    hopLimit: 255,
-    rest: [64, 0, seconds >> 8, seconds & 255],
-    payload: [
-      ...new Array(8).fill(0),
-      ...[1, 1, ...macBytes],
-      ...[5, 1, 0, 0, 0, mtu >> 16, (mtu >> 8) & 255, mtu & 255],
-      // A prefix from which others would make themselves an address.
-      ...[3, 4, 64, 0xc0, 0, 0, 255, 255, 0, 0, 255, 255, 0, 0, 0, 0],
-      ...address6Bytes("2001:db8:9::"),
-    ],
-    ...fields,
-  });
+/** A router's, with a prefix from which others would make themselves an address. */
+function router(fields: Partial<Router6> = {}): Uint8Array<ArrayBuffer> {
+  const prefix = [
+    ...[3, 4, 64, 0xc0, 0, 0, 255, 255, 0, 0, 255, 255, 0, 0, 0, 0],
+    ...address6Bytes("2001:db8:9::"),
+  ];
+  return buildRouterAdvertisement({ srcMac: ROUTER_MAC, mtu: 1400, options: prefix, ...fields });
 }
 
 /** A redirect of packets for a client to another router. */

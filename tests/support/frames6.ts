@@ -219,6 +219,34 @@ export function buildAdvertisement(fields: Partial<Neighbor6> = {}): Uint8Array<
   });
 }
 
+/** What a router advertises; `mac` null: not where it is. */
+export interface Router6 extends Icmp6 {
+  readonly seconds: number;
+  readonly mtu: number;
+  readonly mac: string | null;
+  /** Behind those. */
+  readonly options: readonly number[];
+}
+
+/** A router advertisement to all, for half an hour, with its MAC address, unless told otherwise. */
+export function buildRouterAdvertisement(fields: Partial<Router6> = {}): Uint8Array<ArrayBuffer> {
+  const { seconds = 1800, mtu = 0, options = [], srcMac = DEFAULTS.srcMac } = fields;
+  const mac = fields.mac === undefined ? srcMac : fields.mac;
+  return buildIcmp6({
+    type: 134,
+    ...{ src: "fe80::1", dst: "ff02::1", dstMac: groupMacOf("ff02::1"), hopLimit: 255 },
+    rest: [64, 0, seconds >> 8, seconds & 255],
+    payload: [
+      ...new Array<number>(8).fill(0),
+      ...(mac === null ? [] : [1, 1, ...macBytes(mac)]),
+      ...(mtu === 0 ? [] : [5, 1, 0, 0, 0, mtu >> 16, (mtu >> 8) & 255, mtu & 255]),
+      ...options,
+    ],
+    ...fields,
+    srcMac,
+  });
+}
+
 /** The header, its extension headers, and what they carry up to the payload length. */
 export function readIp6(frame: Uint8Array, protocol?: number): { ip: Ip6; l4: Uint8Array } {
   const ethernet = readEthernet(frame);
