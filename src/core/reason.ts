@@ -76,6 +76,7 @@ const TABLE = [
   ["retried", "a backend's refusal of a connection that goes to another backend instead"],
   ["no-mapping", "from a backend, without a connection to translate back to"],
   ["not-translatable", "no ports or query identifier to translate by"],
+  ["no-counterpart", "nothing of the other family corresponds to it (RFC 7915)"],
   ["not-translated", "the policy decided Forward for a packet still addressed to the proxy"],
   ["not-echo-request", "the policy decided Echo_reply for a packet that is not an echo request"],
   ["beyond-scope", "a link-local address of IPv6 means nothing on the other side"],

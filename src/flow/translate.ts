@@ -95,7 +95,13 @@ export function translate6(view: DataView, pdu: Pdu, to: Translation, hopLimit: 
   }
 }
 
-function adjusted(pdu: Pdu, checksum: number, addresses: number, ports: number): number {
+/** Checksum of TCP or UDP, complete or partial, after a change with these deltas. */
+export function adjusted(
+  pdu: Readonly<Pdu>,
+  checksum: number,
+  addresses: number,
+  ports: number,
+): number {
   return pdu.partialChecksum !== 0
     ? fold(checksum + addresses)
     : updated(checksum, addresses + ports);

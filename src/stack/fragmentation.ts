@@ -76,6 +76,12 @@ export class Fragmenter {
     this.#random = random;
   }
 
+  /** For a packet of IPv4 that is made of one of IPv6, and may be fragmented on its way. */
+  identification(): number {
+    this.#identifications ??= new Identifications(this.#random);
+    return this.#identifications.next();
+  }
+
   /**
    * Splits a PDU that does not fit that MTU into fragments and passes them to `send`, in order.
    * Returns 0, the first reason that `send` returned, or no-buffer when scratch space is used up;
@@ -97,8 +103,7 @@ export class Fragmenter {
     vnet.completeChecksum(view, frame, end); // the interface can't compute it over fragments
     if ((pdu.protocol & OVER_IPV6) !== 0) return this.#split6(arena, pdu, limitBytes, send);
     const headerBytes = ipv4.headerBytes(view, ip);
-    this.#identifications ??= new Identifications(this.#random);
-    ipv4.setIdentification(view, ip, this.#identifications.next());
+    ipv4.setIdentification(view, ip, this.identification());
 
     const data = ip + headerBytes;
     const firstBytes = (limitBytes - headerBytes) & ~7;

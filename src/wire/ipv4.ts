@@ -109,6 +109,10 @@ export function setTtl(view: DataView, ip: number, ttl: number): void {
   view.setUint8(ip + TTL, ttl);
 }
 
+export function setProtocol(view: DataView, ip: number, protocol: number): void {
+  view.setUint8(ip + PROTOCOL, protocol);
+}
+
 export function setChecksum(view: DataView, ip: number, checksum: number): void {
   view.setUint16(ip + CHECKSUM, checksum);
 }

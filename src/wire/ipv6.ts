@@ -62,6 +62,11 @@ export function readDestination(view: DataView, ip: number, words: Int32Array, a
   readAddress6(view, ip + DESTINATION, words, at);
 }
 
+/** Version 6, that traffic class, and no flow label. */
+export function setVersionAndClass(view: DataView, ip: number, trafficClass: number): void {
+  view.setInt32(ip + VERSION_CLASS_LABEL, 0x6000_0000 | (trafficClass << CLASS_SHIFT));
+}
+
 export function setTrafficClass(view: DataView, ip: number, trafficClass: number): void {
   const word = view.getInt32(ip + VERSION_CLASS_LABEL);
   view.setInt32(

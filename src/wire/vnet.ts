@@ -70,6 +70,25 @@ export function cutFront(view: DataView, frame: number, bytes: number): void {
   }
 }
 
+/**
+ * Adjusts the header of a frame whose IP header has become one of the other family: its checksum is
+ * left to the interface, layer 4 is now at `l4`, its data at `payload`, and `tcpSegments` is the
+ * new family's type.
+ */
+export function changeFamily(
+  view: DataView,
+  frame: number,
+  l4: number,
+  payload: number,
+  tcpSegments: number,
+): void {
+  view.setUint16(frame + CSUM_START, l4 - frame, true);
+  const type = view.getUint8(frame + GSO_TYPE);
+  if (type === GSO_NONE) return;
+  view.setUint8(frame + GSO_TYPE, tcpSegments | (type & GSO_ECN));
+  view.setUint16(frame + HEADER_LENGTH, payload - frame, true);
+}
+
 /** Leaves the checksum of the segment at `l4` to the interface, if it is TCP or UDP. */
 export function leaveChecksum(view: DataView, frame: number, l4: number, protocol: number): void {
   clear(view, frame);
