@@ -20,7 +20,7 @@ import { run, which } from "./support/shell.ts";
 
 /** The names of series that there are, with those of their labels. */
 async function seriesNames(): Promise<Map<string, Set<string>>> {
-  const reading = await new Watched({ check: "tcp 80" }).read();
+  const reading = await new Watched({ check: "tcp 80", ipv6: true }).read();
   const names = new Map<string, Set<string>>();
   for (const { name, series } of metricsOf(ABOUT, { refused: 0 })) {
     names.set(name, new Set(["instance", "job"]));

@@ -7,6 +7,7 @@ import type { Outcome } from "../datapath/observer.ts";
 import type { MemberSnapshot, Snapshot } from "../datapath/snapshot.ts";
 import { DECISION_NAMES, DST_ADDRS } from "../policy/language/ast.ts";
 import { printLabel } from "../policy/printing/print.ts";
+import { ownText } from "../stack/own_state.ts";
 import { formatEndpoint } from "../wire/host_address.ts";
 
 const COUNT_WIDTH = 12;
@@ -21,7 +22,9 @@ export function formatSummary(
   captured: { readonly packets: number; readonly lost: number } | null = null,
 ): string {
   const { frames, pdusIn, pdusOut, carried, checks, connections, pools } = snapshot;
+  const unused = snapshot.own6.filter(({ state }) => state !== "in-use");
   const lines = [
+    ...(unused.length === 0 ? [] : [["Not in use", unused.map(ownText).join(", ")]]),
     [
       "Frames",
       `${frames.in} in, ${frames.out} out, ${frames.arpIn} ARP in, ${frames.arpOut} ARP out` +

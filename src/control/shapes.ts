@@ -4,6 +4,7 @@
  * meaning.
  */
 import type { AnnotatedTree } from "../policy/engine/annotate.ts";
+import type { OwnState } from "../stack/own_state.ts";
 
 /** What went wrong, with a status of 400 or more. */
 export interface ErrorShape {
@@ -104,7 +105,7 @@ export interface LinkShape {
   readonly own6: readonly {
     readonly address: string;
     /** `in-use`; `on-trial`: somebody else may have it; `withheld`: somebody has, or wants, it. */
-    readonly state: string;
+    readonly state: OwnState;
   }[];
 }
 

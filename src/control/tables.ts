@@ -3,6 +3,7 @@ import { formatCarried, formatNeighbors, formatTree } from "../console/summary.t
 import { sandboxText } from "./sandbox_text.ts";
 import { clock, columns, pairs } from "./columns.ts";
 import { quote } from "../core/text.ts";
+import { ownText } from "../stack/own_state.ts";
 import type {
   BackendShape,
   CaptureShape,
@@ -153,16 +154,11 @@ function linkLines(link: LinkShape): (readonly [name: string, value: string])[] 
   const whole = side === "both";
   const about = `${device} ${isUp ? "up" : "down"}, ${address}, MAC ${mac}, MTU ${mtu}` +
     (mtu6 === null || mtu6 === mtu ? "" : `, of IPv6 ${mtu6}`);
+  const own = own6.map(ownText).join(", ");
   return [
     [whole ? "Interface" : `Side ${side}`, about],
-    ...(own6.length === 0 ? [] : [[whole ? "IPv6" : `IPv6 on ${side}`, ownText(own6)] as const]),
+    ...(own === "" ? [] : [[whole ? "IPv6" : `IPv6 on ${side}`, own] as const]),
   ];
-}
-
-function ownText(own6: LinkShape["own6"]): string {
-  return own6.map(({ address, state }) =>
-    `${address} ${state === "withheld" ? "withheld after a conflict" : state.replace("-", " ")}`
-  ).join(", ");
 }
 
 function captureText(

@@ -4,7 +4,7 @@ import { Reason } from "../core/reason.ts";
 import { NEW_SOURCE, type NextHops6, Translation } from "../flow/translate.ts";
 import { admit6, admitTransit6, OwnAddresses6 } from "../stack/admit6.ts";
 import { NeighborDiscovery, type NeighborDiscoveryOptions } from "../stack/discovery.ts";
-import type { OwnState } from "../stack/duplicate_detection.ts";
+import type { OwnState } from "../stack/own_state.ts";
 import { Routes6 } from "../stack/routes6.ts";
 import {
   ADDRESS6_WORDS,

@@ -1,5 +1,6 @@
 /** Everything the summary shows, as plain frozen data that can be written as JSON. */
-import type { HostAddress } from "../wire/host_address.ts";
+import type { OwnState } from "../stack/own_state.ts";
+import { formatHostAddress, type HostAddress } from "../wire/host_address.ts";
 import { REASON_NAMES, type ReasonName } from "../core/reason.ts";
 import type { Member, MemberStatus } from "../flow/backends/member.ts";
 import type { Pool } from "../flow/backends/pool.ts";
@@ -43,6 +44,8 @@ export interface Counters {
   readonly checks: { readonly framesOut: number; readonly framesIn: number } | null;
   /** `dst-addrs` first. */
   readonly pools: readonly PoolSnapshot[];
+  /** The proxy's addresses of IPv6, on each link those given and the link-local one. */
+  readonly own6: readonly OwnSnapshot[];
 }
 
 /** Counts are since the start; addresses are 32-bit integers, as everywhere here. */
@@ -53,6 +56,13 @@ export interface Snapshot extends Counters {
 export interface Traffic {
   readonly count: number;
   readonly bytes: number;
+}
+
+export interface OwnSnapshot {
+  /** Number of the link. */
+  readonly link: number;
+  readonly address: string;
+  readonly state: OwnState;
 }
 
 export interface PoolSnapshot {
@@ -110,7 +120,18 @@ export function countersOf(
       name,
       members: members.map((member) => snapshotOfMember(member, checks)),
     })),
+    own6: ownOf(links),
   });
+}
+
+export function ownOf(links: readonly Link[]): OwnSnapshot[] {
+  return links.flatMap(({ v6 }, link) =>
+    (v6?.ownStates() ?? []).map(({ address, state }) => ({
+      link,
+      address: formatHostAddress(address),
+      state,
+    }))
+  );
 }
 
 export function snapshotOfMember(member: Member, checks: HealthChecks | null): MemberSnapshot {

@@ -43,7 +43,8 @@ import {
 import type { Pdu } from "../wire/pdu.ts";
 import type { OwnAddresses6 } from "./admit6.ts";
 import { DefaultRouters } from "./default_routers.ts";
-import { DuplicateDetection, type OwnState } from "./duplicate_detection.ts";
+import { DuplicateDetection } from "./duplicate_detection.ts";
+import type { OwnState } from "./own_state.ts";
 import type { HeldPacket } from "./held_packets.ts";
 import { Listener } from "./listener.ts";
 import { Neighbors, type OtherWay } from "./neighbors.ts";

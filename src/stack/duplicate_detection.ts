@@ -19,6 +19,7 @@ import {
   writeNeighborAdvertisement,
 } from "../wire/neighbor_messages.ts";
 import type { OwnAddresses6 } from "./admit6.ts";
+import type { OwnState } from "./own_state.ts";
 
 /**
  * Queues a frame that `write` writes, and whose length it returns, at most `mostBytes`; false:
@@ -33,9 +34,6 @@ const WAITING = 0;
 const PROBING = 1;
 const USABLE = 2;
 const DUPLICATE = 3;
-
-/** Whether an address is used: nobody objects; it is still asked; somebody has, or wants, it. */
-export type OwnState = "in-use" | "on-trial" | "withheld";
 
 /** RetransTimer (RFC 4861 §10): how long an answer to a probe is waited for. */
 const PROBE_MS = 1000;

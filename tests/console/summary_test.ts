@@ -41,10 +41,16 @@ Deno.test("formatSummary names what was counted, in the order of the tables, num
       },
       { name: "web", members: [{ ...member, port: 8080, status: "up", opened: 1, tracked: 0 }] },
     ],
+    own6: [
+      { link: 0, address: "2001:db8::64", state: "withheld" },
+      { link: 0, address: "2001:db8::65", state: "in-use" },
+      { link: 0, address: "fe80::1", state: "on-trial" },
+    ],
     policy: { lines: [{ pdus: 7, depth: 1, text: "tcp -> drop" }], hiddenLines: 0 },
   }).split("\n");
   assert.deepEqual(lines.filter((line) => !line.startsWith("PDUs")), [
     "Summary",
+    "Not in use  : 2001:db8::64 withheld after a conflict, fe80::1 on trial",
     "Frames      : 1099511627776 in, 0 out, 0 ARP in, 5 ARP out, 3 ND in, 4 ND out",
     "Carried     : 9 by the kernel, 900 bytes (90%)",
     "Decisions   : Drop 3, Forward 2, Echo_reply 1, Reject 4",

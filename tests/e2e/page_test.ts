@@ -250,6 +250,13 @@ labTest(
       fake.pass(0, rates, { uptime_s: 1, hits: tree.nodes.map(() => 0) });
       await stands(page, "reloaded");
       assert.equal(await page.textContent("#packets"), "–");
+      // An own address is withheld.
+      assert.equal(await page.textContent("#devices"), "tap100 192.168.0.100/24");
+      const unused = { link: 0, address: "2001:db8::64", state: "withheld" } as const;
+      fake.pass(1, rates, { not_in_use: [unused] });
+      fake.tell();
+      const words = "tap100 192.168.0.100/24 (not in use: 2001:db8::64 withheld after a conflict)";
+      await page.waitForSelector(`#devices:text-is("${words}")`);
       assert.deepEqual(complaints.texts, []);
     } finally {
       await browser.close();

@@ -126,6 +126,7 @@ export function countersOf(tree: TreeShape): Counters {
       opened: 0,
       check: null,
     }])),
+    not_in_use: [],
   };
 }
 

@@ -10,6 +10,7 @@
  *      DROP/S  SHARE                 TOTAL  DROPS (rate)
  *     q quit  p pause  s sort  / filter  tab section  ? help
  */
+import { ownText } from "../../stack/own_state.ts";
 import { clock } from "../columns.ts";
 import type { StatusShape } from "../shapes.ts";
 import { arrange, orderOf, type Rows } from "./arrange.ts";
@@ -117,7 +118,14 @@ function headLines(figures: Figures, view: View, contact: Contact, row: NewRow):
     .add(`${tracked} of ${capacity} (${percent(tracked / Math.max(1, capacity))})`)
     .add("  opened ", "dim").add(`${rateText(figures.opened)}/s`)
     .add("  evicted ", "dim").add(`${evicted}`, evicted > 0 ? "fair" : "plain");
-  return [title, traffic, table];
+  return [title, ...unusedLine(status, row), traffic, table];
+}
+
+/** Which of the proxy's addresses are not in use, if any. */
+function unusedLine({ links }: StatusShape, row: NewRow): Row[] {
+  const unused = links.flatMap(({ own6 }) => own6.filter(({ state }) => state !== "in-use"));
+  if (unused.length === 0) return [];
+  return [row().add("not in use ", "dim").add(unused.map(ownText).join(", "), "fair")];
 }
 
 function titleOf({ version, uptimeMs, links, policy }: StatusShape): string {

@@ -5,6 +5,7 @@
 import type { MemberStatus } from "../../flow/backends/member.ts";
 import type { Decision } from "../../policy/language/ast.ts";
 import type { NodeKind } from "../../policy/engine/outline.ts";
+import type { OwnState } from "../../stack/own_state.ts";
 
 /** The answer of `/api/tree`. */
 export interface TreeShape {
@@ -87,6 +88,12 @@ export interface EventShape {
   readonly drops: Readonly<Record<string, number>>;
   /** By place in the tree's `backends`. */
   readonly backends: Readonly<Record<string, BackendState>>;
+  /** Those of the proxy's IPv6 addresses that are not, with the place of the device. */
+  readonly not_in_use: readonly {
+    readonly link: number;
+    readonly address: string;
+    readonly state: OwnState;
+  }[];
 }
 
 /** The data of an event with everything. */

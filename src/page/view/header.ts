@@ -1,6 +1,7 @@
 /** The line at the top: how it stands, and the figures of the whole. */
 import type { LinkState } from "../model/link.ts";
 import type { Shown } from "../model/session.ts";
+import { ownText } from "../../stack/own_state.ts";
 import { duration, linkMark, percent, short, whole } from "../model/words.ts";
 import { byId, setMark, setText } from "./dom.ts";
 
@@ -21,9 +22,12 @@ export class Header {
   show({ tree, counters, rates }: Shown): void {
     setText(byId("name"), tree.name);
     if (document.title !== `${tree.name} – Treegate`) document.title = `${tree.name} – Treegate`;
-    const devices = tree.devices.map(({ net, side, address }) =>
-      side === "both" ? `${net} ${address}` : `${net} (side ${side}) ${address}`
-    );
+    const devices = tree.devices.map(({ net, side, address }, i) => {
+      const unused = counters.not_in_use.filter(({ link }) => link === i);
+      const name = side === "both" ? net : `${net} (side ${side})`;
+      return `${name} ${address}` +
+        (unused.length === 0 ? "" : ` (not in use: ${unused.map(ownText).join(", ")})`);
+    });
     setText(byId("devices"), devices.join(", "));
     setText(byId("uptime"), duration(counters.uptime_s));
     setText(byId("packets"), rates === null ? "–" : `${short(rates.packetsIn)}/s`);

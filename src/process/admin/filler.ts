@@ -8,6 +8,7 @@
 import type { Slices } from "../../core/slices.ts";
 import type { Appliance } from "../../datapath/appliance.ts";
 import type { Nodes } from "../../datapath/running_policy.ts";
+import { ownOf } from "../../datapath/snapshot.ts";
 import { type Member, MEMBER_STATUSES } from "../../flow/backends/member.ts";
 import { isIpv6, wordsOf } from "../../wire/host_address.ts";
 import type { Outline } from "../../policy/engine/outline.ts";
@@ -34,7 +35,7 @@ export interface FillerOptions {
   readonly trace: { readonly lost: number };
   readonly log: { readonly lost: number };
   readonly captures: { readonly lost: number };
-  readonly post: (message: Extract<ToAdmin, { to: "shape" | "failure" }>) => void;
+  readonly post: (message: Extract<ToAdmin, { to: "shape" | "failure" | "own" }>) => void;
 }
 
 export class Filler {
@@ -46,6 +47,8 @@ export class Filler {
   #pools = new Map<string, number>();
   /** Numbers of the texts that were told. */
   readonly #failures = new Map<string, number>();
+  /** States of the proxy's addresses, as they were told. */
+  #own = "";
 
   constructor(options: FillerOptions) {
     this.#options = options;
@@ -59,6 +62,7 @@ export class Filler {
     const { pools } = appliance.backends;
     const members = pools.flatMap(({ members }) => members).slice(0, board.memberRows);
     this.#fillParts(board, members.length);
+    this.#tellOwn();
     const { exits } = nodes;
     for (let at = 0; at < exits.length; at += NODES_AT_ONCE) {
       board.exits.set(exits.subarray(at, at + NODES_AT_ONCE), at);
@@ -127,6 +131,14 @@ export class Filler {
       captureLost: captures.lost,
       members,
     });
+  }
+
+  #tellOwn(): void {
+    const own = ownOf(this.#options.appliance.links);
+    const states = own.map(({ state }) => state).join();
+    if (states === this.#own) return;
+    this.#own = states;
+    this.#options.post({ to: "own", own });
   }
 
   #fillMember(board: Board, place: number, member: Member): void {

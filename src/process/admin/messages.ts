@@ -1,6 +1,7 @@
 /** What the packet thread and the admin thread send each other. */
 import type { Outline } from "../../policy/engine/outline.ts";
 import type { AdminConfig } from "../../datapath/config.ts";
+import type { OwnSnapshot } from "../../datapath/snapshot.ts";
 
 /** What does not change while the proxy runs. */
 export interface About {
@@ -62,6 +63,8 @@ export type ToAdmin =
   | { readonly to: "shape"; readonly shape: Shape }
   /** The next text of why checks fail. */
   | { readonly to: "failure"; readonly text: string }
+  /** The proxy's addresses of IPv6, when one of them has another state. */
+  | { readonly to: "own"; readonly own: readonly OwnSnapshot[] }
   /** The numbers are up to date, and stay so until they are asked for again. */
   | { readonly to: "filled"; readonly tookMs: number }
   | { readonly to: "close" };

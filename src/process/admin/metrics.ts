@@ -9,6 +9,7 @@ import { REASON_NAMES } from "../../core/reason.ts";
 import { Count } from "../../datapath/metrics.ts";
 import { MEMBER_STATUSES } from "../../flow/backends/member.ts";
 import { DECISIONS } from "../../policy/language/ast.ts";
+import { OWN_STATES } from "../../stack/own_state.ts";
 import { formatEndpoint } from "../../wire/host_address.ts";
 import { BOUNDS, CLASS_NAMES, type MemberField } from "./layout.ts";
 import type { About } from "./messages.ts";
@@ -86,6 +87,17 @@ export function metricsOf(about: About, own: OwnCounts): Metric[] {
         ]),
       ]
       : []),
+    gauge(
+      "own_address_state",
+      "1 for the state that an own address of IPv6 has.",
+      ({ own }) =>
+        own.flatMap(({ link, address, state: itsState }) =>
+          OWN_STATES.map((state) => ({
+            labels: { ...deviceLabels[link]!, address, state },
+            value: Number(itsState === state),
+          }))
+        ),
+    ),
     counter(
       "packets_total",
       "Packets that entered the policy, and those that left, the kernel's among them.",

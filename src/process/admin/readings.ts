@@ -5,6 +5,7 @@
 import { textAt } from "../../core/texts.ts";
 import { labelAt, NO_TEXT, NODE_KINDS, type Outline } from "../../policy/engine/outline.ts";
 import { MEMBER_STATUSES, type MemberStatus } from "../../flow/backends/member.ts";
+import type { OwnSnapshot } from "../../datapath/snapshot.ts";
 import { addressOfWords, type HostAddress } from "../../wire/host_address.ts";
 import { Board, type MemberField } from "./layout.ts";
 import type { About, Shape, SharedOutline, ToAdmin } from "./messages.ts";
@@ -38,6 +39,8 @@ export interface Reading {
   /** Nodes beyond those that are shown. */
   readonly hiddenNodes: number;
   readonly members: readonly ShownMember[];
+  /** The proxy's addresses of IPv6. */
+  readonly own: readonly OwnSnapshot[];
 }
 
 export interface ShownNode {
@@ -76,6 +79,7 @@ export interface ReadingsOptions {
 export class Readings {
   readonly #options: ReadingsOptions;
   readonly #failures: string[] = [];
+  #own: readonly OwnSnapshot[] = [];
   #shape: Shape | null = null;
   #nodes: readonly ShownNode[] = [];
   #tree = 0;
@@ -90,7 +94,7 @@ export class Readings {
     this.#options = options;
   }
 
-  hear(message: Extract<ToAdmin, { to: "shape" | "failure" | "filled" }>): void {
+  hear(message: Extract<ToAdmin, { to: "shape" | "failure" | "own" | "filled" }>): void {
     switch (message.to) {
       case "shape":
         this.#shape = message.shape;
@@ -99,6 +103,9 @@ export class Readings {
         break;
       case "failure":
         this.#failures.push(message.text);
+        break;
+      case "own":
+        this.#own = message.own;
         break;
       case "filled":
         this.#filling?.resolve(message.tookMs);
@@ -141,6 +148,7 @@ export class Readings {
       nodes: this.#nodes,
       hiddenNodes: outline.sizes.length - this.#nodes.length,
       members,
+      own: this.#own,
     };
   }
 

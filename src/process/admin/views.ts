@@ -41,7 +41,7 @@ function isDecision(kind: ShownNode["kind"]): kind is Decision {
 }
 
 export function fullOf(reading: Reading, { startMs }: About): Counters {
-  const { tree, wallMs, board, members } = reading;
+  const { tree, wallMs, board, members, own } = reading;
   const counts = board.part("counts");
   const drops = [...board.part("drops")];
   return {
@@ -59,6 +59,7 @@ export function fullOf(reading: Reading, { startMs }: About): Counters {
       drops.flatMap((count, reason) => count > 0 ? [[REASON_NAMES[reason]!, count]] : []),
     ),
     backends: Object.fromEntries(members.map((member, i) => [i, stateOf(member)])),
+    not_in_use: own.filter(({ state }) => state !== "in-use"),
   };
 }
 

@@ -56,6 +56,19 @@ Deno.test("top: tree, backends and drops with their rates and shares", () => {
   ]);
 });
 
+Deno.test("top: which own addresses are not in use, if any", () => {
+  const [link] = statusAt(12).links;
+  const own6 = [
+    { address: "2001:db8::64", state: "withheld" },
+    { address: "2001:db8::65", state: "in-use" },
+  ] as const;
+  const status = statusAt(12, { links: [{ ...link!, own6 }] });
+  assert.deepEqual(
+    drawn(FIRST_VIEW, {}, LIVE, figuresOf(sampleAt(12, { status }), null)).slice(1, 2),
+    ["not in use 2001:db8::64 withheld after a conflict"],
+  );
+});
+
 Deno.test("top: a narrow screen has what counts", () => {
   assert.deepEqual(drawn(FIRST_VIEW, { columns: 46, rows: 14 }), [
     "treegate 1.2.3  up 0:12  tap100 up  p…  ● live",

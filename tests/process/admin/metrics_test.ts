@@ -9,6 +9,7 @@ import { CLASS_NAMES } from "../../../src/process/admin/layout.ts";
 import { metricsOf } from "../../../src/process/admin/metrics.ts";
 import { buildIcmp, buildTcp } from "../../support/frames.ts";
 import { run, which } from "../../support/shell.ts";
+import { PROXY6 } from "../../support/world.ts";
 import { ABOUT, Watched } from "./watched.ts";
 
 const SYN = buildTcp();
@@ -37,6 +38,19 @@ Deno.test("metrics have each value of each label from the start", async () => {
   assert.equal(linesOf(text, "backend_state").length, 3 * MEMBER_STATUSES.length);
   assert.equal(linesOf(text, "backend_checks_total").length, 3 * 2);
   assert.match(text, /^# HELP treegate_neighbors .*ARP and Neighbor Discovery/m);
+});
+
+Deno.test("metrics tell the state of each own address of IPv6", async () => {
+  const statesOf = (address: string) =>
+    ["in-use", "on-trial", "withheld"].map((state) => {
+      const labels = `device="memory",side="both",address="${address}",state="${state}"`;
+      return `own_address_state{${labels}} ${Number(state === "in-use")}`;
+    });
+  assert.deepEqual(linesOf(await textOf(new Watched({ ipv6: true })), "own_address_state"), [
+    ...statesOf(PROXY6),
+    ...statesOf("fe80::ff:fe00:100"),
+  ]);
+  assert.deepEqual(linesOf(await textOf(new Watched()), "own_address_state"), []);
 });
 
 Deno.test("metrics count what the appliance has counted", async () => {

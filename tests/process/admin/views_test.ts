@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { deltaOf, fullOf, treeOf } from "../../../src/process/admin/views.ts";
 import { buildIcmp } from "../../support/frames.ts";
+import { PROXY6 } from "../../support/world.ts";
 import { ABOUT, Watched } from "./watched.ts";
 
 Deno.test("an event has what has changed since the one before", async () => {
@@ -24,6 +25,21 @@ Deno.test("an event has what has changed since the one before", async () => {
     1: { state: "draining", weight: 1, connections: 0, opened: 0, check: null },
   });
   assert.deepEqual(later.hits, {});
+});
+
+Deno.test("an event tells which own addresses are not in use", async () => {
+  const watched = new Watched({ ipv6: true });
+  const before = fullOf(await watched.read(), ABOUT);
+  assert.deepEqual(before.not_in_use, []);
+  watched.world.appliance.linkDown(0);
+  watched.world.appliance.linkUp(0);
+  const onTrial = fullOf(await watched.read(), ABOUT);
+  assert.deepEqual(deltaOf(before, onTrial).not_in_use, [
+    { link: 0, address: PROXY6, state: "on-trial" },
+    { link: 0, address: "fe80::ff:fe00:100", state: "on-trial" },
+  ]);
+  watched.world.advance(5000);
+  assert.deepEqual(deltaOf(onTrial, fullOf(await watched.read(), ABOUT)).not_in_use, []);
 });
 
 Deno.test("the tree names nodes as the policy does, and backends with their checks", async () => {
