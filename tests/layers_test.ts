@@ -41,6 +41,7 @@ const FFI_ARROWS = [
   ["src/process/captures.ts", "ffi/file.ts"],
   ["src/process/supervisor.ts", "ffi/notify.ts"],
   ["src/process/admin/worker.ts", "ffi/thread.ts"],
+  ["src/process/compilers.ts", "ffi/thread.ts"],
   ["src/process/control/worker.ts", "ffi/thread.ts"],
   ["src/process/sandbox.ts", "ffi/sandbox.ts"],
   ["src/bpf/kernel.ts", "ffi/bpf.ts"],

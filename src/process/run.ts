@@ -20,6 +20,7 @@ import { builtInUse, readPolicyInUse } from "./policy_in_use.ts";
 import { PolicyThread } from "./policies/thread.ts";
 import { openFastPath } from "./fast_path.ts";
 import { Captures } from "./captures.ts";
+import { makeCompilersYield } from "./compilers.ts";
 import { giveUp } from "./permissions.ts";
 import { Controller } from "../control/controller.ts";
 import { Refusal } from "../control/request.ts";
@@ -92,6 +93,7 @@ export async function run(options: RunOptions): Promise<void> {
     : new PolicyThread(options.policyThread, inTurns({ nowMs: () => performance.now() }));
   try {
     const path = await shim();
+    makeCompilersYield(path);
     const { sources } = options;
     using sandbox = await Sandbox.open({ settings, configFile, shim: path, sources, log });
     const within = (file: string) => sandbox.within(file);
