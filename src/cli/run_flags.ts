@@ -110,7 +110,10 @@ export function addRunFlags(program: Program): void {
   );
   flag("--user <NAME>", "goes on as this user, once all is open (default: the same)");
   flag("--include-dir <FOLDER,…>", "more folders to include from, repeatable (default none)");
-  flag("--admin <ADDR:PORT>", "serves metrics, as in 127.0.0.1:9100 (default: nowhere)");
+  flag(
+    "--admin <ADDR:PORT>",
+    "serves metrics, as in 127.0.0.1:9100 or [::1]:9100 (default: nowhere)",
+  );
   flag("--admin-host <NAME,…>", "names for its Host header (default: the address, localhost)");
   program.option("--admin-insecure-bind", "--admin may be reached by others (default: it may not)");
   flag("--control <PATH>", "Unix socket to be asked and changed at (default none)");

@@ -1,23 +1,19 @@
 /**
  * What the value of a flag means. Each function throws a SyntaxError or RangeError that quotes it.
  */
-import {
-  type Address,
-  formatAddress,
-  isGroupMac,
-  type Mac,
-  parseAddress,
-  parseInterface,
-  parseMac,
-} from "../wire/address.ts";
+import { type Address, isGroupMac, type Mac, parseInterface, parseMac } from "../wire/address.ts";
+import { isLinkLocal } from "../wire/address6.ts";
 import {
   formatHostSubnet,
+  formatUrlHost,
   type HostAddress,
   type HostSubnet,
   hostSubnetOf,
   isIpv6,
   parseHostAddress,
   parseHostInterface,
+  splitEndpoint,
+  wordsOf,
 } from "../wire/host_address.ts";
 import { parsePredicate } from "../policy/notation/parse_one_predicate.ts";
 import { checkOwnAddress } from "../datapath/address_rules.ts";
@@ -126,20 +122,27 @@ export function parsePath(text: string): string {
   return text;
 }
 
-/** `127.0.0.1:9100`; of an address that others reach only if that is meant. */
+/** `127.0.0.1:9100` or `[::1]:9100`; of an address that others reach only if that is meant. */
 export function parseAdmin(text: string, isInsecure: boolean): { host: string; port: number } {
   const fail = `Cannot parse "${text}" as address to listen at`;
-  const parts = /^([^:]+):(\d+)$/.exec(text);
-  if (parts === null) throw new SyntaxError(`${fail}: expected ADDR:PORT, as in 127.0.0.1:9100`);
-  const address = parseAddress(parts[1]!);
-  const port = Number(parts[2]);
+  const { host, port: digits } = splitEndpoint(text);
+  if (host === "" || digits === null || !/^\d+$/.test(digits)) {
+    throw new SyntaxError(`${fail}: expected ADDR:PORT, as in 127.0.0.1:9100 or [::1]:9100`);
+  }
+  const address = parseHostAddress(host);
+  const port = Number(digits);
   if (port < 1 || port > 65_535) throw new RangeError(`${fail}: port must be 1 to 65535`);
-  if (address >>> 24 !== 127 && !isInsecure) {
+  if (isIpv6(address) && isLinkLocal(wordsOf(address)[0]!)) {
+    throw new RangeError(`${fail}: a link-local address belongs to a device, expected another`);
+  }
+  const isLoopback = isIpv6(address) ? address === 1n : address >>> 24 === 127;
+  if (!isLoopback && !isInsecure) {
     throw new RangeError(
-      `Cannot listen at ${text}: others could read it, expected 127.0.0.1, or --admin-insecure-bind`,
+      `Cannot listen at ${text}: others could read it, expected 127.0.0.1 or [::1], or ` +
+        "--admin-insecure-bind",
     );
   }
-  return { host: formatAddress(address), port };
+  return { host: formatUrlHost(address), port };
 }
 
 /** `proxy1,proxy1.example.org`, in small letters. */

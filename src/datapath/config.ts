@@ -127,7 +127,7 @@ export interface Config {
 
 /** Where the proxy shows what it does, to programs and browsers. */
 export interface AdminConfig {
-  /** Address to listen at, as text. */
+  /** Address to listen at, as a URL has it: one of IPv6 in brackets. */
   readonly host: string;
   readonly port: number;
   /** Names by which it is asked beside that address. */

@@ -70,10 +70,15 @@ export function formatHostAddress(address: HostAddress): string {
   return isIpv6(address) ? formatAddress6(wordsOf(address)) : formatAddress(address);
 }
 
+/** `192.168.0.1`, or `[2001:db8::1]` (RFC 3986 §3.2.2). */
+export function formatUrlHost(address: HostAddress): string {
+  const text = formatHostAddress(address);
+  return isIpv6(address) ? `[${text}]` : text;
+}
+
 /** `192.168.0.1:80`, or `[2001:db8::1]:80` (RFC 5952 §6). */
 export function formatSocket(address: HostAddress, port: number): string {
-  const text = formatHostAddress(address);
-  return isIpv6(address) ? `[${text}]:${port}` : `${text}:${port}`;
+  return `${formatUrlHost(address)}:${port}`;
 }
 
 /** The same; port 0 is none, and there are no brackets. */

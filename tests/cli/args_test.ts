@@ -1083,6 +1083,12 @@ Deno.test("parseArgs reads --admin, --admin-host and --admin-insecure-bind", () 
     port: 9100,
     names: [],
   });
+  assert.deepEqual(adminOf("--admin=[0:0::1]:9100"), { host: "[::1]", port: 9100, names: [] });
+  assert.deepEqual(adminOf("--admin=[2001:DB8::1]:80", "--admin-insecure-bind"), {
+    host: "[2001:db8::1]",
+    port: 80,
+    names: [],
+  });
   assert.deepEqual(
     adminOf("--admin=0.0.0.0:80", "--admin-insecure-bind", "--admin-host=Proxy1,p.example"),
     { host: "0.0.0.0", port: 80, names: ["proxy1", "p.example"] },
@@ -1090,13 +1096,37 @@ Deno.test("parseArgs reads --admin, --admin-host and --admin-insecure-bind", () 
   const wrong: readonly (readonly [flags: readonly string[], message: string])[] = [
     [
       ["--admin=0.0.0.0:9100"],
-      "--admin: Cannot listen at 0.0.0.0:9100: others could read it, expected 127.0.0.1, or " +
+      "--admin: Cannot listen at 0.0.0.0:9100: others could read it, expected 127.0.0.1 or [::1], or " +
       "--admin-insecure-bind",
+    ],
+    [
+      ["--admin=[::]:9100"],
+      "--admin: Cannot listen at [::]:9100: others could read it, expected 127.0.0.1 or [::1], or " +
+      "--admin-insecure-bind",
+    ],
+    [
+      ["--admin=[fe80::1]:9100", "--admin-insecure-bind"],
+      '--admin: Cannot parse "[fe80::1]:9100" as address to listen at: a link-local address ' +
+      "belongs to a device, expected another",
+    ],
+    [
+      ["--admin=[fe80::1%eth0]:9100", "--admin-insecure-bind"],
+      '--admin: Cannot parse "[fe80::1%eth0]" as IPv6 address: a zone ("%…") is not supported',
+    ],
+    [
+      ["--admin=::1:9100"],
+      '--admin: Cannot parse "::1:9100" as address to listen at: expected ADDR:PORT, as in ' +
+      "127.0.0.1:9100 or [::1]:9100",
+    ],
+    [
+      ["--admin=[::1]:"],
+      '--admin: Cannot parse "[::1]:" as address to listen at: expected ADDR:PORT, as in ' +
+      "127.0.0.1:9100 or [::1]:9100",
     ],
     [
       ["--admin=9100"],
       '--admin: Cannot parse "9100" as address to listen at: expected ADDR:PORT, as in ' +
-      "127.0.0.1:9100",
+      "127.0.0.1:9100 or [::1]:9100",
     ],
     [
       ["--admin=127.0.0.1:0"],

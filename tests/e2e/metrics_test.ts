@@ -237,6 +237,22 @@ function checkTree({ metrics, summary, status }: Said, tree: string, event: stri
   }
 }
 
+labTest("metrics are served at an address of IPv6, with strict sandbox, too", async () => {
+  await using topology = await bridged("on the bridge");
+  const { host } = topology;
+  await host.script("echo 0 > /proc/sys/net/ipv6/conf/lo/disable_ipv6");
+  const at = "[::1]:9100";
+  const proxy = await startProxy(host, [...usualOptions, `--admin=${at}`, "--sandbox=strict"]);
+  await proxy.waitFor(`metrics are served at http://${at}/metrics`);
+  const curl = ["curl", "-sS", "-m", "5", "--resolve", `localhost:9100:[::1]`];
+  for (const name of [at, "localhost:9100"]) {
+    const text = await host.must([...curl, `http://${name}/metrics`]);
+    assert.match(text, /^treegate_build_info/m, name);
+  }
+  assert.match(await host.must([...curl, "-H", "Host: evil.example", `http://${at}/`]), /another/);
+  assert.equal((await proxy.stop()).code, 0);
+});
+
 labTest("while 30 clients scrape a proxy it answers every ping", async () => {
   await using topology = await bridged("on the bridge");
   const { client, host } = topology;

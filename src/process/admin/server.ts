@@ -37,8 +37,10 @@ interface Answer {
   readonly policy?: string;
 }
 
-const LOOPBACK = "127.";
-const ANY = "0.0.0.0";
+const LOOPBACK = /^(127\.|\[::1\]$)/;
+/** With the one of IPv6 it is asked over IPv4, too. */
+const ANY = ["0.0.0.0", "[::]"];
+const ADDRESS = /^([\d.]+|\[[\da-f:.]+\])$/;
 
 export function makeAdminServer(options: ServerOptions): Server {
   return makeHttpServer(
@@ -77,8 +79,8 @@ function refusalOf(
 ): Answer | null {
   const name = hostName(host ?? "");
   const isOwn = name === bound || names.includes(name) ||
-    (bound.startsWith(LOOPBACK) && name === "localhost") ||
-    (bound === ANY && /^[\d.]+$/.test(name)); // whoever asks for an address has no page elsewhere
+    (LOOPBACK.test(bound) && name === "localhost") ||
+    (ANY.includes(bound) && ADDRESS.test(name)); // whoever asks for an address has no page elsewhere
   if (!isOwn) {
     return failure(
       421,

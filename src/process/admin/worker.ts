@@ -93,7 +93,7 @@ async function open(
   try {
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
-      server.listen({ host, port }, resolve);
+      server.listen({ host: host.replace(/^\[|\]$/g, ""), port }, resolve);
     });
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);

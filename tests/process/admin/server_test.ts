@@ -175,6 +175,19 @@ const hosts: readonly [bound: string, names: readonly string[], host: string, is
     ["192.0.2.1", [], "localhost", false],
     ["0.0.0.0", [], "192.0.2.7:9100", true],
     ["0.0.0.0", [], "rebound.example", false],
+    ["[::1]", [], "[::1]:9100", true],
+    ["[::1]", [], "[::1]", true],
+    ["[::1]", [], "localhost:9100", true],
+    ["[::1]", [], "::1", false],
+    ["[::1]", [], "[::1].evil.example:9100", false],
+    ["[::1]", [], "127.0.0.1:9100", false],
+    ["[2001:db8::1]", [], "[2001:DB8::1]:9100", true],
+    ["[2001:db8::1]", [], "localhost", false],
+    ["[2001:db8::1]", ["proxy1"], "proxy1", true],
+    ["[::]", [], "[2001:db8::7]:9100", true],
+    ["[::]", [], "192.0.2.7:9100", true],
+    ["[::]", [], "rebound.example", false],
+    ["[::]", [], "dead:beef", false],
   ];
 
 for (const [bound, names, host, isRight] of hosts) {
