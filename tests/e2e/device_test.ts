@@ -2,25 +2,32 @@
  * What happens to the proxy when its TAP device is missing, deleted or taken down, or not for it.
  */
 import assert from "node:assert/strict";
-import { Lab } from "../lab/lab.ts";
+import type { Background } from "../support/shell.ts";
+import { type Host, Lab } from "../lab/lab.ts";
 import { connectPeer, startEcho } from "../lab/peer.ts";
 import { lastSummary, proxyCommand, startProxy, usualOptions } from "../lab/proxy.ts";
 import { labTests, type Needs } from "../lab/suite.ts";
 import { bridged, proxyAddress, tap, tapCommands, type Topology } from "../lab/topology.ts";
+import { addTwins, twinOf, twinOptions } from "../lab/twins.ts";
 
 const labTest = await labTests("ping", "setpriv");
+const proxy6 = twinOf(proxyAddress);
 
 labTest("proxy waits for a device that was deleted or taken down, then goes on", async () => {
   await using topology = await bridged("on the bridge");
+  await addTwins(topology.lab);
   const { host } = topology;
-  const proxy = await startProxy(host);
+  const proxy = await startProxy(host, twinOptions(usualOptions));
   await answersAgain(topology);
+  await answersAgain(topology, proxy6);
 
   await host.script(`ip link set ${tap} down`);
   await proxy.waitFor(`warning: ${tap} is down: waiting for 'ip link set ${tap} up'`);
   await host.script(`ip link set ${tap} up`);
   await proxy.waitFor(`${tap} is up`);
   await answersAgain(topology);
+  await isTriedAgain(proxy, 2);
+  await answersAgain(topology, proxy6);
 
   await host.script(`ip link del ${tap}`);
   await proxy.waitFor(`warning: ${tap} is gone: waiting for a TAP device of that name`);
@@ -34,6 +41,8 @@ labTest("proxy waits for a device that was deleted or taken down, then goes on",
   await host.script(tapCommands);
   await until(() => proxy.stderr.slice(seenBefore).includes(`${tap} is up`));
   await answersAgain(topology);
+  await isTriedAgain(proxy, 3);
+  await answersAgain(topology, proxy6);
 
   // Gone again, and ended while it waits.
   const timesGone = () => proxy.stderr.split(`${tap} is gone`).length;
@@ -42,7 +51,7 @@ labTest("proxy waits for a device that was deleted or taken down, then goes on",
   await until(() => timesGone() > goneBefore);
   const { code, timedOut, stdout } = await proxy.stop();
   assert.deepEqual({ code, timedOut }, { code: 0, timedOut: false });
-  assert.match(lastSummary(stdout), /Echo_reply 3/);
+  assert.match(lastSummary(stdout), /Echo_reply 6/);
 });
 
 labTest(
@@ -80,29 +89,41 @@ labTest(
 );
 
 labTest(
-  "proxy with --host-ipv4 needs no ip commands, on either side, also for a device that returns " +
-    "if it has kept its privileges",
+  "proxy with --host-ipv4 and --host-ipv6 needs no ip commands, on either side, also for a device " +
+    "that returns if it has kept its privileges",
   async () => {
     await using lab = await Lab.make();
-    const host = await lab.host("host");
+    const host = await hostOfBoth(lab);
+    const backends = ["10.0.0.2", twinOf("10.0.0.2")];
     const proxy = host.start(proxyCommand([
-      ...["--net=tap100", "--host-ipv4=192.168.0.254/24", "--dst-addrs=10.0.0.2"],
-      ...["--net-b=tap101", "--ipv4-b=10.0.0.1/24", "--host-ipv4-b=10.0.0.2/24"],
-      "--sandbox=off",
+      ...twinOptions(["--net=tap100", "--dst-addrs=10.0.0.2"]),
+      ...["--net-b=tap101", "--ipv4-b=10.0.0.1/24", `--ipv6-b=${twinOf("10.0.0.1")}/64`],
+      ...["--host-ipv4=192.168.0.254/24", `--host-ipv6=${host6}/64`],
+      ...["--host-ipv4-b=10.0.0.2/24", `--host-ipv6-b=${backends[1]}/64`, "--sandbox=off"],
     ]));
-    await proxy.waitFor("tap100 was created and is up with 192.168.0.254/24", 20_000);
-    await proxy.waitFor("tap101 was created and is up with 10.0.0.2/24");
-    await proxy.waitFor("backend 10.0.0.2 is at ");
-    await startEcho(host, "10.0.0.2", 2000);
-    const first = await connectPeer(host, proxyAddress, 2000, 5, 10_000);
-    assert.deepEqual(first, { byBackend: { "10.0.0.2": 5 }, failures: [] });
+    await proxy.waitFor(`tap100 was created and is up with 192.168.0.254/24, ${host6}/64`, 20_000);
+    await proxy.waitFor(`tap101 was created and is up with 10.0.0.2/24, ${backends[1]}/64`);
+    const areServed = async () => {
+      for (const [i, address] of [proxyAddress, proxy6].entries()) {
+        const report = await connectPeer(host, address, 2000, 5, 10_000);
+        assert.deepEqual(report, { byBackend: { [backends[i]!]: 5 }, failures: [] });
+      }
+    };
+    for (const address of backends) {
+      await proxy.waitFor(`backend ${address} is at `);
+      await startEcho(host, address, 2000);
+    }
+    await isTriedAgain(proxy, 1);
+    await areServed();
 
     await host.script("ip link del tap100");
     await proxy.waitFor("warning: tap100 is gone");
     await host.script("ip tuntap add dev tap100 mode tap");
     await proxy.waitFor("tap100 is up\n");
-    const again = await connectPeer(host, proxyAddress, 2000, 5, 10_000);
-    assert.deepEqual(again, { byBackend: { "10.0.0.2": 5 }, failures: [] });
+    await isTriedAgain(proxy, 2);
+    // The kernel asks who has its address, too, and takes another until it knows.
+    await until(async () => await host.must(["ip", "-6", "addr", "show", "tentative"]) === "");
+    await areServed();
     assert.equal((await proxy.stop()).code, 0);
   },
 );
@@ -111,25 +132,38 @@ labTest(
   "proxy without privileges leaves the address of a device that returns to others",
   async () => {
     await using lab = await Lab.make();
-    const host = await lab.host("host");
-    const flags = ["--net=tap100", "--host-ipv4=192.168.0.254/24", "--dst-addrs=192.168.0.1"];
-    const proxy = host.start(proxyCommand(flags));
-    await proxy.waitFor("tap100 was created and is up with 192.168.0.254/24", 20_000);
+    const host = await hostOfBoth(lab);
+    const proxy = host.start(proxyCommand([
+      ...twinOptions(["--net=tap100", "--dst-addrs=192.168.0.1"]),
+      ...["--host-ipv4=192.168.0.254/24", `--host-ipv6=${host6}/64`],
+    ]));
+    await proxy.waitFor(`tap100 was created and is up with 192.168.0.254/24, ${host6}/64`, 20_000);
     await proxy.waitFor("sandbox: on: ");
     await host.script("ip link del tap100");
     await proxy.waitFor("warning: tap100 is gone");
     await host.script("ip tuntap add dev tap100 mode tap");
-    const warning = "warning: tap100 is new, and does not get the address of --host-ipv4: EPERM\n";
-    await proxy.waitFor(warning);
+    const warnings = [4, 6].map((family) =>
+      `warning: tap100 is new, and does not get the address of --host-ipv${family}: EPERM\n`
+    );
+    for (const warning of warnings) await proxy.waitFor(warning);
     await proxy.waitFor("tap100 is down");
     await host.script("ip addr add 192.168.0.254/24 dev tap100; ip link set tap100 up");
     await proxy.waitFor("tap100 is up\n");
     const pings = await host.must(["ping", "-c", "2", "-i", "0.2", "-W", "1", proxyAddress]);
     assert.match(pings, /1 received/, "the other one was dropped in turn");
-    assert.equal(proxy.stderr.split(warning).length, 2, "once");
+    for (const warning of warnings) assert.equal(proxy.stderr.split(warning).length, 2, "once");
     assert.equal((await proxy.stop()).code, 0);
   },
 );
+
+const host6 = twinOf("192.168.0.254");
+
+/** A host whose devices have IPv6 as soon as they are made. */
+async function hostOfBoth(lab: Lab): Promise<Host> {
+  const host = await lab.host("host");
+  await host.script("echo 0 > /proc/sys/net/ipv6/conf/all/disable_ipv6");
+  return host;
+}
 
 const withoutRight = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"];
 
@@ -188,6 +222,21 @@ const errorCases: readonly ErrorCase[] = [
     says:
       /^error: Cannot give TAP device "tap100" the address 192\.168\.0\.254\/24: EPERM, .*ip addr add.*\n$/,
   },
+  {
+    name: "EPERM, an IPv6 address for the host's end",
+    before: `ip tuntap add dev ${tap} mode tap user 0`,
+    through: withoutRight,
+    options: [`--ipv6=${proxy6}/64`, `--host-ipv6=${host6}/64`],
+    says:
+      /^error: Cannot give TAP device "tap100" the address 2001:db8:c0a8::fe\/64: EPERM, .*ip addr add.*\n$/,
+  },
+  {
+    name: "EACCES, an IPv6 address where IPv6 is off",
+    before: "",
+    options: [`--ipv6=${proxy6}/64`, `--host-ipv6=${host6}/64`],
+    says:
+      /^error: Cannot give TAP device "tap100" the address 2001:db8:c0a8::fe\/64: EACCES, .*\n$/,
+  },
 ];
 
 for (const { name, before, through = [], needs, options = [], says } of errorCases) {
@@ -231,15 +280,20 @@ labTest("proxy, wrong usage: one line and exit code 2, before any device is touc
 });
 
 /** Two pings, the second answered: a proxy that has answered an even number of them so far. */
-async function answersAgain({ client }: Topology): Promise<void> {
-  const { stdout } = await client.run(["ping", "-c", "2", "-i", "0.2", "-W", "1", proxyAddress]);
+async function answersAgain({ client }: Topology, address = proxyAddress): Promise<void> {
+  const { stdout } = await client.run(["ping", "-c", "2", "-i", "0.2", "-W", "1", address]);
   assert.match(stdout, /2 packets transmitted, 1 received/);
   assert.match(stdout, /icmp_seq=2 ttl=64/);
 }
 
-async function until(holds: () => boolean): Promise<void> {
+/** Nobody else has the proxy's address of IPv6: so it has found that many times. */
+async function isTriedAgain(proxy: Background, times: number): Promise<void> {
+  await until(() => proxy.stderr.split(`${proxy6} is free`).length > times);
+}
+
+async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = performance.now() + 10_000;
-  while (!holds()) {
+  while (!await holds()) {
     assert.ok(performance.now() < deadline, `not within 10 s: ${holds}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
