@@ -102,6 +102,7 @@ export function readConfig(flags: Flags, nets: Nets, trace: TraceMode): Config {
     seed: readOptional(flags, "seed", (text) => parseInteger(text, "seed", 0, MAX_SEED)),
     trace: readOptional(flags, "trace", parseTrace) ?? trace,
     preserveSource: isGiven(flags, "preserve-source"),
+    translateFamilies: false,
     clampMss: readOptional(flags, "clamp-mss", parseSwitch),
     retries: read(
       flags,

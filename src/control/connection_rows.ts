@@ -16,12 +16,14 @@ export const SLICE = 1000;
 
 /** Words of its addresses: client, virtual and backend; an IPv4 address is the last of four. */
 const ADDRESSES = 12;
+/** Where the backend's begins. */
+const BACKEND = 8;
 
 /**
- * Integers of a row: protocol, state, expires, age, ports of client, virtual and backend, and their
- * addresses.
+ * Integers of a row: protocol at the client and at the backend, state, expires, age, ports of
+ * client, virtual and backend, and their addresses.
  */
-const WIDTH = 7 + ADDRESSES;
+const WIDTH = 8 + ADDRESSES;
 
 /** Instead of its port: there is none. */
 const NO_BACKEND = -1;
@@ -51,6 +53,7 @@ export function sliceOf(
     writeAddresses(table, entry, addresses);
     rows.push(
       table.protocol(entry),
+      table.protocolOf((entry << 1) | SIDE_B),
       table.state(entry),
       connections.expiresInMs(entry, nowMs),
       connections.ageMs(entry, nowMs),
@@ -66,26 +69,28 @@ export function sliceOf(
 function writeAddresses(table: FlowTable, entry: number, to: Int32Array): void {
   const [a, b] = [(entry << 1) | SIDE_A, (entry << 1) | SIDE_B];
   to.fill(0);
-  if (isIpv6(table.protocol(entry))) {
+  if (isIpv6(table.protocolOf(a))) {
     table.whole!.copySource(a, to, 0);
     table.whole!.copyDestination(a, to, 4);
-    if (table.hasSideB(entry)) table.whole!.copySource(b, to, 8);
-    return;
+  } else {
+    to[3] = table.src(entry, SIDE_A);
+    to[7] = table.dst(entry, SIDE_A);
   }
-  to[3] = table.src(entry, SIDE_A);
-  to[7] = table.dst(entry, SIDE_A);
-  if (table.hasSideB(entry)) to[11] = table.src(entry, SIDE_B);
+  if (!table.hasSideB(entry)) return;
+  if (isIpv6(table.protocolOf(b))) table.whole!.copySource(b, to, BACKEND);
+  else to[BACKEND + 3] = table.src(entry, SIDE_B);
 }
 
 /** The rows as JSON has them. */
 export function connectionsOf({ rows }: Rows): ConnectionShape[] {
   return Array.from({ length: rows.length / WIDTH }, (_, row) => {
-    const [protocol, state, expiresMs, ageMs, clientPort, port, backendPort] = rows.subarray(
-      row * WIDTH,
-    );
+    const [protocol, backendProtocol, state, expiresMs, ageMs, clientPort, port, backendPort] = rows
+      .subarray(row * WIDTH);
     const addresses = rows.subarray((row + 1) * WIDTH - ADDRESSES, (row + 1) * WIDTH);
-    const endOf = (at: number, port: number) =>
-      formatSocket(isIpv6(protocol!) ? addressOfWords(addresses, at) : addresses[at + 3]!, port);
+    const endOf = (at: number, port: number) => {
+      const isOver6 = isIpv6(at === BACKEND ? backendProtocol! : protocol!);
+      return formatSocket(isOver6 ? addressOfWords(addresses, at) : addresses[at + 3]!, port);
+    };
     return {
       protocol: protocolName(protocol!),
       state: STATE_NAMES[state!]!,
@@ -93,7 +98,7 @@ export function connectionsOf({ rows }: Rows): ConnectionShape[] {
       ageMs: ageMs! >>> 0,
       client: endOf(0, clientPort!),
       virtual: endOf(4, port!),
-      backend: backendPort === NO_BACKEND ? null : endOf(8, backendPort!),
+      backend: backendPort === NO_BACKEND ? null : endOf(BACKEND, backendPort!),
     };
   });
 }

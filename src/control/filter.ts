@@ -95,10 +95,9 @@ function isFrom(source: Subnet | Subnet6, table: FlowTable, entry: number): bool
 }
 
 function isAt(backend: Address | Address6, table: FlowTable, entry: number): boolean {
-  if (typeof backend === "number") {
-    return !isIpv6(table.protocol(entry)) && table.src(entry, SIDE_B) === backend;
-  }
-  if (!isIpv6(table.protocol(entry))) return false;
+  const isOver6 = isIpv6(table.protocolOf((entry << 1) | SIDE_B));
+  if (typeof backend === "number") return !isOver6 && table.src(entry, SIDE_B) === backend;
+  if (!isOver6) return false;
   const words = new Int32Array(ADDRESS6_WORDS);
   table.whole!.copySource((entry << 1) | SIDE_B, words, 0);
   return isSameAddress6(words, 0, backend, 0);

@@ -275,6 +275,7 @@ export class Appliance {
       ownAddress: this.#b.own.address,
       ipv6: digest === null ? null : { digest, own: ownAddresses6(this.links) },
       preservesSource: (pdu) => config.preserveSource && this.#isFromA(pdu),
+      translatesFamilies: config.translateFamilies,
       backends: this.backends,
       handshakes: checkRandom === undefined
         ? null
@@ -307,7 +308,7 @@ export class Appliance {
     const { connections, connections: { retries } } = this;
     this.#resends = retries === null
       ? null
-      : new Resends({ connections, retries, related: this.#related, b: this.#b });
+      : new Resends({ connections, retries, related: this.#related, b: this.#b, fragmenter });
     this.#dispatch = new Dispatch({
       a: this.#a,
       b: this.#b,

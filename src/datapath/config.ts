@@ -111,6 +111,8 @@ export interface Config {
   readonly trace: TraceMode;
   /** Backends see the clients' addresses instead of the proxy's. */
   readonly preserveSource: boolean;
+  /** A client whose family no backend that can serve has gets one of the other. */
+  readonly translateFamilies: boolean;
   /** Lowers the MSS of connections to what both interfaces take; null: if their MTUs differ. */
   readonly clampMss: boolean | null;
   /** Most other backends that a connection tries where one refuses or does not answer. */

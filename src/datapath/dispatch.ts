@@ -10,8 +10,18 @@
  *
  * Nothing is committed for what TTL, link, MTU, an own address on trial or a missing route keep
  * here. Functions return the decision that was carried out, or a reason.
+ *
+ * A packet that leaves over the other family is another one, which `flow/across.ts` makes of it:
+ * what its sender is told is about its own, and what leaves is fitted to the way of the other.
  */
 import { Reason } from "../core/reason.ts";
+import {
+  faultAcross,
+  mtuAcross,
+  mustStayWhole,
+  translateTo4,
+  translateTo6,
+} from "../flow/across.ts";
 import type { Connections } from "../flow/connections.ts";
 import type { RelatedErrors } from "../flow/icmp_error.ts";
 import { SIDE_A } from "../flow/table.ts";
@@ -22,6 +32,7 @@ import { clampMss } from "../stack/mss.ts";
 import { ECHO_REPLY, FORWARD, REJECT } from "../policy/language/ast.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as icmpv6 from "../wire/icmpv6.ts";
+import * as ipv4 from "../wire/ipv4.ts";
 import * as ipv6 from "../wire/ipv6.ts";
 import {
   FROM_A,
@@ -29,7 +40,7 @@ import {
   isIcmp,
   isIpv6,
   isTcp,
-  type Pdu,
+  Pdu,
   STEP_A_TO_B,
   STEP_B_TO_A,
 } from "../wire/pdu.ts";
@@ -41,6 +52,9 @@ import type { Link6 } from "./link6.ts";
 import type { Resends } from "./resends.ts";
 import type { Strays } from "./strays.ts";
 import { Count, type Metrics } from "./metrics.ts";
+
+/** By how much IPv6's header is longer than IPv4's. */
+const LONGER_BYTES = ipv6.IPV6_BYTES - ipv4.IPV4_MIN_BYTES;
 
 export interface DispatchOptions {
   /** Side A's link and side B's, which may be one and the same. */
@@ -62,6 +76,8 @@ export interface DispatchOptions {
 export class Dispatch {
   readonly #options: DispatchOptions;
   readonly #translation = new Translation();
+  /** What a packet becomes that leaves over the other family. */
+  readonly #across = new Pdu();
 
   constructor(options: DispatchOptions) {
     this.#options = options;
@@ -100,7 +116,8 @@ export class Dispatch {
     const out = this.linkTowards(related ^ 1);
     if (!out.isUp) return Reason["link-down"];
     const { view } = out.arena;
-    const { related: errors } = this.#options;
+    const { connections, related: errors } = this.#options;
+    if (connections.table.crosses(related >>> 1)) return Reason["no-counterpart"];
     const to = this.#translation;
     if (isIpv6(pdu.protocol)) {
       errors.translate6(view, pdu, related, to);
@@ -143,20 +160,27 @@ export class Dispatch {
     }
     if (resends?.takesReset(pdu, nowMs)) return Reason.retried;
     const out = (pdu.steps & STEP_A_TO_B) !== 0 ? b : this.linkTowards(pdu.flow ^ 1);
-    if (!out.isUp || !out.hasFamily(pdu.protocol)) {
+    const protocol = connections.protocolTowards(pdu);
+    const crosses = protocol !== pdu.protocol;
+    if (!out.isUp || !out.hasFamily(protocol)) {
       answers.error(link, pdu, NO_ROUTE, 0, nowMs);
       return Reason["link-down"];
     }
-    if (isIpv6(pdu.protocol)) {
-      if (out !== link && isOfOneLink(pdu)) {
-        answers.error(link, pdu, BEYOND_SCOPE, 0, nowMs);
-        return Reason["beyond-scope"];
-      }
-      if (!this.#hasSource6(pdu, out.v6!)) return Reason["address-on-trial"];
+    if (isIpv6(pdu.protocol) && out !== link && isOfOneLink(pdu)) {
+      answers.error(link, pdu, BEYOND_SCOPE, 0, nowMs);
+      return Reason["beyond-scope"];
     }
     const { view } = out.arena;
-    const mtu = out.mtuFor(pdu.protocol);
-    if (!leavesWhole(out.arena, pdu, mtu) && dontFragment(view, pdu)) {
+    if (crosses) {
+      const fault = faultAcross(pdu);
+      if (fault !== 0) return fault;
+    }
+    if (isIpv6(protocol) && !this.#hasSource6(pdu, out.v6!)) return Reason["address-on-trial"];
+    const mtu = crosses ? mtuAcross(pdu, out.mtuFor(protocol)) : out.mtuFor(protocol);
+    if (
+      !leavesWhole(out.arena, pdu, mtu) &&
+      (crosses ? mustStayWhole(view, pdu) : dontFragment(view, pdu))
+    ) {
       answers.error(link, pdu, TOO_LONG, mtu, nowMs);
       return Reason["mtu-exceeded"];
     }
@@ -171,16 +195,42 @@ export class Dispatch {
     }
     if (reason !== 0) return reason;
     if (pdu.opened !== 0) link.opened(pdu);
-    if (isIpv6(pdu.protocol)) translate6(view, pdu, to, ttlToSend(pdu));
-    else translate(view, pdu, to, ttlToSend(pdu));
+    if (to.protocol !== protocol) { // another try has changed the family
+      const fault = this.#faultOfMove(pdu, out);
+      if (fault !== 0) return fault;
+    }
+    const leaving = this.#rewrite(pdu, out);
     if (isTcp(pdu.protocol) && (pdu.tcpFlags & tcp.SYN) !== 0) {
-      this.#clamp(view, pdu);
-      resends?.remember(pdu);
+      this.#clamp(view, leaving);
+      resends?.remember(leaving);
     }
     this.#noteAnswers(pdu, out, nowMs);
-    const left = this.#leave(pdu, out, nowMs, pdu.flow >> 1);
+    const left = this.#leave(leaving, out, nowMs, pdu.flow >> 1);
     resends?.follow(pdu, nowMs);
     return left;
+  }
+
+  /** Why the PDU can't leave over the family of its connection's new member; else 0. */
+  #faultOfMove(pdu: Pdu, out: Link): number {
+    const to = this.#translation;
+    if (isIpv6(to.protocol) && !out.v6!.maySend(to)) return Reason["address-on-trial"];
+    return to.protocol === pdu.protocol ? 0 : faultAcross(pdu);
+  }
+
+  /** Makes of the PDU what leaves, by the translation at hand: itself, or the other family's. */
+  #rewrite(pdu: Pdu, { arena }: Link): Pdu {
+    const to = this.#translation;
+    const ttl = ttlToSend(pdu);
+    if (to.protocol === pdu.protocol) {
+      if (isIpv6(pdu.protocol)) translate6(arena.view, pdu, to, ttl);
+      else translate(arena.view, pdu, to, ttl);
+      return pdu;
+    }
+    const across = this.#across;
+    const { fragmenter } = this.#options;
+    if (isIpv6(to.protocol)) translateTo6(arena, pdu, to, ttl, across);
+    else translateTo4(arena, pdu, to, ttl, fragmenter.identification(), across);
+    return across;
   }
 
   /** True if the source with which the PDU will leave there may be used (RFC 4862 §5.4). */
@@ -198,18 +248,27 @@ export class Dispatch {
   #noteAnswers(pdu: Pdu, out: Link, nowMs: number): void {
     const flags = isTcp(pdu.protocol) ? pdu.tcpFlags : tcp.SYN;
     if ((pdu.steps & STEP_A_TO_B) !== 0) {
-      if ((flags & tcp.SYN) !== 0) out.expectAnswer(pdu.protocol, this.#translation, nowMs);
+      const to = this.#translation;
+      if ((flags & tcp.SYN) !== 0) out.expectAnswer(to.protocol, to, nowMs);
     } else if ((flags & (tcp.SYN | tcp.RST)) !== 0) {
       this.#options.b.answered(pdu);
     }
   }
 
-  /** Lowers the MSS that the SYN announces to what both interfaces take, if that is wanted. */
+  /** Lowers the MSS that the leaving SYN announces to what both interfaces take, if it shall. */
   #clamp(view: DataView, pdu: Pdu): void {
-    const { a, b, clampMss: isWanted } = this.#options;
-    const mtuA = a.mtuFor(pdu.protocol);
-    const mtuB = b.mtuFor(pdu.protocol);
-    if (isWanted ?? mtuA !== mtuB) clampMss(view, pdu, Math.min(mtuA, mtuB));
+    const { clampMss: isWanted } = this.#options;
+    const mtuHere = this.#mtuTowards(pdu.flow, pdu.protocol);
+    const mtuThere = this.#mtuTowards(pdu.flow ^ 1, pdu.protocol);
+    if (isWanted ?? mtuHere !== mtuThere) clampMss(view, pdu, Math.min(mtuHere, mtuThere));
+  }
+
+  /** MTU towards that end of a connection, as packets of the family of `protocol` would have it. */
+  #mtuTowards(reference: number, protocol: number): number {
+    const there = this.#options.connections.table.protocolOf(reference);
+    const mtu = this.linkTowards(reference).mtuFor(there);
+    if (there === protocol) return mtu;
+    return isIpv6(protocol) ? mtu + LONGER_BYTES : mtu - LONGER_BYTES;
   }
 
   /**

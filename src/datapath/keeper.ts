@@ -36,7 +36,7 @@ function plainPdu(reference: number, { connections, dispatch }: KeeperOptions): 
   const { table } = connections;
   const [entry, side] = [reference >>> 1, reference & 1];
   const pdu = new Pdu();
-  pdu.protocol = table.protocol(entry);
+  pdu.protocol = table.protocolOf(reference);
   pdu.src = table.src(entry, side);
   pdu.dst = table.dst(entry, side);
   pdu.srcPort = table.srcPort(entry, side);

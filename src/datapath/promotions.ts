@@ -7,6 +7,8 @@
  *                                             all of them: when the policy changes, when a member
  *                                             goes down, and when somebody would see their packets
  *
+ * One whose sides are of different families is never promoted: its packets change their length.
+ *
  * What the kernel has forwarded is counted ten times a second, as if the proxy had.
  *
  * Long because what promotes, demotes and counts works on the same arrays.
@@ -162,6 +164,7 @@ export class Promotions implements Carrier {
       this.#seen[entry]!++;
       return;
     }
+    if (this.#options.connections.table.crosses(entry)) return;
     const { epoch } = this.#memory;
     if (this.#ends[flow]! >>> 16 !== epoch) {
       this.#ends[flow] = (epoch << 16) | this.#counterOf(pdu, nowMs);

@@ -17,15 +17,17 @@ import type { Retries } from "../flow/retries.ts";
 import { SIDE_A, SIDE_B } from "../flow/table.ts";
 import { SYN_SENT } from "../flow/tcp_state.ts";
 import { answersExactly, isnOfA } from "../flow/tcp_window.ts";
+import { translateTo4, translateTo6 } from "../flow/across.ts";
 import { translate, translate6, Translation } from "../flow/translate.ts";
+import type { Fragmenter } from "../stack/fragmentation.ts";
 import { ADDRESS6_WORDS, isSameAddress6 } from "../wire/address6.ts";
 import { hasExtensionHeaders } from "../wire/decode6.ts";
-import { ETHERNET_BYTES } from "../wire/ethernet.ts";
+import { ETHERNET_BYTES, etherType, ETHERTYPE_IPV6 } from "../wire/ethernet.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as icmpv6 from "../wire/icmpv6.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import * as ipv6 from "../wire/ipv6.ts";
-import { isIpv6, isTcp, Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
+import { isIpv6, isTcp, OVER_IPV6, Pdu, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 import { decodeVnet, decodeVnet6 } from "../wire/vnet.ts";
 import type { Link } from "./link.ts";
@@ -39,11 +41,15 @@ export interface ResendsOptions {
   readonly related: RelatedErrors;
   /** Towards the backends. */
   readonly b: Link;
+  /** Gives identifications to what crosses to IPv4. */
+  readonly fragmenter: Pick<Fragmenter, "identification">;
 }
 
 export class Resends {
   readonly #options: ResendsOptions;
   readonly #pdu = new Pdu();
+  /** What that becomes for a member of the other family. */
+  readonly #across = new Pdu();
   readonly #to = new Translation();
 
   constructor(options: ResendsOptions) {
@@ -142,10 +148,10 @@ export class Resends {
 
   /** False if the connection's packets to its member would have a source that must not be used. */
   #maySend(entry: number): boolean {
-    const { b: { v6 }, connections } = this.#options;
-    if (v6 === null || !isIpv6(connections.table.protocol(entry))) return true;
-    connections.aim6((entry << 1) | SIDE_A, this.#to);
-    return v6.maySend(this.#to);
+    const { connections } = this.#options;
+    const protocol = this.#to.protocol = connections.table.protocolOf((entry << 1) | SIDE_B);
+    if (isIpv6(protocol)) connections.aim6((entry << 1) | SIDE_A, this.#to);
+    return this.#mayLeave();
   }
 
   /** Sends the remembered SYN to another member; false if there is none, or it may not leave. */
@@ -173,40 +179,69 @@ export class Resends {
   #send(entry: number, frame: number, end: number, nowMs: number): void {
     const { b, connections, connections: { table } } = this.#options;
     const { view } = b.arena;
-    const pdu = this.#pdu;
     const to = this.#to;
-    const protocol = table.protocol(entry);
-    const isOfIpv6 = isIpv6(protocol);
+    const protocol = to.protocol = table.protocolOf((entry << 1) | SIDE_B);
+    this.#read(frame, end);
+    to.srcPort = table.dstPort(entry, SIDE_B);
+    to.dstPort = table.srcPort(entry, SIDE_B);
+    to.src = table.dst(entry, SIDE_B);
+    to.dst = table.src(entry, SIDE_B);
+    if (isIpv6(protocol)) connections.aim6((entry << 1) | SIDE_A, to);
+    if (!this.#mayLeave() || !b.route(protocol, to)) return;
+    const syn = this.#pdu;
+    const leaving = protocol === syn.protocol ? syn : this.#across;
+    if (leaving !== syn) this.#cross();
+    else if (isIpv6(protocol)) translate6(view, syn, to, syn.ttl);
+    else translate(view, syn, to, syn.ttl);
+    b.expectAnswer(protocol, to, nowMs);
+    // What can't leave is lost as any packet.
+    b.send(protocol, leaving.frame, leaving.end - leaving.frame, to, nowMs, entry);
+  }
+
+  /** False if it would leave from an address that must not be used now. */
+  #mayLeave(): boolean {
+    const { v6 } = this.#options.b;
+    return v6 === null || !isIpv6(this.#to.protocol) || v6.maySend(this.#to);
+  }
+
+  /** What is at hand becomes a packet of the other family. */
+  #cross(): void {
+    const { b: { arena }, fragmenter } = this.#options;
+    const syn = this.#pdu;
+    const to = this.#to;
+    if (isIpv6(to.protocol)) translateTo6(arena, syn, to, syn.ttl, this.#across);
+    else translateTo4(arena, syn, to, syn.ttl, fragmenter.identification(), this.#across);
+  }
+
+  /** Reads the frame of a remembered SYN, which was right when it left. */
+  #read(frame: number, end: number): void {
+    const { view } = this.#options.b.arena;
+    const pdu = this.#pdu;
     const ip = frame + ETHERNET_BYTES;
+    const isOfIpv6 = etherType(view, frame) === ETHERTYPE_IPV6;
     const l4 = ip + (isOfIpv6 ? ipv6.IPV6_BYTES : ipv4.headerBytes(view, ip));
     const ports = tcp.ports(view, l4);
     pdu.frame = frame;
+    pdu.frameBytes = end - frame;
     pdu.ip = ip;
     pdu.l4 = l4;
+    pdu.payload = l4 + tcp.headerBytes(view, l4);
     pdu.end = end;
-    pdu.protocol = protocol;
+    pdu.totalLength = end - ip;
     pdu.srcPort = ports >>> 16;
     pdu.dstPort = ports & 0xffff;
-    to.srcPort = table.dstPort(entry, SIDE_B);
-    to.dstPort = table.srcPort(entry, SIDE_B);
-    // What is left to the interface was right when the SYN came.
     if (isOfIpv6) {
+      pdu.protocol = ipv4.PROTOCOL_TCP | OVER_IPV6;
+      pdu.ttl = ipv6.hopLimit(view, ip);
       decodeVnet6(view, pdu);
       ipv6.readSource(view, ip, pdu.addresses, 0);
       ipv6.readDestination(view, ip, pdu.addresses, ADDRESS6_WORDS);
-      connections.aim6((entry << 1) | SIDE_A, to);
-      translate6(view, pdu, to, ipv6.hopLimit(view, ip));
     } else {
+      pdu.protocol = ipv4.PROTOCOL_TCP;
+      pdu.ttl = ipv4.ttl(view, ip);
       decodeVnet(view, pdu);
       pdu.src = ipv4.source(view, ip);
       pdu.dst = ipv4.destination(view, ip);
-      pdu.ttl = ipv4.ttl(view, ip);
-      to.src = table.dst(entry, SIDE_B);
-      to.dst = table.src(entry, SIDE_B);
-      translate(view, pdu, to, pdu.ttl);
     }
-    if (!b.route(protocol, to)) return;
-    b.expectAnswer(protocol, to, nowMs);
-    b.send(protocol, frame, end - frame, to, nowMs, entry); // what can't leave is lost as any packet
   }
 }

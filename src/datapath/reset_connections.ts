@@ -98,7 +98,7 @@ export class ConnectionResets {
   #tell(entry: number, side: number): boolean {
     const { connections, connections: { table }, linkTowards, random } = this.#options;
     const link = linkTowards((entry << 1) | side);
-    const protocol = table.protocol(entry);
+    const protocol = table.protocolOf((entry << 1) | side);
     const to = this.#to;
     if (isIpv6(protocol)) {
       connections.aim6((entry << 1) | (1 - side), to);

@@ -23,11 +23,12 @@ export const RESET_BY_PROXY = 36;
 
 /** Integers of a row: the fields of `ConnectionEvent`, from `isOpened` on, */
 const FIELDS = 11;
-/** and over IPv6 the three addresses. */
+/** and the three addresses, if they are of IPv6. */
 const ROW: number = FIELDS + 3 * ADDRESS6_WORDS;
 /** In its first one. */
 const IS_OPENED = 1;
 const HAS_BACKEND = 2;
+const BACKEND_OVER6 = 4;
 const WINDOW_MS = 1000;
 
 export interface ConnectionEvent {
@@ -90,10 +91,11 @@ export class ConnectionEvents {
     const at = (this.#read++ % this.#capacity) * ROW;
     const row = this.#rows;
     const protocol = row[at + 1]!;
-    const addressOf = (place: number): HostAddress =>
-      isIpv6(protocol)
+    const addressOf = (place: number, isOver6 = isIpv6(protocol)): HostAddress =>
+      isOver6
         ? addressOfWords(row, at + FIELDS + ADDRESS6_WORDS * place)
         : row[at + 5 + 2 * place]!;
+    const isBackendOver6 = (row[at]! & BACKEND_OVER6) !== 0;
     return {
       isOpened: (row[at]! & IS_OPENED) !== 0,
       protocol,
@@ -104,7 +106,7 @@ export class ConnectionEvents {
       clientPort: row[at + 6]!,
       service: addressOf(1),
       servicePort: row[at + 8]!,
-      backend: (row[at]! & HAS_BACKEND) !== 0 ? addressOf(2) : null,
+      backend: (row[at]! & HAS_BACKEND) !== 0 ? addressOf(2, isBackendOver6) : null,
       backendPort: row[at + 10]!,
     };
   }
@@ -136,11 +138,13 @@ export class ConnectionEvents {
     row[at + 8] = table.dstPort(entry, SIDE_A);
     row[at + 9] = hasBackend ? table.src(entry, SIDE_B) : 0;
     row[at + 10] = hasBackend ? table.srcPort(entry, SIDE_B) : 0;
-    if (!isIpv6(row[at + 1]!)) return;
     const whole = table.whole!;
-    whole.copySource(entry << 1 | SIDE_A, row, at + FIELDS);
-    whole.copyDestination(entry << 1 | SIDE_A, row, at + FIELDS + ADDRESS6_WORDS);
-    if (!hasBackend) return;
+    if (isIpv6(row[at + 1]!)) {
+      whole.copySource(entry << 1 | SIDE_A, row, at + FIELDS);
+      whole.copyDestination(entry << 1 | SIDE_A, row, at + FIELDS + ADDRESS6_WORDS);
+    }
+    if (!hasBackend || !isIpv6(table.protocolOf(entry << 1 | SIDE_B))) return;
+    row[at]! |= BACKEND_OVER6;
     whole.copySource(entry << 1 | SIDE_B, row, at + FIELDS + 2 * ADDRESS6_WORDS);
   }
 }

@@ -14,6 +14,9 @@
  *     A → B   client:cp → proxy:sp    becomes   client:cp → backend:sp
  *     B → A   backend:sp → client:cp  becomes   proxy:sp → client:cp
  *
+ * Where families are translated, the two sides may be of different ones; the source is not
+ * preserved then.
+ *
  * Long because what `commit` writes (entry, eviction class, port, share) has to change together.
  */
 import type { Address } from "../wire/address.ts";
@@ -27,6 +30,7 @@ import type { AddressDigest } from "../wire/address_digest.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import { ICMPV6_ECHO_REPLY, ICMPV6_ECHO_REQUEST } from "../wire/icmpv6.ts";
 import {
+  acrossOf,
   isIcmp,
   isIpv6,
   isStray,
@@ -105,6 +109,8 @@ export interface ConnectionsOptions {
    * Whether the PDU's new connection reaches its backend under the client's address; default no.
    */
   readonly preservesSource?: (pdu: Readonly<Pdu>) => boolean;
+  /** Whether a connection may get a member of the other family; default no. */
+  readonly translatesFamilies?: boolean;
   readonly backends: Backends;
   /** Is told which handshakes fail; null: nobody is. */
   readonly handshakes?: Handshakes<Member> | null;
@@ -170,6 +176,7 @@ export class Connections {
   readonly #ownAddress: Address;
   /** Its counterpart over IPv6. */
   readonly #ownKey: number;
+  readonly #mayCross: boolean;
   readonly #carrier: Carrier | null;
   readonly #remove = (entry: number): void => this.#end(entry, EXPIRED);
   /** Number of the target of the current PDU's translator. */
@@ -182,6 +189,7 @@ export class Connections {
     this.table = new FlowTable(maxConnections, random, tableMemory, whole);
     this.#ownAddress = options.ownAddress;
     this.#ownKey = this.table.whole?.ownKey ?? 0;
+    this.#mayCross = options.translatesFamilies ?? false;
     this.#carrier = options.carrier ?? null;
     this.retries = options.retries ? new Retries(maxConnections, options.retries) : null;
     this.#tcp = new TcpTracker(this.table);
@@ -327,6 +335,18 @@ export class Connections {
 
   // After the tree
 
+  /** Before `commit`: with which protocol, and over which family, the PDU will leave. */
+  protocolTowards(pdu: Pdu): number {
+    if (!this.#mayCross) return pdu.protocol;
+    if (pdu.flow >= 0 && pdu.state !== STATE_NEW) return this.table.protocolOf(pdu.flow ^ 1);
+    return this.#crosses(pdu) ? acrossOf(pdu.protocol) : pdu.protocol;
+  }
+
+  /** True if the PDU's new connection gets a member of the other family. */
+  #crosses({ protocol }: Pdu): boolean {
+    return this.#mayCross && this.target.pool.crossesFor(isIpv6(protocol));
+  }
+
   /**
    * Carries out what the tree's steps noted: creates or refreshes the entry and writes to `to` the
    * PDU's new addresses and ports, and its next hop by the routes of its family unless these are
@@ -356,6 +376,7 @@ export class Connections {
     }
     const entry = pdu.flow >>> 1;
     const other = 1 - (pdu.flow & 1);
+    to.protocol = table.protocolOf(pdu.flow ^ 1);
     to.src = table.dst(entry, other);
     to.srcPort = table.dstPort(entry, other);
     to.dstPort = table.srcPort(entry, other);
@@ -366,7 +387,7 @@ export class Connections {
 
   /** Writes to `to` where the PDU goes; false: there is no route. */
   #aim(pdu: Pdu, to: Translation, routes: NextHops | null, routes6: NextHops6 | null): boolean {
-    if (isIpv6(pdu.protocol)) {
+    if (isIpv6(this.table.protocolOf(pdu.flow ^ 1))) {
       this.aim6(pdu.flow, to);
       return routes6 === null || routes6.route(to);
     }
@@ -388,7 +409,7 @@ export class Connections {
     return routes6 === null || routes6.route(to);
   }
 
-  /** Writes to `to` where a packet of IPv6 goes whose connection is `reference`; no ports. */
+  /** Writes to `to` where a packet of `reference` goes that leaves over IPv6; no ports. */
   aim6(reference: number, to: Translation): void {
     const { table } = this;
     const other = 1 - (reference & 1);
@@ -398,7 +419,7 @@ export class Connections {
     table.whole!.copySource(reference ^ 1, to.addresses, NEW_DESTINATION);
   }
 
-  /** Before `commit`: writes to `to` with which source the PDU of IPv6 will leave. */
+  /** Before `commit`: writes to `to` with which source the PDU will leave over IPv6. */
   writeSource6(pdu: Pdu, to: Translation): void {
     const { flow, state, addresses } = pdu;
     const { ipv6, preservesSource } = this.#options;
@@ -494,7 +515,9 @@ export class Connections {
   hasOther(entry: number): boolean {
     const { all } = this.#options.backends;
     const { pool, isIpv6 } = all[this.table.member(entry)]!;
-    return this.retries!.isLeft(entry) && pool.hasOther(isIpv6, this.#triedBy(entry));
+    const tried = this.#triedBy(entry);
+    return this.retries!.isLeft(entry) &&
+      (pool.hasOther(isIpv6, tried) || (this.#mayCross && pool.hasOther(!isIpv6, tried)));
   }
 
   #triedBy(entry: number): (member: Member) => boolean {
@@ -514,14 +537,12 @@ export class Connections {
     routes: NextHops | null,
     routes6: NextHops6 | null = null,
   ): boolean {
-    const { backends, random } = this.#options;
+    const { backends } = this.#options;
     const { table } = this;
     const retries = this.retries!;
     const entry = pdu.flow >>> 1;
     const { protocol, src } = pdu;
-    const member = retries.isLeft(entry)
-      ? target.pool.pickOther(target.by, pdu, random, this.#triedBy(entry))
-      : null;
+    const member = retries.isLeft(entry) ? this.#pickOther(target, pdu) : null;
     const dstPort = member === null ? 0 : member.port || target.port || pdu.dstPort;
     const port = member === null || !this.#aimAt(member, this.#tried, routes, routes6)
       ? -1
@@ -535,8 +556,9 @@ export class Connections {
     const isPooled = this.#hasPort(entry);
     if (isPooled) this.#ports.remove(entry, evictionClass);
     this.#shares.move(entry, evictionClass, -1, isPooled);
-    const source = isPooled ? this.#ownOf(protocol) : src;
-    table.moveSideB(entry, member.key, source, (dstPort << 16) | port);
+    const there = protocolAt(member, protocol);
+    const source = isPooled ? this.#ownOf(there) : src;
+    table.moveSideB(entry, member.key, source, (dstPort << 16) | port, there !== protocol);
     if (isPooled) this.#ports.add(entry, evictionClass);
     this.#shares.move(entry, -1, evictionClass, isPooled);
     const left = table.member(entry);
@@ -545,6 +567,16 @@ export class Connections {
     backends.forgotten(backends.all[left]!, false);
     retries.moved(entry, left, nowMs);
     return true;
+  }
+
+  /** A member of the target's that the connection of `pdu` has not tried. */
+  #pickOther({ by, pool }: Target, pdu: Pdu): Member | null {
+    const { random } = this.#options;
+    const tried = this.#triedBy(pdu.flow >>> 1);
+    if (!this.#mayCross) return pool.pickOther(by, pdu, random, tried);
+    const first = isIpv6(pdu.protocol) !== pool.crossesFor(isIpv6(pdu.protocol));
+    return pool.pickOther(by, pdu, random, tried, first) ??
+      pool.pickOther(by, pdu, random, tried, !first);
   }
 
   /**
@@ -558,8 +590,8 @@ export class Connections {
       return this.#findPreserved(member, dstPort, pdu) < 0 ? srcPort : -1;
     }
     const avoid = key === src && dstPort === srcPort ? dstPort : -1;
-    const own = this.#ownOf(protocol);
-    return this.#ports.choose(protocol, key, own, dstPort, srcPort, -1, avoid);
+    const there = protocolAt(member, protocol);
+    return this.#ports.choose(there, key, this.#ownOf(there), dstPort, srcPort, -1, avoid);
   }
 
   /** The connection by which `dstPort` of the member knows the client as it is, or -1. */
@@ -617,34 +649,36 @@ export class Connections {
     const { backends, preservesSource, random } = this.#options;
     const { protocol } = pdu;
     const { pool, port: newPort, by } = backends.targets[this.#target]!;
-    const member = pool.pick(by, pdu, random);
-    if (member === null) return pool.refusal(pdu);
+    const crosses = this.#crosses(pdu);
+    const member = pool.pick(by, pdu, random, isIpv6(protocol) !== crosses);
+    if (member === null) return pool.refusal(pdu, this.#mayCross);
     const { key: address } = member;
+    const there = crosses ? acrossOf(protocol) : protocol;
     // A query's identifier is no port.
     const dstPort = isIcmp(protocol) ? pdu.dstPort : member.port || newPort || pdu.dstPort;
     if (!this.#aimAt(member, to, routes, routes6)) return Reason["no-route"];
     const earlier = pdu.flow >> 1;
     const ports = this.#ports;
-    const own = this.#ownOf(protocol);
+    const own = this.#ownOf(there);
     // A client whose key is that of the proxy's address is not told apart from it: once in 2³².
     const source = preservesSource?.(pdu) ?? false ? pdu.src : own;
     const isPooled = source === own;
     // Replacing an entry that already counts does not change its source's count.
     if (earlier < 0 || !isCounted(CLASS_OF_STATE[this.table.state(earlier)]!)) {
-      const reason = this.#holdToShare(pdu, isPooled ? address : 0, dstPort);
+      const reason = this.#holdToShare(pdu, there, isPooled ? address : 0, dstPort);
       if (reason !== 0) return reason;
     }
     const state = firstState(protocol);
     const evictionClass = CLASS_OF_STATE[state]!;
     const avoid = address === pdu.src && dstPort === pdu.srcPort ? dstPort : -1;
     let port = isPooled
-      ? ports.choose(protocol, address, own, dstPort, pdu.srcPort, earlier, avoid)
+      ? ports.choose(there, address, own, dstPort, pdu.srcPort, earlier, avoid)
       : pdu.srcPort;
     if (port >= 0) {
       const reason = earlier >= 0 ? 0 : this.#makeRoom(evictionClass, nowMs);
       if (reason !== 0) return reason;
     } else {
-      const pool = ports.pool(protocol, address, dstPort);
+      const pool = ports.pool(there, address, dstPort);
       const victim = pool === null ? -1 : this.#victims.select(pool, evictionClass, nowMs);
       if (victim < 0) return Reason["no-port"];
       port = this.table.dstPort(victim, SIDE_B);
@@ -659,9 +693,12 @@ export class Connections {
       address,
       source,
       (dstPort << 16) | port,
+      crosses,
     );
     if (entry < 0) return Reason["table-full"]; // the one that made room still rests
-    if (member.isIpv6) this.#opened6(entry, pdu, to);
+    const { whole } = this.table;
+    if (isIpv6(protocol)) whole!.setClient(entry, pdu.addresses, 0);
+    if (isIpv6(there)) whole!.copyDestination((entry << 1) | SIDE_B, to.addresses, NEW_SOURCE);
     this.table.setExtra(entry, OPENED, nowMs);
     this.table.setState(entry, state);
     this.#count(entry);
@@ -675,21 +712,14 @@ export class Connections {
     return 0;
   }
 
-  /** The new entry gets its client, and the PDU its source. */
-  #opened6(entry: number, { addresses }: Pdu, to: Translation): void {
-    const { whole } = this.table;
-    whole!.setClient(entry, addresses, 0);
-    whole!.copyDestination((entry << 1) | SIDE_B, to.addresses, NEW_SOURCE);
-  }
-
   /**
    * Holds the source of a new connection to its share of the table, and of the ports towards
-   * `backend` and its `dstPort` (backend 0: it needs none). Returns 0 or a reason. Unanswered
-   * connections never exceed the share: a source that wants more loses its own oldest. Live ones
-   * are never evicted, and may exceed it while there is space: many users may share one address.
+   * `backend` and its `dstPort` by that protocol (backend 0: it needs none). Returns 0 or a reason.
+   * Unanswered connections never exceed the share: a source that wants more loses its own oldest.
+   * Live ones are never evicted, and may exceed it while there is space: many users may share one
+   * address.
    */
-  #holdToShare(pdu: Pdu, backend: Address, dstPort: number): number {
-    const { protocol } = pdu;
+  #holdToShare(pdu: Pdu, protocol: number, backend: Address, dstPort: number): number {
     // Usually all sources together have less than a share, or this one has.
     const least = Math.min(this.#shareOfTable, this.#shareOfPorts);
     if (this.#classes.inUse < least) return 0;
@@ -728,8 +758,9 @@ export class Connections {
    * range.
    */
   #hasPort(entry: number): boolean {
-    return this.table.hasSideB(entry) &&
-      this.table.dst(entry, SIDE_B) === this.#ownOf(this.table.protocol(entry));
+    const { table } = this;
+    return table.hasSideB(entry) &&
+      table.dst(entry, SIDE_B) === this.#ownOf(table.protocolOf((entry << 1) | SIDE_B));
   }
 
   /**
@@ -870,6 +901,11 @@ export class Connections {
     }
     this.table.remove(entry, rests);
   }
+}
+
+/** What the protocol of a connection is called at that member. */
+function protocolAt(member: Member, protocol: number): number {
+  return member.isIpv6 === isIpv6(protocol) ? protocol : acrossOf(protocol);
 }
 
 /** True for a class of connections that are over, as far as can be seen. */

@@ -32,14 +32,16 @@ export const DST = 1;
 export const PORTS = 2;
 
 /**
- * Protocol in bits 0–7 (0 in a free entry), state in bits 8–14, `OVER_IPV6`, ONE_TUPLE, what SYNs
- * offered.
+ * Protocol in bits 0–7 (0 in a free entry), state in bits 8–13, CROSSED, `OVER_IPV6`, ONE_TUPLE,
+ * what SYNs offered.
  */
 export const META = 6;
-/** The protocol and its family, as in `Pdu.protocol`. */
+/** The protocol of side A and its family, as in `Pdu.protocol`. */
 export const PROTOCOL_MASK: number = OVER_IPV6 | 0xff;
 export const STATE_SHIFT = 8;
-export const STATE_MASK = 0x7f;
+export const STATE_MASK = 0x3f;
+/** Side B is of the other family, and has its protocol (`acrossOf`). */
+export const CROSSED: number = 1 << 14;
 /** The entry has no B tuple. */
 export const ONE_TUPLE: number = 1 << 16;
 /** All of META except what SYNs offered. */

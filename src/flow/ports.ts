@@ -193,7 +193,8 @@ export class Ports implements PortsInUse {
 
   #keyOfEntry(entry: number): number {
     const table = this.#table;
-    return keyOf(table.protocol(entry), table.src(entry, SIDE_B), table.srcPort(entry, SIDE_B));
+    const protocol = table.protocolOf((entry << 1) | SIDE_B);
+    return keyOf(protocol, table.src(entry, SIDE_B), table.srcPort(entry, SIDE_B));
   }
 }
 

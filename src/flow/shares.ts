@@ -71,7 +71,8 @@ export class Shares {
     this.#change(hash, less, more);
     if (!isPooled) return;
     const backend = table.src(entry, SIDE_B);
-    const pool = this.poolOf(table.protocol(entry), backend, table.srcPort(entry, SIDE_B));
+    const protocol = table.protocolOf((entry << 1) | SIDE_B);
+    const pool = this.poolOf(protocol, backend, table.srcPort(entry, SIDE_B));
     this.#change(hash ^ pool, less, more);
   }
 

@@ -19,8 +19,10 @@
  */
 import type { Address } from "../wire/address.ts";
 import type { Random } from "../core/random.ts";
+import { acrossOf } from "../wire/pdu.ts";
 import {
   baseOf,
+  CROSSED,
   DATA,
   DST,
   ENTRY_WORDS,
@@ -179,10 +181,17 @@ export class FlowTable {
     const base = baseOf(reference >>> 1);
     const tuple = base + (reference & 1) * TUPLE_WORDS;
     const { words } = this;
-    // Never matches the second tuple of an entry that has only one.
-    const mask = PROTOCOL_MASK | ((reference & 1) * ONE_TUPLE);
+    // Never matches the second tuple of an entry that has only one, or one of the other family.
+    const mask = PROTOCOL_MASK | ((reference & 1) * (ONE_TUPLE | CROSSED));
     return words[tuple + SRC] === src && words[tuple + PORTS] === ports &&
-      words[tuple + DST] === dst && (words[base + META]! & mask) === protocol;
+      words[tuple + DST] === dst &&
+      ((words[base + META]! & mask) === protocol || this.#isAcross(reference, protocol));
+  }
+
+  /** True if that is the side B, with that protocol, of a connection that crosses the families. */
+  #isAcross(reference: number, protocol: number): boolean {
+    return (reference & 1) === SIDE_B && this.crosses(reference >>> 1) &&
+      this.protocolOf(reference) === protocol;
   }
 
   /** As `has`, over IPv6. */
@@ -198,8 +207,9 @@ export class FlowTable {
   }
 
   /**
-   * Adds a connection whose two tuples are not in the table. Returns its entry, or -1 when the
-   * table is full. Over IPv6 its client and member are for the caller to set at once.
+   * Adds a connection whose two tuples are not in the table; if it `crosses`, side B is of the
+   * other family. Returns its entry, or -1 when the table is full. Of IPv6 its client and member
+   * are for the caller to set at once.
    */
   insert(
     protocol: number,
@@ -209,18 +219,21 @@ export class FlowTable {
     bSrc: number,
     bDst: number,
     bPorts: number,
+    crosses = false,
   ): number {
     const entry = this.insertOneSided(protocol, aSrc, aDst, aPorts);
     if (entry < 0) return -1;
-    this.words[baseOf(entry) + META] = protocol;
+    this.words[baseOf(entry) + META] = crosses ? protocol | CROSSED : protocol;
     this.#writeTuple(entry, SIDE_B, bSrc, bDst, bPorts);
     this.#link(entry, SIDE_B);
     return entry;
   }
 
   /** Gives the connection another tuple on side B, which is not in the table; all else stays. */
-  moveSideB(entry: number, src: number, dst: number, ports: number): void {
+  moveSideB(entry: number, src: number, dst: number, ports: number, crosses = false): void {
     this.#unlink(entry, SIDE_B);
+    const meta = baseOf(entry) + META;
+    this.words[meta] = crosses ? this.words[meta]! | CROSSED : this.words[meta]! & ~CROSSED;
     this.#writeTuple(entry, SIDE_B, src, dst, ports);
     this.#link(entry, SIDE_B);
   }
@@ -257,8 +270,22 @@ export class FlowTable {
     this.count--;
   }
 
+  /** With the family of the client. */
   protocol(entry: number): number {
     return this.words[baseOf(entry) + META]! & PROTOCOL_MASK;
+  }
+
+  /** The protocol, with its family, on the side that the reference tells. */
+  protocolOf(reference: number): number {
+    const protocol = this.protocol(reference >>> 1);
+    return (reference & 1) === SIDE_B && this.crosses(reference >>> 1)
+      ? acrossOf(protocol)
+      : protocol;
+  }
+
+  /** True if the connection's sides are of different families. */
+  crosses(entry: number): boolean {
+    return (this.words[baseOf(entry) + META]! & CROSSED) !== 0;
   }
 
   hasSideB(entry: number): boolean {
@@ -281,7 +308,7 @@ export class FlowTable {
     return this.words[baseOf(entry) + side * TUPLE_WORDS + PORTS]! & 0xffff;
   }
 
-  /** The connection's state, 0 … 127: its meaning belongs to `tcp_state.ts`. */
+  /** The connection's state, 0 … 63: its meaning belongs to `tcp_state.ts`. */
   state(entry: number): number {
     return (this.words[baseOf(entry) + META]! >>> STATE_SHIFT) & STATE_MASK;
   }
@@ -460,7 +487,7 @@ export class FlowTable {
     const base = baseOf(reference >>> 1);
     const tuple = base + (reference & 1) * TUPLE_WORDS;
     return this.#hash.of(
-      this.words[base + META]! & PROTOCOL_MASK,
+      this.protocolOf(reference),
       this.words[tuple + SRC]!,
       this.words[tuple + DST]!,
       this.words[tuple + PORTS]!,

@@ -24,6 +24,8 @@ export const NEW_DESTINATION: number = ADDRESS6_WORDS;
 
 /** The new tuple of a PDU; over IPv6, addresses are keys. */
 export class Translation {
+  /** With which it leaves, and over which family: as in `Pdu.protocol`. */
+  protocol = 0;
   src = 0;
   dst = 0;
   srcPort = 0;

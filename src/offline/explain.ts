@@ -197,6 +197,9 @@ export class Explainer {
   /** Whether the connection's plain packets need to come to the policy. */
   #kernelOf({ protocol, flow }: Readonly<Pdu>): string | null {
     if (!isTcp(protocol) && !isUdp(protocol)) return null;
+    if (this.#appliance.connections.table.crosses(flow >> 1)) {
+      return "leaves the connection to the proxy: its sides are of different families";
+    }
     const kept = this.#appliance.keeperOf(flow >> 1);
     if (kept === null) return "may carry the connection once it is established";
     const why = whyKept(kept.keeper, this.#appliance.policy);

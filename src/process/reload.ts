@@ -79,6 +79,7 @@ const RESTART:
     maxConnPerSource: "--max-conn-per-source",
     seed: "--seed",
     preserveSource: "--preserve-source",
+    translateFamilies: "--translate-families",
     clampMss: "--clamp-mss",
     offload: "--offload",
     spinUs: "--spin",

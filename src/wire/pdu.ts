@@ -120,6 +120,12 @@ export function isIcmp(protocol: number): boolean {
   return protocol === PROTOCOL_ICMP || protocol === (PROTOCOL_ICMPV6 | OVER_IPV6);
 }
 
+/** What the protocol is called over the other family: each has its own ICMP. */
+export function acrossOf(protocol: number): number {
+  if (!isIcmp(protocol)) return protocol ^ OVER_IPV6;
+  return isIpv6(protocol) ? PROTOCOL_ICMP : PROTOCOL_ICMPV6 | OVER_IPV6;
+}
+
 /** True for an invalid PDU without a connection that has its addresses and ports. */
 export function isStray(pdu: Readonly<Pdu>): boolean {
   return pdu.state === STATE_INVALID && pdu.flow < 0;

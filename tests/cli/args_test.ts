@@ -151,6 +151,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
       seed: 0xffff_ffff,
       trace: "all",
       preserveSource: false,
+      translateFamilies: false,
       clampMss: false,
       retries: 8,
       connectTimeout: 60,

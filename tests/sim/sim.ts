@@ -86,8 +86,12 @@ export const CALM: Impairments = {
   mischief: 0,
 };
 
-/** Of every host; in a mixed run every other client is of IPv6, and there are backends of both. */
-export type Family = "IPv4" | "IPv6" | "mixed";
+/**
+ * Of every host; in a mixed run every other client is of IPv6, and there are backends of both. In a
+ * crossed run so are the clients, backends are of one family or of both, and any client may get any
+ * of them.
+ */
+export type Family = "IPv4" | "IPv6" | "mixed" | "crossed";
 
 export interface SimOptions {
   readonly seed: number;
@@ -209,7 +213,8 @@ export class Sim implements Surroundings {
       startMs: START_MS,
       twoSided,
       ipv6: family !== "IPv4",
-      backends: backendsOf(family, twoSided, backendCount),
+      translateFamilies: family === "crossed",
+      backends: backendsOf(family, twoSided, backendCount, seed),
       ports: this.ports,
       maxConn: 4096,
       ...(mortal ? { policy: withDatagrams(twoSided) } : {}),
@@ -233,7 +238,8 @@ export class Sim implements Surroundings {
       host(`backend ${1 + i}`, address, b, SERVER_PORTS)
     );
     this.clients = Array.from({ length: CLIENTS }, (_, i) => {
-      const isIpv6 = family === "IPv6" || (family === "mixed" && i % 2 === 1);
+      const isOfBoth = family === "mixed" || family === "crossed";
+      const isIpv6 = family === "IPv6" || (isOfBoth && i % 2 === 1);
       const address = isIpv6 ? `2001:db8::${(201 + i).toString(16)}` : `192.168.0.${201 + i}`;
       return host(`client ${201 + i}`, address, a, []);
     });
@@ -246,6 +252,7 @@ export class Sim implements Surroundings {
       backends: this.backends,
       stranger: this.stranger,
       ports: this.ports,
+      crosses: family === "crossed",
       evicts: fewPorts,
       fail: (what, connection) => this.fail(what, connection),
     });
@@ -656,14 +663,18 @@ export class Sim implements Surroundings {
   }
 }
 
-/** In a mixed run those of IPv6 have other last octets, and so other MAC addresses. */
-function backendsOf(family: Family, twoSided: boolean, count: number): string[] {
+/** Beside those of IPv4 those of IPv6 have other last octets, and so other MAC addresses. */
+function backendsOf(family: Family, twoSided: boolean, count: number, seed: number): string[] {
   const numbers = Array.from({ length: count }, (_, i) => 1 + i);
   const four = numbers.map((n) => `${twoSided ? "10.0.0" : "192.168.0"}.${n}`);
-  const first = family === "mixed" ? 0x10 : 0;
+  const families = family === "crossed" ? CROSSED_TO[(seed >> 3) % CROSSED_TO.length]! : family;
+  const first = families === "mixed" ? 0x10 : 0;
   const six = numbers.map((n) => `2001:db8:${twoSided ? "b:" : ""}:${(first + n).toString(16)}`);
-  return [...(family === "IPv6" ? [] : four), ...(family === "IPv4" ? [] : six)];
+  return [...(families === "IPv6" ? [] : four), ...(families === "IPv4" ? [] : six)];
 }
+
+/** Of whom the backends of crossed runs are. */
+const CROSSED_TO: readonly Family[] = ["IPv4", "IPv6", "mixed"];
 
 function addressOf(name: string, text: string, macText: string): HostAddress {
   const mac = macText.split(":").map((octet) => parseInt(octet, 16));

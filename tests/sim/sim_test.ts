@@ -1,16 +1,19 @@
 /**
  * The simulator's runs that belong to every test run: of each mode (`modes.ts`) 200 seeds over
- * IPv4, 50 over IPv6 and 50 of both, every other one two-sided. `deno task soak` makes 2,000.
+ * IPv4, 50 over IPv6, 50 of both, and 50 in which families are translated, every other one
+ * two-sided. `deno task soak` makes 2,000.
  * `SIM_SEED=7 deno test -A tests/sim` repeats one.
  */
 import assert from "node:assert/strict";
 import { type Mode, MODES } from "./modes.ts";
 import { CALM, type Family, Sim } from "./sim.ts";
 
-const SEEDS: readonly [family: Family, seeds: number][] = [["IPv4", 200], ["IPv6", 50], [
-  "mixed",
-  50,
-]];
+const SEEDS: readonly [family: Family, seeds: number][] = [
+  ["IPv4", 200],
+  ["IPv6", 50],
+  ["mixed", 50],
+  ["crossed", 50],
+];
 const SEEDS_PER_TEST = 50;
 
 /** What each mode's runs show. */

@@ -1,13 +1,14 @@
 /**
  * `deno task soak [MODE] [SEEDS [FIRST]]`: the simulator over many seeds (2,000 unless told
- * otherwise), in one mode of `modes.ts` (usual, returning, failing or attacked) or in all; of three
- * seeds one is over IPv4, one over IPv6, and one has hosts of both. Prints what it did and how long
- * it took; every seed that fails is named, and the exit code is then 1.
+ * otherwise), in one mode of `modes.ts` (usual, returning, failing or attacked) or in all; of four
+ * seeds one is over IPv4, one over IPv6, one has hosts of both, and in one families are translated.
+ * Prints what it did and how long it took; every seed that fails is named, and the exit code is
+ * then 1.
  */
 import { type Mode, MODES } from "./modes.ts";
 import type { Family } from "./sim.ts";
 
-const FAMILIES: readonly Family[] = ["IPv4", "IPv6", "mixed"];
+const FAMILIES: readonly Family[] = ["IPv4", "IPv6", "mixed", "crossed"];
 
 const PROGRESS_EVERY = 100;
 
@@ -35,7 +36,7 @@ function soak(mode: Mode): number {
   let forwarded = 0;
   for (let seed = first; seed < first + seeds; seed++) {
     try {
-      const result = MODES[mode](seed, FAMILIES[seed % 3]!);
+      const result = MODES[mode](seed, FAMILIES[seed % FAMILIES.length]!);
       connections += result.connections;
       forwarded += result.forwarded;
       for (const [reason, count] of Object.entries(result.drops)) {

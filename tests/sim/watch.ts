@@ -3,7 +3,8 @@
  *
  *   - the frame is valid, and a packet that a host sent, with only those fields changed that a
  *     translator and a router change (addresses, ports, TTL, checksums, MAC addresses), and it is
- *     sent as often as it was received;
+ *     sent as often as it was received; where it leaves over the other family, the segment in it
+ *     is;
  *   - a packet to a backend has the proxy's address and a port of the range; only a SYN takes a
  *     (backend, port there, port) tuple, and never that of a connection in use at both ends;
  *   - a packet to a client has a tuple that its connection holds, and looks as if the proxy
@@ -38,6 +39,10 @@ const PROTOCOL_TCP = 6;
 const ERRORS = [3, 11];
 const ERRORS6 = [1, 3];
 const RECORDS = 8192;
+/** Segments that say the same and are known at a time, less one. */
+const MOST_ALIKE = 15;
+/** What fits into packets of 1,500 bytes of either family. */
+const MSS_OF_BOTH = 1440;
 /** A client's SYN may be sent to so many other backends besides, to each again after an RST. */
 const RETRIES = 7;
 /** One frame in so many is also read by `tests/support/frames.ts`. */
@@ -75,6 +80,8 @@ export interface WatchOptions {
   /** Sends under the others' names and gets nothing. */
   readonly stranger: SimHost;
   readonly ports: { readonly first: number; readonly last: number };
+  /** A packet may leave over the other family. */
+  readonly crosses: boolean;
   /** Ports are so few that a connection that is not in full swing may lose its own. */
   readonly evicts: boolean;
   readonly fail: (what: string, connection?: Connection) => never;
@@ -89,6 +96,8 @@ export class Watch {
   readonly #backends: ReadonlySet<number>;
   readonly #byMac: ReadonlyMap<number, SimHost>;
   readonly #sent: ReadonlyMap<SimHost, (Sent | undefined)[]>;
+  /** By what a segment says: what has left over the other family has no number of its sender's. */
+  readonly #bySegment = new Map<number, Sent[]>();
   readonly #holders = new Map<number, Holder>();
   /** The tuple that a client's last SYN took. */
   readonly #tuples = new Map<number, number>();
@@ -125,8 +134,18 @@ export class Watch {
   ): Sent {
     const id = idOf(frame);
     const sent = { id, frame, host, connection, delivered: 0, emitted: 0, owed: 0, holder: null };
-    if (id >= 0 && !isLinkMessage(frame)) this.#sent.get(host)![id % RECORDS] = sent;
+    if (id >= 0 && !isLinkMessage(frame)) {
+      this.#sent.get(host)![id % RECORDS] = sent;
+      this.#noteSegment(sent);
+    }
     return sent;
+  }
+
+  #noteSegment(sent: Sent): void {
+    if (!this.#options.crosses || readSegment(sent.frame, this.#original) !== "") return;
+    const key = keyOfSegment(this.#original);
+    const same = this.#bySegment.get(key) ?? [];
+    this.#bySegment.set(key, [...same.slice(-MOST_ALIKE), sent]);
   }
 
   /** A copy of it reaches the proxy, unharmed. */
@@ -212,7 +231,7 @@ export class Watch {
           this.#fail(`entry ${entry} is not found from side ${side}: reference ${found}`);
         }
         const dst = this.hostOf(entry, side, "destination");
-        const isSix = isIpv6(table.protocol(entry));
+        const isSix = isIpv6(table.protocolOf((entry << 1) | side));
         const own = proxies[side].find((proxy) => proxy.isIpv6 === isSix);
         if (dst !== own?.address) this.#fail(`entry ${entry} is not to the proxy`);
       }
@@ -235,11 +254,11 @@ export class Watch {
     const { table } = connections;
     const ports = (table.srcPort(entry, side) << 16) | table.dstPort(entry, side);
     const [protocol, src, dst] = [
-      table.protocol(entry),
+      table.protocolOf((entry << 1) | side),
       table.src(entry, side),
       table.dst(entry, side),
     ];
-    if (!isIpv6(table.protocol(entry))) return table.find(protocol, src, dst, ports);
+    if (!isIpv6(protocol)) return table.find(protocol, src, dst, ports);
     connections.writeTuple6((entry << 1) | side, this.#words, 0);
     return table.find6(protocol, src, dst, ports, this.#words);
   }
@@ -249,7 +268,7 @@ export class Watch {
     const { appliance: { connections } } = this.#options;
     const { table } = connections;
     const isSource = which === "source";
-    if (!isIpv6(table.protocol(entry))) {
+    if (!isIpv6(table.protocolOf((entry << 1) | side))) {
       return isSource ? table.src(entry, side) : table.dst(entry, side);
     }
     connections.writeTuple6((entry << 1) | side, this.#words, 0);
@@ -394,7 +413,26 @@ export class Watch {
       if (sent === undefined || sent.id !== s.id || sent.delivered === 0) continue;
       if (isTranslation(sent.frame, frame)) return sent;
     }
-    return null;
+    return this.#options.crosses ? this.#originalAcross(frame, s) : null;
+  }
+
+  /**
+   * The same, of the other family: of those that are alike one that has not been sent on yet, from
+   * a backend that has the connection.
+   */
+  #originalAcross(frame: Uint8Array, s: Segment): Sent | null {
+    const alike = (this.#bySegment.get(keyOfSegment(s)) ?? []).filter((sent) =>
+      sent.delivered > 0 && isTranslationAcross(sent.frame, frame)
+    );
+    const holds = ({ frame }: Sent): boolean => {
+      readSegment(frame, this.#original);
+      const { src, srcPort, dstPort } = this.#original;
+      return this.#holders.get(tupleOf(src, srcPort, dstPort))?.client ===
+        tupleOf(s.dst, s.dstPort, s.srcPort);
+    };
+    const owed = alike.filter(({ delivered, emitted }) => emitted < delivered)
+      .sort((one, other) => Number(holds(other)) - Number(holds(one)));
+    return owed.find((sent) => this.#burst.includes(sent)) ?? owed[0] ?? alike.at(-1) ?? null;
   }
 
   /** Nothing but an RST that answers a packet of this step may be the proxy's own. */
@@ -497,6 +535,38 @@ export class Watch {
 /** A number for (host, port there, port here): hosts differ in their last octet. */
 function tupleOf(address: number, port: number, otherPort: number): number {
   return ((address & 255) * 0x10000 + port) * 0x10000 + otherPort;
+}
+
+/** That of a SYN which is sent to another member is what it was for the first one. */
+function fitsBoth(mss: number, sent: number): boolean {
+  return sent === Math.min(MSS_OF_BOTH, mss) || sent === mss;
+}
+
+/** What a segment says of itself, which nobody changes on the way. */
+function keyOfSegment({ seq, ack, flags, window, payloadBytes }: Segment): number {
+  return seq ^ Math.imul(ack, 31) ^ Math.imul((flags << 16) | window, 37) ^ (payloadBytes << 20);
+}
+
+/**
+ * True if the frames are of two families, and their segments differ only in ports, checksum and, in
+ * a SYN, the MSS, which fits both.
+ */
+function isTranslationAcross(from: Uint8Array, to: Uint8Array): boolean {
+  const [isFrom6, isTo6] = [from, to].map((frame) => read16(frame, 12) === 0x86dd);
+  if (isFrom6 === isTo6) return false;
+  const ip = 14;
+  const tcp = isFrom6 ? ip + 40 : ip + (from[ip]! & 15) * 4;
+  const toTcp = ip + (isTo6 ? 40 : 20);
+  const end = isFrom6 ? tcp + read16(from, ip + 4) : ip + read16(from, ip + 2);
+  const ttls = [from[isFrom6 ? ip + 7 : ip + 8]!, to[isTo6 ? ip + 7 : ip + 8]!];
+  if (to.length - toTcp !== end - tcp || ttls[0]! - 1 !== ttls[1]) return false;
+  const hasMss = (from[tcp + 13]! & SYN) !== 0 && from[tcp + 20] === 2;
+  if (hasMss && !fitsBoth(read16(from, tcp + 22), read16(to, toTcp + 22))) return false;
+  for (let i = 0; i < end - tcp; i++) {
+    const rewritten = i < 4 || i === 16 || i === 17 || (hasMss && (i === 22 || i === 23));
+    if (!rewritten && from[tcp + i] !== to[toTcp + i]) return false;
+  }
+  return true;
 }
 
 /** True if both frames differ only in what a translator and a router change. */

@@ -84,6 +84,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     seed: 1,
     trace: "off",
     preserveSource: false,
+    translateFamilies: false,
     clampMss: null,
     retries: 3,
     connectTimeout: 3,

@@ -101,6 +101,7 @@ export interface WorldOptions {
   readonly mtus?: readonly [a: number, b: number];
   readonly clampMss?: boolean;
   readonly preserveSource?: boolean;
+  readonly translateFamilies?: boolean;
   readonly strays?: StrayMode;
   readonly retries?: number;
   readonly backends?: readonly string[];
@@ -173,6 +174,7 @@ export class World {
       timeouts: { ...DEFAULT_TIMEOUTS, ...options.timeouts },
       seed: options.seed ?? 1,
       preserveSource: options.preserveSource ?? false,
+      translateFamilies: options.translateFamilies ?? false,
       clampMss: options.clampMss ?? null,
       strays: options.strays ?? "reset",
       retries: options.retries ?? 3,

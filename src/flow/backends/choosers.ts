@@ -94,6 +94,15 @@ export class Choosers {
     return this.#usable;
   }
 
+  /** How well they can serve: 2, or 1 where only those can that are down; 0: nobody can. */
+  get readiness(): number {
+    const { usable } = this;
+    const isAnyFree = usable.length > 0 &&
+      (!this.#isLimited || usable.some(({ isFull }) => !isFull));
+    if (!isAnyFree) return 0;
+    return usable[0]!.status === "down" ? 1 : 2;
+  }
+
   /** True if new connections may go to this one of its members. */
   canUse(member: Member): boolean {
     if (this.#isStale) this.#refresh();

@@ -1,4 +1,7 @@
-/** A named set of members, and who of them gets the next connection: one of its own family. */
+/**
+ * A named set of members, and who of them gets the next connection: one of its own family, or of
+ * the other, where families are translated and none of its own can serve.
+ */
 import type { Random } from "../../core/random.ts";
 import { Reason } from "../../core/reason.ts";
 import type { PickMethod } from "../../policy/language/ast.ts";
@@ -67,20 +70,38 @@ export class Pool {
     return this.#of(member.isIpv6).canUse(member);
   }
 
-  /** Why `pick` gave none for the connection that `pdu` opens. */
-  refusal({ protocol }: Readonly<Pdu>): number {
+  /**
+   * Why `pick` gave none for the connection that `pdu` opens; `mayCross`: members of the other
+   * family were asked, too.
+   */
+  refusal({ protocol }: Readonly<Pdu>, mayCross = false): number {
     const one = this.#of(isIpv6(protocol));
-    if (one.usable.length > 0) return Reason["backends-full"];
-    const isOfOther = one.members.length === 0 && this.members.length > 0;
+    const usable = mayCross ? this.usable : one.usable;
+    if (usable.length > 0) return Reason["backends-full"];
+    const isOfOther = !mayCross && one.members.length === 0 && this.members.length > 0;
     const isChecked = isActive(this.health.check) && !isOfOther;
     return Reason[isChecked ? "all-down" : "no-backend"];
   }
 
   /**
-   * A member for the connection that `pdu` opens, or null if none can take it: `refusal` says why.
+   * True if members of the other family are better for a connection of that one: its own are not
+   * there, or down, or full. Nothing is chosen yet.
    */
-  pick(method: PickMethod, pdu: Readonly<Pdu>, random: Random): Member | null {
-    return this.#of(isIpv6(pdu.protocol)).pick(method, pdu, random);
+  crossesFor(ofIpv6: boolean): boolean {
+    return this.#of(!ofIpv6).readiness > this.#of(ofIpv6).readiness;
+  }
+
+  /**
+   * A member of that family for the connection that `pdu` opens, or null if none can take it:
+   * `refusal` says why.
+   */
+  pick(
+    method: PickMethod,
+    pdu: Readonly<Pdu>,
+    random: Random,
+    ofIpv6 = isIpv6(pdu.protocol),
+  ): Member | null {
+    return this.#of(ofIpv6).pick(method, pdu, random);
   }
 
   /** As `pick`, a member that is none of the `excluded`, or null. */
@@ -89,11 +110,12 @@ export class Pool {
     pdu: Readonly<Pdu>,
     random: Random,
     excluded: (member: Member) => boolean,
+    ofIpv6 = isIpv6(pdu.protocol),
   ): Member | null {
-    return this.#of(isIpv6(pdu.protocol)).pickOther(method, pdu, random, excluded);
+    return this.#of(ofIpv6).pickOther(method, pdu, random, excluded);
   }
 
-  /** True if `pickOther` would find one for a connection of that family. */
+  /** True if `pickOther` would find one of that family. */
   hasOther(ofIpv6: boolean, excluded: (member: Member) => boolean): boolean {
     return this.#of(ofIpv6).hasOther(excluded);
   }
