@@ -300,9 +300,10 @@ function isSideBPossible(
   const isRightPort = backendPort === (isQuery ? 0 : member.port || servicePort) ||
     (!isQuery && member.port === 0 && targetPorts.get(member.pool)?.has(backendPort) === true);
   if (!isRightPort) return false;
+  const isOfRange = port >= ports.first && port <= ports.last;
   return words[b + DST] === ownKey
-    ? port >= ports.first && port <= ports.last
-    : preserveSource && words[b + DST] === words[at + SRC] && port === clientPort;
+    ? isOfRange
+    : preserveSource && words[b + DST] === words[at + SRC] && (isOfRange || port === clientPort);
 }
 
 function isStateOf(protocol: number, state: number): boolean {

@@ -8,8 +8,8 @@
  *     A → B   client:cp → proxy:sp    becomes   proxy:pp → backend:sp
  *     B → A   backend:sp → proxy:pp   becomes   proxy:sp → client:cp
  *
- * or, where the source is preserved (no port is allocated: the client's own port identifies the
- * connection)
+ * or, where the source is preserved (the client has another port towards the backend only if its
+ * own is that of another connection of it there)
  *
  *     A → B   client:cp → proxy:sp    becomes   client:cp → backend:sp
  *     B → A   backend:sp → client:cp  becomes   proxy:sp → client:cp
@@ -586,19 +586,26 @@ export class Connections {
   #portTowards(entry: number, member: Member, dstPort: number, pdu: Pdu): number {
     const { protocol, src, srcPort } = pdu;
     const { key } = member;
-    if (!this.#hasPort(entry)) {
-      return this.#findPreserved(member, dstPort, pdu) < 0 ? srcPort : -1;
-    }
+    if (!this.#hasPort(entry)) return this.#keptPort(member, dstPort, pdu, -1);
     const avoid = key === src && dstPort === srcPort ? dstPort : -1;
     const there = protocolAt(member, protocol);
     return this.#ports.choose(there, key, this.#ownOf(there), dstPort, srcPort, -1, avoid);
   }
 
-  /** The connection by which `dstPort` of the member knows the client as it is, or -1. */
-  #findPreserved({ key, index }: Member, dstPort: number, pdu: Pdu): number {
+  /**
+   * The port with which the member knows a client whose address is kept, or -1: its own, unless
+   * another of its connections has that. The port of entry `successorOf` counts as free.
+   */
+  #keptPort(member: Member, dstPort: number, pdu: Pdu, successorOf: number): number {
+    return this.#ports.keep(pdu.srcPort, (port) => {
+      const reference = this.#findKept(member, pdu, (dstPort << 16) | port);
+      return reference < 0 || reference >> 1 === successorOf;
+    });
+  }
+
+  /** The connection by which the member knows the client's address with these ports, or -1. */
+  #findKept({ key, index }: Member, { protocol, src, addresses }: Pdu, ports: number): number {
     const { table } = this;
-    const { protocol, src, srcPort, addresses } = pdu;
-    const ports = (dstPort << 16) | srcPort;
     if (!isIpv6(protocol)) return table.find(protocol, key, src, ports);
     copyAddress6(this.#options.backends.words!, index * ADDRESS6_WORDS, this.#addresses, 0);
     copyAddress6(addresses, 0, this.#addresses, ADDRESS6_WORDS);
@@ -673,12 +680,12 @@ export class Connections {
     const avoid = address === pdu.src && dstPort === pdu.srcPort ? dstPort : -1;
     let port = isPooled
       ? ports.choose(there, address, own, dstPort, pdu.srcPort, earlier, avoid)
-      : pdu.srcPort;
+      : this.#keptPort(member, dstPort, pdu, earlier);
     if (port >= 0) {
       const reason = earlier >= 0 ? 0 : this.#makeRoom(evictionClass, nowMs);
       if (reason !== 0) return reason;
     } else {
-      const pool = ports.pool(there, address, dstPort);
+      const pool = isPooled ? ports.pool(there, address, dstPort) : null;
       const victim = pool === null ? -1 : this.#victims.select(pool, evictionClass, nowMs);
       if (victim < 0) return Reason["no-port"];
       port = this.table.dstPort(victim, SIDE_B);

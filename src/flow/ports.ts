@@ -39,7 +39,7 @@ const DENSE = 1024;
 
 const MAX_PORTS = 65_536;
 
-/** Random ports tried in a pool without one: at least half are free, so all fail once in 2⁶⁴. */
+/** Random ports that are tried: where at least half are free, all fail once in 2⁶⁴. */
 const TRIES = 64;
 
 /** The connections towards one backend and port. */
@@ -108,8 +108,21 @@ export class Ports implements PortsInUse {
       }
       return -1;
     }
+    return this.#anyFree(isFree, random);
+  }
+
+  /**
+   * The port of a client whose address is kept: its own; or if another of its connections has that
+   * towards the backend's port, one of the range that is free, so that each has a tuple of its own.
+   * -1: none was found.
+   */
+  keep(clientPort: number, isFree: (port: number) => boolean): number {
+    return isFree(clientPort) ? clientPort : this.#anyFree(isFree, this.#random);
+  }
+
+  #anyFree(isFree: (port: number) => boolean, random: Random): number {
     for (let tries = TRIES; tries > 0; tries--) {
-      const port = first + below(random, this.size);
+      const port = this.#range.first + below(random, this.size);
       if (isFree(port)) return port;
     }
     return -1;

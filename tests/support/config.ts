@@ -31,9 +31,13 @@ export function gatewayOf(nextHop: string): Route {
 }
 
 /** A link's own address of IPv6, a /64, and its ways out: `2001:db8:f::/48 via 2001:db8::fd`. */
-export function ipv6Config(own: string, routes: readonly string[] = []): Ipv6Config {
+export function ipv6Config(
+  own: string,
+  routes: readonly string[] = [],
+  more: readonly string[] = [],
+): Ipv6Config {
   return {
-    addresses: [{ address: addressOf6(own), prefixLength: 64 }],
+    addresses: [own, ...more].map((text) => ({ address: addressOf6(text), prefixLength: 64 })),
     routes: routes.map((text) => {
       const [network = "", nextHop = ""] = text.split(" via ");
       return { to: parseHostSubnet(network), nextHop: addressOf6(nextHop) };

@@ -92,6 +92,8 @@ export interface WorldOptions {
   readonly ipv6?: boolean;
   /** `2001:db8:f::/48 via 2001:db8::fd`, on side A. */
   readonly routes6?: readonly string[];
+  /** More addresses of the proxy on side A. */
+  readonly own6?: readonly string[];
   /** `--accept-ra`, on side A. */
   readonly acceptRa?: boolean;
   /** Side B's, if it is not the usual one. */
@@ -157,7 +159,10 @@ export class World {
         ...(options.routes ?? []).map(routeOf),
       ],
       ipv6: ipv6
-        ? { ...ipv6Config(PROXY6, options.routes6), acceptRa: options.acceptRa ?? false }
+        ? {
+          ...ipv6Config(PROXY6, options.routes6, options.own6),
+          acceptRa: options.acceptRa ?? false,
+        }
         : null,
     });
     const linkB = options.linkB ?? { ...LINK_B, ipv6: ipv6 ? ipv6Config(PROXY6_B) : null };
