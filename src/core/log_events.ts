@@ -25,7 +25,7 @@ const TABLE = [
   ["next-hop-found", "a backend or gateway has said where it is"],
   ["next-hop-lost", "a backend or gateway does not say any more where it is"],
   ["backend-health", "a check has changed a backend's status"],
-  ["backends-silent", "all backends that were up have fallen silent together"],
+  ["backends-silent", "all backends of a family that were up have fallen silent"],
   ["backend-conflict", "two stations claim the address of a backend or gateway"],
   ["own-conflict", "another station uses the proxy's own address"],
   ["own-address", "an IPv6 address is the proxy's alone, and used from now on"],

@@ -9,7 +9,7 @@ import type { LimitedLog } from "../core/limited_log.ts";
 import type { LogFields } from "../core/log.ts";
 import type { Random } from "../core/random.ts";
 import type { Backends } from "../flow/backends/backends.ts";
-import { type Change, type Checked, MemberHealth } from "../flow/backends/health.ts";
+import { type Change, type Checked, type Family, MemberHealth } from "../flow/backends/health.ts";
 import { isInService, type Member, nameOf } from "../flow/backends/member.ts";
 import { type Health, isActive } from "../policy/language/health.ts";
 import { printCheck, printHealth } from "../policy/notation/parse_health.ts";
@@ -20,6 +20,8 @@ import { isIpv6 } from "../wire/host_address.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import type { Link } from "./link.ts";
 import type { LostConnections } from "./lost_connections.ts";
+
+const FAMILIES = ["IPv4", "IPv6"] as const;
 
 /** Lines at once, of those that tell of each member when it is up or down. */
 const LINES_AT_ONCE = 100;
@@ -63,6 +65,7 @@ export class HealthChecks {
     });
     this.#health = new MemberHealth<Member>({
       random,
+      familyOf,
       start: ({ member }, atMs) => this.#prober.start(this.#probes.get(member)!, atMs),
       stop: ({ member }, atMs) => this.#prober.stop(this.#probes.get(member)!, atMs),
       changed: (change, atMs) => this.#changed(change, atMs),
@@ -70,7 +73,7 @@ export class HealthChecks {
       lost: ({ member, health }) => {
         if (health.onDown === "reset") options.lost.add(member);
       },
-      allSilent: (count, atMs) => this.#allSilent(count, atMs),
+      allSilent: (family, count, atMs) => this.#allSilent(family, count, atMs),
     });
     this.#watch(nowMs, false);
   }
@@ -172,23 +175,31 @@ export class HealthChecks {
       "backend-health",
       LINES_AT_ONCE,
       nowMs,
-      () => lineAbout(change),
+      () => lineAbout(change, this.#hasBoth()),
       () => fieldsOf(change),
     );
   }
 
-  #allSilent(count: number, nowMs: number): void {
+  /** True if backends of both families are checked. */
+  #hasBoth(): boolean {
+    return new Set([...this.#probes.keys()].map(familyOf)).size > 1;
+  }
+
+  #allSilent(family: Family, count: number, nowMs: number): void {
+    const name = FAMILIES[family];
+    const [of, where] = this.#hasBoth() ? [` of ${name}`, `way there over ${name}`] : ["", "link"];
     const who = count === 1
-      ? "the only backend that was up has"
-      : `all ${count} backends that were up have`;
+      ? `the only backend${of} that was up has`
+      : `all ${count} backends${of} that were up have`;
     this.#options.log.write(
       "warning",
       "backends-silent",
       LINES_AT_ONCE,
       nowMs,
       () =>
-        `${who} fallen silent together: that may be the proxy's own link, connections stay as they are`,
-      () => ({ count }),
+        `${who} fallen silent together: that may be the proxy's own ${where}, ` +
+        "connections stay as they are",
+      () => ({ count, family: name }),
     );
   }
 }
@@ -197,11 +208,15 @@ export class HealthChecks {
  * `backend 192.168.0.1 is down: tcp 80: the connection was refused (3 checks, the last 0.4 ms); 2
  * of 3 left`; where the pool has both families, `… left for IPv4`: others are of no use to clients.
  */
-function lineAbout({ checked, checks, from, isDoubtful }: Change<Member>): string {
+function lineAbout(
+  { checked, checks, from, isDoubtful }: Change<Member>,
+  hasBoth: boolean,
+): string {
   const { member, health, state, failure, tookMs } = checked;
   const all = member.pool.members;
   const members = all.filter(({ address }) => isIpv6(address) === isIpv6(member.address));
-  const family = members.length === all.length ? "" : ` for ${familyOf(member)}`;
+  const name = FAMILIES[familyOf(member)];
+  const family = members.length === all.length ? "" : ` for ${name}`;
   const left = members.filter(({ status }) => status === "up" || status === "unknown").length;
   const times = checks === 1 ? "1 check" : `${checks} checks`;
   const why = `${printCheck(health.check)}: ${failure ?? "it answers"}`;
@@ -209,7 +224,7 @@ function lineAbout({ checked, checks, from, isDoubtful }: Change<Member>): strin
     ? `, its share grows for ${health.slowStartMs / 1000} s`
     : "";
   const touched = state === "down" && member.active > 0
-    ? `, connections: ${member.active} ${fateOf(health, isDoubtful)}`
+    ? `, connections: ${member.active} ${fateOf(health, isDoubtful, hasBoth ? ` of ${name}` : "")}`
     : "";
   return `backend ${nameOf(member)} is ${state}: ${why} (${times}, the last ${
     formatMs(tookMs)
@@ -231,15 +246,15 @@ function fieldsOf({ checked, checks }: Change<Member>): LogFields {
   };
 }
 
-function familyOf({ address }: Member): string {
-  return isIpv6(address) ? "IPv6" : "IPv4";
+function familyOf({ address }: Member): Family {
+  return isIpv6(address) ? 1 : 0;
 }
 
 function formatMs(ms: number): string {
   return `${ms < 10 ? ms.toFixed(1) : ms.toFixed(0)} ms`;
 }
 
-function fateOf({ onDown }: Health, isDoubtful: boolean): string {
+function fateOf({ onDown }: Health, isDoubtful: boolean, of: string): string {
   if (onDown === "keep") return "kept";
-  return isDoubtful ? "reset unless all backends fall silent" : "reset";
+  return isDoubtful ? `reset unless all backends${of} fall silent` : "reset";
 }

@@ -69,6 +69,7 @@ class Checked {
         if (this.behaviour[targetAddress] !== undefined) this.world.answer(targetAddress);
         continue;
       }
+      if (isOfIpv6(frame)) continue; // nobody answers
       const segment = readTcp(frame);
       this.sent.push(segment);
       const behaviour = this.behaviour[segment.dst];
@@ -87,6 +88,10 @@ class Checked {
   statuses(): string[] {
     return this.world.appliance.snapshot().pools[0]!.members.map(({ status }) => status);
   }
+}
+
+function isOfIpv6(frame: Uint8Array): boolean {
+  return frame[12] === 0x86 && frame[13] === 0xdd;
 }
 
 const [FIRST] = BACKENDS;
@@ -204,6 +209,20 @@ Deno.test("checks: all silent within one interval may be our link, and is said s
   assert.deepEqual(lines, [
     "warning: all 3 backends that were up have fallen silent together: " +
     "that may be the proxy's own link, connections stay as they are",
+  ]);
+});
+
+Deno.test("checks: all of IPv6 silent may be our way there, though backends of IPv4 answer", () => {
+  const checked = new Checked("tcp 2000", {
+    ipv6: true,
+    backends: [...BACKENDS.slice(0, 2), ...BACKENDS6.slice(0, 2)],
+  });
+  checked.advance(15_000);
+  assert.deepEqual(checked.statuses(), ["up", "up", "down", "down"]);
+  const lines = checked.world.log.filter((line) => line.includes("silent"));
+  assert.deepEqual(lines, [
+    "warning: all 2 backends of IPv6 that were up have fallen silent together: " +
+    "that may be the proxy's own way there over IPv6, connections stay as they are",
   ]);
 });
 

@@ -8,12 +8,17 @@
  * `start`, and tells the result.
  *
  * A member that goes down may lose its connections, but not through a fault of the proxy's own
- * link. As long as only silence speaks against it, that may be the link: an answer of any member,
- * be it a refusal, after the first failure shows that it is not. Without one an interval passes
- * first, and if all that were up fall meanwhile, nobody's connections are reset.
+ * link, or of its family's way there: neighbours, routers and the proxy's address are the family's
+ * own. As long as only silence speaks against it, that may be so: an answer of any member of the
+ * family, be it a refusal, after the first failure shows that it is not. Without one an interval
+ * passes first, and if all of the family that were up fall meanwhile, nobody's connections are
+ * reset.
  */
 import { below, type Random } from "../../core/random.ts";
 import { type Health, isActive } from "../../policy/language/health.ts";
+
+/** Of a member: 0 is IPv4, 1 IPv6. */
+export type Family = 0 | 1;
 
 /** Checks begun in one tick: their frames fit into the buffer, beside those of others. */
 const STARTS_PER_TICK = 256;
@@ -43,12 +48,13 @@ export interface Change<M> {
   readonly from: "unknown" | "up" | "down";
   /** Failures or successes in a row that made it. */
   readonly checks: number;
-  /** It went down, and that may be our link: `lost` or `allSilent` will tell. */
+  /** It went down, and that may be our way there: `lost` or `allSilent` will tell. */
   readonly isDoubtful: boolean;
 }
 
 export interface HealthOptions<M> {
   readonly random: Random;
+  familyOf(member: M): Family;
   /**
    * Begins a check; its end is told by `result`. False: it can't be begun now, and not because of
    * the member.
@@ -59,10 +65,10 @@ export interface HealthOptions<M> {
   changed(change: Change<M>, nowMs: number): void;
   /** Part of its weight that a member has from now on, above 0, at most 1. */
   share(member: M, share: number): void;
-  /** The member's connections are of no use any more, and it is not our link. */
+  /** The member's connections are of no use any more, and it is not our way there. */
   lost(checked: Readonly<Checked<M>>, nowMs: number): void;
-  /** All members have fallen silent within an interval. */
-  allSilent(count: number, nowMs: number): void;
+  /** All members of the family have fallen silent within an interval. */
+  allSilent(family: Family, count: number, nowMs: number): void;
 }
 
 class Entry<M> implements Checked<M> {
@@ -79,7 +85,7 @@ class Entry<M> implements Checked<M> {
   failedMs = 0;
   /** All failures of the row were silence. */
   isSilent = true;
-  /** It went down then, and that may be our link; -1: no question. */
+  /** It went down then, and that may be our way there; -1: no question. */
   doubtfulMs = -1;
   /** Since when its share grows; -1: it has its whole share. */
   rampMs = -1;
@@ -87,6 +93,7 @@ class Entry<M> implements Checked<M> {
 
   constructor(
     readonly member: M,
+    readonly family: Family,
     readonly health: Health,
     public state: Checked<M>["state"],
     nextMs: number,
@@ -104,8 +111,8 @@ export class MemberHealth<M> {
    */
   #first = 0;
   #isLinkUp = true;
-  /** When a member last answered, in whatever way. */
-  #answeredMs = -Infinity;
+  /** When a member of each family last answered, in whatever way. */
+  readonly #answeredMs: [number, number] = [-Infinity, -Infinity];
 
   constructor(options: HealthOptions<M>) {
     this.#options = options;
@@ -121,8 +128,9 @@ export class MemberHealth<M> {
    */
   add(member: M, health: Health, nowMs: number, state: Checked<M>["state"] = "unknown"): void {
     if (!isActive(health.check)) return;
-    const firstMs = nowMs + this.#options.random.uint32() / 2 ** 32 * health.intervalMs;
-    this.#entries.set(member, new Entry(member, health, state, firstMs));
+    const { random, familyOf } = this.#options;
+    const firstMs = nowMs + random.uint32() / 2 ** 32 * health.intervalMs;
+    this.#entries.set(member, new Entry(member, familyOf(member), health, state, firstMs));
   }
 
   remove(member: M, nowMs: number): void {
@@ -225,7 +233,7 @@ export class MemberHealth<M> {
     entry.tookMs = nowMs - entry.begunMs;
     if (failure === null) entry.succeeded++;
     else entry.failed++;
-    if (!isSilent) this.#answeredMs = nowMs;
+    if (!isSilent) this.#answeredMs[entry.family] = nowMs;
     const speaksFor = failure === null ? "up" : "down";
     if (entry.state === speaksFor) {
       entry.streak = 0;
@@ -274,25 +282,29 @@ export class MemberHealth<M> {
     this.#options.share(entry.member, 1);
   }
 
-  /** True if it was not our link that took the member down. */
+  /** True if it was not our way there that took the member down. */
   #isProven(entry: Entry<M>, nowMs: number): boolean {
-    return !entry.isSilent || this.#answeredMs > entry.failedMs ||
+    return !entry.isSilent || this.#answeredMs[entry.family] > entry.failedMs ||
       nowMs - entry.doubtfulMs > entry.health.intervalMs;
   }
 
   #decideDoubtful(nowMs: number): void {
-    let doubtful = 0;
-    let up = 0;
+    const doubtful: [number, number] = [0, 0];
+    const up: [number, number] = [0, 0];
     for (const entry of this.#entries.values()) {
-      if (entry.state !== "down") up++;
+      if (entry.state !== "down") up[entry.family]++;
       if (entry.doubtfulMs < 0) continue;
       if (this.#isProven(entry, nowMs)) {
         entry.doubtfulMs = -1;
         this.#options.lost(entry, nowMs);
-      } else doubtful++;
+      } else doubtful[entry.family]++;
     }
-    if (doubtful === 0 || up > 0) return;
-    for (const entry of this.#entries.values()) entry.doubtfulMs = -1;
-    this.#options.allSilent(doubtful, nowMs);
+    for (const family of [0, 1] as const) {
+      if (doubtful[family] === 0 || up[family] > 0) continue;
+      for (const entry of this.#entries.values()) {
+        if (entry.family === family) entry.doubtfulMs = -1;
+      }
+      this.#options.allSilent(family, doubtful[family], nowMs);
+    }
   }
 }

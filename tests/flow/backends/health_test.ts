@@ -9,7 +9,7 @@ const TCP: Check = { kind: "tcp", port: 80 };
 /** What a member does with a check. */
 type Behaviour = "answers" | "refuses" | "is silent";
 
-/** Members a, b, c …, each of which behaves as told; every check takes 5 ms. */
+/** Members a, b, c … of IPv4 and A, B … of IPv6, which behave as told; every check takes 5 ms. */
 class World {
   nowMs = 0;
   readonly events: string[] = [];
@@ -24,6 +24,7 @@ class World {
   constructor(members = "a", changes: Partial<Health> = {}, check = TCP) {
     this.health = new MemberHealth<string>({
       random: new SeededRandom(1),
+      familyOf: (member) => member < "a" ? 1 : 0,
       start: ({ member }, nowMs) => {
         (this.starts[member] ??= []).push(nowMs);
         if (this.behaviour[member] !== "is silent") {
@@ -41,7 +42,8 @@ class World {
       },
       share: (_, share) => void this.shares.push([this.nowMs, share]),
       lost: ({ member }) => void this.events.push(`${member} lost`),
-      allSilent: (count) => void this.events.push(`all ${count} silent`),
+      allSilent: (family, count) =>
+        void this.events.push(`all ${count}${family === 1 ? " of IPv6" : ""} silent`),
     });
     for (const member of members) {
       this.behaviour[member] = "answers";
@@ -150,6 +152,33 @@ Deno.test("MemberHealth: all silent within one interval is our link, and nobody'
     "b down up",
     "c down up",
   ]);
+});
+
+Deno.test("MemberHealth: all of one family silent is its way there, whatever the other answers", () => {
+  const world = new World("abAB");
+  world.advance(2500);
+  world.take();
+  for (const member of "AB") world.behaviour[member] = "is silent";
+  world.advance(60_000);
+  const events = world.take();
+  assert.equal(events.filter((event) => event.includes("down?")).length, 2);
+  assert.deepEqual(events.filter((event) => !event.includes("down?")), ["all 2 of IPv6 silent"]);
+  for (const member of "AB") world.behaviour[member] = "answers";
+  world.advance(5000);
+  world.take();
+  world.behaviour.B = "is silent";
+  world.advance(5000);
+  assert.deepEqual(
+    world.take(),
+    ["B up down (no answer within 1000 ms, 3 checks, 1000 ms)", "B lost"],
+    "one of the family answers: it is not the way",
+  );
+  for (const member of "abAB") world.behaviour[member] = "is silent";
+  world.advance(60_000);
+  assert.deepEqual(
+    world.take().filter((event) => event.includes("silent")).toSorted(),
+    ["all 1 of IPv6 silent", "all 2 silent"],
+  );
 });
 
 Deno.test("MemberHealth: all that refuse are down, and it is not our link", () => {
@@ -270,6 +299,7 @@ Deno.test("MemberHealth: thousands that are due at once all get their turn", () 
   let turns = new Map<number, number>();
   const health = new MemberHealth<number>({
     random: new SeededRandom(1),
+    familyOf: () => 0,
     start: ({ member }) => (turns.set(member, (turns.get(member) ?? 0) + 1), false),
     stop: () => {},
     changed: () => {},
