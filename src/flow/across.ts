@@ -29,7 +29,7 @@ import * as vnet from "../wire/vnet.ts";
 import { adjusted, NEW_DESTINATION, NEW_SOURCE, type Translation } from "./translate.ts";
 
 /** By how much an IPv6 header is longer. */
-const LONGER_BYTES = ipv6.IPV6_BYTES - ipv4.IPV4_MIN_BYTES;
+export const LONGER_BYTES: number = ipv6.IPV6_BYTES - ipv4.IPV4_MIN_BYTES;
 
 /** What comes in fragments of IPv6 has a header more in each. */
 const FRAGMENT_LONGER_BYTES = LONGER_BYTES + FRAGMENT_BYTES;
@@ -37,7 +37,8 @@ const FRAGMENT_LONGER_BYTES = LONGER_BYTES + FRAGMENT_BYTES;
 /** Up to this length a router may fragment what was IPv6 (§5.1): it came over any link. */
 const MOST_WITHOUT_DF_BYTES = ipv6.MIN_MTU6_BYTES - LONGER_BYTES;
 
-const MAX_TOTAL_BYTES = 65_535;
+/** Of IPv4, all headers included. */
+export const MAX_TOTAL_BYTES = 65_535;
 
 /**
  * 0 if the PDU can become one of the other family, else the reason why not: only echoes have a
@@ -212,8 +213,8 @@ export function deltaTo4(view: DataView, ip: number, { src, dst }: Translation):
   return complement(sumBytes(view, ip + ipv6.SOURCE, 32, 0)) + halves(src) + halves(dst);
 }
 
-/** What the PDU is from now on; its IP header is at `ip`. */
-function describe(
+/** What the PDU is from now on, its IP header at `ip`; layer 4 and its end are where they were. */
+export function describe(
   out: Pdu,
   pdu: Readonly<Pdu>,
   to: Translation,

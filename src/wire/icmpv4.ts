@@ -14,10 +14,14 @@ export const ICMP_PARAMETER_PROBLEM = 12;
 
 export const CODE_NET_UNREACHABLE = 0;
 export const CODE_HOST_UNREACHABLE = 1;
+export const CODE_PROTOCOL_UNREACHABLE = 2;
 export const CODE_PORT_UNREACHABLE = 3;
 export const CODE_FRAGMENTATION_NEEDED = 4;
+export const CODE_HOST_PROHIBITED = 10;
 export const CODE_ADMIN_PROHIBITED = 13;
 export const CODE_REASSEMBLY_TIME_EXCEEDED = 1;
+export const CODE_POINTER = 0;
+export const CODE_BAD_LENGTH = 2;
 
 /**
  * Requests with an identifier, which their replies carry too: echo, timestamp, information, mask.
@@ -35,8 +39,10 @@ const TYPE = 0;
 const CODE = 1;
 const CHECKSUM = 2;
 const IDENTIFIER = 4;
+const POINTER = 4;
 const QUOTE_WORDS = 5;
 const SEQUENCE = 6;
+const MTU = 6;
 
 export function type(view: DataView, icmp: number): number {
   return view.getUint8(icmp + TYPE);
@@ -62,6 +68,16 @@ export function sequence(view: DataView, icmp: number): number {
 /** Length of an error's quote in 32-bit words, or 0 if it is not given (RFC 4884 §4). */
 export function quoteWords(view: DataView, icmp: number): number {
   return view.getUint8(icmp + QUOTE_WORDS);
+}
+
+/** Where in the quoted packet a problem is (RFC 792). */
+export function pointer(view: DataView, icmp: number): number {
+  return view.getUint8(icmp + POINTER);
+}
+
+/** MTU of the link that would have had to fragment a packet; 0: an old router (RFC 1191 §4). */
+export function mtu(view: DataView, icmp: number): number {
+  return view.getUint16(icmp + MTU);
 }
 
 export function setIdentifier(view: DataView, icmp: number, identifier: number): void {
