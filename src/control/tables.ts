@@ -90,7 +90,11 @@ export const TABLES = {
   drain: (backend: BackendShape): string => TABLES.backends([backend]),
   maintenance: (backend: BackendShape): string => TABLES.backends([backend]),
   ready: (backend: BackendShape): string => TABLES.backends([backend]),
-  add: (backend: BackendShape): string => TABLES.backends([backend]),
+  add: (backend: BackendShape): string => {
+    const { address, pool, port } = backend;
+    const where = port === 0 ? "the port of each connection" : `port ${port}`;
+    return `added to $${pool}: host ${address}, ${where}\n${TABLES.backends([backend])}`;
+  },
   remove: ({ removed }: RemoveShape) => `${removed} is removed\n`,
   weight: (backend: BackendShape): string => TABLES.backends([backend]),
 

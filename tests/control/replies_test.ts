@@ -8,6 +8,7 @@ import type { Around } from "../../src/control/pieces.ts";
 import { type Reply, replyTo } from "../../src/control/replies.ts";
 import { Refusal, type Reloaded, type Request } from "../../src/control/request.ts";
 import type {
+  BackendShape,
   CaptureShape,
   ConnectionsShape,
   ErrorShape,
@@ -549,10 +550,10 @@ async function backend(control: Controlled, name: string): Promise<Backend | und
   return (await control.get<Backend[]>("/backends")).find((one) => one.name === name);
 }
 
-function withPools(text = POOLS): Controlled {
+function withPools(text = POOLS, options: WorldOptions = {}): Controlled {
   const { policy, errors } = parse(text, { file: "" });
   assert.deepEqual(errors, []);
-  const control = new Controlled({ policy: policy! });
+  const control = new Controlled({ ...options, policy: policy! });
   for (const host of control.world.backends) control.world.answer(host);
   return control;
 }
@@ -696,6 +697,28 @@ Deno.test("trace knows pools by name, too", async () => {
   const target = `/trace?seconds=1s&predicate=${encodeURIComponent("not ip.src in $web and tcp")}`;
   const lines = await traced(control, target, () => control.open(1001));
   assert.equal(lines.length, 2);
+});
+
+Deno.test("add tells host and port: the last group of an IPv6 address is no port", async () => {
+  const control = withPools(POOLS, { ipv6: true });
+  const told = async (name: string) => {
+    const target = `/add?name=${encodeURIComponent(name)}`;
+    const [status, backend] = await control.call<BackendShape>(target, "POST");
+    assert.equal(status, 200, JSON.stringify(backend));
+    return TABLES.add(backend).split("\n")[0];
+  };
+  assert.equal(
+    await told("web/2001:db8::3:80"),
+    "added to $web: host 2001:db8::3:80, the port of each connection",
+  );
+  assert.equal(
+    await told("web/[2001:db8::3]:80"),
+    "added to $web: host 2001:db8::3, port 80",
+  );
+  assert.equal(
+    await told("web/192.168.0.9:80"),
+    "added to $web: host 192.168.0.9, port 80",
+  );
 });
 
 Deno.test("add and remove change a pool, its name in predicates too, and survive a reload", async () => {
