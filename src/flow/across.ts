@@ -96,7 +96,7 @@ export function translateTo6(
   const addresses = deltaTo6(pdu.src, pdu.dst, to);
   const tos = ipv4.tos(view, pdu.ip);
   describe(out, pdu, to, protocol | OVER_IPV6, ip, hopLimit);
-  out.fragmentBytes = pdu.fragmentBytes === 0 ? 0 : pdu.fragmentBytes + FRAGMENT_LONGER_BYTES;
+  out.fragmentBytes = fragmentBytesIn6(view, pdu, out.totalLength);
   copyAddress6(to.addresses, NEW_SOURCE, out.addresses, NEW_SOURCE);
   copyAddress6(to.addresses, NEW_DESTINATION, out.addresses, NEW_DESTINATION);
   moveFront(arena, pdu, out, vnet.GSO_TCPV6);
@@ -211,6 +211,15 @@ export function deltaTo6(src: Address, dst: Address, { addresses }: Translation)
 /** Delta for the addresses of the packet of IPv6 at `ip` that become those of `to`. */
 export function deltaTo4(view: DataView, ip: number, { src, dst }: Translation): number {
   return complement(sumBytes(view, ip + ipv6.SOURCE, 32, 0)) + halves(src) + halves(dst);
+}
+
+/**
+ * Longest fragment in which a packet leaves that has so many bytes as one of IPv6; 0: it need not
+ * be fragmented. Whose sender does not ask for the path's MTU gets through every path (§4.1).
+ */
+function fragmentBytesIn6(view: DataView, pdu: Readonly<Pdu>, totalLength: number): number {
+  if (totalLength > ipv6.MIN_MTU6_BYTES && !mustStayWhole(view, pdu)) return ipv6.MIN_MTU6_BYTES;
+  return pdu.fragmentBytes === 0 ? 0 : pdu.fragmentBytes + FRAGMENT_LONGER_BYTES;
 }
 
 /** What the PDU is from now on, its IP header at `ip`; layer 4 and its end are where they were. */

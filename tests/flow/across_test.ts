@@ -138,8 +138,9 @@ Deno.test("translateTo4 sets DF above 1,260 bytes, and lets routers fragment the
 Deno.test("translate: what came in fragments leaves in fragments of that length, header for header", () => {
   const long = new Uint8Array(3000);
   const cases: [frame: Uint8Array, to: Tuple, before: number, after: number][] = [
-    [buildUdp({ payload: long, fragment: 0 }), TO6, 1472, 1500],
-    [buildUdp({ payload: long, fragment: 0 }), TO6, 0, 0],
+    [buildUdp({ payload: long, fragment: 0x4000 }), TO6, 1472, 1500],
+    [buildUdp({ payload: long, fragment: 0x4000 }), TO6, 0, 0],
+    [buildUdp({ fragment: 0 }), TO6, 1472, 1500],
     [buildUdp6({ payload: long }), TO4, 1500, 1472],
     [buildUdp6({ payload: long }), TO4, 0, 0],
   ];
@@ -151,6 +152,23 @@ Deno.test("translate: what came in fragments leaves in fragments of that length,
     if (to === TO4) assert.equal(readIp(sent).ip.fragment, before === 0 ? 0x4000 : 0);
   }
 });
+
+Deno.test("translateTo6: what may be fragmented leaves in at most 1,280 bytes (RFC 7915 4.1)", () => {
+  for (const [lengthBytes, fragment, before, after] of FRAGMENTED) {
+    const { pdu } = placed(buildUdp({ payload: new Uint8Array(lengthBytes - 28), fragment }));
+    pdu.fragmentBytes = before;
+    assert.equal(crossedPdu(pdu, TO6).out.fragmentBytes, after, `${lengthBytes} bytes`);
+  }
+});
+
+/** Length as a packet of IPv4, flags, and the longest fragment that came and is to leave. */
+const FRAGMENTED: readonly [number, number, number, number][] = [
+  [1260, 0, 0, 0],
+  [1261, 0, 0, 1280],
+  [1261, 0x4000, 0, 0],
+  [3000, 0, 1500, 1280],
+  [3000, 0, 576, 1280],
+];
 
 Deno.test("translate: an open checksum holds the new addresses, a segment to be cut its new kind", () => {
   const payload = Uint8Array.from({ length: 4000 }, (_, i) => i * 31);
