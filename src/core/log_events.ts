@@ -61,8 +61,8 @@ const TABLE = [
   ["failed", "why the program ends"],
   // The log itself
   ["lines-left-out", "lines of a kind that were one too many"],
-  ["lines-lost", "lines that the reader of the log was too slow for"],
-  ["output-failed", "standard output can't be written any more"],
+  ["lines-lost", "lines that its reader was too slow, or its disk too full, for"],
+  ["output-failed", "standard output can't be written, as where its disk is full"],
 ] as const;
 
 export type LogEvent = typeof TABLE[number][0];

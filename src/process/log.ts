@@ -19,7 +19,7 @@ import {
 } from "@logtape/logtape";
 import type { Log, LogFields } from "../core/log.ts";
 import type { LogEvent } from "../core/log_events.ts";
-import { lostText, type Outlet } from "./outlet.ts";
+import { type LostLine, lostText, type Outlet } from "./outlet.ts";
 
 const CATEGORY = "treegate";
 
@@ -109,10 +109,11 @@ function jsonLine(
 }
 
 /** What an outlet says where it has lost lines, as this log's reader expects it. */
-export function lostLine(format: LogFormat, nowMs: () => number): (count: number) => string {
+export function lostLine(format: LogFormat, nowMs: () => number): LostLine {
   if (format === "text") return lostText;
-  return (count) => {
-    const message = `${count} lines lost: the reader of the log was too slow`;
+  return (count, wasFull) => {
+    const why = wasFull ? "its disk was full" : "the reader of the log was too slow";
+    const message = `${count} lines lost: ${why}`;
     return `${jsonLine(nowMs(), "warning", message, "lines-lost", { count })}\n`;
   };
 }

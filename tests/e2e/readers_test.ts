@@ -159,7 +159,7 @@ labTest(
   },
 );
 
-labTest("a full disk ends log and console, which is counted, and costs no packet", async () => {
+labTest("a full disk costs log and console lines, which are counted, and no packet", async () => {
   await using topology = await bridged("behind a port");
   const { host } = topology;
   const watched = await Watched.over(topology);
@@ -170,21 +170,31 @@ labTest("a full disk ends log and console, which is counted, and costs no packet
     `"$@" > ${folder}/out 2> ${folder}/log & echo "pid=$!"`,
     `wait $!; code=$?; cat ${folder}/log; exit $code`,
   ].join("\n");
-  const flags = [...watched.flags, "--log=json", "--log-connections=500/s", "--trace=all"];
+  const flags = [...watched.flags, "--log=json", "--log-connections=1000/s", "--trace=all"];
   await using shell = host.start(
     ["unshare", "-m", "sh", "-c", script, "sh", ...proxyCommand(flags)],
   );
   const pid = Number((await shell.waitFor(/pid=(\d+)/))[1]);
   await watched.metric("connections_opened_total");
-  await watched.connections(2, 500);
+  await watched.connections(6, 1000); // 2 MB of lines: more than the disk and the buffer hold
   await watched.serves();
   for (const stream of ["log", "trace"]) {
     assert.ok(await watched.metric(`lost_entries_total{stream="${stream}"}`) > 0, stream);
   }
+  const enter = ["nsenter", `--target=${shell.pid}`, "--mount"];
+  await host.must([...enter, "mount", "-o", "remount,size=64m", folder]);
+  const log = [...enter, "grep", "-c", "lines-lost", `${folder}/log`];
+  for (let tries = 0; (await host.run(log)).code !== 0; tries++) {
+    assert.ok(tries < 300, "the log goes on");
+    await pause(100);
+  }
   Deno.kill(pid, "SIGTERM");
   const { code, stdout } = await shell.result();
   assert.equal(code, 1, "the owner hears of it at the end");
-  assert.match(stdout, /"event":"next-hop-found"/);
+  const lines = jsonLines(stdout.replace(/^pid=.*\n/, ""));
+  assert.ok(lines.some(({ event }) => event === "next-hop-found"));
+  const [lost] = lines.filter(({ event }) => event === "lines-lost");
+  assert.match(String(lost!["message"]), /lines lost: its disk was full$/);
 });
 
 labTest("a terminal that reads nothing, and one that has gone, cost no packet", async () => {

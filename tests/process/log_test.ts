@@ -130,7 +130,7 @@ Deno.test("openLog as JSON: one object a line, with time, level, event, fields a
 });
 
 Deno.test("a slow reader of JSON lines is told of its loss in JSON, one of text in text", () => {
-  const line = lostLine("json", () => 0)(17);
+  const line = lostLine("json", () => 0)(17, false);
   assert.ok(line.endsWith("}\n"));
   assert.deepEqual(JSON.parse(line), {
     ts: "1970-01-01T00:00:00.000Z",
@@ -139,5 +139,6 @@ Deno.test("a slow reader of JSON lines is told of its loss in JSON, one of text 
     count: 17,
     message: "17 lines lost: the reader of the log was too slow",
   });
-  assert.equal(lostLine("text", () => 0)(1), "… 1 entry lost: the console was too slow\n");
+  assert.equal(lostLine("text", () => 0)(1, false), "… 1 entry lost: the console was too slow\n");
+  assert.equal(lostLine("text", () => 0)(2, true), "… 2 entries lost: its disk was full\n");
 });

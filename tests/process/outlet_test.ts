@@ -143,6 +143,41 @@ Deno.test("Outlet turns itself off when a write fails, and counts what is lost",
   assert.equal(sink.writes, 1);
 });
 
+Deno.test("Outlet goes on when a full disk has room again, in the middle of a line, too", async () => {
+  const sink = new Sink();
+  sink.chunkBytes = 3;
+  let room = 5;
+  const told: string[] = [];
+  const writer: Writer = {
+    write: (bytes) => {
+      if (room <= 0) return Promise.reject(new Error("No space left on device (os error 28)"));
+      room -= 3;
+      return sink.write(bytes);
+    },
+  };
+  const outlet = new Outlet(writer, 256, (reason) => told.push(reason), undefined, 1);
+  const until = async (isSo: () => boolean) => {
+    while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 1));
+  };
+  outlet.offer("one two three\n");
+  await until(() => told.length === 1);
+  assert.equal(sink.text, "one tw");
+  assert.equal(outlet.closed, false);
+  assert.equal(outlet.offer("x".repeat(120) + "\n"), true, "the other half takes it");
+  assert.equal(outlet.offer("y".repeat(120) + "\n"), false);
+  room = Infinity;
+  const notice = "… 1 entry lost: its disk was full\n";
+  await until(() => sink.text.endsWith(notice));
+  assert.equal(sink.text, "one two three\n" + "x".repeat(120) + "\n" + notice);
+  assert.deepEqual([told.length, outlet.lost, outlet.full], [1, 1, false]);
+  // At the end nobody waits for room.
+  room = 0;
+  outlet.offer("last\n");
+  await until(() => told.length === 2);
+  await outlet.flush(LONG_MS);
+  assert.deepEqual([outlet.closed, outlet.lost, told.length], [true, 2, 2]);
+});
+
 const failures: [string, () => Promise<number>, told: string[]][] = [
   ["throws at once", () => {
     throw new Error("at once");
