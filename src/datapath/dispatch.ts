@@ -17,6 +17,7 @@
 import { Reason } from "../core/reason.ts";
 import {
   faultAcross,
+  LONGER_BYTES,
   mtuAcross,
   mustStayWhole,
   translateTo4,
@@ -32,7 +33,6 @@ import { clampMss } from "../stack/mss.ts";
 import { ECHO_REPLY, FORWARD, REJECT } from "../policy/language/ast.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as icmpv6 from "../wire/icmpv6.ts";
-import * as ipv4 from "../wire/ipv4.ts";
 import * as ipv6 from "../wire/ipv6.ts";
 import {
   FROM_A,
@@ -52,9 +52,6 @@ import type { Link6 } from "./link6.ts";
 import type { Resends } from "./resends.ts";
 import type { Strays } from "./strays.ts";
 import { Count, type Metrics } from "./metrics.ts";
-
-/** By how much IPv6's header is longer than IPv4's. */
-const LONGER_BYTES = ipv6.IPV6_BYTES - ipv4.IPV4_MIN_BYTES;
 
 export interface DispatchOptions {
   /** Side A's link and side B's, which may be one and the same. */
@@ -117,7 +114,9 @@ export class Dispatch {
     if (!out.isUp) return Reason["link-down"];
     const { view } = out.arena;
     const { connections, related: errors } = this.#options;
-    if (connections.table.crosses(related >>> 1)) return Reason["no-counterpart"];
+    if (connections.table.crosses(related >>> 1)) {
+      return this.#relayAcross(pdu, related, out, nowMs);
+    }
     const to = this.#translation;
     if (isIpv6(pdu.protocol)) {
       errors.translate6(view, pdu, related, to);
@@ -127,6 +126,31 @@ export class Dispatch {
     if (isIpv6(pdu.protocol)) ipv6.setHopLimit(view, pdu.ip, pdu.ttl - 1);
     else setTtl(view, pdu, pdu.ttl - 1, 0);
     return this.#leave(pdu, out, nowMs, related >>> 1);
+  }
+
+  /** As `relay`, where the connection's other end is of the other family. */
+  #relayAcross(pdu: Pdu, related: number, out: Link, nowMs: number): number {
+    const { fragmenter, related: errors } = this.#options;
+    const to = this.#translation;
+    errors.aimAcross(related, to);
+    const { protocol } = to;
+    if (!out.hasFamily(protocol)) return Reason["link-down"];
+    if (isIpv6(protocol) && !out.v6!.maySend(to)) return Reason["address-on-trial"];
+    if (!out.route(protocol, to)) return Reason["no-route"];
+    const mtu = out.mtuFor(protocol);
+    const mtuThere = this.linkTowards(related).mtuFor(pdu.protocol);
+    const reason = errors.translateAcross(
+      out.arena,
+      pdu,
+      related,
+      to,
+      pdu.ttl - 1,
+      fragmenter.identification(),
+      isIpv6(protocol) ? mtuThere : mtu,
+      isIpv6(protocol) ? mtu : mtuThere,
+      this.#across,
+    );
+    return reason === 0 ? this.#leave(this.#across, out, nowMs, related >>> 1) : reason;
   }
 
   /** The side of a PDU that came in by `link` and whose connection is `flow`. */

@@ -14,10 +14,13 @@
  * so that the receiver finds its own packet in the quote. Type, code, the four bytes after the
  * checksum (the MTU, a pointer) and extensions stay. The connection is neither refreshed nor ended:
  * anyone who guesses the tuple can forge such an error (RFC 5927). For TCP it must quote a sequence
- * number that is in flight. Those of ICMPv6 are in `icmp_error6.ts`.
+ * number that is in flight. Those of ICMPv6 are in `icmp_error6.ts`. Where the sides are of
+ * different families, the error becomes one of the other (`icmp_across.ts`).
  */
+import type { Arena } from "../core/arena.ts";
 import type { Address } from "../wire/address.ts";
 import { NOT_MINE, Reason } from "../core/reason.ts";
+import { copyAddress6 } from "../wire/address6.ts";
 import { complement, delta16, delta32, sumBytes, updated } from "../wire/checksum.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as ipv4 from "../wire/ipv4.ts";
@@ -26,10 +29,11 @@ import { isIcmp, isIpv6, type Pdu } from "../wire/pdu.ts";
 import { decodeQuoted, Quoted, quotesPacket } from "../wire/quoted.ts";
 import * as tcp from "../wire/tcp.ts";
 import * as udp from "../wire/udp.ts";
+import { errorTo4, errorTo6 } from "./icmp_across.ts";
 import { RelatedErrors6 } from "./icmp_error6.ts";
 import { type FlowTable, SIDE_A, SIDE_B } from "./table.ts";
 import { isUnderWay } from "./tcp_window.ts";
-import type { Translation } from "./translate.ts";
+import { NEW_DESTINATION, NEW_SOURCE, Translation } from "./translate.ts";
 
 export class RelatedErrors {
   readonly #table: FlowTable;
@@ -38,6 +42,8 @@ export class RelatedErrors {
   readonly #over6: RelatedErrors6 | null;
   /** Of which family is the error that `find` has accepted last. */
   #isOfIpv6 = false;
+  /** With which tuple the receiver of an error of the other family has sent what it quotes. */
+  readonly #sent = new Translation();
 
   /** `digest` of IPv6 addresses; null: there are none. */
   constructor(table: FlowTable, digest: AddressDigest | null = null) {
@@ -78,6 +84,54 @@ export class RelatedErrors {
   /** As `translate`, of an error of ICMPv6: writes its new source and destination to `to`. */
   translate6(view: DataView, pdu: Pdu, reference: number, to: Translation): void {
     this.#over6!.translate(view, pdu, reference, to);
+  }
+
+  /**
+   * Writes to `to` where an error about a connection between the families goes, and from whom: the
+   * proxy's own address of the receiver's family, which that knows the other end by. Whoever has
+   * sent the error has no address there.
+   */
+  aimAcross(reference: number, to: Translation): void {
+    const table = this.#table;
+    const other = reference ^ 1;
+    const entry = reference >>> 1;
+    to.protocol = table.protocolOf(other);
+    to.src = table.dst(entry, other & 1);
+    to.dst = table.src(entry, other & 1);
+    if (!isIpv6(to.protocol)) return;
+    table.whole!.copyDestination(other, to.addresses, NEW_SOURCE);
+    table.whole!.copySource(other, to.addresses, NEW_DESTINATION);
+  }
+
+  /**
+   * Makes of the error that `find` has just accepted one of the receiver's family, which leaves as
+   * `aimAcross` has written to `to`: see `icmp_across.ts`. Returns 0, or why it can't be one.
+   */
+  translateAcross(
+    arena: Arena,
+    pdu: Pdu,
+    reference: number,
+    to: Translation,
+    ttl: number,
+    identification: number,
+    mtu4: number,
+    mtu6: number,
+    out: Pdu,
+  ): number {
+    const table = this.#table;
+    const sent = this.#sent;
+    const side = 1 - (reference & 1);
+    sent.src = to.dst;
+    sent.dst = to.src;
+    sent.srcPort = table.srcPort(reference >>> 1, side);
+    sent.dstPort = table.dstPort(reference >>> 1, side);
+    copyAddress6(to.addresses, NEW_DESTINATION, sent.addresses, NEW_SOURCE);
+    copyAddress6(to.addresses, NEW_SOURCE, sent.addresses, NEW_DESTINATION);
+    if (!this.#isOfIpv6) {
+      return errorTo6(arena, pdu, this.#quoted, to, sent, ttl, mtu4, mtu6, out);
+    }
+    const { quoted } = this.#over6!;
+    return errorTo4(arena, pdu, quoted, to, sent, ttl, identification, mtu4, mtu6, out);
   }
 
   /**

@@ -24,7 +24,8 @@ import { NEW_DESTINATION, NEW_SOURCE, type Translation } from "./translate.ts";
 export class RelatedErrors6 {
   readonly #table: FlowTable;
   readonly #digest: AddressDigest;
-  readonly #quoted = new Quoted6();
+  /** What the error that was found last quotes. */
+  readonly quoted: Quoted6 = new Quoted6();
   /** What the quoted packet's sender sent it from and to. */
   readonly #tuple = new Int32Array(2 * ADDRESS6_WORDS);
 
@@ -36,7 +37,7 @@ export class RelatedErrors6 {
   /** As `RelatedErrors.find`, of an ICMPv6 message. */
   find(view: DataView, pdu: Pdu): number {
     if (!quotesPacket6(pdu.icmpType)) return NOT_MINE;
-    const quoted = this.#quoted;
+    const quoted = this.quoted;
     const reason = decodeQuoted6(view, pdu, this.#digest, quoted);
     if (reason !== 0) return reason;
     if (quoted.hasTuple === 0) return NOT_MINE;
@@ -55,7 +56,7 @@ export class RelatedErrors6 {
 
   /** See `RelatedErrors.quotedSequence`. */
   quotedSequence(view: DataView): number {
-    return tcp.sequence(view, this.#quoted.l4);
+    return tcp.sequence(view, this.quoted.l4);
   }
 
   /**
@@ -65,7 +66,7 @@ export class RelatedErrors6 {
   translate(view: DataView, pdu: Pdu, reference: number, to: Translation): void {
     const table = this.#table;
     const whole = table.whole!;
-    const quoted = this.#quoted;
+    const quoted = this.quoted;
     const tuple = this.#tuple;
     const entry = reference >>> 1;
     const other = reference ^ 1;
