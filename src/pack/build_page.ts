@@ -3,6 +3,7 @@
  * style and its program in it. Does nothing when that is newer than its sources.
  */
 import { bundle, ROOT } from "./bundle.ts";
+import { refuseOthers } from "./words.ts";
 
 const SOURCES = `${ROOT}src/page`;
 const TARGET = `${ROOT}ffi/build/page.html`;
@@ -78,6 +79,7 @@ function removeIfThere(path: string): void {
 
 if (import.meta.main) {
   try {
+    refuseOthers("page", Deno.args);
     buildPage();
   } catch (error) {
     // deno-lint-ignore no-console

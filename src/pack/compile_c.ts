@@ -4,6 +4,8 @@
  * from source.
  */
 
+import { refuseOthers } from "./words.ts";
+
 const FLAGS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror"];
 /** One file a trade. */
 const SOURCES = ["bpf.c", "file.c", "notify.c", "sandbox.c", "tap.c", "thread.c"];
@@ -64,6 +66,7 @@ function modifiedMs(path: string): number {
 
 if (import.meta.main) {
   try {
+    refuseOthers("shim", Deno.args);
     buildShim();
   } catch (error) {
     // deno-lint-ignore no-console

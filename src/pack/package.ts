@@ -6,6 +6,7 @@
 import { buildPage } from "./build_page.ts";
 import { bundle, ROOT, runDeno } from "./bundle.ts";
 import { buildShim, compileC } from "./compile_c.ts";
+import { refuseOthers } from "./words.ts";
 
 const TARGET = `${ROOT}proxy`;
 const UNFINISHED = `${TARGET}.${Deno.pid}.tmp`;
@@ -122,6 +123,7 @@ function say(line: string): void {
 
 if (import.meta.main) {
   try {
+    refuseOthers("build", Deno.args, ["--portable"]);
     say(`Built ./proxy (${buildProxy(Deno.args.includes("--portable"))})`);
   } catch (error) {
     say(error instanceof Error ? error.message : String(error));

@@ -95,6 +95,10 @@ function say(line: string): void {
 /** What the words of the command line choose; throws a RangeError for a name that nothing has. */
 function choiceOf(args: readonly string[]): Choice {
   const names = args.filter((arg) => !arg.startsWith("--"));
+  const unknown = args.find((arg) => arg.startsWith("--") && !/^--(rounds|subjects)=/.test(arg));
+  if (unknown !== undefined) {
+    throw new RangeError(`Cannot run with "${unknown}": expected --rounds=N or --subjects=NAME,…`);
+  }
   const flag = (name: string): string | undefined =>
     args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
   const wanted = flag("subjects")?.split(",") ?? subjects.map(({ name }) => name);
@@ -103,10 +107,14 @@ function choiceOf(args: readonly string[]): Choice {
   if (wrong !== undefined) {
     throw new RangeError(`Cannot run "${wrong}": expected one of ${known.join(", ")}`);
   }
+  const rounds = Number(flag("rounds") ?? DEFAULT_ROUNDS);
+  if (!Number.isInteger(rounds) || rounds < 1) {
+    throw new RangeError(`Cannot run "${flag("rounds")}" rounds: expected 1 or more`);
+  }
   return {
     names,
     subjects: subjects.filter(({ name }) => wanted.includes(name)),
-    rounds: Number(flag("rounds") ?? DEFAULT_ROUNDS),
+    rounds,
   };
 }
 

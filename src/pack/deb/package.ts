@@ -7,6 +7,8 @@ import { gzipSync } from "node:zlib";
 import manifest from "../../../deno.json" with { type: "json" };
 import { parseArgs } from "../../cli/args.ts";
 import { SHELLS } from "../../cli/shell_args.ts";
+import { buildProxy } from "../package.ts";
+import { refuseOthers } from "../words.ts";
 import { controlText, debianArchitecture, neededLibc } from "./control.ts";
 
 const ROOT = decodeURIComponent(new URL("../../..", import.meta.url).pathname);
@@ -140,6 +142,8 @@ async function tool(name: string, args: readonly string[], cwd: string): Promise
 
 if (import.meta.main) {
   try {
+    refuseOthers("package", Deno.args);
+    buildProxy(false);
     const { version } = manifest;
     const program = `${ROOT}proxy`;
     const folder = ROOT.slice(0, -1);

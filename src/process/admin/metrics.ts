@@ -243,7 +243,7 @@ export function metricsOf(about: About, own: OwnCounts): Metric[] {
     histogram("burst_frames", "Frames that were read at a time.", "bursts"),
     counter(
       "lost_entries_total",
-      "Entries lost because their reader was too slow.",
+      "Entries lost because their reader was too slow, or a disk full.",
       ({ board }) => [
         { labels: { stream: "trace" }, value: board.get("traceLost") },
         { labels: { stream: "log" }, value: board.get("logLost") },
