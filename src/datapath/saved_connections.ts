@@ -3,14 +3,14 @@
  * belongs to it (`FlowTable.copyOut`). LAST_SEEN is how many milliseconds it has been idle, OPENED
  * its age, and MEMBER its member's place among those of the file.
  *
- * Over IPv6 eight words follow: the client's address, and the one that it asked for. Keys are this
- * run's alone, so tuples have only ports, and KEEPS_CLIENT where the member knows the client.
+ * Where the client is of IPv6 eight words follow: its address, and the one that it asked for. Keys
+ * are this run's alone, so a tuple of IPv6 has only ports, and KEEPS_CLIENT where the member knows
+ * the client. The sides may be of different families.
  *
  * Whoever writes such a file could redirect connections, so a record is accepted only if this run
  * could have made it itself: it must be between a host and one of the proxy's addresses, and
  * between a port of the range and a configured backend, in a state that its protocol has.
  */
-import type { Member } from "../flow/backends/member.ts";
 import type { Pool } from "../flow/backends/pool.ts";
 import type { Connections } from "../flow/connections.ts";
 import {
@@ -24,7 +24,6 @@ import {
   ONE_TUPLE,
   OPENED,
   PORTS,
-  PROTOCOL_MASK,
   SAVED_WORDS,
   SRC,
   STATE_MASK,
@@ -42,24 +41,23 @@ import {
 import { ABORTED, hasBeenOpen, SYN_SENT } from "../flow/tcp_state.ts";
 import { areOffers } from "../flow/tcp_offers.ts";
 import { MAX_WIN, MOST_WINDOW, WORDS_PER_SIDE } from "../flow/tcp_window.ts";
-import { type FlowTable, SIDE_A, SIDE_B } from "../flow/table.ts";
-import { isHost, type OwnAddress } from "../stack/admit.ts";
-import { isHost6 } from "../stack/admit6.ts";
-import { ADDRESS6_WORDS, isSameAddress6 } from "../wire/address6.ts";
-import { wordsOf } from "../wire/host_address.ts";
+import { SIDE_B } from "../flow/table.ts";
 import { isIcmp, isIpv6, isTcp, isUdp } from "../wire/pdu.ts";
 import type { Config } from "./config.ts";
+import {
+  addressesOf,
+  crosses,
+  isKnown,
+  ownKeyOf,
+  protocolOf,
+  protocolOn,
+  saveAddresses,
+  SAVED6_WORDS,
+  type TupleRules,
+} from "./saved_tuples.ts";
 
 /** A connection's age. */
 const AGE = ENTRY_WORDS + OPENED;
-
-/** Words of a record over IPv6, and where its addresses are. */
-const CLIENT6 = SAVED_WORDS;
-const ASKED6: number = CLIENT6 + ADDRESS6_WORDS;
-export const SAVED6_WORDS: number = ASKED6 + ADDRESS6_WORDS;
-
-/** In place of the key that side B has for the client: the client's own; else 0. */
-const KEEPS_CLIENT = 1;
 
 /** Longest idle time that is noted, beyond any timeout. */
 const MOST_IDLE_MS = 0x7fff_ffff;
@@ -76,16 +74,12 @@ export interface ResumedConnections {
 }
 
 /** What a connection must fit. */
-export interface Rules extends Pick<Config, "ports" | "preserveSource"> {
-  /** The proxy's addresses, that of side B last. */
-  readonly own: readonly OwnAddress[];
+export interface Rules extends TupleRules, Pick<Config, "ports" | "preserveSource"> {
   /** Ports to which translators send a pool's new connections, beside the connections' own. */
   readonly targetPorts: ReadonlyMap<Pool, ReadonlySet<number>>;
-  /** The members of the file, in its order; null: there is no such member now. */
-  readonly members: readonly (Member | null)[];
 }
 
-/** Records by family. */
+/** Records by the client's family. */
 export interface Records {
   /** SAVED_WORDS each. */
   readonly over4: Int32Array<ArrayBuffer>;
@@ -120,24 +114,11 @@ export function saveConnections(
       const window = at + DATA + side + MAX_WIN; // negative: from a file before
       records[window] = Math.abs(records[window]!);
     }
-    if (isOver6) {
-      saveAddresses(table, entry, records, at);
-      at6 += SAVED6_WORDS;
-    } else {
-      at4 += SAVED_WORDS;
-    }
+    if (table.whole !== null) saveAddresses(table, entry, records, at);
+    if (isOver6) at6 += SAVED6_WORDS;
+    else at4 += SAVED_WORDS;
   }
   return { over4, over6 };
-}
-
-/** Instead of keys. */
-function saveAddresses(table: FlowTable, entry: number, records: Int32Array, at: number): void {
-  const whole = table.whole!;
-  const keepsClient = table.hasSideB(entry) && table.dst(entry, SIDE_B) !== whole.ownKey;
-  for (const tuple of [at, at + TUPLE_WORDS]) records.fill(0, tuple + SRC, tuple + PORTS);
-  records[at + TUPLE_WORDS + DST] = keepsClient ? KEEPS_CLIENT : 0;
-  whole.copySource((entry << 1) | SIDE_A, records, at + CLIENT6);
-  whole.copyDestination((entry << 1) | SIDE_A, records, at + ASKED6);
 }
 
 /** Takes up the connections of `records`, which were saved `agoMs` ago. They are changed. */
@@ -157,100 +138,22 @@ export function resumeConnections(
     if (outcome === "no room") became.withoutRoom++;
     else became[outcome]++;
   };
-  const { whole } = connections.table;
-  const own = rules.own.at(-1)!.address;
-  for (let at = 0; at < over4.length; at += SAVED_WORDS) {
-    const isRight = !isIpv6(protocolOf(over4, at)) && hasAddresses(over4, at, rules) &&
-      isPossible(over4, at, rules, own) && !isKnown(connections.table, over4, at);
-    if (isRight) resume(over4, at);
-    else became.invalid++;
-  }
-  for (let at = 0; at < over6.length; at += SAVED6_WORDS) {
-    const tuples = addresses6Of(connections, over6, at, rules);
-    const isRight = tuples !== null && isPossible(over6, at, rules, whole!.ownKey) &&
-      !isKnown6(connections.table, over6, at, tuples);
-    if (isRight) resume(over6, at);
-    else became.invalid++;
+  for (
+    const [records, lengthWords] of [[over4, SAVED_WORDS], [over6, SAVED6_WORDS]] as const
+  ) {
+    for (let at = 0; at < records.length; at += lengthWords) {
+      const isOver6 = isIpv6(protocolOf(records, at));
+      const tuples = isOver6 === (records === over6)
+        ? addressesOf(connections, records, at, rules)
+        : null;
+      const isRight = tuples !== null &&
+        isPossible(records, at, rules, ownKeyOf(connections, records, at, rules)) &&
+        !isKnown(connections.table, records, at, tuples);
+      if (isRight) resume(records, at);
+      else became.invalid++;
+    }
   }
   return became;
-}
-
-function protocolOf(words: Readonly<Int32Array>, at: number): number {
-  return words[at + META]! & PROTOCOL_MASK;
-}
-
-/** True if one of the connection's tuples is in the table, or both are the same. */
-function isKnown(table: FlowTable, words: Readonly<Int32Array>, at: number): boolean {
-  const b = at + TUPLE_WORDS;
-  const has = (tuple: number): boolean =>
-    table.find(
-      protocolOf(words, at),
-      words[tuple + SRC]!,
-      words[tuple + DST]!,
-      words[tuple + PORTS]!,
-    ) >= 0;
-  if (has(at)) return true;
-  if ((words[at + META]! & ONE_TUPLE) !== 0) return false;
-  const areSame = words[at + SRC] === words[b + SRC] && words[at + DST] === words[b + DST] &&
-    words[at + PORTS] === words[b + PORTS];
-  return areSame || has(b);
-}
-
-/** The same over IPv6. */
-function isKnown6(
-  table: FlowTable,
-  words: Readonly<Int32Array>,
-  at: number,
-  tuples: readonly Int32Array[],
-): boolean {
-  const [a, b] = tuples;
-  const areSame = b !== undefined && words[at + PORTS] === words[at + TUPLE_WORDS + PORTS] &&
-    a!.every((word, i) => word === b[i]);
-  return areSame || tuples.some((addresses, side) => {
-    const tuple = at + side * TUPLE_WORDS;
-    const [src, dst, ports] = [SRC, DST, PORTS].map((word) => words[tuple + word]!);
-    return table.find6(protocolOf(words, at), src!, dst!, ports!, addresses) >= 0;
-  });
-}
-
-/** True if it is between a host and one of the proxy's addresses. */
-function hasAddresses(words: Readonly<Int32Array>, at: number, { own: all }: Rules): boolean {
-  const src = words[at + SRC]!;
-  const own = all.find(({ address }) => address === words[at + DST]);
-  return own !== undefined && isHost(src, own.subnet) &&
-    !all.some(({ address }) => address === src);
-}
-
-/**
- * Gives the tuples of a record of IPv6 their keys. Returns the addresses of each, eight words;
- * null: no such connection can be.
- */
-function addresses6Of(
-  { ipv6, table }: Connections,
-  words: Int32Array<ArrayBuffer>,
-  at: number,
-  { members }: Rules,
-): readonly Int32Array[] | null {
-  if (ipv6 === null || !isIpv6(protocolOf(words, at))) return null;
-  const { digest, own } = ipv6;
-  const a = words.slice(at + CLIENT6, at + SAVED6_WORDS);
-  const isOwn = (place: number) =>
-    Array.from({ length: own.length / ADDRESS6_WORDS }, (_, i) => ADDRESS6_WORDS * i)
-      .some((other) => isSameAddress6(a, place, own, other));
-  if (!isHost6(a, 0) || isOwn(0) || !isOwn(ADDRESS6_WORDS)) return null;
-  const clientKey = digest.ofWords(a, 0);
-  words[at + SRC] = clientKey;
-  words[at + DST] = digest.ofWords(a, ADDRESS6_WORDS);
-  if ((words[at + META]! & ONE_TUPLE) !== 0) return [a];
-  const member = members[words[at + MEMBER]!] ?? null;
-  if (member === null || typeof member.address !== "bigint") return null;
-  const side = at + TUPLE_WORDS;
-  const keepsClient = words[side + DST] === KEEPS_CLIENT;
-  if (!keepsClient && words[side + DST] !== 0) return null;
-  words[side + SRC] = member.key;
-  words[side + DST] = keepsClient ? clientKey : table.whole!.ownKey;
-  const destination = keepsClient ? a : own;
-  return [a, Int32Array.of(...wordsOf(member.address), ...destination.subarray(0, ADDRESS6_WORDS))];
 }
 
 /**
@@ -291,7 +194,7 @@ function isSideBPossible(
   const port = words[b + PORTS]! & 0xffff;
   const member = members[words[at + MEMBER]!] ?? null;
   if (member === null || member.key !== words[b + SRC]) return false;
-  const protocol = protocolOf(words, at);
+  const protocol = protocolOn(words, at, SIDE_B);
   // A key of IPv6 may be any number, an IPv4 address among them.
   if (member.isIpv6 !== isIpv6(protocol)) return false;
   const isQuery = isIcmp(protocol);
@@ -303,7 +206,8 @@ function isSideBPossible(
   const isOfRange = port >= ports.first && port <= ports.last;
   return words[b + DST] === ownKey
     ? isOfRange
-    : preserveSource && words[b + DST] === words[at + SRC] && (isOfRange || port === clientPort);
+    : preserveSource && !crosses(words, at) && words[b + DST] === words[at + SRC] &&
+      (isOfRange || port === clientPort);
 }
 
 function isStateOf(protocol: number, state: number): boolean {

@@ -32,9 +32,9 @@ import {
   resumeConnections,
   type ResumedConnections,
   saveConnections,
-  SAVED6_WORDS,
 } from "./saved_connections.ts";
 import { isSame6, isText6, resume6, type Text6, text6Of } from "./saved_ipv6.ts";
+import { SAVED6_WORDS } from "./saved_tuples.ts";
 import {
   areChanges,
   areMembers,
@@ -212,14 +212,15 @@ export function resumeState(of: Stateful, saved: SavedState, nowMs: number): Res
   addNamed(REASON_NAMES, metrics.drops, text.drops);
   connections.evicted += text.evicted;
   links[0]!.arp.addSent(text.arpOut);
+  // Who left with another address of the proxy is not known by it any more.
+  const isKept = isSame6(links, text.ipv6);
   const rules = {
     ...config,
+    translateFamilies: config.translateFamilies && isKept,
     own: links.map((link) => link.own),
     targetPorts: targetPortsOf(backends),
     members: resumeMembers(backends, text.members),
   };
-  // Who left with another address of the proxy is not known by it any more.
-  const isKept = isSame6(links, text.ipv6);
   const kept = isKept ? records : { ...records, over6: new Int32Array(0) };
   const became = resumeConnections(connections, kept, rules, Math.round(agoMs), nowMs);
   const lost = (records.over6.length - kept.over6.length) / SAVED6_WORDS;

@@ -11,7 +11,11 @@ import {
   translateAToB,
   translateBToA,
 } from "../../src/policy/language/build.ts";
-import { formatHostAddress } from "../../src/wire/host_address.ts";
+import { connectionsOf, sliceOf } from "../../src/control/connection_rows.ts";
+import { readFilter } from "../../src/control/filter.ts";
+import { Parameters } from "../../src/control/parameters.ts";
+import { ConnectionEvents } from "../../src/flow/connection_events.ts";
+import { formatHostAddress, formatSocket, parseHostAddress } from "../../src/wire/host_address.ts";
 import {
   buildIcmp,
   buildTcp,
@@ -42,6 +46,9 @@ import {
   World,
   type WorldOptions,
 } from "../support/world.ts";
+
+const BOOT = "2c8b1f0e-0000-4000-8000-000000000001";
+const SAVED_MS = 1_700_000_000_000;
 
 /** What both families' frames are made from and read as. */
 type Fields = Record<string, unknown>;
@@ -244,5 +251,44 @@ for (const { name, near, far } of WAYS) {
     );
     assert.deepEqual([synAck.dst, synAck.flags], [near.client, "SA"]);
     assert.deepEqual(world.drops(), { retried: 1 });
+  });
+
+  Deno.test(`Families across: a saved connection goes on, if they are still translated, ${name}`, () => {
+    const before = settled(far.backends);
+    const { syn, back } = open(before);
+    const bytes = before.appliance.saveState(BOOT, SAVED_MS);
+    const resumed = (translateFamilies: boolean) => {
+      const options = { ipv6: true, policy: EVERYTHING, backends: far.backends };
+      const world = new World({ ...options, translateFamilies, seed: 99, startMs: 5 });
+      const saved = world.appliance.readState(bytes.slice(), BOOT, SAVED_MS + 500, 60_000);
+      return { world, became: world.appliance.resumeState(saved) };
+    };
+    const { world, became } = resumed(true);
+    assert.partialDeepStrictEqual(became, { resumed: 1, expired: 0, withoutRoom: 0, invalid: 0 });
+    const data = { flags: "PA", seq: 1001, ack: 9001, payload: bytesOf("hello") };
+    const there = far.readTcp(only(world.send(near.tcp(data))));
+    assert.deepEqual([there.src, there.dst, there.srcPort], [syn.src, syn.dst, syn.srcPort]);
+    const answer = far.tcp({ ...back, flags: "A", seq: 9001, ack: 1006 });
+    const { dst, dstPort, ack } = near.readTcp(only(world.send(answer)));
+    assert.deepEqual([dst, dstPort, ack], [near.client, 40_000, 1006]);
+    assert.partialDeepStrictEqual(resumed(false).became, { resumed: 0, invalid: 1 });
+  });
+
+  Deno.test(`Families across: ctl and the log tell both ends as they are, ${name}`, () => {
+    const world = settled(far.backends);
+    const { connections } = world.appliance;
+    connections.events = new ConnectionEvents(connections.table, 100, () => 0);
+    const { syn } = open(world);
+    const everything = readFilter(new Parameters(new Map()));
+    const [row] = connectionsOf(sliceOf(connections, everything, 0, 10, 0));
+    assert.deepEqual([row!.protocol, row!.client, row!.virtual, row!.backend], [
+      "tcp",
+      ...[[near.client, 40_000], [near.proxy, 2000], [syn.dst, 2000]].map(([host, port]) =>
+        formatSocket(parseHostAddress(host as string), port as number)
+      ),
+    ]);
+    const event = connections.events.take()!;
+    const ends = [event.client, event.service, event.backend!].map(formatHostAddress);
+    assert.deepEqual(ends, [near.client, near.proxy, syn.dst]);
   });
 }

@@ -5,8 +5,8 @@ import {
   resumeConnections,
   type ResumedConnections,
   saveConnections,
-  SAVED6_WORDS,
 } from "../../src/datapath/saved_connections.ts";
+import { SAVED6_WORDS } from "../../src/datapath/saved_tuples.ts";
 import { LAST_SEEN, MEMBER, META, PORTS, SAVED_WORDS, TUPLE_WORDS } from "../../src/flow/entry.ts";
 import type { Member } from "../../src/flow/backends/member.ts";
 import { addressOfWords } from "../../src/wire/host_address.ts";
@@ -70,6 +70,7 @@ function resume(
     own: [{ address: 5, subnet: { network: 0, prefixLength: 8 } }],
     ports: { first: 1024, last: 1043 },
     preserveSource: preserves,
+    translateFamilies: false,
     targetPorts: new Map(),
     members: world.backends.all,
   };
@@ -160,6 +161,7 @@ Deno.test("nothing of IPv6 is taken without it, and nothing of it as IPv4", () =
     own: [{ address: without.keyOf("proxy"), subnet: { network: 0, prefixLength: 0 } }],
     ports: { first: 1024, last: 1043 },
     preserveSource: false,
+    translateFamilies: false,
     targetPorts: new Map(),
     members: without.backends.all as readonly (Member | null)[],
   };
