@@ -1,5 +1,6 @@
 /**
- * Hostile frames through the whole appliance, of IPv4 alone and of both families. Every frame runs
+ * Hostile frames through the whole appliance, of IPv4 alone, of both families, and between them.
+ * Every frame runs
  * twice, in two worlds of the same seed: in one the arena around the frame holds 0x00, in the other
  * 0xff, and no segment goes the short way. Whatever reads past the end of a frame, or differs on
  * that way, makes the two differ.
@@ -39,10 +40,12 @@ import {
   advertisement,
   arpReply,
   BACKENDS,
+  BACKENDS6,
   BACKENDS6_B,
   isArp,
   neighborsOf,
   PROXY,
+  PROXY6,
   PROXY6_B,
   PROXY_B_MAC,
   World,
@@ -94,7 +97,9 @@ function numberOf(variable: string, usual: number): number {
   return Number((state === "granted" ? Deno.env.get(variable) : null) ?? usual);
 }
 
-type Families = "IPv4" | "both families";
+/** The last two: backends are of one family only, and clients of the other reach them, too. */
+type Families = "IPv4" | "both families" | "IPv6 to IPv4" | "IPv4 to IPv6";
+const FAMILIES = ["IPv4", "both families", "IPv6 to IPv4", "IPv4 to IPv6"] as const;
 
 /**
  * An endless conversation: fuzzed frames, and answers to most of what the proxy asks about
@@ -106,6 +111,9 @@ class Conversation {
   readonly #answers: Uint8Array<ArrayBuffer>[] = [];
   /** Whose turn it was. */
   #fuzzer: Fuzzer | Fuzzer6;
+  readonly #isAcross: boolean;
+  /** Frames that have opened a connection between the families. */
+  crossed = 0;
 
   constructor(seed: number, families: Families, isTwoSided = false) {
     this.#random = new SeededRandom(seed);
@@ -113,6 +121,7 @@ class Conversation {
     const six = new Fuzzer6(this.#random, isTwoSided);
     this.#fuzzers = families === "IPv4" ? [four] : [four, six];
     this.#fuzzer = four;
+    this.#isAcross = backendsOf(families) !== null;
   }
 
   /** Frames so far to which something was done. */
@@ -147,8 +156,28 @@ class Conversation {
         }
       } else {
         this.#fuzzer.observe(frame);
+        if (this.#isAcross) this.#observeAcross(frame);
       }
     }
+  }
+
+  /** Each end of a connection between the families is played by its own family's fuzzer. */
+  #observeAcross(frame: Uint8Array): void {
+    const near = this.#fuzzer;
+    const far = this.#fuzzers.find((fuzzer) => fuzzer !== near);
+    const there = far?.opensAt(frame) ?? null;
+    const { opening } = near;
+    if (there === null || opening === null) return;
+    this.crossed++;
+    const { client, clientPort, service } = opening;
+    const own = near instanceof Fuzzer ? PROXY : PROXY6;
+    far!.meddleWith({ client, clientPort, service, ...there });
+    near.meddleWith({ ...opening, backend: client, source: own, sourcePort: service });
+    // Errors about what the proxy sends to the client are as those about what goes to a backend.
+    near.meddleWith({
+      ...{ client, clientPort, service: clientPort },
+      ...{ backend: client, source: own, sourcePort: service },
+    });
   }
 }
 
@@ -164,7 +193,7 @@ const OUT_OF_REACH: readonly string[] = ["fragment-limit", "wrong-side"];
 const OF_IPV6 =
   /^(header-|routing-header|next-header|unusual-headers|discovery-|router-message|redirect|listener-)/;
 
-for (const families of ["IPv4", "both families"] as const) {
+for (const families of FAMILIES) {
   const count = MUTATED_FRAMES.toLocaleString("en-US");
   const name = `Appliance takes ${count} mutated frames of ${families}, and what lies behind a ` +
     "frame never counts";
@@ -174,7 +203,12 @@ for (const families of ["IPv4", "both families"] as const) {
 function takesMutatedFrames(families: Families): void {
   const seed = seedOf();
   const conversation = new Conversation(seed, families);
-  const options = { ...WORLD, seed, ipv6: families !== "IPv4" };
+  const backends = backendsOf(families);
+  const isAcross = backends !== null;
+  const options = {
+    ...{ ...WORLD, seed, ipv6: families !== "IPv4", translateFamilies: isAcross },
+    ...(isAcross ? { backends } : {}),
+  };
   const zeros = World.settled(options);
   const ones = World.settled({ ...options, careful: true });
   for (let round = 0; conversation.mutated < MUTATED_FRAMES; round++) {
@@ -204,6 +238,15 @@ function takesMutatedFrames(families: Families): void {
     if (OUT_OF_REACH.includes(name) || (families === "IPv4" && OF_IPV6.test(name))) continue;
     assert.ok(drops[-Reason[name]]! > 0, `no ${name}, seed ${seed}`);
   }
+  if (!isAcross) return;
+  assert.ok(conversation.crossed > MUTATED_FRAMES / 1000, `${conversation.crossed} crossed`);
+  assert.ok(drops[-Reason["no-counterpart"]]! > 0, `nothing without a counterpart, seed ${seed}`);
+}
+
+/** Those of a run where each connection of the other family crosses; null: the usual ones. */
+function backendsOf(families: Families): readonly string[] | null {
+  if (families === "IPv6 to IPv4") return BACKENDS;
+  return families === "IPv4 to IPv6" ? BACKENDS6 : null;
 }
 
 for (const families of ["IPv4", "both families"] as const) {

@@ -23,10 +23,15 @@ import { arpReply, BACKENDS, CLIENT, from, macOf, PROXY, PROXY_MAC } from "../su
 import { Dice, EDGE_WORDS } from "./dice.ts";
 
 /** A connection that has been seen to be forwarded to a backend. */
-interface Live {
+export interface Live extends ClientEnd, BackendEnd {}
+
+export interface ClientEnd {
   readonly client: string;
   readonly clientPort: number;
   readonly service: number;
+}
+
+export interface BackendEnd {
   readonly backend: string;
   /** As the backend sees it: the proxy's, or the client's own. */
   readonly source: string;
@@ -69,17 +74,26 @@ export class Fuzzer {
 
   /** Looks at a frame that the proxy has sent, for connections to meddle with. */
   observe(frame: Uint8Array): void {
-    if (frame[12] !== 8 || frame[13] !== 0 || frame[IP + 9] !== 6) return;
+    const end = this.opensAt(frame);
+    if (end !== null && this.opening !== null) this.meddleWith({ ...this.opening, ...end });
+  }
+
+  /** The backend's end of a connection that the proxy's frame opens there; null: it opens none. */
+  opensAt(frame: Uint8Array): BackendEnd | null {
+    if (frame[12] !== 8 || frame[13] !== 0 || frame[IP + 9] !== 6) return null;
     const tcp = readTcp(frame);
-    if (tcp.flags !== "S" || !BACKENDS.includes(tcp.dst)) return;
-    const opened = this.#opening;
-    if (opened === null) return;
+    if (tcp.flags !== "S" || !BACKENDS.includes(tcp.dst)) return null;
+    return { backend: tcp.dst, source: tcp.src, sourcePort: tcp.srcPort };
+  }
+
+  /** From now on frames may be of that connection. */
+  meddleWith(live: Live): void {
     if (this.#live.length === MAX_LIVE) this.#live.splice(this.#dice.below(MAX_LIVE), 1);
-    this.#live.push({ ...opened, backend: tcp.dst, source: tcp.src, sourcePort: tcp.srcPort });
+    this.#live.push(live);
   }
 
   /** The connection that the last frame wants to open, if it is a SYN that nothing was done to. */
-  #opening: { client: string; clientPort: number; service: number } | null = null;
+  opening: ClientEnd | null = null;
 
   /**
    * A vnet header for a frame that was made here, mostly none. Whoever leaves the frame's own
@@ -113,11 +127,11 @@ export class Fuzzer {
   }
 
   #next(): Uint8Array<ArrayBuffer> {
-    this.#opening = null;
+    this.opening = null;
     const valid = this.#valid();
     const changes = this.#dice.pick([0, 1, 1, 1, 2, 3]);
     if (changes === 0) return valid;
-    this.#opening = null;
+    this.opening = null;
     this.mutated++;
     let frame: Uint8Array<ArrayBuffer> = valid.slice();
     for (let i = 0; i < changes; i++) frame = this.#mutate(frame);
@@ -185,7 +199,7 @@ export class Fuzzer {
       clientPort: 30_000 + this.#dice.below(500),
       service: this.#dice.pick(SERVICES),
     };
-    this.#opening = opening;
+    this.opening = opening;
     return buildTcp({
       ...from(opening.client),
       srcPort: opening.clientPort,
@@ -355,7 +369,7 @@ export class Fuzzer {
         return view.setUint8(L4, this.#dice.below(20));
       default:
         this.#dice.pick(ADDRESSES).split(".").forEach((octet, i) =>
-          view.setUint8(IP + (this.#opening === null ? 12 : 16) + i, Number(octet))
+          view.setUint8(IP + (this.opening === null ? 12 : 16) + i, Number(octet))
         );
     }
   }

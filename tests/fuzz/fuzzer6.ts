@@ -33,16 +33,7 @@ import {
   PROXY_MAC,
 } from "../support/world.ts";
 import { Dice, EDGE_WORDS } from "./dice.ts";
-
-/** A connection that has been seen to be forwarded to a backend. */
-interface Live {
-  readonly client: string;
-  readonly clientPort: number;
-  readonly service: number;
-  readonly backend: string;
-  readonly source: string;
-  readonly sourcePort: number;
-}
+import type { BackendEnd, ClientEnd, Live } from "./fuzzer.ts";
 
 type Header = readonly [number, readonly number[]];
 
@@ -100,17 +91,26 @@ export class Fuzzer6 {
 
   /** Looks at a frame that the proxy has sent, for connections to meddle with. */
   observe(frame: Uint8Array): void {
-    if (frame[12] !== 0x86 || frame[13] !== 0xdd || frame[IP + 6] !== 6) return;
+    const end = this.opensAt(frame);
+    if (end !== null && this.opening !== null) this.meddleWith({ ...this.opening, ...end });
+  }
+
+  /** As `Fuzzer.opensAt`. */
+  opensAt(frame: Uint8Array): BackendEnd | null {
+    if (frame[12] !== 0x86 || frame[13] !== 0xdd || frame[IP + 6] !== 6) return null;
     const tcp = readTcp6(frame);
-    if (tcp.flags !== "S" || !this.#backends.includes(tcp.dst)) return;
-    const opened = this.#opening;
-    if (opened === null) return;
+    if (tcp.flags !== "S" || !this.#backends.includes(tcp.dst)) return null;
+    return { backend: tcp.dst, source: tcp.src, sourcePort: tcp.srcPort };
+  }
+
+  /** From now on frames may be of that connection. */
+  meddleWith(live: Live): void {
     if (this.#live.length === MAX_LIVE) this.#live.splice(this.#dice.below(MAX_LIVE), 1);
-    this.#live.push({ ...opened, backend: tcp.dst, source: tcp.src, sourcePort: tcp.srcPort });
+    this.#live.push(live);
   }
 
   /** The connection that the last frame wants to open, if it is a SYN that nothing was done to. */
-  #opening: { client: string; clientPort: number; service: number } | null = null;
+  opening: ClientEnd | null = null;
 
   /** A vnet header for a frame that was made here, mostly none; see `Fuzzer.vnet`. */
   vnet(frame: Uint8Array): Uint8Array<ArrayBuffer> | null {
@@ -140,11 +140,11 @@ export class Fuzzer6 {
   }
 
   #next(): Uint8Array<ArrayBuffer> {
-    this.#opening = null;
+    this.opening = null;
     const valid = this.#valid();
     const changes = this.#dice.pick([0, 1, 1, 1, 2, 3]);
     if (changes === 0) return valid;
-    this.#opening = null;
+    this.opening = null;
     this.mutated++;
     let frame: Uint8Array<ArrayBuffer> = valid.slice();
     for (let i = 0; i < changes; i++) frame = this.#mutate(frame);
@@ -202,7 +202,7 @@ export class Fuzzer6 {
       clientPort: 30_000 + dice.below(500),
       service: dice.pick(SERVICES),
     };
-    this.#opening = opening;
+    this.opening = opening;
     return buildTcp6({
       ...from(opening.client),
       srcPort: opening.clientPort,
@@ -457,7 +457,7 @@ export class Fuzzer6 {
           dice.pick([...Array(5).keys(), 128, 129, 130, 133, 134, 135, 136, 137]),
         );
       default: {
-        const at = IP + (this.#opening === null ? 8 : 24);
+        const at = IP + (this.opening === null ? 8 : 24);
         address6Bytes(dice.pick(ADDRESSES)).forEach((byte, i) => view.setUint8(at + i, byte));
       }
     }
