@@ -4,10 +4,17 @@ import * as build from "../../src/policy/language/build.ts";
 import type { Policy, Tree } from "../../src/policy/language/ast.ts";
 import { RAISES_TTL } from "../../src/wire/pdu.ts";
 import { repairHeader, repairTransport } from "../fuzz/fuzzer.ts";
-import { buildUdp, readUdp, type Udp } from "../support/frames.ts";
+import { type Family, IPV4, IPV6, isOver6 } from "../support/families.ts";
+import type { Udp } from "../support/frames.ts";
+import { buildUdp6 } from "../support/frames6.ts";
 import { leaveToNic } from "../support/nic.ts";
-import { type Deliver, PlainTraffic } from "../support/plain_traffic.ts";
-import { CLIENT, from, PROXY_B_MAC } from "../support/world.ts";
+import {
+  type Deliver,
+  header6Of,
+  PlainTraffic,
+  repairTransport6,
+} from "../support/plain_traffic.ts";
+import { CLIENT, from, PROXY, PROXY_B_MAC } from "../support/world.ts";
 import { Twin, type TwinOptions } from "./twin.ts";
 
 /** Frames of a round, which has connections of its own. */
@@ -91,21 +98,37 @@ function runUdp(twin: Twin, isTwoSided: boolean, seed: number): void {
   }
 }
 
-/** UDP connections whose datagrams are mostly plain. */
+function sumAt(frame: Uint8Array): number {
+  return isOver6(frame) ? 60 : frame[14] === 0x45 ? 40 : 44;
+}
+
+/** Over IPv6 a datagram without a checksum, or a fragment, is one that must be dropped. */
+function buildAsIpv6(fields: Partial<Udp>): Uint8Array<ArrayBuffer> {
+  const { src, dst, noChecksum } = fields;
+  const ends = { src: IPV6.of(src!), dst: IPV6.of(dst ?? PROXY) };
+  const frame = buildUdp6({ ...fields, ...header6Of(fields), ...ends });
+  if (noChecksum && frame[20] === 17) frame.fill(0, 60, 62);
+  return frame;
+}
+
+/** UDP connections whose datagrams are mostly plain, and over IPv6 at times without a checksum. */
 export class Datagrams {
   readonly #deliver: Deliver;
+  readonly #family: Family;
   readonly #isB: boolean;
   readonly #random: Random;
   readonly #ends: (readonly [Partial<Udp>, Partial<Udp>])[] = [];
 
-  constructor(random: Random, isTwoSided: boolean, deliver: Deliver) {
+  constructor(random: Random, isTwoSided: boolean, deliver: Deliver, family: Family = IPV4) {
     this.#deliver = deliver;
+    this.#family = family;
     this.#random = random;
     this.#isB = isTwoSided;
   }
 
   open(): void {
     const client = { ...from(CLIENT), srcPort: 30_000 + this.#ends.length, dstPort: 2000 };
+    const { buildUdp, readUdp } = this.#family;
     const [sent] = this.#deliver(buildUdp(client), null, 0);
     const { src, dst, srcPort } = readUdp(sent!);
     const backend = {
@@ -124,18 +147,21 @@ export class Datagrams {
     const side = this.below(2);
     const payload = new Uint8Array(this.#pick([0, 1, 2, 37, 959, 973, 1472]));
     payload.forEach((_, i) => payload[i] = this.below(256));
-    const frame = buildUdp({
+    const fields = {
       ...this.#pick(this.#ends)[side]!,
       noChecksum: this.below(8) === 0,
       ttl: this.#pick([64, 64, 64, 64, 255, 2, 1, 0]),
       fragment: this.#pick([0x4000, 0x4000, 0x4000, 0, 0x8000, 0x2000, 1]),
       options: this.below(30) === 0 ? [1, 1, 1, 0] : [],
       payload,
-    });
-    const { frame: open, vnet } = leaveToNic(frame);
-    const sum = new DataView(frame.buffer).getUint16(frame[14] === 0x45 ? 40 : 44);
-    if (this.below(3) === 0 && sum !== 0) this.#deliver(open, vnet, side);
-    else this.#deliver(this.below(6) === 0 ? this.#changed(frame) : frame, null, side);
+    };
+    const frame = this.#family.ipv6 ? buildAsIpv6(fields) : this.#family.buildUdp(fields);
+    const isBare = this.#family.ipv6 ? frame[20] === 17 : true;
+    const sum = new DataView(frame.buffer).getUint16(sumAt(frame));
+    if (this.below(3) === 0 && sum !== 0 && isBare) {
+      const { frame: open, vnet } = leaveToNic(frame);
+      this.#deliver(open, vnet, side);
+    } else this.#deliver(this.below(6) === 0 ? this.#changed(frame) : frame, null, side);
   }
 
   #changed(frame: Uint8Array): Uint8Array {
@@ -144,6 +170,10 @@ export class Datagrams {
     if (this.below(8) === 0) return changed.subarray(0, this.below(frame.length));
     changed[this.below(60) % changed.length]! ^= 1 << this.below(8);
     const view = new DataView(changed.buffer);
+    if (this.#family.ipv6) {
+      if (this.below(2) === 0) repairTransport6(changed, frame.length);
+      return changed;
+    }
     if (this.below(2) === 0) repairHeader(changed, view, 34);
     if (this.below(2) === 0) repairTransport(changed, view, 34, frame.length);
     return changed;

@@ -6,8 +6,8 @@
 import { below, type Random } from "../../src/core/random.ts";
 import { repairHeader, repairTransport } from "../fuzz/fuzzer.ts";
 import { cut } from "./fragments.ts";
-import { buildTcp, naiveChecksum, readTcp, type Tcp } from "./frames.ts";
-import { buildTcp6, readTcp6 } from "./frames6.ts";
+import { buildTcp, type Ip, naiveChecksum, readTcp, type Tcp } from "./frames.ts";
+import { buildTcp6, type Ip6, readTcp6 } from "./frames6.ts";
 import { leaveToNic, vnetBytes } from "./nic.ts";
 import { CLIENT, from, packetsOf, PROXY_B_MAC } from "./world.ts";
 
@@ -52,14 +52,17 @@ const IPV6: Family = {
   repairTransport: repairTransport6,
 };
 
-/**
- * A later fragment has a fragment header; where there are options, a header of destination options.
- */
 function buildAsIpv6(fields: Partial<Tcp>): Uint8Array<ArrayBuffer> {
-  const { fragment = 0, options = [], ttl = 64 } = fields;
+  return buildTcp6({ ...fields, ...header6Of(fields) });
+}
+
+/**
+ * A header of IPv4 as one of IPv6: a later fragment has a fragment header; where there are options,
+ * a header of destination options.
+ */
+export function header6Of({ fragment = 0, options = [], ttl = 64 }: Partial<Ip>): Partial<Ip6> {
   const offset = (fragment & 0x1fff) << 3;
-  return buildTcp6({
-    ...fields,
+  return {
     etherType: 0x86dd,
     hopLimit: ttl,
     headers: offset !== 0
@@ -67,17 +70,20 @@ function buildAsIpv6(fields: Partial<Tcp>): Uint8Array<ArrayBuffer> {
       : options.length > 0
       ? [[60, [0, 0, 1, 4, 0, 0, 0, 0]]]
       : [],
-  });
+  };
 }
 
-/** As `repairTransport`, of a TCP segment over IPv6. */
+/** As `repairTransport`, of a TCP segment or a datagram over IPv6. */
 export function repairTransport6(frame: Uint8Array, end: number): void {
-  if (end < 54 + 18) return;
-  frame.fill(0, 54 + 16, 54 + 18);
-  const lengthBytes = end - 54;
-  const pseudo = [...frame.subarray(22, 54), 0, 6, lengthBytes >> 8, lengthBytes & 255];
-  const checksum = naiveChecksum([...pseudo, ...frame.subarray(54, end)]);
-  viewOf(frame).setUint16(54 + 16, checksum);
+  const isUdp = frame[20] === 17;
+  const at = 54 + (isUdp ? 6 : 16);
+  if (end < at + 2) return;
+  frame.fill(0, at, at + 2);
+  const wholeBytes = end - 54;
+  const lengthBytes = isUdp ? Math.min(viewOf(frame).getUint16(58), wholeBytes) : wholeBytes;
+  const pseudo = [...frame.subarray(22, 54), 0, frame[20]!, lengthBytes >> 8, lengthBytes & 255];
+  const checksum = naiveChecksum([...pseudo, ...frame.subarray(54, 54 + lengthBytes)]);
+  viewOf(frame).setUint16(at, isUdp ? checksum || 0xffff : checksum);
 }
 
 function viewOf(frame: Uint8Array): DataView {
