@@ -258,7 +258,7 @@ export function readIp6(frame: Uint8Array, protocol?: number): { ip: Ip6; l4: Ui
   let at = 40;
   let next = header[6]!;
   while (EXTENSIONS.includes(next)) {
-    const lengthBytes = next === FRAGMENT ? 8 : (header[at + 1]! + 1) * 8;
+    const lengthBytes = next === FRAGMENT ? 8 : ((header[at + 1] ?? 0) + 1) * 8;
     if (at + lengthBytes > end) throw new Error("An extension header is too long");
     headers.push([next, [...header.subarray(at, at + lengthBytes)]]);
     next = header[at]!;
