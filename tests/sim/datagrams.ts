@@ -2,7 +2,7 @@
  * UDP clients with one socket each, as a sender of logs or statistics has: now and then a datagram,
  * to which the backend answers. Once the proxy knows which backends are dead, every datagram must
  * reach a living one and be answered, whatever backend the ones before went to. These frames, and
- * ARP's, are never lost.
+ * those that find neighbours, are never lost.
  */
 import { below, type Random } from "../../src/core/random.ts";
 import type { Policy } from "../../src/policy/language/ast.ts";
@@ -23,14 +23,16 @@ import {
   translateAToB,
   translateBToA,
 } from "../../src/policy/language/build.ts";
-import { buildUdp, readUdp, type Udp } from "../support/frames.ts";
+import { buildUdp, readUdp } from "../support/frames.ts";
+import { buildUdp6, readUdp6 } from "../support/frames6.ts";
 import type { HostAddress, SimHost } from "./host.ts";
+import { isOverIpv6 } from "./segment.ts";
 
 const SERVICE_PORT = 514;
 const CLIENT_PORT = 7000;
 const SHORTEST_PAUSE_MS = 5000;
 const LONGEST_PAUSE_MS = 25_000;
-/** Time for ARP, which may be late. */
+/** Time for finding neighbours, which may be late. */
 const ANSWERED_MS = 4000;
 
 /** The built-in policy without its ping, and with UDP. */
@@ -57,6 +59,8 @@ export interface DatagramsOptions {
   readonly fail: (what: string) => never;
 }
 
+type Datagram = Pick<ReturnType<typeof readUdp6>, "srcPort" | "dstPort" | "payload">;
+
 export class Datagrams {
   /** Datagrams that had to be answered. */
   owed = 0;
@@ -82,7 +86,7 @@ export class Datagrams {
   /** The proxy sends a UDP frame. */
   emitted(frame: Uint8Array<ArrayBuffer>): void {
     const { clients, backends, at, fail } = this.#options;
-    const udp = readUdp(frame);
+    const udp = isOverIpv6(frame) ? readUdp6(frame) : readUdp(frame);
     const backend = backends.find((host) => host.at.text === udp.dst);
     if (backend !== undefined) {
       if (udp.dstMac !== backend.at.macText || udp.dstPort !== SERVICE_PORT) {
@@ -119,7 +123,7 @@ export class Datagrams {
     arrive(datagram(client.at, client.proxy, CLIENT_PORT, SERVICE_PORT, number), client);
   }
 
-  #answer(backend: SimHost, { srcPort, dstPort, payload }: Udp): void {
+  #answer(backend: SimHost, { srcPort, dstPort, payload }: Datagram): void {
     if (backend.isDead) return;
     const number = numberOf({ payload });
     this.#options.arrive(datagram(backend.at, backend.proxy, dstPort, srcPort, number), backend);
@@ -134,7 +138,7 @@ function datagram(
   number: number,
 ): Uint8Array<ArrayBuffer> {
   const payload = new Uint8Array(new Uint32Array([number]).buffer);
-  return buildUdp({
+  return (from.isIpv6 ? buildUdp6 : buildUdp)({
     srcMac: from.macText,
     dstMac: to.macText,
     src: from.text,
@@ -145,6 +149,6 @@ function datagram(
   });
 }
 
-function numberOf({ payload }: Pick<Udp, "payload">): number {
-  return new Uint32Array(payload.slice().buffer)[0]!;
+function numberOf({ payload }: Pick<Datagram, "payload">): number {
+  return new Uint32Array(Uint8Array.from(payload).buffer)[0]!;
 }

@@ -1,10 +1,11 @@
 /**
  * Backends that lose their power, one at a time, and come back without a memory. The proxy learns
- * of it from ARP. What had a connection with it may fail in any way; what begins while the proxy
- * can't know yet may wait; all else must do as if nothing had happened.
+ * of it when it asks who has their addresses. What had a connection with it may fail in any way;
+ * what begins while the proxy can't know yet may wait; all else must do as if nothing had happened.
  */
 import type { MemberSnapshot } from "../../src/datapath/snapshot.ts";
 import { below, type Random } from "../../src/core/random.ts";
+import { formatHostAddress } from "../../src/wire/host_address.ts";
 import type { Connection } from "./plan.ts";
 import type { SimHost } from "./host.ts";
 
@@ -36,9 +37,11 @@ export class Deaths {
 
   /** The proxy knows who is dead and who is not. */
   isKnown(): boolean {
-    const status = new Map(this.#options.known().map(({ address, status }) => [address, status]));
+    const status = new Map(
+      this.#options.known().map(({ address, status }) => [formatHostAddress(address), status]),
+    );
     return this.#options.backends.every(({ at, isDead }) =>
-      status.get(at.address) === (isDead ? "down" : "up")
+      status.get(at.text) === (isDead ? "down" : "up")
     );
   }
 

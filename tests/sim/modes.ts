@@ -9,7 +9,7 @@ export type Mode = "usual" | "returning" | "failing" | "attacked";
 export const MODES: Readonly<Record<Mode, (seed: number, family?: Family) => SimResult>> = {
   /** Everything at once on a bad network. */
   usual: (seed, family = "IPv4") => new Sim({ seed, family, twoSided: isTwoSided(seed) }).run(),
-  /** Hours of clients whose ports come round; over IPv4 backends die in half of the runs. */
+  /** Hours of clients whose ports come round; backends die in half of the runs. */
   returning: (seed, family = "IPv4") =>
     new Sim({
       seed,
@@ -17,7 +17,7 @@ export const MODES: Readonly<Record<Mode, (seed: number, family?: Family) => Sim
       connections: 70,
       twoSided: isTwoSided(seed),
       returning: true,
-      mortal: (seed & 2) !== 0 && family === "IPv4",
+      mortal: (seed & 2) !== 0,
       impairments: (seed & 4) !== 0 ? CALM : ROUGH,
     }).run(),
   /** Services refuse, fall silent and begin again; on a calm network no client may notice. */

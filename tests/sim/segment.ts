@@ -146,11 +146,16 @@ export function idOf(b: Uint8Array): number {
   return etherType === 0x86dd ? read16(b, ETHERNET_BYTES + 2) : -1;
 }
 
+/** True for a frame with a packet of IPv6. */
+export function isOverIpv6(frame: Uint8Array): boolean {
+  return read16(frame, 12) === 0x86dd;
+}
+
 /** Reads a TCP frame into `s`; returns what is wrong with it, or "". Trailing bytes are padding. */
 export function readSegment(b: Uint8Array, s: Segment): string {
   const ip = ETHERNET_BYTES;
   if (b.length < HEADERS_BYTES) return "shorter than its headers";
-  s.isIpv6 = read16(b, 12) === 0x86dd;
+  s.isIpv6 = isOverIpv6(b);
   const tcp = s.isIpv6 ? ip + IPV6_BYTES : ip + (b[ip]! & 15) * 4;
   const end = s.isIpv6 ? tcp + read16(b, ip + 4) : ip + read16(b, ip + 2);
   const broken = s.isIpv6 ? readIpv6(b, end, s) : readIpv4(b, tcp, end, s);

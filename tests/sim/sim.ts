@@ -23,7 +23,7 @@ import { below, SeededRandom } from "../../src/core/random.ts";
 import type { MemoryDevice } from "../../src/device/memory.ts";
 import { parseAddress } from "../../src/wire/address.ts";
 import { complete, leaveToNic, readVnet, refusalOf, segments, vnetBytes } from "../support/nic.ts";
-import { address6Bytes } from "../support/frames6.ts";
+import { address6Bytes, isLinkMessage } from "../support/frames6.ts";
 import {
   macOf,
   PROXY,
@@ -47,6 +47,7 @@ import { type Connection, drawConnection, SERVER_PORTS, USUAL } from "./plan.ts"
 import {
   ACK,
   FIN,
+  isOverIpv6,
   read16,
   readHost,
   readSegment,
@@ -128,6 +129,8 @@ export interface SimResult {
   readonly evicted: number;
   /** Frames of the proxy that its interface has cut up. */
   readonly cutUp: number;
+  /** Datagrams that had to be answered, and were; 0 unless backends die. */
+  readonly datagrams: number;
   readonly virtualMs: number;
   readonly drops: Readonly<Record<string, number>>;
 }
@@ -355,6 +358,7 @@ export class Sim implements Surroundings {
       forwarded: this.watch.forwarded,
       evicted: this.connections.filter(({ evicted }) => evicted).length,
       cutUp: this.#cutUp,
+      datagrams: this.#datagrams?.owed ?? 0,
       refused: this.connections.filter(({ refusedByProxy }) => refusedByProxy).length,
       virtualMs,
       drops,
@@ -510,8 +514,8 @@ export class Sim implements Surroundings {
     arrive: (frame: Uint8Array<ArrayBuffer>, unharmed: boolean) => void,
   ): void {
     const { loss, duplication, reordering } = this.#impairments;
-    // Datagrams are not sent again: where there are some, ARP always gets through.
-    const isSafe = this.#datagrams !== null && read16(frame, 12) === 0x0806;
+    // Datagrams are not sent again: where there are some, neighbours are always found.
+    const isSafe = this.#datagrams !== null && isAboutNeighbors(frame);
     if (!isSafe && this.#happens(loss)) return this.#returns?.excuse(() => true);
     for (let copies = this.#happens(duplication) ? 2 : 1; copies > 0; copies--) {
       const delayMs = 1 + (this.#happens(reordering) ? 1 + below(this.#random, 60) : 0);
@@ -688,13 +692,18 @@ function addressOf(name: string, text: string, macText: string): HostAddress {
  * nobody would notice class, label and hop limit.
  */
 function firstCovered(frame: Uint8Array): number {
-  const etherType = read16(frame, 12);
-  if (etherType === 0x0800) return 14;
-  return etherType === 0x86dd && frame[20] === 6 ? 22 : 0;
+  if (read16(frame, 12) === 0x0800) return 14;
+  return isOverIpv6(frame) && frame[20] === 6 ? 22 : 0;
 }
 
 function isUdp(frame: Uint8Array): boolean {
-  return frame.length > 23 && read16(frame, 12) === 0x0800 && frame[23] === 17;
+  if (frame.length <= 23) return false;
+  return isOverIpv6(frame) ? frame[20] === 17 : read16(frame, 12) === 0x0800 && frame[23] === 17;
+}
+
+function isAboutNeighbors(frame: Uint8Array): boolean {
+  return read16(frame, 12) === 0x0806 ||
+    (isOverIpv6(frame) && frame[20] !== 6 && isLinkMessage(frame));
 }
 
 const NOTHING_LEFT = vnetBytes({});

@@ -15,6 +15,8 @@ const SEEDS: readonly [family: Family, seeds: number][] = [
   ["crossed", 50],
 ];
 const SEEDS_PER_TEST = 50;
+/** Of a run in which backends die, of the mode `returning`. */
+const MORTAL_SEED = 2;
 
 /** What each mode's runs show. */
 const SHOWS: readonly [mode: Mode, what: string][] = [
@@ -48,6 +50,11 @@ Deno.test("sim: the same seed gives the same run, frame by frame", () => {
   const runs = [1, 2].map(() => new Sim({ seed: 3, connections: 40 }).run());
   assert.deepEqual(runs[0], runs[1]);
   assert.ok(runs[0]!.cutUp > 0, "hosts leave work to interfaces");
+});
+
+Deno.test("sim: where backends die, datagrams are owed an answer in either family", () => {
+  const counts = SEEDS.map(([family]) => MODES.returning(MORTAL_SEED, family).datagrams);
+  assert.ok(counts.every((count) => count > 100), counts.join());
 });
 
 Deno.test("sim: a calm LAN, nothing is dropped but what is blocked or left of something aborted", () => {

@@ -25,6 +25,7 @@ import {
   ACK,
   FIN,
   idOf,
+  isOverIpv6,
   read16,
   read32,
   readHost,
@@ -188,7 +189,7 @@ export class Watch {
       const host = this.#byMac.get(read16(frame, 4));
       return hosts.filter((one) => one.proxy === proxy && (host ?? one) === one);
     }
-    const isIpv6 = read16(frame, 12) === 0x86dd;
+    const isIpv6 = isOverIpv6(frame);
     if (isIpv6 && this.#second(() => isLinkMessage(frame))) return this.#discovery(frame);
     if (isIpv6 ? frame[20] === 58 : frame[23] === 1) return [this.#icmp(frame, isIpv6)];
     return [this.#tcp(frame)];
@@ -572,8 +573,8 @@ function isTranslationAcross(from: Uint8Array, to: Uint8Array): boolean {
 /** True if both frames differ only in what a translator and a router change. */
 function isTranslation(from: Uint8Array, to: Uint8Array): boolean {
   const ip = 14;
-  const isIpv6 = read16(from, 12) === 0x86dd;
-  if (isIpv6 !== (read16(to, 12) === 0x86dd)) return false;
+  const isIpv6 = isOverIpv6(from);
+  if (isIpv6 !== isOverIpv6(to)) return false;
   const end = isIpv6 ? ip + 40 + read16(from, ip + 4) : ip + read16(from, ip + 2);
   const [ttl, checksum, addresses] = isIpv6 ? [ip + 7, ip + 8, ip + 8] : [ip + 8, ip + 10, ip + 12];
   const tcp = isIpv6 ? ip + 40 : ip + (from[ip]! & 15) * 4;
