@@ -42,6 +42,16 @@ interface Row {
   readonly tests: readonly string[];
 }
 
+/** Rules for translators of IPv4, which hold over IPv6 alike. */
+const OF_BOTH_FAMILIES = ["RFC 4787", "RFC 5382", "RFC 5508", "RFC 7857"];
+
+/** What tests about IPv6 are called that are not run over both families. */
+const OVER_IPV6 = /IPv6|[a-z]6\b|NeighborDiscovery/;
+
+/** Tests of what has no family. */
+const OF_NO_FAMILY =
+  "RFC 5382 REQ-5 a, RFC 7857 2.1: open and closing idle times are flags of their own";
+
 const VERDICTS = /^(met(: .+)?|partly: .{20,}|not applicable: .{20,})$/s;
 
 const canRead = Deno.permissions.querySync({ name: "read", path: "." }).state === "granted";
@@ -52,9 +62,12 @@ Deno.test({
   fn: () => {
     const here = new URL("./", import.meta.url);
     const text = Deno.readTextFileSync(new URL("COMPLIANCE.md", here));
-    const names = new Set(testFiles(here).flatMap((url) => namesIn(Deno.readTextFileSync(url))));
-    assert.ok(names.size > 300, `${names.size} tests found`);
+    const sources = testFiles(here).map((url) => Deno.readTextFileSync(url));
+    const names = new Set(sources.flatMap((source) => namesIn(source)));
+    const ofBoth = new Set(sources.flatMap((source) => namesIn(source, "bothFamilies")));
+    assert.ok(names.size > 300 && ofBoth.size > 50, `${names.size} tests found`);
     assert.deepEqual(faultsOf(rowsOf(text), names), []);
+    assert.deepEqual(withoutIpv6(rowsOf(text), ofBoth), []);
   },
 });
 
@@ -108,6 +121,14 @@ function faultsOf(rows: readonly Row[], names: ReadonlySet<string>): string[] {
   return faults;
 }
 
+/** Requirements that hold over IPv6 alike, and have no test there. */
+function withoutIpv6(rows: readonly Row[], ofBoth: ReadonlySet<string>): string[] {
+  return rows.filter(({ rfc, verdict, tests }) =>
+    OF_BOTH_FAMILIES.includes(rfc) && !verdict.startsWith("not applicable") &&
+    !tests.some((test) => ofBoth.has(test) || OVER_IPV6.test(test) || test === OF_NO_FAMILY)
+  ).map(({ rfc, requirement }) => `${rfc} ${requirement}: no test over IPv6`);
+}
+
 /** Rows of the tables below headings that begin with an RFC's number. */
 function rowsOf(markdown: string): Row[] {
   const rows: Row[] = [];
@@ -123,10 +144,10 @@ function rowsOf(markdown: string): Row[] {
   return rows;
 }
 
-/** Names of the tests in a file, those that are not put together from parts. */
-function namesIn(source: string): string[] {
-  const calls = source.matchAll(/Deno\.test\((?:\{\s*name:)?\s*"((?:[^"\\]|\\.)*)"/g);
-  return [...calls].map(([, name]) => JSON.parse(`"${name}"`));
+/** Names of the tests in a file that are declared so, and not put together from parts. */
+function namesIn(source: string, declared = "Deno\\.test|bothFamilies"): string[] {
+  const call = new RegExp(`(?:${declared})\\((?:\\{\\s*name:)?\\s*"((?:[^"\\\\]|\\\\.)*)"`, "g");
+  return [...source.matchAll(call)].map(([, name]) => JSON.parse(`"${name}"`));
 }
 
 function testFiles(folder: URL): URL[] {

@@ -10,58 +10,65 @@ import {
   translateBToA,
 } from "../../src/policy/language/build.ts";
 import { parseArgs } from "../../src/cli/args.ts";
-import { buildIcmp, buildTcp, bytesOf, readIcmp, readTcp, type Tcp } from "../support/frames.ts";
+import { bothFamilies } from "../support/families.ts";
+import { bytesOf, type Tcp } from "../support/frames.ts";
 import { from, packetsOf, PROXY } from "../support/world.ts";
 import { BACKEND, deliver, Dialogue, idle, oneBackend, tracked } from "./dialogue.ts";
 
 const DATA = { payload: bytesOf("some data") };
 
-Deno.test("RFC 5382 REQ-2: a whole connection passes, with a half-close and every segment twice", () => {
-  const talk = new Dialogue(oneBackend());
-  const script: ["a" | "b", string, Partial<Tcp>?][] = [
-    ...[["a", "S"], ["b", "SA"], ["a", "A"]] as ["a" | "b", string][],
-    ["a", "PA", DATA],
-    ["b", "A"],
-    ["b", "PA", DATA],
-    ["a", "A"],
-    ["a", "FA"],
-    ["b", "A"],
-    ["b", "PA", DATA],
-    ["a", "A"],
-    ["b", "FA"],
-    ["a", "A"],
-  ];
-  for (const [i, [side, flags, fields = {}]] of script.entries()) {
-    const again = side === "a" ? talk.fromA(flags, fields) : talk.fromB(flags, fields);
-    const sent = readTcp(again);
-    const first = talk[side](flags, fields);
-    const second = side === "a" ? talk.deliverA(again) : talk.deliverB(again);
-    for (const got of [first, second]) {
-      assert.ok(got, `${side} ${flags}, segment ${i}`);
-      assert.deepEqual([got.flags, got.seq, got.ack], [sent.flags, sent.seq, sent.ack]);
-      assert.deepEqual(got.payload, sent.payload);
+bothFamilies(
+  "RFC 5382 REQ-2: a whole connection passes, with a half-close and every segment twice",
+  (family) => {
+    const talk = new Dialogue(oneBackend(family));
+    const script: ["a" | "b", string, Partial<Tcp>?][] = [
+      ...[["a", "S"], ["b", "SA"], ["a", "A"]] as ["a" | "b", string][],
+      ["a", "PA", DATA],
+      ["b", "A"],
+      ["b", "PA", DATA],
+      ["a", "A"],
+      ["a", "FA"],
+      ["b", "A"],
+      ["b", "PA", DATA],
+      ["a", "A"],
+      ["b", "FA"],
+      ["a", "A"],
+    ];
+    for (const [i, [side, flags, fields = {}]] of script.entries()) {
+      const again = side === "a" ? talk.fromA(flags, fields) : talk.fromB(flags, fields);
+      const sent = family.readTcp(again);
+      const first = talk[side](flags, fields);
+      const second = side === "a" ? talk.deliverA(again) : talk.deliverB(again);
+      for (const got of [first, second]) {
+        assert.ok(got, `${side} ${flags}, segment ${i}`);
+        assert.deepEqual([got.flags, got.seq, got.ack], [sent.flags, sent.seq, sent.ack]);
+        assert.deepEqual(got.payload, sent.payload);
+      }
     }
-  }
-  assert.deepEqual(talk.world.drops(), {});
-});
+    assert.deepEqual(talk.world.drops(), {});
+  },
+);
 
-Deno.test("RFC 5382 REQ-2: segments out of order, keep-alives and their answers pass", () => {
-  const talk = new Dialogue(oneBackend()).open();
-  const { seqA } = talk;
-  assert.ok(talk.deliverA(talk.fromA("PA", { seq: seqA + 9, ...DATA })), "the second one first");
-  assert.ok(talk.deliverA(talk.fromA("PA", { seq: seqA, ...DATA })));
-  talk.seqA += 18;
-  assert.ok(talk.b("A"));
-  for (const payload of [new Uint8Array(), new Uint8Array(1)]) {
-    assert.ok(talk.deliverA(talk.fromA("A", { seq: talk.seqA - 1, payload })), "a keep-alive");
-    assert.ok(talk.b("A"), "its answer");
-    assert.ok(talk.deliverB(talk.fromB("A", { seq: talk.seqB - 1, payload })));
-    assert.ok(talk.a("A"));
-  }
-});
+bothFamilies(
+  "RFC 5382 REQ-2: segments out of order, keep-alives and their answers pass",
+  (family) => {
+    const talk = new Dialogue(oneBackend(family)).open();
+    const { seqA } = talk;
+    assert.ok(talk.deliverA(talk.fromA("PA", { seq: seqA + 9, ...DATA })), "the second one first");
+    assert.ok(talk.deliverA(talk.fromA("PA", { seq: seqA, ...DATA })));
+    talk.seqA += 18;
+    assert.ok(talk.b("A"));
+    for (const payload of [new Uint8Array(), new Uint8Array(1)]) {
+      assert.ok(talk.deliverA(talk.fromA("A", { seq: talk.seqA - 1, payload })), "a keep-alive");
+      assert.ok(talk.b("A"), "its answer");
+      assert.ok(talk.deliverB(talk.fromB("A", { seq: talk.seqB - 1, payload })));
+      assert.ok(talk.a("A"));
+    }
+  },
+);
 
-Deno.test("RFC 5382 REQ-2 a: a simultaneous open passes", () => {
-  const talk = new Dialogue(oneBackend());
+bothFamilies("RFC 5382 REQ-2 a: a simultaneous open passes", (family) => {
+  const talk = new Dialogue(oneBackend(family));
   assert.ok(talk.a("S"), "the client's SYN");
   assert.ok(talk.b("S"), "the backend's SYN, from the same port at the same time");
   assert.ok(talk.deliverA(talk.fromA("SA", { seq: talk.seqA - 1 })), "the client's answer");
@@ -72,36 +79,42 @@ Deno.test("RFC 5382 REQ-2 a: a simultaneous open passes", () => {
   assert.equal(tracked(talk.world), 1, "established");
 });
 
-Deno.test("RFC 5382 REQ-3: nothing reaches a client but from the connection's own backend and port", () => {
-  const world = oneBackend({ backends: [BACKEND, "192.168.0.2"] });
-  let talk = new Dialogue(world);
-  for (let srcPort = 40_001; talk.a("S") === null; srcPort++) {
-    talk = new Dialogue(world, { srcPort });
-  }
-  const { proxyPort: dstPort } = talk;
-  const strangers = [
-    buildTcp({ ...from(BACKEND), srcPort: 2001, dstPort, flags: "SA" }),
-    buildTcp({ ...from("192.168.0.2"), srcPort: 2000, dstPort, flags: "SA" }),
-    buildTcp({ ...from(BACKEND), srcPort: 2000, dstPort: dstPort + 1, flags: "SA" }),
-  ];
-  const answers = deliver(world, ...strangers).map(readTcp);
-  const shown = answers.map(({ dst, flags }) => `${flags} to ${dst}`);
-  assert.deepEqual(shown, [`R to ${BACKEND}`, "R to 192.168.0.2", `R to ${BACKEND}`]);
-  assert.ok(talk.b("SA"));
-});
+bothFamilies(
+  "RFC 5382 REQ-3: nothing reaches a client but from the connection's own backend and port",
+  (family) => {
+    const world = oneBackend(family, { backends: [BACKEND, "192.168.0.2"] });
+    let talk = new Dialogue(world);
+    for (let srcPort = 40_001; talk.a("S") === null; srcPort++) {
+      talk = new Dialogue(world, { srcPort });
+    }
+    const { proxyPort: dstPort } = talk;
+    const strangers = [
+      family.buildTcp({ ...from(BACKEND), srcPort: 2001, dstPort, flags: "SA" }),
+      family.buildTcp({ ...from("192.168.0.2"), srcPort: 2000, dstPort, flags: "SA" }),
+      family.buildTcp({ ...from(BACKEND), srcPort: 2000, dstPort: dstPort + 1, flags: "SA" }),
+    ];
+    const answers = deliver(world, ...strangers).map(family.readTcp);
+    const shown = answers.map(({ dst, flags }) => `${flags} to ${dst}`);
+    assert.deepEqual(shown, [`R to ${BACKEND}`, "R to 192.168.0.2", `R to ${BACKEND}`]);
+    assert.ok(talk.b("SA"));
+  },
+);
 
-Deno.test("RFC 5382 REQ-4: a backend's unasked SYN gets no answer, neither at once nor later", () => {
-  const world = oneBackend();
-  const syn = buildTcp({ ...from(BACKEND), srcPort: 2000, dstPort: 40_000 });
-  assert.deepEqual(packetsOf(world.send(syn)), []);
-  const talk = new Dialogue(world).open();
-  assert.deepEqual(packetsOf(world.advance(10_000)), []);
-  assert.ok(talk.a("PA", DATA));
-  assert.deepEqual(world.drops(), { "no-mapping": 1 });
-});
+bothFamilies(
+  "RFC 5382 REQ-4: a backend's unasked SYN gets no answer, neither at once nor later",
+  (family) => {
+    const world = oneBackend(family);
+    const syn = family.buildTcp({ ...from(BACKEND), srcPort: 2000, dstPort: 40_000 });
+    assert.deepEqual(packetsOf(world.send(syn)), []);
+    const talk = new Dialogue(world).open();
+    assert.deepEqual(packetsOf(world.advance(10_000)), []);
+    assert.ok(talk.a("PA", DATA));
+    assert.deepEqual(world.drops(), { "no-mapping": 1 });
+  },
+);
 
-Deno.test("RFC 5382 REQ-5: an established connection may be idle for 2 h 4 min", () => {
-  const talk = new Dialogue(oneBackend()).open();
+bothFamilies("RFC 5382 REQ-5: an established connection may be idle for 2 h 4 min", (family) => {
+  const talk = new Dialogue(oneBackend(family)).open();
   for (const side of ["a", "b"] as const) {
     idle(talk.world, 2 * 3600 + 4 * 60 - 5);
     assert.ok(talk[side]("PA", DATA), `${side} wakes up`);
@@ -118,9 +131,9 @@ const TRANSITORY: [string, (talk: Dialogue) => unknown][] = [
   ["after both FINs", (talk) => talk.open().a("FA") && talk.b("FA") && talk.a("A")],
 ];
 
-Deno.test("RFC 5382 REQ-5: half-open and closed connections may be idle for 4 min", () => {
+bothFamilies("RFC 5382 REQ-5: half-open and closed connections may be idle for 4 min", (family) => {
   for (const [when, prepare] of TRANSITORY) {
-    const talk = new Dialogue(oneBackend());
+    const talk = new Dialogue(oneBackend(family));
     assert.ok(prepare(talk), when);
     idle(talk.world, 235);
     assert.equal(tracked(talk.world), 1, `${when}: still there`);
@@ -129,45 +142,51 @@ Deno.test("RFC 5382 REQ-5: half-open and closed connections may be idle for 4 mi
   }
 });
 
-Deno.test("RFC 5382 REQ-5: a half-closed connection may be idle as long as an open one", () => {
-  for (const [first, other] of [["a", "b"], ["b", "a"]] as const) {
-    const talk = new Dialogue(oneBackend()).open();
-    assert.ok(talk[first]("FA"));
-    idle(talk.world, 7435);
-    assert.ok(talk[other]("PA", DATA), "the answer");
-    assert.ok(talk[other]("FA") && talk[first]("A"));
-    idle(talk.world, 241);
-    assert.equal(tracked(talk.world), 0);
-  }
-});
+bothFamilies(
+  "RFC 5382 REQ-5: a half-closed connection may be idle as long as an open one",
+  (family) => {
+    for (const [first, other] of [["a", "b"], ["b", "a"]] as const) {
+      const talk = new Dialogue(oneBackend(family)).open();
+      assert.ok(talk[first]("FA"));
+      idle(talk.world, 7435);
+      assert.ok(talk[other]("PA", DATA), "the answer");
+      assert.ok(talk[other]("FA") && talk[first]("A"));
+      idle(talk.world, 241);
+      assert.equal(tracked(talk.world), 0);
+    }
+  },
+);
 
-Deno.test("RFC 5382 REQ-5: a full table gives up half-open, reset, closed ones, never established", () => {
-  const world = oneBackend({ maxConn: 4 });
-  const made = (srcPort: number) => new Dialogue(world, { srcPort });
-  const established = made(40_000).open();
-  const closed = made(40_001).open();
-  assert.ok(closed.a("FA") && closed.b("FA") && closed.a("A"));
-  const reset = made(40_002).open();
-  assert.ok(reset.b("R"));
-  const halfOpen = made(40_003);
-  assert.ok(halfOpen.a("S"));
-  const { connections } = world.appliance;
-  const there = () =>
-    [closed, reset, halfOpen].map(({ srcPort }) =>
-      [...connections.table].some((entry) => connections.table.srcPort(entry, 0) === srcPort)
-    );
-  assert.deepEqual(there(), [true, true, true]);
-  world.advance(2000); // a younger handshake is spared
-  made(40_004).open();
-  assert.deepEqual(there(), [true, true, false]);
-  made(40_005).open();
-  assert.deepEqual(there(), [true, false, false]);
-  made(40_006).open();
-  assert.deepEqual(there(), [false, false, false]);
-  assert.equal(made(40_007).a("S"), null);
-  assert.equal(world.drops()["table-full"], 1);
-  assert.ok(established.a("PA", DATA) && established.b("PA", DATA));
-});
+bothFamilies(
+  "RFC 5382 REQ-5: a full table gives up half-open, reset, closed ones, never established",
+  (family) => {
+    const world = oneBackend(family, { maxConn: 4 });
+    const made = (srcPort: number) => new Dialogue(world, { srcPort });
+    const established = made(40_000).open();
+    const closed = made(40_001).open();
+    assert.ok(closed.a("FA") && closed.b("FA") && closed.a("A"));
+    const reset = made(40_002).open();
+    assert.ok(reset.b("R"));
+    const halfOpen = made(40_003);
+    assert.ok(halfOpen.a("S"));
+    const { connections } = world.appliance;
+    const there = () =>
+      [closed, reset, halfOpen].map(({ srcPort }) =>
+        [...connections.table].some((entry) => connections.table.srcPort(entry, 0) === srcPort)
+      );
+    assert.deepEqual(there(), [true, true, true]);
+    world.advance(2000); // a younger handshake is spared
+    made(40_004).open();
+    assert.deepEqual(there(), [true, true, false]);
+    made(40_005).open();
+    assert.deepEqual(there(), [true, false, false]);
+    made(40_006).open();
+    assert.deepEqual(there(), [false, false, false]);
+    assert.equal(made(40_007).a("S"), null);
+    assert.equal(world.drops()["table-full"], 1);
+    assert.ok(established.a("PA", DATA) && established.b("PA", DATA));
+  },
+);
 
 Deno.test("RFC 5382 REQ-5 a, RFC 7857 2.1: open and closing idle times are flags of their own", () => {
   const flags = [
@@ -185,57 +204,79 @@ Deno.test("RFC 5382 REQ-5 a, RFC 7857 2.1: open and closing idle times are flags
   });
 });
 
-Deno.test("RFC 5382 REQ-7: connections never share a port towards one backend and port", () => {
-  const world = oneBackend();
-  const ports = new Set<number>();
-  for (let host = 10; host < 50; host++) {
-    const talk = new Dialogue(world, { client: `192.168.0.${host}`, srcPort: 40_000 });
-    const frame = talk.fromA("S");
-    const [syn] = deliver(world, frame);
-    ports.add(readTcp(syn!).srcPort);
-  }
-  assert.equal(ports.size, 40);
-});
+bothFamilies(
+  "RFC 5382 REQ-7: connections never share a port towards one backend and port",
+  (family) => {
+    const world = oneBackend(family);
+    const ports = new Set<number>();
+    for (let host = 10; host < 50; host++) {
+      const talk = new Dialogue(world, { client: `192.168.0.${host}`, srcPort: 40_000 });
+      const frame = talk.fromA("S");
+      const [syn] = deliver(world, frame);
+      ports.add(family.readTcp(syn!).srcPort);
+    }
+    assert.equal(ports.size, 40);
+  },
+);
 
-Deno.test("RFC 5382 REQ-8: a backend is the proxy's client where the policy allows, from outside", () => {
-  // What is for port 2000 comes from a client, whoever it is.
-  const hairpin = policy(
-    "drop",
-    firstMatch([[tcpDport.eq(2000), translateAToB(forward)], [otherwise, translateBToA(forward)]]),
-  );
-  const talk = new Dialogue(oneBackend({ policy: hairpin }), { client: BACKEND, srcPort: 33_000 });
-  const syn = talk.a("S");
-  assert.ok(syn);
-  assert.deepEqual([syn.src, syn.dst, syn.dstPort], [PROXY, BACKEND, 2000]);
-  const answer = talk.b("SA");
-  assert.ok(answer);
-  assert.deepEqual([answer.src, answer.srcPort, answer.dst, answer.dstPort], [
-    ...[PROXY, 2000, BACKEND, 33_000],
-  ]);
-  assert.ok(talk.a("A") && talk.a("PA", DATA) && talk.b("PA", DATA));
-});
+bothFamilies(
+  "RFC 5382 REQ-8: a backend is the proxy's client where the policy allows, from outside",
+  (family) => {
+    // What is for port 2000 comes from a client, whoever it is.
+    const hairpin = policy(
+      "drop",
+      firstMatch([[tcpDport.eq(2000), translateAToB(forward)], [
+        otherwise,
+        translateBToA(forward),
+      ]]),
+    );
+    const talk = new Dialogue(oneBackend(family, { policy: hairpin }), {
+      client: BACKEND,
+      srcPort: 33_000,
+    });
+    const syn = talk.a("S");
+    assert.ok(syn);
+    assert.deepEqual([syn.src, syn.dst, syn.dstPort], [PROXY, BACKEND, 2000]);
+    const answer = talk.b("SA");
+    assert.ok(answer);
+    assert.deepEqual([answer.src, answer.srcPort, answer.dst, answer.dstPort], [
+      ...[PROXY, 2000, BACKEND, 33_000],
+    ]);
+    assert.ok(talk.a("A") && talk.a("PA", DATA) && talk.b("PA", DATA));
+  },
+);
 
-Deno.test("RFC 5508 REQ-7: an ICMP error about a hairpinned connection comes back translated", () => {
-  const hairpin = policy(
-    "drop",
-    firstMatch([[tcpDport.eq(2000), translateAToB(forward)], [otherwise, translateBToA(forward)]]),
-  );
-  const talk = new Dialogue(oneBackend({ policy: hairpin }), { client: BACKEND, srcPort: 33_000 });
-  const sent = talk.fromA("S");
-  const [toB] = deliver(talk.world, sent);
-  const error = buildIcmp({
-    ...{ ...from(BACKEND), type: 3, code: 4, rest: [0, 1280] },
-    payload: toB!.slice(14, 14 + 28),
-  });
-  const [back] = deliver(talk.world, error);
-  const { src, dst, rest, payload } = readIcmp(back!);
-  assert.deepEqual([src, dst, rest], [PROXY, BACKEND, [0, 1280]]);
-  // Addresses, then ports.
-  assert.deepEqual(payload.slice(12, 24), sent.slice(26, 38));
-});
+bothFamilies(
+  "RFC 5508 REQ-7: an ICMP error about a hairpinned connection comes back translated",
+  (family) => {
+    const hairpin = policy(
+      "drop",
+      firstMatch([[tcpDport.eq(2000), translateAToB(forward)], [
+        otherwise,
+        translateBToA(forward),
+      ]]),
+    );
+    const talk = new Dialogue(oneBackend(family, { policy: hairpin }), {
+      client: BACKEND,
+      srcPort: 33_000,
+    });
+    const sent = talk.fromA("S");
+    const [toB] = deliver(talk.world, sent);
+    const error = family.buildIcmp({
+      ...{ ...from(BACKEND), type: 3, code: 4, rest: [0, 1280] },
+      payload: toB!.slice(14, 14 + family.ipBytes + 8),
+    });
+    const [back] = deliver(talk.world, error);
+    const { src, dst, rest, payload } = family.readIcmp(back!);
+    assert.deepEqual([src, dst, rest], [PROXY, BACKEND, [0, 1280]]);
+    // Addresses, then ports.
+    const [start, end] = [family.addressesAt, family.ipBytes + 4];
+    assert.deepEqual(payload.slice(start, end), sent.slice(14 + start, 14 + end));
+  },
+);
 
-Deno.test("RFC 7857 2: a SYN, SYN ACK, RST probe is in nobody's way", () => {
-  const talk = new Dialogue(oneBackend());
+bothFamilies("RFC 7857 2: a SYN, SYN ACK, RST probe is in nobody's way", (family) => {
+  const talk = new Dialogue(oneBackend(family));
   assert.ok(talk.a("S") && talk.b("SA"));
   assert.ok(talk.a("R", { seq: talk.seqA }), "the backend hears of it");
   assert.ok(talk.b("SA", { seq: talk.seqB - 1, ack: talk.seqA }), "which was under way passes");
@@ -244,9 +285,9 @@ Deno.test("RFC 7857 2: a SYN, SYN ACK, RST probe is in nobody's way", () => {
   talk.open();
 });
 
-Deno.test("RFC 7857 2.2: an RST is translated, and the connection stays for 4 min", () => {
+bothFamilies("RFC 7857 2.2: an RST is translated, and the connection stays for 4 min", (family) => {
   for (const side of ["a", "b"] as const) {
-    const talk = new Dialogue(oneBackend()).open();
+    const talk = new Dialogue(oneBackend(family)).open();
     assert.ok(talk[side]("R"), "translated");
     idle(talk.world, 235);
     assert.equal(tracked(talk.world), 1);
@@ -255,19 +296,22 @@ Deno.test("RFC 7857 2.2: an RST is translated, and the connection stays for 4 mi
   }
 });
 
-Deno.test("RFC 7857 2.2: traffic after an RST makes the connection established again", () => {
-  for (const side of ["a", "b"] as const) {
-    const talk = new Dialogue(oneBackend()).open();
-    assert.ok(talk[side]("R"));
-    assert.ok(talk[side]("PA", DATA), "its sender goes on");
-    idle(talk.world, 7400);
-    assert.ok(talk.a("PA", DATA) && talk.b("PA", DATA));
-  }
-});
+bothFamilies(
+  "RFC 7857 2.2: traffic after an RST makes the connection established again",
+  (family) => {
+    for (const side of ["a", "b"] as const) {
+      const talk = new Dialogue(oneBackend(family)).open();
+      assert.ok(talk[side]("R"));
+      assert.ok(talk[side]("PA", DATA), "its sender goes on");
+      idle(talk.world, 7400);
+      assert.ok(talk.a("PA", DATA) && talk.b("PA", DATA));
+    }
+  },
+);
 
-Deno.test("RFC 7857 2.2: an RST outside the window is dropped and changes nothing", () => {
+bothFamilies("RFC 7857 2.2: an RST outside the window is dropped and changes nothing", (family) => {
   for (const side of ["A", "B"] as const) {
-    const talk = new Dialogue(oneBackend()).open();
+    const talk = new Dialogue(oneBackend(family)).open();
     for (const off of [-1_000_000, 1_000_000]) {
       const rst = talk[`from${side}`]("R", { seq: talk[`seq${side}`] + off });
       assert.equal(talk[`deliver${side}`](rst), null);
@@ -278,15 +322,18 @@ Deno.test("RFC 7857 2.2: an RST outside the window is dropped and changes nothin
   }
 });
 
-Deno.test("RFC 7857 3: one port serves connections to several ports of a backend at once", () => {
-  const world = oneBackend({ ports: { first: 5000, last: 5000 } });
-  const talks = [2000, 2001, 2002].map((dstPort) => new Dialogue(world, { dstPort }).open());
-  assert.deepEqual(talks.map(({ proxyPort }) => proxyPort), [5000, 5000, 5000]);
-  for (const talk of talks) assert.ok(talk.b("PA", DATA));
-});
+bothFamilies(
+  "RFC 7857 3: one port serves connections to several ports of a backend at once",
+  (family) => {
+    const world = oneBackend(family, { ports: { first: 5000, last: 5000 } });
+    const talks = [2000, 2001, 2002].map((dstPort) => new Dialogue(world, { dstPort }).open());
+    assert.deepEqual(talks.map(({ proxyPort }) => proxyPort), [5000, 5000, 5000]);
+    for (const talk of talks) assert.ok(talk.b("PA", DATA));
+  },
+);
 
-Deno.test("RFC 7857 7.1: repeated RSTs do not refresh a connection", () => {
-  const talk = new Dialogue(oneBackend()).open();
+bothFamilies("RFC 7857 7.1: repeated RSTs do not refresh a connection", (family) => {
+  const talk = new Dialogue(oneBackend(family)).open();
   assert.ok(talk.b("R"));
   for (let minute = 1; minute < 4; minute++) {
     idle(talk.world, 60);
@@ -296,9 +343,9 @@ Deno.test("RFC 7857 7.1: repeated RSTs do not refresh a connection", () => {
   assert.equal(tracked(talk.world), 0);
 });
 
-Deno.test("RFC 7857 9: ports are unpredictable, and the whole range is used", () => {
+bothFamilies("RFC 7857 9: ports are unpredictable, and the whole range is used", (family) => {
   const orders = [1, 2, 3].map((seed) => {
-    const world = oneBackend({ seed, ports: { first: 5000, last: 5063 } });
+    const world = oneBackend(family, { seed, ports: { first: 5000, last: 5063 } });
     return Array.from({ length: 64 }, (_, i) => {
       const talk = new Dialogue(world, { srcPort: 1 + i });
       talk.a("S");

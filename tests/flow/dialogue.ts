@@ -15,7 +15,8 @@ import {
   translateBToA,
 } from "../../src/policy/language/build.ts";
 import type { Policy } from "../../src/policy/language/ast.ts";
-import { buildTcp, readIp, readTcp, type Tcp } from "../support/frames.ts";
+import type { Family } from "../support/families.ts";
+import type { Tcp } from "../support/frames.ts";
 import { CLIENT, from, packetsOf, PROXY, World, type WorldOptions } from "../support/world.ts";
 
 export const BACKEND = "192.168.0.1";
@@ -29,14 +30,22 @@ export const EVERYTHING: Policy = policy(
   ]]),
 );
 
-/** A settled world with one backend. */
-export function oneBackend(options: WorldOptions = {}): World {
-  return World.settled({ backends: [BACKEND], ...options });
+/** A world whose hosts speak one family. */
+export interface SpokenWorld extends World {
+  readonly family: Family;
 }
 
-/** Delivers a frame while everybody answers ARP, and returns the IP packets that leave. */
-export function deliver(world: World, ...frames: Uint8Array[]): Uint8Array<ArrayBuffer>[] {
-  const sent = [...world.backends, CLIENT].flatMap((host) => world.answer(host));
+/** A settled world with one backend, or those of `options`, which are given as of IPv4. */
+export function oneBackend(family: Family, options: WorldOptions = {}): SpokenWorld {
+  const backends = (options.backends ?? [BACKEND]).map(family.of);
+  const world = World.settled({ ...options, ipv6: family.ipv6, backends });
+  return Object.assign(world, { family });
+}
+
+/** Delivers a frame while everybody says where it is, and returns the IP packets that leave. */
+export function deliver(world: SpokenWorld, ...frames: Uint8Array[]): Uint8Array<ArrayBuffer>[] {
+  const hosts = [...world.backends, world.family.of(CLIENT)];
+  const sent = hosts.flatMap((host) => world.answer(host));
   return packetsOf([...sent, ...world.send(...frames)]);
 }
 
@@ -63,12 +72,15 @@ export class Dialogue {
   seqB = 900_000;
   /** The port with which the proxy speaks to the backend. */
   proxyPort = 0;
-  readonly world: World;
+  readonly world: SpokenWorld;
   readonly client: string;
   readonly srcPort: number;
   readonly dstPort: number;
 
-  constructor(world: World, { client = CLIENT, srcPort = 40_000, dstPort = 2000 }: Sides = {}) {
+  constructor(
+    world: SpokenWorld,
+    { client = CLIENT, srcPort = 40_000, dstPort = 2000 }: Sides = {},
+  ) {
     this.world = world;
     this.client = client;
     this.srcPort = srcPort;
@@ -79,14 +91,15 @@ export class Dialogue {
   fromA(flags: string, fields: Partial<Tcp> = {}): Uint8Array<ArrayBuffer> {
     const { client, srcPort, dstPort, seqA: seq } = this;
     const ack = flags.includes("A") ? this.seqB : 0;
-    return buildTcp({ ...from(client), dst: PROXY, srcPort, dstPort, flags, seq, ack, ...fields });
+    const ends = { ...from(client), dst: PROXY, srcPort, dstPort };
+    return this.world.family.buildTcp({ ...ends, flags, seq, ack, ...fields });
   }
 
   /** A segment as the backend sends it now. */
   fromB(flags: string, fields: Partial<Tcp> = {}): Uint8Array<ArrayBuffer> {
     const ends = { ...from(BACKEND), dst: PROXY, srcPort: this.dstPort, dstPort: this.proxyPort };
     const ack = flags.includes("A") ? this.seqA : 0;
-    return buildTcp({ ...ends, flags, seq: this.seqB, ack, ...fields });
+    return this.world.family.buildTcp({ ...ends, flags, seq: this.seqB, ack, ...fields });
   }
 
   /** The client sends, and its sequence number moves on. What the backend gets, or null. */
@@ -122,8 +135,9 @@ export class Dialogue {
 
   /** The one packet that leaves, if it is TCP from the proxy to `receiver`. */
   #deliver(frame: Uint8Array, receiver: string): Tcp | null {
-    const packets = deliver(this.world, frame).filter((packet) => readIp(packet).ip.protocol === 6);
-    const segments = packets.map(readTcp).filter(({ dst }) => dst === receiver);
+    const { family } = this.world;
+    const packets = deliver(this.world, frame).filter((one) => family.protocolOf(one) === 6);
+    const segments = packets.map(family.readTcp).filter(({ dst }) => dst === receiver);
     const [segment, ...others] = segments;
     // A SYN that the proxy remembers follows the RST that makes room for it.
     const isOne = others.length === 0 || segment!.flags === "R" && others[0]!.flags === "S";

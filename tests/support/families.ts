@@ -31,13 +31,16 @@ import {
   readTcp6,
   readUdp6,
 } from "./frames6.ts";
+import { cut, join } from "./fragments.ts";
+import { cut6, join6 } from "./fragments6.ts";
 
 /** What is IPv4's alone has no meaning over IPv6: identification, fragments, options. */
 export interface Family {
   readonly name: "IPv4" | "IPv6";
   readonly ipv6: boolean;
-  /** Bytes of the IP header. */
+  /** Bytes of the IP header, and where the addresses begin in it. */
   readonly ipBytes: number;
+  readonly addressesAt: number;
   /** The family's address of the host that has this one of IPv4. */
   of(address: string): string;
   buildTcp(fields?: Partial<Tcp>): Uint8Array<ArrayBuffer>;
@@ -49,12 +52,17 @@ export interface Family {
   readIcmp(frame: Uint8Array): Icmp;
   /** The number of what an IPv4 packet would carry: 1 for ICMP. */
   protocolOf(frame: Uint8Array): number;
+  /** The frame's packet in fragments of so many bytes of data each. */
+  cut(frame: Uint8Array, dataBytes: number, id: number): Uint8Array<ArrayBuffer>[];
+  /** The packet whose fragments, in any order, these are; throws if one is missing. */
+  join(fragments: readonly Uint8Array[]): Uint8Array<ArrayBuffer>;
 }
 
 export const IPV4: Family = {
   name: "IPv4",
   ipv6: false,
   ipBytes: 20,
+  addressesAt: 12,
   of: (address) => address,
   buildTcp,
   buildUdp,
@@ -63,12 +71,15 @@ export const IPV4: Family = {
   readUdp,
   readIcmp,
   protocolOf: (frame) => frame[23]!,
+  cut: (frame, dataBytes, id) => cut(frame, dataBytes, { id }),
+  join,
 };
 
 export const IPV6: Family = {
   name: "IPv6",
   ipv6: true,
   ipBytes: 40,
+  addressesAt: 8,
   of: sixOf,
   // Those of IPv4 have other defaults for some fields.
   buildTcp: (fields) => buildTcp6({ flags: "S", ack: 0, ...fields, ...endsOf(fields ?? {}) }),
@@ -93,6 +104,8 @@ export const IPV6: Family = {
     const { protocol } = readIp6(frame).ip;
     return protocol === 58 ? 1 : protocol;
   },
+  cut: (frame, dataBytes, id) => cut6(frame, dataBytes, {}, id),
+  join: join6,
 };
 
 export const FAMILIES: readonly Family[] = [IPV4, IPV6];
