@@ -30,6 +30,7 @@ import {
 export const DEFAULT_MAX_CONN = "262144";
 export const DEFAULT_MAX_LIMIT_SOURCES = "262144";
 export const DEFAULT_STRAYS = "reset";
+export const DEFAULT_TRANSLATE_FAMILIES = "off";
 export const DEFAULT_RETRIES = "3";
 export const DEFAULT_CONNECT_TIMEOUT = "3";
 export const DEFAULT_CHECK = "neighbor";
@@ -70,7 +71,8 @@ export function readConfig(flags: Flags, nets: Nets, trace: TraceMode): Config {
     DEFAULT_MAX_CONN,
     (text) => parseInteger(text, "number of connections", 1, MAX_CONN),
   );
-  const links = readLinks(flags, nets);
+  const translateFamilies = readTranslateFamilies(flags);
+  const links = readLinks(flags, nets, translateFamilies);
   const dstAddrs = read(flags, "dst-addrs", null, (text) => {
     const parsed = text.split(",").map(parseHostAddress);
     checkBackends(parsed, links);
@@ -102,7 +104,7 @@ export function readConfig(flags: Flags, nets: Nets, trace: TraceMode): Config {
     seed: readOptional(flags, "seed", (text) => parseInteger(text, "seed", 0, MAX_SEED)),
     trace: readOptional(flags, "trace", parseTrace) ?? trace,
     preserveSource: isGiven(flags, "preserve-source"),
-    translateFamilies: false,
+    translateFamilies,
     clampMss: readOptional(flags, "clamp-mss", parseSwitch),
     retries: read(
       flags,
@@ -120,6 +122,19 @@ export function readConfig(flags: Flags, nets: Nets, trace: TraceMode): Config {
     hashKeyFile: readOptional(flags, "hash-key-file", parsePath),
     policy: readOptional(flags, "policy", parsePath),
   };
+}
+
+/** Throws a FlagError where it can't be on. */
+function readTranslateFamilies(flags: Flags): boolean {
+  const isOn = read(flags, "translate-families", DEFAULT_TRANSLATE_FAMILIES, parseSwitch);
+  const fail = (text: string) => new FlagError("translate-families", text);
+  if (isOn && !isGiven(flags, "ipv6") && !isGiven(flags, "ipv6-b")) {
+    throw fail("Cannot use without --ipv6 or --ipv6-b");
+  }
+  if (isOn && isGiven(flags, "preserve-source")) {
+    throw fail("Cannot use with --preserve-source: no client has an address of the other family");
+  }
+  return isOn;
 }
 
 export function readTapConfig(flags: Flags): TapConfig {

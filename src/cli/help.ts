@@ -54,10 +54,11 @@ query). An IPv6 address is in brackets before a port, as in [2001:db8::1]:443;
 icmp is ICMPv6 then. Packets are taken in order: each finds the connections that
 those before it have opened.
 Flags --config, --policy, --hash-key-file, --ipv4, --ipv6, --gateway, --route,
---mac, --preserve-source, --clamp-mss, --retries, --connect-timeout, --strays,
---ports, --max-conn, --max-neighbors, --max-limit-sources and --seed are those
-of a run (seed default 0), and so are those of side B: --ipv4-b makes it
-two-sided, without --net-b. Every neighbour has answered ARP. Nothing is sent.
+--mac, --preserve-source, --translate-families, --clamp-mss, --retries,
+--connect-timeout, --strays, --ports, --max-conn, --max-neighbors,
+--max-limit-sources and --seed are those of a run (seed default 0), and so are
+those of side B: --ipv4-b makes it two-sided, without --net-b. Every neighbour
+has answered ARP. Nothing is sent.
 
 Examples:
   proxy explain --dst-addrs=192.168.0.1 \\
@@ -70,11 +71,11 @@ Exit codes: 0, 1 for a wrong policy or a failure, 2 for a wrong command line.`;
 
 export const REPLAY_HELP = `
 Flags --config, --policy, --hash-key-file, --check, --ipv4, --ipv6, --accept-ra,
---gateway, --route, --preserve-source, --clamp-mss, --retries,
---connect-timeout, --strays, --ports, --max-conn, --max-neighbors,
---max-limit-sources, --timeout-…, --seed and
---trace are those of a run; for the same decisions give those of the run that
-was captured (seed default 0, trace default all). Backends are not checked:
+--gateway, --route, --preserve-source, --translate-families, --clamp-mss,
+--retries, --connect-timeout, --strays, --ports, --max-conn, --max-neighbors,
+--max-limit-sources, --timeout-…, --seed and --trace are those of a run; for the
+same decisions give those of the run that was captured (seed default 0, trace
+default all). Backends are not checked:
 frames of checks that the capture has are left out.
 A capture is a pcap or a pcapng file. With --ipv4-b and the other flags of side
 B there are two, whose records are taken, and counted, in the order of time; or

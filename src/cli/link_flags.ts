@@ -56,7 +56,8 @@ export const ONLY_B: readonly string[] = [
   ...["ipv6-b", "host-ipv6-b"],
 ];
 
-export function readLinks(flags: Flags, nets: Nets): Links {
+/** `translates`: what one side has of IPv6 is enough. */
+export function readLinks(flags: Flags, nets: Nets, translates = false): Links {
   const a = readLink(flags, nets.a, "", DEFAULT_IPV4);
   const routes = readAll(flags, "route", parseRoute);
   if (nets.b === null) {
@@ -66,7 +67,9 @@ export function readLinks(flags: Flags, nets: Nets): Links {
     return [withRoutes(a, routes, [a])];
   }
   const b = readLink(flags, nets.b, "-b", null);
-  if ((a.ipv6 === null) !== (b.ipv6 === null)) throw required(a.ipv6 === null ? "ipv6" : "ipv6-b");
+  if (!translates && (a.ipv6 === null) !== (b.ipv6 === null)) {
+    throw required(a.ipv6 === null ? "ipv6" : "ipv6-b");
+  }
   named("ipv4-b", () => checkSubnets(subnetsFor(0, a), subnetsFor(0, b)));
   named("ipv6-b", () => checkSubnets(subnetsFor(0n, a), subnetsFor(0n, b)));
   checkHosts([a, b]);

@@ -17,6 +17,7 @@ import {
   DEFAULT_SPIN,
   DEFAULT_STATE_MAX_AGE,
   DEFAULT_STRAYS,
+  DEFAULT_TRANSLATE_FAMILIES,
   TIMEOUT_FLAGS,
   timeoutKey,
 } from "./flags.ts";
@@ -62,6 +63,10 @@ export function addRunFlags(program: Program): void {
     flag(`--timeout-${name} <SECONDS>`, `idle timeout: ${text} (default ${seconds})`);
   }
   program.option("--preserve-source", "backends see clients' addresses (default: the proxy's)");
+  flag(
+    "--translate-families <on|off>",
+    `backends of either family for any client (default ${DEFAULT_TRANSLATE_FAMILIES})`,
+  );
   flag(
     "--clamp-mss <on|off>",
     "lower TCP's MSS to the MTUs (default: on if the MTUs differ)",

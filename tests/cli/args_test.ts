@@ -109,6 +109,7 @@ Deno.test("parseArgs takes every flag, with = or as the next argument", () => {
     ["--timeout-udp", "5"],
     ["--timeout-icmp", "6"],
     ["--timeout-unanswered", "7"],
+    ["--translate-families", "off"],
     ["--clamp-mss", "off"],
     ["--retries", "8"],
     ["--connect-timeout", "60"],
@@ -588,6 +589,17 @@ const errors: { name: string; argv: string[]; message: string }[] = [
     message: 'Cannot use argument "on": expected flags only, see --help',
   },
   {
+    name: "--translate-families without IPv6",
+    argv: [NET, DST, "--translate-families=on"],
+    message: "--translate-families: Cannot use without --ipv6 or --ipv6-b",
+  },
+  {
+    name: "--translate-families with clients' addresses",
+    argv: [NET, DST, "--ipv6=2001:db8::64", "--preserve-source", "--translate-families=on"],
+    message: "--translate-families: Cannot use with --preserve-source: " +
+      "no client has an address of the other family",
+  },
+  {
     name: "one device for both sides",
     argv: [NET, DST_B, ...SIDES, "--net-b=tap100"].filter((flag) => flag !== SIDES[0]),
     message: '--net-b: Cannot use "tap100" twice: expected another device',
@@ -785,6 +797,7 @@ Deno.test("parseArgs --help has every flag and its default on a page 80 columns 
     "host-ipv4",
     "host-ipv4-b",
     ...["ipv6", "ipv6-b", "host-ipv6", "host-ipv6-b", "accept-ra"],
+    "translate-families",
     "clamp-mss",
     "retries",
     "connect-timeout",

@@ -67,6 +67,21 @@ Deno.test("parseArgs reads addresses, routes and gateways of both families", () 
   );
 });
 
+Deno.test("one side is enough where families are translated", () => {
+  const on = "--translate-families=on";
+  const [netB, ipv4B, ipv6B] = SIDES as [string, string, string];
+  for (
+    const [flags, sides] of [
+      [["--dst-addrs=10.0.0.2", IPV6], [true, false]],
+      [["--dst-addrs=2001:db8:b::1", ipv6B], [false, true]],
+    ] as const
+  ) {
+    const { links, translateFamilies } = configOf(NET, netB, ipv4B, on, ...flags);
+    assert.deepEqual(links.map(({ ipv6 }) => ipv6 !== null), sides);
+    assert.equal(translateFamilies, true);
+  }
+});
+
 Deno.test("each side has its own addresses and routes of IPv6", () => {
   const [a, b] = configOf(
     ...[NET, ...SIDES, DST_B, IPV6, "--gateway=2001:db8::fd", "--gateway-b=fe80::1"],

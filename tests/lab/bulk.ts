@@ -5,20 +5,24 @@ import { IPV4 } from "./families.ts";
 import type { Host } from "./lab.ts";
 import { proxyAddress, type Topology } from "./topology.ts";
 
-/** Random bytes through the proxy; fails unless their SHA-256 is the same at the other end. */
+/**
+ * Random bytes through the proxy, from a client of that family to a backend of that one; fails
+ * unless their SHA-256 is the same at the other end.
+ */
 export async function carried(
   client: Host,
   backend: Host,
   way: "up" | "down",
   megabytes: number,
   family = IPV4,
+  far = family,
 ): Promise<void> {
   const data = `${client.lab.folder}/data`;
   const wanted = await client.script(`
     head -c ${megabytes}000000 /dev/urandom > ${data}
     sha256sum < ${data}`);
   const isUp = way === "up";
-  const listen = `nc -N -l ${family.of("192.168.0.1")} 2000`;
+  const listen = `nc -N -l ${far.of("192.168.0.1")} 2000`;
   const serving = backend.start(
     ["sh", "-c", isUp ? `${listen} | sha256sum` : `${listen} < ${data}`],
   );
@@ -42,17 +46,18 @@ export async function findNothingWrong(...hosts: readonly Host[]): Promise<void>
   }
 }
 
-/** Captures of what arrives at the client and at the first backend. */
+/** Captures of what arrives at the client and at the first backend, each of its family. */
 export async function arriving(
   { client, backends }: Topology,
   family = IPV4,
+  far = family,
 ): Promise<Capture[]> {
-  const hosts = [client, backends[0]!.host];
-  return await Promise.all(hosts.map(async (host) => {
+  const ends = [[client, family], [backends[0]!.host, far]] as const;
+  return await Promise.all(ends.map(async ([host, { packets }]) => {
     return await Capture.start(
       host,
       "eth0",
-      `ether dst ${await host.mac("eth0")} and ${family.packets}`,
+      `ether dst ${await host.mac("eth0")} and ${packets}`,
     );
   }));
 }
