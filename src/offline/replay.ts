@@ -17,6 +17,7 @@ import { finish } from "../core/slices.ts";
 import { MemoryDevice } from "../device/memory.ts";
 import { completeChecksum, OffloadGuess } from "../device/capture/offload_guess.ts";
 import type { PcapRecord } from "../device/capture/pcap.ts";
+import { LONGER_BYTES } from "../flow/across.ts";
 import { type HashKey, NO_KEY } from "../wire/keyed_hash.ts";
 import type { Policy } from "../policy/language/ast.ts";
 import type { Customs } from "../policy/notation/parse.ts";
@@ -111,7 +112,9 @@ export class Replay {
     this.#macs = config.links.map(({ mac }) => mac);
     this.#usableUs = config.links.map(() => Infinity);
     this.#devices = sides.map(({ mtu }) => new MemoryDevice(mtu));
-    this.#offloads = this.#devices.map(({ mtu }) => new OffloadGuess(mtu));
+    const least = Math.min(...this.#devices.map(({ mtu }) => mtu));
+    const pathMtu = config.translateFamilies ? least - LONGER_BYTES : least;
+    this.#offloads = this.#devices.map(({ mtu }) => new OffloadGuess(mtu, pathMtu));
     for (const [i, { first }] of sides.entries()) this.#devices[i]!.inbox.push(...first);
     const console = { full: false, offer: (text: string) => (events.print(text), true) };
     const log: Log = {

@@ -38,13 +38,18 @@ interface Segment {
 /** Guesses which frames of one capture have a partial checksum. */
 export class OffloadGuess {
   readonly #mtuBytes: number;
+  readonly #pathMtuBytes: number;
 
   /** Whether the last unambiguous frame had a partial checksum, by source MAC address. */
   readonly #habits = new Map<number, boolean>();
 
-  /** `mtuBytes` is the MTU of the link: a longer TCP segment was to be split for it. */
-  constructor(mtuBytes: number) {
+  /**
+   * `mtuBytes` is the MTU of the link: a longer TCP segment was to be split; so that it passes the
+   * whole way, whose MTU is `pathMtuBytes`, as its connection's MSS has it.
+   */
+  constructor(mtuBytes: number, pathMtuBytes: number = mtuBytes) {
     this.#mtuBytes = mtuBytes;
+    this.#pathMtuBytes = pathMtuBytes;
   }
 
   /**
@@ -71,7 +76,7 @@ export class OffloadGuess {
     if (isTcp && l4 + lengthBytes - ip > this.#mtuBytes) {
       const payload = l4 + tcp.headerBytes(view, l4);
       const type = isIpv6(view) ? GSO_TCPV6 : GSO_TCPV4;
-      leaveSegments(vnet, at, at + payload, this.#mtuBytes - (payload - ip), type);
+      leaveSegments(vnet, at, at + payload, this.#pathMtuBytes - (payload - ip), type);
     }
     return new Uint8Array(vnet.buffer);
   }

@@ -82,6 +82,12 @@ Deno.test("OffloadGuess tells open checksums over IPv6, and segments that are to
   assert.deepEqual(new OffloadGuess(1500).vnetOf(long.frame), long.vnet);
 });
 
+Deno.test("OffloadGuess has segments cut so that they pass the whole way", () => {
+  const short = leaveToNic(buildTcp({ payload: new Uint8Array(3000) }), 1360);
+  assert.deepEqual(new OffloadGuess(9000, 1400).vnetOf(short.frame)?.[1], 0, "fits the link");
+  assert.deepEqual(new OffloadGuess(1500, 1400).vnetOf(short.frame), short.vnet);
+});
+
 Deno.test("OffloadGuess takes a frame that may be either as its sender's other frames are", () => {
   const mac = "02:00:00:00:00:aa";
   const other = "02:00:00:00:00:bb";
