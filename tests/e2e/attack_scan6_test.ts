@@ -43,7 +43,7 @@ for (const [name, attack] of attacks) {
     await using topology = await twoSides();
     await IPV6.speak(topology.lab);
     const { lab, host, client, routerA, backends } = topology;
-    const program = await buildFlood(lab, "flood6");
+    const program = await buildFlood(lab, IPV6);
     for (const { host, address } of backends) await startEcho(host, twinOf(address), 2000);
     const flags = [`--mac=${mac}`, "--max-conn=20000", "--trace=off"];
     const proxy = await startBetween(host, IPV6, ...flags);

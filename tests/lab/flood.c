@@ -3,12 +3,13 @@
  *
  *     flood DEVICE MAC ADDRESS PORT SECONDS [NAME=VALUE …]
  *
- *     kind=syn|datagram|ping    what: datagrams are of one byte (default syn)
+ *     kind=syn|datagram|fragment|ping    what (default syn)
  *     rate=N                    so many a second (default: as fast as they leave)
  *     from=ADDRESS[/LENGTH]     from that address or network (default: from anywhere far away)
  *     ttl=N                     (default 64)
  *
- * Each comes from the next port, or with the next identifier. Prints a line of JSON at its end.
+ * A datagram is of one byte, a fragment the first of a longer one, which nothing follows. Each comes
+ * from the next port, or with the next identifier. Prints a line of JSON at its end.
  */
 #define _GNU_SOURCE
 #include <linux/if_packet.h>
@@ -25,7 +26,7 @@
 
 enum { BURST = 64 };
 
-static int protocol = IPPROTO_TCP, rate, ttl = 64;
+static int protocol = IPPROTO_TCP, is_fragment, rate, ttl = 64;
 /* Host order; the bits of `mask` tell the network's hosts apart. */
 static uint32_t network, mask = ~0u;
 
@@ -37,24 +38,10 @@ struct frame {
     struct icmphdr icmp;
     struct {
       struct udphdr header;
-      char byte;
-    } __attribute__((packed)) udp;
+      char data[8];
+    } udp;
   };
 } __attribute__((packed));
-
-static uint32_t sum16(const void *bytes, int len, uint32_t sum) {
-  for (int at = 0; at < len; at += 2) {
-    uint16_t word;
-    memcpy(&word, (const char *)bytes + at, 2);
-    sum += word;
-  }
-  return sum;
-}
-
-static uint16_t folded(uint32_t sum) {
-  sum = (sum & 0xffff) + (sum >> 16);
-  return ~(sum + (sum >> 16));
-}
 
 /* An address that a host far away may have: neither 0/8, 10/8, 127/8, 192/8 nor multicast. */
 static uint32_t random_source(void) {
@@ -68,13 +55,14 @@ static uint32_t random_source(void) {
 static int body_bytes(int protocol) {
   const struct frame *frame = NULL;
   if (protocol == IPPROTO_TCP) return sizeof frame->tcp;
-  if (protocol == IPPROTO_UDP) return sizeof frame->udp;
+  if (protocol == IPPROTO_UDP) return sizeof frame->udp.header + (is_fragment ? 8 : 1);
   return protocol == IPPROTO_ICMP ? sizeof frame->icmp : 0;
 }
 
 static int protocol_of(const char *kind) {
   if (strcmp(kind, "syn") == 0) return IPPROTO_TCP;
-  if (strcmp(kind, "datagram") == 0) return IPPROTO_UDP;
+  is_fragment = strcmp(kind, "fragment") == 0;
+  if (is_fragment || strcmp(kind, "datagram") == 0) return IPPROTO_UDP;
   return strcmp(kind, "ping") == 0 ? IPPROTO_ICMP : 0;
 }
 
@@ -138,11 +126,12 @@ static int flood(const char *device, const char *mac, const char *address, const
     memcpy(frame->ethernet.ether_shost, "\x02\x66\x6c\x6f\x6f\x64", 6);
     frame->ethernet.ether_type = htons(ETHERTYPE_IP);
     frame->ip = (struct iphdr){.version = 4, .ihl = 5, .ttl = ttl, .protocol = protocol,
-                               .tot_len = htons(len), .daddr = to.sin_addr.s_addr};
+                               .tot_len = htons(len), .frag_off = is_fragment ? htons(IP_MF) : 0,
+                               .daddr = to.sin_addr.s_addr};
     if (protocol == IPPROTO_TCP) {
       frame->tcp = (struct tcphdr){.dest = to.sin_port, .doff = 5, .syn = 1, .window = htons(65535)};
     } else if (protocol == IPPROTO_UDP) {
-      frame->udp.header = (struct udphdr){.dest = to.sin_port, .len = htons(sizeof frame->udp)};
+      frame->udp.header = (struct udphdr){.dest = to.sin_port, .len = htons(is_fragment ? 1000 : body_bytes(protocol))};
     } else {
       frame->icmp = (struct icmphdr){.type = ICMP_ECHO};
     }

@@ -1,6 +1,7 @@
 /** Builds `flood.c`, or `flood6.c`, and runs it in the hosts of a lab: unsolicited frames. */
 import { fileURLToPath } from "node:url";
 import { type Background, must } from "../support/shell.ts";
+import { type Family, IPV4 } from "./families.ts";
 import type { Host, Lab } from "./lab.ts";
 
 export interface Flood {
@@ -8,11 +9,14 @@ export interface Flood {
   readonly mac: string;
   readonly address: string;
   readonly seconds: number;
-  /** Default: SYNs. Datagrams are over IPv4 only, the last two over IPv6. */
-  readonly kind?: "syn" | "datagram" | "ping" | "solicitation" | "advertisement";
+  /** Default: SYNs. The last two are over IPv6 only. */
+  readonly kind?: "syn" | "datagram" | "fragment" | "ping" | "solicitation" | "advertisement";
   /** Frames a second; default: as fast as they leave. */
   readonly rate?: number;
-  /** An address or a network, `ADDRESS/LENGTH`; default: from anywhere far away. */
+  /**
+   * An address or a network, `ADDRESS/LENGTH`, over IPv6 a network of 64 bits; default: from
+   * anywhere far away.
+   */
   readonly from?: string;
   /** Over IPv6: a network, in place of the address. */
   readonly to?: string;
@@ -21,7 +25,8 @@ export interface Flood {
 }
 
 /** Compiles a family's program into the lab's folder. */
-export async function buildFlood(lab: Lab, name: "flood" | "flood6" = "flood"): Promise<string> {
+export async function buildFlood(lab: Lab, family: Family = IPV4): Promise<string> {
+  const name = family.number === 4 ? "flood" : "flood6";
   const program = `${lab.folder}/${name}`;
   const source = fileURLToPath(new URL(`${name}.c`, import.meta.url));
   await must(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", program, source]);

@@ -3,13 +3,14 @@
  *
  *     flood6 DEVICE MAC ADDRESS PORT SECONDS [NAME=VALUE ...]
  *
- *     kind=syn|ping|solicitation|advertisement     what (default syn)
+ *     kind=syn|datagram|fragment|ping|solicitation|advertisement     what (default syn)
  *     rate=N                    so many a second (default: as fast as they leave)
  *     from=ADDRESS/64           from any address of that network (default: far away)
  *     to=ADDRESS/64             to any address of that network (default: ADDRESS)
  *
- * A solicitation asks for any address of the network `to`; an advertisement says that the sender's
- * own address is at a MAC address that is nobody's, and overrides. Prints a line of JSON at its end.
+ * A datagram is of one byte, a fragment the first of a longer one, which nothing follows. A
+ * solicitation asks for any address of the network `to`; an advertisement says that the sender's own
+ * address is at a MAC address that is nobody's, and overrides. Prints a line of JSON at its end.
  */
 #define _GNU_SOURCE
 #include <linux/if_packet.h>
@@ -18,12 +19,13 @@
 #include <netinet/icmp6.h>
 #include <netinet/ip6.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "tools.h"
 
-enum { BURST = 64, SYN, PING, SOLICITATION, ADVERTISEMENT };
+enum { BURST = 64, SYN, DATAGRAM, FRAGMENT, PING, SOLICITATION, ADVERTISEMENT };
 
 static int kind = SYN, rate;
 /* Upper halves of addresses; `has_…` tells whether the lower half is any. */
@@ -38,36 +40,34 @@ struct frame {
     struct tcphdr tcp;
     struct icmp6_hdr icmp;
     struct {
+      struct udphdr header;
+      char byte, padding;
+    } udp;
+    struct {
+      struct ip6_frag header;
+      struct udphdr udp;
+      char data[8];
+    } fragment;
+    struct {
       struct nd_neighbor_advert header; /* a solicitation has the same form */
       uint8_t option[8];
     } neighbor;
   };
 };
 
-static uint32_t sum16(const void *bytes, int len, uint32_t sum) {
-  for (int at = 0; at < len; at += 2) {
-    uint16_t word;
-    memcpy(&word, (const char *)bytes + at, 2);
-    sum += word;
-  }
-  return sum;
-}
-
-static uint16_t folded(uint32_t sum) {
-  sum = (sum & 0xffff) + (sum >> 16);
-  return ~(sum + (sum >> 16));
-}
-
 /* Bytes behind the IPv6 header. */
 static int body_bytes(void) {
   const struct frame *frame = NULL;
   if (kind == SYN) return sizeof frame->tcp;
+  if (kind == DATAGRAM) return sizeof frame->udp - 1;
+  if (kind == FRAGMENT) return sizeof frame->fragment;
   return kind == PING ? sizeof frame->icmp : sizeof frame->neighbor;
 }
 
 static int kind_of(const char *name) {
-  static const char *const names[] = {"syn", "ping", "solicitation", "advertisement"};
-  for (int i = 0; i < 4; i++) {
+  static const char *const names[] = {"syn",  "datagram",     "fragment",
+                                      "ping", "solicitation", "advertisement"};
+  for (int i = 0; i < 6; i++) {
     if (strcmp(name, names[i]) == 0) return SYN + i;
   }
   return 0;
@@ -108,12 +108,20 @@ static void vary(struct frame *frame, unsigned long number) {
     any_host(&ip->ip6_src, (const uint8_t *)&bits);
     memcpy(&ip->ip6_src, "\x26\x00\xde\xad", 4); /* global unicast, nobody's here */
   }
-  uint16_t own = htons(1024 + number % 64512), *check;
-  if (kind == SYN || kind == PING) {
+  uint16_t own = htons(1024 + number % 64512), *check = &frame->icmp.icmp6_cksum;
+  if (kind <= PING) {
     if (has_to) any_host(&ip->ip6_dst, to);
     if (kind == SYN) {
       frame->tcp.source = own;
       frame->tcp.seq = bits >> 32;
+      check = &frame->tcp.check;
+    } else if (kind == DATAGRAM) {
+      frame->udp.header.source = own;
+      check = &frame->udp.header.check;
+    } else if (kind == FRAGMENT) {
+      frame->fragment.header.ip6f_ident = bits;
+      frame->fragment.udp.source = own;
+      return; /* it never gets as far as its checksum */
     } else {
       frame->icmp.icmp6_id = own;
     }
@@ -122,11 +130,10 @@ static void vary(struct frame *frame, unsigned long number) {
   } else {
     frame->neighbor.header.nd_na_target = ip->ip6_src;
   }
-  check = kind == SYN ? &frame->tcp.check : &frame->icmp.icmp6_cksum;
   *check = 0;
   int len = body_bytes();
   uint32_t pseudo = htons(ip->ip6_nxt) + htons(len);
-  *check = folded(sum16(&frame->tcp, len, sum16(&ip->ip6_src, 32, pseudo)));
+  *check = folded(sum16(&frame->tcp, len + len % 2, sum16(&ip->ip6_src, 32, pseudo)));
 }
 
 static void prepare(struct frame *frame, const char *mac, const struct in6_addr *address,
@@ -139,11 +146,18 @@ static void prepare(struct frame *frame, const char *mac, const struct in6_addr 
   frame->ethernet.ether_type = htons(ETHERTYPE_IPV6);
   frame->ip.ip6_flow = htonl(6u << 28);
   frame->ip.ip6_plen = htons(body_bytes());
-  frame->ip.ip6_nxt = kind == SYN ? IPPROTO_TCP : IPPROTO_ICMPV6;
-  frame->ip.ip6_hlim = kind == SYN || kind == PING ? 64 : 255;
+  static const uint8_t protocols[] = {[SYN] = IPPROTO_TCP, [DATAGRAM] = IPPROTO_UDP,
+                                      [FRAGMENT] = IPPROTO_FRAGMENT};
+  frame->ip.ip6_nxt = kind < PING ? protocols[kind] : IPPROTO_ICMPV6;
+  frame->ip.ip6_hlim = kind <= PING ? 64 : 255;
   frame->ip.ip6_dst = *address;
   if (kind == SYN) {
     frame->tcp = (struct tcphdr){.dest = port, .doff = 5, .syn = 1, .window = htons(65535)};
+  } else if (kind == DATAGRAM) {
+    frame->udp.header = (struct udphdr){.dest = port, .len = htons(body_bytes())};
+  } else if (kind == FRAGMENT) {
+    frame->fragment.header = (struct ip6_frag){.ip6f_nxt = IPPROTO_UDP, .ip6f_offlg = IP6F_MORE_FRAG};
+    frame->fragment.udp = (struct udphdr){.dest = port, .len = htons(1000)};
   } else if (kind == PING) {
     frame->icmp.icmp6_type = ICMP6_ECHO_REQUEST;
   } else {

@@ -6,7 +6,7 @@
  *     traffic storm ADDRESS PORT CONNECTIONS           opens connections until its input ends
  *     traffic crowd ADDRESS PORT FIRST COUNT ROUNDS    COUNT addresses open a connection each, ROUNDS times
  *
- * A storm keeps CONNECTIONS of them open at a time, a crowd 200. Each sends 8 bytes, gets them back
+ * Addresses are of either family. A storm keeps CONNECTIONS of them open at a time, a crowd 200. Each sends 8 bytes, gets them back
  * and closes, so that TIME_WAIT stays with the client (whose kernel may reuse the port after a
  * second, where net.ipv4.tcp_tw_reuse is 1) and the server is free for the next. Both print a line
  * of JSON four times a second. The server resets what is idle for half a second. `flood.c` does
@@ -45,10 +45,10 @@ static void reset(int fd) {
 
 _Noreturn static void serve(const char *address, const char *port) {
   int epoll = epoll_create1(0), one = 1;
-  int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-  struct sockaddr_in at = endpoint(address, port);
+  union host at = host_at(address, port);
+  int listener = socket(at.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  if (bind(listener, (struct sockaddr *)&at, sizeof at) != 0) die("bind");
+  if (bind(listener, &at.any, size_of(&at)) != 0) die("bind");
   if (listen(listener, 4096) != 0) die("listen");
   watch(epoll, listener, EPOLLIN);
   printf("listening\n");
@@ -97,15 +97,14 @@ static void fail(int why) {
 }
 
 /*
- * Starts a connection, from an address in host order or, if that is 0, from any; false when that
- * fails, or this host has no port left at the moment.
+ * Starts a connection, from an address or, if that is NULL, from any; false when that fails, or
+ * this host has no port left at the moment.
  */
-static int open_connection(int epoll, const struct sockaddr_in *to, uint32_t from, int64_t ms) {
-  int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+static int open_connection(int epoll, const union host *to, const union host *from, int64_t ms) {
+  int fd = socket(to->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
   if (fd < 0 || fd >= MAX_FD) die("make a socket");
-  struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(from)};
-  if (from != 0 && bind(fd, (struct sockaddr *)&at, sizeof at) != 0) die("bind to an address");
-  if (connect(fd, (const struct sockaddr *)to, sizeof *to) != 0 && errno != EINPROGRESS) {
+  if (from != NULL && bind(fd, &from->any, size_of(from)) != 0) die("bind to an address");
+  if (connect(fd, &to->any, size_of(to)) != 0 && errno != EINPROGRESS) {
     if (errno != EADDRNOTAVAIL) fail(errno);
     close(fd);
     return 0;
@@ -155,22 +154,33 @@ static void report(void) {
   slowest_ms = 0;
 }
 
+/* The address that follows `first` by so many. */
+static union host nth(const union host *first, uint32_t n) {
+  union host host = *first;
+  uint32_t *last = host.any.sa_family == AF_INET ? &host.v4.sin_addr.s_addr
+                                                  : &host.v6.sin6_addr.s6_addr32[3];
+  *last = htonl(ntohl(*last) + n);
+  return host;
+}
+
 /*
  * Connections until the input ends; or, with `count_from` > 0, `total` from as many addresses in
  * turn.
  */
-static int storm(const char *address, const char *port, int wanted, uint32_t first, int count_from,
-                 long total) {
+static int storm(const char *address, const char *port, int wanted, const char *first,
+                 int count_from, long total) {
   const int64_t give_up_ms = 2000;
   int epoll = epoll_create1(0), open = 0, stopping = 0;
   long opened = 0;
-  struct sockaddr_in to = endpoint(address, port);
+  union host to = host_at(address, port), first_from;
+  if (first != NULL) first_from = host_at(first, "0");
   int64_t told_ms = now_ms();
   while (!stopping || open > 0) {
     int64_t ms = now_ms();
     while (!stopping && open < wanted) {
-      uint32_t from = count_from > 0 ? first + opened % count_from : 0;
-      if (!open_connection(epoll, &to, from, ms)) break;
+      union host from;
+      if (first != NULL) from = nth(&first_from, opened % count_from);
+      if (!open_connection(epoll, &to, first == NULL ? NULL : &from, ms)) break;
       open++;
       if (++opened == total) stopping = 1;
     }
@@ -205,18 +215,18 @@ static int storm(const char *address, const char *port, int wanted, uint32_t fir
 }
 
 _Noreturn static void answer(const char *address, const char *port) {
-  int fd = socket(AF_INET, SOCK_DGRAM, 0), buffer = 8 << 20;
-  struct sockaddr_in at = endpoint(address, port);
+  union host at = host_at(address, port);
+  int fd = socket(at.any.sa_family, SOCK_DGRAM, 0), buffer = 8 << 20;
   setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof buffer);
-  if (bind(fd, (struct sockaddr *)&at, sizeof at) != 0) die("bind");
+  if (bind(fd, &at.any, size_of(&at)) != 0) die("bind");
   printf("listening\n");
   fflush(stdout);
   for (;;) {
     char data[2048];
-    struct sockaddr_in from;
+    union host from;
     socklen_t size = sizeof from;
-    ssize_t len = recvfrom(fd, data, sizeof data, 0, (struct sockaddr *)&from, &size);
-    if (len > 1) sendto(fd, data, len, 0, (struct sockaddr *)&from, size);
+    ssize_t len = recvfrom(fd, data, sizeof data, 0, &from.any, &size);
+    if (len > 1) sendto(fd, data, len, 0, &from.any, size);
   }
 }
 
@@ -225,11 +235,10 @@ int main(int argc, char **argv) {
   if (argc == 4 && strcmp(argv[1], "serve") == 0) serve(argv[2], argv[3]);
   if (argc == 4 && strcmp(argv[1], "answer") == 0) answer(argv[2], argv[3]);
   if (argc == 5 && strcmp(argv[1], "storm") == 0)
-    return storm(argv[2], argv[3], atoi(argv[4]), 0, 0, 0);
+    return storm(argv[2], argv[3], atoi(argv[4]), NULL, 0, 0);
   if (argc == 7 && strcmp(argv[1], "crowd") == 0) {
     int count = atoi(argv[5]);
-    uint32_t first = ntohl(endpoint(argv[4], "0").sin_addr.s_addr);
-    return storm(argv[2], argv[3], 200, first, count, (long)count * atoi(argv[6]));
+    return storm(argv[2], argv[3], 200, argv[4], count, (long)count * atoi(argv[6]));
   }
   fprintf(stderr, "Cannot run: expected serve, answer, storm or crowd\n");
   return 2;

@@ -43,7 +43,8 @@ async function overTcp(hostname: string, port: number): Promise<void> {
 
 /** Sends a datagram until it comes back. */
 async function overUdp(hostname: string, port: number): Promise<void> {
-  const socket = Deno.listenDatagram({ transport: "udp", hostname: "0.0.0.0", port: 0 });
+  const own = hostname.includes(":") ? "::" : "0.0.0.0";
+  const socket = Deno.listenDatagram({ transport: "udp", hostname: own, port: 0 });
   const sent = crypto.getRandomValues(new Uint8Array(8));
   const send = () => void socket.send(sent, { transport: "udp", hostname, port });
   const again = setInterval(send, tryMs);
