@@ -28,9 +28,11 @@ import type { RelatedErrors } from "../flow/icmp_error.ts";
 import { SIDE_A } from "../flow/table.ts";
 import { setTtl, translate, translate6, Translation, ttlToSend } from "../flow/translate.ts";
 import { isOfOneLink } from "../stack/admit6.ts";
+import { dropAtomicHeader } from "../stack/fragment_format.ts";
 import { dontFragment, type Fragmenter, leavesWhole } from "../stack/fragmentation.ts";
 import { clampMss } from "../stack/mss.ts";
 import { ECHO_REPLY, FORWARD, REJECT } from "../policy/language/ast.ts";
+import { hasExtensionHeaders } from "../wire/decode6.ts";
 import * as icmpv4 from "../wire/icmpv4.ts";
 import * as icmpv6 from "../wire/icmpv6.ts";
 import * as ipv6 from "../wire/ipv6.ts";
@@ -119,6 +121,7 @@ export class Dispatch {
     }
     const to = this.#translation;
     if (isIpv6(pdu.protocol)) {
+      if (hasExtensionHeaders(pdu)) dropAtomicHeader(out.arena, pdu);
       errors.translate6(view, pdu, related, to);
       if (out.v6?.maySend(to) === false) return Reason["address-on-trial"];
     } else to.dst = errors.translate(view, pdu, related);
@@ -246,8 +249,10 @@ export class Dispatch {
     const to = this.#translation;
     const ttl = ttlToSend(pdu);
     if (to.protocol === pdu.protocol) {
-      if (isIpv6(pdu.protocol)) translate6(arena.view, pdu, to, ttl);
-      else translate(arena.view, pdu, to, ttl);
+      if (isIpv6(pdu.protocol)) {
+        if (hasExtensionHeaders(pdu)) dropAtomicHeader(arena, pdu);
+        translate6(arena.view, pdu, to, ttl);
+      } else translate(arena.view, pdu, to, ttl);
       return pdu;
     }
     const across = this.#across;

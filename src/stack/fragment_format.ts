@@ -23,6 +23,7 @@ import * as ipv4 from "../wire/ipv4.ts";
 import * as ipv6 from "../wire/ipv6.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
+import { cutFront } from "../wire/vnet.ts";
 import type { SourceKey } from "./datagram.ts";
 import { MAX_QUOTE_BYTES } from "./icmp.ts";
 import { MAX_QUOTE6_BYTES } from "./icmp6.ts";
@@ -112,6 +113,29 @@ export function fragments6(chain: Readonly<Chain>): FragmentFormat {
     isCongested: (view, { ip }) => isMarked(ipv6.trafficClass(view, ip)),
     finish: finish6,
   };
+}
+
+/**
+ * Takes the header of an atomic fragment, if the packet has one, out of it before it leaves: it is
+ * a whole packet, and nobody may make such fragments (RFC 8200 §4.5, RFC 8021).
+ */
+export function dropAtomicHeader(arena: Arena, pdu: Pdu): void {
+  const { view } = arena;
+  const { ip, l4, end } = pdu;
+  let next = ipv6.nextHeader(view, ip);
+  let at = ip + ipv6.IPV6_BYTES;
+  while (at < l4 && next !== HEADER_FRAGMENT) {
+    const lengthBytes = extensionBytes(view, at, next);
+    next = view.getUint8(at);
+    at += lengthBytes;
+  }
+  if (at >= l4) return;
+  const data = at + FRAGMENT_BYTES;
+  pdu.frame = finish6(arena, pdu.frame, data, end - data, false);
+  cutFront(view, pdu.frame, FRAGMENT_BYTES);
+  pdu.ip = ip + FRAGMENT_BYTES;
+  pdu.frameBytes -= FRAGMENT_BYTES;
+  pdu.totalLength -= FRAGMENT_BYTES;
 }
 
 /** Takes the fragment header out, by moving what is before it. */
