@@ -44,6 +44,8 @@ import { DEFAULT_TTL, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
 import { SYN } from "../wire/tcp.ts";
 import { isArp } from "../device/capture/frame.ts";
 import {
+  type Fragment,
+  fragmentOf,
   hasIcmpId,
   icmpOf,
   minTotalLength,
@@ -286,10 +288,39 @@ function headWords(packet: Packet): readonly string[] {
   }
 }
 
-/** A frame on one line: the packet in it if there is one that can be read. */
+/**
+ * A fragment, whose headers are most often not there: where its data begins in the datagram, in
+ * bytes, and whether more follow.
+ *
+ *     udp 2001:db8::1 > 2001:db8::64 fragment 1448 more ttl 64 length 1496
+ */
+function formatFragment(fragment: Fragment): string {
+  const { protocol, src, dst, ttl, totalLength, start, isLast } = fragment;
+  const kind = nameOf(protocol, isIpv6(src));
+  const hosts = `${formatHostAddress(src)} > ${formatHostAddress(dst)}`;
+  const more = isLast ? "" : " more";
+  return `${kind} ${hosts} fragment ${start}${more} ttl ${ttl} length ${totalLength}`;
+}
+
+function nameOf(protocol: number, isOverIpv6: boolean): string {
+  switch (protocol) {
+    case PROTOCOL_TCP:
+      return "tcp";
+    case PROTOCOL_UDP:
+      return "udp";
+    case icmpOf(isOverIpv6):
+      return "icmp";
+    default:
+      return `proto ${protocol}`;
+  }
+}
+
+/** A frame on one line: the packet or fragment in it if there is one that can be read. */
 export function describeFrame(frame: Uint8Array): string {
   const packet = packetOf(frame);
   if (packet !== null) return formatPacket(packet);
+  const fragment = fragmentOf(frame);
+  if (fragment !== null) return formatFragment(fragment);
   if (frame.length < ethernet.ETHERNET_BYTES) return `${frame.length} bytes`;
   const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
   const etherType = ethernet.etherType(view, 0);

@@ -156,7 +156,21 @@ Deno.test("describeFrame says of any frame of IPv6 what it is", () => {
     describeFrame(buildSolicitation({ src: "2001:db8::fe", target: "2001:db8::64" })),
     "icmp 2001:db8::fe > ff02::1:ff00:64 neighbor-solicitation ttl 255 length 72",
   );
-  const fragment = buildIp6({ protocol: 17, headers: [[44, [0, 0, 0, 1, 0, 0, 0, 9]]] }, [1, 2]);
-  assert.equal(describeFrame(fragment), "EtherType 0x86dd, 64 bytes");
-  assert.equal(describeFrame(fragment.subarray(0, 40)), "EtherType 0x86dd, 40 bytes");
+  const ends = "2001:db8::fe > 2001:db8::64";
+  const parts: [number, number, number, string][] = [
+    [17, 1, 16, `udp ${ends} fragment 0 more ttl 64 length 64`],
+    [6, 1448, 16, `tcp ${ends} fragment 1448 ttl 64 length 64`],
+    [58, 1449, 16, `icmp ${ends} fragment 1448 more ttl 64 length 64`],
+    [1, 8, 2, `proto 1 ${ends} fragment 8 ttl 64 length 50`],
+    // A first fragment that has not all headers, and one that is a whole packet.
+    [17, 1, 0, "EtherType 0x86dd, 62 bytes"],
+    [59, 0, 2, `proto 59 ${ends} ttl 64 length 50`],
+  ];
+  for (const [protocol, offset, bytes, text] of parts) {
+    const header = [0, 0, offset >> 8, offset & 255, 0, 0, 0, 9];
+    const packet = { src: "2001:db8::fe", dst: "2001:db8::64", protocol };
+    const frame = buildIp6({ ...packet, headers: [[44, header]] }, new Uint8Array(bytes));
+    assert.equal(describeFrame(frame), text);
+    assert.equal(describeFrame(frame.subarray(0, 40)), "EtherType 0x86dd, 40 bytes");
+  }
 });

@@ -215,10 +215,15 @@ Deno.test("describeFrame says of any bytes what they are", () => {
   assert.equal(describeFrame(new Uint8Array(3)), "3 bytes");
   const fields = { dstMac: TO, srcMac: FROM, etherType: 0x86dd };
   assert.equal(describeFrame(buildEthernet(fields, [1, 2])), "EtherType 0x86dd, 16 bytes");
-  assert.equal(
-    describeFrame(buildIp({ fragment: 0x2000, protocol: 17 }, new Uint8Array(8))),
-    "EtherType 0x0800, 42 bytes",
-  );
+  const parts: [number, number, string][] = [
+    [0x2000, 6, "tcp 192.168.0.254 > 192.168.0.100 fragment 0 more ttl 64 length 44"],
+    [0x2003, 17, "udp 192.168.0.254 > 192.168.0.100 fragment 24 more ttl 64 length 44"],
+    [0x0003, 1, "icmp 192.168.0.254 > 192.168.0.100 fragment 24 ttl 64 length 44"],
+    [0x0001, 58, "proto 58 192.168.0.254 > 192.168.0.100 fragment 8 ttl 64 length 44"],
+  ];
+  for (const [fragment, protocol, text] of parts) {
+    assert.equal(describeFrame(buildIp({ fragment, protocol }, new Uint8Array(24))), text);
+  }
   const random = new SeededRandom(6);
   for (let i = 0; i < 500; i++) {
     const frame = buildIp({ protocol: 6 }, new Uint8Array(20)).map((byte, at) =>

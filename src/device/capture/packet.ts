@@ -1,8 +1,10 @@
 /**
- * One IP packet of either family as plain values, converted to a whole frame and back.
- * `packet_text.ts` has its text. Over IPv6 a packet has no extension headers here.
+ * One IP packet of either family as plain values, converted to a whole frame and back; and a
+ * fragment, read from its frame. `packet_text.ts` has their texts. Over IPv6 a packet has no
+ * extension headers here.
  */
 import { VNET_BYTES } from "../../core/arena.ts";
+import { FRAGMENTS4, fragments6 } from "../../stack/fragment_format.ts";
 import type { Mac } from "../../wire/address.ts";
 import { complement, pseudoHeaderSum, pseudoHeaderSum6, sumBytes } from "../../wire/checksum.ts";
 import { decodeIpv4, decodeTransport } from "../../wire/decode.ts";
@@ -15,7 +17,7 @@ import * as icmpv4 from "../../wire/icmpv4.ts";
 import * as icmpv6 from "../../wire/icmpv6.ts";
 import * as ipv4 from "../../wire/ipv4.ts";
 import * as ipv6 from "../../wire/ipv6.ts";
-import { isIcmp, OVER_IPV6, Pdu } from "../../wire/pdu.ts";
+import { isIcmp, isIpv6 as isOverIpv6, OVER_IPV6, Pdu } from "../../wire/pdu.ts";
 import * as tcp from "../../wire/tcp.ts";
 import * as udp from "../../wire/udp.ts";
 import { leaveChecksum } from "../../wire/vnet.ts";
@@ -40,6 +42,13 @@ export interface Packet {
   readonly icmpCode: number;
   /** Of an ICMP query. */
   readonly icmpId: number;
+}
+
+/** A part of a datagram, with the datagram's protocol; other fields are those of `Packet`. */
+export interface Fragment extends Pick<Packet, "protocol" | "src" | "dst" | "ttl" | "totalLength"> {
+  /** Where its data begins in the datagram, in bytes. */
+  readonly start: number;
+  readonly isLast: boolean;
 }
 
 /** Length of the shortest packet of a protocol: its headers. */
@@ -141,26 +150,44 @@ function pseudoHeaderOf(view: DataView, packet: Packet, lengthBytes: number): nu
 
 /**
  * The packet in an Ethernet frame; null if `decode.ts` or `decode6.ts` does not accept it, and for
- * a fragment of IPv6. TCP and UDP checksums are not verified.
+ * a fragment. TCP and UDP checksums are not verified.
  */
 export function packetOf(frame: Uint8Array): Packet | null {
+  const read = headersOf(frame);
+  if (read === null || read.pdu.fragment !== 0) return null;
+  const { view, pdu } = read;
+  leaveChecksum(view, pdu.frame, pdu.l4, pdu.protocol & ~OVER_IPV6);
+  const decode = isOverIpv6(pdu.protocol) ? decodeTransport6 : decodeTransport;
+  return decode(view, pdu) === 0 ? packetIn(pdu, idIn(view, pdu)) : null;
+}
+
+/** The fragment in an Ethernet frame; null for a whole packet, and for what is none. */
+export function fragmentOf(frame: Uint8Array): Fragment | null {
+  const read = headersOf(frame);
+  if (read === null || read.pdu.fragment === 0) return null;
+  const { view, pdu, chain } = read;
+  const { startOf, isLast } = isOverIpv6(pdu.protocol) ? fragments6(chain) : FRAGMENTS4;
+  const { protocol, src, dst, ttl, totalLength } = packetIn(pdu, 0);
+  const place = { start: startOf(view, pdu), isLast: isLast(view, pdu) };
+  return { protocol, src, dst, ttl, totalLength, ...place };
+}
+
+/** A copy of the frame, and its IP headers; null if there are none, or broken ones. */
+function headersOf(frame: Uint8Array): { view: DataView; pdu: Pdu; chain: Chain } | null {
   const record = new Uint8Array(VNET_BYTES + frame.length);
   record.set(frame, VNET_BYTES);
   const view = new DataView(record.buffer);
   if (frame.length < ethernet.ETHERNET_BYTES) return null;
   const pdu = new Pdu();
+  const chain = new Chain();
   pdu.frame = VNET_BYTES;
   pdu.frameBytes = frame.length;
   pdu.ip = pdu.frame + ethernet.ETHERNET_BYTES;
   switch (ethernet.etherType(view, VNET_BYTES)) {
     case ethernet.ETHERTYPE_IPV4:
-      if (decodeIpv4(view, pdu) !== 0) return null;
-      leaveChecksum(view, pdu.frame, pdu.l4, pdu.protocol);
-      return decodeTransport(view, pdu) === 0 ? packetIn(pdu, idIn(view, pdu)) : null;
+      return decodeIpv4(view, pdu) === 0 ? { view, pdu, chain } : null;
     case ethernet.ETHERTYPE_IPV6:
-      if (decodeIpv6(view, pdu, NO_DIGEST, new Chain()) !== 0 || pdu.fragment !== 0) return null;
-      leaveChecksum(view, pdu.frame, pdu.l4, pdu.protocol & ~OVER_IPV6);
-      return decodeTransport6(view, pdu) === 0 ? packetIn(pdu, idIn(view, pdu)) : null;
+      return decodeIpv6(view, pdu, NO_DIGEST, chain) === 0 ? { view, pdu, chain } : null;
     default:
       return null;
   }
