@@ -18,6 +18,7 @@ import {
 import { AddressDigest } from "../wire/address_digest.ts";
 import type { Groups } from "../wire/ethernet.ts";
 import { addressOfWords, wordsOf } from "../wire/host_address.ts";
+import { MIN_MTU6_BYTES } from "../wire/ipv6.ts";
 import type { Pdu } from "../wire/pdu.ts";
 import type { Ipv6Config, LinkConfig } from "./config.ts";
 import type { Link } from "./link.ts";
@@ -142,10 +143,10 @@ export class Link6 implements NextHops6, Groups {
     this.nd.expectAnswer(nextHop, addresses, NEXT_HOP_AT, nowMs);
   }
 
-  /** Longest packet, where the device takes `deviceMtu` bytes. */
+  /** Longest packet, where the device takes `deviceMtu` bytes: 1,280 at least (RFC 8200 §5). */
   mtuOf(deviceMtu: number): number {
     const { mtu } = this.nd;
-    return mtu === 0 ? deviceMtu : Math.min(mtu, deviceMtu);
+    return Math.max(MIN_MTU6_BYTES, mtu === 0 ? deviceMtu : Math.min(mtu, deviceMtu));
   }
 
   /** The next hop to the packet's sender has answered. */

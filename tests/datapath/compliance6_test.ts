@@ -257,6 +257,15 @@ Deno.test("RFC 8200 3, 4.7: hop limit 0 is no fault at the destination; nothing 
   assert.deepEqual(world.send(buildIp6({ protocol: 59 }, [1, 2, 3])), []);
 });
 
+Deno.test("RFC 8200 5: nobody is told of an MTU below 1,280, whatever the device has", () => {
+  const world = settled({ mtus: [1500, 1000], policy: EVERYTHING });
+  const payload = new Uint8Array(1281 - 48);
+  const [told] = packetsOf(world.send(buildUdp6({ payload }))).map(readIcmp6);
+  assert.deepEqual([told!.type, told!.rest], [2, [0, 0, 5, 0]]);
+  const sent = packetsOf(world.send(buildUdp6({ payload: payload.subarray(1) })));
+  assert.deepEqual(sent.map(({ length }) => length), [14 + 1280]);
+});
+
 Deno.test("RFC 8200 6, 7: flow label and traffic class pass as they are, the hop limit one less", () => {
   for (const careful of [false, true]) {
     const world = settled({ careful });
