@@ -279,8 +279,14 @@ for (const { name, near, far } of WAYS) {
     const { connections } = world.appliance;
     connections.events = new ConnectionEvents(connections.table, 100, () => 0);
     const { syn } = open(world);
-    const everything = readFilter(new Parameters(new Map()));
-    const [row] = connectionsOf(sliceOf(connections, everything, 0, 10, 0));
+    const shown = (filter: Record<string, string>) => {
+      const parameters = Object.entries(filter).map(([key, value]) => [key, [value]] as const);
+      const read = readFilter(new Parameters(new Map(parameters)));
+      return connectionsOf(sliceOf(connections, read, 0, 10, 0));
+    };
+    const [row] = shown({ source: near.client, backend: syn.dst, protocol: "tcp" });
+    assert.deepEqual(shown({ backend: near.client }), []);
+    assert.deepEqual(shown({ source: syn.dst }), []);
     assert.deepEqual([row!.protocol, row!.client, row!.virtual, row!.backend], [
       "tcp",
       ...[[near.client, 40_000], [near.proxy, 2000], [syn.dst, 2000]].map(([host, port]) =>

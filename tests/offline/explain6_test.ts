@@ -77,6 +77,26 @@ Deno.test("explain refuses a client whose family no backend has", () => {
   assert.match(four!, /^Decision : Drop \(no-backend\)$/m);
 });
 
+Deno.test("explain shows a connection that goes to a backend of the other family", () => {
+  const config = { ...CONFIG, translateFamilies: true };
+  const [there, back] = explained(demo, [
+    "tcp 192.168.0.254:40000 > 192.168.0.100:2000 syn",
+    "tcp [2001:db8::3]:2000 > [2001:db8::64]:40000 syn ack ttl 9",
+  ], config);
+  assert.ok(
+    there!.endsWith(`
+Decision : Forward
+sent     : tcp [2001:db8::64]:40000 > [2001:db8::3]:2000 syn ttl 63 (backend 2001:db8::3)
+kernel   : leaves the connection to the proxy: its sides are of different families
+`),
+    there,
+  );
+  assert.match(
+    back!,
+    /^sent +: tcp 192\.168\.0\.100:2000 > 192\.168\.0\.254:40000 syn ack ttl 8 \(backend/m,
+  );
+});
+
 Deno.test("explain puts packets over IPv6 on their side", () => {
   const a = linkConfig({ ipv6: ipv6Config(PROXY6) });
   const b = { ...LINK_B, ipv6: ipv6Config(PROXY6_B, ["2001:db8:c::/48 via 2001:db8:b::fd"]) };
