@@ -6,6 +6,7 @@
  */
 import type { Connections } from "../flow/connections.ts";
 import { type FlowTable, SIDE_A, SIDE_B } from "../flow/table.ts";
+import { WHOLE_WORDS } from "../flow/whole_addresses.ts";
 import { closest, oneOf, quote } from "../core/text.ts";
 import { type Address, inSubnet, type Subnet } from "../wire/address.ts";
 import {
@@ -91,7 +92,7 @@ function isFrom(source: Subnet | Subnet6, table: FlowTable, entry: number): bool
     return !isIpv6(table.protocol(entry)) && inSubnet(table.src(entry, SIDE_A), source as Subnet);
   }
   return isIpv6(table.protocol(entry)) &&
-    inSubnet6(table.whole!.clients, ADDRESS6_WORDS * entry, source as Subnet6);
+    inSubnet6(table.whole!.words, WHOLE_WORDS * entry, source as Subnet6);
 }
 
 function isAt(backend: Address | Address6, table: FlowTable, entry: number): boolean {

@@ -26,11 +26,12 @@ import {
 import { ESTABLISHED } from "../flow/tcp_state.ts";
 import { scaleOf } from "../flow/tcp_offers.ts";
 import { ACK, END, MAX_END, MAX_WIN, OLD_ACK_BYTES, WORDS_PER_SIDE } from "../flow/tcp_window.ts";
-import { NEW_DESTINATION, NEW_SOURCE, Translation, ttlToSend } from "../flow/translate.ts";
-import type { WholeAddresses } from "../flow/whole_addresses.ts";
+import { Translation, ttlToSend } from "../flow/translate.ts";
+import { type WholeAddresses, wholeTupleAt } from "../flow/whole_addresses.ts";
 import { FORWARD } from "../policy/language/ast.ts";
 import type { Evaluate } from "../policy/engine/environment.ts";
 import { leavesWhole } from "../stack/fragmentation.ts";
+import { ADDRESS6_WORDS } from "../wire/address6.ts";
 import { CORRECT, delta32, fold, halves, sumBytes, updated } from "../wire/checksum.ts";
 import * as ethernet from "../wire/ethernet.ts";
 import { PROTOCOL_TCP } from "../wire/ipv4.ts";
@@ -60,14 +61,14 @@ export function isIpv6Frame(view: DataView, frame: number): boolean {
 export class PlainSegments6 {
   readonly #options: PlainOptions;
   readonly #words: Int32Array<ArrayBuffer>;
-  readonly #whole: WholeAddresses;
+  readonly #whole: Int32Array<ArrayBuffer>;
   readonly #to = new Translation();
 
   /** `whole` is the table's. */
   constructor(options: PlainOptions, whole: WholeAddresses) {
     this.#options = options;
     this.#words = options.connections.table.words;
-    this.#whole = whole;
+    this.#whole = whole.words;
   }
 
   /** As `PlainSegments.take`. */
@@ -119,9 +120,8 @@ export class PlainSegments6 {
     const tuple = base + side * TUPLE_WORDS;
     const meta = words[base + META]!;
     if (words[tuple + PORTS] !== ports || (meta & TYPE_MASK) !== ESTABLISHED_TCP6) return NOT_MINE;
-    const { addresses } = pdu;
-    const addressSum = readAddresses(view, ip + ipv6.SOURCE, addresses);
-    if (!whole.has(flow, addresses)) return NOT_MINE;
+    const addressSum = sumIfSame(view, ip + ipv6.SOURCE, whole, wholeTupleAt(flow), pdu.addresses);
+    if (addressSum < 0) return NOT_MINE;
     const own = base + DATA + side * WORDS_PER_SIDE;
     const peer = base + DATA + WORDS_PER_SIDE - side * WORDS_PER_SIDE;
     const end = (seq + (lengthBytes - headerBytes)) | 0;
@@ -180,13 +180,12 @@ export class PlainSegments6 {
     const outcome = evaluate(pdu);
     const to = this.#to;
     const other = base + TUPLE_WORDS - side * TUPLE_WORDS;
+    const answer = wholeTupleAt(flow ^ 1);
     to.dst = words[other + SRC]!;
-    whole.copyDestination(flow ^ 1, to.addresses, NEW_SOURCE);
-    whole.copySource(flow ^ 1, to.addresses, NEW_DESTINATION);
     if (
       outcome !== FORWARD || (pdu.steps & (STEP_A_TO_B | STEP_B_TO_A)) === 0 || pdu.ttl <= 1 ||
       !out.isUp || v6 === null || !leavesWhole(out.arena, pdu, v6.mtuOf(out.device.mtu)) ||
-      !v6.route(to)
+      !v6.routes.routeTo(to, whole, answer)
     ) return dispatch.carryOut(link, pdu, outcome, nowMs);
 
     // Commit
@@ -203,7 +202,7 @@ export class PlainSegments6 {
     const answerPorts = words[other + PORTS]!;
     const newPorts = (answerPorts << 16) | (answerPorts >>> 16);
     const changed = NO_ADDRESSES - addressSum +
-      writeAddresses(view, ip + ipv6.SOURCE, to.addresses);
+      writeAddresses(view, ip + ipv6.SOURCE, whole, answer + ADDRESS6_WORDS, answer);
     const checksum = checksumWord >>> 16;
     ipv6.setHopLimit(view, ip, ttlToSend(pdu));
     tcp.setChecksum(
@@ -219,7 +218,7 @@ export class PlainSegments6 {
     if (reason !== 0) {
       // Who watches drops sees it as it came.
       ipv6.setHopLimit(view, ip, pdu.ttl);
-      writeAddresses(view, ip + ipv6.SOURCE, addresses);
+      writeAddresses(view, ip + ipv6.SOURCE, pdu.addresses, 0, ADDRESS6_WORDS);
       tcp.setPorts(view, l4, ports >>> 16, ports & 0xffff);
       tcp.setChecksum(view, l4, checksum);
       return reason;
@@ -230,46 +229,68 @@ export class PlainSegments6 {
   }
 }
 
-/** Copies the two addresses at `at`; the sum of their words. */
-function readAddresses(view: DataView, at: number, addresses: Int32Array): number {
-  const src0 = view.getInt32(at);
-  const src1 = view.getInt32(at + 4);
-  const src2 = view.getInt32(at + 8);
-  const src3 = view.getInt32(at + 12);
-  const dst0 = view.getInt32(at + 16);
-  const dst1 = view.getInt32(at + 20);
-  const dst2 = view.getInt32(at + 24);
-  const dst3 = view.getInt32(at + 28);
-  addresses[0] = src0;
-  addresses[1] = src1;
-  addresses[2] = src2;
-  addresses[3] = src3;
-  addresses[4] = dst0;
-  addresses[5] = dst1;
-  addresses[6] = dst2;
-  addresses[7] = dst3;
+/**
+ * The sum of the words of source and destination at `offset` of a packet, and writes them to
+ * `copy`; -1 if they are not those at `at` in `words`.
+ */
+function sumIfSame(
+  view: DataView,
+  offset: number,
+  words: Int32Array,
+  at: number,
+  copy: Int32Array,
+): number {
+  const src0 = view.getInt32(offset);
+  const src1 = view.getInt32(offset + 4);
+  const src2 = view.getInt32(offset + 8);
+  const src3 = view.getInt32(offset + 12);
+  const dst0 = view.getInt32(offset + 16);
+  const dst1 = view.getInt32(offset + 20);
+  const dst2 = view.getInt32(offset + 24);
+  const dst3 = view.getInt32(offset + 28);
+  const different = (src0 ^ words[at]!) | (src1 ^ words[at + 1]!) | (src2 ^ words[at + 2]!) |
+    (src3 ^ words[at + 3]!) | (dst0 ^ words[at + 4]!) | (dst1 ^ words[at + 5]!) |
+    (dst2 ^ words[at + 6]!) | (dst3 ^ words[at + 7]!);
+  if (different !== 0) return -1;
+  copy[0] = src0;
+  copy[1] = src1;
+  copy[2] = src2;
+  copy[3] = src3;
+  copy[4] = dst0;
+  copy[5] = dst1;
+  copy[6] = dst2;
+  copy[7] = dst3;
   return halves(src0) + halves(src1) + halves(src2) + halves(src3) +
     halves(dst0) + halves(dst1) + halves(dst2) + halves(dst3);
 }
 
-/** Writes two addresses to `at`; the sum of their words. */
-function writeAddresses(view: DataView, at: number, addresses: Int32Array): number {
-  const src0 = addresses[0]!;
-  const src1 = addresses[1]!;
-  const src2 = addresses[2]!;
-  const src3 = addresses[3]!;
-  const dst0 = addresses[4]!;
-  const dst1 = addresses[5]!;
-  const dst2 = addresses[6]!;
-  const dst3 = addresses[7]!;
-  view.setInt32(at, src0);
-  view.setInt32(at + 4, src1);
-  view.setInt32(at + 8, src2);
-  view.setInt32(at + 12, src3);
-  view.setInt32(at + 16, dst0);
-  view.setInt32(at + 20, dst1);
-  view.setInt32(at + 24, dst2);
-  view.setInt32(at + 28, dst3);
+/**
+ * Writes source and destination to `offset` of a packet, which are at `srcAt` and `dstAt` in
+ * `words`; the sum of their words.
+ */
+function writeAddresses(
+  view: DataView,
+  offset: number,
+  words: Int32Array,
+  srcAt: number,
+  dstAt: number,
+): number {
+  const src0 = words[srcAt]!;
+  const src1 = words[srcAt + 1]!;
+  const src2 = words[srcAt + 2]!;
+  const src3 = words[srcAt + 3]!;
+  const dst0 = words[dstAt]!;
+  const dst1 = words[dstAt + 1]!;
+  const dst2 = words[dstAt + 2]!;
+  const dst3 = words[dstAt + 3]!;
+  view.setInt32(offset, src0);
+  view.setInt32(offset + 4, src1);
+  view.setInt32(offset + 8, src2);
+  view.setInt32(offset + 12, src3);
+  view.setInt32(offset + 16, dst0);
+  view.setInt32(offset + 20, dst1);
+  view.setInt32(offset + 24, dst2);
+  view.setInt32(offset + 28, dst3);
   return halves(src0) + halves(src1) + halves(src2) + halves(src3) +
     halves(dst0) + halves(dst1) + halves(dst2) + halves(dst3);
 }

@@ -26,7 +26,6 @@ import type { Link } from "./link.ts";
 /** Places in `Pdu.addresses` and `Translation.addresses`. */
 const SOURCE_AT = 0;
 const DESTINATION_AT = ADDRESS6_WORDS;
-const NEXT_HOP_AT = 2 * ADDRESS6_WORDS;
 
 export interface Link6Options
   extends
@@ -125,22 +124,22 @@ export class Link6 implements NextHops6, Groups {
 
   /** See `Neighbors.send`: to the next hop of `to`. */
   send(frame: number, bytes: number, to: Translation, nowMs: number, entry: number): number {
-    return this.nd.send(frame, bytes, to.nextHop, to.addresses, NEXT_HOP_AT, nowMs, entry);
+    return this.nd.send(frame, bytes, to.nextHop, to.hops, to.hopAt, nowMs, entry);
   }
 
   /** Number of the next hop of `to`, if it is known where that is; else -1. */
-  numberOfNextHop({ nextHop, addresses }: Translation): number {
-    return this.nd.neighbors.numberOf(nextHop, addresses, NEXT_HOP_AT);
+  numberOfNextHop({ nextHop, hops, hopAt }: Translation): number {
+    return this.nd.neighbors.numberOf(nextHop, hops, hopAt);
   }
 
   /** See `Neighbors.sendNow`. */
   sendNow(frame: number, bytes: number, to: Translation, entry: number): boolean {
-    return this.nd.sendNow(frame, bytes, to.nextHop, to.addresses, NEXT_HOP_AT, entry);
+    return this.nd.sendNow(frame, bytes, to.nextHop, to.hops, to.hopAt, entry);
   }
 
   /** See `Neighbors.expectAnswer`. */
-  expectAnswer({ nextHop, addresses }: Translation, nowMs: number): void {
-    this.nd.expectAnswer(nextHop, addresses, NEXT_HOP_AT, nowMs);
+  expectAnswer({ nextHop, hops, hopAt }: Translation, nowMs: number): void {
+    this.nd.expectAnswer(nextHop, hops, hopAt, nowMs);
   }
 
   /** Longest packet, where the device takes `deviceMtu` bytes: 1,280 at least (RFC 8200 §5). */
@@ -154,7 +153,7 @@ export class Link6 implements NextHops6, Groups {
     const back = this.#back;
     back.dst = src;
     for (let i = 0; i < ADDRESS6_WORDS; i++) back.addresses[DESTINATION_AT + i] = addresses[i]!;
-    if (this.routes.route(back)) this.nd.answered(back.nextHop, back.addresses, NEXT_HOP_AT);
+    if (this.routes.route(back)) this.nd.answered(back.nextHop, back.hops, back.hopAt);
   }
 
   /** To be called several times a second. */

@@ -15,7 +15,6 @@
  */
 import { BURST_FRAMES } from "../core/arena.ts";
 import type { LimitedLog } from "../core/limited_log.ts";
-import { ENTRY_ADDRESS_WORDS, SIDE_ADDRESS_WORDS } from "../fastpath/layout.ts";
 import { Limbo } from "../fastpath/limbo.ts";
 import type { SharedMemory, Way } from "../fastpath/shared_memory.ts";
 import type { Carrier, Connections } from "../flow/connections.ts";
@@ -109,9 +108,8 @@ export class Promotions implements Carrier {
   readonly #mtus6: number[];
   readonly #takesIpv6: boolean[];
   readonly #carriesIpv6: boolean;
-  /** Where packets go, and the four addresses of an entry over IPv6. */
+  /** Where packets go. */
   readonly #to = new Translation();
-  readonly #addresses = new Int32Array(ENTRY_ADDRESS_WORDS);
   /** Packets of the last ticks. */
   readonly #rates = new Float64Array(RATE_TICKS);
   #tick = 0;
@@ -228,8 +226,7 @@ export class Promotions implements Carrier {
     if (!this.#isEstablished(entry)) return;
     if (!this.#findWay(this.#fromA, entry, SIDE_A)) return;
     if (!this.#findWay(this.#fromB, entry, SIDE_B)) return;
-    const addresses = this.#addressesOf(entry);
-    if (memory.promote(entry, this.#fromA, this.#fromB, addresses)) this.#seen[entry] = PROMOTED;
+    if (memory.promote(entry, this.#fromA, this.#fromB)) this.#seen[entry] = PROMOTED;
   }
 
   #isEstablished(entry: number): boolean {
@@ -274,15 +271,6 @@ export class Promotions implements Carrier {
     to.dst = table.src(reference >>> 1, 1 - (reference & 1));
     table.whole!.copySource(reference ^ 1, to.addresses, NEW_DESTINATION);
     return v6 !== null && v6.route(to) ? v6.numberOfNextHop(to) : -1;
-  }
-
-  /** Source and destination on side A, then on side B; null: not over IPv6. */
-  #addressesOf(entry: number): Int32Array | null {
-    const { connections, connections: { table } } = this.#options;
-    if (!isIpv6(table.protocol(entry))) return null;
-    connections.writeTuple6((entry << 1) | SIDE_A, this.#addresses, 0);
-    connections.writeTuple6((entry << 1) | SIDE_B, this.#addresses, SIDE_ADDRESS_WORDS);
-    return this.#addresses;
   }
 
   // Demotion

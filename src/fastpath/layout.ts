@@ -11,7 +11,8 @@
  *     neighbors   MAC addresses, and when they were used
  *     counters    for each processor, what it has forwarded
  *     digest      with IPv6, the words of which addresses' digests are made,
- *     addresses     and for each entry the four that its tuples' digests stand for
+ *     addresses     and for each entry those that its tuples' digests stand for
+ *                   (`flow/whole_addresses.ts`)
  *
  * A connection is *promoted* when its packets may go this way: its TICKET has the present epoch in
  * the upper half; in the lower half is a number that changes with each promotion. So one store
@@ -23,8 +24,8 @@
 import { ENTRY_WORDS } from "../flow/entry.ts";
 import { HASH_WORDS } from "../flow/keyed_hash.ts";
 import { SLOTS_PER_ENTRY } from "../flow/table.ts";
+import { WHOLE_WORDS } from "../flow/whole_addresses.ts";
 import { DIGEST_WORDS } from "../wire/address_digest.ts";
-import { ADDRESS6_WORDS } from "../wire/address6.ts";
 
 /** How much there is room for; it can't grow. */
 export interface Sizes {
@@ -118,10 +119,6 @@ export const ANSWERED = 4;
 // Counters: of packets and of bytes, 64 bits each, for each counter of a processor.
 export const COUNTER_BYTES = 16;
 
-// Addresses: source and destination of the tuple of side A, then those of side B.
-export const SIDE_ADDRESS_WORDS: number = 2 * ADDRESS6_WORDS;
-export const ENTRY_ADDRESS_WORDS: number = 2 * SIDE_ADDRESS_WORDS;
-
 const PAGE_BYTES = 4096;
 
 export function layoutOf(sizes: Sizes): Layout {
@@ -142,7 +139,7 @@ export function layoutOf(sizes: Sizes): Layout {
     neighbors: place(NEIGHBOR_WORDS * neighbors),
     counters: place(COUNTER_BYTES / 4 * counters * processors),
     digest: place(isIpv6On ? DIGEST_WORDS : 0),
-    addresses: place(isIpv6On ? ENTRY_ADDRESS_WORDS * connections : 0),
+    addresses: place(isIpv6On ? WHOLE_WORDS * connections : 0),
   };
   return { ...sizes, at, bytes };
 }

@@ -5,6 +5,7 @@
 import { baseOf, ENTRY_WORDS, PORTS, TUPLE_WORDS } from "../flow/entry.ts";
 import { HASH_WORDS } from "../flow/keyed_hash.ts";
 import { SIDE_A, SIDE_B, SLOTS_PER_ENTRY, type TableMemory } from "../flow/table.ts";
+import { WHOLE_WORDS } from "../flow/whole_addresses.ts";
 import type { Mac } from "../wire/address.ts";
 import { type AddressDigest, DIGEST_WORDS } from "../wire/address_digest.ts";
 import * as at from "./layout.ts";
@@ -52,9 +53,8 @@ export class SharedMemory {
   /** Halves of 64-bit words. */
   readonly #counters: Uint32Array<ArrayBuffer>;
   readonly #issues: Uint16Array<ArrayBuffer>;
-  /** Both empty without IPv6. */
+  /** Empty without IPv6. */
   readonly #digest: Int32Array<ArrayBuffer>;
-  readonly #addresses: Int32Array<ArrayBuffer>;
   #epoch = 1;
   #promotions = 0;
 
@@ -71,6 +71,7 @@ export class SharedMemory {
       entries: words("entries", ENTRY_WORDS * connections),
       index: words("index", SLOTS_PER_ENTRY * connections),
       hash: words("hash", HASH_WORDS),
+      whole: isIpv6On ? words("addresses", WHOLE_WORDS * connections) : null,
     };
     this.#settings = words("settings", settingWords);
     this.#filter = new Uint8Array(buffer, layout.at.filter, at.BUCKETS / 8);
@@ -85,7 +86,6 @@ export class SharedMemory {
       at.COUNTER_BYTES / 4 * counters * processors,
     );
     this.#digest = words("digest", isIpv6On ? DIGEST_WORDS : 0);
-    this.#addresses = words("addresses", isIpv6On ? at.ENTRY_ADDRESS_WORDS * connections : 0);
     Atomics.store(this.#settings, at.EPOCH, this.#epoch);
   }
 
@@ -139,17 +139,11 @@ export class SharedMemory {
 
   /**
    * From now on the connection's packets take these ways. False if there is no room for what they
-   * need. Over IPv6, `addresses` are the entry's: ENTRY_ADDRESS_WORDS.
+   * need.
    */
-  promote(
-    entry: number,
-    fromA: Way,
-    fromB: Way,
-    addresses: Readonly<Int32Array> | null = null,
-  ): boolean {
+  promote(entry: number, fromA: Way, fromB: Way): boolean {
     if (!this.#hasRoom(fromA) || !this.#hasRoom(fromB)) return false;
     this.demote(entry);
-    if (addresses !== null) this.#addresses.set(addresses, at.ENTRY_ADDRESS_WORDS * entry);
     this.#setWay(entry, SIDE_A, fromA);
     this.#setWay(entry, SIDE_B, fromB);
     this.#addTuples(entry, 1);

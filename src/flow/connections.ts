@@ -559,6 +559,7 @@ export class Connections {
     const there = protocolAt(member, protocol);
     const source = isPooled ? this.#ownOf(there) : src;
     table.moveSideB(entry, member.key, source, (dstPort << 16) | port, there !== protocol);
+    if (isIpv6(there)) table.whole!.setSideB(entry, member.index, source);
     if (isPooled) this.#ports.add(entry, evictionClass);
     this.#shares.move(entry, -1, evictionClass, isPooled);
     const left = table.member(entry);
@@ -704,7 +705,8 @@ export class Connections {
     );
     if (entry < 0) return Reason["table-full"]; // the one that made room still rests
     const { whole } = this.table;
-    if (isIpv6(protocol)) whole!.setClient(entry, pdu.addresses, 0);
+    if (isIpv6(protocol)) whole!.setSideA(entry, pdu.addresses, 0, pdu.dst);
+    if (isIpv6(there)) whole!.setSideB(entry, member.index, source);
     if (isIpv6(there)) whole!.copyDestination((entry << 1) | SIDE_B, to.addresses, NEW_SOURCE);
     this.table.setExtra(entry, OPENED, nowMs);
     this.table.setState(entry, state);
@@ -781,7 +783,7 @@ export class Connections {
       const ports = (pdu.srcPort << 16) | pdu.dstPort;
       const entry = this.table.insertOneSided(pdu.protocol, pdu.src, pdu.dst, ports);
       if (entry < 0) return Reason["table-full"];
-      if (isIpv6(pdu.protocol)) this.table.whole!.setClient(entry, pdu.addresses, 0);
+      if (isIpv6(pdu.protocol)) this.table.whole!.setSideA(entry, pdu.addresses, 0, pdu.dst);
       this.table.setExtra(entry, OPENED, nowMs);
       this.table.setState(entry, ONE_SIDED_QUERY);
       this.#count(entry);
@@ -872,7 +874,12 @@ export class Connections {
     if (idleMs >= this.#timeoutsMs[state]!) return "expired";
     const entry = table.copyIn(words, at);
     if (entry < 0) return "no room";
-    if (isIpv6(table.protocol(entry))) table.whole!.setClient(entry, words, at + SAVED_WORDS);
+    if (isIpv6(table.protocol(entry))) {
+      table.whole!.setSideA(entry, words, at + SAVED_WORDS, table.dst(entry, SIDE_A));
+    }
+    if (table.hasSideB(entry) && isIpv6(table.protocolOf((entry << 1) | SIDE_B))) {
+      table.whole!.setSideB(entry, table.member(entry), table.dst(entry, SIDE_B));
+    }
     table.touch(entry, nowMs - idleMs);
     table.setExtra(entry, OPENED, nowMs - table.extra(entry, OPENED));
     if (tcpState.hasBeenOpen(state)) resumeWindow(table, entry);

@@ -14,12 +14,12 @@
  * Over IPv6 a source is a subnet of 64 bits, of which one host can have any number of addresses.
  */
 import type { Address } from "../wire/address.ts";
-import { ADDRESS6_WORDS } from "../wire/address6.ts";
 import type { AddressDigest } from "../wire/address_digest.ts";
 import { isIpv6 } from "../wire/pdu.ts";
 import type { Random } from "../core/random.ts";
 import { HALF_OPEN, LIVE, UNANSWERED } from "./eviction.ts";
 import { type FlowTable, SIDE_A, SIDE_B } from "./table.ts";
+import { WHOLE_WORDS } from "./whole_addresses.ts";
 import type { Source } from "./victim.ts";
 
 /** A cell is two words: pending ones, live ones. */
@@ -84,7 +84,7 @@ export class Shares {
   #sourceOfEntry(entry: number): number {
     const table = this.#table;
     return isIpv6(table.protocol(entry))
-      ? this.#subnet(table.whole!.clients, ADDRESS6_WORDS * entry)
+      ? this.#subnet(table.whole!.words, WHOLE_WORDS * entry)
       : table.src(entry, SIDE_A);
   }
 

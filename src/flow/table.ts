@@ -9,7 +9,7 @@
  * at most one half, and removal shifts the following slots back, so that there are no tombstones.
  *
  * An entry takes 78 bytes here, 16 in the index, 16 in the lists of `eviction.ts`, and 8 in the
- * counts of `shares.ts`: 118; with IPv6, whose tuples are of keys, 16 more for the client's address
+ * counts of `shares.ts`: 118; with IPv6, whose tuples are of keys, 64 more for whole addresses
  * (`whole_addresses.ts`).
  *
  * A look-up in a large table has two cache misses, the slot and the entry. `findAll` looks up a
@@ -70,6 +70,8 @@ export interface TableMemory {
   readonly index: Int32Array<ArrayBuffer>;
   /** HASH_WORDS. */
   readonly hash: Int32Array<ArrayBuffer>;
+  /** WHOLE_WORDS for each entry; null: the table has its own, if any. */
+  readonly whole: Int32Array<ArrayBuffer> | null;
 }
 
 function ownMemory(capacity: number): TableMemory {
@@ -78,6 +80,7 @@ function ownMemory(capacity: number): TableMemory {
     entries: new Int32Array(new ArrayBuffer(bytes), ENTRIES_OFFSET_BYTES),
     index: new Int32Array(SLOTS_PER_ENTRY * capacity),
     hash: new Int32Array(HASH_WORDS),
+    whole: null,
   };
 }
 
@@ -116,14 +119,14 @@ export class FlowTable {
       );
     }
     this.capacity = capacity;
-    const { entries, index, hash } = memory ?? ownMemory(capacity);
+    const { entries, index, hash, whole: shared } = memory ?? ownMemory(capacity);
     this.words = entries;
     this.#extra = new Int32Array(EXTRA_WORDS * capacity);
     this.#members = new Uint16Array(capacity);
     this.#index = index;
     this.#indexScale = this.#index.length / 0x1_0000_0000;
     this.#hash = new KeyedHash(random, hash);
-    this.whole = whole === null ? null : new WholeAddresses(whole, entries, this.#members);
+    this.whole = whole === null ? null : new WholeAddresses(whole, capacity, shared);
   }
 
   /** Reference of the entry with this tuple, or -1. `ports` is `srcPort << 16 | dstPort`. */

@@ -32,8 +32,11 @@ export class Translation {
   dstPort = 0;
   /** Next hop towards `dst`, if a route was asked for. */
   nextHop = 0;
-  /** Over IPv6 the addresses whose keys are `src`, `dst` and `nextHop`, four words each. */
-  readonly addresses: Int32Array<ArrayBuffer> = new Int32Array(3 * ADDRESS6_WORDS);
+  /** Over IPv6 the addresses whose keys are `src` and `dst`, four words each. */
+  readonly addresses: Int32Array<ArrayBuffer> = new Int32Array(2 * ADDRESS6_WORDS);
+  /** The one whose key is `nextHop`: four words from `hopAt` on. */
+  hops: Int32Array = this.addresses;
+  hopAt = 0;
 }
 
 /** The routes of the link by which a PDU leaves. */
@@ -45,8 +48,7 @@ export interface NextHops {
 /** As `NextHops`, over IPv6. */
 export interface NextHops6 {
   /**
-   * Writes the next hop towards the destination in `to`, its key and its words. False: there is no
-   * route.
+   * Says in `to` which is the next hop towards its destination. False: there is no route.
    */
   route(to: Translation): boolean;
 }

@@ -22,9 +22,9 @@ import {
   RESET,
   UNANSWERED,
 } from "./eviction.ts";
-import { ADDRESS6_WORDS } from "../wire/address6.ts";
 import { isIpv6, type Pdu } from "../wire/pdu.ts";
 import { type FlowTable, SIDE_A } from "./table.ts";
+import { WHOLE_WORDS } from "./whole_addresses.ts";
 
 /** What tells who has sent a packet. */
 export type Source = Readonly<Pick<Pdu, "protocol" | "src" | "addresses">>;
@@ -88,9 +88,9 @@ export class VictimSelector {
     const table = this.#table;
     if (isIpv6(table.protocol(entry)) !== isIpv6(protocol)) return false;
     if (!isIpv6(protocol)) return table.src(entry, SIDE_A) === src;
-    const { clients } = table.whole!;
-    const client = ADDRESS6_WORDS * entry;
-    return clients[client] === addresses[0] && clients[client + 1] === addresses[1];
+    const { words } = table.whole!;
+    const client = WHOLE_WORDS * entry;
+    return words[client] === addresses[0] && words[client + 1] === addresses[1];
   }
 
   #isSilent(entry: number, nowMs: number): boolean {

@@ -22,18 +22,18 @@ export interface Route6 {
   readonly nextHop: Address6;
 }
 
-/**
- * Destination and next hop of a packet that leaves: their digests, and in `addresses` the words 4
- * to 7 and 8 to 11.
- */
+/** Where a packet goes, and by which next hop. */
 export interface Way6 {
+  /** Digest of its destination; the words 4 to 7 of `addresses` are the address. */
   readonly dst: number;
-  nextHop: number;
   readonly addresses: Int32Array;
+  /** Digest of the next hop; its four words are in `hops` from `hopAt` on, until the next route. */
+  nextHop: number;
+  hops: Int32Array;
+  hopAt: number;
 }
 
 const TO_DESTINATION = ADDRESS6_WORDS;
-const TO_NEXT_HOP = 2 * ADDRESS6_WORDS;
 
 const LINK_LOCAL: Subnet6 = { network: Int32Array.of(0xfe80_0000, 0, 0, 0), prefixLength: 64 };
 
@@ -68,30 +68,32 @@ export class Routes6 {
     this.#areOnLink = Uint8Array.from(all, ({ nextHop }) => nextHop === null ? 1 : 0);
   }
 
-  /** Writes the address to ask for by Neighbor Discovery. False: there is no route. */
+  /** Says which address to ask for by Neighbor Discovery. False: there is no route. */
   route(to: Way6): boolean {
-    const { addresses } = to;
-    const route = this.#find(addresses, TO_DESTINATION);
+    return this.routeTo(to, to.addresses, TO_DESTINATION);
+  }
+
+  /** As `route`, to the destination at `at` in `words`, whose digest is `to.dst`. */
+  routeTo(to: Way6, words: Int32Array, at: number): boolean {
+    const route = this.#find(words, at);
     if (route < 0) {
-      if (!this.#hasLearned) return false;
       to.nextHop = this.#learnedKey;
-      copy(this.#learned, 0, addresses, TO_NEXT_HOP);
-    } else if (this.#areOnLink[route] !== 0) {
-      to.nextHop = to.dst;
-      copy(addresses, TO_DESTINATION, addresses, TO_NEXT_HOP);
-    } else {
-      to.nextHop = this.#keys[route]!;
-      copy(this.#nextHops, ADDRESS6_WORDS * route, addresses, TO_NEXT_HOP);
+      to.hops = this.#learned;
+      to.hopAt = 0;
+      return this.#hasLearned;
     }
+    const isOnLink = this.#areOnLink[route] !== 0;
+    to.nextHop = isOnLink ? to.dst : this.#keys[route]!;
+    to.hops = isOnLink ? words : this.#nextHops;
+    to.hopAt = isOnLink ? at : ADDRESS6_WORDS * route;
     return true;
   }
 
   /** The next hop on the way to an address; null: there is no route. */
   nextHopOf(address: bigint): bigint | null {
-    const addresses = new Int32Array(TO_NEXT_HOP + ADDRESS6_WORDS);
-    addresses.set(wordsOf(address), TO_DESTINATION);
-    const isKnown = this.route({ dst: 0, nextHop: 0, addresses });
-    return isKnown ? addressOfWords(addresses, TO_NEXT_HOP) : null;
+    const words = wordsOf(address);
+    const to = { dst: 0, addresses: words, nextHop: 0, hops: words, hopAt: 0 };
+    return this.routeTo(to, words, 0) ? addressOfWords(to.hops, to.hopAt) : null;
   }
 
   /** True for the address of a host on the link that is not a gateway. */
@@ -156,11 +158,4 @@ export class Routes6 {
     }
     return -1;
   }
-}
-
-function copy(from: Int32Array, at: number, to: Int32Array, toAt: number): void {
-  to[toAt] = from[at]!;
-  to[toAt + 1] = from[at + 1]!;
-  to[toAt + 2] = from[at + 2]!;
-  to[toAt + 3] = from[at + 3]!;
 }

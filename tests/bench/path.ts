@@ -20,7 +20,7 @@ import { REASON_NAMES } from "../../src/core/reason.ts";
 import { newConnections, type Subject, subject, subject6 } from "./mix.ts";
 import { type Burst, burstsOf, type ReplayDevice } from "./replay_device.ts";
 
-const ROUNDS = 5;
+const ROUNDS = 9;
 const PACKETS = 1_000_000;
 const WARM_UP_PACKETS = 1_000_000;
 

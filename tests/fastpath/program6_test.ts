@@ -13,6 +13,7 @@ import { UDP_ANSWERED, UDP_ONGOING } from "../../src/flow/lifetimes.ts";
 import { FlowTable, SIDE_A, SIDE_B } from "../../src/flow/table.ts";
 import * as tcpState from "../../src/flow/tcp_state.ts";
 import { ACK, END, MAX_END, MAX_WIN, WORDS_PER_SIDE } from "../../src/flow/tcp_window.ts";
+import { WHOLE_WORDS } from "../../src/flow/whole_addresses.ts";
 import { parseAddress, parseMac } from "../../src/wire/address.ts";
 import { AddressDigest } from "../../src/wire/address_digest.ts";
 import { PROTOCOL_TCP, PROTOCOL_UDP } from "../../src/wire/ipv4.ts";
@@ -98,8 +99,9 @@ class Fixture {
         table.setData(entry, side * WORDS_PER_SIDE + Number(word), value);
       }
     }
-    const whole = Int32Array.from(addresses.flatMap((address) => [...address6Words(address)]));
-    assert.ok(this.memory.promote(entry, fromA, FROM_B, whole));
+    const whole = addresses.flatMap((address) => [...address6Words(address)]);
+    this.memory.table.whole!.set(whole, WHOLE_WORDS * entry);
+    assert.ok(this.memory.promote(entry, fromA, FROM_B));
     return entry;
   }
 

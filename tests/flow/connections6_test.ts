@@ -100,11 +100,13 @@ for (
 Deno.test("a route over IPv6 is asked for with the whole address, and its next hop is kept", () => {
   const world = new World(true, 1);
   const asked: string[] = [];
+  const hops = new Int32Array(6);
   const routes: NextHops6 = {
     route(to) {
       asked.push(formatAddress6(to.addresses, 4));
       to.nextHop = 77;
-      to.addresses.set([1, 2, 3, 4], 8);
+      to.hops = hops;
+      to.hopAt = 2;
       return to.dst === world.keyOf("b1") || to.dst === world.keyOf("c1");
     },
   };
@@ -117,7 +119,7 @@ Deno.test("a route over IPv6 is asked for with the whole address, and its next h
     assert.ok(port < 50);
   }
   assert.equal(asked.at(-1), HOSTS.b1[1]);
-  assert.deepEqual([world.to.nextHop, ...world.to.addresses.subarray(8)], [77, 1, 2, 3, 4]);
+  assert.deepEqual([world.to.nextHop, world.to.hops, world.to.hopAt], [77, hops, 2]);
   const back = { ...syn("b1", 80, "proxy", 1024), step: "b" as const };
   const fields = { tcpFlags: SYN | ACK, seq: 0, ack: 1 };
   assert.equal(world.send({ ...back, fields }, routes), "proxy:80 -> c1:1024");

@@ -63,7 +63,8 @@ function flow(protocol: Protocol, payload: Uint8Array = new Uint8Array(), preser
     preserved ? clientKey! : ownKey!,
     bPorts,
   );
-  table.whole!.setClient(entry, client!, 0);
+  table.whole!.setSideA(entry, client!, 0, ownKey!);
+  table.whole!.setSideB(entry, 0, preserved ? clientKey! : ownKey!);
   table.setMember(entry, 0);
   for (const side of [SIDE_A, SIDE_B]) {
     table.setData(entry, side * WORDS_PER_SIDE + END, SEQ);

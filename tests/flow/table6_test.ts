@@ -75,7 +75,8 @@ class World {
     const [bSrc, bDst] = [this.key(b, 0), this.key(b, 4)];
     const entry = table.insert(TCP6, aSrc, aDst, aPorts, bSrc, bDst, bPorts);
     if (entry < 0) return -1;
-    table.whole!.setClient(entry, a, 0);
+    table.whole!.setSideA(entry, a, 0, aDst);
+    table.whole!.setSideB(entry, member, bDst);
     table.setMember(entry, member);
     this.connections.set(entry, { a, aPorts, b, bPorts });
     this.references.set(nameOf(a, aPorts), 2 * entry);
@@ -190,6 +191,7 @@ Deno.test("A move to another member leaves an IPv6 client's own tuple", () => {
   const entry = world.insert({ a, aPorts: 1, b: pairOf(MEMBERS[0]!, main!), bPorts: 2 }, 0);
   const moved = pairOf(MEMBERS[2]!, main!);
   table.moveSideB(entry, world.key(moved, 0), world.key(moved, 4), 3);
+  table.whole!.setSideB(entry, 2, world.key(moved, 4));
   table.setMember(entry, 2);
   assert.equal(world.find(a, 1), 2 * entry);
   assert.equal(world.find(moved, 3), 2 * entry + 1);

@@ -536,7 +536,10 @@ class Emitter {
   }
 }
 
-/** True for an address of this network, whose words are at `from`: those that it leaves open go. */
+/**
+ * True for an address of this network, whose words are at `from`: those that it leaves open go. The
+ * last word comes first, as the hosts of one subnet differ there.
+ */
 function network6(from: number, { first, last }: Interval6): string {
   const masks = wordsOf(first ^ last).map((word) => ~word);
   const words = wordsOf(first);
@@ -546,7 +549,7 @@ function network6(from: number, { first, last }: Interval6): string {
     if (mask === 0) continue;
     tests.push(`${mask === -1 ? word : `(${word} & ${int(mask)})`} === ${int(words[i]!)}`);
   }
-  return tests.length === 0 ? "true" : `(${tests.join(" && ")})`;
+  return tests.length === 0 ? "true" : `(${tests.reverse().join(" && ")})`;
 }
 
 /** Place of the function of that name among all. */

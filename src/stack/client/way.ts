@@ -70,12 +70,12 @@ function wayTo4(backend: Address, { arp, own, routes }: WaysOptions): Way {
 }
 
 const BACKEND_AT = ADDRESS6_WORDS;
-const HOP_AT = 2 * ADDRESS6_WORDS;
 
 function wayTo6(address: bigint, { nd, routes, own, digest }: NonNullable<WaysOptions["v6"]>): Way {
   const backend = wordsOf(address);
-  const addresses = Int32Array.from([...own.main, ...backend, ...backend]);
-  const to: Way6 = { dst: digest.ofWords(backend, 0), nextHop: 0, addresses };
+  const addresses = Int32Array.from([...own.main, ...backend]);
+  const dst = digest.ofWords(backend, 0);
+  const to: Way6 = { dst, addresses, nextHop: 0, hops: addresses, hopAt: 0 };
   return {
     own: own.main,
     backend,
@@ -84,9 +84,9 @@ function wayTo6(address: bigint, { nd, routes, own, digest }: NonNullable<WaysOp
     silence: "it does not answer Neighbor Discovery",
     find: () => own.isUsable(0) && routes.route(to),
     send: (frame, lengthBytes, nowMs) =>
-      nd.send(frame, lengthBytes, to.nextHop, addresses, HOP_AT, nowMs, -1),
-    expectAnswer: (nowMs) => nd.expectAnswer(to.nextHop, addresses, HOP_AT, nowMs),
-    answered: () => nd.answered(to.nextHop, addresses, HOP_AT),
+      nd.send(frame, lengthBytes, to.nextHop, to.hops, to.hopAt, nowMs, -1),
+    expectAnswer: (nowMs) => nd.expectAnswer(to.nextHop, to.hops, to.hopAt, nowMs),
+    answered: () => nd.answered(to.nextHop, to.hops, to.hopAt),
     isBack: (_, others) =>
       isSameAddress6(others, 0, addresses, BACKEND_AT) &&
       isSameAddress6(others, ADDRESS6_WORDS, addresses, 0),
