@@ -249,9 +249,9 @@ function backendsOf(families: Families): readonly string[] | null {
   return families === "IPv4 to IPv6" ? BACKENDS6 : null;
 }
 
-for (const families of ["IPv4", "both families"] as const) {
-  const name = "Appliance, two-sided and preserving sources, takes 30,000 mutated frames of " +
-    families;
+for (const families of FAMILIES) {
+  const how = families.includes(" to ") ? "two-sided" : "two-sided and preserving sources";
+  const name = `Appliance, ${how}, takes 30,000 mutated frames of ${families}`;
   Deno.test(name, () => takesMutatedFramesCutInTwo(families));
 }
 
@@ -263,9 +263,12 @@ function takesMutatedFramesCutInTwo(families: Families): void {
   const isIpv6 = families !== "IPv4";
   const seed = seedOf() + 2;
   const conversation = new Conversation(seed, families, true);
+  const [isTo4, isTo6] = [families === "IPv6 to IPv4", families === "IPv4 to IPv6"];
+  const isAcross = isTo4 || isTo6;
   const world = World.settled({
-    ...{ ...WORLD, seed, ipv6: isIpv6, twoSided: true, preserveSource: true },
-    backends: isIpv6 ? [...BACKENDS, ...BACKENDS6_B] : BACKENDS,
+    ...{ ...WORLD, seed, ipv6: isIpv6, twoSided: true },
+    ...{ preserveSource: !isAcross, translateFamilies: isAcross },
+    backends: [...(isTo6 ? [] : BACKENDS), ...(isIpv6 && !isTo4 ? BACKENDS6_B : [])],
     linkB: linkConfig({
       mac: parseMac(PROXY_B_MAC),
       ipv6: isIpv6 ? ipv6Config(PROXY6_B) : null,
@@ -291,6 +294,7 @@ function takesMutatedFramesCutInTwo(families: Families): void {
   print(`seed ${seed}: ${CUT_FRAMES} mutated frames\n${world.summary()}`);
   DECISION_NAMES.forEach((name, i) => assert.ok(decisions[i]! > 0, `no ${name}, seed ${seed}`));
   assert.ok(drops[-Reason["foreign-destination"]]! > 0);
+  if (isAcross) assert.ok(conversation.crossed > CUT_FRAMES / 1000, `${conversation.crossed}`);
 }
 
 function deliver(
