@@ -359,10 +359,19 @@ function isEqual(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
   return true;
 }
 
-tsharkTest("Appliance sends nothing that tshark finds wrong, unless it came in so", async () => {
+for (const families of ["both families", "IPv6 to IPv4", "IPv4 to IPv6"] as const) {
+  const name = `Appliance sends nothing that tshark finds wrong, unless it came in so, ${families}`;
+  tsharkTest(name, () => sendsNothingWrong(families));
+}
+
+async function sendsNothingWrong(families: Families): Promise<void> {
   const seed = seedOf() + 1;
-  const conversation = new Conversation(seed, "both families");
-  const world = World.settled({ ...WORLD, seed, ipv6: true });
+  const conversation = new Conversation(seed, families);
+  const backends = backendsOf(families);
+  const world = World.settled({
+    ...{ ...WORLD, seed, ipv6: true, translateFamilies: backends !== null },
+    ...(backends === null ? {} : { backends }),
+  });
   const causes: Uint8Array[] = [];
   const effects: Uint8Array[] = [];
   const syns = new Map<string, Uint8Array>();
@@ -394,7 +403,7 @@ tsharkTest("Appliance sends nothing that tshark finds wrong, unless it came in s
     [],
     `seed ${seed}`,
   );
-});
+}
 
 /** Where TCP begins in a packet without options or extension headers; 0: it has no TCP. */
 function tcpOf(frame: Uint8Array): number {
