@@ -18,8 +18,8 @@
 export const VNET_BYTES = 10;
 
 /**
- * Room in front of each frame's vnet header, received or made here: as many bytes as headers get
- * longer when a packet of IPv4 becomes one of IPv6, an ICMP error that quotes another at most.
+ * Room in front of each frame's vnet header, received or made here: a packet of IPv4 becomes one of
+ * IPv6 where it lies, and an ICMP error has two headers that get longer by 20 bytes.
  */
 export const FRONT_BYTES = 40;
 
