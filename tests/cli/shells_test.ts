@@ -116,12 +116,14 @@ const TYPED: [keys: string, args: string[]][] = [
   ["ctl ki<tab>sour<tab>10.0.0.0/8", ["ctl", "kill", "source=10.0.0.0/8"]],
   ["ctl --js<tab>dra<tab>dst<tab>", ["ctl", "--json", "drain", "dst-addrs/10.0.0.7"]],
   ["ctl ready web/10.0.0.1:8<tab>", ["ctl", "ready", "web/10.0.0.1:8080"]],
+  ["ctl --control=/run/b drain web<tab>", ["ctl", "--control=/run/b", "drain", "web/10.9.9.9"]],
   ["completion f<tab>", ["completion", "fish"]],
 ];
 
-/** In the shell the program prints its arguments, and the backends of a proxy. */
+/** In the shell the program prints its arguments, and the backends of either of two proxies. */
 const FUNCTION = `${NAME}() {
-  if [ "$2" = backends ]; then
+  if [ "$2$4" = backends--control=/run/b ]; then echo '{"backends":[{"name":"web/10.9.9.9"}]}'
+  elif [ "$2" = backends ]; then
     echo '{"backends":[{"name":"dst-addrs/10.0.0.7","x":1},{"name":"web/10.0.0.1:8080"}]}'
   else printf '<%s>' "$@"; echo; fi
 }`;
@@ -166,13 +168,18 @@ const OFFERED: [line: string, offers: string[]][] = [
   ["ctl rem", ["remove"]],
   ["ctl kill so", ["source="]],
   ["ctl drain ", ["dst-addrs/10.0.0.7", "web/10.0.0.1:8080"]],
+  ["ctl --control=/run/b drain ", ["web/10.9.9.9"]],
   ["replay --pcap-", ["--pcap-b"]],
   ["completion ", ["bash", "fish", "zsh"]],
 ];
 await test("completion fish, what it offers", ["fish"], async () => {
   const script = `${printed("completion", "fish")}
 function ${NAME}
-  echo '{"backends":[{"name":"dst-addrs/10.0.0.7","x":1},{"name":"web/10.0.0.1:8080"}]}'
+  if test "$argv[4]" = --control=/run/b
+    echo '{"backends":[{"name":"web/10.9.9.9"}]}'
+  else
+    echo '{"backends":[{"name":"dst-addrs/10.0.0.7","x":1},{"name":"web/10.0.0.1:8080"}]}'
+  end
 end
 ${OFFERED.map(([line]) => `complete -C '${NAME} ${line}'; echo ====`).join("\n")}\n`;
   const { stdout, stderr } = await run(["fish", "--no-config", "-c", script]);

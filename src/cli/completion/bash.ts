@@ -16,7 +16,7 @@ export function bashCompletion(name: string, grammar: readonly CommandWords[]): 
   );
   return `# Completion of ${name} for bash, printed by: ${name} completion bash
 ${f}() {
-  local line=() word flag="" command="" sub="" given before="" words="" kind=""
+  local line=() word flag="" command="" sub="" given before="" words="" kind="" control=()
   local text=\${COMP_LINE:0:COMP_POINT}
   read -ra line <<<"$text"
   [[ $text == *[[:space:]] ]] && line+=("")
@@ -26,6 +26,7 @@ ${f}() {
 
   local valued=" ${valued.map(({ name }) => name).join(" ")} "
   for word in "\${line[@]:1:\${#line[@]}-2}"; do
+    [[ $word == --control=* ]] && control=("$word")
     if [[ -n $flag ]]; then flag=""
     elif [[ $valued == *" $word "* ]]; then flag=$word
     elif [[ $word == -* ]]; then :
@@ -73,7 +74,7 @@ ${
   file) compopt -o filenames && mapfile -t COMPREPLY < <(compgen -P "$before" -f -- "$given") ;;
   folder) compopt -o filenames && mapfile -t COMPREPLY < <(compgen -P "$before" -d -- "$given") ;;
   device) words=$(${DEVICES}) ;;
-  backend) words=$(${backendsCommand(name)}) ;;
+  backend) words=$(${backendsCommand(name, '"${control[@]}"')}) ;;
   esac
   if [[ -n $words ]]; then
     mapfile -t COMPREPLY < <(compgen -P "$before" -W "$words" -- "$given")

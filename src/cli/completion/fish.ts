@@ -2,6 +2,8 @@
 import type { CommandWords, FlagWords, Place } from "../grammar.ts";
 import { backendsCommand, DEVICES } from "./backends.ts";
 
+const TYPED_CONTROL = "(string match -- '--control=*' (commandline -opc))";
+
 export function fishCompletion(name: string, grammar: readonly CommandWords[]): string {
   const [run, ...commands] = grammar;
   const names = commands.map(({ name }) => name).join(" ");
@@ -52,7 +54,7 @@ export function fishCompletion(name: string, grammar: readonly CommandWords[]): 
       case "device":
         return ["-x", "-a", quote(`(${DEVICES})`)];
       case "backend":
-        return ["-x", "-a", quote(`(${backendsCommand(name)})`)];
+        return ["-x", "-a", quote(`(${backendsCommand(name, TYPED_CONTROL)})`)];
       case "one of":
         return ["-x", "-a", quote(place.words.join(" "))];
     }

@@ -8,14 +8,14 @@ export function zshCompletion(name: string, grammar: readonly CommandWords[]): s
   return `#compdef ${name}
 # Completion of ${name} for zsh, printed by: ${name} completion zsh
 ${f}_backends() {
-  local -a names
-  names=(\${(f)"$(${backendsCommand(name)})"})
+  local -a names control=(\${(MQ)\${(z)LBUFFER}:#--control=*})
+  names=(\${(f)"$(${backendsCommand(name, "$control")})"})
   compadd -- $names
 }
 ${f}() {
   local context state state_descr line ret=1
   typeset -A opt_args
-  _arguments -C \\
+  _arguments -C -A "-*" \\
 ${
     run!.flags.map((one) => `    ${flag(one)} \\\n`).join("")
   }    '1:command:->command' '*::word:->word' && ret=0
