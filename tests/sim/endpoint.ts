@@ -110,6 +110,8 @@ export class Endpoint {
   openRetries = -1;
   /** When the application had nothing more to expect; 0: not yet. */
   overAtMs = 0;
+  /** Number of the host at the other end, as this host sees it. */
+  remoteAddress = 0;
   /** What this host's clock of timestamps is ahead of the simulation's. */
   tsOffset = 0;
   /** Both have offered timestamps, and the last that has come. */

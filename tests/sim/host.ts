@@ -99,16 +99,21 @@ export class SimHost implements Host {
     this.#id = firstId;
   }
 
-  /** Endpoint that holds this pair of ports, if one does. */
-  endpoint(localPort: number, remotePort: number): Endpoint | undefined {
-    return this.#slots.get(keyOf(localPort, remotePort))?.endpoint;
+  /** Endpoint that holds this pair of ports with that host, if one does. */
+  endpoint(
+    localPort: number,
+    remotePort: number,
+    remote: number = this.proxy.address,
+  ): Endpoint | undefined {
+    return this.#slots.get(keyOf(localPort, remotePort, remote))?.endpoint;
   }
 
   /**
    * True if this pair of ports has not been used for so long that nothing of it can be under way.
    */
   rested(localPort: number, remotePort: number): boolean {
-    const usedMs = this.#usedMs.get(keyOf(localPort, remotePort)) ?? -Infinity;
+    const key = keyOf(localPort, remotePort, this.proxy.address);
+    const usedMs = this.#usedMs.get(key) ?? -Infinity;
     return this.#world.nowMs() - usedMs > REUSE_MS;
   }
 
@@ -124,6 +129,7 @@ export class SimHost implements Host {
       connection.clientStream,
       connection.serverStream,
     );
+    endpoint.remoteAddress = this.proxy.address;
     endpoint.tsOffset = connection.clientTsOffset;
     connection.clientAddress = this.at.address;
     connection.clientPort = port;
@@ -149,7 +155,7 @@ export class SimHost implements Host {
     if (readSegment(frame, s) !== "") return; // broken on the way, or ICMP: a soft error
     if (s.dstMac !== this.at.mac || s.dst !== this.at.address) return;
     if (s.isIpv6 !== this.at.isIpv6) return;
-    const endpoint = this.endpoint(s.dstPort, s.srcPort);
+    const endpoint = this.endpoint(s.dstPort, s.srcPort, s.src);
     this.#noteChallenge(endpoint, s);
     if (endpoint !== undefined && !this.#reopens(endpoint, s)) return endpoint.receive(s);
     if ((s.flags & RST) !== 0) return;
@@ -192,7 +198,7 @@ export class SimHost implements Host {
     s.payloadBytes = lengthBytes;
     const whole = behaviour.opensChecksums ? "checksum" : "nothing";
     const left = lengthBytes > endpoint.mss ? endpoint.mss : whole;
-    this.#send(s, this.#connections.get(endpoint) ?? null, left);
+    this.#send(s, endpoint.remoteAddress, this.#connections.get(endpoint) ?? null, left);
   }
 
   wakeAt(endpoint: Endpoint, atMs: number): void {
@@ -218,7 +224,7 @@ export class SimHost implements Host {
   }
 
   ended(endpoint: Endpoint): void {
-    const key = keyOf(endpoint.localPort, endpoint.remotePort);
+    const key = keyOf(endpoint.localPort, endpoint.remotePort, endpoint.remoteAddress);
     if (this.#slots.get(key)?.endpoint === endpoint) this.#slots.delete(key);
     this.#connections.delete(endpoint);
   }
@@ -231,7 +237,8 @@ export class SimHost implements Host {
   }
 
   #add(endpoint: Endpoint, connection: Connection | null): void {
-    this.#slots.set(keyOf(endpoint.localPort, endpoint.remotePort), { endpoint, connection });
+    const { localPort, remotePort, remoteAddress } = endpoint;
+    this.#slots.set(keyOf(localPort, remotePort, remoteAddress), { endpoint, connection });
     this.#connections.set(endpoint, connection);
   }
 
@@ -260,7 +267,7 @@ export class SimHost implements Host {
   }
 
   #accept(s: Segment): void {
-    const earlier = this.endpoint(s.dstPort, s.srcPort);
+    const earlier = this.endpoint(s.dstPort, s.srcPort, s.src);
     const connection = this.#world.connectionOf(s.seq);
     if (connection === undefined) return; // a stranger's SYN: this server is deaf to it
     earlier?.replace();
@@ -273,6 +280,7 @@ export class SimHost implements Host {
       connection.serverStream,
       connection.clientStream,
     );
+    endpoint.remoteAddress = s.src;
     endpoint.tsOffset = connection.serverTsOffset;
     connection.serverEnds.push(endpoint);
     this.#add(endpoint, connection);
@@ -291,16 +299,16 @@ export class SimHost implements Host {
     s.window = 0;
     s.payloadBytes = 0;
     s.hasTimestamps = false;
-    this.#send(s, null, "nothing");
+    this.#send(s, to.src, null, "nothing");
   }
 
-  #send(s: Segment, connection: Connection | null, left: LeftToNic): void {
-    this.#usedMs.set(keyOf(s.srcPort, s.dstPort), this.#world.nowMs());
+  #send(s: Segment, to: number, connection: Connection | null, left: LeftToNic): void {
+    this.#usedMs.set(keyOf(s.srcPort, s.dstPort, to), this.#world.nowMs());
     s.srcMac = this.at.mac;
     s.dstMac = this.proxy.mac;
     s.isIpv6 = this.at.isIpv6;
     s.src = this.at.address;
-    s.dst = this.proxy.address;
+    s.dst = to;
     s.id = this.#id = (this.#id + 1) & 0xffff;
     s.ttl = 64;
     this.#world.send(this, writeSegment(s), connection, left);
@@ -356,6 +364,6 @@ function isDiscovery(frame: Uint8Array): boolean {
   }
 }
 
-function keyOf(localPort: number, remotePort: number): number {
-  return localPort * 0x10000 + remotePort;
+function keyOf(localPort: number, remotePort: number, remote: number): number {
+  return ((remote & 0xffff) * 0x10000 + localPort) * 0x10000 + remotePort;
 }

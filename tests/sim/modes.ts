@@ -4,11 +4,22 @@
 import { CALM, type Family, ROUGH, Sim, type SimResult } from "./sim.ts";
 import { runUnderAttack } from "./under_attack.ts";
 
-export type Mode = "usual" | "returning" | "failing" | "attacked";
+export type Mode = "usual" | "preserving" | "returning" | "failing" | "attacked";
 
 export const MODES: Readonly<Record<Mode, (seed: number, family?: Family) => SimResult>> = {
   /** Everything at once on a bad network. */
   usual: (seed, family = "IPv4") => new Sim({ seed, family, twoSided: isTwoSided(seed) }).run(),
+  /**
+   * The same two-sided, with sources preserved: a client's port may be another there. Families are
+   * not translated then.
+   */
+  preserving: (seed, family = "IPv4") =>
+    new Sim({
+      seed,
+      family: family === "crossed" ? "mixed" : family,
+      twoSided: true,
+      preserving: true,
+    }).run(),
   /** Hours of clients whose ports come round; backends die in half of the runs. */
   returning: (seed, family = "IPv4") =>
     new Sim({

@@ -21,6 +21,8 @@
  */
 import { below, SeededRandom } from "../../src/core/random.ts";
 import type { MemoryDevice } from "../../src/device/memory.ts";
+import type { Policy } from "../../src/policy/language/ast.ts";
+import { parse } from "../../src/policy/notation/parse.ts";
 import { parseAddress } from "../../src/wire/address.ts";
 import { complete, leaveToNic, readVnet, refusalOf, segments, vnetBytes } from "../support/nic.ts";
 import { address6Bytes, isLinkMessage } from "../support/frames6.ts";
@@ -112,6 +114,8 @@ export interface SimOptions {
   readonly mortal?: boolean;
   /** Services of backends refuse, fall silent and begin again (`failures.ts`). */
   readonly failing?: boolean;
+  /** Two-sided: backends see clients' addresses, and all services are on one port of theirs. */
+  readonly preserving?: boolean;
   /** A stranger forges what it can without knowing any number (`attacker.ts`). */
   readonly attacked?: boolean;
   /** Clients know no simultaneous open. */
@@ -195,8 +199,9 @@ export class Sim implements Surroundings {
     this.#random = random;
     this.#impairments = options.impairments ?? ROUGH;
     const { twoSided = false, returning = false, mortal = false, deafToSyn = false } = options;
-    const { failing = false } = options;
-    const fewPorts = below(random, 4) === 0 && !deafToSyn && !mortal && !failing;
+    const { failing = false, preserving = false } = options;
+    const isUsual = !deafToSyn && !mortal && !failing && !preserving;
+    const fewPorts = below(random, 4) === 0 && isUsual;
     // One at a time where a connection may be evicted in the step in which it was heard of.
     // Or where the order in which frames leave by two interfaces does not tell in which they came.
     this.#bursts = !fewPorts && below(random, 2) === 0 && !twoSided;
@@ -211,16 +216,19 @@ export class Sim implements Surroundings {
     this.#firstIss = (first - START_MS * 4096) | 0;
     const { family = "IPv4" } = options;
     const backendCount = fewPorts ? 1 : mortal || failing ? 3 : 1 + below(random, 3);
+    const backends = backendsOf(family, twoSided, backendCount, seed);
     this.world = new World({
       seed,
       startMs: START_MS,
       twoSided,
       ipv6: family !== "IPv4",
       translateFamilies: family === "crossed",
-      backends: backendsOf(family, twoSided, backendCount, seed),
+      backends,
       ports: this.ports,
       maxConn: 4096,
+      preserveSource: preserving,
       ...(mortal ? { policy: withDatagrams(twoSided) } : {}),
+      ...(preserving ? { policy: withOnePort(backends) } : {}),
     });
     this.streams = new Streams(seed);
     const a = [PROXY, PROXY6].map((address) => addressOf("proxy", address, PROXY_MAC));
@@ -257,6 +265,8 @@ export class Sim implements Surroundings {
       ports: this.ports,
       crosses: family === "crossed",
       evicts: fewPorts,
+      preserves: preserving,
+      portThere: (port) => preserving && SERVER_PORTS.includes(port) ? SERVER_PORTS[0]! : port,
       fail: (what, connection) => this.fail(what, connection),
     });
     this.#returns = !returning ? null : new Returns({
@@ -679,6 +689,24 @@ function backendsOf(family: Family, twoSided: boolean, count: number, seed: numb
 
 /** Of whom the backends of crossed runs are. */
 const CROSSED_TO: readonly Family[] = ["IPv4", "IPv6", "mixed"];
+
+/** The service's ports lead to the first of them. */
+function withOnePort(backends: readonly string[]): Policy {
+  const members = backends.map((backend) => `${backend} port ${SERVER_PORTS[0]}`).join(", ");
+  const { policy } = parse(
+    `default drop
+pool $web = ${members}
+from side a
+  tcp.dport = 80 -> drop
+  tcp.dport = ${SERVER_PORTS.join(" or tcp.dport = ")} -> translate-a-to-b to $web, forward
+  tcp       -> translate-a-to-b, forward
+  otherwise -> drop
+otherwise -> translate-b-to-a, forward
+`,
+    { file: "sim" },
+  );
+  return policy!;
+}
 
 function addressOf(name: string, text: string, macText: string): HostAddress {
   const mac = macText.split(":").map((octet) => parseInt(octet, 16));

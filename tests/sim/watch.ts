@@ -5,8 +5,10 @@
  *     translator and a router change (addresses, ports, TTL, checksums, MAC addresses), and it is
  *     sent as often as it was received; where it leaves over the other family, the segment in it
  *     is;
- *   - a packet to a backend has the proxy's address and a port of the range; only a SYN takes a
- *     (backend, port there, port) tuple, and never that of a connection in use at both ends;
+ *   - a packet to a backend has the proxy's address and a port of the range; where sources are
+ *     preserved, its client's address, and the client's port unless that is taken; only a SYN takes
+ *     a (backend, port there, address, port) tuple, and never that of a connection in use at both
+ *     ends;
  *   - a packet to a client has a tuple that its connection holds, and looks as if the proxy
  *     were the server;
  *   - the table finds an entry from both sides, and agrees with what was sent.
@@ -81,6 +83,10 @@ export interface WatchOptions {
   /** Sends under the others' names and gets nothing. */
   readonly stranger: SimHost;
   readonly ports: { readonly first: number; readonly last: number };
+  /** Backends see clients' addresses. */
+  readonly preserves: boolean;
+  /** The port of backends to which that of the proxy leads. */
+  readonly portThere: (port: number) => number;
   /** A packet may leave over the other family. */
   readonly crosses: boolean;
   /** Ports are so few that a connection that is not in full swing may lose its own. */
@@ -221,7 +227,7 @@ export class Watch {
 
   /** Every entry is found from both sides, has a port of the range, and no two share a tuple. */
   checkTable(): void {
-    const { appliance: { connections: { table } }, ports, proxies } = this.#options;
+    const { appliance: { connections: { table } }, portThere, preserves, proxies } = this.#options;
     let count = 0;
     for (const entry of table) {
       count++;
@@ -233,20 +239,31 @@ export class Watch {
         }
         const dst = this.hostOf(entry, side, "destination");
         const isSix = isIpv6(table.protocolOf((entry << 1) | side));
-        const own = proxies[side].find((proxy) => proxy.isIpv6 === isSix);
-        if (dst !== own?.address) this.#fail(`entry ${entry} is not to the proxy`);
+        const own = proxies[side].find((proxy) => proxy.isIpv6 === isSix)?.address;
+        const isKept = side === 1 && preserves;
+        if (dst !== (isKept ? this.hostOf(entry, 0, "source") : own)) {
+          this.#fail(`entry ${entry} is not to the proxy`);
+        }
       }
       const port = table.dstPort(entry, 1);
       const member = this.hostOf(entry, 1, "source");
       if (!this.#backends.has(member)) this.#fail(`entry ${entry} has no backend`);
-      if (port < ports.first || port > ports.last) this.#fail(`entry ${entry} has port ${port}`);
-      if (table.dstPort(entry, 0) !== table.srcPort(entry, 1)) {
-        this.#fail(`entry ${entry} changes the server's port`);
+      if (!this.#mayUse(port, table.srcPort(entry, 0))) {
+        this.#fail(`entry ${entry} has port ${port}`);
+      }
+      if (portThere(table.dstPort(entry, 0)) !== table.srcPort(entry, 1)) {
+        this.#fail(`entry ${entry} has another port of the server`);
       }
     }
     if (count !== table.count) {
       this.#fail(`the table counts ${table.count} entries and has ${count}`);
     }
+  }
+
+  /** True if a backend may hear from that port of a client that has the other. */
+  #mayUse(port: number, clientPort: number): boolean {
+    const { ports, preserves } = this.#options;
+    return (port >= ports.first && port <= ports.last) || (preserves && port === clientPort);
   }
 
   /** What the table finds for the tuple of a side of this entry. */
@@ -280,8 +297,8 @@ export class Watch {
   /** A packet that waits for ARP leaves later, as its connection was when it came. */
   #noteHeld(sent: Sent): void {
     if (sent.emitted >= sent.delivered || readSegment(sent.frame, this.#original) !== "") return;
-    const { src, srcPort, dstPort } = this.#original;
-    sent.holder = this.#holders.get(tupleOf(src, srcPort, dstPort)) ?? null;
+    const { src, srcPort, dst, dstPort } = this.#original;
+    sent.holder = this.#holders.get(tupleOf(src, srcPort, dstPort, dst)) ?? null;
   }
 
   /** A SYN that came from this client's tuple in this step may have opened the entry anew. */
@@ -317,7 +334,8 @@ export class Watch {
     }
     const now = this.#burst.includes(sent);
     if (this.#backends.has(original.src)) {
-      const tuple = tupleOf(original.src, original.srcPort, original.dstPort);
+      const { src, srcPort, dst, dstPort } = original;
+      const tuple = tupleOf(src, srcPort, dstPort, dst);
       const holder = now ? this.#holders.get(tuple) : sent.holder;
       if (holder !== undefined && holder !== null) {
         this.#toClient(s, original, holder, now);
@@ -329,13 +347,14 @@ export class Watch {
   }
 
   #toBackend(s: Segment, original: Segment, sent: Sent, now: boolean): void {
-    const { ports } = this.#options;
+    const { portThere, preserves } = this.#options;
     if (!this.#backends.has(s.dst)) this.#fail(`sent a client's packet to ${s.dst & 255}`);
-    if (s.dstPort !== original.dstPort) this.#fail("changed the server's port");
-    if (s.srcPort < ports.first || s.srcPort > ports.last) {
+    if (s.dstPort !== portThere(original.dstPort)) this.#fail("took another port of the server");
+    if (!this.#mayUse(s.srcPort, original.srcPort)) {
       this.#fail(`sent from port ${s.srcPort}, which is outside the range`);
     }
-    const tuple = tupleOf(s.dst, s.dstPort, s.srcPort);
+    if (preserves && s.src !== original.src) this.#fail("sent under another client's name");
+    const tuple = tupleOf(s.dst, s.dstPort, s.srcPort, s.src);
     const client = tupleOf(original.src, original.srcPort, original.dstPort);
     const holder = this.#holders.get(tuple);
     const opens = (s.flags & (SYN | ACK)) === SYN;
@@ -363,7 +382,9 @@ export class Watch {
   }
 
   #toClient(s: Segment, original: Segment, holder: Holder, now: boolean): void {
-    if (s.srcPort !== original.srcPort) this.#fail("answered from another port than the server's");
+    if (this.#options.portThere(s.srcPort) !== original.srcPort) {
+      this.#fail("answered from another port than the server's");
+    }
     const client = tupleOf(s.dst, s.dstPort, s.srcPort);
     if (holder.client !== client) this.#fail(`sent a backend's packet to another connection`);
     if ((s.flags & RST) !== 0) this.#resets.add(client);
@@ -427,8 +448,8 @@ export class Watch {
     );
     const holds = ({ frame }: Sent): boolean => {
       readSegment(frame, this.#original);
-      const { src, srcPort, dstPort } = this.#original;
-      return this.#holders.get(tupleOf(src, srcPort, dstPort))?.client ===
+      const { src, srcPort, dst, dstPort } = this.#original;
+      return this.#holders.get(tupleOf(src, srcPort, dstPort, dst))?.client ===
         tupleOf(s.dst, s.dstPort, s.srcPort);
     };
     const owed = alike.filter(({ delivered, emitted }) => emitted < delivered)
@@ -510,7 +531,10 @@ export class Watch {
     const proxy = isStranger ? proxies[0].find((one) => one.isIpv6 === isIpv6) : host?.proxy;
     const lengthBytes = isIpv6 ? 40 + read16(frame, 18) : read16(frame, 16);
     if (frame.length !== 14 + lengthBytes) this.#fail("sent padding");
-    if (srcMac !== proxy?.mac || src !== proxy.address) this.#fail("sent under another's name");
+    const isKept = this.#options.preserves && this.#backends.has(dst);
+    const isKnown = src === proxy?.address ||
+      (isKept && this.#options.hosts.some(({ at }) => at.address === src));
+    if (srcMac !== proxy?.mac || !isKnown) this.#fail("sent under another's name");
     const isRight = host?.at.address === dst && host.at.isIpv6 === isIpv6;
     if (host === undefined || (!isRight && !isStranger)) {
       this.#fail(`sent a packet for ${dst & 255} to MAC address ${dstMac}`);
@@ -534,8 +558,9 @@ export class Watch {
 }
 
 /** A number for (host, port there, port here): hosts differ in their last octet. */
-function tupleOf(address: number, port: number, otherPort: number): number {
-  return ((address & 255) * 0x10000 + port) * 0x10000 + otherPort;
+/** `other` is the near end's address where hosts may be known by several. */
+function tupleOf(address: number, port: number, otherPort: number, other = 0): number {
+  return (((other & 255) * 0x100 + (address & 255)) * 0x10000 + port) * 0x10000 + otherPort;
 }
 
 /** That of a SYN which is sent to another member is what it was for the first one. */
