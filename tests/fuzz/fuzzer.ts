@@ -404,10 +404,8 @@ export function repairTransport(frame: Uint8Array, view: DataView, l4: number, e
     ...frame.subarray(IP + 12, IP + 20),
     ...[0, protocol, lengthBytes >> 8, lengthBytes & 255],
   ];
-  view.setUint16(
-    checksumAt,
-    naiveChecksum([...pseudo, ...frame.subarray(l4, l4 + lengthBytes)]),
-  );
+  const checksum = naiveChecksum([...pseudo, ...frame.subarray(l4, l4 + lengthBytes)]);
+  view.setUint16(checksumAt, protocol === 17 ? checksum || 0xffff : checksum);
 }
 
 /** Throws unless every checksum and length of the frame, which the proxy has sent, is right. */
