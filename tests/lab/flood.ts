@@ -20,7 +20,7 @@ export interface Flood {
   readonly from?: string;
   /** Over IPv6: a network, in place of the address. */
   readonly to?: string;
-  /** Over IPv4. */
+  /** Or hop limit. */
   readonly ttl?: number;
 }
 

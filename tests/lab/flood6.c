@@ -7,6 +7,7 @@
  *     rate=N                    so many a second (default: as fast as they leave)
  *     from=ADDRESS/64           from any address of that network (default: far away)
  *     to=ADDRESS/64             to any address of that network (default: ADDRESS)
+ *     ttl=N                     hop limit (default 64; of the last two kinds always 255)
  *
  * A datagram is of one byte, a fragment the first of a longer one, which nothing follows. A
  * solicitation asks for any address of the network `to`; an advertisement says that the sender's own
@@ -27,7 +28,7 @@
 
 enum { BURST = 64, SYN, DATAGRAM, FRAGMENT, PING, SOLICITATION, ADVERTISEMENT };
 
-static int kind = SYN, rate;
+static int kind = SYN, rate, ttl = 64;
 /* Upper halves of addresses; `has_…` tells whether the lower half is any. */
 static uint8_t from[16], to[16];
 static int has_from, has_to;
@@ -88,6 +89,7 @@ static int option(char *text) {
   *value++ = 0;
   if (strcmp(text, "kind") == 0) return (kind = kind_of(value)) != 0;
   if (strcmp(text, "rate") == 0) return (rate = atoi(value)) > 0;
+  if (strcmp(text, "ttl") == 0) return (ttl = atoi(value)) > 0;
   if (strcmp(text, "from") == 0) return has_from = network(value, from);
   return strcmp(text, "to") == 0 && (has_to = network(value, to));
 }
@@ -149,7 +151,7 @@ static void prepare(struct frame *frame, const char *mac, const struct in6_addr 
   static const uint8_t protocols[] = {[SYN] = IPPROTO_TCP, [DATAGRAM] = IPPROTO_UDP,
                                       [FRAGMENT] = IPPROTO_FRAGMENT};
   frame->ip.ip6_nxt = kind < PING ? protocols[kind] : IPPROTO_ICMPV6;
-  frame->ip.ip6_hlim = kind <= PING ? 64 : 255;
+  frame->ip.ip6_hlim = kind <= PING ? ttl : 255;
   frame->ip.ip6_dst = *address;
   if (kind == SYN) {
     frame->tcp = (struct tcphdr){.dest = port, .doff = 5, .syn = 1, .window = htons(65535)};
