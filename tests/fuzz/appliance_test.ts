@@ -374,30 +374,36 @@ async function sendsNothingWrong(families: Families): Promise<void> {
   });
   const causes: Uint8Array[] = [];
   const effects: Uint8Array[] = [];
-  const syns = new Map<string, Uint8Array>();
+  /** By effect, which causes excuse it. */
+  const reasons: (readonly number[])[] = [];
+  const syns = new Map<string, number[]>();
   while (effects.length < JUDGED_FRAMES) {
     const { frame, stepMs } = conversation.next();
     world.clock.advance(stepMs);
     const sent = world.send(frame);
     conversation.hear(sent);
+    const cause = causes.push(frame) - 1;
+    if (isSyn(frame)) {
+      for (const name of namesOf(frame)) syns.set(name, [...syns.get(name) ?? [], cause]);
+    }
     // A frame that was held or that time brought has no cause of its own: it is judged strictly. A
     // SYN, to whatever backend and whenever it goes, is as it came.
-    if (isSyn(frame)) syns.set(nameOf(frame), frame);
     for (const one of sent) {
-      const alone = sent.length === 1 && !isArp(one) ? frame : arpReply(PROXY);
       effects.push(one);
-      causes.push(isSyn(one) ? syns.get(nameOf(one)) ?? alone : alone);
+      const alone = sent.length === 1 && !isArp(one) ? [cause] : [];
+      reasons.push(isSyn(one) ? namesOf(one).flatMap((name) => syns.get(name) ?? []) : alone);
     }
   }
-  const excused = new Map((await judge(causes)).map((one) => [one.index, one.complaints]));
+  const ofCauses = new Map((await judge(causes)).map((one) => [one.index, one.complaints]));
+  const excused = (index: number) => reasons[index]!.flatMap((cause) => ofCauses.get(cause) ?? []);
   const wrong = (await judge(effects)).filter(({ index, complaints }) =>
-    complaints.some((complaint) => !excused.get(index)?.includes(complaint))
+    complaints.some((complaint) => !excused(index).includes(complaint))
   );
   assert.deepEqual(
     wrong.map(({ index, complaints }) => ({
       complaints,
-      excused: excused.get(index),
-      cause: causes[index]!.toHex(),
+      excused: excused(index),
+      causes: reasons[index]!.map((cause) => causes[cause]!.toHex()),
       effect: effects[index]!.toHex(),
     })),
     [],
@@ -405,9 +411,11 @@ async function sendsNothingWrong(families: Families): Promise<void> {
   );
 }
 
-/** Where TCP begins in a packet without options or extension headers; 0: it has no TCP. */
+/** Where TCP begins in a packet without extension headers; 0: it has no TCP. */
 function tcpOf(frame: Uint8Array): number {
-  if (frame[12] === 0x08 && frame[14] === 0x45 && frame[23] === 6) return 34;
+  if (frame[12] === 0x08 && frame[14]! >> 4 === 4 && frame[23] === 6) {
+    return 14 + 4 * (frame[14]! & 15);
+  }
   return frame[12] === 0x86 && frame[13] === 0xdd && frame[20] === 6 ? 54 : 0;
 }
 
@@ -419,13 +427,14 @@ function isSyn(frame: Uint8Array): boolean {
 
 /**
  * What is never rewritten of such a SYN: identification or flow label, ports of servers, numbers,
- * options.
+ * options; and the same without the first, which does not cross to the other family.
  */
-function nameOf(syn: Uint8Array): string {
+function namesOf(syn: Uint8Array): readonly [string, string] {
   const tcp = tcpOf(syn);
   const end = tcp + 4 * (syn[tcp + 12]! >> 4);
-  const id = tcp === 34 ? syn.subarray(18, 20) : syn.subarray(15, 18);
-  return `${id} ${syn.subarray(tcp + 2, tcp + 12)} ${syn.subarray(tcp + 20, end)}`;
+  const id = syn[12] === 0x08 ? syn.subarray(18, 20) : syn.subarray(15, 18);
+  const rest = `${syn.subarray(tcp + 2, tcp + 12)} ${syn.subarray(tcp + 20, end)}`;
+  return [`${id} ${rest}`, rest];
 }
 
 function print(text: string): void {
