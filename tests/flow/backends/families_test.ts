@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { SeededRandom } from "../../../src/core/random.ts";
 import { reasonName } from "../../../src/core/reason.ts";
 import { Backends } from "../../../src/flow/backends/backends.ts";
-import { plainMember } from "../../../src/flow/backends/member.ts";
+import { type Member, plainMember } from "../../../src/flow/backends/member.ts";
 import type { Pool } from "../../../src/flow/backends/pool.ts";
 import { healthOf } from "../../../src/policy/language/health.ts";
 import { PICK_WORDS } from "../../../src/policy/language/words.ts";
@@ -106,6 +106,43 @@ Deno.test("a full member is told apart in its own family", () => {
     assert.notEqual(pool.pick(by, pduOf(false, 9), random), null);
     for (const member of taken) backends.forgotten(member, false);
   }
+});
+
+Deno.test("a connection crosses while members of the other family can serve it better", () => {
+  const { backends, pool } = make([IPV4[0]!, IPV6[0]!]);
+  const [four, six] = pool.members as [Member, Member];
+  const crosses = () => [pool.crossesFor(false), pool.crossesFor(true)];
+  const refused = () => reasonName(pool.refusal(pduOf(true, 1), true));
+  assert.deepEqual(crosses(), [false, false]);
+  backends.setStatus(four, "up");
+  backends.setStatus(six, "up");
+  assert.deepEqual(crosses(), [false, false]);
+  backends.setStatus(six, "down");
+  assert.deepEqual(crosses(), [false, true]);
+  // One that is down is used all the same, but only where nobody is up.
+  pool.health = healthOf({ kind: "tcp", port: 80 }, { allDown: "any" });
+  pool.changed();
+  assert.deepEqual(crosses(), [false, true]);
+  backends.setStatus(four, "draining");
+  assert.deepEqual(crosses(), [true, false]);
+  pool.health = healthOf({ kind: "tcp", port: 80 });
+  pool.changed();
+  assert.deepEqual(crosses(), [false, false]);
+  assert.equal(refused(), "all-down");
+  for (const member of [four, six]) {
+    backends.setStatus(member, "up");
+    member.maxconn = 1;
+  }
+  pool.rearrange(pool.members);
+  backends.opened(six);
+  assert.deepEqual(crosses(), [false, true]);
+  backends.opened(four);
+  assert.deepEqual(crosses(), [false, false]);
+  assert.equal(refused(), "backends-full");
+  const pdu = pduOf(true, 1);
+  backends.forgotten(four, false);
+  assert.equal(pool.pick("in turn", pdu, random, false), four);
+  assert.equal(pool.pickOther("in turn", pdu, random, (one) => one === four, false), null);
 });
 
 Deno.test("backends know members by key and words, however many have one key", () => {
