@@ -10,6 +10,19 @@ export function bundle(entry: string, target: string, platform: "deno" | "browse
     ...["bundle", "--quiet", "--minify", "--platform", platform, "--output", target, entry],
   ]);
   if (failure !== "") throw new Error(`Cannot bundle "${entry}": ${failure}`);
+  if (platform === "deno") {
+    Deno.writeTextFileSync(target, withRequire(Deno.readTextFileSync(target)));
+  }
+}
+
+/**
+ * A bundle in which CommonJS modules find those of Node.js. Deno 2.9 puts in what they need, but
+ * not where the minifier has chosen a name with a "$" for it: then they fail when they are loaded.
+ */
+export function withRequire(program: string): string {
+  if (!program.includes(`Error('Dynamic require of "'`)) return program;
+  return 'import{createRequire as requireFrom}from"node:module";' +
+    `var require=requireFrom("/");${program}`;
 }
 
 /** Its error output when it failed, else nothing. */
