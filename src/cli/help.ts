@@ -57,8 +57,8 @@ Flags --config, --policy, --hash-key-file, --ipv4, --ipv6, --gateway, --route,
 --mac, --preserve-source, --translate-families, --clamp-mss, --retries,
 --connect-timeout, --strays, --ports, --max-conn, --max-neighbors,
 --max-limit-sources and --seed are those of a run (seed default 0), and so are
-those of side B: --ipv4-b makes it two-sided, without --net-b. Every neighbour
-has answered ARP. Nothing is sent.
+those of side B: --ipv4-b makes it two-sided, without --net-b. Every backend is
+up and in service, and every neighbour has answered. Nothing is sent.
 
 Examples:
   proxy explain --dst-addrs=192.168.0.1 \\

@@ -39,7 +39,10 @@ export function addRunFlags(program: Program): void {
   flag("--mac <MAC>", "own MAC address (default: from device and address)");
   flag("--net-b <DEVICE>", "TAP device of side B, the backends' (default: one device)");
   flag("--ipv4-b <ADDR/LEN>", "own address on side B (required with --net-b)");
-  flag("--ipv6-b <ADDR/LEN>", "own IPv6 address on side B, repeatable (required with --ipv6)");
+  flag(
+    "--ipv6-b <ADDR/LEN>",
+    "own IPv6 address on side B, repeatable (required with --ipv6 unless families are translated)",
+  );
   flag("--gateway-b <ADDR>", "default gateway on side B, one for each family (default none)");
   flag("--host-ipv4-b <ADDR/LEN>", "the host's address on side B's device (default none)");
   flag("--host-ipv6-b <ADDR/LEN>", "the host's IPv6 address there (default none)");

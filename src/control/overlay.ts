@@ -104,7 +104,8 @@ export function parseMemberName(name: string): MemberKey {
       [];
   if (pool === undefined || end === undefined) {
     throw new SyntaxError(
-      `Cannot use ${quote(name)} as new backend: expected POOL/ADDRESS or POOL/ADDRESS:PORT`,
+      `Cannot use ${quote(name)} as new backend: expected POOL/ADDR[:PORT], ` +
+        "as in web/10.0.0.1:80 or web/[2001:db8::1]:80",
     );
   }
   const { host, port } = splitEndpoint(end);

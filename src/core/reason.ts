@@ -89,7 +89,7 @@ const TABLE = [
   ],
   [
     "no-backend",
-    "no backend of the client's family, or none that answers ARP or neighbor solicitations",
+    "no backend serves the client's family, or none in service answers ARP or neighbor solicitations",
   ],
   ["all-down", "every backend of the pool is down, as checks say"],
   ["backends-full", "every backend that could take the connection has its maximum"],

@@ -756,7 +756,7 @@ otherwise                          -> translate-b-to-a, forward
     ["/add?name=web/192.168.0.9:81", 409, /already/],
     ["/add?name=none/192.168.0.9", 409, /no pool "\$none"/],
     ["/add?name=dst-addrs/192.168.0.9:81", 409, /no port of their own/],
-    ["/add?name=192.168.0.9", 400, /POOL\/ADDRESS/],
+    ["/add?name=192.168.0.9", 400, /POOL\/ADDR\[:PORT\]/],
     ["/add?name=web/192.168.0.100", 400, /not the proxy/],
     ["/remove?name=web/192.168.0.1:8080", 409, /is up: expected maintenance/],
     ["/remove?name=192.168.0.3", 409, /is up: expected maintenance/],

@@ -312,5 +312,9 @@ labTest("a proxy says in one line why it can't listen, and ends", async () => {
   const { code, stderr } = await host.run(proxyCommand(other));
   assert.equal(code, 1);
   assert.match(stderr, /^error: Cannot listen at 127\.0\.0\.1:9100: .*address.*in use/mi);
+  const foreign = [...other.slice(0, -1), "--admin=10.9.9.9:9100", "--admin-insecure-bind"];
+  const away = await host.run(proxyCommand(foreign));
+  assert.equal(away.code, 1);
+  assert.match(away.stderr, /^error: Cannot listen at 10\.9\.9\.9:9100: this host has no such/m);
   await proxy.stop();
 });

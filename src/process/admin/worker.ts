@@ -96,7 +96,9 @@ async function open(
       server.listen({ host: host.replace(/^\[|\]$/g, ""), port }, resolve);
     });
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const { code, message } = error as { code?: string; message: string };
+    // What Deno says for EADDRNOTAVAIL.
+    const why = code === "EINVAL" ? "this host has no such address" : message;
     throw new Error(`Cannot listen at ${host}:${port}: ${why}`);
   }
   return { server, readings };
