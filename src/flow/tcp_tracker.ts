@@ -62,7 +62,8 @@ export class TcpTracker {
     const table = this.#table;
     const entry = pdu.flow >>> 1;
     const side = pdu.flow & 1;
-    const next = this.#judge(pdu);
+    const judged = this.#judge(pdu);
+    const next = judged === OUT_OF_WINDOW ? this.#overtaken(pdu) : judged;
     if (next === BEGINS_ANEW) {
       tcpWindow.acceptChallenge(table, entry, pdu.ack);
       tcpWindow.openWindow(view, table, entry, side, pdu);
@@ -80,6 +81,16 @@ export class TcpTracker {
       tcpWindow.noteTimestamp(view, table, entry, pdu);
     }
     return next;
+  }
+
+  /**
+   * A segment that fitted when it was classified, and no longer does: the kernel has forwarded
+   * later ones of its connection meanwhile. It leaves all the same, and its FIN counts; an RST is
+   * the receiver's to judge.
+   */
+  #overtaken({ flow, tcpFlags }: Pdu): number {
+    if ((tcpFlags & (RST | SYN)) !== 0) return UNTOUCHED;
+    return tcpState.nextState(this.#table.state(flow >>> 1), flow & 1, tcpFlags);
   }
 
   /** True for the SYN or SYN ACK that, as far as is known, is its side's first. */

@@ -5,11 +5,13 @@ import {
   ABORTED,
   CLOSED,
   ESTABLISHED,
+  FIN_A,
   FIN_B,
   RESET_B,
   SYN_RECEIVED,
   SYN_SENT,
 } from "../../src/flow/tcp_state.ts";
+import { END, MAX_END, WORDS_PER_SIDE } from "../../src/flow/tcp_window.ts";
 import { ttlToSend } from "../../src/flow/translate.ts";
 import type { BalanceMethod } from "../../src/policy/language/ast.ts";
 import { type Pdu, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../../src/wire/pdu.ts";
@@ -101,6 +103,32 @@ Deno.test("Connections follows the state of a connection from SYN to its end", (
   world.fromA({ tcpFlags: FIN | ACK });
   assert.deepEqual(world.states, [CLOSED]);
   assert.equal(world.fromB({ tcpFlags: ACK }), "192.168.0.100:2000 -> 192.168.0.254:40000");
+});
+
+Deno.test("a segment that the kernel's way overtakes after it is classified leaves, and its FIN counts", () => {
+  const cases = [
+    ["a FIN", ACK | FIN, FIN_A],
+    ["data", ACK, ESTABLISHED],
+    ["an RST", RST, ESTABLISHED],
+  ] as const;
+  for (const [name, tcpFlags, state] of cases) {
+    const world = new World();
+    world.establish();
+    const { connections, connections: { table } } = world;
+    const [entry] = table;
+    const classify = connections.classify.bind(connections);
+    connections.classify = (view, pdu, nowMs) => {
+      classify(view, pdu, nowMs);
+      for (const side of [0, 1]) {
+        const words = side * WORDS_PER_SIDE;
+        for (const word of [END, MAX_END]) {
+          table.setData(entry!, words + word, (table.data(entry!, words + word) + 1_000_000) | 0);
+        }
+      }
+    };
+    assert.match(world.fromA({ tcpFlags }), / -> 192\.168\.0\.[12]:2000$/, name);
+    assert.deepEqual(world.states, [state], name);
+  }
 });
 
 Deno.test("Connections translates an RST and keeps the entry", () => {
