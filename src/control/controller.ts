@@ -164,7 +164,7 @@ export class Controller {
       const key = { pool: pool.name, address, port };
       checkPool(pools, key);
       if (status !== "maintenance") {
-        throw new Refusal(409, `The backend is ${status}: expected maintenance`);
+        throw new Refusal(409, `The backend's status is ${status}: expected maintenance`);
       }
       if (pools[pool.name]!.members.length === 1) {
         throw new Refusal(409, "The backend is the last one of its pool");

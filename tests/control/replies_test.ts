@@ -758,8 +758,8 @@ otherwise                          -> translate-b-to-a, forward
     ["/add?name=dst-addrs/192.168.0.9:81", 409, /no port of their own/],
     ["/add?name=192.168.0.9", 400, /POOL\/ADDR\[:PORT\]/],
     ["/add?name=web/192.168.0.100", 400, /not the proxy/],
-    ["/remove?name=web/192.168.0.1:8080", 409, /is up: expected maintenance/],
-    ["/remove?name=192.168.0.3", 409, /is up: expected maintenance/],
+    ["/remove?name=web/192.168.0.1:8080", 409, /status is up: expected maintenance/],
+    ["/remove?name=192.168.0.3", 409, /status is up: expected maintenance/],
   ];
   for (const [target, status, words] of refusals) {
     const [found, { error }] = await control.call<ErrorShape>(target, "POST");
