@@ -132,13 +132,10 @@ export function translateTo4(
   const ip = l4 - ipv4.IPV4_MIN_BYTES;
   const isEcho = isIcmp(pdu.protocol);
   const protocol = isEcho ? ipv4.PROTOCOL_ICMP : pdu.protocol & ~OVER_IPV6;
-  const addresses = deltaTo4(view, pdu.ip, to);
-  const pseudoHeader = pseudoHeaderSum6(
-    view,
-    pdu.ip + ipv6.SOURCE,
-    ipv6.PROTOCOL_ICMPV6,
-    end - l4,
-  );
+  const addresses = isEcho ? 0 : deltaTo4(view, pdu.ip, to);
+  const pseudoHeader = isEcho
+    ? pseudoHeaderSum6(view, pdu.ip + ipv6.SOURCE, ipv6.PROTOCOL_ICMPV6, end - l4)
+    : 0;
   const tos = ipv6.trafficClass(view, pdu.ip);
   describe(out, pdu, to, protocol, ip, ttl);
   out.fragmentBytes = Math.max(0, pdu.fragmentBytes - FRAGMENT_LONGER_BYTES);

@@ -706,8 +706,10 @@ export class Connections {
     if (entry < 0) return Reason["table-full"]; // the one that made room still rests
     const { whole } = this.table;
     if (isIpv6(protocol)) whole!.setSideA(entry, pdu.addresses, 0, pdu.dst);
-    if (isIpv6(there)) whole!.setSideB(entry, member.index, source);
-    if (isIpv6(there)) whole!.copyDestination((entry << 1) | SIDE_B, to.addresses, NEW_SOURCE);
+    if (isIpv6(there)) {
+      whole!.setSideB(entry, member.index, source);
+      whole!.copyDestination((entry << 1) | SIDE_B, to.addresses, NEW_SOURCE);
+    }
     this.table.setExtra(entry, OPENED, nowMs);
     this.table.setState(entry, state);
     this.#count(entry);

@@ -141,12 +141,9 @@ export function errorTo4(
   const totalLength = Math.min(ipv4.IPV4_MIN_BYTES + l4Bytes, MAX_TOTAL_BYTES);
   const isEcho = quoted.protocol === (ipv6.PROTOCOL_ICMPV6 | OVER_IPV6);
   const protocol = isEcho ? ipv4.PROTOCOL_ICMP : quoted.protocol & ~OVER_IPV6;
-  const pseudoHeader = pseudoHeaderSum6(
-    view,
-    quoted.ip + ipv6.SOURCE,
-    ipv6.PROTOCOL_ICMPV6,
-    l4Bytes,
-  );
+  const pseudoHeader = isEcho
+    ? pseudoHeaderSum6(view, quoted.ip + ipv6.SOURCE, ipv6.PROTOCOL_ICMPV6, l4Bytes)
+    : 0;
 
   const ip = placeQuote(arena, quoted, extensions, quoteBytes, ipv4.IPV4_MIN_BYTES);
   const icmp = ip - icmpv4.ICMP_BYTES;

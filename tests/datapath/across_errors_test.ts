@@ -1,17 +1,6 @@
 /** ICMP errors about connections between the families, through the whole appliance in memory. */
 import assert from "node:assert/strict";
 import {
-  dstAddrs,
-  firstMatch,
-  forward,
-  ipSrc,
-  not,
-  otherwise,
-  policy,
-  translateAToB,
-  translateBToA,
-} from "../../src/policy/language/build.ts";
-import {
   buildIcmp,
   buildTcp,
   buildUdp,
@@ -48,6 +37,8 @@ import {
   World,
   type WorldOptions,
 } from "../support/world.ts";
+import { EVERYTHING } from "../flow/dialogue.ts";
+import { only, settledAcross } from "./across_world.ts";
 
 type Fields = Record<string, unknown>;
 
@@ -157,29 +148,8 @@ const WAYS: readonly Way[] = [
   },
 ];
 
-const EVERYTHING = policy(
-  "drop",
-  firstMatch([[not(ipSrc.oneOf(dstAddrs)), translateAToB(forward)], [
-    otherwise,
-    translateBToA(forward),
-  ]]),
-);
-
 function settled(backends: readonly string[], options: WorldOptions = {}): World {
-  return World.settled({
-    ipv6: true,
-    translateFamilies: true,
-    policy: EVERYTHING,
-    retries: 0,
-    backends,
-    ...options,
-  });
-}
-
-function only(frames: readonly Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer> {
-  const packets = packetsOf(frames);
-  assert.equal(packets.length, 1);
-  return packets[0]!;
+  return settledAcross(backends, { retries: 0, ...options });
 }
 
 /** An IP packet's addresses as text, the ports behind its header, and the rest. */

@@ -1,16 +1,5 @@
 /** Connections whose sides are of different families, through the whole appliance in memory. */
 import assert from "node:assert/strict";
-import {
-  dstAddrs,
-  firstMatch,
-  forward,
-  ipSrc,
-  not,
-  otherwise,
-  policy,
-  translateAToB,
-  translateBToA,
-} from "../../src/policy/language/build.ts";
 import { connectionsOf, sliceOf } from "../../src/control/connection_rows.ts";
 import { readFilter } from "../../src/control/filter.ts";
 import { Parameters } from "../../src/control/parameters.ts";
@@ -44,8 +33,9 @@ import {
   PROXY,
   PROXY6,
   World,
-  type WorldOptions,
 } from "../support/world.ts";
+import { EVERYTHING } from "../flow/dialogue.ts";
+import { only, settledAcross } from "./across_world.ts";
 
 const BOOT = "2c8b1f0e-0000-4000-8000-000000000001";
 const SAVED_MS = 1_700_000_000_000;
@@ -107,31 +97,6 @@ const WAYS = [
   { name: "IPv4 to IPv6", near: FOUR, far: SIX },
 ] as const;
 
-/** Forwards everything to backends, and back. */
-const EVERYTHING = policy(
-  "drop",
-  firstMatch([[not(ipSrc.oneOf(dstAddrs)), translateAToB(forward)], [
-    otherwise,
-    translateBToA(forward),
-  ]]),
-);
-
-function settled(backends: readonly string[], options: WorldOptions = {}): World {
-  return World.settled({
-    ipv6: true,
-    translateFamilies: true,
-    policy: EVERYTHING,
-    backends,
-    ...options,
-  });
-}
-
-function only(frames: readonly Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer> {
-  const packets = packetsOf(frames);
-  assert.equal(packets.length, 1);
-  return packets[0]!;
-}
-
 for (const { name, near, far } of WAYS) {
   /** A connection from SYN to ESTABLISHED: the backend, and the port that it knows. */
   const open = (world: World, fields: Fields = {}) => {
@@ -143,7 +108,7 @@ for (const { name, near, far } of WAYS) {
   };
 
   Deno.test(`Families across: TCP goes both ways, ${name}`, () => {
-    const world = settled(far.backends);
+    const world = settledAcross(far.backends);
     const mss = [2, 4, 5, 160]; // 1440: fits both families
     const first = only(world.send(near.tcp({ flags: "S", ack: 0, tcpOptions: mss })));
     const syn = far.readTcp(first);
@@ -179,7 +144,7 @@ for (const { name, near, far } of WAYS) {
   });
 
   Deno.test(`Families across: datagrams and echoes go both ways, ${name}`, () => {
-    const world = settled(far.backends);
+    const world = settledAcross(far.backends);
     const payload = bytesOf("question");
     const asked = far.readUdp(only(world.send(near.udp({ payload }))));
     assert.deepEqual([asked.src, asked.payload], [far.proxy, payload]);
@@ -204,7 +169,7 @@ for (const { name, near, far } of WAYS) {
   });
 
   Deno.test(`Families across: a backend of the client's own family comes first, ${name}`, () => {
-    const world = settled([...FOUR.backends, ...SIX.backends]);
+    const world = settledAcross([...FOUR.backends, ...SIX.backends]);
     for (let i = 0; i < 8; i++) {
       const syn = near.readTcp(
         only(world.send(near.tcp({ srcPort: 50_000 + i, flags: "S", ack: 0 }))),
@@ -221,13 +186,13 @@ for (const { name, near, far } of WAYS) {
   });
 
   Deno.test(`Families across: off, the client is told that there is no backend, ${name}`, () => {
-    const world = settled(far.backends, { translateFamilies: false });
+    const world = settledAcross(far.backends, { translateFamilies: false });
     assert.equal(packetsOf(world.send(near.tcp({ flags: "S", ack: 0 }))).length, 1);
     assert.deepEqual(world.drops(), { "no-backend": 1 });
   });
 
   Deno.test(`Families across: a connection that is reset is reset for both ends, ${name}`, () => {
-    const world = settled(far.backends);
+    const world = settledAcross(far.backends);
     const { syn } = open(world);
     world.appliance.endings.resetAll(1000);
     const [toA, toB] = packetsOf(world.poll());
@@ -239,7 +204,7 @@ for (const { name, near, far } of WAYS) {
 
   Deno.test(`Families across: an RST is answered by another try, of either family, ${name}`, () => {
     // One backend of each family; the near one refuses, or the far one, whoever is asked first.
-    const world = settled([FOUR.backends[0]!, SIX.backends[0]!]);
+    const world = settledAcross([FOUR.backends[0]!, SIX.backends[0]!]);
     const syn = near.readTcp(only(world.send(near.tcp({ flags: "S", ack: 0 }))));
     const back = { ...from(syn.dst), srcPort: 2000, dstPort: syn.srcPort };
     const refusal = near.tcp({ ...back, flags: "RA", seq: 0, ack: 1001 });
@@ -254,7 +219,7 @@ for (const { name, near, far } of WAYS) {
   });
 
   Deno.test(`Families across: a saved connection goes on, if they are still translated, ${name}`, () => {
-    const before = settled(far.backends);
+    const before = settledAcross(far.backends);
     const { syn, back } = open(before);
     const bytes = before.appliance.saveState(BOOT, SAVED_MS);
     const resumed = (translateFamilies: boolean) => {
@@ -275,7 +240,7 @@ for (const { name, near, far } of WAYS) {
   });
 
   Deno.test(`Families across: ctl and the log tell both ends as they are, ${name}`, () => {
-    const world = settled(far.backends);
+    const world = settledAcross(far.backends);
     const { connections } = world.appliance;
     connections.events = new ConnectionEvents(connections.table, 100, () => 0);
     const { syn } = open(world);

@@ -10,7 +10,7 @@ import {
   translateBToA,
 } from "../../src/policy/language/build.ts";
 import { parseArgs } from "../../src/cli/args.ts";
-import { bothFamilies } from "../support/families.ts";
+import { bothFamilies, type Family } from "../support/families.ts";
 import { bytesOf, type Tcp } from "../support/frames.ts";
 import { from, packetsOf, PROXY } from "../support/world.ts";
 import { BACKEND, deliver, Dialogue, idle, oneBackend, tracked } from "./dialogue.ts";
@@ -219,21 +219,20 @@ bothFamilies(
   },
 );
 
+/** A backend as client of a backend: what is for port 2000 comes from a client, whoever it is. */
+function hairpinned(family: Family): Dialogue {
+  const hairpin = policy(
+    "drop",
+    firstMatch([[tcpDport.eq(2000), translateAToB(forward)], [otherwise, translateBToA(forward)]]),
+  );
+  const world = oneBackend(family, { policy: hairpin });
+  return new Dialogue(world, { client: BACKEND, srcPort: 33_000 });
+}
+
 bothFamilies(
   "RFC 5382 REQ-8: a backend is the proxy's client where the policy allows, from outside",
   (family) => {
-    // What is for port 2000 comes from a client, whoever it is.
-    const hairpin = policy(
-      "drop",
-      firstMatch([[tcpDport.eq(2000), translateAToB(forward)], [
-        otherwise,
-        translateBToA(forward),
-      ]]),
-    );
-    const talk = new Dialogue(oneBackend(family, { policy: hairpin }), {
-      client: BACKEND,
-      srcPort: 33_000,
-    });
+    const talk = hairpinned(family);
     const syn = talk.a("S");
     assert.ok(syn);
     assert.deepEqual([syn.src, syn.dst, syn.dstPort], [PROXY, BACKEND, 2000]);
@@ -249,17 +248,7 @@ bothFamilies(
 bothFamilies(
   "RFC 5508 REQ-7: an ICMP error about a hairpinned connection comes back translated",
   (family) => {
-    const hairpin = policy(
-      "drop",
-      firstMatch([[tcpDport.eq(2000), translateAToB(forward)], [
-        otherwise,
-        translateBToA(forward),
-      ]]),
-    );
-    const talk = new Dialogue(oneBackend(family, { policy: hairpin }), {
-      client: BACKEND,
-      srcPort: 33_000,
-    });
+    const talk = hairpinned(family);
     const sent = talk.fromA("S");
     const [toB] = deliver(talk.world, sent);
     const error = family.buildIcmp({
