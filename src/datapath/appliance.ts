@@ -286,6 +286,7 @@ export class Appliance {
       random,
       tableMemory: fastPath?.memory.table ?? null,
       carrier: fastPath === null ? null : {
+        hasCarried: (entry) => this.#promotions?.hasCarried(entry) ?? false,
         demote: (entry) => this.#promotions?.demote(entry),
         rests: (entry) => this.#promotions?.rests(entry) ?? false,
       },

@@ -26,7 +26,15 @@ import {
 } from "../flow/entry.ts";
 import { ESTABLISHED } from "../flow/tcp_state.ts";
 import { scaleOf } from "../flow/tcp_offers.ts";
-import { ACK, END, MAX_END, MAX_WIN, OLD_ACK_BYTES, WORDS_PER_SIDE } from "../flow/tcp_window.ts";
+import {
+  ACK,
+  END,
+  MAX_END,
+  MAX_WIN,
+  OLD_ACK_BYTES,
+  raiseAll,
+  WORDS_PER_SIDE,
+} from "../flow/tcp_window.ts";
 import { ttlToSend } from "../flow/translate.ts";
 import { leavesWhole } from "../stack/fragmentation.ts";
 import { FORWARD } from "../policy/language/ast.ts";
@@ -169,6 +177,7 @@ export class PlainSegments {
     pdu.side = dispatch.sideOf(link, flow);
     pdu.state = STATE_ESTABLISHED;
     pdu.invalid = 0;
+    pdu.verdict = ESTABLISHED;
     pdu.steps = 0;
     pdu.newTtl = 0;
     pdu.opened = 0;
@@ -198,7 +207,7 @@ export class PlainSegments {
     // Commit
     const window = Math.max(1, pdu.window << scaleOf(meta >>> OFFERS_SHIFT, side));
     const { promotions } = this.#options;
-    if (promotions !== null && promotions.has(flow >>> 1)) {
+    if (promotions !== null && promotions.hasCarried(flow >>> 1)) {
       raiseAll(words, own, peer, end, ack, window);
     } else {
       const allowed = (ack + window) | 0;
@@ -242,32 +251,5 @@ export class PlainSegments {
     counts[Count.pdusOut + out.number]!++;
     counts[Count.pduBytesOut + out.number]! += totalLength;
     return FORWARD;
-  }
-}
-
-/**
- * Notes what a segment has brought, of a connection that the kernel's program may be at work on at
- * the same time.
- */
-export function raiseAll(
-  words: Int32Array<ArrayBuffer>,
-  own: number,
-  peer: number,
-  end: number,
-  ack: number,
-  window: number,
-): void {
-  raise(words, own + END, end);
-  raise(words, own + MAX_WIN, window);
-  raise(words, own + ACK, ack);
-  raise(words, peer + MAX_END, (ack + window) | 0);
-}
-
-/** Raises a word modulo 2³² that the kernel's program may raise at the same time. */
-function raise(words: Int32Array<ArrayBuffer>, at: number, value: number): void {
-  for (let old = Atomics.load(words, at); ((value - old) | 0) > 0;) {
-    const found = Atomics.compareExchange(words, at, old, value);
-    if (found === old) return;
-    old = found;
   }
 }

@@ -25,7 +25,15 @@ import {
 } from "../flow/entry.ts";
 import { ESTABLISHED } from "../flow/tcp_state.ts";
 import { scaleOf } from "../flow/tcp_offers.ts";
-import { ACK, END, MAX_END, MAX_WIN, OLD_ACK_BYTES, WORDS_PER_SIDE } from "../flow/tcp_window.ts";
+import {
+  ACK,
+  END,
+  MAX_END,
+  MAX_WIN,
+  OLD_ACK_BYTES,
+  raiseAll,
+  WORDS_PER_SIDE,
+} from "../flow/tcp_window.ts";
 import { Translation, ttlToSend } from "../flow/translate.ts";
 import { type WholeAddresses, wholeTupleAt } from "../flow/whole_addresses.ts";
 import { FORWARD } from "../policy/language/ast.ts";
@@ -39,7 +47,7 @@ import * as ipv6 from "../wire/ipv6.ts";
 import { OVER_IPV6, type Pdu, STATE_ESTABLISHED, STEP_A_TO_B, STEP_B_TO_A } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
 import { decodeVnet6, leavesOnlyTcp } from "../wire/vnet.ts";
-import { type PlainOptions, raiseAll } from "./header_prediction.ts";
+import type { PlainOptions } from "./header_prediction.ts";
 import type { Ask } from "./interest.ts";
 import type { Link } from "./link.ts";
 import { Count } from "./metrics.ts";
@@ -161,6 +169,7 @@ export class PlainSegments6 {
     pdu.side = dispatch.sideOf(link, flow);
     pdu.state = STATE_ESTABLISHED;
     pdu.invalid = 0;
+    pdu.verdict = ESTABLISHED;
     pdu.steps = 0;
     pdu.newTtl = 0;
     pdu.opened = 0;
@@ -191,7 +200,7 @@ export class PlainSegments6 {
     // Commit
     const window = Math.max(1, pdu.window << scaleOf(meta >>> OFFERS_SHIFT, side));
     const { promotions } = this.#options;
-    if (promotions !== null && promotions.has(flow >>> 1)) {
+    if (promotions !== null && promotions.hasCarried(flow >>> 1)) {
       raiseAll(words, own, peer, end, ack, window);
     } else {
       advance(words, own, peer, end, ack, window);

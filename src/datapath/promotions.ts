@@ -145,9 +145,8 @@ export class Promotions implements Carrier {
 
   // Promotion
 
-  /** Whether the kernel may be at work on the connection. */
-  has(entry: number): boolean {
-    return this.#seen[entry] === PROMOTED && this.#memory.isPromoted(entry);
+  hasCarried(entry: number): boolean {
+    return this.#seen[entry] === PROMOTED;
   }
 
   /**

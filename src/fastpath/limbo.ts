@@ -4,10 +4,9 @@
  * *barrier* that began later has ended: that is when every program that ran then has. One runs at a
  * time, and all entries that have come meanwhile wait for the next one.
  */
-import type { Carrier } from "../flow/connections.ts";
 import type { SharedMemory } from "./shared_memory.ts";
 
-export class Limbo implements Carrier {
+export class Limbo {
   readonly #memory: SharedMemory;
   /** Resolves when all programs that run now have ended. */
   readonly #wait: () => Promise<void>;
@@ -25,6 +24,7 @@ export class Limbo implements Carrier {
     this.#wait = wait;
   }
 
+  /** Packets of the connection that come from now on are the proxy's. */
   demote(entry: number): void {
     if (!this.#memory.isPromoted(entry)) return;
     this.#memory.demote(entry);
@@ -36,6 +36,7 @@ export class Limbo implements Carrier {
     this.#epochBarrier = this.#begun + 1;
   }
 
+  /** The entry is removed; false: no program may be at work on it, and it can serve again. */
   rests(entry: number): boolean {
     const memory = this.#memory;
     this.demote(entry);

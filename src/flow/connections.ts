@@ -77,7 +77,7 @@ import { Retries, type RetryOptions } from "./retries.ts";
 import { ALL, isCounted, Shares } from "./shares.ts";
 import { FlowTable, SIDE_A, SIDE_B, type TableMemory } from "./table.ts";
 import * as tcpState from "./tcp_state.ts";
-import { TcpTracker, UNTOUCHED } from "./tcp_tracker.ts";
+import { type SegmentCarrier, TcpTracker, UNTOUCHED } from "./tcp_tracker.ts";
 import { endOfSent, isFirstOfA, isOwnSyn, resumeWindow } from "./tcp_window.ts";
 import {
   NEW_DESTINATION,
@@ -133,9 +133,7 @@ export interface Ipv6Options {
 }
 
 /** Who may forward packets of connections meanwhile, with the same words of the table. */
-export interface Carrier {
-  /** From now on it leaves the connection's packets to us. */
-  demote(entry: number): void;
+export interface Carrier extends SegmentCarrier {
   /**
    * Whether it may still be at work on the connection, which is to be removed: then its entry rests
    * until all such work has ended, and is released.
@@ -192,7 +190,7 @@ export class Connections {
     this.#mayCross = options.translatesFamilies ?? false;
     this.#carrier = options.carrier ?? null;
     this.retries = options.retries ? new Retries(maxConnections, options.retries) : null;
-    this.#tcp = new TcpTracker(this.table);
+    this.#tcp = new TcpTracker(this.table, this.#carrier);
     this.#lookahead = new Lookahead(ipv6?.digest);
     this.candidates = this.#lookahead.candidates;
     this.digests = this.#lookahead.digests;
@@ -444,7 +442,6 @@ export class Connections {
     if (retries !== null && before === tcpState.SYN_SENT && this.#isOtherSyn(pdu)) {
       retries.openedAnew(entry, pdu.end > pdu.payload, nowMs);
     }
-    this.#carrier?.demote(entry);
     const state = this.#tcp.advance(view, pdu);
     if (before === tcpState.SYN_SENT) {
       if (!hasMoved) this.#noteHandshake(pdu, state);

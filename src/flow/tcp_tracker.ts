@@ -2,9 +2,13 @@
  * Tracks TCP connections: states (`tcp_state.ts`) and windows (`tcp_window.ts`) together. A PDU
  * here is a TCP segment whose `flow` is the connection's reference.
  *
- * `judge` determines a segment's effect and changes nothing; `advance` applies it. See RFC 9293
+ * `fault` judges a segment, once, and changes nothing; `advance` applies the verdict. See RFC 9293
  * §3.10.7 for the endpoints' handling: a segment that they would challenge passes, and does not
  * change the connection.
+ *
+ * While the kernel carries a connection, segments that come to the proxy may be *late*: the kernel
+ * has forwarded later ones meanwhile, by any number of windows. Such a segment passes, too, and its
+ * FIN counts.
  */
 import { Reason } from "../core/reason.ts";
 import type { Pdu } from "../wire/pdu.ts";
@@ -23,11 +27,21 @@ const BEGINS_ANEW = -3;
 /** 2 MSL as in Linux: older segments of a connection that is over have left the network. */
 const TIME_WAIT_MS = 60_000;
 
+/** Who may forward segments of connections meanwhile. */
+export interface SegmentCarrier {
+  /** Whether it has, since the connection began. */
+  hasCarried(entry: number): boolean;
+  /** From now on it leaves the connection's packets to us. */
+  demote(entry: number): void;
+}
+
 export class TcpTracker {
   readonly #table: FlowTable;
+  readonly #carrier: SegmentCarrier | null;
 
-  constructor(table: FlowTable) {
+  constructor(table: FlowTable, carrier: SegmentCarrier | null = null) {
     this.#table = table;
+    this.#carrier = carrier;
   }
 
   /**
@@ -48,22 +62,23 @@ export class TcpTracker {
     return tcpWindow.isLaterSyn(view, table, entry, pdu, state === tcpState.CLOSED);
   }
 
-  /** The reason why the segment does not fit its connection; 0 if it fits. Changes nothing. */
+  /** The reason why the segment does not fit its connection; 0 if it fits: see `pdu.verdict`. */
   fault(pdu: Pdu): number {
-    const next = this.#judge(pdu);
+    const next = pdu.verdict = this.#judge(pdu);
     if (next === tcpState.INVALID) return Reason.invalid;
     return next === OUT_OF_WINDOW ? Reason["out-of-window"] : 0;
   }
 
   /**
-   * Updates the connection's windows with a segment that fits. Returns the new state, or UNTOUCHED.
+   * Updates the connection's windows with a segment that fits, or has opened it. Returns the new
+   * state, or UNTOUCHED.
    */
   advance(view: DataView, pdu: Pdu): number {
     const table = this.#table;
     const entry = pdu.flow >>> 1;
     const side = pdu.flow & 1;
-    const judged = this.#judge(pdu);
-    const next = judged === OUT_OF_WINDOW ? this.#overtaken(pdu) : judged;
+    const next = pdu.opened !== 0 ? this.#judge(pdu) : pdu.verdict;
+    if ((pdu.tcpFlags & SYN) !== 0) this.#carrier?.demote(entry); // not only raises words
     if (next === BEGINS_ANEW) {
       tcpWindow.acceptChallenge(table, entry, pdu.ack);
       tcpWindow.openWindow(view, table, entry, side, pdu);
@@ -76,21 +91,14 @@ export class TcpTracker {
       return next;
     }
     if (this.#opensWindow(pdu)) tcpWindow.openWindow(view, table, entry, side, pdu);
-    else if ((pdu.tcpFlags & RST) === 0) tcpWindow.advanceWindow(table, entry, side, pdu);
+    else if ((pdu.tcpFlags & RST) === 0) {
+      const isShared = this.#carrier?.hasCarried(entry) ?? false;
+      tcpWindow.advanceWindow(table, entry, side, pdu, isShared);
+    }
     if (next === tcpState.CLOSED && side === SIDE_A) {
       tcpWindow.noteTimestamp(view, table, entry, pdu);
     }
     return next;
-  }
-
-  /**
-   * A segment that fitted when it was classified, and no longer does: the kernel has forwarded
-   * later ones of its connection meanwhile. It leaves all the same, and its FIN counts; an RST is
-   * the receiver's to judge.
-   */
-  #overtaken({ flow, tcpFlags }: Pdu): number {
-    if ((tcpFlags & (RST | SYN)) !== 0) return UNTOUCHED;
-    return tcpState.nextState(this.#table.state(flow >>> 1), flow & 1, tcpFlags);
   }
 
   /** True for the SYN or SYN ACK that, as far as is known, is its side's first. */
@@ -139,7 +147,14 @@ export class TcpTracker {
       return verdict === OUT_OF_WINDOW && side === SIDE_A && mayTell ? UNTOUCHED : verdict;
     }
     const fit = tcpWindow.fit(table, entry, side, pdu);
-    if (fit === tcpWindow.OUT) return side === SIDE_B && mayTell ? UNTOUCHED : OUT_OF_WINDOW;
+    if (fit === tcpWindow.OUT) {
+      const isCarried = this.#carrier?.hasCarried(entry) ?? false;
+      if (isCarried && tcpWindow.isLate(table, entry, side, pdu)) {
+        const isLast = !isReset && tcpWindow.isEnd(table, entry, side, pdu);
+        return isLast ? next : UNTOUCHED;
+      }
+      return side === SIDE_B && mayTell ? UNTOUCHED : OUT_OF_WINDOW;
+    }
     if (fit === tcpWindow.OLD) return UNTOUCHED;
     // After an RST only new data revives the connection.
     const revives = tcpState.isReset(state) && !tcpState.isReset(next);

@@ -22,6 +22,7 @@
  */
 import type { Pdu } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";
+import { baseOf, DATA } from "./entry.ts";
 import type { FlowTable } from "./table.ts";
 import {
   CHALLENGE_SHIFT,
@@ -303,15 +304,44 @@ export function isUnderWay(table: FlowTable, entry: number, side: number, seq: n
     (side === 0 && isChallenged(table, entry) && seq === table.extra(entry, CHALLENGE));
 }
 
-/** Updates the window with a segment that is in it and not an RST, which announces no window. */
-export function advanceWindow(table: FlowTable, entry: number, side: number, pdu: Pdu): void {
+/**
+ * True if the side has sent later segments than this one, which is no RST: their numbers are no
+ * lower, nor is what they acknowledge.
+ */
+export function isLate(table: FlowTable, entry: number, side: number, pdu: Pdu): boolean {
+  const own = side * WORDS_PER_SIDE;
+  return (pdu.tcpFlags & tcp.ACK) !== 0 && !isNews(table, entry, side, pdu) &&
+    ((pdu.ack - table.data(entry, own + ACK)) | 0) <= 0;
+}
+
+/** True if the segment ends where all that its side has sent does. */
+export function isEnd(table: FlowTable, entry: number, side: number, pdu: Pdu): boolean {
+  return endOf(pdu) === table.data(entry, side * WORDS_PER_SIDE + END);
+}
+
+/**
+ * Updates the window with a segment that is in it, or late, and not an RST, which announces no
+ * window. `isShared`: others may do the same at the same time, with `raiseAll`.
+ */
+export function advanceWindow(
+  table: FlowTable,
+  entry: number,
+  side: number,
+  pdu: Pdu,
+  isShared = false,
+): void {
   const own = side * WORDS_PER_SIDE;
   const peer = (1 - side) * WORDS_PER_SIDE;
   const end = endOf(pdu);
-  if (((end - table.data(entry, own + END)) | 0) > 0) table.setData(entry, own + END, end);
   const isSyn = (pdu.tcpFlags & tcp.SYN) !== 0; // a SYN's window is not scaled
   const scale = isSyn ? 0 : scaleOf(table.offers(entry), side);
   const window = Math.max(1, pdu.window << scale);
+  if (isShared) {
+    const data = baseOf(entry) + DATA;
+    raiseAll(table.words, data + own, data + peer, end, pdu.ack, window);
+    return;
+  }
+  if (((end - table.data(entry, own + END)) | 0) > 0) table.setData(entry, own + END, end);
   const known = table.data(entry, own + MAX_WIN);
   if (window > known) table.setData(entry, own + MAX_WIN, Math.max(window, -known));
   if ((pdu.tcpFlags & tcp.ACK) === 0) return;
@@ -323,6 +353,33 @@ export function advanceWindow(table: FlowTable, entry: number, side: number, pdu
   const allowed = (pdu.ack + window) | 0;
   if (((allowed - table.data(entry, peer + MAX_END)) | 0) > 0) {
     table.setData(entry, peer + MAX_END, allowed);
+  }
+}
+
+/**
+ * Notes what a segment has brought whose sender's words begin at `own`, of a connection that the
+ * kernel's program may be at work on at the same time.
+ */
+export function raiseAll(
+  words: Int32Array<ArrayBuffer>,
+  own: number,
+  peer: number,
+  end: number,
+  ack: number,
+  window: number,
+): void {
+  raise(words, own + END, end);
+  raise(words, own + MAX_WIN, window);
+  raise(words, own + ACK, ack);
+  raise(words, peer + MAX_END, (ack + window) | 0);
+}
+
+/** Raises a word modulo 2³² that the kernel's program may raise at the same time. */
+function raise(words: Int32Array<ArrayBuffer>, at: number, value: number): void {
+  for (let old = Atomics.load(words, at); ((value - old) | 0) > 0;) {
+    const found = Atomics.compareExchange(words, at, old, value);
+    if (found === old) return;
+    old = found;
   }
 }
 

@@ -89,6 +89,8 @@ export class Pdu {
   state = 0;
   /** Why the state is invalid; else 0. */
   invalid = 0;
+  /** What a segment makes of its connection, which it did not open, as `TcpTracker` has judged. */
+  verdict = 0;
   /** STEP_… bits set by scanners and translators in the tree, carried out once it has decided. */
   steps = 0;
   /** TTL that a modifier has set, and RAISES_TTL if it may be above the one received; 0: none. */

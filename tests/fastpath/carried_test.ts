@@ -1,17 +1,19 @@
 /**
- * A world whose connections the kernel carries against one where the proxy forwards each packet:
- * the same frames come out, and the same is counted, whatever happens meanwhile. The kernel here is
- * the interpreter.
+ * A world whose connections the kernel carries against one whose kernel leaves it each packet: the
+ * same frames come out, and the same is counted, whatever happens meanwhile. The kernel here is the
+ * interpreter.
  */
 import assert from "node:assert/strict";
 import { BURST_FRAMES } from "../../src/core/arena.ts";
 import { below, SeededRandom } from "../../src/core/random.ts";
+import { Reason } from "../../src/core/reason.ts";
 import { finish } from "../../src/core/slices.ts";
 import { layoutOf } from "../../src/fastpath/layout.ts";
 import { fastPathOf, LEFT, MEMORY } from "../../src/fastpath/program.ts";
 import { SharedMemory } from "../../src/fastpath/shared_memory.ts";
 import { interestIn } from "../../src/datapath/interest.ts";
 import { Count } from "../../src/datapath/metrics.ts";
+import { ESTABLISHED, FIN_A } from "../../src/flow/tcp_state.ts";
 import type { Observer } from "../../src/datapath/observer.ts";
 import * as build from "../../src/policy/language/build.ts";
 import type { Policy, Tree } from "../../src/policy/language/ast.ts";
@@ -59,16 +61,17 @@ interface Sent {
   readonly gsoSize: number;
 }
 
-/** A world, and a kernel in front of it if there is to be one. */
+/** A world, and the kernel in front of it. */
 class Subject {
   readonly world: World;
-  readonly memory: SharedMemory | null = null;
+  readonly memory: SharedMemory;
   carried = 0;
   /** Hosts answer at once who asks where they are. */
   answersQuestions = false;
   readonly #machines: readonly Machine[] = [];
 
-  constructor(options: WorldOptions, hasKernel: boolean, leastPackets = 0) {
+  /** `carries`: as the kernel does; else it leaves all of it to the proxy. */
+  constructor(options: WorldOptions, carries: boolean, leastPackets = 0) {
     const layout = layoutOf({
       connections: MAX_CONNECTIONS,
       neighbors: 64,
@@ -77,8 +80,8 @@ class Subject {
       isIpv6On: options.ipv6 ?? false,
     });
     const buffer = new ArrayBuffer(layout.bytes);
-    if (hasKernel) {
-      this.memory = new SharedMemory(layout, buffer);
+    this.memory = new SharedMemory(layout, buffer);
+    if (carries) {
       this.#machines = [0, 1].map((link) =>
         new Machine({
           code: fastPathOf(layout, link).assemble({ [MEMORY]: DESCRIPTOR }),
@@ -87,21 +90,19 @@ class Subject {
         })
       );
     }
-    const fastPath = this.memory === null ? {} : {
-      fastPath: {
-        memory: this.memory,
-        wait: () => Promise.resolve(),
-        attach: (link: number) => FIRST_IFINDEX + link,
-        leastPackets,
-      },
+    const fastPath = {
+      memory: this.memory,
+      wait: () => Promise.resolve(),
+      attach: (link: number) => FIRST_IFINDEX + link,
+      leastPackets,
     };
-    this.world = World.settled({ ...options, maxConn: MAX_CONNECTIONS, ...fastPath });
+    this.world = World.settled({ ...options, maxConn: MAX_CONNECTIONS, fastPath });
   }
 
   /** Whether the kernel may carry the frame. */
   mayCarry(frame: Uint8Array): boolean {
     const place = placeOf(frame);
-    if (this.memory === null || place === null) return false;
+    if (place === null) return false;
     const view = viewOf(frame);
     const { connections: { table }, digest } = this.world.appliance;
     const { isIpv6, l4, protocol } = place;
@@ -394,7 +395,7 @@ class Open {
   }
 
   get memory(): SharedMemory {
-    return this.subject.memory!;
+    return this.subject.memory;
   }
 
   get backend(): string {
@@ -412,6 +413,24 @@ class Open {
 
   answer(fields: Parameters<typeof buildTcp>[0] = {}): Uint8Array<ArrayBuffer>[] {
     return this.#deliver(this.#answered(fields));
+  }
+
+  /** Segments of a frame each that the proxy gets as if they had waited for it. */
+  late(...fields: Parameters<typeof buildTcp>[0][]): string[] {
+    const { world, world: { device } } = this.subject;
+    device.inbox.push(...fields.map((one) => this.#sent(one)));
+    return packetsOf(world.poll()).map((frame) => readTcp(frame).flags);
+  }
+
+  /** The backend sends so many bytes, which the client acknowledges. */
+  stream(bytes: number): void {
+    const { carried } = this.subject;
+    let sent = 0;
+    for (; sent < bytes; sent += 1000) {
+      this.send({ ack: 5001 + sent });
+      this.answer({ seq: 5001 + sent, payload: new Uint8Array(1000) });
+    }
+    assert.equal(this.subject.carried - carried, 2 * sent / 1000);
   }
 
   /** What `exchange` sends. */
@@ -593,6 +612,46 @@ Deno.test("Promotions: a FIN, RST or SYN ends it, and the proxy has what comes n
     open.send({ flags });
     assert.equal(open.isPromoted, false, flags);
   }
+});
+
+Deno.test("Promotions: segments that carried ones have overtaken leave, and a FIN among them counts", () => {
+  const open = new Open();
+  open.exchange();
+  open.seq += 100; // bytes that wait
+  open.stream(300_000);
+  const { world: { appliance: { connections: { table }, metrics } } } = open.subject;
+  const [entry] = table;
+  const seq = open.seq - 100;
+  assert.deepEqual(open.late({ seq, payload: new Uint8Array(100) }, {}), ["A", "A"]);
+  assert.equal(open.isPromoted, true, "they change nothing");
+  assert.deepEqual(open.late({ seq: seq - 1, flags: "FA" }), ["FA"]);
+  assert.equal(table.state(entry!), ESTABLISHED, "this side has sent more since");
+  assert.deepEqual(open.late({ seq: open.seq - 1, flags: "FA" }), ["FA"]);
+  assert.equal(table.state(entry!), FIN_A);
+  assert.equal(open.isPromoted, false);
+  assert.ok(metrics.drops.every((count) => count === 0));
+});
+
+Deno.test("Promotions: what is beyond the window is refused, and so is what is old where nothing was carried", () => {
+  const open = new Open();
+  open.exchange();
+  open.stream(300_000);
+  const { drops } = open.subject.world.appliance.metrics;
+  const refused = (fields: Parameters<typeof buildTcp>[0]) => {
+    const before = drops[-Reason["out-of-window"]]!;
+    assert.deepEqual(open.late(fields), []);
+    assert.equal(drops[-Reason["out-of-window"]], before + 1);
+  };
+  refused({ ack: 310_000 });
+  refused({ seq: open.seq + 100_000, ack: 305_001 });
+  refused({ payload: new Uint8Array(1) }); // new, but acknowledges little
+  const other = new Open({}, 254);
+  for (let sent = 0; sent < 100_000; sent += 1000) {
+    other.answer({ seq: 5001 + sent, payload: new Uint8Array(1000) });
+    other.send({ ack: 5001 + sent + 1000 });
+  }
+  assert.equal(other.subject.carried, 0);
+  assert.deepEqual(other.late({}), []);
 });
 
 Deno.test("Promotions: what limits or chooses for each packet is never carried", () => {

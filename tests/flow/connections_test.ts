@@ -7,6 +7,7 @@ import {
   ESTABLISHED,
   FIN_A,
   FIN_B,
+  RESET_A,
   RESET_B,
   SYN_RECEIVED,
   SYN_SENT,
@@ -109,7 +110,7 @@ Deno.test("a segment that the kernel's way overtakes after it is classified leav
   const cases = [
     ["a FIN", ACK | FIN, FIN_A],
     ["data", ACK, ESTABLISHED],
-    ["an RST", RST, ESTABLISHED],
+    ["an RST", RST, RESET_A],
   ] as const;
   for (const [name, tcpFlags, state] of cases) {
     const world = new World();
