@@ -264,6 +264,46 @@ labTest(
   },
 );
 
+labTest("the dashboard has room for long names in windows of any size", async () => {
+  const short = ["192.168.0.1", "192.168.0.2"];
+  const long = [...short, "[2001:db8:1111:2222:3333:4444:5555:6666]:65535"];
+  const check = "failed: it does not answer Neighbor Discovery";
+  await using browser = await startBrowser();
+  for (const addresses of [short, long]) {
+    const tree = treeOf([[-1, null, "first match"], [0, "otherwise", "drop"]], addresses);
+    await using fake = await FakeProxy.start(tree);
+    const backends = addresses.map((_, i) => [i, { ...fake.counters.backends[i]!, check }]);
+    fake.counters = { ...fake.counters, backends: Object.fromEntries(backends) };
+    const page = await browser.newPage();
+    const complaints = listen(page);
+    await page.goto(fake.url);
+    await page.waitForSelector(`.check:text-is("${check}") >> nth=${addresses.length - 1}`);
+    for (
+      const [width, height] of [[1920, 1080], [1440, 900], [1024, 600], [910, 300], [360, 740]]
+    ) {
+      await page.setViewportSize({ width: width!, height: height! });
+      const at = `${addresses.length} backends, ${width} × ${height}`;
+      const isStacked = addresses === long || width! < 1440;
+      await page.waitForSelector(isStacked ? "table.stacked" : "table:not(.stacked)");
+      for (const selector of ["html", "aside", "aside > section"]) {
+        const beyond = await page.$eval(selector, (one) => one.scrollWidth - one.clientWidth);
+        assert.equal(beyond, 0, `${at}: ${selector}`);
+      }
+      const lines = await page.$$eval(
+        "#backends td",
+        (cells) => cells.map((cell) => cell.getBoundingClientRect().height / 20),
+      );
+      assert.ok(Math.max(...lines) < 6, `${at}: ${Math.max(...lines)} lines in a cell`);
+      const [bottom, top] = await Promise.all([
+        page.$eval("#history", (one) => one.getBoundingClientRect().bottom),
+        page.$eval("footer", (one) => one.getBoundingClientRect().top),
+      ]);
+      assert.ok(bottom <= top, `${at}: the footer is at ${top}, the chart ends at ${bottom}`);
+    }
+    assert.deepEqual(complaints.texts, []);
+  }
+});
+
 /** Whether there is a dot on the canvas. */
 function hasDots(page: Page): Promise<boolean> {
   return page.evaluate(`(() => {

@@ -6,15 +6,24 @@ import { byId, make, setMark, setText } from "./dom.ts";
 /** Rows that are shown. */
 const MOST_ROWS = 200;
 
+/** What a row takes in one line, in CSS pixels: for each character of its name, and for the rest. */
+const NAME_PX = 8;
+const REST_PX = 300;
+
 export class BackendsView {
   readonly #body = byId("backends");
+  readonly #table = this.#body.parentElement!;
+  readonly #section = this.#table.parentElement!;
   readonly #more = byId("more-backends");
   readonly #open: (place: number) => void;
   #count = -1;
+  /** In characters. */
+  #longestName = 0;
 
   /** Calls `open` with the place of the backend whose details are wanted. */
   constructor(open: (place: number) => void) {
     this.#open = open;
+    new ResizeObserver(() => this.#layOut()).observe(this.#section);
   }
 
   show({ tree, counters, rates }: Shown): void {
@@ -24,6 +33,8 @@ export class BackendsView {
       this.#body.replaceChildren(...Array.from({ length: count }, (_, i) => this.#makeRow(i)));
       this.#count = count;
     }
+    this.#longestName = Math.max(...backends.slice(0, count).map(({ address }) => address.length));
+    this.#layOut();
     const more = backends.length - count;
     setText(this.#more, more > 0 ? `and ${whole(more)} more` : "");
     for (let i = 0; i < count; i++) {
@@ -39,6 +50,12 @@ export class BackendsView {
       setText(opened!, `${short(rates?.backends[i] ?? 0)}/s`);
       setText(check!, now.check ?? "none");
     }
+  }
+
+  /** Where there is no room for it all in one line, names have a line of their own. */
+  #layOut(): void {
+    const neededPx = NAME_PX * this.#longestName + REST_PX;
+    this.#table.classList.toggle("stacked", this.#section.clientWidth < neededPx);
   }
 
   #makeRow(place: number): HTMLElement {

@@ -29,6 +29,9 @@ export class Dots {
     this.#unwanted.addEventListener("change", () => this.update());
     document.addEventListener("visibilitychange", () => this.update());
     tree.scroller.addEventListener("scroll", () => this.update(), { passive: true });
+    new ResizeObserver(() => {
+      if (this.#request !== 0) this.update();
+    }).observe(tree.scroller);
   }
 
   /** The edges, or what runs along them, have changed. */
