@@ -35,6 +35,20 @@ export function clip(text: string, cells: number): string {
   return `${clipped}…`;
 }
 
+/** As `clip`, but cut in the middle: names that begin alike are told apart by their ends. */
+export function clipMiddle(text: string, cells: number): string {
+  const shown = printable(text);
+  if (cellsOf(shown) <= cells) return shown;
+  let end = "";
+  let used = 0;
+  for (const char of [...shown].reverse()) {
+    used += cellsOfChar(char);
+    if (2 * used >= cells) break;
+    end = char + end;
+  }
+  return clip(shown, cells - cellsOf(end)) + end;
+}
+
 /** Exactly so many cells: clipped, or filled with spaces; `isRight`: in front of the text. */
 export function fit(text: string, cells: number, isRight = false): string {
   const clipped = clip(text, cells);

@@ -14,7 +14,7 @@ import { ownText } from "../../stack/own_state.ts";
 import { clock } from "../columns.ts";
 import type { StatusShape } from "../shapes.ts";
 import { arrange, orderOf, type Rows } from "./arrange.ts";
-import { cellsOf, fit } from "./cells.ts";
+import { cellsOf, clipMiddle, fit } from "./cells.ts";
 import type { BackendFigure, DropFigure, Figures, TreeFigure } from "./figures.ts";
 import { layout } from "./layout.ts";
 import { bar, percent, rateText } from "./numbers.ts";
@@ -176,13 +176,13 @@ function footLine(view: View, contact: Contact, row: Row): Row {
 const HELP = [
   ["q, ctrl-c", "quit"],
   ["p, space", "pause, and go on"],
-  ["tab, shift-tab", "next section, previous section: > is in front of the one in use"],
+  ["tab, shift-tab", "next or previous section: > is in front of the one in use"],
   ["up, down, k, j", "scroll; page-up, page-down, home and end too"],
   ["s", "next order of this section, which its heading names"],
-  ["/", "filter: lines with this text; of the tree, with the lines above them"],
+  ["/", "filter: lines with this text, and those above them in the tree"],
   ["esc", "no filter"],
   ["", ""],
-  ["PDUS/S", "packets that came to a node in a second; of SHARE, 100% are all packets"],
+  ["PDUS/S", "packets a second that came to a node; SHARE is of all packets"],
   ["NEW/S", "new connections of a backend in a second"],
   ["OPEN", "connections that are not over"],
   ["-", "nothing is known yet of the time before"],
@@ -300,7 +300,8 @@ function backendLines(rows: readonly BackendFigure[], row: NewRow): Row[] {
     if (has.open) line.add(String(shape.open).padStart(OPEN_CELLS));
     if (has.weight) line.add(String(shape.weight).padStart(WEIGHT_CELLS));
     if (has.total) line.add(String(shape.opened).padStart(TOTAL_CELLS));
-    line.add(`  ${shape.name}`);
+    line.add("  ");
+    line.add(clipMiddle(shape.name, line.left));
     if (shape.isBackup) line.add(" backup", "dim");
     return shape.failure === null ? line : line.add(`: ${shape.failure}`, "bad");
   });

@@ -1,13 +1,13 @@
 /** What `ctl top` draws, of samples, keys and sizes. */
 import assert from "node:assert/strict";
-import { cellsOf, clip, fit } from "../../../src/control/top/cells.ts";
+import { cellsOf, clip, clipMiddle, fit } from "../../../src/control/top/cells.ts";
 import { figuresOf } from "../../../src/control/top/figures.ts";
 import { keysOf } from "../../../src/control/top/keys.ts";
 import { layout } from "../../../src/control/top/layout.ts";
 import { bar, percent, short } from "../../../src/control/top/numbers.ts";
 import { type Contact, picture, type Screen } from "../../../src/control/top/picture.ts";
 import { FIRST_VIEW, press, type View } from "../../../src/control/top/view.ts";
-import { sampleAt, statusAt } from "./samples.ts";
+import { backend, sampleAt, statusAt } from "./samples.ts";
 
 const LIVE: Contact = { is: "live" };
 
@@ -249,7 +249,10 @@ Deno.test("top: scrolling ends at the last row, and comes back with one key", ()
 });
 
 Deno.test("top: help is a page that any key closes, and q ends all", () => {
-  assert.match(drawn(pressed(["?"])).join("\n"), /p, space +pause/);
+  const usual = { columns: 80, rows: 24 };
+  const help = drawn(pressed(["?"], usual), usual).join("\n");
+  assert.match(help, /p, space +pause[^]*close this page/);
+  assert.doesNotMatch(help, /…/);
   assert.equal(pressed(["?", "x"]).hasHelp, false);
   assert.equal(pressed(["?", "q"]).isOver, true);
   assert.equal(pressed(["/", "interrupt"]).isOver, true);
@@ -287,6 +290,24 @@ Deno.test("cells: wide characters take two, marks none, and a text is cut where 
   ]);
   assert.deepEqual([clip("abc", 0), clip("abc", 1), clip("a\x1bb", 9)], ["", "…", "a\\u001bb"]);
   assert.deepEqual([fit("日本", 5), fit("ab", 4, true)], ["日本 ", "  ab"]);
+  const middle = (cells: number) => clipMiddle("abc日本", cells);
+  assert.deepEqual(
+    [middle(7), middle(6), middle(5), middle(4), middle(1), middle(0), clipMiddle("a\x1bb", 9)],
+    ["abc日本", "abc…本", "ab…本", "abc…", "…", "", "a\\u001bb"],
+  );
+  for (let cells = 0; cells < 12; cells++) {
+    assert.ok(cellsOf(clipMiddle("ab日cde\u0301本fg", cells)) <= cells, `${cells} cells`);
+  }
+});
+
+Deno.test("top: backends whose names begin alike are told apart on a usual screen", () => {
+  const names = ["de01", "de02", "de03"].map((end) => `2001:db8:c0a8:0:1234:5678:9abc:${end}`);
+  const sample = sampleAt(12, { backends: names.map((name) => backend(name)) });
+  for (const columns of [80, 90, 100]) {
+    const lines = drawn(FIRST_VIEW, { columns }, LIVE, figuresOf(sample, null));
+    const shown = lines.filter((line) => line.includes("● up"));
+    assert.deepEqual(shown.map((line) => line.slice(-9)), ["9abc:de01", "9abc:de02", "9abc:de03"]);
+  }
 });
 
 Deno.test("numbers are short, and something is never shown as nothing", () => {
