@@ -5,6 +5,10 @@ import { called } from "./program_name.ts";
 
 const SECTION = "8";
 
+/** By how many characters man(7) indents the text, and the most that has room there, of 80. */
+const INDENT = 7;
+const MOST_INDENTED = 80 - INDENT;
+
 /** What a label of the help page is called on a man page (man-pages(7)). */
 const HEADINGS: Readonly<Record<string, string>> = { "Exit codes": "EXIT STATUS" };
 
@@ -82,14 +86,23 @@ function file(path: string, what: string): string[] {
 /** What follows in a paragraph; lines that are indented stay as they are. */
 function text(lines: readonly string[]): string[] {
   const out: string[] = [];
-  let isLiteral = false;
-  for (const line of lines) {
-    const wasLiteral: boolean = isLiteral;
-    isLiteral = line.startsWith(" ");
-    if (isLiteral !== wasLiteral) out.push(isLiteral ? ".nf" : ".fi\n.PP");
-    out.push(escape(line));
+  for (let i = 0; i < lines.length;) {
+    const isLiteral = lines[i]!.startsWith(" ");
+    const end = lines.findIndex((line, at) => at > i && line.startsWith(" ") !== isLiteral);
+    const block = lines.slice(i, end < 0 ? undefined : end);
+    if (isLiteral) out.push(...literal(block));
+    else out.push(...(i > 0 ? [".PP"] : []), ...block.map(escape));
+    i += block.length;
   }
-  return isLiteral ? [...out, ".fi"] : out;
+  return out;
+}
+
+/** Lines as they are, as far to the left of the text as the longest of them needs. */
+function literal(lines: readonly string[]): string[] {
+  const over = Math.max(...lines.map((line) => line.length)) - MOST_INDENTED;
+  if (over <= 0) return [".nf", ...lines.map(escape), ".fi"];
+  const left = Math.min(INDENT, over);
+  return [".nf", `.in -${left}n`, ...lines.map(escape), `.in +${left}n`, ".fi"];
 }
 
 /** A part begins with a label, or as a paragraph after an empty line. */

@@ -72,7 +72,7 @@ export function addRunFlags(program: Program): void {
   );
   flag(
     "--clamp-mss <on|off>",
-    "lower TCP's MSS to the MTUs (default: on if the MTUs differ)",
+    "lower TCP's MSS to the MTUs (default: on if MTUs or families differ)",
   );
   flag(
     "--retries <N>",

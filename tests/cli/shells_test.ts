@@ -103,6 +103,9 @@ await test("man page, mandoc and groff have nothing to say about it", ["mandoc"]
     text.includes("'tcp 192.168.0.254:40000 > 192.168.0.100:2000 syn' \\\n"),
     "examples stay",
   );
+  const usual = await run(["mandoc", "-Tutf8", "-Owidth=78"], { stdin: page });
+  const wide = usual.stdout.replaceAll(/.[\b]/g, "").split("\n").filter((line) => line.length > 80);
+  assert.deepEqual(wide, [], "lines too long for a terminal of 80 columns");
 });
 
 /** What is typed, and the arguments that the program then gets; <tab> asks for a completion. */
