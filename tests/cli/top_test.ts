@@ -185,7 +185,7 @@ terminalTest(
     await terminal.resize(120, 40);
     await terminal.shows(/^treegate 1\.2\.3.{100}● live\n/);
     await terminal.press("?");
-    await terminal.shows(/shift-tab +next section/);
+    await terminal.shows(/shift-tab +next or previous section/);
     await terminal.press("x");
     await terminal.press("p");
     const paused = /up \S+/.exec(await terminal.shows(/‖ paused/))![0];
