@@ -10,7 +10,7 @@
  * Long because all flags of all commands are declared here.
  */
 import { Command as Program, CommanderError } from "commander";
-import { closest } from "../core/text.ts";
+import { closest, quote } from "../core/text.ts";
 import { ConfigError, ConfigFile, type ConfigText } from "./config_file.ts";
 import { addCtlCommand, CTL_WORDS } from "./ctl_args.ts";
 import type { CtlCommand } from "./ctl_command.ts";
@@ -55,6 +55,7 @@ import {
   parseLogLevel,
   parseMtu,
   parsePath,
+  refuseParts,
   TRACE_MODES,
 } from "./values.ts";
 
@@ -122,7 +123,9 @@ export function parseArgs(
   addCtlCommand(program, take);
   addShellCommands(program, about.version, () => grammarOf(program, FACTS, VALUES), take);
   try {
-    program.parse(withHelpCommand(argv).flatMap(splitFlag), { from: "user" });
+    const bare = bareFlags(program);
+    const words = withHelpCommand(argv).flatMap((word) => splitFlag(word, bare));
+    program.parse(words, { from: "user" });
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) {
       return { kind: "print", text: printed };
@@ -266,6 +269,7 @@ function addExplainCommand(
             "'icmp 192.168.0.254 > 192.168.0.100'",
         );
       }
+      refuseParts(args);
       const packets = args.map(parsePacket);
       const flags = files.flags(NOT_OF_EXPLAIN);
       take({
@@ -386,10 +390,24 @@ function refuseArguments(positional: Values): void {
   throw new SyntaxError(`Cannot use argument "${word}": ${expected}`);
 }
 
-/** `--flag=value` as two arguments, so that an unknown flag is compared without its value. */
-function splitFlag(argument: string): string[] {
-  const split = /^(--[^=]+)=(.*)$/s.exec(argument);
-  return split === null ? [argument] : [split[1]!, split[2]!];
+/** Flags of the program and its commands that have no value. */
+function bareFlags(program: Program): readonly string[] {
+  return [program, ...program.commands].flatMap(({ options }) =>
+    options.flatMap(({ long, required }) => required ? [] : [long!])
+  );
+}
+
+/**
+ * `--flag=value` as two arguments, so that an unknown flag is compared without its value. Throws a
+ * FlagError if it is one of `bare`.
+ */
+function splitFlag(argument: string, bare: readonly string[]): string[] {
+  const [, flag, value] = /^(--[^=]+)=(.*)$/s.exec(argument) ?? [];
+  if (flag === undefined || value === undefined) return [argument];
+  if (bare.includes(flag)) {
+    throw new FlagError(flag.slice(2), `Cannot use ${quote(value)}: this flag has no value`);
+  }
+  return [flag, value];
 }
 
 /** commander's message as one line of ours. */

@@ -110,6 +110,9 @@ export class ConfigFile {
         wrong(valueAt, value === "" ? "the end of the line" : quote(value), `"=" and a value`);
       } else if (flag.takesValue && value === "") {
         wrong(valueAt, "the end of the line", "a value");
+      } else if (/^(["']).*\1$/.test(value)) {
+        const bare = value.slice(1, -1);
+        wrong(valueAt, "a value in quotes", "it without", `did you mean ${bare}?`);
       } else {
         this.#places.set(name, [...this.#places.get(name) ?? [], value === "" ? nameAt : valueAt]);
         const given = PATHS.includes(name) && value !== "-" ? pathsOf(file, name, value) : value;

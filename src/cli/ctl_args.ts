@@ -9,7 +9,7 @@ import { CTL_HELP } from "./help.ts";
 import { addHelp } from "./program_name.ts";
 import { CAPTURE_PARAMETERS, CAPTURE_SWITCHES } from "../control/capture_options.ts";
 import { FILTER_PARAMETERS, parseDuration } from "../control/filter.ts";
-import { parsePath } from "./values.ts";
+import { parsePath, refuseParts } from "./values.ts";
 
 /** Where `ctl` looks for a proxy, unless told. */
 export const DEFAULT_CONTROL = "/run/treegate/control.sock";
@@ -169,9 +169,11 @@ function captureTarget([verb, ...words]: readonly string[], wait: string | undef
   }
   const [name, ...parameters] = words;
   if (verb !== "start" || name === undefined) {
+    const what = verb === undefined
+      ? "Missing word"
+      : `Cannot use ${quote([verb, ...words].join(" "))}`;
     throw new SyntaxError(
-      `Cannot use ${quote([verb, ...words].join(" "))} after "ctl capture": ` +
-        'expected "start NAME", as in start web.pcapng, or "stop"',
+      `${what} after "ctl capture": expected "start NAME", as in start web.pcapng, or "stop"`,
     );
   }
   const query = [["name", name], ...parameters.map((word) => readParameter("capture", word))];
@@ -188,6 +190,11 @@ function readWords(
       refuseWords(name, words);
       return [];
     case "parameters":
+      if (name === "kill" && words.length === 0) {
+        throw new SyntaxError(
+          `Missing word after "ctl kill": expected a filter, as in backend=${DST_EXAMPLE}, or "all"`,
+        );
+      }
       return words.map((word) => readParameter(name, word));
     case "backend":
     case "weight": {
@@ -195,9 +202,13 @@ function readWords(
       const isWhole = backend !== undefined && (weight !== undefined) === (kind === "weight");
       if (!isWhole || more.length > 0) {
         const expected = kind === "weight" ? "a backend and its weight" : "a backend";
+        const example = `as in ${DST_EXAMPLE}${kind === "weight" ? " 10" : ""}`;
         throw new SyntaxError(
-          `Cannot use ${quote(words.join(" "))} after "ctl ${name}": ` +
-            `expected ${expected}, as in ${DST_EXAMPLE}${kind === "weight" ? " 10" : ""}`,
+          words.length === 0
+            ? `Missing word after "ctl ${name}": expected ${expected}, ${example}`
+            : `Cannot use ${
+              quote(words.join(" "))
+            } after "ctl ${name}": expected ${expected}, ${example}`,
         );
       }
       const parameters: [string, string][] = [["name", backend]];
@@ -213,6 +224,7 @@ function readWords(
       return [["name", backend], ...parameters.map((word) => readParameter(name, word))];
     }
     case "packets":
+      refuseParts(words);
       if (words.length > 0) return words.map((word) => ["packet", word]);
       throw new SyntaxError(
         `Missing packet after "ctl ${name}": expected one, as in 'icmp 192.168.0.254 > 192.168.0.100'`,

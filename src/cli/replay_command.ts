@@ -76,7 +76,7 @@ export async function replayCommand(
     const policy = await loadPolicyOr(builtIn, length, given.policy, customs);
     const paths = captures.flatMap(({ pcap }) => pcap ?? []);
     const files = await Promise.all(paths.map(readCaptureFile));
-    const records = readCaptures(files, length);
+    const records = readCaptures(files, length, paths.map(printable));
     const recordsOf = (link: number) => wholeRecords(files, length, link);
     const links = mapLinks(
       given.links,

@@ -1,6 +1,7 @@
 /**
  * What the value of a flag means. Each function throws a SyntaxError or RangeError that quotes it.
  */
+import { quote } from "../core/text.ts";
 import { type Address, isGroupMac, type Mac, parseInterface, parseMac } from "../wire/address.ts";
 import { isLinkLocal } from "../wire/address6.ts";
 import {
@@ -227,6 +228,16 @@ export function parseUser(text: string): string {
 /** `a,b`: paths. */
 export function parseFolders(text: string): readonly string[] {
   return text.split(",").map(parsePath);
+}
+
+/** Throws a SyntaxError if a packet's words came apart, as without quotes in a shell. */
+export function refuseParts(packets: readonly string[]): void {
+  const part = packets.find((packet) => packets.length > 1 && !packet.includes(" "));
+  if (part === undefined) return;
+  throw new SyntaxError(
+    `Cannot use ${quote(part)} as packet: expected one argument in quotes, as in ` +
+      "'icmp 192.168.0.254 > 192.168.0.100'",
+  );
 }
 
 /** A mode's word, or a predicate, read when the policy is known whose lists it may name. */

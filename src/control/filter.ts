@@ -118,8 +118,8 @@ function parseNetwork(text: string): Subnet | Subnet6 {
 }
 
 function parseBackend(text: string): NonNullable<Filter["backend"]> {
-  if (/^\d+\.[\d.]*:.*:/.test(text)) {
-    refuse(text, "backend", "ADDRESS or ADDRESS:PORT");
+  if (/^\d+\.[\d.]*:.*:|^[^/]*\/[^/]*[:.]/.test(text)) {
+    refuse(text, "backend", "ADDR or ADDR:PORT, without its pool");
   }
   const { host, port } = splitEndpoint(text);
   const address = parseHostAddress(host);
@@ -129,9 +129,10 @@ function parseBackend(text: string): NonNullable<Filter["backend"]> {
   };
 }
 
-export function parsePort(text: string): number {
+/** `least` is 0 where 0 is the port of what has none, such as an ICMP query. */
+export function parsePort(text: string, least: 0 | 1 = 0): number {
   const port = /^\d{1,5}$/.test(text) ? Number(text) : NaN;
-  return port <= 65_535 ? port : refuse(text, "port", "0 to 65535");
+  return port >= least && port <= 65_535 ? port : refuse(text, "port", `${least} to 65535`);
 }
 
 function parseState(text: string): number {
@@ -147,9 +148,10 @@ const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, 
 
 /** `500ms`, `60s`, `5m`, `2h`; a bare number is in seconds. In milliseconds, at most 49 days. */
 export function parseDuration(text: string): number {
-  const [, number, unit] = /^(\d{1,9})(ms|s|m|h|)$/.exec(text) ?? [];
-  const ms = number === undefined ? NaN : Number(number) * UNITS_MS[unit || "s"]!;
-  return ms < 2 ** 32 ? ms : refuse(text, "time", "a number and ms, s, m or h, as in 60s");
+  const [, number, unit] = /^(\d+)(ms|s|m|h|)$/.exec(text) ?? [];
+  if (number === undefined) return refuse(text, "time", "a number and ms, s, m or h, as in 60s");
+  const ms = Number(number) * UNITS_MS[unit || "s"]!;
+  return ms < 2 ** 32 ? ms : refuse(text, "time", "less than 50 days, 1193h");
 }
 
 function refuse(text: string, what: string, expected: string): never {

@@ -109,11 +109,7 @@ export function parseMemberName(name: string): MemberKey {
     );
   }
   const { host, port } = splitEndpoint(end);
-  const key = { pool, address: parseHostAddress(host), port: parsePort(port ?? "0") };
-  if (port !== null && key.port === 0) {
-    throw new RangeError(`Cannot use ${quote(name)} as new backend: expected a port 1 to 65535`);
-  }
-  return key;
+  return { pool, address: parseHostAddress(host), port: port === null ? 0 : parsePort(port, 1) };
 }
 
 /** Throws a Refusal unless the pool is one of `pools` and can have such a member. */

@@ -313,5 +313,5 @@ async function startTrace(parameters: Parameters, around: Around): Promise<Reply
 function parseTraceTime(text: string): number {
   const ms = parseDuration(text);
   if (ms >= 1 && ms <= MAX_TRACE_MS) return ms;
-  throw new RangeError(`Cannot use ${quote(text)}: expected at most ${MAX_TRACE_MS / 1000} s`);
+  throw new RangeError(`Cannot use ${quote(text)}: expected 1ms to ${MAX_TRACE_MS / 1000}s`);
 }

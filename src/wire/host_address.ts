@@ -46,10 +46,16 @@ export function addressOfWords(words: Int32Array, at: number = 0): bigint {
 /**
  * Reads an IPv4 address; or, if there are two colons or brackets, an IPv6 address.
  *
- * @throws {SyntaxError} if it looks like neither, or has a prefix; and RangeError as `parseAddress`
- * and `parseAddress6` do
+ * @throws {SyntaxError} if it looks like neither, or has a prefix or a port; and RangeError as
+ * `parseAddress` and `parseAddress6` do
  */
 export function parseHostAddress(text: string): HostAddress {
+  const [, host] = /^(\d+\.[\d.]*|\[[^\]]*\]):\d*$/.exec(text) ?? [];
+  if (host !== undefined) {
+    throw new SyntaxError(
+      `Cannot parse "${text}" as address: expected none with a port; did you mean "${host}"?`,
+    );
+  }
   const [bare = "", ...rest] = text.split("/");
   const isIpv6Text = /:.*:|^\[/.test(bare);
   if (!isIpv6Text && !/^\d+\./.test(bare)) {

@@ -88,6 +88,14 @@ const WRONG: [string, string][] = [
     'etc/web.conf:1:19: Found "on", expected the end of the line: this flag has no value',
   ],
   [
+    'net = "tap100"',
+    "etc/web.conf:1:7: Found a value in quotes, expected it without; did you mean tap100?",
+  ],
+  [
+    `${NEEDED}check = 'tcp 80'`,
+    "etc/web.conf:3:9: Found a value in quotes, expected it without; did you mean tcp 80?",
+  ],
+  [
     `${NEEDED}net = tap1`,
     'etc/web.conf:3:1: Found "net" a second time, expected it once; it is in line 1, too',
   ],

@@ -407,7 +407,10 @@ const wrong: readonly [method: string, target: string, body: string, status: num
   ["GET", "/connections?limit=0", "", 400, /expected an integer 1 to 1000000/],
   ["GET", "/connections?limit=1&limit=2", "", 400, /expected one value, found 2/],
   ["GET", "/connections?older=5x", "", 400, /as in 60s/],
-  ["GET", "/connections?backend=1.2.3.4:80:90", "", 400, /ADDRESS:PORT/],
+  ["GET", "/connections?backend=1.2.3.4:80:90", "", 400, /ADDR:PORT, without its pool/],
+  ["GET", "/connections?backend=web/1.2.3.4", "", 400, /ADDR:PORT, without its pool/],
+  ["GET", "/connections?older=99999999999", "", 400, /expected less than 50 days, 1193h/],
+  ["POST", "/add?name=web/1.2.3.4:99999", "", 400, /as port: expected 1 to 65535/],
   ["POST", "/kill", "[1]", 400, /expected a JSON object/],
   ["POST", "/kill", "{", 400, /expected a JSON object/],
   ["POST", "/kill", '{"all":{}}', 400, /expected a JSON object/],
@@ -415,7 +418,8 @@ const wrong: readonly [method: string, target: string, body: string, status: num
   ["GET", "/trace", "", 400, /predicate: required/],
   ["GET", "/trace?predicate=icpm", "", 400, /did you mean "icmp"/],
   ["GET", "/trace?predicate=in+$none", "", 400, /predicate/],
-  ["GET", "/trace?predicate=icmp&seconds=2h", "", 400, /at most 3600 s/],
+  ["GET", "/trace?predicate=icmp&seconds=2h", "", 400, /expected 1ms to 3600s/],
+  ["GET", "/trace?predicate=icmp&seconds=0", "", 400, /expected 1ms to 3600s/],
 ];
 for (const [method, target, body, status, words] of wrong) {
   Deno.test(`${method} ${target} ${body} is refused with ${status}`, async () => {

@@ -199,7 +199,7 @@ fileTest("replay reads a pcapng file as it reads a pcap file", async () => {
   assert.equal(strange.code, 1);
   assert.match(
     strange.stderr,
-    /^error: Cannot use packet of interface 1 of capture: expected one interface a file\n$/,
+    /^error: \S*in.pcap: Cannot use packet of interface 1 of capture: expected one interface a file\n$/,
   );
 });
 
@@ -351,18 +351,25 @@ fileTest("replay runs a capture that ends early up to there, then says so", asyn
   const bytes = writePcap(records);
   const result = await replay(bytes.subarray(0, bytes.length - 1));
   assert.equal(result.code, 1);
-  assert.match(result.stderr, /^error: Cannot read record \d+ of capture, at byte \d+: .*\n$/);
+  assert.match(
+    result.stderr,
+    /^error: \S*in.pcap: Cannot read record \d+ of capture, at byte \d+: .*\n$/,
+  );
   assert.equal(lineOf("Capture", result)!.split(" ")[0], `${records.length - 1}`);
 });
 
 const LINK_TYPE = 20;
 const bad: [name: string, file: Uint8Array, message: RegExp][] = [
-  ["an empty file", new Uint8Array(), /^error: Cannot read capture of 0 bytes: /],
-  ["text", bytesOf("default drop\n".repeat(5)), /^error: Cannot read capture: it begins with /],
+  ["an empty file", new Uint8Array(), /^error: \S*in.pcap: Cannot read capture of 0 bytes: /],
+  [
+    "text",
+    bytesOf("default drop\n".repeat(5)),
+    /^error: \S*in.pcap: Cannot read capture: it begins with /,
+  ],
   [
     "another link type",
     writePcap([]).map((byte, at) => at === LINK_TYPE ? 113 : byte),
-    /^error: Cannot read capture of link type "113": expected 1 \(Ethernet\)/,
+    /^error: \S*in.pcap: Cannot read capture of link type "113": expected 1 \(Ethernet\)/,
   ],
 ];
 for (const [name, file, message] of bad) {

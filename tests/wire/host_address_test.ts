@@ -38,11 +38,13 @@ Deno.test("what is no address is refused as what it looks like", () => {
     message:
       'Cannot parse "1.2.3" as IPv4 address: expected four decimal octets, as in 192.168.0.1',
   });
-  assert.throws(() => host.parseHostAddress("192.168.0.1:80"), {
-    name: "SyntaxError",
-    message: 'Cannot parse "192.168.0.1:80" as IPv4 address: ' +
-      "expected four decimal octets, as in 192.168.0.1",
-  });
+  for (const bare of ["192.168.0.1", "[2001:db8::1]"]) {
+    assert.throws(() => host.parseHostAddress(`${bare}:80`), {
+      name: "SyntaxError",
+      message:
+        `Cannot parse "${bare}:80" as address: expected none with a port; did you mean "${bare}"?`,
+    });
+  }
   for (const text of ["", "nope", "nope/64", "1:2", "web:80", "7"]) {
     assert.throws(() => host.parseHostAddress(text), {
       name: "SyntaxError",

@@ -5,20 +5,45 @@ import { isPcapng, readPcapng } from "./pcapng.ts";
 /**
  * The records of one file for each of `links` links, in order of time; or of one pcapng file that
  * has them all, in its own order, with an interface for each link. Throws SyntaxError for what
- * can't be read, after the records before that point.
+ * can't be read, after the records before that point; it begins with the file's name, if `names`
+ * has one.
  */
 export function readCaptures(
   files: readonly Uint8Array[],
   links: number,
+  names: readonly string[] = [],
 ): Generator<readonly [record: PcapRecord, link: number]> {
-  if (files.length === links) return mergeByTime(files.map(recordsOf));
+  if (files.length === links) {
+    return mergeByTime(files.map((file, i) => {
+      const records = named(names[i], () => recordsOf(file));
+      return eachNamed(names[i], records);
+    }));
+  }
   const [file] = files;
   if (!isPcapng(file!)) {
     throw new SyntaxError(
       "Cannot read both sides from a pcap file: expected a pcapng file, or one for each side",
     );
   }
-  return ofLinks(file!, links);
+  return eachNamed(names[0], ofLinks(file!, links));
+}
+
+/** Puts the file's name in front of what is wrong with it. */
+function named<T>(name: string | undefined, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof SyntaxError) || name === undefined) throw error;
+    throw new SyntaxError(`${name}: ${error.message}`);
+  }
+}
+
+function* eachNamed<T>(name: string | undefined, records: Generator<T>): Generator<T> {
+  for (;;) {
+    const { done, value } = named(name, () => records.next());
+    if (done === true) return;
+    yield value;
+  }
 }
 
 function* ofLinks(

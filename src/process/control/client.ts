@@ -1,6 +1,7 @@
 /** Asks a running proxy at its control socket. */
 import { request } from "node:http";
 import { printable } from "../../core/text.ts";
+import { tooLongPath } from "./socket_path.ts";
 
 export interface Answer {
   /** HTTP's. */
@@ -44,6 +45,8 @@ async function* piecesOf(response: AsyncIterable<string>): AsyncGenerator<string
 
 function unreachable(path: string, error: Error): Error {
   const fail = `Cannot reach a proxy at "${printable(path)}"`;
+  const tooLong = tooLongPath(path);
+  if (tooLong !== null) return new Error(`${fail}: ${tooLong}`);
   switch ((error as { code?: string }).code) {
     case "ENOENT":
       return new Error(

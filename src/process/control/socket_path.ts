@@ -11,6 +11,13 @@ import { reasonOf } from "../file_error.ts";
 /** Bytes of `sun_path` in unix(7), the closing 0 excepted. */
 const MAX_SOCKET_PATH_BYTES = 107;
 
+/** Says so if no socket can have such a path, else null. */
+export function tooLongPath(path: string): string | null {
+  const lengthBytes = new TextEncoder().encode(path).length;
+  if (lengthBytes <= MAX_SOCKET_PATH_BYTES) return null;
+  return `its path has ${lengthBytes} bytes, expected at most ${MAX_SOCKET_PATH_BYTES}`;
+}
+
 const GROUP_OR_OTHERS_WRITE = 0o022;
 const STICKY = 0o1000;
 
@@ -32,10 +39,8 @@ export async function claimSocketPath(path: string): Promise<string> {
   }
   if (unsafe !== null) fail(unsafe);
   const real = `${folder === "/" ? "" : folder}/${basename(path)}`;
-  const lengthBytes = new TextEncoder().encode(real).length;
-  if (lengthBytes > MAX_SOCKET_PATH_BYTES) {
-    fail(`its path has ${lengthBytes} bytes, expected at most ${MAX_SOCKET_PATH_BYTES}`);
-  }
+  const tooLong = tooLongPath(real);
+  if (tooLong !== null) fail(tooLong);
   const stat = await Deno.lstat(real).catch((error) => {
     if (error instanceof Deno.errors.NotFound) return null;
     return fail(reasonOf(error, path));
