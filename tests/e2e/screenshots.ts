@@ -1,12 +1,14 @@
 /**
  * `deno task screenshots [FOLDER] [SECONDS]`: pictures of the dashboard in a folder, of
  * `/tmp/treegate-screenshots` unless told otherwise: `busy`, in `light` and `dark` and on a `phone`
- * after so many seconds of traffic, of 100 unless told otherwise, then `idle` and `lost`.
+ * after so many seconds of traffic of both families, of 100 unless told otherwise, then `idle` and
+ * `lost`. README's picture is `busy`.
  */
 import { startPaced } from "../lab/paced.ts";
 import { startEcho } from "../lab/peer.ts";
 import { SteadyConnections } from "../lab/steady.ts";
-import { proxyAddress, type Topology } from "../lab/topology.ts";
+import { backendAddresses, proxyAddress, type Topology } from "../lab/topology.ts";
+import { addTwins, twinOf } from "../lab/twins.ts";
 import { ADMIN, WatchedPage } from "../page/watched_page.ts";
 
 const POLICY = `default drop
@@ -26,12 +28,20 @@ const SIZE = { width: 1440, height: 1080 };
 
 async function take(folder: string, seconds: number): Promise<void> {
   await Deno.mkdir(folder, { recursive: true });
-  await using watched = await WatchedPage.start(POLICY, "--check=tcp 2001, interval 1s");
+  await using watched = await WatchedPage.start(
+    POLICY,
+    `--ipv6=${twinOf(proxyAddress)}/64`,
+    `--dst-addrs=${[...backendAddresses, ...backendAddresses.map(twinOf)].join(",")}`,
+    "--check=tcp 2001, interval 1s",
+  );
   const { topology, browser, proxy } = watched;
-  for (const { address, host } of topology.backends) await startEcho(host, address, 2001);
+  await addTwins(topology.lab);
+  for (const { address, host } of topology.backends) {
+    for (const one of [address, twinOf(address)]) await startEcho(host, one, 2001);
+  }
   const page = await browser.newPage({ viewport: SIZE });
   await page.goto(`http://${ADMIN}/`);
-  await page.waitForSelector('.mark[data-state="up"] >> nth=2'); // by their checks
+  await page.waitForSelector('.mark[data-state="up"] >> nth=5'); // by their checks
   const picture = async (name: string, isWhole = false) => {
     await page.waitForTimeout(1500); // the next event
     const path = `${folder}/${name}.png`;
@@ -39,7 +49,9 @@ async function take(folder: string, seconds: number): Promise<void> {
     say(`${path}: ${Math.round(length / 1000)} kB`);
   };
 
-  const pings = topology.client.start(["ping", "-q", "-i", "0.02", proxyAddress]);
+  const pings = [proxyAddress, twinOf(proxyAddress)].map((address) =>
+    topology.client.start(["ping", "-q", "-i", "0.04", address])
+  );
   await makeTraffic(topology, 1000 * seconds, async () => {
     await page.emulateMedia({ colorScheme: "light" });
     await picture("busy");
@@ -54,7 +66,7 @@ async function take(folder: string, seconds: number): Promise<void> {
     await page.setViewportSize(SIZE);
     await picture("light");
   });
-  await pings.stop("SIGINT");
+  for (const each of pings) await each.stop("SIGINT");
   await page.waitForSelector('#state[data-kind="idle"]', { timeout: 120_000 });
   await picture("idle");
   await proxy.stop();
@@ -69,18 +81,25 @@ async function makeTraffic(
   end: () => Promise<void>,
 ): Promise<void> {
   const seconds = Math.ceil(ms / 1000) + END_SECONDS;
-  const steady = await SteadyConnections.open(client, proxyAddress, 2001, 12);
-  for (const perSecond of [15, 40, 25]) {
-    const opened = startPaced(client, proxyAddress, 2001, perSecond, seconds);
+  const addresses = [proxyAddress, twinOf(proxyAddress)];
+  const steady = await Promise.all(
+    addresses.map((address) => SteadyConnections.open(client, address, 2001, 6)),
+  );
+  for (const perSecond of [8, 20, 12]) {
+    const opened = addresses.map((address) =>
+      startPaced(client, address, 2001, perSecond, seconds)
+    );
     await new Promise((resolve) => setTimeout(resolve, ms / 4));
-    await opened;
-    void client.run(["nc", "-z", "-w", "5", proxyAddress, "80"]);
-    await client.run(["nc", "-z", "-w", "1", proxyAddress, "90"]);
+    await Promise.all(opened);
+    for (const address of addresses) {
+      void client.run(["nc", "-z", "-w", "5", address, "80"]);
+      await client.run(["nc", "-z", "-w", "1", address, "90"]);
+    }
   }
   await backends[2]!.host.script("ip link set eth0 down");
   await new Promise((resolve) => setTimeout(resolve, ms / 4));
   await end();
-  await steady.stop();
+  for (const each of steady) await each.stop();
 }
 
 function say(line: string): void {

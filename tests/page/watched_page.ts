@@ -13,7 +13,7 @@ export const ADMIN = "127.0.0.1:9100";
 interface Paths {
   readonly policy: string;
   readonly control: string;
-  /** Beside the usual ones. */
+  /** Beside the usual ones; one of theirs is in its place. */
   readonly flags: readonly string[];
 }
 
@@ -64,7 +64,10 @@ export class WatchedPage implements AsyncDisposable {
 
 async function start(host: Host, { policy, control, flags }: Paths): Promise<Background> {
   const options = [`--admin=${ADMIN}`, `--control=${control}`, `--policy=${policy}`];
-  const proxy = await startProxy(host, [...usualOptions, ...options, "--trace=off", ...flags]);
+  const usual = usualOptions.filter((one) =>
+    !flags.some((flag) => flag.startsWith(one.split("=")[0]!))
+  );
+  const proxy = await startProxy(host, [...usual, ...options, "--trace=off", ...flags]);
   await proxy.waitFor("metrics are served");
   return proxy;
 }

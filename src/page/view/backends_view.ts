@@ -8,7 +8,7 @@ const MOST_ROWS = 200;
 
 /** What a row takes in one line, in CSS pixels: for each character of its name, and for the rest. */
 const NAME_PX = 8;
-const REST_PX = 300;
+const REST_PX = 290;
 
 export class BackendsView {
   readonly #body = byId("backends");
