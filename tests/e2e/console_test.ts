@@ -1,40 +1,51 @@
 /** The console and the signals: they tell the operator what happens, and never cost a packet. */
 import assert from "node:assert/strict";
+import { inEachFamily } from "../lab/families.ts";
 import type { Host } from "../lab/lab.ts";
 import { lastSummary, proxyCommand, startProxy, summaryCount, usualOptions } from "../lab/proxy.ts";
 import { labTests } from "../lab/suite.ts";
 import { backendAddresses, bridged, proxyAddress, tap } from "../lab/topology.ts";
+import { twinOfNetwork } from "../lab/twins.ts";
 
 const labTest = await labTests("ping");
 
-labTest(
+inEachFamily(
+  labTest,
   "proxy tells its start and its backends, SIGUSR2 and the end show the summary",
-  async () => {
+  async (family) => {
     await using topology = await bridged("on the bridge");
-    const proxy = await startProxy(topology.host);
+    await family.speak(topology.lab);
+    const addresses = backendAddresses.map(family.of);
+    const proxy = await startProxy(topology.host, family.options(usualOptions), addresses);
+    const own = `${proxyAddress}/24`;
     const hex = "[0-9a-f]{2}";
     const mac = `${hex}(?::${hex}){5}`;
+    const networks = family.number === 4 ? own : `${own}, ${RegExp.escape(twinOfNetwork(own))}`;
     await proxy.waitFor(
       new RegExp(
-        `^\\S+Z info: ${tap}: 192\\.168\\.0\\.100/24, MAC ${mac}, MTU 1500, backends ${
-          backendAddresses.map((address) => RegExp.escape(address)).join(", ")
+        `^\\S+Z info: ${tap}: ${networks}, MAC ${mac}, MTU 1500, backends ${
+          backendAddresses.map(family.pattern).join(", ")
         }\n`,
         "m",
       ),
     );
     for (const { address, host } of topology.backends) {
-      const at = await proxy.waitFor(`backend ${address} is at ${await host.mac("eth0")}\n`);
+      const at = await proxy.waitFor(
+        `backend ${family.of(address)} is at ${await host.mac("eth0")}\n`,
+      );
       assert.ok(at);
     }
     const { stdout: answers } = await topology.client.run(
-      ["ping", "-c", "4", "-i", "0.2", "-W", "1", proxyAddress],
+      ["ping", "-c", "4", "-i", "0.2", "-W", "1", family.of(proxyAddress)],
     );
     assert.match(answers, /4 packets transmitted, 2 received/);
 
     proxy.signal("SIGUSR2");
     await proxy.waitFor(/^Summary\n/m);
     const first = lastSummary(proxy.stdout);
-    await topology.client.run(["ping", "-c", "2", "-i", "0.2", "-W", "1", proxyAddress]);
+    await topology.client.run(
+      ["ping", "-c", "2", "-i", "0.2", "-W", "1", family.of(proxyAddress)],
+    );
     const { code, timedOut, stdout, stderr } = await proxy.stop("SIGINT");
     assert.deepEqual({ code, timedOut }, { code: 0, timedOut: false });
     assert.doesNotMatch(stderr, /(warning|error): /);
@@ -45,7 +56,7 @@ labTest(
       [2, 3],
     );
     assert.match(last, /^Decisions +: Drop 3, Echo_reply 3$/m);
-    for (const address of backendAddresses) assert.ok(last.includes(address), last);
+    for (const address of addresses) assert.ok(last.includes(address), last);
   },
 );
 

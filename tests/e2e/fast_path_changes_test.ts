@@ -1,12 +1,20 @@
 /** Connections that the kernel carries while the world changes, on a real TAP device. */
 import assert from "node:assert/strict";
 import { echoDatagrams, SteadyDatagrams } from "../lab/datagrams.ts";
+import { type Family, inEachFamily } from "../lab/families.ts";
 import type { Host } from "../lab/lab.ts";
 import { startEcho } from "../lab/peer.ts";
 import { askSummary, proxyCommand, startProxy, summaryCount, trackedIn } from "../lab/proxy.ts";
 import { SteadyConnections } from "../lab/steady.ts";
 import { labTests } from "../lab/suite.ts";
-import { backendAddresses, bridged, proxyAddress, tap, tapCommands } from "../lab/topology.ts";
+import {
+  backendAddresses,
+  bridged,
+  proxyAddress,
+  tap,
+  tapCommands,
+  type Topology,
+} from "../lab/topology.ts";
 import { whyNoBpf } from "../support/bpf_kernel.ts";
 import type { Background } from "../support/shell.ts";
 
@@ -18,8 +26,10 @@ const toFirst = [`--net=${tap}`, `--dst-addrs=${first}`, ...options];
 const toTwo = [`--net=${tap}`, `--dst-addrs=${first},${second}`, ...options];
 const PORTS = [2000, 2001, 2002, 2003, 2004, 2005, 2006, 2007];
 
-labTest("proxy, fast path, under eight streams, a new policy holds at once", async () => {
-  await using topology = await bridged("behind a port", "nobody");
+const policyTitle = "proxy, fast path, under eight streams, a new policy holds at once";
+
+inEachFamily(labTest, policyTitle, async (family) => {
+  await using topology = await bridgedIn(family);
   const { client, host, backends, lab } = topology;
   const file = `${lab.folder}/own.policy`;
   const policy = (dropped: string) =>
@@ -27,8 +37,9 @@ labTest("proxy, fast path, under eight streams, a new policy holds at once", asy
     "not ip.src in $dst-addrs -> translate-a-to-b, forward\n" +
     "otherwise -> translate-b-to-a, forward\n";
   await Deno.writeTextFile(file, policy(""));
-  const proxy = await startProxy(host, [...toFirst, `--policy=${file}`], [first]);
-  await streams(client, backends[0]!.host, PORTS);
+  const flags = family.options([...toFirst, `--policy=${file}`]);
+  const proxy = await startProxy(host, flags, [family.of(first)]);
+  await streams(family, client, backends[0]!.host, PORTS);
   await carriesMore(proxy);
 
   const closed = "tcp.sport in 2004-2007 -> drop\ntcp.dport in 2004-2007 -> drop\n";
@@ -36,9 +47,9 @@ labTest("proxy, fast path, under eight streams, a new policy holds at once", asy
   proxy.signal("SIGHUP");
   await proxy.waitFor("reloaded\n");
   await pause(200); // what was sent before is on its way
-  const before = await receivedBy(client);
+  const before = await receivedBy(family, client);
   await pause(1500);
-  const after = await receivedBy(client);
+  const after = await receivedBy(family, client);
   for (const port of PORTS) {
     const more = after.get(port)! - before.get(port)!;
     assert.ok(port < 2004 ? more > 0 : more === 0, `port ${port}: ${more} bytes more`);
@@ -49,60 +60,69 @@ labTest("proxy, fast path, under eight streams, a new policy holds at once", asy
   await Deno.writeTextFile(file, policy(""));
   proxy.signal("SIGHUP");
   await proxy.waitFor(/reloaded\n[^]*reloaded\n/);
-  await eachGoesOn(client, PORTS);
+  await eachGoesOn(family, client, PORTS);
   await proxy.stop();
 });
 
 for (const which of ["backend", "client"] as const) {
-  labTest(
+  inEachFamily(
+    labTest,
     `proxy, fast path, a ${which} that has another MAC address gets what is its own`,
-    async () => {
-      await using topology = await bridged("behind a port", "nobody");
+    async (family) => {
+      await using topology = await bridgedIn(family);
       const { client, host, backends } = topology;
       const backend = backends[0]!.host;
-      const proxy = await startProxy(host, toFirst, [first]);
-      await streams(client, backend, [2000, 2001]);
+      const proxy = await startProxy(host, family.options(toFirst), [family.of(first)]);
+      await streams(family, client, backend, [2000, 2001]);
       await carriesMore(proxy);
       const moved = which === "client" ? client : backend;
+      const notify = family.number === 4
+        ? "ipv4/conf/eth0/arp_notify"
+        : "ipv6/conf/eth0/ndisc_notify";
       await moved.script(`
-      echo 1 > /proc/sys/net/ipv4/conf/eth0/arp_notify
-      ip link set eth0 address 02:00:00:00:77:77`);
-      await eachGoesOn(client, [2000, 2001]);
+        echo 1 > /proc/sys/net/${notify}
+        ip link set eth0 address 02:00:00:00:77:77`);
+      await eachGoesOn(family, client, [2000, 2001]);
       await carriesMore(proxy);
       await proxy.stop();
     },
   );
 }
 
-labTest("proxy, fast path, goes on with a device that was deleted and made again", async () => {
-  await using topology = await bridged("behind a port", "nobody");
+const deviceTitle = "proxy, fast path, goes on with a device that was deleted and made again";
+
+inEachFamily(labTest, deviceTitle, async (family) => {
+  await using topology = await bridgedIn(family);
   const { client, host, backends } = topology;
   // Without the sandbox: with it a new device has no fast path, as that takes a capability.
-  const proxy = await startProxy(host, [...toFirst, "--sandbox=off"], [first]);
-  await streams(client, backends[0]!.host, [2000, 2001]);
+  const flags = family.options([...toFirst, "--sandbox=off"]);
+  const proxy = await startProxy(host, flags, [family.of(first)]);
+  await streams(family, client, backends[0]!.host, [2000, 2001]);
   await carriesMore(proxy);
   await host.script(`ip link set ${tap} down; sleep 0.3; ip link set ${tap} up`);
-  await eachGoesOn(client, [2000, 2001]);
+  await eachGoesOn(family, client, [2000, 2001]);
   await carriesMore(proxy);
   await host.script(`ip link del ${tap}`);
   await proxy.waitFor(`${tap} is gone`);
   await host.script(tapCommands);
-  await eachGoesOn(client, [2000, 2001]);
+  await eachGoesOn(family, client, [2000, 2001]);
   await carriesMore(proxy);
   await proxy.stop();
 });
 
-labTest(
+inEachFamily(
+  labTest,
   "proxy, fast path, takes datagrams to another backend when their service has died",
-  async () => {
-    await using topology = await bridged("behind a port", "nobody");
+  async (family) => {
+    await using topology = await bridgedIn(family);
+    const both = [first, second].map(family.of);
     const { client, host, backends, lab } = topology;
     const services = new Map<string, Background>();
     const serve = async (address: string) => {
-      const { host } = backends.find((one) => one.address === address)!;
+      const { host } = backends.find((one) => family.of(one.address) === address)!;
       services.set(address, await echoDatagrams(host, address));
     };
-    for (const address of [first, second]) await serve(address);
+    for (const address of both) await serve(address);
     const file = `${lab.folder}/udp.policy`;
     await Deno.writeTextFile(
       file,
@@ -111,20 +131,22 @@ labTest(
     );
     const check = "--check=udp 2000 0a0b, interval 500ms, fastinter 200ms, timeout 400ms";
     const control = `--control=${lab.folder}/s`;
-    const proxy = await startProxy(host, [...toTwo, `--policy=${file}`, check, control], []);
-    for (const address of [first, second]) await proxy.waitFor(`backend ${address} is up: `);
+    const flags = family.options([...toTwo, `--policy=${file}`, check, control]);
+    const proxy = await startProxy(host, flags, []);
+    for (const address of both) await proxy.waitFor(`backend ${address} is up: `);
     const ctl = (...words: string[]) => host.must(proxyCommand(["ctl", control, ...words]));
-    const datagrams = await SteadyDatagrams.start(client, proxyAddress, 2000);
+    const datagrams = await SteadyDatagrams.start(client, family.of(proxyAddress), 2000);
     await datagrams.continues(20);
     await carriesMore(proxy);
 
     const used = async () => {
       const rows = await ctl("connections", "protocol=udp");
-      return [...rows.matchAll(/ (192\.168\.0\.[12]):2000 /g)].map(([, address]) => address!);
+      const found = [first, second].filter((one) => rows.includes(` ${family.host(one)}:2000 `));
+      return found.map(family.of);
     };
     const [own, ...more] = await used();
     assert.deepEqual(more, []);
-    const other = own === first ? second : first;
+    const other = both.find((address) => address !== own)!;
     // Its host is there, and answers ARP: only the check tells.
     await services.get(own!)!.stop("SIGKILL");
     await proxy.waitFor(`backend ${own} is down: `);
@@ -147,14 +169,18 @@ labTest(
   },
 );
 
-labTest("proxy, fast path, forgets connections that are idle, and none that is busy", async () => {
-  await using topology = await bridged("behind a port", "nobody");
+const idleTitle = "proxy, fast path, forgets connections that are idle, and none that is busy";
+
+inEachFamily(labTest, idleTitle, async (family) => {
+  await using topology = await bridgedIn(family);
+  const own = family.of(proxyAddress);
   const { client, host, backends } = topology;
-  await startEcho(backends[0]!.host, first, 2000);
-  const proxy = await startProxy(host, [...toFirst, "--timeout-established=2"], [first]);
-  const steady = await SteadyConnections.open(client, proxyAddress, 2000, 5);
-  const idle = client.start(["nc", proxyAddress, "2000"], { stdin: "" });
-  await idle.waitFor("from 192.168.0.1");
+  await startEcho(backends[0]!.host, family.of(first), 2000);
+  const flags = family.options([...toFirst, "--timeout-established=2"]);
+  const proxy = await startProxy(host, flags, [family.of(first)]);
+  const steady = await SteadyConnections.open(client, own, 2000, 5);
+  const idle = client.start(["nc", own, "2000"], { stdin: "" });
+  await idle.waitFor(`from ${family.of(first)}\n`);
   for (let i = 0; i < 3; i++) await idle.write(`line ${i}\n`), await idle.waitFor(`line ${i}\n`);
   await carriesMore(proxy);
   assert.equal(trackedIn(await askSummary(proxy)), 6);
@@ -167,30 +193,49 @@ labTest("proxy, fast path, forgets connections that are idle, and none that is b
   await proxy.stop();
 });
 
+/** The network, its hosts of that family. */
+async function bridgedIn(family: Family): Promise<Topology> {
+  const topology = await bridged("behind a port", "nobody");
+  await family.speak(topology.lab);
+  return topology;
+}
+
 /** A stream from the backend on each of these ports, as fast as it goes. */
-async function streams(client: Host, backend: Host, ports: readonly number[]): Promise<void> {
-  for (const port of ports) backend.start(["sh", "-c", `yes | nc -l -p ${port}`]);
+async function streams(
+  family: Family,
+  client: Host,
+  backend: Host,
+  ports: readonly number[],
+): Promise<void> {
+  for (const port of ports) {
+    backend.start(["sh", "-c", `yes | nc -${family.number} -l -p ${port}`]);
+  }
   const listening = `ss -Hltn | grep -c ':200[0-7] ' | grep -qx ${ports.length}`;
   await backend.script(`timeout 5 sh -c "until ${listening}; do sleep 0.05; done"`);
   for (const port of ports) {
-    client.start(["sh", "-c", `exec nc ${proxyAddress} ${port} > /dev/null`]);
+    client.start(["sh", "-c", `exec nc ${family.of(proxyAddress)} ${port} > /dev/null`]);
   }
-  await eachGoesOn(client, ports);
+  await eachGoesOn(family, client, ports);
 }
 
 /** Bytes that each stream has brought, by its port. */
-async function receivedBy(client: Host): Promise<ReadonlyMap<number, number>> {
-  const text = await client.must(["ss", "-HtinO", "state", "established", "dst", proxyAddress]);
+async function receivedBy({ host }: Family, client: Host): Promise<ReadonlyMap<number, number>> {
+  const words = ["ss", "-HtinO", "state", "established", "dst", host(proxyAddress)];
+  const text = await client.must(words);
   const found = text.matchAll(/:(200\d)\s.* bytes_received:(\d+)/g);
   return new Map([...found].map(([, port, bytes]) => [Number(port), Number(bytes)]));
 }
 
 /** Returns once more has come over each stream. */
-async function eachGoesOn(client: Host, ports: readonly number[]): Promise<void> {
-  const before = await receivedBy(client);
+async function eachGoesOn(
+  family: Family,
+  client: Host,
+  ports: readonly number[],
+): Promise<void> {
+  const before = await receivedBy(family, client);
   const deadline = performance.now() + 15_000;
   while (true) {
-    const now = await receivedBy(client);
+    const now = await receivedBy(family, client);
     const still = ports.filter((port) => !((now.get(port) ?? 0) > (before.get(port) ?? 0)));
     if (still.length === 0) return;
     assert.ok(performance.now() < deadline, `nothing comes over the streams of ${still}`);

@@ -1,22 +1,26 @@
 /**
- * What the proxy says it has forwarded is what its hosts have sent and received, by nftables
- * counters at both ends. `MEGABYTES=1000` has a gigabyte of it (`deno task soak:counts`).
+ * What the proxy says it has forwarded, of both families at once, is what its hosts have sent and
+ * received, by nftables counters at both ends. `MEGABYTES=1000` has a gigabyte of it (`deno task soak:counts`).
  *
  * Nothing between a host and the proxy cuts up or merges a packet here: counts agree exactly, but
  * for what a receive queue (`softnet_stat`) or the proxy's device had no room for.
  */
 import assert from "node:assert/strict";
+import { IPV4, IPV6 } from "../lab/families.ts";
 import type { Host } from "../lab/lab.ts";
 import { connectPeer, startEcho } from "../lab/peer.ts";
 import { lastSummary, proxyCommand, startProxy, summaryCount } from "../lab/proxy.ts";
 import { labTests } from "../lab/suite.ts";
 import { bridged, proxyAddress, tap } from "../lab/topology.ts";
+import { addTwins, twinOptions } from "../lab/twins.ts";
 import { whyNoBpf } from "../support/bpf_kernel.ts";
 import { must } from "../support/shell.ts";
 
 const labTest = whyNoBpf() === undefined ? await labTests("nft") : () => {};
 
-const CONNECTIONS = 50;
+const FAMILIES = [IPV4, IPV6];
+/** Of each family. */
+const CONNECTIONS = 25;
 
 labTest("proxy, fast path, counts what its hosts have sent and received", async () => {
   const megabytes = Number(Deno.env.get("MEGABYTES") ?? 200);
@@ -28,19 +32,28 @@ labTest("proxy, fast path, counts what its hosts have sent and received", async 
     "default drop\nnot ip.src in $dst-addrs -> translate-a-to-b, forward\n" +
       "otherwise -> translate-b-to-a, forward\n",
   );
-  for (const { host, address } of backends) await startEcho(host, address, 2000);
+  await addTwins(lab);
+  for (const { host, address } of backends) {
+    for (const { of } of FAMILIES) await startEcho(host, of(address), 2000);
+  }
   const hosts = [client, ...backends.map(({ host }) => host)];
   for (const one of hosts) await countTcp(one);
   const droppedBefore = await droppedInQueues(host);
   const control = `--control=${lab.folder}/s`;
   const options = [`--net=${tap}`, "--trace=off", "--fast-path=on", `--policy=${file}`, control];
   const addresses = backends.map(({ address }) => address);
-  const proxy = await startProxy(host, [...options, `--dst-addrs=${addresses}`], addresses);
+  const proxy = await startProxy(
+    host,
+    twinOptions([...options, `--dst-addrs=${addresses}`]),
+    FAMILIES.flatMap(({ of }) => addresses.map(of)),
+  );
 
   // Each byte goes there and back.
-  const bytesEach = Math.ceil(megabytes * 1e6 / 2 / CONNECTIONS);
-  const { failures } = await connectPeer(client, proxyAddress, 2000, CONNECTIONS, bytesEach);
-  assert.deepEqual(failures, []);
+  const bytesEach = Math.ceil(megabytes * 1e6 / 2 / FAMILIES.length / CONNECTIONS);
+  const reports = await Promise.all(
+    FAMILIES.map(({ of }) => connectPeer(client, of(proxyAddress), 2000, CONNECTIONS, bytesEach)),
+  );
+  assert.deepEqual(reports.flatMap(({ failures }) => failures), []);
   await new Promise((resolve) => setTimeout(resolve, 500)); // the last ACKs
   const status = JSON.parse(await host.must(proxyCommand(["ctl", control, "status", "--json"])));
   const summary = lastSummary((await proxy.stop()).stdout);
@@ -77,19 +90,19 @@ labTest("proxy, fast path, counts what its hosts have sent and received", async 
   assert.equal(nodes.length, 2, summary);
   assert.equal(nodes[0]! + nodes[1]!, all.count, summary);
   const opened = [...summary.matchAll(/connections: (\d+) opened/g)].map(([, n]) => Number(n));
-  assert.equal(opened.reduce((a, b) => a + b), CONNECTIONS);
+  assert.equal(opened.reduce((a, b) => a + b), FAMILIES.length * CONNECTIONS);
 });
 
 /** Has the host count the TCP segments that it sends and receives, as they are handed over. */
 async function countTcp(host: Host): Promise<void> {
   await host.script(`
-    nft add table ip ends
-    nft add counter ip ends sent
-    nft add counter ip ends received
-    nft 'add chain ip ends out { type filter hook output priority 0; }'
-    nft 'add chain ip ends in { type filter hook input priority 0; }'
-    nft add rule ip ends out oif eth0 meta l4proto tcp counter name sent
-    nft add rule ip ends in iif eth0 meta l4proto tcp counter name received`);
+    nft add table inet ends
+    nft add counter inet ends sent
+    nft add counter inet ends received
+    nft 'add chain inet ends out { type filter hook output priority 0; }'
+    nft 'add chain inet ends in { type filter hook input priority 0; }'
+    nft add rule inet ends out oif eth0 meta l4proto tcp counter name sent
+    nft add rule inet ends in iif eth0 meta l4proto tcp counter name received`);
 }
 
 interface Traffic {
@@ -98,7 +111,7 @@ interface Traffic {
 }
 
 async function countedTcp(host: Host): Promise<Record<"sent" | "received", Traffic>> {
-  const text = await host.must(["nft", "list", "counters", "table", "ip", "ends"]);
+  const text = await host.must(["nft", "list", "counters", "table", "inet", "ends"]);
   const of = (name: string): Traffic => {
     const [, count, bytes] = new RegExp(`${name} \\{\\s+packets (\\d+) bytes (\\d+)`).exec(text)!;
     return { count: Number(count), bytes: Number(bytes) };

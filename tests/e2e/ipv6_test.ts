@@ -1,19 +1,17 @@
 /**
  * Both families at once, on real TAP devices: each has backends of its own, or none, one- and
- * two-sided, with a state that is taken up again. Hosts have the addresses of `twins.ts`.
+ * two-sided. Hosts have the addresses of `twins.ts`.
  */
 import assert from "node:assert/strict";
 import { findNothingWrong } from "../lab/bulk.ts";
 import { connectPeer, startEcho } from "../lab/peer.ts";
 import {
   lastSummary,
-  proxyCommand,
   startProxy,
   startTwoSided,
   summaryCount,
   usualOptions,
 } from "../lab/proxy.ts";
-import { SteadyConnections } from "../lab/steady.ts";
 import { labTests } from "../lab/suite.ts";
 import { backendAddresses, bridged, proxyAddress, tap } from "../lab/topology.ts";
 import type { Topology } from "../lab/topology.ts";
@@ -29,7 +27,6 @@ import {
 } from "../lab/two_sides.ts";
 
 const labTest = await labTests("ping", "nc", "nstat");
-const mac = "02:54:47:00:00:64";
 const proxy6 = twinOf(proxyAddress);
 const backends6 = backendAddresses.map(twinOf);
 
@@ -78,26 +75,6 @@ labTest("proxy without a backend of the client's family refuses, and answers", a
   assert.match(served.stdout, /^from 192\.168\.0\.[123]\n$/);
   const summary = lastSummary((await proxy.stop()).stdout);
   assert.ok(summaryCount(summary, "no-backend") > 0, summary);
-});
-
-labTest("proxy, started again with its state, loses no connection of either family", async () => {
-  await using topology = await bridged("behind a port");
-  await addTwins(topology.lab);
-  const { client, host, lab } = topology;
-  await startEchoes(topology);
-  const state = `--state=${lab.folder}/state`;
-  const options = twinOptions([...usualOptions, `--mac=${mac}`, state, "--trace=off"]);
-  const first = await startProxy(host, options, [...backendAddresses, ...backends6]);
-  const steady = await Promise.all(
-    [proxyAddress, proxy6].map((address) => SteadyConnections.open(client, address, 2000, 6)),
-  );
-  const ended = await first.stop();
-  assert.match(ended.stderr, /12 connections saved to /);
-  const second = host.start(proxyCommand(options));
-  await second.waitFor("went on from ", 20_000);
-  await second.waitFor(`${proxy6} goes on being used`);
-  for (const connections of steady) await connections.isUnbroken();
-  await second.stop();
 });
 
 /** Echo servers at both addresses of each backend; what they print tells who has come. */

@@ -1,21 +1,26 @@
 /**
- * A restart under load: what --state keeps, with and without a supervisor that keeps the device.
+ * A restart under load, of both families at once: what --state keeps, with and without a supervisor
+ * that keeps the device.
  */
 import assert from "node:assert/strict";
+import { IPV4, IPV6 } from "../lab/families.ts";
 import { startEcho } from "../lab/peer.ts";
 import type { Background } from "../support/shell.ts";
 import { lastSummary, proxyCommand, startProxy, usualOptions } from "../lab/proxy.ts";
 import { SteadyConnections } from "../lab/steady.ts";
 import { labTests } from "../lab/suite.ts";
 import { Supervised } from "../lab/supervisor.ts";
-import { bridged, proxyAddress, type Topology } from "../lab/topology.ts";
+import { backendAddresses, bridged, proxyAddress, type Topology } from "../lab/topology.ts";
+import { addTwins, twinOptions } from "../lab/twins.ts";
 
 const mayAsk = await Deno.permissions.query({ name: "env", variable: "SOAK" });
 /** With SOAK=true more of everything. */
 const isSoak = mayAsk.state === "granted" && Deno.env.get("SOAK") === "true";
 
-const CONNECTIONS = 40;
-const DOWNLOADS = isSoak ? 8 : 4;
+const FAMILIES = [IPV4, IPV6];
+/** Of each family. */
+const CONNECTIONS = 20;
+const DOWNLOADS = isSoak ? 4 : 2;
 const DOWNLOAD_MB = isSoak ? 120 : 20;
 const RESTARTS = isSoak ? 10 : 2;
 const PINGS = isSoak ? 1200 : 300;
@@ -24,22 +29,29 @@ const PAUSE_MS = 10;
 
 const labTest = await labTests("sha256sum", "cc", "ping");
 
+const OWN = FAMILIES.map(({ of }) => of(proxyAddress));
+const BACKENDS = FAMILIES.flatMap(({ of }) => backendAddresses.map(of));
+const bothOptions = twinOptions(usualOptions);
+
 /**
- * Serves the same random bytes on port 3000 of each backend, and echoes on port 2000; their
- * checksum.
+ * Serves the same random bytes on port 3000 of each backend, and echoes on port 2000, in both
+ * families; their checksum.
  */
 async function serve({ lab, backends }: Topology): Promise<string> {
+  await addTwins(lab);
   const file = `${lab.folder}/download`;
   await lab.must(["sh", "-ec", `head -c ${DOWNLOAD_MB}M /dev/urandom > ${file}`]);
   for (const { address, host } of backends) {
-    await startEcho(host, address, 2000);
+    for (const { of } of FAMILIES) await startEcho(host, of(address), 2000);
     const program = `
-      const listener = Deno.listen({ hostname: "${address}", port: 3000 });
-      console.log("listening");
-      for await (const connection of listener) {
-        const file = await Deno.open("${file}");
-        file.readable.pipeTo(connection.writable).catch(() => {});
-      }`;
+      const serve = async (hostname) => {
+        for await (const connection of Deno.listen({ hostname, port: 3000 })) {
+          const file = await Deno.open("${file}");
+          file.readable.pipeTo(connection.writable).catch(() => {});
+        }
+      };
+      ${JSON.stringify(FAMILIES.map(({ of }) => of(address)))}.forEach(serve);
+      console.log("listening");`;
     const server = host.start([Deno.execPath(), "eval", program]);
     await server.waitFor("listening");
   }
@@ -52,8 +64,9 @@ async function serve({ lab, backends }: Topology): Promise<string> {
  */
 async function download({ client }: Topology): Promise<Background> {
   const program = `
-    const sum = async () => {
-      const connection = await Deno.connect({ hostname: "${proxyAddress}", port: 3000 });
+    const sum = async (_, i) => {
+      const hostname = ${JSON.stringify(OWN)}[i % 2];
+      const connection = await Deno.connect({ hostname, port: 3000 });
       const parts = [];
       for await (const part of connection.readable) {
         if (parts.length === 0) console.log("begun");
@@ -63,10 +76,20 @@ async function download({ client }: Topology): Promise<Background> {
       const digest = await crypto.subtle.digest("SHA-256", await new Blob(parts).arrayBuffer());
       return new Uint8Array(digest).toHex();
     };
-    console.log((await Promise.all(Array.from({ length: ${DOWNLOADS} }, sum))).join(" "));`;
+    console.log((await Promise.all(Array.from({ length: ${2 * DOWNLOADS} }, sum))).join(" "));`;
   const downloads = client.start([Deno.execPath(), "eval", program]);
-  await downloads.waitFor(new RegExp(`(begun\n){${DOWNLOADS}}`));
+  await downloads.waitFor(new RegExp(`(begun\n){${2 * DOWNLOADS}}`));
   return downloads;
+}
+
+/** Connections of both families. */
+function openBoth({ client }: Topology): Promise<SteadyConnections[]> {
+  return Promise.all(OWN.map((own) => SteadyConnections.open(client, own, 2000, CONNECTIONS)));
+}
+
+/** Throws unless none of them has failed and each goes on. */
+async function areUnbroken(steady: readonly SteadyConnections[]): Promise<void> {
+  await Promise.all(steady.map((one) => one.isUnbroken()));
 }
 
 /** A policy file as the built-in one, but for the answer to every ping. */
@@ -82,15 +105,15 @@ async function answerAllPings(folder: string): Promise<string> {
 }
 
 labTest(
-  "proxy with --state, stopped and started again under load, loses no connection",
+  "proxy with --state, stopped and started again under load, loses no connection of either family",
   async () => {
     await using topology = await bridged("behind a port");
-    const { lab, host, client } = topology;
+    const { lab, host } = topology;
     const sum = await serve(topology);
     const state = `${lab.folder}/state`;
-    const options = [...usualOptions, `--state=${state}`, "--trace=off"];
-    let proxy = await startProxy(host, options);
-    const steady = await SteadyConnections.open(client, proxyAddress, 2000, CONNECTIONS);
+    const options = [...bothOptions, `--state=${state}`, "--trace=off"];
+    let proxy = await startProxy(host, options, BACKENDS);
+    const steady = await openBoth(topology);
     const downloads = await download(topology);
     for (let restart = 1; restart <= RESTARTS; restart++) {
       const signal = restart % 2 === 0 ? "SIGINT" : "SIGTERM";
@@ -98,21 +121,22 @@ labTest(
       assert.equal(code, 0);
       assert.match(stderr, / info: \d+ connections saved to "[^"]+\/state"$/m);
       assert.equal((await Deno.stat(state)).mode! & 0o777, 0o600);
-      proxy = await startProxy(host, options);
-      const [, taken] = await proxy.waitFor(/ went on from ".+": (\d+) connections, /);
-      assert.ok(Number(taken) >= CONNECTIONS + DOWNLOADS);
-      await steady.isUnbroken();
+      proxy = host.start(proxyCommand(options));
+      const [, taken] = await proxy.waitFor(/ went on from ".+": (\d+) connections, /, 20_000);
+      await proxy.waitFor(`${OWN[1]} goes on being used`);
+      assert.ok(Number(taken) >= 2 * (CONNECTIONS + DOWNLOADS));
+      await areUnbroken(steady);
       assert.ok(!proxy.stderr.includes("Cannot"), proxy.stderr);
     }
     assert.ok(await downloads.ended(180_000), "downloads end");
     assert.ok(
-      (await downloads.result()).stdout.endsWith(`\n${Array(DOWNLOADS).fill(sum).join(" ")}\n`),
+      (await downloads.result()).stdout.endsWith(`\n${Array(2 * DOWNLOADS).fill(sum).join(" ")}\n`),
     );
     const { stdout } = await proxy.stop();
     // Counters go on, too: every connection was opened by the first run.
     const opened = [...lastSummary(stdout).matchAll(/connections: (\d+) opened/g)];
     const all = opened.reduce((total, [, count]) => total + Number(count), 0);
-    assert.equal(all, CONNECTIONS + DOWNLOADS);
+    assert.equal(all, 2 * (CONNECTIONS + DOWNLOADS));
   },
 );
 
@@ -144,26 +168,29 @@ labTest(
     const sum = await serve(topology);
     const policy = await answerAllPings(lab.folder);
     const options = [`--state=${lab.folder}/state`, "--trace=off", `--policy=${policy}`];
-    const supervisor = await Supervised.start(host, "abstract", [...usualOptions, ...options]);
-    const steady = await SteadyConnections.open(client, proxyAddress, 2000, CONNECTIONS);
+    const supervisor = await Supervised.start(host, "abstract", [...bothOptions, ...options]);
+    const steady = await openBoth(topology);
     const downloads = await download(topology);
-    const pings = client.start(["ping", "-i", "0.02", "-c", `${PINGS}`, "-W", "20", proxyAddress]);
+    const ping = ["ping", "-i", "0.02", "-c", `${PINGS}`, "-W", "20"];
+    const pings = OWN.map((own) => client.start([...ping, own]));
     for (let restart = 1; restart <= RESTARTS; restart++) {
       const log = await supervisor.restart("SIGUSR1", / info: went on from /);
       assert.match(log, /^notify: STOPPING=1$/m);
       assert.match(log, / info: \d+ connections saved to /);
       assert.match(log, / info: tap100 is taken over as the last run left it$/m);
       assert.match(log, / info: went on from "[^"]+": 4\d connections, /);
-      await steady.isUnbroken();
+      await areUnbroken(steady);
     }
-    assert.ok(await pings.ended(180_000), "pings end");
-    assert.match(
-      (await pings.result()).stdout,
-      new RegExp(`${PINGS} packets transmitted, ${PINGS} received, 0% packet loss`),
-    );
+    for (const one of pings) {
+      assert.ok(await one.ended(180_000), "pings end");
+      assert.match(
+        (await one.result()).stdout,
+        new RegExp(`${PINGS} packets transmitted, ${PINGS} received, 0% packet loss`),
+      );
+    }
     assert.ok(await downloads.ended(180_000), "downloads end");
     assert.ok(
-      (await downloads.result()).stdout.endsWith(`\n${Array(DOWNLOADS).fill(sum).join(" ")}\n`),
+      (await downloads.result()).stdout.endsWith(`\n${Array(2 * DOWNLOADS).fill(sum).join(" ")}\n`),
     );
 
     // A reload is told, too.
@@ -187,7 +214,7 @@ labTest(
     const ctl = (...words: string[]) => host.run(proxyCommand(["ctl", control, ...words]));
     const file = `${lab.folder}/proxy`;
     const install = async (...options: string[]) => {
-      const words = proxyCommand([...usualOptions, ...options]).map((word) => `'${word}'`);
+      const words = proxyCommand([...bothOptions, ...options]).map((word) => `'${word}'`);
       await Deno.writeTextFile(`${file}.new`, `#!/bin/sh\nexec ${words.join(" ")} "$@"\n`);
       await Deno.chmod(`${file}.new`, 0o755);
       await Deno.rename(`${file}.new`, file);
@@ -199,7 +226,7 @@ labTest(
       `--state=${lab.folder}/state`,
     ]);
     await supervisor.program.waitFor("control socket");
-    const steady = await SteadyConnections.open(client, proxyAddress, 2000, CONNECTIONS);
+    const steady = await openBoth(topology);
     const pings = client.start(["ping", "-i", "0.02", "-c", "200", "-W", "20", proxyAddress]);
 
     await install(...options, "--max-conn=99999");
@@ -217,7 +244,7 @@ labTest(
     );
     assert.match(log, /^notify: STOPPING=1$/m);
     assert.match(log, / info: 40 connections saved to /);
-    await steady.isUnbroken();
+    await areUnbroken(steady);
     assert.match((await ctl("status")).stdout, /99,?999/);
     assert.ok(await pings.ended(180_000), "pings end");
     assert.match((await pings.result()).stdout, / 200 received, 0% packet loss/);

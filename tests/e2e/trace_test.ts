@@ -1,19 +1,20 @@
 /** What `--trace` shows of a lab's traffic, and what becomes of a wrong filter. */
 import assert from "node:assert/strict";
+import { type Family, inEachFamily } from "../lab/families.ts";
 import { startEcho } from "../lab/peer.ts";
 import { proxyCommand, startProxy, usualOptions } from "../lab/proxy.ts";
 import { labTests } from "../lab/suite.ts";
-import { bridged, proxyAddress, type Topology } from "../lab/topology.ts";
+import { backendAddresses, bridged, proxyAddress, type Topology } from "../lab/topology.ts";
 
 const labTest = await labTests("ping", "sh");
 
-/** Sends a line to a port and waits for it to come back. */
-async function talk({ client }: Topology, port: number): Promise<void> {
+/** Sends something to a port, and reads to the end what comes back. */
+async function talk({ client }: Topology, { of }: Family, port: number): Promise<void> {
   const program = `
-    const connection = await Deno.connect({ hostname: "${proxyAddress}", port: ${port} });
+    const connection = await Deno.connect({ hostname: "${of(proxyAddress)}", port: ${port} });
     await connection.write(new Uint8Array(100));
-    await connection.read(new Uint8Array(100));
-    connection.close();`;
+    await connection.closeWrite();
+    for await (const _part of connection.readable);`;
   await client.must([Deno.execPath(), "eval", program]);
 }
 
@@ -29,18 +30,25 @@ function shown(stdout: string): Record<string, number> {
   return counts;
 }
 
-labTest("proxy --trace=FILTER shows what it is for, and reads another one at SIGHUP", async () => {
+const title = "proxy --trace=FILTER shows what it is for, and reads another one at SIGHUP";
+
+inEachFamily(labTest, title, async (family) => {
   await using topology = await bridged("on the bridge");
+  await family.speak(topology.lab);
   const { host, lab, backends } = topology;
   for (const { address, host } of backends) {
-    await startEcho(host, address, 2000);
-    await startEcho(host, address, 3000);
+    await startEcho(host, family.of(address), 2000);
+    await startEcho(host, family.of(address), 3000);
   }
   const config = `${lab.folder}/config`;
   const tell = (trace: string) => Deno.writeTextFile(config, `trace = ${trace}\n`);
   await tell("tcp and tcp.dport = 3000 or tcp.sport = 3000");
-  const proxy = await startProxy(host, [...usualOptions, `--config=${config}`]);
-  for (const port of [2000, 3000, 2000]) await talk(topology, port);
+  const proxy = await startProxy(
+    host,
+    family.options([...usualOptions, `--config=${config}`]),
+    backendAddresses.map(family.of),
+  );
+  for (const port of [2000, 3000, 2000]) await talk(topology, family, port);
   await proxy.waitFor("dst port 3000");
   await tell("tcp.dport = $none");
   proxy.signal("SIGHUP");
@@ -49,8 +57,8 @@ labTest("proxy --trace=FILTER shows what it is for, and reads another one at SIG
   await tell("drops");
   proxy.signal("SIGHUP");
   await proxy.waitFor("--trace=drops from now on");
-  await talk(topology, 3000);
-  await topology.client.run(["ping", "-c", "4", "-i", "0.2", "-W", "1", proxyAddress]);
+  await talk(topology, family, 3000);
+  await topology.client.run(["ping", "-c", "4", "-i", "0.2", "-W", "1", family.of(proxyAddress)]);
   const { code, stdout } = await proxy.stop();
   assert.equal(code, 0);
   const { 3000: segments, ...others } = shown(stdout);

@@ -48,7 +48,8 @@ export class SteadyDatagrams {
 const everyMs = 20;
 
 async function main(hostname: string, port: number): Promise<void> {
-  const socket = Deno.listenDatagram({ transport: "udp", hostname: "0.0.0.0", port: 0 });
+  const own = hostname.includes(":") ? "::" : "0.0.0.0";
+  const socket = Deno.listenDatagram({ transport: "udp", hostname: own, port: 0 });
   const to = { transport: "udp", hostname, port } as const;
   setInterval(() => socket.send(crypto.getRandomValues(new Uint8Array(64)), to), everyMs);
   let answered = 0;
