@@ -10,7 +10,7 @@
  * Long because all flags of all commands are declared here.
  */
 import { Command as Program, CommanderError } from "commander";
-import { closest, quote } from "../core/text.ts";
+import { closest, oneOf, quote } from "../core/text.ts";
 import { ConfigError, ConfigFile, type ConfigText } from "./config_file.ts";
 import { addCtlCommand, CTL_WORDS } from "./ctl_args.ts";
 import type { CtlCommand } from "./ctl_command.ts";
@@ -327,8 +327,16 @@ function didYouMean(word: string, words: readonly string[]): string {
 }
 
 /** `help` and `help COMMAND` as `--help` and `COMMAND --help`. */
-function withHelpCommand([word, ...rest]: readonly string[]): readonly string[] {
-  return word === "help" ? [...rest, "--help"] : word === undefined ? [] : [word, ...rest];
+function withHelpCommand(argv: readonly string[]): readonly string[] {
+  const [word, command = "help", ...rest] = argv;
+  if (word !== "help") return argv;
+  if (!COMMANDS.includes(command)) {
+    const meant = didYouMean(command, COMMANDS);
+    throw new SyntaxError(
+      `Cannot use ${quote(command)} after "help": expected ${oneOf(COMMANDS)}${meant}`,
+    );
+  }
+  return [...command === "help" ? [] : [command], ...rest, "--help"];
 }
 
 /** Flags that only a device gives a meaning. */

@@ -301,6 +301,7 @@ export class Appliance {
       link: this.#b,
       digest,
       ports: this.connections.ownPorts,
+      translatesFamilies: config.translateFamilies,
       random: checkRandom,
       log: this.#limitedLog,
       nowMs: this.#nowMs,

@@ -34,6 +34,8 @@ export interface HealthChecksOptions {
   readonly digest: AddressDigest | null;
   readonly ports: OwnPorts;
   readonly lost: LostConnections;
+  /** A client may get a backend of the other family. */
+  readonly translatesFamilies: boolean;
   readonly random: Random;
   readonly log: LimitedLog;
   readonly nowMs: number;
@@ -175,7 +177,7 @@ export class HealthChecks {
       "backend-health",
       LINES_AT_ONCE,
       nowMs,
-      () => lineAbout(change, this.#hasBoth()),
+      () => lineAbout(change, this.#hasBoth(), this.#options.translatesFamilies),
       () => fieldsOf(change),
     );
   }
@@ -206,15 +208,19 @@ export class HealthChecks {
 
 /**
  * `backend 192.168.0.1 is down: tcp 80: the connection was refused (3 checks, the last 0.4 ms); 2
- * of 3 left`; where the pool has both families, `… left for IPv4`: others are of no use to clients.
+ * of 3 left`; where the pool has both families, `… left for IPv4`: others are of no use to clients,
+ * unless families are translated.
  */
 function lineAbout(
   { checked, checks, from, isDoubtful }: Change<Member>,
   hasBoth: boolean,
+  isAcross: boolean,
 ): string {
   const { member, health, state, failure, tookMs } = checked;
   const all = member.pool.members;
-  const members = all.filter(({ address }) => isIpv6(address) === isIpv6(member.address));
+  const members = all.filter(({ address }) =>
+    isAcross || isIpv6(address) === isIpv6(member.address)
+  );
   const name = FAMILIES[familyOf(member)];
   const family = members.length === all.length ? "" : ` for ${name}`;
   const left = members.filter(({ status }) => status === "up" || status === "unknown").length;

@@ -898,6 +898,11 @@ const policyErrors: { argv: string[]; message: string }[] = [
     argv: ["explian"],
     message: 'Cannot use argument "explian": expected a command; did you mean "explain"?',
   },
+  {
+    argv: ["help", "explian"],
+    message: 'Cannot use "explian" after "help": expected "policy", "explain", "replay", "ctl", ' +
+      '"completion", "man" or "help"; did you mean "explain"?',
+  },
 ];
 for (const { argv, message } of policyErrors) {
   Deno.test(`parseArgs refuses ${JSON.stringify(argv.join(" "))}`, () => {

@@ -143,6 +143,20 @@ Deno.test("checks: in a pool of both families those of the backend's family are 
     "0 of 2 left for IPv6",
   ]);
   assert.equal(left.length, 4);
+
+  // All are of use where families are translated.
+  const across = World.settled({
+    ipv6: true,
+    backends,
+    check: "tcp 2000",
+    translateFamilies: true,
+  });
+  assert.deepEqual(
+    across.log.filter((line) => line.includes(" is down: ")).map((line) =>
+      line.replace(/.*; /, "")
+    ),
+    ["3 of 4 left", "2 of 4 left", "1 of 4 left", "0 of 4 left"],
+  );
 });
 
 Deno.test("checks: their frames never come to the tree, nor to the console; the summary counts them apart", async () => {
