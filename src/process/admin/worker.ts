@@ -16,6 +16,13 @@ export const ADMIN_THREAD = "admin";
 /** As the control thread's: where packets want all processors they get some ten times as much. */
 const NICE = 10;
 
+/** Why an address can't be listened at; EINVAL is what Deno says for EADDRNOTAVAIL. */
+const REASONS: Readonly<Record<string, string>> = {
+  EADDRINUSE: "another program listens there",
+  EACCES: "this user may not, expected root, or a port from 1024 on",
+  EINVAL: "this host has no such address",
+};
+
 /** The part of the thread's global scope that is used. */
 interface Scope {
   postMessage(message: FromAdmin | FromServing): void;
@@ -96,10 +103,8 @@ async function open(
       server.listen({ host: host.replace(/^\[|\]$/g, ""), port }, resolve);
     });
   } catch (error) {
-    const { code, message } = error as { code?: string; message: string };
-    // What Deno says for EADDRNOTAVAIL.
-    const why = code === "EINVAL" ? "this host has no such address" : message;
-    throw new Error(`Cannot listen at ${host}:${port}: ${why}`);
+    const { code = "", message } = error as { code?: string; message: string };
+    throw new Error(`Cannot listen at ${host}:${port}: ${REASONS[code] ?? message}`);
   }
   return { server, readings };
 }
