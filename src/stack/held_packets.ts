@@ -10,13 +10,24 @@ export type HeldPacket = Uint8Array<ArrayBuffer>;
 
 export class HeldPackets {
   readonly #byNeighbor = new Map<number, HeldPacket[]>();
+  readonly #dropped: (reason: number) => void;
   #bytes = 0;
 
-  /** Holds a copy of the frame. Returns 0 or a reason. */
+  /** `dropped` is told why a packet that was held no longer is. */
+  constructor(dropped: (reason: number) => void) {
+    this.#dropped = dropped;
+  }
+
+  /**
+   * Holds a copy of the frame, in place of the neighbour's oldest if there are too many (RFC 4861
+   * §7.2.2). Returns 0 or a reason.
+   */
   hold(neighbor: number, arena: Arena, frame: number, lengthBytes: number): number {
+    if (this.#bytes + lengthBytes > MAX_BYTES) return Reason["arp-queue-full"];
     const held = this.#byNeighbor.get(neighbor);
-    if ((held?.length ?? 0) >= MAX_PACKETS || this.#bytes + lengthBytes > MAX_BYTES) {
-      return Reason["arp-queue-full"];
+    if (held !== undefined && held.length >= MAX_PACKETS) {
+      this.#bytes -= held.shift()!.length;
+      this.#dropped(Reason["arp-queue-full"]);
     }
     const record = arena.copyOut(frame, lengthBytes);
     this.#bytes += record.length;

@@ -170,7 +170,7 @@ export class Neighbors {
   readonly #table: NeighborTable;
   readonly #words: Int32Array<ArrayBuffer>;
   readonly #times: Float64Array<ArrayBuffer>;
-  readonly #held = new HeldPackets();
+  readonly #held = new HeldPackets((reason) => this.#options.dropped(reason, 1));
   readonly #tokens: TokenBucket;
   #watchedLeft = WATCHED_PER_TICK;
   readonly #queues: NeighborQueues;
