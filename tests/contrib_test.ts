@@ -9,6 +9,8 @@ import builtIn from "../contrib/policies/built-in.policy" with { type: "text" };
 import dns from "../contrib/policies/dns.policy" with { type: "text" };
 import twoSided from "../contrib/policies/two-sided.policy" with { type: "text" };
 import web from "../contrib/policies/web.policy" with { type: "text" };
+import config from "../contrib/systemd/treegate.conf" with { type: "text" };
+import { parseArgs } from "../src/cli/args.ts";
 import { check } from "../src/policy/check/check.ts";
 import { demo } from "../src/policy/language/built_in.ts";
 import { parse } from "../src/policy/notation/parse.ts";
@@ -95,4 +97,12 @@ Deno.test({
     assert.match(stdout, /Overall exposure level for treegate\.service: \d\.\d OK/);
     assert.equal(code, 0, stdout);
   },
+});
+
+Deno.test("all examples in the service's config are flags, and go together", () => {
+  const text = config.replaceAll(/^#(?=[a-z])/gm, "");
+  const about = { version: "1.2.3", build: "source" };
+  const command = parseArgs(["--config=treegate.conf"], about, { file: "treegate.conf", text });
+  assert.ok(command.kind === "run", "message" in command ? command.message : command.kind);
+  assert.ok(command.config.links[0]!.ipv6 !== null);
 });
