@@ -130,12 +130,12 @@ export function parseArgs(
     if (error instanceof CommanderError && error.exitCode === 0) {
       return { kind: "print", text: printed };
     }
-    if (error instanceof CommanderError) return usageError(ownWords(error));
+    if (error instanceof CommanderError) return usageError(ownWords(error), argv);
     if (error instanceof MissingConfig) return { kind: "read-config", path: error.message };
     const own = error instanceof FlagError ? files.located(error) ?? error : error;
     if (own instanceof ConfigError) return { kind: "usage-error", message: own.message };
     if (own instanceof FlagError || own instanceof SyntaxError || own instanceof RangeError) {
-      return usageError(own.message);
+      return usageError(own.message, argv);
     }
     throw error;
   }
@@ -428,16 +428,26 @@ function ownWords(error: CommanderError): string {
 }
 
 /**
- * Control characters are escaped: a bad argument must neither break the line nor reach the
- * terminal.
+ * What is quoted of the arguments is cut where it is long. Control characters are escaped: a bad
+ * argument must neither break the line nor reach the terminal.
  */
-function usageError(message: string): Command {
-  const line = message.replaceAll(
+function usageError(message: string, argv: readonly string[]): Command {
+  const long = argv.flatMap((word) => [word, ...splitFlag(word, []), ...word.split(/[=,]/)])
+    .filter((part) => part.length > MOST_QUOTED)
+    .sort((a, b) => b.length - a.length);
+  const short = long.reduce(
+    (text, part) => text.replaceAll(part, `${part.slice(0, MOST_QUOTED)}…`),
+    message,
+  );
+  const line = short.replaceAll(
     /\p{Cc}/gu,
     (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`,
   );
   return { kind: "usage-error", message: line };
 }
+
+/** Characters of a part of an argument that a message has. */
+const MOST_QUOTED = 200;
 
 function readNets(flags: Flags): Nets {
   const a = read(flags, "net", null, parseDevice);

@@ -1240,6 +1240,26 @@ Deno.test("parseArgs reads commands of ctl as requests", () => {
   }
 });
 
+Deno.test("parseArgs tells the beginning of what is wrong where it is long", () => {
+  const long = "1".repeat(100_000);
+  for (
+    const argv of [
+      [`--net=${long}`, DST],
+      ["--net", long, DST],
+      [NET, `--dst-addrs=192.168.0.1,${long}`],
+      [NET, DST, `--route=10.0.0.0/8,${long}`],
+      [NET, DST, long],
+      [NET, DST, `--${long}=x`],
+      ["explain", DST, long],
+      ["ctl", long],
+    ]
+  ) {
+    const command = parseArgs(argv, ABOUT);
+    assert.ok(command.kind === "usage-error", command.kind);
+    assert.match(command.message, /^[^\n]{40,500}$/);
+  }
+});
+
 const wrongCtl: readonly [string[], RegExp][] = [
   [[], /^Missing word after "ctl": expected "status", /],
   [["stauts"], /^Cannot use "stauts" after "ctl": did you mean "status"\?$/],
