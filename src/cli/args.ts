@@ -393,9 +393,17 @@ function refuseSidesB(flags: Flags, interfaces: number): void {
 function refuseArguments(positional: Values): void {
   if (positional.length === 0) return;
   const [word] = positional;
-  const meant = didYouMean(word!, COMMANDS);
+  const whole = wholeCommand(word!);
+  const meant = whole === null ? didYouMean(word!, COMMANDS) : `; did you mean "${whole}"?`;
   const expected = meant === "" ? "expected flags only, see --help" : `expected a command${meant}`;
   throw new SyntaxError(`Cannot use argument "${word}": ${expected}`);
+}
+
+/** A command without its first word, with it; null: it is none. `version` may be the flag. */
+function wholeCommand(word: string): string | null {
+  if (POLICY_VIEWS.some((view) => view === word)) return `policy ${word}`;
+  const isOfCtl = word !== "version" && CTL_WORDS.some((one) => one.word === word);
+  return isOfCtl ? `ctl ${word}` : null;
 }
 
 /** Flags of the program and its commands that have no value. */

@@ -884,7 +884,11 @@ const policyErrors: { argv: string[]; message: string }[] = [
   { argv: ["policy", "svg", "--foo"], message: "Unknown option '--foo', see --help" },
   {
     argv: [NET, DST, "svg"],
-    message: 'Cannot use argument "svg": expected flags only, see --help',
+    message: 'Cannot use argument "svg": expected a command; did you mean "policy svg"?',
+  },
+  {
+    argv: ["status"],
+    message: 'Cannot use argument "status": expected a command; did you mean "ctl status"?',
   },
   {
     argv: ["polcy", "check"],
