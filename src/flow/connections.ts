@@ -247,6 +247,7 @@ export class Connections {
     pdu.newTtl = 0;
     pdu.opened = 0;
     pdu.invalid = 0;
+    pdu.verdict = 0;
     if (isIpv6(pdu.protocol)) {
       this.#find6(pdu, ports);
     } else if (pdu.flow < 0 || !this.table.has(pdu.flow, pdu.protocol, pdu.src, pdu.dst, ports)) {
