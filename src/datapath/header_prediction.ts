@@ -9,6 +9,7 @@
  * as the files of these names have it, where the comments stand that say why. A frame that is not
  * plain, or not right in any way, is left to them; tests hold the two ways against each other.
  */
+import { OFFSET_BITS } from "../core/arena.ts";
 import { NOT_MINE } from "../core/reason.ts";
 import type { Connections } from "../flow/connections.ts";
 import {
@@ -19,6 +20,7 @@ import {
   META,
   OFFERS_SHIFT,
   PORTS,
+  REFERENCE_MASK,
   SRC,
   STATE_SHIFT,
   TUPLE_WORDS,
@@ -90,6 +92,8 @@ export class PlainSegments {
   ): number {
     // Decode
     if (flow < 0) return NOT_MINE;
+    flow &= REFERENCE_MASK;
+    frame &= OFFSET_BITS;
     const { view } = link.arena;
     const ip = frame + ethernet.ETHERNET_BYTES;
     const l4 = ip + ipv4.IPV4_MIN_BYTES;

@@ -27,13 +27,15 @@ import {
   META,
   OFFERS_SHIFT,
   PORTS,
+  REFERENCE_BITS,
+  REFERENCE_MASK,
   SRC,
   STATE_SHIFT,
   TUPLE_WORDS,
   TYPE_MASK,
 } from "../flow/entry.ts";
 import { UDP_ONGOING } from "../flow/lifetimes.ts";
-import { REFERENCE_BITS, SLOTS_PER_ENTRY } from "../flow/table.ts";
+import { SLOTS_PER_ENTRY } from "../flow/table.ts";
 import { BOTH_SCALES, OFFER_BITS, SCALE } from "../flow/tcp_offers.ts";
 import { ESTABLISHED } from "../flow/tcp_state.ts";
 import { ACK, END, MAX_END, MAX_WIN, OLD_ACK_BYTES, WORDS_PER_SIDE } from "../flow/tcp_window.ts";
@@ -405,7 +407,7 @@ function classify(code: Assembler, layout: at.Layout, isIpv6On: boolean): void {
   code.op32(R5, "=", R4);
   code.op32(R5, "&=", -(1 << REFERENCE_BITS));
   code.jumpIf32(R5, "!=", R1, "next slot");
-  code.op32(R4, "&=", (1 << REFERENCE_BITS) - 1);
+  code.op32(R4, "&=", REFERENCE_MASK);
   code.op32(R4, "-=", 1);
   code.op32(R5, "=", R4);
   code.op32(R5, "&=", 1);

@@ -16,6 +16,10 @@
 
 import { OVER_IPV6 } from "../wire/pdu.ts";
 
+/** The bits of a reference, `entry << 1 | direction`; as a mask for what `OFFSET_BITS` is for. */
+export const REFERENCE_BITS = 21;
+export const REFERENCE_MASK: number = (1 << REFERENCE_BITS) - 1;
+
 /** Words of an entry, as a power of 2. */
 const ENTRY_SHIFT = 4;
 export const ENTRY_WORDS: number = 1 << ENTRY_SHIFT;

@@ -9,8 +9,8 @@
  * at most one half, and removal shifts the following slots back, so that there are no tombstones.
  *
  * An entry takes 78 bytes here, 16 in the index, 16 in the lists of `eviction.ts`, and 8 in the
- * counts of `shares.ts`: 118; with IPv6, whose tuples are of keys, 64 more for whole addresses
- * (`whole_addresses.ts`).
+ * counts of `shares.ts`: 118; with IPv6, whose tuples are of keys, 96 more for whole addresses
+ * and what is noted of them (`whole_addresses.ts`).
  *
  * A look-up in a large table has two cache misses, the slot and the entry. `findAll` looks up a
  * whole burst, so that these overlap.
@@ -34,6 +34,8 @@ import {
   ONE_TUPLE,
   PORTS,
   PROTOCOL_MASK,
+  REFERENCE_BITS,
+  REFERENCE_MASK,
   SIDE_A,
   SIDE_B,
   SRC,
@@ -57,10 +59,8 @@ const ENTRIES_OFFSET_BYTES = 48;
 /** Slots of the index for each entry: with both its tuples in it, at most half are in use. */
 export const SLOTS_PER_ENTRY = 4;
 
-// An index slot: reference + 1 in the lower 21 bits (0: free), hash bits above. The home slot is
-// the whole hash scaled to the index's length, which need not be a power of 2.
-export const REFERENCE_BITS = 21;
-const REFERENCE_MASK = (1 << REFERENCE_BITS) - 1;
+// An index slot: reference + 1 in the bits of a reference (0: free), hash bits above. The home slot
+// is the whole hash scaled to the index's length, which need not be a power of 2.
 
 /** Where a table has its words, all 0: memory of its own, or what the kernel sees, too. */
 export interface TableMemory {

@@ -1,7 +1,7 @@
 /**
  * The neighbours on a link, found by address: 16 words each, one cache line.
  *
- *     | KEY | MAC_HI | MAC_LO | FLAGS | UNANSWERED | QUEUE | NEXT | 0 | 4 times, as doubles |
+ *     | KEY | MAC_HI | MAC_LO | FLAGS | UNANSWERED | QUEUE | NEXT | SERIAL | 4 times, as doubles |
  *
  * The key is the address, of IPv6 its digest; the whole addresses of IPv6 are beside them, and are
  * compared where keys are equal. The index is chained, by the low bits of the key: the hosts of one
@@ -28,6 +28,8 @@ export const QUEUE = 5;
 const FREED = -1;
 /** 1 + the next of the same chain; 0 ends it. */
 const NEXT = 6;
+/** Above 0, and another one for whoever is at this place next; 0 in a free one. */
+export const SERIAL = 7;
 
 /** Times are doubles, at half the index of the words. When its MAC address was last confirmed. */
 export const CONFIRMED = 4;
@@ -56,6 +58,7 @@ export class NeighborTable {
   #untouched = 0;
   /** Chain of freed ones through their NEXT word. */
   #freed = 0;
+  #serial = 0;
 
   constructor(capacity: number, isIpv6 = false) {
     const buffer = new ArrayBuffer(OFFSET_BYTES + 4 * (capacity << SHIFT));
@@ -100,6 +103,7 @@ export class NeighborTable {
     }
     const bucket = key & (this.#index.length - 1);
     words[at + KEY] = key;
+    this.renew(at);
     words[at + NEXT] = this.#index[bucket]!;
     this.#index[bucket] = at + 1;
     this.count++;
@@ -128,9 +132,16 @@ export class NeighborTable {
       words[before + NEXT] = next;
     }
     words[at + FLAGS] = FREED;
+    words[at + SERIAL] = 0;
     words[at + NEXT] = this.#freed;
     this.#freed = at + 1;
     this.count--;
+  }
+
+  /** Gives the neighbour another serial, as if it were another one. */
+  renew(at: number): void {
+    this.#serial = this.#serial % 0x7fff_ffff + 1;
+    this.words[at + SERIAL] = this.#serial;
   }
 
   has(at: number, flag: number): boolean {

@@ -41,6 +41,7 @@ import {
   numberOf,
   QUEUE,
   REQUESTED,
+  SERIAL,
   SINCE,
   UNANSWERED,
   USED,
@@ -275,12 +276,26 @@ export class Neighbors {
     return at >= 0 && this.#table.has(at, KNOWN) ? numberOf(at) : -1;
   }
 
-  /** Who was sent to this neighbour by the other way may be sent elsewhere from now on. */
+  /** What tells the neighbour of that number from others that have it before or after. */
+  serialOf(number: number): number {
+    return this.#words[atOf(number) + SERIAL]!;
+  }
+
+  /** True if the neighbour with that number and serial is still there, and it is known where. */
+  isStill(number: number, serial: number): boolean {
+    const at = atOf(number);
+    const words = this.#words;
+    return words[at + SERIAL] === serial && (words[at + FLAGS]! & KNOWN) !== 0;
+  }
+
+  /** What was sent to this neighbour by its number may go elsewhere from now on. */
   endWays(key: number, whole: Int32Array = NO_WORDS, from: number = 0): void {
-    const number = this.numberOf(key, whole, from);
-    if (number < 0) return;
-    this.#otherWay?.forgotten(number);
-    this.#otherWay?.moved(number, this.#macOf(atOf(number)));
+    const at = this.#table.find(key, whole, from);
+    if (at < 0) return;
+    this.#table.renew(at);
+    if (!this.#table.has(at, KNOWN)) return;
+    this.#otherWay?.forgotten(numberOf(at));
+    this.#otherWay?.moved(numberOf(at), this.#macOf(at));
   }
 
   /** What is known of the neighbour of that address; null: nothing. */
@@ -331,6 +346,16 @@ export class Neighbors {
       const added = at >= 0 ? at : this.#add(key, nowMs, whole, from);
       return this.#sendUnknown(added, at < 0, frame, lengthBytes, nowMs, entry);
     }
+    return this.#sendKnown(at, frame, lengthBytes, nowMs);
+  }
+
+  /** As `send`, to the neighbour of that number, of which it is known where it is. */
+  sendTo(number: number, frame: number, lengthBytes: number, nowMs: number): number {
+    return this.#sendKnown(atOf(number), frame, lengthBytes, nowMs);
+  }
+
+  #sendKnown(at: number, frame: number, lengthBytes: number, nowMs: number): number {
+    const words = this.#words;
     if (nowMs - this.#times[(at >> 1) + USED]! > USE_INTERVAL_MS) this.#use(at, nowMs);
     const { view } = this.#arena;
     ethernet.setAddresses(

@@ -1,5 +1,16 @@
 import assert from "node:assert/strict";
-import { Arena, BURST_FRAMES, FRONT_BYTES, SLOT_BYTES, VNET_BYTES } from "../../src/core/arena.ts";
+import {
+  Arena,
+  BURST_FRAMES,
+  FRONT_BYTES,
+  OFFSET_BITS,
+  SLOT_BYTES,
+  VNET_BYTES,
+} from "../../src/core/arena.ts";
+
+Deno.test("OFFSET_BITS has the bits of all offsets", () => {
+  assert.ok(Arena.share(2)[0]!.buffer.byteLength - 1 <= OFFSET_BITS);
+});
 
 Deno.test("Arena.scratch gives separate rooms behind the burst, IP header on 4 bytes", () => {
   const arena = new Arena();

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { below, type Random, SeededRandom } from "../../src/core/random.ts";
 import { SIDE_A, SIDE_B } from "../../src/flow/entry.ts";
 import { FlowTable } from "../../src/flow/table.ts";
+import { noteAt } from "../../src/flow/whole_addresses.ts";
 import { AddressDigest } from "../../src/wire/address_digest.ts";
 import { formatAddress6, parseAddress6 } from "../../src/wire/address6.ts";
 import { OVER_IPV6 } from "../../src/wire/pdu.ts";
@@ -196,4 +197,25 @@ Deno.test("A move to another member leaves an IPv6 client's own tuple", () => {
   assert.equal(world.find(a, 1), 2 * entry);
   assert.equal(world.find(moved, 3), 2 * entry + 1);
   assert.equal(world.find(pairOf(MEMBERS[0]!, main!), 3), -1);
+});
+
+Deno.test("What is noted of a tuple goes when it gets other addresses", () => {
+  const world = new World(8, 1, 32);
+  const { table } = world;
+  const [main] = world.own;
+  const a = pairOf(CLIENTS[0]!, main!);
+  const entry = world.insert({ a, aPorts: 1, b: pairOf(MEMBERS[0]!, main!), bPorts: 2 }, 0);
+  const whole = table.whole!;
+  const [clientSide, memberSide] = [2 * entry, 2 * entry + 1];
+  const noted = (reference: number) => [...whole.notes.slice(noteAt(reference))].slice(0, 3);
+  for (const reference of [clientSide, memberSide]) whole.noteHop(reference, 5, 6);
+  const sumOf = (addresses: Int32Array) =>
+    addresses.reduce((sum, word) => sum + (word >>> 16) + (word & 0xffff), 0);
+  assert.deepEqual(noted(clientSide), [sumOf(a), 5, 6]);
+  const moved = pairOf(MEMBERS[2]!, main!);
+  whole.setSideB(entry, 2, world.key(moved, 4));
+  assert.deepEqual(noted(clientSide), [sumOf(a), 5, 6]);
+  assert.deepEqual(noted(memberSide), [sumOf(moved), 0, -1]);
+  whole.setSideA(entry, a, 0, world.key(a, 4));
+  assert.deepEqual(noted(clientSide), [sumOf(a), 0, -1]);
 });
