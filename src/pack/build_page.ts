@@ -16,8 +16,9 @@ export function buildPage(): string {
   const newest = Math.max(modifiedMs(`${ROOT}deno.json`), newestMs(SOURCES));
   if (modifiedMs(TARGET) > newest) return TARGET;
   Deno.mkdirSync(`${ROOT}ffi/build`, { recursive: true });
-  const unfinished = `${TARGET}.${Deno.pid}.tmp`;
-  const program = `${ROOT}ffi/build/page.${Deno.pid}.tmp`;
+  const own = crypto.randomUUID(); // threads of one process may build at once
+  const unfinished = `${TARGET}.${own}.tmp`;
+  const program = `${ROOT}ffi/build/page.${own}.tmp`;
   try {
     bundle("src/page/view/main.ts", program, "browser");
     const page = joined(

@@ -28,7 +28,8 @@ export function compileC(
   target: string,
   flags: readonly string[],
 ): void {
-  const unfinished = `${target}.${Deno.pid}.tmp`;
+  // Threads of one process may compile at once.
+  const unfinished = `${target}.${crypto.randomUUID()}.tmp`;
   const result = runCompiler([...FLAGS, ...flags, "-o", unfinished, ...sources]);
   if (!result.success) {
     throw new Error(
