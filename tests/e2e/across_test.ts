@@ -193,7 +193,7 @@ for (const { name, near, far } of WAYS) {
     const own = await serve(topology, near);
     await serve(topology, far);
     const members = backends.flatMap(({ address }) => [near.of(address), far.of(address)]);
-    const check = "--check=tcp 2000, interval 500ms, fastinter 200ms, timeout 400ms";
+    const check = "--check=tcp 2000, interval 500ms, fastinter 200ms, timeout 3s";
     const proxy = await start(host, members, check);
     for (const member of members) await proxy.waitFor(`backend ${member} is up: `);
     const reached = async () => {
@@ -212,7 +212,7 @@ for (const { name, near, far } of WAYS) {
     assert.deepEqual(await reached(), backendAddresses.map(far.of).sort());
     await startEcho(backends[0]!.host, near.of(backends[0]!.address), 2000);
     const first = near.pattern(backendAddresses[0]!);
-    await proxy.waitFor(new RegExp(`backend ${first} is up: .*; 1 of 3 left`));
+    await proxy.waitFor(new RegExp(`backend ${first} is up: .*; 4 of 6 left`));
     assert.deepEqual(await reached(), [near.of(backendAddresses[0]!)]);
     await proxy.stop();
     await findNothingWrong(client, ...backends.map((backend) => backend.host));

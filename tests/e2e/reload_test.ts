@@ -126,7 +126,8 @@ labTest(
       proxy.signal("SIGHUP");
       const line = kind === "wrong" ? "nothing has changed" : "timeouts changed";
       // Written so that no text makes it try again and again.
-      await proxy.waitFor(new RegExp(`(?:${line}(?:(?!${line})[^])*){${++counts[kind]}}`));
+      const told = new RegExp(`(?:${line}(?:(?!${line})[^])*){${++counts[kind]}}`);
+      await proxy.waitFor(told, 30_000);
       for (const connection of connections) {
         await connection.write(`round ${i}\n`);
         await connection.waitFor(`round ${i}\n`);
