@@ -246,7 +246,7 @@ export class PlainSegments6 {
     const leavingBytes = ethernet.ETHERNET_BYTES + totalLength;
     const reason = isHop
       ? v6.nd.neighbors.sendTo(hop, frame, leavingBytes, nowMs)
-      : this.#send(v6, frame, leavingBytes, to, nowMs, flow);
+      : this.#send(v6, frame, leavingBytes, nowMs, flow);
     if (reason !== 0) {
       // Who watches drops sees it as it came.
       ipv6.setHopLimit(view, ip, pdu.ttl);
@@ -261,15 +261,9 @@ export class PlainSegments6 {
     return FORWARD;
   }
 
-  /** Sends to the next hop of `to`, and notes which neighbour it is. */
-  #send(
-    v6: Link6,
-    frame: number,
-    bytes: number,
-    to: Translation,
-    nowMs: number,
-    flow: number,
-  ): number {
+  /** Sends to the next hop of `#to`, and notes which neighbour it is. */
+  #send(v6: Link6, frame: number, bytes: number, nowMs: number, flow: number): number {
+    const to = this.#to;
     const reason = v6.send(frame, bytes, to, nowMs, flow >>> 1);
     const number = v6.numberOfNextHop(to);
     if (number >= 0) {
