@@ -8,9 +8,7 @@ import { BURST_FRAMES } from "../../src/core/arena.ts";
 import { below, SeededRandom } from "../../src/core/random.ts";
 import { Reason } from "../../src/core/reason.ts";
 import { finish } from "../../src/core/slices.ts";
-import { layoutOf } from "../../src/fastpath/layout.ts";
-import { fastPathOf, LEFT, MEMORY } from "../../src/fastpath/program.ts";
-import { SharedMemory } from "../../src/fastpath/shared_memory.ts";
+import type { SharedMemory } from "../../src/fastpath/shared_memory.ts";
 import { interestIn } from "../../src/datapath/interest.ts";
 import { Count } from "../../src/datapath/metrics.ts";
 import { ESTABLISHED, FIN_A } from "../../src/flow/tcp_state.ts";
@@ -20,7 +18,6 @@ import type { Policy, Tree } from "../../src/policy/language/ast.ts";
 import { OVER_IPV6 } from "../../src/wire/pdu.ts";
 import { parsePredicate } from "../../src/policy/notation/parse_one_predicate.ts";
 import { repairTransport } from "../fuzz/fuzzer.ts";
-import { Machine } from "../support/bpf.ts";
 import { IPV4, IPV6 } from "../support/families.ts";
 import { buildTcp, readArp, readTcp } from "../support/frames.ts";
 import {
@@ -44,12 +41,11 @@ import {
   World,
   type WorldOptions,
 } from "../support/world.ts";
-import { kernelFrameOf, placeOf } from "./kernel_frame.ts";
+import { Kernel } from "./kernel.ts";
+import { placeOf } from "./kernel_frame.ts";
 import { Datagrams } from "./twin_traffic.ts";
 
 const MAX_CONNECTIONS = 256;
-const DESCRIPTOR = 3;
-const FIRST_IFINDEX = 11;
 
 const { forward, translateAToB } = build;
 
@@ -68,34 +64,19 @@ class Subject {
   carried = 0;
   /** Hosts answer at once who asks where they are. */
   answersQuestions = false;
-  readonly #machines: readonly Machine[] = [];
+  readonly #kernel: Kernel;
+  readonly #carries: boolean;
 
   /** `carries`: as the kernel does; else it leaves all of it to the proxy. */
   constructor(options: WorldOptions, carries: boolean, leastPackets = 0) {
-    const layout = layoutOf({
+    this.#carries = carries;
+    this.#kernel = new Kernel({
       connections: MAX_CONNECTIONS,
-      neighbors: 64,
-      counters: 16,
-      processors: 2,
       isIpv6On: options.ipv6 ?? false,
+      nowMs: () => this.world.clock.nowMs(),
     });
-    const buffer = new ArrayBuffer(layout.bytes);
-    this.memory = new SharedMemory(layout, buffer);
-    if (carries) {
-      this.#machines = [0, 1].map((link) =>
-        new Machine({
-          code: fastPathOf(layout, link).assemble({ [MEMORY]: DESCRIPTOR }),
-          maps: new Map([[DESCRIPTOR, new Uint8Array(buffer)]]),
-          nowNs: () => BigInt(this.world.clock.nowMs()) * 1_000_000n,
-        })
-      );
-    }
-    const fastPath = {
-      memory: this.memory,
-      wait: () => Promise.resolve(),
-      attach: (link: number) => FIRST_IFINDEX + link,
-      leastPackets,
-    };
+    this.memory = this.#kernel.memory;
+    const fastPath = this.#kernel.fastPath(leastPackets);
     this.world = World.settled({ ...options, maxConn: MAX_CONNECTIONS, fastPath });
   }
 
@@ -168,18 +149,11 @@ class Subject {
 
   /** What the kernel sends; null: it leaves the frame. */
   #carry(bytes: Uint8Array, vnet: Uint8Array | null, link: number): Sent | null {
-    const frame = this.#machines.length === 0 ? null : kernelFrameOf(bytes, vnet);
-    if (frame === null) return null;
-    const { gsoSize, isPartial } = frame;
-    const data = Uint8Array.from(bytes);
-    const ifindex = FIRST_IFINDEX + link;
-    const buffer = { data, ifindex, vlanPresent: 0, gsoSize, mark: 0, isPartial };
-    const { result, redirect } = this.#machines[link]!.run(buffer);
-    if (result === LEFT) return null;
+    const sent = this.#carries ? this.#kernel.carry(bytes, vnet, link) : null;
+    if (sent === null) return null;
     this.carried++;
-    const { end } = placeOf(data)!;
-    const out = redirect!.ifindex - FIRST_IFINDEX;
-    return { bytes: data.subarray(0, end).toHex(), link: out, isPartial, gsoSize };
+    const { frame, link: out, isPartial, gsoSize } = sent;
+    return { bytes: frame.toHex(), link: out, isPartial, gsoSize };
   }
 }
 

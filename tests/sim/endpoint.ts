@@ -53,6 +53,8 @@ export interface Behaviour {
    * too.
    */
   readonly segmentsAtOnce: number;
+  /** Most that are under way. */
+  readonly segmentsInFlight: number;
   readonly opensChecksums: boolean;
   /** Answer a SYN with a SYN of one's own first, as if both had been sent at the same time. */
   readonly simultaneous: boolean;
@@ -97,7 +99,6 @@ const RTO_MAX_MS = 4000;
 const MAX_RETRIES = 16;
 const MAX_PROBES = 10;
 const PROBE_INTERVAL_MS = 2000;
-const MAX_IN_FLIGHT_SEGMENTS = 8;
 
 export class Endpoint {
   state: TcpState = "closed";
@@ -396,7 +397,8 @@ export class Endpoint {
       this.#rtoMs = RTO_MS;
       this.#rtoAtMs = 0;
       this.#duplicates = 0;
-      this.#inFlight = Math.min(MAX_IN_FLIGHT_SEGMENTS, this.#inFlight + 1);
+      const { segmentsInFlight } = this.behaviour;
+      this.#inFlight = Math.min(segmentsInFlight, this.#inFlight + segmentsInFlight / 8);
       this.#ownFinAcked();
       if (this.#abortDue()) return this.abort();
     } else if (acked === this.#una && outstanding && lengthBytes === 0) {

@@ -17,6 +17,8 @@ import type { Streams } from "./stream.ts";
 
 /** What a host needs from the world around it. */
 export interface Surroundings {
+  /** A frame lives at most this long, over the LAN to the proxy and on: what TIME-WAIT is for. */
+  readonly longestLifeMs: number;
   readonly streams: Streams;
   nowMs(): number;
   at(atMs: number, run: () => void): void;
@@ -56,8 +58,6 @@ export interface HostAddress {
   readonly mac: number;
 }
 
-/** A frame lives at most this long, over the LAN to the proxy and on: what TIME-WAIT is for. */
-const REUSE_MS = 250;
 /** The largest segment over IPv6, where packets have 1,500 bytes. */
 const MSS6 = 1440;
 
@@ -114,7 +114,7 @@ export class SimHost implements Host {
   rested(localPort: number, remotePort: number): boolean {
     const key = keyOf(localPort, remotePort, this.proxy.address);
     const usedMs = this.#usedMs.get(key) ?? -Infinity;
-    return this.#world.nowMs() - usedMs > REUSE_MS;
+    return this.#world.nowMs() - usedMs > this.#world.longestLifeMs;
   }
 
   /** Begins the connection from `port`; what is left of an earlier one there makes room. */

@@ -47,6 +47,8 @@ export class Connection {
    * How often its SYN may be sent again, for reasons that the simulation knows; see `returns.ts`.
    */
   excusedRetries = 0;
+  /** When a stranger has sent a SYN under the client's name; -1: never. */
+  forgedMs = -1;
   clientTsOffset = 0;
   serverTsOffset = 0;
   clientEnd: Endpoint | null = null;
@@ -146,15 +148,19 @@ export interface Style {
   readonly timestamps: boolean | null;
   /** Clients know no simultaneous open. */
   readonly deafToSyn: boolean;
+  /** Some transfers are long, with large windows; clients vanish at times. */
+  readonly isBulky: boolean;
 }
 
-export const USUAL: Style = { returns: false, timestamps: null, deafToSyn: false };
+export const USUAL: Style = { returns: false, timestamps: null, deafToSyn: false, isBulky: false };
 
 export function drawConnection(number: number, random: Random, style: Style): Connection {
-  const { returns, timestamps, deafToSyn } = style;
-  const kind = drawKind(random, returns);
-  const clientBytes = drawBytes(random);
-  const serverBytes = drawBytes(random);
+  const { returns, timestamps, deafToSyn, isBulky } = style;
+  const kind = drawKind(random, returns || isBulky);
+  const isBulk = isBulky && below(random, BULK_EVERY) === 0;
+  const bulkFrom = isBulky ? below(random, isBulk ? 3 : 1) : 0; // 0: the server, 1: the client, 2: both
+  const clientBytes = isBulk && bulkFrom > 0 ? drawBulk(random) : drawBytes(random);
+  const serverBytes = isBulk && bulkFrom !== 1 ? drawBulk(random) : drawBytes(random);
   const total = clientBytes + serverBytes;
   // At most one end waits for the other to close, at most one for the other's data.
   const closeLast = below(random, 4); // 0: client, 1: server, else both close when they are done
@@ -185,11 +191,21 @@ export function drawConnection(number: number, random: Random, style: Style): Co
     timestamps: timestamps !== null && below(random, 4) !== 0,
     timeWaitMs,
   });
+  const windowBytes = isBulk ? [65_535, 65_535, 500_000][below(random, 3)]! : 0;
+  // Some send, and close, in the middle of what they get.
+  const isMiddle = isBulk && below(random, 2) === 0;
+  const bulk = (isSender: boolean, otherBytes: number) => {
+    const sendAfterBytes = isMiddle && !isSender ? below(random, otherBytes) : 0;
+    return isBulk ? { ...BULK, windowBytes, sendAfterBytes } : {};
+  };
   const keepAliveMs = kind === "client-vanishes" ? LINUX_KEEP_ALIVE_MS : server.keepAliveMs;
-  return new Connection(number, kind, drawPort(random, kind, returns), client, {
-    ...server,
-    keepAliveMs,
-  });
+  return new Connection(
+    number,
+    kind,
+    drawPort(random, kind, returns),
+    { ...client, ...bulk(bulkFrom !== 0, serverBytes) },
+    { ...server, ...bulk(bulkFrom !== 1, clientBytes), keepAliveMs },
+  );
 }
 
 /** Where ports come round, what is refused is so by the server of the others. */
@@ -216,6 +232,21 @@ function drawBytes(random: Random): number {
   return 1 + below(random, n < 8 ? 1500 : 8000);
 }
 
+/** A long transfer, in few segments for who carries them. */
+const BULK_EVERY = 5;
+const BULK = {
+  mss: 1460,
+  scale: 7,
+  readEveryMs: 0,
+  segmentsAtOnce: 40,
+  segmentsInFlight: 200,
+  opensChecksums: true,
+} as const;
+
+function drawBulk(random: Random): number {
+  return 100_000 + below(random, 900_000);
+}
+
 type Drawn =
   | "mss"
   | "windowBytes"
@@ -226,6 +257,7 @@ type Drawn =
   | "pauseAtBytes"
   | "pauseMs"
   | "segmentsAtOnce"
+  | "segmentsInFlight"
   | "opensChecksums";
 
 function drawBehaviour(random: Random, given: Omit<Behaviour, Drawn>): Behaviour {
@@ -241,6 +273,7 @@ function drawBehaviour(random: Random, given: Omit<Behaviour, Drawn>): Behaviour
     keepAliveMs: 6000 + below(random, 4000),
     pauseAtBytes: below(random, given.sendBytes + 1),
     pauseMs: pauses ? below(random, 15_000) : 0,
+    segmentsInFlight: 8,
     ...[
       { segmentsAtOnce: 1, opensChecksums: false },
       { segmentsAtOnce: 1, opensChecksums: true },

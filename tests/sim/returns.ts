@@ -64,7 +64,7 @@ export class Returns {
     const { timestamps } = this.#clients[number % this.#clients.length]!;
     // Else a server that opens at the same time, upon a late duplicate, confuses it: on a wire,
     // too.
-    return { returns: true, timestamps, deafToSyn: true };
+    return { returns: true, timestamps, deafToSyn: true, isBulky: false };
   }
 
   start(connections: readonly Connection[]): void {

@@ -7,6 +7,8 @@
  *                      ├── LAN ── proxy .100 (World)
  *     backends .1 … ───┘                                or ── LAN ── proxy ── LAN ── backends
  *
+ * The kernel may carry connections past the proxy (`carrier.ts`): then frames wait to be read.
+ *
  * Hosts leave checksums, and the cutting up of what is longer than a packet, to interfaces at
  * times: then the proxy gets and sends frames with vnet headers, which are completed before anybody
  * sees them.
@@ -23,6 +25,7 @@ import { below, SeededRandom } from "../../src/core/random.ts";
 import type { MemoryDevice } from "../../src/device/memory.ts";
 import type { Policy } from "../../src/policy/language/ast.ts";
 import { parse } from "../../src/policy/notation/parse.ts";
+import { Count, ofLinks } from "../../src/datapath/metrics.ts";
 import { parseAddress } from "../../src/wire/address.ts";
 import { complete, leaveToNic, readVnet, refusalOf, segments, vnetBytes } from "../support/nic.ts";
 import { address6Bytes, isLinkMessage } from "../support/frames6.ts";
@@ -36,10 +39,13 @@ import {
   PROXY_MAC,
   World,
 } from "../support/world.ts";
+import type { Carried } from "../fastpath/kernel.ts";
 import { Attacker } from "./attacker.ts";
+import { type Arrival, CARRIED_MAX_CONN, Carrier } from "./carrier.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { Datagrams, withDatagrams } from "./datagrams.ts";
 import { Deaths } from "./deaths.ts";
+import { Disturbances, policyOf } from "./disturbances.ts";
 import { Events } from "./events.ts";
 import { Failures } from "./failures.ts";
 import { History, textOf } from "./history.ts";
@@ -116,6 +122,11 @@ export interface SimOptions {
   readonly failing?: boolean;
   /** Two-sided: backends see clients' addresses, and all services are on one port of theirs. */
   readonly preserving?: boolean;
+  /**
+   * The kernel carries connections, and the proxy reads late what is left to it (`carrier.ts`);
+   * policies change, links go down (`disturbances.ts`).
+   */
+  readonly carried?: boolean;
   /** A stranger forges what it can without knowing any number (`attacker.ts`). */
   readonly attacked?: boolean;
   /** Clients know no simultaneous open. */
@@ -129,6 +140,8 @@ export interface SimOptions {
 export interface SimResult {
   readonly connections: number;
   readonly forwarded: number;
+  /** Of these, those that the kernel has. */
+  readonly carried: number;
   readonly refused: number;
   readonly evicted: number;
   /** Frames of the proxy that its interface has cut up. */
@@ -141,6 +154,8 @@ export interface SimResult {
 
 const CLIENTS = 4;
 const CLIENT_PORTS = 24;
+/** Where the kernel carries connections: entries and tuples serve again. */
+const FEW_CLIENT_PORTS = 6;
 const START_MS = 1_000_000;
 /** Connections begin after the backends have had time to answer ARP, over this long for each. */
 const SETTLE_MS = 3000;
@@ -150,6 +165,11 @@ const BOUND_MS = 300_000;
 /** … and where ports come round, so long for each connection. */
 const RETURN_BOUND_MS = 400_000;
 const TICK_MS = 100;
+/** How long a frame may be on its way to the proxy and on: longer where it waits to be read. */
+const LIFE_MS = 250;
+const CARRIED_LIFE_MS = 1500;
+/** Without a packet: longer than any pause of a living connection, with some probes lost. */
+const CARRIED_TIMEOUTS = { established: 40 };
 const RETURN_TICK_MS = 1000;
 /** Fits into one packet. */
 const MAX_FORGED_BYTES = 1400;
@@ -168,6 +188,8 @@ export class Sim implements Surroundings {
   readonly stranger: SimHost;
   readonly connections: readonly Connection[];
   readonly ports: { readonly first: number; readonly last: number };
+  readonly longestLifeMs: number;
+  readonly carrier: Carrier | null;
   readonly #options: SimOptions;
   readonly #impairments: Impairments;
   readonly #random: SeededRandom;
@@ -177,12 +199,14 @@ export class Sim implements Surroundings {
   readonly #deaths: Deaths | null;
   readonly #failures: Failures | null;
   readonly #datagrams: Datagrams | null;
+  readonly #disturbances: Disturbances | null;
   readonly #byIss = new Map<number, Connection>();
   /** Whether frames of one moment are handed over as one burst, or one at a time. */
   readonly #bursts: boolean;
   /** Whether ports are so few that connections must take over those of earlier ones. */
   readonly #fewPorts: boolean;
   readonly #firstClientPort: number;
+  readonly #clientPorts: number;
   readonly #firstIss: number;
   #issued = 0;
   #forged = 0;
@@ -199,7 +223,7 @@ export class Sim implements Surroundings {
     this.#random = random;
     this.#impairments = options.impairments ?? ROUGH;
     const { twoSided = false, returning = false, mortal = false, deafToSyn = false } = options;
-    const { failing = false, preserving = false } = options;
+    const { failing = false, preserving = false, carried = false } = options;
     const isUsual = !deafToSyn && !mortal && !failing && !preserving;
     const fewPorts = below(random, 4) === 0 && isUsual;
     // One at a time where a connection may be evicted in the step in which it was heard of.
@@ -209,7 +233,9 @@ export class Sim implements Surroundings {
     const few = returning ? { first: 30_000, last: 30_005 } : { first: 30_000, last: 30_047 };
     this.ports = fewPorts ? few : { first: 1024, last: 65_535 };
     // Clients share their ports, and half of them lie in the proxy's range.
-    this.#firstClientPort = 30_000 - CLIENT_PORTS / 2;
+    this.#clientPorts = carried ? FEW_CLIENT_PORTS : CLIENT_PORTS;
+    this.#firstClientPort = 30_000 - this.#clientPorts / 2;
+    this.longestLifeMs = carried ? CARRIED_LIFE_MS : LIFE_MS;
     // In every other run the sequence numbers wrap in the middle of it.
     const wrapsAtMs = below(random, 30_000);
     const first = below(random, 2) === 0 ? random.uint32() : -wrapsAtMs * 4096;
@@ -217,6 +243,19 @@ export class Sim implements Surroundings {
     const { family = "IPv4" } = options;
     const backendCount = fewPorts ? 1 : mortal || failing ? 3 : 1 + below(random, 3);
     const backends = backendsOf(family, twoSided, backendCount, seed);
+    this.carrier = !carried ? null : new Carrier({
+      random,
+      isIpv6On: family !== "IPv4",
+      oneByOne: !this.#bursts,
+      nowMs: () => this.#nowMs,
+      at: (ms, run) => this.at(this.#nowMs + ms, run),
+      pass: (ms) => this.#pass(ms),
+      carried: (...args) => this.#carried(...args),
+      entryOf: (sent) => this.watch.entryOfSent(sent),
+      stopped: (sent) => this.watch.hold(sent),
+      fail: (what) => this.fail(what),
+      read: (sent) => this.watch.read(sent),
+    });
     this.world = new World({
       seed,
       startMs: START_MS,
@@ -227,10 +266,18 @@ export class Sim implements Surroundings {
       ports: this.ports,
       maxConn: 4096,
       preserveSource: preserving,
+      ...(this.carrier === null ? {} : {
+        maxConn: CARRIED_MAX_CONN,
+        fastPath: this.carrier.fastPath,
+        evaluator: this.carrier.evaluator,
+        timeouts: CARRIED_TIMEOUTS,
+        policy: policyOf("usual", twoSided),
+      }),
       ...(mortal ? { policy: withDatagrams(twoSided) } : {}),
       ...(preserving ? { policy: withOnePort(backends) } : {}),
     });
-    this.streams = new Streams(seed);
+    this.carrier?.start(this.world);
+    this.streams = new Streams(seed, carried);
     const a = [PROXY, PROXY6].map((address) => addressOf("proxy", address, PROXY_MAC));
     const b = !twoSided
       ? a
@@ -265,6 +312,10 @@ export class Sim implements Surroundings {
       ports: this.ports,
       crosses: family === "crossed",
       evicts: fewPorts,
+      nowMs: () => this.#nowMs,
+      waits: carried,
+      owesAll: carried && this.#impairments === CALM,
+      isOwed: ({ serverPort }) => this.#disturbances?.isOwed(serverPort) ?? true,
       preserves: preserving,
       portThere: (port) => preserving && SERVER_PORTS.includes(port) ? SERVER_PORTS[0]! : port,
       fail: (what, connection) => this.fail(what, connection),
@@ -279,6 +330,19 @@ export class Sim implements Surroundings {
     const inMs = (ms: number, run: () => void) => {
       if (!this.#draining) this.at(this.#nowMs + ms, run);
     };
+    this.#disturbances = !carried ? null : new Disturbances({
+      random,
+      appliance: this.world.appliance,
+      twoSided,
+      keepsPolicy: mortal || preserving,
+      nowMs: () => this.#nowMs,
+      at: (ms, run) => this.at(this.#nowMs + ms, () => this.carrier!.whenFree(run)),
+      isOver: () => this.#draining,
+      linkDown: (link) => void (this.world.devices[link]!.inbox.length = 0),
+      memberDown: () => this.#strikeYoung(),
+      forget: () => this.carrier!.whenStopped((...args) => this.#forget(...args)),
+      changed: () => this.watch.excuse(this.#nowMs - CARRIED_LIFE_MS),
+    });
     const deaths = !mortal ? null : new Deaths({
       random,
       backends: this.backends,
@@ -313,7 +377,7 @@ export class Sim implements Surroundings {
       })
       : null;
     const count = options.connections ?? 200;
-    const style = { ...USUAL, deafToSyn };
+    const style = { ...USUAL, deafToSyn, isBulky: carried };
     this.connections = Array.from(
       { length: count },
       (_, i) => drawConnection(i, random, this.#returns?.styleOf(i) ?? style),
@@ -353,11 +417,14 @@ export class Sim implements Surroundings {
     }
     const virtualMs = this.#nowMs - START_MS;
     this.watch.checkTable();
+    this.carrier?.end();
     this.#drain();
+    this.carrier?.end();
     if (table.count !== 0) this.fail(`${table.count} entries are left after all timers`);
     if (/[1-9]\d* tracked/.test(world.summary())) {
       this.fail(`a backend still counts connections:\n${world.summary()}`);
     }
+    if (this.carrier !== null) this.#checkCarried(this.carrier);
     if (this.#fewPorts) {
       const [backend] = this.backends;
       const fault = probePorts(world, this.clients[0]!, backend!, this.ports);
@@ -366,6 +433,7 @@ export class Sim implements Surroundings {
     return {
       connections: this.connections.length,
       forwarded: this.watch.forwarded,
+      carried: this.carrier?.packets ?? 0,
       evicted: this.connections.filter(({ evicted }) => evicted).length,
       cutUp: this.#cutUp,
       datagrams: this.#datagrams?.owed ?? 0,
@@ -381,9 +449,13 @@ export class Sim implements Surroundings {
         this.#returns!.start(this.connections);
         this.#deaths?.start();
         this.#datagrams?.start();
+        this.#disturbances?.start();
       });
     }
-    this.at(START_MS + SETTLE_MS, () => this.#failures?.start());
+    this.at(START_MS + SETTLE_MS, () => {
+      this.#failures?.start();
+      this.#disturbances?.start();
+    });
     this.connections.forEach((connection, i) => {
       const jitter = below(this.#random, 4 * BETWEEN_STARTS_MS);
       this.at(START_MS + SETTLE_MS + i * BETWEEN_STARTS_MS + jitter, () => this.#begin(connection));
@@ -409,7 +481,11 @@ export class Sim implements Surroundings {
     const sent = this.watch.sent(host, frame, connection);
     this.#travel(
       frame,
-      (copy, unharmed) => this.#arrive(copy, unharmed ? sent : null, host, left),
+      (copy, unharmed, isLate) => {
+        // In bulk a connection that is not carried has sent more than a window meanwhile.
+        if (isLate && this.carrier !== null) sent.mayBeOld = true;
+        this.#arrive(copy, unharmed ? sent : null, host, left);
+      },
     );
     if (connection?.busy === true && this.#happens(this.#impairments.mischief)) {
       this.#forge(frame, connection);
@@ -459,6 +535,13 @@ export class Sim implements Surroundings {
     this.#nowMs = atMs;
   }
 
+  /** What happens in that time, but for what the proxy does. */
+  #pass(ms: number): void {
+    const endMs = this.#nowMs + ms;
+    while (this.#events.nextMs <= endMs) this.#runOne();
+    this.#advanceTo(endMs);
+  }
+
   #tick(): void {
     if (this.#draining) return;
     this.at(this.#nowMs + (this.#returns === null ? TICK_MS : RETURN_TICK_MS), () => {
@@ -483,7 +566,7 @@ export class Sim implements Surroundings {
 
   #begin(connection: Connection): void {
     const host = this.clients[below(this.#random, CLIENTS)]!;
-    const port = this.#firstClientPort + below(this.#random, CLIENT_PORTS);
+    const port = this.#firstClientPort + below(this.#random, this.#clientPorts);
     const earlier = host.endpoint(port, connection.serverPort);
     const busy = earlier !== undefined && earlier.state !== "time-wait";
     if (busy || !host.rested(port, connection.serverPort)) {
@@ -518,10 +601,13 @@ export class Sim implements Surroundings {
 
   // The LAN
 
-  /** Takes a frame over the LAN; `arrive` gets what comes out, and whether it is as it was sent. */
+  /**
+   * Takes a frame over the LAN; `arrive` gets what comes out, and whether it is as it was sent, and
+   * later than others.
+   */
   #travel(
     frame: Uint8Array<ArrayBuffer>,
-    arrive: (frame: Uint8Array<ArrayBuffer>, unharmed: boolean) => void,
+    arrive: (frame: Uint8Array<ArrayBuffer>, unharmed: boolean, isLate: boolean) => void,
   ): void {
     const { loss, duplication, reordering } = this.#impairments;
     // Datagrams are not sent again: where there are some, neighbours are always found.
@@ -531,7 +617,8 @@ export class Sim implements Surroundings {
       const delayMs = 1 + (this.#happens(reordering) ? 1 + below(this.#random, 60) : 0);
       const damaged = this.#damaged(frame);
       if (damaged !== null) this.#returns?.excuse(() => true);
-      this.at(this.#nowMs + delayMs, () => arrive(damaged ?? frame, damaged === null));
+      const isLate = delayMs > 1;
+      this.at(this.#nowMs + delayMs, () => arrive(damaged ?? frame, damaged === null, isLate));
     }
   }
 
@@ -580,6 +667,11 @@ export class Sim implements Surroundings {
     s.seq = (s.seq + FAR + below(this.#random, 0x7000_0000)) | 0;
     s.ack = (s.ack + FAR + below(this.#random, 0x7000_0000)) | 0;
     s.flags = [RST, RST | ACK, SYN, SYN | ACK, ACK, FIN | ACK][below(this.#random, 6)]!;
+    if ((s.flags & (SYN | ACK)) === SYN) {
+      connection.forgedMs = this.#nowMs;
+      // Its backend is said to be down: a SYN opens the next one.
+      if (this.#disturbances?.isMemberDown) connection.struck = true;
+    }
     const forged = writeSegment(s);
     const sent = this.watch.sent(this.stranger, forged, null);
     this.at(this.#nowMs, () => {
@@ -612,23 +704,31 @@ export class Sim implements Surroundings {
     const device = host === this.stranger
       ? this.world.deviceTowards(frame) // that of the host whose name it takes
       : this.#deviceOf(host);
-    if (sent === null) {
-      device.inbox.push(frame);
-    } else {
-      this.watch.delivered(sent);
-      const open = left === "nothing" ? null : leaveToNic(frame, left === "checksum" ? 0 : left);
-      const arriving = padded(open?.frame ?? frame);
-      if (open !== null) device.vnet.set(arriving, open.vnet);
-      device.inbox.push(arriving);
+    if (sent === null) return this.#give(device, { frame, vnet: null, sent });
+    const open = left === "nothing" ? null : leaveToNic(frame, left === "checksum" ? 0 : left);
+    this.#give(device, { frame: padded(open?.frame ?? frame), vnet: open?.vnet ?? null, sent });
+  }
+
+  #give(device: MemoryDevice, { frame, vnet, sent }: Omit<Arrival, "link">): void {
+    if (this.carrier !== null) {
+      const link = this.world.devices.indexOf(device);
+      if (!this.world.appliance.links[link]!.isUp) return;
+      if (sent !== null) this.watch.delivered(sent);
+      return this.carrier.arrive({ frame, vnet, link, sent });
     }
+    if (sent !== null) {
+      this.watch.delivered(sent);
+      this.watch.read(sent);
+    }
+    if (vnet !== null) device.vnet.set(frame, vnet);
+    device.inbox.push(frame);
     if (!this.#bursts) this.#poll();
   }
 
   /** A datagram reaches the proxy. */
   #arriveWhole(frame: Uint8Array<ArrayBuffer>, host: SimHost): void {
     this.#note(`${host.at.name} →`, frame);
-    this.#deviceOf(host).inbox.push(frame);
-    if (!this.#bursts) this.#poll();
+    this.#give(this.#deviceOf(host), { frame, vnet: null, sent: null });
   }
 
   #deviceOf(host: SimHost): MemoryDevice {
@@ -636,29 +736,102 @@ export class Sim implements Surroundings {
   }
 
   #poll(): void {
-    if (this.world.devices.some(({ inbox }) => inbox.length > 0)) this.#pollNow();
+    if (!this.world.devices.some(({ inbox }) => inbox.length > 0)) return;
+    if (this.carrier === null) this.#pollNow();
+    else this.#pollSlowly(this.carrier, false);
   }
 
   #pollNow(): void {
-    const frames = this.world.poll();
-    const { tamper } = this.#options;
-    for (const made of frames) {
-      const vnet = this.world.vnetOf(made);
-      const whole = vnet === undefined ? made : this.#completed(made, vnet);
-      const frame = tamper === undefined ? whole : tamper(whole, this);
-      this.#note("proxy →", frame);
-      if (this.#datagrams !== null && isUdp(frame)) {
-        this.#datagrams.emitted(frame);
-        continue;
-      }
-      const hosts = this.watch.emitted(frame);
-      const { gsoSize } = readVnet(vnet ?? NOTHING_LEFT);
-      if (gsoSize !== 0) this.#cutUp++;
-      for (const packet of gsoSize === 0 ? [frame] : segments(frame, gsoSize, false)) {
-        for (const host of hosts) this.#travel(packet, (copy) => host.receive(copy));
-      }
-    }
+    if (this.carrier !== null) return this.#pollSlowly(this.carrier, true);
+    for (const made of this.world.poll()) this.#emitted(made);
     this.watch.step();
+  }
+
+  /** A burst at a time, if the proxy reads at all. */
+  #pollSlowly(carrier: Carrier, isTick: boolean): void {
+    for (let reads = carrier.mayPoll(isTick); reads; reads = carrier.goesOn()) {
+      for (const made of carrier.poll()) this.#emitted(made);
+      this.watch.step();
+    }
+  }
+
+  /** The proxy has sent a frame. */
+  #emitted(made: Uint8Array<ArrayBuffer>): void {
+    const { tamper } = this.#options;
+    const vnet = this.world.vnetOf(made);
+    const whole = vnet === undefined ? made : this.#completed(made, vnet);
+    const frame = tamper === undefined ? whole : tamper(whole, this);
+    this.#note("proxy →", frame);
+    this.#spread(frame, readVnet(vnet ?? NOTHING_LEFT).gsoSize);
+  }
+
+  /** The kernel has. */
+  #carried({ frame: given, vnet, sent }: Arrival, carried: Carried, isLate: boolean): void {
+    const { link, gsoSize } = carried;
+    const whole = vnet === null ? carried.frame : this.#completed(carried.frame, vnet);
+    this.#note("kernel →", whole);
+    if (sent === null && !isUdp(given)) return this.#spreadDamaged(whole);
+    // What was in the middle of it when the policy changed may go on.
+    const fault = isLate ? "" : this.#disturbances!.fault(whole, link);
+    if (fault !== "") this.fail(fault, sent?.connection ?? undefined);
+    if (sent !== null && !isLate) this.watch.read(sent);
+    this.#spread(whole, gsoSize);
+  }
+
+  #spread(frame: Uint8Array<ArrayBuffer>, gsoSize: number): void {
+    if (this.#datagrams !== null && isUdp(frame)) return this.#datagrams.emitted(frame);
+    const hosts = this.watch.emitted(frame);
+    if (gsoSize !== 0) this.#cutUp++;
+    // A receiver's interface may put together again what it was cut into.
+    const isWhole = gsoSize === 0 || (this.carrier !== null && this.#happens(0.5));
+    for (const packet of isWhole ? [frame] : segments(frame, gsoSize, false)) {
+      for (const host of hosts) this.#travel(packet, (copy) => host.receive(copy));
+    }
+  }
+
+  /** The kernel does not look at checksums: whoever gets it does. */
+  #spreadDamaged(frame: Uint8Array<ArrayBuffer>): void {
+    if (readSegment(frame, new Segment()) === "") {
+      this.fail("carried a damaged frame as a whole one");
+    }
+    for (const host of [...this.clients, ...this.backends]) {
+      if (host.at.mac === read16(frame, 4)) this.#travel(frame, (copy) => host.receive(copy));
+    }
+  }
+
+  /** An operator has the proxy forget the connection. */
+  #forget(sent: Sent, entry: number): void {
+    if (sent.connection === null || this.watch.entryOfSent(sent) !== entry) return;
+    sent.connection.struck = true;
+    this.world.appliance.connections.remove(entry);
+  }
+
+  /** A SYN of these that comes late is not told from the next one, once their backend is down. */
+  #strikeYoung(): void {
+    for (const connection of this.connections) {
+      const lastMs = Math.max(connection.beganMs, connection.forgedMs);
+      const isYoung = connection.clientEnd !== null && !connection.over &&
+        this.#nowMs - lastMs < 2 * CARRIED_LIFE_MS;
+      if (isYoung || connection.clientEnd?.state === "syn-sent") connection.struck = true;
+    }
+  }
+
+  /** What the kernel has carried is counted, once; nothing of it is left. */
+  #checkCarried({ kernel: { memory }, packets, bytes }: Carrier): void {
+    const { appliance } = this.world;
+    appliance.count();
+    const { counts, decisions } = appliance.metrics;
+    const counted = [counts[Count.pdusCarried], counts[Count.pduBytesCarried]];
+    if (counted.join() !== [packets, bytes].join()) {
+      this.fail(`counts ${counted} packets and bytes as carried, and it were ${packets}, ${bytes}`);
+    }
+    const decided = decisions.reduce((sum, count) => sum + count);
+    const pdusIn = ofLinks(counts, Count.pdusIn);
+    if (decided !== pdusIn) this.fail(`has decided about ${decided} of ${pdusIn} packets`);
+    if (appliance.resting !== 0) this.fail(`${appliance.resting} entries rest for ever`);
+    for (let entry = 0; entry < memory.layout.connections; entry++) {
+      if (memory.isPromoted(entry)) this.fail(`entry ${entry} is still promoted`);
+    }
   }
 
   /** The frame as the proxy's interface makes it, but not cut up yet. */

@@ -1,8 +1,8 @@
 /**
  * `deno task soak [MODE] [SEEDS [FIRST]]`: the simulator over many seeds (2,000 unless told
- * otherwise), in one mode of `modes.ts` (usual, preserving, returning, failing or attacked) or in
- * all; of four seeds one is over IPv4, one over IPv6, one has hosts of both, and in one families
- * are translated. Prints what it did and how long it took; every seed that fails is named, and the
+ * otherwise), in one mode of `modes.ts` (usual, preserving, returning, failing, attacked or
+ * carried) or in all; of four seeds one is over IPv4, one over IPv6, one has hosts of both, and in
+ * one families are translated. Prints what it did and how long it took; every seed that fails is named, and the
  * exit code is then 1.
  */
 import { type Mode, MODES } from "./modes.ts";
@@ -34,11 +34,13 @@ function soak(mode: Mode): number {
   const drops = new Map<string, number>();
   let connections = 0;
   let forwarded = 0;
+  let carried = 0;
   for (let seed = first; seed < first + seeds; seed++) {
     try {
       const result = MODES[mode](seed, FAMILIES[seed % FAMILIES.length]!);
       connections += result.connections;
       forwarded += result.forwarded;
+      carried += result.carried;
       for (const [reason, count] of Object.entries(result.drops)) {
         drops.set(reason, (drops.get(reason) ?? 0) + count);
       }
@@ -54,7 +56,7 @@ function soak(mode: Mode): number {
   print(`Drops: ${[...drops].map(([reason, count]) => `${reason} ${count}`).join(", ")}`);
   print(
     `${mode}: ${seeds} seeds from ${first}, ${connections} connections, ${forwarded} packets ` +
-      `forwarded, ${failed.length} seeds failed` +
+      `forwarded, ${carried} of them by the kernel, ${failed.length} seeds failed` +
       `${failed.length > 0 ? ` (${failed.join(", ")})` : ""}, ${secondsSince(startMs)} s`,
   );
   return failed.length;

@@ -43,7 +43,7 @@ const ERRORS = [3, 11];
 const ERRORS6 = [1, 3];
 const RECORDS = 8192;
 /** Segments that say the same and are known at a time, less one. */
-const MOST_ALIKE = 15;
+const MOST_ALIKE = 255;
 /** What fits into packets of 1,500 bytes of either family. */
 const MSS_OF_BOTH = 1440;
 /** A client's SYN may be sent to so many other backends besides, to each again after an RST. */
@@ -61,9 +61,13 @@ export interface Sent {
   readonly connection: Connection | null;
   /** Copies that reached the proxy unharmed, and copies that it sent on. */
   delivered: number;
+  /** When the last of them did. */
+  deliveredMs: number;
   emitted: number;
   /** Copies that it must send on: new to the other end, in the middle of the connection. */
   owed: number;
+  /** It has come so late that it may be dropped as too old. */
+  mayBeOld: boolean;
   /** Who had its tuple when it came, if it had to wait for ARP. */
   holder: Holder | null;
 }
@@ -91,6 +95,13 @@ export interface WatchOptions {
   readonly crosses: boolean;
   /** Ports are so few that a connection that is not in full swing may lose its own. */
   readonly evicts: boolean;
+  readonly nowMs: () => number;
+  /** What comes while a connection is in full swing must be sent on, new or not. */
+  readonly owesAll: boolean;
+  /** What has come may wait to be read. */
+  readonly waits: boolean;
+  /** Whether something must be sent on at this moment, as far as is known. */
+  readonly isOwed: (connection: Connection) => boolean;
   readonly fail: (what: string, connection?: Connection) => never;
 }
 
@@ -140,7 +151,8 @@ export class Watch {
     connection: Connection | null,
   ): Sent {
     const id = idOf(frame);
-    const sent = { id, frame, host, connection, delivered: 0, emitted: 0, owed: 0, holder: null };
+    const counts = { delivered: 0, deliveredMs: 0, emitted: 0, owed: 0 };
+    const sent = { id, frame, host, connection, ...counts, mayBeOld: false, holder: null };
     if (id >= 0 && !isLinkMessage(frame)) {
       this.#sent.get(host)![id % RECORDS] = sent;
       this.#noteSegment(sent);
@@ -155,18 +167,31 @@ export class Watch {
     this.#bySegment.set(key, [...same.slice(-MOST_ALIKE), sent]);
   }
 
-  /** A copy of it reaches the proxy, unharmed. */
+  /** A copy of it reaches the proxy, unharmed, and may wait there. */
   delivered(sent: Sent): void {
     sent.delivered++;
-    this.#burst.push(sent);
+    sent.deliveredMs = this.#options.nowMs();
     const { connection, frame, host } = sent;
     if (connection?.busy !== true || connection.struck) return;
+    if (sent.mayBeOld || !this.#options.isOwed(connection)) return;
     if (connection.serverEnds.length > 1) return;
     readSegment(frame, this.#original);
     const from = host.at.address === connection.clientAddress;
     const receiver = from ? connection.serverEnds[0]! : connection.clientEnd!;
     // What the other end has had already may be dropped as too old.
-    if (receiver.isNews(this.#original) && sent.owed++ === 0) this.#owed.push(sent);
+    const isOwed = this.#options.owesAll || receiver.isNews(this.#original);
+    if (isOwed && sent.owed++ === 0) this.#owed.push(sent);
+  }
+
+  /** The proxy has it in hand now. */
+  read(sent: Sent): void {
+    this.#burst.push(sent);
+  }
+
+  /** What has come since then and not been sent on may be dropped. */
+  excuse(sinceMs: number): void {
+    const owed = this.swallowed().filter(({ deliveredMs }) => deliveredMs < sinceMs);
+    this.#owed.splice(0, this.#owed.length, ...owed);
   }
 
   /** The proxy forgets everything; until the end of the step it may reset whom it likes. */
@@ -179,7 +204,9 @@ export class Watch {
 
   /** Packets of connections in full swing that came and never left. */
   swallowed(): readonly Sent[] {
-    return this.#owed.filter(({ owed, emitted }) => emitted < owed);
+    return this.#owed.filter(({ connection, owed, emitted }) =>
+      emitted < owed && connection?.struck === false
+    );
   }
 
   /** The proxy sends a frame; returns the hosts that hear it. */
@@ -217,7 +244,7 @@ export class Watch {
         this.#fail("translated a packet, and one direction of its entry is missing");
       }
     }
-    for (const sent of this.#burst) this.#noteHeld(sent);
+    for (const sent of this.#burst) this.hold(sent);
     this.#burst = [];
     this.#isRestarting = false;
     this.#gone.length = 0;
@@ -227,7 +254,8 @@ export class Watch {
 
   /** Every entry is found from both sides, has a port of the range, and no two share a tuple. */
   checkTable(): void {
-    const { appliance: { connections: { table } }, portThere, preserves, proxies } = this.#options;
+    const { appliance, portThere, preserves, proxies } = this.#options;
+    const { table } = appliance.connections;
     let count = 0;
     for (const entry of table) {
       count++;
@@ -255,7 +283,7 @@ export class Watch {
         this.#fail(`entry ${entry} has another port of the server`);
       }
     }
-    if (count !== table.count) {
+    if (count + appliance.resting !== table.count) {
       this.#fail(`the table counts ${table.count} entries and has ${count}`);
     }
   }
@@ -294,8 +322,11 @@ export class Watch {
     return (second! & 0xffff_0000) | (last! & 0xffff);
   }
 
-  /** A packet that waits for ARP leaves later, as its connection was when it came. */
-  #noteHeld(sent: Sent): void {
+  /**
+   * A packet that waits for ARP, or for a program that has stopped, leaves as its connection was
+   * when it came.
+   */
+  hold(sent: Sent): void {
     if (sent.emitted >= sent.delivered || readSegment(sent.frame, this.#original) !== "") return;
     const { src, srcPort, dst, dstPort } = this.#original;
     sent.holder = this.#holders.get(tupleOf(src, srcPort, dstPort, dst)) ?? null;
@@ -336,9 +367,11 @@ export class Watch {
     if (this.#backends.has(original.src)) {
       const { src, srcPort, dst, dstPort } = original;
       const tuple = tupleOf(src, srcPort, dstPort, dst);
-      const holder = now ? this.#holders.get(tuple) : sent.holder;
+      // What waits is not always told from what is alike, and has left over the other family.
+      const held = sent.holder ?? (this.#options.waits ? this.#holders.get(tuple) : null);
+      const holder = now ? this.#holders.get(tuple) : held;
       if (holder !== undefined && holder !== null) {
-        this.#toClient(s, original, holder, now);
+        this.#toClient(s, original, holder, sent, now);
         return host;
       }
     }
@@ -360,7 +393,7 @@ export class Watch {
     const opens = (s.flags & (SYN | ACK)) === SYN;
     if (holder?.client !== client) {
       if (!opens && now) this.#fail(`sent a packet from port ${s.srcPort} without a SYN before it`);
-      if (holder?.connection?.busy === true) {
+      if (holder?.connection?.busy === true && !holder.connection.struck) {
         const what = `port ${s.srcPort} was taken from a connection that both ends are busy with`;
         this.#fail(what, holder.connection);
       }
@@ -378,21 +411,23 @@ export class Watch {
     }
     // What has left in the same step may have gone to the member that the SYN is taken from.
     if ((s.flags & RST) !== 0 || (opens && !now)) this.#resets.add(client);
-    if (now) this.#checkEntry(original, s);
+    if (now) this.#checkEntry(original, s, sent);
   }
 
-  #toClient(s: Segment, original: Segment, holder: Holder, now: boolean): void {
+  #toClient(s: Segment, original: Segment, holder: Holder, sent: Sent, now: boolean): void {
     if (this.#options.portThere(s.srcPort) !== original.srcPort) {
       this.#fail("answered from another port than the server's");
     }
     const client = tupleOf(s.dst, s.dstPort, s.srcPort);
     if (holder.client !== client) this.#fail(`sent a backend's packet to another connection`);
     if ((s.flags & RST) !== 0) this.#resets.add(client);
-    if (now) this.#checkEntry(original, s);
+    if (now) this.#checkEntry(original, s, sent);
   }
 
   /** The table has an entry that translates `original` into `s`, and back. */
-  #checkEntry(original: Segment, s: Segment): void {
+  #checkEntry(original: Segment, s: Segment, { connection }: Sent): void {
+    // An operator may have had it forgotten, while a program was at work on it.
+    if (this.#options.waits && connection?.struck === true) return;
     const there = this.#referenceOf(original.isIpv6, original);
     const back = this.#referenceOf(s.isIpv6, {
       ...{ src: s.dst, srcPort: s.dstPort, dst: s.src, dstPort: s.srcPort },
@@ -405,6 +440,12 @@ export class Watch {
       this.#fail(`the two directions of an entry disagree: ${there} there, ${back} back`);
     }
     this.#gone.push(client);
+  }
+
+  /** The entry of the packet's connection, or -1. */
+  entryOfSent({ frame }: Sent): number {
+    if (readSegment(frame, this.#original) !== "") return -1;
+    return this.#referenceOf(this.#original.isIpv6, this.#original) >> 1;
   }
 
   /** The entry of a client's port, or -1. */
@@ -487,14 +528,10 @@ export class Watch {
 
   #icmp(frame: Uint8Array<ArrayBuffer>, isIpv6: boolean): SimHost {
     const icmp = this.#second(() => isIpv6 ? readIcmp6(frame) : readIcmp(frame));
-    const host = this.#receiver(
-      frame,
-      isIpv6,
-      read16(frame, 10),
-      read16(frame, 4),
-      isIpv6 ? readHost(frame, 22) : read32(frame, 26),
-      isIpv6 ? readHost(frame, 38) : read32(frame, 30),
-    );
+    const [src, dst] = isIpv6
+      ? [readHost(frame, 22), readHost(frame, 38)]
+      : [read32(frame, 26), read32(frame, 30)];
+    const host = this.#receiver(frame, isIpv6, read16(frame, 10), read16(frame, 4), src, dst);
     if (!(isIpv6 ? ERRORS6 : ERRORS).includes(icmp.type)) {
       this.#fail(`sent ICMP of type ${icmp.type}`);
     }
@@ -502,7 +539,7 @@ export class Watch {
     const [headerBytes, ttlAt, idAt] = isIpv6 ? [48, 7, 2] : [28, 8, 4];
     const isWhole = quote.length >= headerBytes!;
     const at = !isWhole ? -1 : isIpv6 ? readHost(quote, 8) : read32(quote, 12);
-    if (at !== host.at.address) this.#fail("sent an ICMP error about another host's packet");
+    if (at !== dst) this.#fail("sent an ICMP error about another host's packet");
     if (quote[ttlAt!] === FORGED_TTL) {
       this.#fail("passed on an ICMP error with a number that is not right");
     }
@@ -528,7 +565,9 @@ export class Watch {
     // A stranger's SYN tells its MAC address for what it opens, until the client's own answer
     // comes, in whatever family.
     const isStranger = host === stranger;
-    const proxy = isStranger ? proxies[0].find((one) => one.isIpv6 === isIpv6) : host?.proxy;
+    const proxy = isStranger
+      ? proxies.flat().find((one) => one.isIpv6 === isIpv6 && one.mac === srcMac)
+      : host?.proxy;
     const lengthBytes = isIpv6 ? 40 + read16(frame, 18) : read16(frame, 16);
     if (frame.length !== 14 + lengthBytes) this.#fail("sent padding");
     const isKept = this.#options.preserves && this.#backends.has(dst);

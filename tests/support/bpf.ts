@@ -87,6 +87,9 @@ export class Machine {
   #context!: Region;
   #stack!: Region;
   #redirect: Outcome["redirect"] = null;
+  /** The next instruction, and how many have been executed. */
+  #at = 0;
+  #steps = 0;
 
   constructor(options: MachineOptions) {
     const { code, maps } = options;
@@ -106,28 +109,41 @@ export class Machine {
 
   /** Runs the program on `frame`, whose fields it may change. Throws for what it must not do. */
   run(frame: SocketBuffer): Outcome {
+    this.begin(frame);
+    return this.advance(Infinity)!;
+  }
+
+  /** As `run`, which stops before the first instruction: `advance` goes on. */
+  begin(frame: SocketBuffer): void {
     this.#frame = frame;
     this.#redirect = null;
     this.#setUp();
     for (let i = 0; i <= 10; i++) this.#registers[i] = null;
     this.#registers[1] = CONTEXT;
     this.#registers[10] = STACK + BigInt(STACK_BYTES);
-    let at = 0;
-    for (let steps = 1; steps <= MOST_STEPS; steps++) {
+    this.#at = this.#steps = 0;
+  }
+
+  /** Executes up to so many instructions; null: there are more. */
+  advance(instructions: number): Outcome | null {
+    for (let left = instructions; left > 0; left--) {
+      const at = this.#at;
       if (at < 0 || at >= this.#count) throw new Error(`Cannot run instruction ${at}: no such one`);
       this.#options.onStep?.(at);
+      if (++this.#steps > MOST_STEPS) {
+        throw new Error(`Cannot run more than ${MOST_STEPS} instructions`);
+      }
       try {
-        const next = this.#step(at);
-        if (next < 0) {
-          const result = Number(BigInt.asIntN(32, this.#read(0)));
-          return { result, redirect: this.#redirect, steps };
-        }
-        at = next;
+        this.#at = this.#step(at);
       } catch (error) {
         throw new Error(`Cannot run instruction ${at}: ${(error as Error).message}`);
       }
+      if (this.#at < 0) {
+        const result = Number(BigInt.asIntN(32, this.#read(0)));
+        return { result, redirect: this.#redirect, steps: this.#steps };
+      }
     }
-    throw new Error(`Cannot run more than ${MOST_STEPS} instructions`);
+    return null;
   }
 
   // Memory

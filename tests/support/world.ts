@@ -253,6 +253,16 @@ export class World {
   /** Lets the proxy handle what waits for it, and returns what it sends, first to side A. */
   poll(): Uint8Array<ArrayBuffer>[] {
     do this.appliance.poll(0); while (this.devices.some(({ inbox }) => inbox.length > 0));
+    return this.#taken();
+  }
+
+  /** Likewise one burst of what waits. */
+  pollOnce(): Uint8Array<ArrayBuffer>[] {
+    this.appliance.poll(0);
+    return this.#taken();
+  }
+
+  #taken(): Uint8Array<ArrayBuffer>[] {
     return this.devices.flatMap((device, i) => {
       const sent = device.take();
       for (const frame of sent) assert.equal(frame[10], i + 1, "from this interface's MAC address");
