@@ -19,6 +19,8 @@
  * earlier run has left were heard, each of these limits is wider by `slackOf`.
  *
  * Sequence numbers are signed 32-bit integers here and are compared by difference.
+ *
+ * Long because all that judges and notes a segment's numbers works on these words.
  */
 import type { Pdu } from "../wire/pdu.ts";
 import * as tcp from "../wire/tcp.ts";

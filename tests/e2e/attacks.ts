@@ -1,8 +1,8 @@
 /**
  * `deno task soak:attacks [MINUTES]`: an hour of all attacks in turn, unless told otherwise, a
- * minute each, of IPv4 and of IPv6, beside connections of both that go on. Prints what the proxy holds after each, and ends with
- * exit code 1 if a connection failed, or if the last quarter holds a tenth more than the second
- * (the first one fills tables).
+ * minute each, of IPv4 and of IPv6, beside connections of both that go on. Prints what the proxy
+ * holds after each, and ends with exit code 1 if a connection failed, or if the last quarter holds
+ * a tenth more than the second (the first one fills tables).
  */
 import { type Family, IPV4, IPV6 } from "../lab/families.ts";
 import { buildFlood, type Flood, sentBy, startFlood } from "../lab/flood.ts";

@@ -1,6 +1,7 @@
 /**
  * What the proxy says it has forwarded, of both families at once, is what its hosts have sent and
- * received, by nftables counters at both ends. `MEGABYTES=1000` has a gigabyte of it (`deno task soak:counts`).
+ * received, by nftables counters at both ends. `MEGABYTES=1000` has a gigabyte of it
+ * (`deno task soak:counts`).
  *
  * Nothing between a host and the proxy cuts up or merges a packet here: counts agree exactly, but
  * for what a receive queue (`softnet_stat`) or the proxy's device had no room for.

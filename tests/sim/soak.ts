@@ -2,8 +2,8 @@
  * `deno task soak [MODE] [SEEDS [FIRST]]`: the simulator over many seeds (2,000 unless told
  * otherwise), in one mode of `modes.ts` (usual, preserving, returning, failing, attacked or
  * carried) or in all; of four seeds one is over IPv4, one over IPv6, one has hosts of both, and in
- * one families are translated. Prints what it did and how long it took; every seed that fails is named, and the
- * exit code is then 1.
+ * one families are translated. Prints what it did and how long it took; every seed that fails is
+ * named, and the exit code is then 1.
  */
 import { type Mode, MODES } from "./modes.ts";
 import type { Family } from "./sim.ts";

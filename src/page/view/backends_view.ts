@@ -6,7 +6,7 @@ import { byId, make, setMark, setText } from "./dom.ts";
 /** Rows that are shown. */
 const MOST_ROWS = 200;
 
-/** What a row takes in one line, in CSS pixels: for each character of its name, and for the rest. */
+/** What a row takes in one line, CSS pixels: for each character of its name, and for the rest. */
 const NAME_PX = 8;
 const REST_PX = 290;
 
