@@ -8,6 +8,7 @@ import { Reason } from "../../src/core/reason.ts";
 import type { Connections } from "../../src/flow/connections.ts";
 import { SIDE_A, SIDE_B } from "../../src/flow/table.ts";
 import { isFirstSyn, isHandshake, isOver } from "../../src/flow/tcp_state.ts";
+import { UNTOUCHED } from "../../src/flow/tcp_tracker.ts";
 import { type Pdu, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW } from "../../src/wire/pdu.ts";
 import { PROTOCOL_TCP, PROTOCOL_UDP } from "../../src/wire/ipv4.ts";
 import { ACK, RST, SYN } from "../../src/wire/tcp.ts";
@@ -61,7 +62,9 @@ const AFTER_HOURS: [name: string, caught: RegExp, misread: (memory: Memory) => M
     /SYNs sent again|is incomplete|timeout/,
     () => (pdu, { table }) => {
       const lives = isSynFromA(pdu) && pdu.flow >= 0 && !isOver(table.state(pdu.flow >>> 1));
-      if (lives && pdu.invalid === 0) pdu.state = STATE_ESTABLISHED;
+      if (!lives || pdu.invalid !== 0) return;
+      pdu.state = STATE_ESTABLISHED;
+      pdu.verdict = UNTOUCHED;
     },
   ],
   [
