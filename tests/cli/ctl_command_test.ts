@@ -39,17 +39,21 @@ Deno.test({
   },
 });
 
-Deno.test("ctl says that no socket has so long a path", async () => {
-  const control = `/tmp/${"x".repeat(110)}`;
-  const [stdout, stderr] = [new Text(), new Text()];
-  const command = { control, name: "status", method: "GET", target: "/status" } as const;
-  const code = await ctlCommand({ ...command, isJson: false, isWatching: false }, {
-    stdout,
-    stderr,
-  });
-  const why = "its path has 115 bytes, expected at most 107";
-  assert.deepEqual([code, stderr.text], [
-    1,
-    `error: Cannot reach a proxy at "${control}": ${why}\n`,
-  ]);
+Deno.test({
+  name: "ctl says that no socket has so long a path",
+  ignore,
+  fn: async () => {
+    const control = `/tmp/${"x".repeat(110)}`;
+    const [stdout, stderr] = [new Text(), new Text()];
+    const command = { control, name: "status", method: "GET", target: "/status" } as const;
+    const code = await ctlCommand({ ...command, isJson: false, isWatching: false }, {
+      stdout,
+      stderr,
+    });
+    const why = "its path has 115 bytes, expected at most 107";
+    assert.deepEqual([code, stderr.text], [
+      1,
+      `error: Cannot reach a proxy at "${control}": ${why}\n`,
+    ]);
+  },
 });
