@@ -12,7 +12,7 @@
  */
 import { Reason } from "../core/reason.ts";
 import type { Pdu } from "../wire/pdu.ts";
-import { ACK, RST, SYN } from "../wire/tcp.ts";
+import { ACK, FIN, RST, SYN } from "../wire/tcp.ts";
 import { type FlowTable, SIDE_A, SIDE_B } from "./table.ts";
 import * as tcpState from "./tcp_state.ts";
 import * as tcpWindow from "./tcp_window.ts";
@@ -147,15 +147,15 @@ export class TcpTracker {
       return verdict === OUT_OF_WINDOW && side === SIDE_A && mayTell ? UNTOUCHED : verdict;
     }
     const fit = tcpWindow.fit(table, entry, side, pdu);
+    if (fit === tcpWindow.OLD) return UNTOUCHED;
     if (fit === tcpWindow.OUT) {
       const isCarried = this.#carrier?.hasCarried(entry) ?? false;
-      if (isCarried && tcpWindow.isLate(table, entry, side, pdu)) {
-        const isLast = !isReset && tcpWindow.isEnd(table, entry, side, pdu);
-        return isLast ? next : UNTOUCHED;
+      if (!isCarried || !tcpWindow.isLate(table, entry, side, pdu)) {
+        return side === SIDE_B && mayTell ? UNTOUCHED : OUT_OF_WINDOW;
       }
-      return side === SIDE_B && mayTell ? UNTOUCHED : OUT_OF_WINDOW;
+      const isLast = (pdu.tcpFlags & FIN) !== 0 && tcpWindow.isEnd(table, entry, side, pdu);
+      if (!isLast) return UNTOUCHED;
     }
-    if (fit === tcpWindow.OLD) return UNTOUCHED;
     // After an RST only new data revives the connection.
     const revives = tcpState.isReset(state) && !tcpState.isReset(next);
     return revives && !tcpWindow.isNews(table, entry, side, pdu) ? state : next;

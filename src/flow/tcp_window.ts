@@ -330,7 +330,7 @@ export function advanceWindow(
   entry: number,
   side: number,
   pdu: Pdu,
-  isShared = false,
+  isShared: boolean,
 ): void {
   const own = side * WORDS_PER_SIDE;
   const peer = (1 - side) * WORDS_PER_SIDE;

@@ -11,7 +11,7 @@ import { finish } from "../../src/core/slices.ts";
 import type { SharedMemory } from "../../src/fastpath/shared_memory.ts";
 import { interestIn } from "../../src/datapath/interest.ts";
 import { Count } from "../../src/datapath/metrics.ts";
-import { ESTABLISHED, FIN_A } from "../../src/flow/tcp_state.ts";
+import { ESTABLISHED, FIN_A, RESET_A } from "../../src/flow/tcp_state.ts";
 import type { Observer } from "../../src/datapath/observer.ts";
 import * as build from "../../src/policy/language/build.ts";
 import type { Policy, Tree } from "../../src/policy/language/ast.ts";
@@ -604,6 +604,19 @@ Deno.test("Promotions: segments that carried ones have overtaken leave, and a FI
   assert.equal(table.state(entry!), FIN_A);
   assert.equal(open.isPromoted, false);
   assert.ok(metrics.drops.every((count) => count === 0));
+});
+
+Deno.test("Promotions: a connection that was reset is not revived by late segments", () => {
+  const open = new Open();
+  open.exchange();
+  open.stream(300_000);
+  const { table } = open.subject.world.appliance.connections;
+  const [entry] = table;
+  open.send({ flags: "RA", ack: 300_001 });
+  assert.equal(table.state(entry!), RESET_A);
+  assert.deepEqual(open.late({}), ["A"]);
+  assert.deepEqual(open.late({ flags: "FA", seq: open.seq - 1 }), ["FA"]);
+  assert.equal(table.state(entry!), RESET_A);
 });
 
 Deno.test("Promotions: what is beyond the window is refused, and so is what is old where nothing was carried", () => {
